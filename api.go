@@ -1,0 +1,106 @@
+package libnet
+
+import (
+	"context"
+	"io"
+	"net"
+	"time"
+)
+
+// A Protocol makes the codec of each session.
+//
+// NewCodec is called once a session, by the first goroutine that needs the codec and never by the
+// accept loop, so one that blocks delays nobody else. The rw it gets from a [Server] or [Dialer] is
+// the session's own buffered stream: however small a codec's reads and writes are, they cost one
+// system call a batch. It also has the methods of [Stream].
+type Protocol interface {
+	NewCodec(rw io.ReadWriter) Codec
+}
+
+// ProtocolFunc lets a plain function be a [Protocol].
+type ProtocolFunc func(rw io.ReadWriter) Codec
+
+// NewCodec calls f.
+func (f ProtocolFunc) NewCodec(rw io.ReadWriter) Codec { return f(rw) }
+
+// A Codec turns bytes into messages and back. Session calls Receive from one goroutine at a time and
+// Send from one goroutine at a time; the two may overlap, and Close may overlap both.
+//
+// Receive answers [io.EOF] when the peer ended between two frames and [io.ErrUnexpectedEOF] when it
+// ended inside one. Send writes one frame. An error of Send for which errors.Is reports [ErrEncode]
+// or [ErrFrameTooLarge] says that nothing was written. Close closes what the codec was made from,
+// if that is an [io.Closer].
+type Codec interface {
+	Receive() ([]byte, error)
+	Send(msg any) error
+	Close() error
+}
+
+// Stream is what the rw handed to [Protocol.NewCodec] offers beyond reading and writing, when it
+// comes from a [Server] or a [Dialer].
+type Stream interface {
+	io.ReadWriteCloser
+
+	// MaxMessage is Config.MaxMessage as the user set it: 0 where it was left to the codec.
+	MaxMessage() int
+	LocalAddr() net.Addr
+	RemoteAddr() net.Addr
+}
+
+// FrameAppender is an optional interface of a [Codec]: it encodes without the connection. A session
+// whose codec has it encodes straight into its send queue, and a broadcast encodes once for all.
+//
+// AppendFrame appends one whole frame to dst. With an error it returns dst as it was. It keeps
+// neither argument, depends on nothing but them, and may be called by several goroutines at a time.
+type FrameAppender interface {
+	AppendFrame(dst []byte, msg any) ([]byte, error)
+}
+
+// FrameParser is an optional interface of a [Codec]: it decodes without the connection. A session
+// whose codec has it cuts frames from its read buffer and does not call Receive; event mode
+// ([Server.ServeMessages]) needs it.
+//
+// ParseFrame returns the first frame's payload, a part of src, and the frame's whole length n.
+// n == 0 without an error says that src ends inside the frame. It must tell a frame that is too
+// large from its header alone. It depends on nothing but src.
+type FrameParser interface {
+	ParseFrame(src []byte) (payload []byte, n int, err error)
+}
+
+// FrameSplitter is an optional interface of a [Codec]: it says where a frame's payload already lies
+// in memory, so that a large one is written from there (writev) and not copied first.
+//
+// SplitFrame appends the frame's header to dst and returns the payload as the message holds it.
+// A nil payload says that this message must be encoded by AppendFrame; dst is then as it was.
+type FrameSplitter interface {
+	SplitFrame(dst []byte, msg any) (header, payload []byte, err error)
+}
+
+// Serve listens on address and returns a server that has not begun to accept: set the fields of
+// [Server] that should differ from their defaults, then call [Server.Accept] in a loop, or
+// [Server.Serve], or [Server.ServeMessages]. The networks are those of [net.Listen].
+//
+// sendChanSize is how many messages a session queues before Send answers [ErrSessionBlocked];
+// with 0, Send writes before it returns. It is Config.SendQueue.
+func Serve(network, address string, protocol Protocol, sendChanSize int) (*Server, error) {
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		return nil, err
+	}
+	return NewServer(listener, protocol, sendChanSize), nil
+}
+
+// Connect dials address and returns a session on the connection, as a [Dialer] with these settings
+// and [context.Background] does. The system's own connect timeout is its bound.
+func Connect(network, address string, protocol Protocol, sendChanSize int) (*Session, error) {
+	return ConnectTimeout(network, address, 0, protocol, sendChanSize)
+}
+
+// ConnectTimeout is [Connect] with a bound on how long dialling may take; 0 means no bound but the
+// system's.
+func ConnectTimeout(network, address string, timeout time.Duration, protocol Protocol, sendChanSize int) (*Session, error) {
+	d := Dialer{Protocol: protocol}
+	d.SendQueue = sendChanSize
+	d.NetDialer.Timeout = timeout
+	return d.Dial(context.Background(), network, address)
+}

@@ -1,0 +1,128 @@
+package libnet
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config is what can be set for each session of a [Server] or [Dialer]. Zero means the default,
+// a negative value means off. It is read when the first session is made; later changes have no
+// effect.
+type Config struct {
+	// SendQueue is how many messages Send may queue before the peer has taken them. 0 means that
+	// Send writes before it returns. Why a queue is bounded at all: see DESIGN.md.
+	SendQueue int
+
+	// SendQueueBytes bounds the bytes that a session's queue holds; default 1 MiB. One message is
+	// always accepted by an empty queue, whatever its size.
+	SendQueueBytes int
+
+	// OnFull is what Send does when the queue is full.
+	OnFull FullPolicy
+
+	// MaxMessage is the largest message in bytes, in either direction; default 1 MiB, or what the
+	// codec was made with. It never exceeds what the framing can say. Negative: only that.
+	MaxMessage int
+
+	// HandshakeTimeout bounds the time from accept to the first complete message, and so covers the
+	// TLS handshake and a login; default off.
+	HandshakeTimeout time.Duration
+
+	// FrameTimeout bounds the time from a frame's first byte to its last; default 30 s.
+	FrameTimeout time.Duration
+
+	// WriteTimeout ends a session whose peer takes no byte of what is to be written for this long;
+	// default 10 s.
+	WriteTimeout time.Duration
+
+	// IdleTimeout ends a session from which nothing came for this long; default off.
+	IdleTimeout time.Duration
+
+	// Heartbeat sends a message when the session has been quiet; default off.
+	Heartbeat Heartbeat
+
+	// Linger is how long Shutdown waits for the peer's EOF after its own half-close; default 5 s.
+	Linger time.Duration
+
+	// PeerTimeout is how long a TCP peer may be gone without a word before the kernel ends the
+	// connection (keepalive, and TCP_USER_TIMEOUT on Linux); default 15 s, whole seconds.
+	// Negative leaves the socket's own settings.
+	PeerTimeout time.Duration
+
+	// SendBuffer is the size in bytes of the kernel's send buffer of a TCP or Unix socket, the
+	// bound on what a peer that never reads can pin there; default 128 KiB. The kernel doubles it
+	// for its own bookkeeping. Negative leaves the system's own, which grows to megabytes.
+	SendBuffer int
+
+	// Logger receives lifecycle events, never payloads; default slog.Default().
+	Logger *slog.Logger
+}
+
+// Heartbeat keeps a quiet session alive and lets a dead one be found: every Interval in which not
+// both something was received and something was sent, Message is called and what it returns is
+// sent. A nil message is not sent. A message that finds the queue full is dropped.
+//
+// Message is called on a goroutine of its own, for one session never twice at a time. To end a
+// session whose peer does not answer, set Config.IdleTimeout to a few intervals.
+type Heartbeat struct {
+	Interval time.Duration
+	Message  func(*Session) any
+}
+
+// FullPolicy says what Send does when a session's queue is full.
+type FullPolicy int
+
+const (
+	// RejectNewest: Send returns ErrSessionBlocked and queues nothing.
+	RejectNewest FullPolicy = iota
+	// DropOldest: Send discards, and counts, the oldest queued messages until the new one fits.
+	DropOldest
+	// CloseSession: Send returns ErrSlowConsumer and closes the session for that reason.
+	CloseSession
+)
+
+const (
+	defaultSendQueueBytes = 1 << 20
+	defaultMaxMessage     = 1 << 20
+	defaultFrameTimeout   = 30 * time.Second
+	defaultWriteTimeout   = 10 * time.Second
+	defaultLinger         = 5 * time.Second
+	defaultPeerTimeout    = 15 * time.Second
+	defaultSendBuffer     = 128 << 10
+)
+
+// resolve is the one rule of Config's numbers: zero is the default, negative is off (0).
+func resolve[T int | time.Duration](set, byDefault T) T {
+	switch {
+	case set == 0:
+		return byDefault
+	case set < 0:
+		return 0
+	}
+	return set
+}
+
+func (c *Config) sendQueue() int                  { return resolve(c.SendQueue, 0) }
+func (c *Config) sendQueueBytes() int             { return resolve(c.SendQueueBytes, defaultSendQueueBytes) }
+func (c *Config) maxMessage() int                 { return resolve(c.MaxMessage, defaultMaxMessage) }
+func (c *Config) handshakeTimeout() time.Duration { return resolve(c.HandshakeTimeout, 0) }
+func (c *Config) frameTimeout() time.Duration     { return resolve(c.FrameTimeout, defaultFrameTimeout) }
+func (c *Config) writeTimeout() time.Duration     { return resolve(c.WriteTimeout, defaultWriteTimeout) }
+func (c *Config) idleTimeout() time.Duration      { return resolve(c.IdleTimeout, 0) }
+func (c *Config) linger() time.Duration           { return resolve(c.Linger, defaultLinger) }
+func (c *Config) peerTimeout() time.Duration      { return resolve(c.PeerTimeout, defaultPeerTimeout) }
+func (c *Config) sendBuffer() int                 { return resolve(c.SendBuffer, defaultSendBuffer) }
+
+func (c *Config) heartbeatInterval() time.Duration {
+	if c.Heartbeat.Message == nil {
+		return 0
+	}
+	return resolve(c.Heartbeat.Interval, 0)
+}
+
+func (c *Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.Default()
+	}
+	return c.Logger
+}
