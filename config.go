@@ -38,7 +38,7 @@ type Config struct {
 	// IdleTimeout ends a session from which nothing came for this long; default off.
 	IdleTimeout time.Duration
 
-	// Heartbeat sends a message when the session has been quiet; default off.
+	// Heartbeat sends a message at intervals; default off.
 	Heartbeat Heartbeat
 
 	// Linger is how long Shutdown waits for the peer's EOF after its own half-close; default 5 s.
@@ -58,9 +58,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Heartbeat keeps a quiet session alive and lets a dead one be found: every Interval in which not
-// both something was received and something was sent, Message is called and what it returns is
-// sent. A nil message is not sent. A message that finds the queue full is dropped.
+// Heartbeat has Message called, and what it returns sent, every Interval of a session's life. A nil
+// message is not sent, and one that finds the queue full is dropped.
 //
 // Message is called on a goroutine of its own, for one session never twice at a time. To end a
 // session whose peer does not answer, set Config.IdleTimeout to a few intervals.

@@ -1,0 +1,116 @@
+package libnet
+
+import (
+	"log/slog"
+	"reflect"
+)
+
+// shareAt is the frame size from which a broadcast's sessions share one copy: below it, copying is
+// cheaper than a write of its own (measured, see bench/README.md).
+const shareAt = 4 << 10
+
+// BroadcastResult says what a broadcast came to: how many sessions queued the message, refused or
+// discarded it for want of room, and were closed, or were being closed for want of room.
+type BroadcastResult struct{ Sent, Blocked, Closed int }
+
+// Broadcast sends msg to all open sessions, as [Group.Broadcast] does.
+func (m *Manager) Broadcast(msg any) BroadcastResult {
+	b := broadcast{msg: msg}
+	for s := range m.All() {
+		b.sendTo(s)
+	}
+	return b.result
+}
+
+// A broadcast is one message on its way to many sessions.
+type broadcast struct {
+	msg    any
+	frames []encodedFrame
+	result BroadcastResult
+}
+
+// encodedFrame is the message in one protocol's encoding.
+type encodedFrame struct {
+	encoding any // see owner.encoding
+	bytes    []byte
+	err      error
+}
+
+func (b *broadcast) sendTo(s *Session) {
+	if s.IsClosed() {
+		b.result.Closed++
+		return
+	}
+	s.initCodec()
+	err := b.offerTo(s)
+	if err == ErrSessionBlocked {
+		err = b.onFull(s)
+	}
+	switch {
+	case err == nil:
+		s.wake()
+		b.result.Sent++
+	case err == ErrSessionBlocked:
+		b.result.Blocked++
+	case s.IsClosed() || err == ErrSlowConsumer:
+		b.result.Closed++
+	default:
+		s.owner.logger().Warn("libnet: broadcast not encoded", slog.Uint64("session", s.id), slog.String("error", quote(err.Error())))
+	}
+}
+
+// offerTo queues the message for s. A synchronous session, whose queue has no room at all by itself,
+// takes one.
+func (b *broadcast) offerTo(s *Session) error {
+	maxMessages, maxBytes := max(s.owner.sendQueue(), 1), s.owner.sendQueueBytes()
+	if s.appender == nil {
+		return s.offer(b.msg, maxMessages, maxBytes)
+	}
+	frame, err := b.frameFor(s)
+	if err != nil {
+		return err
+	}
+	return s.offerFrame(frame, maxMessages, maxBytes)
+}
+
+func (b *broadcast) onFull(s *Session) error {
+	switch s.owner.OnFull {
+	case CloseSession:
+		go s.terminate(ErrSlowConsumer) // its close callbacks must not hold up the others
+		return ErrSlowConsumer
+	case DropOldest:
+		for s.q.dropOldest() {
+			if err := b.offerTo(s); err != ErrSessionBlocked {
+				return err
+			}
+		}
+	}
+	s.owner.countBlocked()
+	return ErrSessionBlocked
+}
+
+// frameFor returns the message as s encodes it, encoding it if s is the first of its protocol.
+func (b *broadcast) frameFor(s *Session) ([]byte, error) {
+	for i := range b.frames {
+		if f := &b.frames[i]; f.encoding == s.owner.encoding {
+			return f.bytes, f.err
+		}
+	}
+	bytes, err := s.appendFrame(nil, b.msg)
+	b.frames = append(b.frames, encodedFrame{s.owner.encoding, bytes, err})
+	return bytes, s.closeIfPanic(err)
+}
+
+// encodingOf identifies what o's sessions make of a message: their protocol, where protocols can be
+// compared, and the bound that the user set.
+func encodingOf(o *owner) any {
+	if !reflect.ValueOf(o.protocol).Comparable() {
+		return o
+	}
+	return encoding{o.protocol, o.MaxMessage}
+}
+
+type encoding struct {
+	protocol   Protocol
+	maxMessage int
+}

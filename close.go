@@ -1,0 +1,293 @@
+package libnet
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"slices"
+	"time"
+)
+
+// Bounds of a close, which does not wait for its peer: they only matter when a transport misbehaves.
+const (
+	// tlsGoodbye is how long a close_notify may wait for room in a peer's window; crypto/tls itself
+	// would wait 5 s.
+	tlsGoodbye = 100 * time.Millisecond
+
+	// flushEnd is how long Close waits for a write that its closing of the conn has interrupted.
+	flushEnd = time.Second
+)
+
+// closedChan is what Done returns once a session has ended and nobody had asked before.
+var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// callback is a function to run when the session has closed.
+type callback struct {
+	f     func()
+	leave bool // removes the session from a group: these run before the user's
+}
+
+// Close ends the session at once: what is queued is discarded and counted, the connection is closed,
+// the session leaves its manager and groups, and the close callbacks run, all before Close returns the
+// error of closing the connection. Of several calls one does so; the others return
+// [ErrSessionClosed], perhaps before it is done. To deliver what is queued first, see
+// [Session.Shutdown].
+func (s *Session) Close() error { return s.CloseWithError(ErrSessionClosed) }
+
+// CloseWithError is [Session.Close] with a reason of the caller's, which becomes [Session.Err]; nil
+// means ErrSessionClosed.
+func (s *Session) CloseWithError(reason error) error {
+	if reason == nil {
+		reason = ErrSessionClosed
+	}
+	closed, err := s.end(reason)
+	if !closed {
+		return ErrSessionClosed
+	}
+	return err
+}
+
+// Done returns a channel that is closed when the session has ended: nothing more is written, and the
+// counters of Stats are final. Close callbacks may still be running.
+func (s *Session) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return closedChan
+	}
+	if s.done == nil {
+		s.done = make(chan struct{})
+	}
+	return s.done
+}
+
+// OnClose has f called once when the session has closed, after it left its manager and groups, with
+// no lock held, in the goroutine that closes; on a closed session at once, in the caller's. Callbacks
+// run in the order they were registered; one that panics is logged and does not keep the others from
+// running. stop takes f back and reports whether it did: false says that f has been, or is being, run.
+func (s *Session) OnClose(f func()) (stop func() bool) {
+	if f == nil {
+		panic("libnet: OnClose with a nil function")
+	}
+	return s.onClose(&callback{f: f})
+}
+
+func (s *Session) onClose(c *callback) (stop func() bool) {
+	s.mu.Lock()
+	if s.called {
+		s.mu.Unlock()
+		s.call(c)
+		return func() bool { return false }
+	}
+	s.callbacks = append(s.callbacks, c)
+	s.mu.Unlock()
+	return func() bool { return s.forget(c) }
+}
+
+func (s *Session) forget(c *callback) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.callbacks, c)
+	if i < 0 {
+		return false
+	}
+	s.callbacks = slices.Delete(s.callbacks, i, i+1)
+	return true
+}
+
+func (s *Session) call(c *callback) {
+	var err error
+	defer s.recovered("close callback", &err)
+	c.f()
+}
+
+// fail ends the session after a failed receive and returns the reason. An orderly end of the peer lets
+// what is queued go out first.
+func (s *Session) fail(err error) error {
+	s.receiver.Store(receiverAbsent)
+	if s.IsClosed() {
+		return s.closedErr()
+	}
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) && s.IsClosed() {
+		err = s.closedErr()
+	}
+	if err == io.EOF && s.endAfterFlush(err) {
+		return err
+	}
+	s.terminate(err)
+	return s.closedErr()
+}
+
+// endAfterFlush ends the session once what is queued is written; false if nothing is.
+func (s *Session) endAfterFlush(reason error) bool {
+	idle := s.q.idle()
+	if idle == nil || !s.beginClosing(reason) {
+		return false
+	}
+	go s.endWhen(idle, reason)
+	return true
+}
+
+// endWhen waits for a flush, which WriteTimeout bounds.
+func (s *Session) endWhen(idle <-chan struct{}, reason error) {
+	s.wake()
+	<-idle
+	s.terminate(reason)
+}
+
+// beginClosing refuses sends from now on; false if the session was not open.
+func (s *Session) beginClosing(reason error) bool {
+	s.mu.Lock()
+	if s.state.Load() != sessionOpen {
+		s.mu.Unlock()
+		return false
+	}
+	s.state.Store(sessionClosing)
+	s.reason = reason
+	s.mu.Unlock()
+	s.q.drain()
+	return true
+}
+
+func (s *Session) terminate(reason error) { _, _ = s.end(reason) }
+
+// end is the session's end, whatever the reason. One caller gets through. The order: no more sends,
+// no more bytes, no more membership, and only then the callbacks and the count of open sessions.
+func (s *Session) end(reason error) (ended bool, err error) {
+	s.mu.Lock()
+	if s.state.Load() == sessionClosed {
+		s.mu.Unlock()
+		return false, nil
+	}
+	s.state.Store(sessionClosed)
+	s.reason = reason
+	codecMade := s.codecMade
+	s.clock.stop()
+	s.mu.Unlock()
+
+	s.q.close()
+	err = s.closeTransport(codecMade)
+	s.awaitFlush()
+	s.closeDone()
+	if s.manager != nil {
+		s.manager.remove(s)
+	}
+	s.runCallbacks()
+	if srv := s.owner.server; srv != nil {
+		srv.sessionEnded(s, reason)
+	}
+	return true, err
+}
+
+func (s *Session) closeTransport(codecMade bool) error {
+	if s.conn == nil {
+		return s.closeCodec()
+	}
+	err := closeConn(s.conn)
+	if codecMade {
+		_ = s.closeCodec() // its stream is closed already: only its own error could come
+	}
+	return err
+}
+
+func (s *Session) closeCodec() (err error) {
+	defer s.recovered("codec", &err)
+	return s.codec.Close()
+}
+
+// closeConn closes conn without waiting for a peer that does not read.
+func closeConn(conn net.Conn) error {
+	t, ok := conn.(*tls.Conn)
+	if !ok {
+		return conn.Close()
+	}
+	force := time.AfterFunc(tlsGoodbye, func() { _ = t.NetConn().Close() })
+	defer force.Stop()
+	return t.Close()
+}
+
+// awaitFlush waits for a flush that is still in the transport, so that the counters are final.
+func (s *Session) awaitFlush() {
+	idle := s.q.idle()
+	if idle == nil {
+		return
+	}
+	bound := time.NewTimer(flushEnd)
+	defer bound.Stop()
+	select {
+	case <-idle:
+	case <-bound.C:
+	}
+}
+
+func (s *Session) closeDone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	if s.done != nil {
+		close(s.done)
+	}
+}
+
+func (s *Session) runCallbacks() {
+	s.mu.Lock()
+	callbacks := s.callbacks
+	s.callbacks, s.called = nil, true
+	s.mu.Unlock()
+	for _, c := range callbacks {
+		if c.leave {
+			s.call(c)
+		}
+	}
+	for _, c := range callbacks {
+		if !c.leave {
+			s.call(c)
+		}
+	}
+}
+
+// closeIfPanic ends the session when err came from a panic of its codec.
+func (s *Session) closeIfPanic(err error) error {
+	if err != nil && errors.Is(err, ErrPanic) {
+		s.terminate(err)
+	}
+	return err
+}
+
+// recovered is deferred around user code. It turns a panic into *err.
+func (s *Session) recovered(what string, err *error) {
+	if r := recover(); r != nil {
+		*err = s.panicked(what, r)
+	}
+}
+
+// panicked logs a panic, with its stack, and returns it as a session's reason. It is called by the
+// deferred function that recovered.
+func (s *Session) panicked(what string, value any) error {
+	err := fmt.Errorf("%w in a %s: %s", ErrPanic, what, quote(fmt.Sprint(value)))
+	s.owner.countPanic()
+	s.owner.logger().Error("libnet: panic", "session", s.id, "error", err, slog.String("stack", stack()))
+	return err
+}
+
+// stack is the panicking goroutine's, cut where it would only repeat itself.
+func stack() string {
+	const limit = 16 << 10
+	stack := debug.Stack()
+	return string(stack[:min(len(stack), limit)])
+}
+
+// quote makes text that may come from a peer safe to log: one line, no control characters, at most
+// 128 bytes of it.
+func quote(text string) string {
+	const limit = 128
+	if len(text) > limit {
+		text = text[:limit] + "…"
+	}
+	return fmt.Sprintf("%q", text)
+}

@@ -1,0 +1,78 @@
+package libnet
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+)
+
+// A Dialer makes client sessions. Its zero value needs only a Protocol. Dial may be called by any
+// goroutine; the fields are not to be changed while it runs.
+type Dialer struct {
+	Config
+	NetDialer net.Dialer
+	TLSConfig *tls.Config // nil: no TLS. An empty ServerName is taken from the address.
+	Protocol  Protocol
+}
+
+// Dial connects, completes the TLS handshake if there is a TLSConfig, and has the protocol make the
+// codec. ctx, NetDialer's timeout, and HandshakeTimeout for the handshake bound it; ctx has no bearing
+// on the session that it returns. On an error nothing is left open.
+func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, error) {
+	if d.Protocol == nil {
+		return nil, errors.New("libnet: Dial without a Protocol")
+	}
+	conn, err := d.NetDialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if err := setSocketOptions(conn, &d.Config); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	if d.TLSConfig != nil {
+		if conn, err = d.secure(ctx, conn, address); err != nil {
+			return nil, err
+		}
+	}
+	o := newOwner(d.Config, d.Protocol, nil, nil)
+	s := newSession(o, conn, nil)
+	if s.sock != nil {
+		o.flusher = &dialFlusher
+	}
+	s.initCodec()
+	if s.codec == nil {
+		return nil, s.Err()
+	}
+	s.startClock()
+	return s, nil
+}
+
+func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
+	config := d.TLSConfig
+	if config.ServerName == "" && !config.InsecureSkipVerify {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			host = address
+		}
+		config = config.Clone()
+		config.ServerName = host
+	}
+	if timeout := d.handshakeTimeout(); timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, ErrHandshakeTimeout)
+		defer cancel()
+	}
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Time{})
+	return secured, nil
+}

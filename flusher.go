@@ -1,0 +1,155 @@
+package libnet
+
+import (
+	"runtime"
+	"sync"
+	"time"
+)
+
+// A flusher writes for sessions whose receiver is not about to. Its goroutines exist only while there
+// is something to do.
+//
+// A message that is sent while the receiver works on another is left to the receiver, which flushes
+// before it waits: a reply then costs no goroutine switch, and a run of replies one write. The
+// flusher looks after receivers that do not come back within flushDelay.
+type flusher struct {
+	mu sync.Mutex
+	// mu guards the following.
+	ready    []*Session // their flush has begun and is to be carried out
+	workers  int
+	deferred []deferredFlush
+	sweeping bool
+}
+
+type deferredFlush struct {
+	s       *Session
+	flushes uint32 // the queue's count when it was last looked at
+}
+
+const (
+	// flushDelay bounds how long a message waits for a receiver that is busy: two of it at most.
+	flushDelay = time.Millisecond
+
+	// idleSweeps is for how many rounds the sweep goes on with nothing to look at, so that a steady
+	// trickle does not start a goroutine each time.
+	idleSweeps = 16
+
+	// readyPerWorker is how many sessions wait before another worker helps.
+	readyPerWorker = 64
+)
+
+// dialFlusher serves dialled sessions: there may be one or thousands of them in a process.
+var dialFlusher flusher
+
+// flush carries out a flush that has begun, soon and elsewhere.
+func (f *flusher) flush(s *Session) {
+	f.mu.Lock()
+	f.ready = append(f.ready, s)
+	start := f.workers == 0 || len(f.ready) > readyPerWorker*f.workers && f.workers < runtime.GOMAXPROCS(0)
+	if start {
+		f.workers++
+	}
+	f.mu.Unlock()
+	if start {
+		go f.work()
+	}
+}
+
+// work flushes what is ready, in order, without ever waiting for a peer.
+func (f *flusher) work() {
+	var sessions []*Session
+	for {
+		sessions = f.takeReady(sessions)
+		if sessions == nil {
+			return
+		}
+		for _, s := range sessions {
+			if err := s.flush(false); err != nil {
+				go s.terminate(err) // a slow close callback must not hold up the others
+			}
+		}
+	}
+}
+
+// takeReady returns a share of what is ready, using spent's storage for what comes next; nil ends the
+// worker.
+func (f *flusher) takeReady(spent []*Session) []*Session {
+	clear(spent)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := min(len(f.ready), readyPerWorker)
+	if n == 0 {
+		f.workers--
+		f.ready = nil
+		return nil
+	}
+	taken := append(spent[:0], f.ready[:n]...)
+	rest := copy(f.ready, f.ready[n:])
+	clear(f.ready[rest:])
+	f.ready = f.ready[:rest]
+	return taken
+}
+
+// flushLater looks after s until its queue is empty.
+func (f *flusher) flushLater(s *Session) {
+	d := deferredFlush{s, s.q.flushCount()}
+	f.mu.Lock()
+	f.deferred = append(f.deferred, d)
+	start := !f.sweeping
+	f.sweeping = true
+	f.mu.Unlock()
+	if start {
+		go f.sweep()
+	}
+}
+
+// sweep flushes deferred sessions whose receiver has let flushDelay pass.
+func (f *flusher) sweep() {
+	for idle := 0; f.keepSweeping(idle); idle++ {
+		time.Sleep(flushDelay)
+		for _, d := range f.takeDeferred() {
+			idle = 0
+			f.lookAfter(d)
+		}
+	}
+}
+
+func (f *flusher) keepSweeping(idle int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sweeping = idle < idleSweeps || len(f.deferred) > 0
+	return f.sweeping
+}
+
+func (f *flusher) takeDeferred() []deferredFlush {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	taken := f.deferred
+	f.deferred = nil
+	return taken
+}
+
+func (f *flusher) lookAfter(d deferredFlush) {
+	q := &d.s.q
+	q.mu.Lock()
+	stillDeferred := q.pending != nil && !q.flushing && q.flushes != d.flushes
+	begun := false
+	if !stillDeferred {
+		q.deferred = false
+		if begun = q.beginLocked(); begun {
+			q.away = true
+		}
+	}
+	d.flushes = q.flushes
+	q.mu.Unlock()
+	switch {
+	case stillDeferred:
+		f.mu.Lock()
+		f.deferred = append(f.deferred, d)
+		f.mu.Unlock()
+	case begun && d.s.sock != nil:
+		f.flush(d.s)
+	case begun:
+		go d.s.sendLoop()
+	}
+}

@@ -1,0 +1,174 @@
+package libnet
+
+import (
+	"iter"
+	"sync"
+)
+
+// A Group knows sessions by keys of the user's choice: user ids, room members. The zero value is ready.
+// All methods may be called by any goroutine, also from close callbacks and from within All; no lock is
+// held while a session is sent to or user code runs.
+//
+// A session leaves when it closes, before its close callbacks run. It may be in many groups, and in one
+// under many keys.
+type Group[K comparable] struct {
+	mu sync.RWMutex
+	// mu guards the following.
+	members  map[K]*member
+	closed   bool
+	snapshot []*Session // the members' sessions; nil when it must be made anew; never changed
+}
+
+// member is one Put. It is compared by identity, so the end of a session that was replaced under its
+// key does not touch the one that replaced it.
+type member struct {
+	session *Session
+	forget  func() bool // takes the session's leave callback back; nil until it is registered
+}
+
+// Put adds s under key, in the place of another session that had the key: that one stays open, and its
+// later end changes nothing here. A closed session is not added, and after [Group.Close] none is.
+func (g *Group[K]) Put(key K, s *Session) {
+	m := &member{session: s}
+	old, ok := g.replace(key, m)
+	if !ok {
+		return
+	}
+	if old != nil && old.forget != nil {
+		old.forget()
+	}
+	forget := s.onClose(&callback{f: func() { g.remove(key, m) }, leave: true})
+	g.mu.Lock()
+	current := g.members[key] == m
+	if current {
+		m.forget = forget
+	}
+	g.mu.Unlock()
+	if !current {
+		forget()
+	}
+}
+
+func (g *Group[K]) replace(key K, m *member) (old *member, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil, false
+	}
+	if g.members == nil {
+		g.members = make(map[K]*member)
+	}
+	old = g.members[key]
+	g.members[key] = m
+	g.snapshot = nil
+	return old, true
+}
+
+// Get returns the session under key, nil when there is none.
+func (g *Group[K]) Get(key K) *Session {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if m := g.members[key]; m != nil {
+		return m.session
+	}
+	return nil
+}
+
+// Remove removes s from key and reports whether it was there. It leaves another session under the key
+// alone, and s open.
+func (g *Group[K]) Remove(key K, s *Session) bool {
+	g.mu.RLock()
+	m := g.members[key]
+	g.mu.RUnlock()
+	return m != nil && m.session == s && g.remove(key, m)
+}
+
+func (g *Group[K]) remove(key K, m *member) bool {
+	g.mu.Lock()
+	if g.members[key] != m {
+		g.mu.Unlock()
+		return false
+	}
+	delete(g.members, key)
+	g.snapshot = nil
+	forget := m.forget
+	g.mu.Unlock()
+	if forget != nil {
+		forget()
+	}
+	return true
+}
+
+// Len returns how many keys have a session.
+func (g *Group[K]) Len() int {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return len(g.members)
+}
+
+// All iterates over the keys and sessions of the moment it begins, in no order.
+func (g *Group[K]) All() iter.Seq2[K, *Session] {
+	return func(yield func(K, *Session) bool) {
+		keys, sessions := g.list()
+		for i, key := range keys {
+			if !yield(key, sessions[i]) {
+				return
+			}
+		}
+	}
+}
+
+func (g *Group[K]) list() (keys []K, sessions []*Session) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	keys, sessions = make([]K, 0, len(g.members)), make([]*Session, 0, len(g.members))
+	for key, m := range g.members {
+		keys, sessions = append(keys, key), append(sessions, m.session)
+	}
+	return keys, sessions
+}
+
+// Broadcast sends msg to all members and says what happened to how many. It never waits for one: a full
+// queue is handled as its session's Config.OnFull says, and a synchronous session takes one message at a
+// time from broadcasts. The message is encoded once for all sessions of one protocol.
+//
+// A member whose codec cannot encode msg is in none of the counts; its server logs that.
+func (g *Group[K]) Broadcast(msg any) BroadcastResult {
+	b := broadcast{msg: msg}
+	for _, s := range g.sessions() {
+		b.sendTo(s)
+	}
+	return b.result
+}
+
+// sessions returns the members' sessions as a slice that nobody changes.
+func (g *Group[K]) sessions() []*Session {
+	g.mu.RLock()
+	snapshot := g.snapshot
+	g.mu.RUnlock()
+	if snapshot != nil {
+		return snapshot
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.snapshot == nil {
+		g.snapshot = make([]*Session, 0, len(g.members))
+		for _, m := range g.members {
+			g.snapshot = append(g.snapshot, m.session)
+		}
+	}
+	return g.snapshot
+}
+
+// Close removes all sessions, leaving them open, and takes no new ones.
+func (g *Group[K]) Close() {
+	g.mu.Lock()
+	members := g.members
+	g.members, g.snapshot, g.closed = nil, nil, true
+	g.mu.Unlock()
+	for _, m := range members {
+		if m.forget != nil {
+			m.forget()
+		}
+	}
+}

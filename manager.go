@@ -1,0 +1,126 @@
+package libnet
+
+import (
+	"iter"
+	"sync"
+)
+
+// managerShards is the article's number. DESIGN.md has the measurement: shards with a lock each against
+// sync.Map and others.
+const managerShards = 32
+
+// A Manager knows open sessions by their id. All methods may be called by any goroutine; no lock is
+// held while user code runs.
+type Manager struct {
+	shards [managerShards]managerShard
+}
+
+type managerShard struct {
+	mu sync.RWMutex
+	// mu guards the following.
+	sessions map[uint64]*Session
+	disposed bool
+}
+
+// NewManager returns a manager without sessions.
+func NewManager() *Manager { return new(Manager) }
+
+func (m *Manager) shard(id uint64) *managerShard { return &m.shards[id%managerShards] }
+
+// NewSession makes a session from a bare codec, as the function [NewSession] does, and adds it. After
+// [Manager.Dispose] the session it returns is closed.
+func (m *Manager) NewSession(codec Codec, sendChanSize int) *Session {
+	s := newBareSession(m, codec, sendChanSize)
+	if !m.add(s) {
+		s.terminate(ErrServerClosed)
+	}
+	return s
+}
+
+// GetSession returns the open session with this id, nil when there is none.
+func (m *Manager) GetSession(id uint64) *Session {
+	shard := m.shard(id)
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	if shard.disposed {
+		return nil
+	}
+	return shard.sessions[id]
+}
+
+// Len returns how many sessions are open.
+func (m *Manager) Len() int {
+	n := 0
+	for i := range m.shards {
+		shard := &m.shards[i]
+		shard.mu.RLock()
+		n += len(shard.sessions)
+		shard.mu.RUnlock()
+	}
+	return n
+}
+
+// All iterates over the open sessions, in no order. Sessions that come or go meanwhile may or may not
+// be seen; the loop's body may close sessions.
+func (m *Manager) All() iter.Seq[*Session] {
+	return func(yield func(*Session) bool) {
+		var sessions []*Session
+		for i := range m.shards {
+			sessions = m.shards[i].appendTo(sessions[:0])
+			for _, s := range sessions {
+				if !yield(s) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (shard *managerShard) appendTo(sessions []*Session) []*Session {
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	for _, s := range shard.sessions {
+		sessions = append(sessions, s)
+	}
+	return sessions
+}
+
+// Dispose closes all sessions with the reason [ErrServerClosed] and takes no new ones. When it returns,
+// their close callbacks have run, but for those of sessions that somebody else was closing.
+func (m *Manager) Dispose() {
+	m.dispose()
+	for s := range m.All() {
+		s.terminate(ErrServerClosed)
+	}
+}
+
+// dispose makes the manager refuse sessions: each shard from the moment its lock is taken.
+func (m *Manager) dispose() {
+	for i := range m.shards {
+		shard := &m.shards[i]
+		shard.mu.Lock()
+		shard.disposed = true
+		shard.mu.Unlock()
+	}
+}
+
+func (m *Manager) add(s *Session) bool {
+	shard := m.shard(s.id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if shard.disposed {
+		return false
+	}
+	if shard.sessions == nil {
+		shard.sessions = make(map[uint64]*Session)
+	}
+	shard.sessions[s.id] = s
+	return true
+}
+
+func (m *Manager) remove(s *Session) {
+	shard := m.shard(s.id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	delete(shard.sessions, s.id)
+}

@@ -1,0 +1,364 @@
+package libnet
+
+import (
+	"net"
+	"sync"
+)
+
+// keptBatch is the largest batch whose storage is kept for another: what a burst made grow beyond
+// it goes back to the garbage collector.
+const keptBatch = 64 << 10
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+// A batch is a run of frames on their way out. Frames are bytes one behind the other in buf, except
+// the shared ones, which lie where the broadcast that made them put them. On a session made from a
+// bare codec the messages themselves wait in msgs.
+type batch struct {
+	buf    []byte
+	ends   []int    // ends[i] is where the i-th frame ends, counting shared bytes
+	shared []extent // frames that are not in buf, in order
+	msgs   []any
+
+	size    int // bytes in all, shared ones included
+	first   int // frames before this one were written or dropped
+	written int // bytes before this one were written or dropped
+}
+
+// extent is a frame that many batches share; nobody writes to it.
+type extent struct {
+	at    int // its place among all bytes of the batch
+	bytes []byte
+}
+
+func getBatch() *batch { return batches.Get().(*batch) }
+
+func putBatch(b *batch) {
+	if cap(b.buf) > keptBatch {
+		return
+	}
+	clear(b.shared)
+	clear(b.msgs)
+	*b = batch{buf: b.buf[:0], ends: b.ends[:0], shared: b.shared[:0], msgs: b.msgs[:0]}
+	batches.Put(b)
+}
+
+// commit makes what was appended to buf since the last commit a part of the last frame, or of the
+// next one when message is false.
+func (b *batch) commit(n int, message bool) {
+	b.size += n
+	if message {
+		b.ends = append(b.ends, b.size)
+	}
+}
+
+func (b *batch) share(frame []byte) {
+	b.shared = append(b.shared, extent{b.size, frame})
+	b.commit(len(frame), true)
+}
+
+// next returns bytes that lie together and are to be written next; none when all is written.
+func (b *batch) next() []byte {
+	at := b.written
+	sharedBefore := 0 // bytes of the shared frames before at
+	for _, e := range b.shared {
+		if at < e.at {
+			return b.buf[at-sharedBefore : e.at-sharedBefore]
+		}
+		if at < e.at+len(e.bytes) {
+			return e.bytes[at-e.at:]
+		}
+		sharedBefore += len(e.bytes)
+	}
+	return b.buf[at-sharedBefore:]
+}
+
+// pieces returns all that is to be written, for one writev.
+func (b *batch) pieces() net.Buffers {
+	var pieces net.Buffers
+	rest := *b
+	for rest.written < rest.size {
+		p := rest.next()
+		pieces = append(pieces, p)
+		rest.written += len(p)
+	}
+	return pieces
+}
+
+// wrote moves on by n bytes and returns how many frames that completed.
+func (b *batch) wrote(n int) (frames int) {
+	b.written += n
+	if b.written == b.size {
+		frames = len(b.ends) - b.first
+	} else {
+		for b.first+frames < len(b.ends) && b.ends[b.first+frames] <= b.written {
+			frames++
+		}
+	}
+	b.first += frames
+	return frames
+}
+
+// dropFirst forgets the oldest frame, which must exist, and returns its size. Nothing of the batch may
+// have been written.
+func (b *batch) dropFirst() int {
+	n := b.ends[b.first] - b.written
+	b.written = b.ends[b.first]
+	b.first++
+	return n
+}
+
+func (b *batch) frames() int { return len(b.ends) - b.first }
+
+// A sendQueue holds what Send accepted until it is written. It costs nothing while it is empty.
+//
+// Two batches take turns: Send appends to pending while one flush writes inflight.
+type sendQueue struct {
+	mu sync.Mutex
+	// mu guards the following.
+	pending  *batch // accepted and not yet taken by a flush; nil when there is none
+	inflight *batch // taken by the flush; its owner is whoever set flushing
+	flushing bool
+	state    queueState
+	deferred bool // on the flusher's list of sessions whose receiver should flush
+	away     bool // the receiver did not come back to flush
+	sending  bool // a plain codec's Send is writing its frame into pending
+	waiters  *queueWaiters
+
+	messages    int // accepted and not yet written, as Queued reports
+	bytes       int
+	flushes     uint32 // counts flushes, so that the flusher sees whether one happened
+	messagesOut uint64
+	bytesOut    uint64
+	discarded   uint64
+}
+
+type queueState uint8
+
+const (
+	queueOpen     queueState = iota
+	queueDraining            // refuses messages, delivers what it has
+	queueClosed              // refuses messages, discards what it has
+)
+
+// queueWaiters exists only while somebody waits.
+type queueWaiters struct {
+	room chan struct{} // closed by the flush or close that made room; nil while nobody waits
+	idle chan struct{} // closed when nothing is queued or no flush can follow; nil while nobody waits
+}
+
+// appendTo returns the batch to append to.
+func (q *sendQueue) appendToLocked() *batch {
+	if q.pending == nil {
+		q.pending = getBatch()
+	}
+	return q.pending
+}
+
+// acceptedLocked counts the message that was just committed to pending.
+func (q *sendQueue) acceptedLocked(n int) {
+	q.messages++
+	q.bytes += n
+}
+
+// fullLocked reports whether a message of n bytes is one too many. An empty queue takes any message.
+func (q *sendQueue) fullLocked(n, maxMessages, maxBytes int) bool {
+	return q.messages > 0 && (q.messages >= maxMessages || maxBytes > 0 && q.bytes+n > maxBytes)
+}
+
+// dropOldest discards the oldest message that no flush has taken; false if there is none.
+func (q *sendQueue) dropOldest() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b := q.pending
+	if b == nil || b.frames() == 0 {
+		return false
+	}
+	q.bytes -= b.dropFirst()
+	q.messages--
+	q.discarded++
+	q.dropEmptyLocked()
+	return true
+}
+
+// dropEmptyLocked gives a pending batch back that has nothing to write.
+func (q *sendQueue) dropEmptyLocked() {
+	if b := q.pending; b != nil && !q.sending && b.written == b.size && b.frames() == 0 {
+		putBatch(b)
+		q.pending = nil
+	}
+}
+
+// sentMessage counts the first message of a bare session's batch as sent, or as discarded.
+func (q *sendQueue) sentMessage(b *batch, sent bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b.msgs[b.first] = nil
+	b.first++
+	q.messages--
+	if sent {
+		q.messagesOut++
+	} else {
+		q.discarded++
+	}
+	q.roomLocked()
+}
+
+// begin makes the caller the one who flushes, if there is something to flush and nobody else does.
+func (q *sendQueue) begin() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.beginLocked()
+}
+
+func (q *sendQueue) beginLocked() bool {
+	if q.flushing || q.pending == nil || q.sending || q.state == queueClosed {
+		return false
+	}
+	q.flushing = true
+	return true
+}
+
+// take returns what the flush is to write next, or nil when there is nothing left: then the flush
+// has ended. Only the flush calls it.
+func (q *sendQueue) take() *batch {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.inflight != nil {
+		return q.inflight
+	}
+	if q.pending == nil || q.sending || q.state == queueClosed {
+		q.endLocked()
+		return nil
+	}
+	q.inflight, q.pending = q.pending, nil
+	return q.inflight
+}
+
+// wrote counts n bytes of the batch in flight as written and gives the batch back when that was all.
+func (q *sendQueue) wrote(b *batch, n int) (done bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	frames := b.wrote(n)
+	q.messages -= frames
+	q.bytes -= n
+	q.messagesOut += uint64(frames)
+	q.bytesOut += uint64(n)
+	q.flushes++
+	q.roomLocked()
+	if b.written < b.size || b.frames() > 0 {
+		return false
+	}
+	q.inflight = nil
+	putBatch(b)
+	return true
+}
+
+// fail ends a flush that could not go on, and closes the queue. The message of a synchronous Send
+// is not counted as discarded: that Send returns the error.
+func (q *sendQueue) fail(synchronous bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if synchronous && q.messages > 0 {
+		q.messages--
+	}
+	q.state = queueClosed
+	q.endLocked()
+	q.roomLocked()
+}
+
+func (q *sendQueue) flushCount() uint32 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.flushes
+}
+
+func (q *sendQueue) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.state == queueClosed
+}
+
+func (q *sendQueue) endLocked() {
+	q.flushing = false
+	if q.state == queueClosed {
+		q.discardLocked()
+	}
+	if q.waiters != nil && q.waiters.idle != nil && (q.pending == nil || q.state == queueClosed) {
+		close(q.waiters.idle)
+		q.waiters.idle = nil
+	}
+}
+
+// drain refuses further messages.
+func (q *sendQueue) drain() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.state == queueOpen {
+		q.state = queueDraining
+	}
+	q.roomLocked()
+}
+
+// close refuses further messages and discards what no flush has taken. What a flush has in flight is
+// counted when it ends.
+func (q *sendQueue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.state = queueClosed
+	if !q.flushing {
+		q.endLocked()
+	}
+	q.roomLocked()
+}
+
+// discardLocked counts as discarded, and drops, what is left.
+func (q *sendQueue) discardLocked() {
+	q.discarded += uint64(q.messages)
+	q.messages, q.bytes = 0, 0
+	q.pending, q.inflight = nil, nil
+}
+
+// idle returns a channel that is closed when nothing is queued, or nil when that is so already.
+func (q *sendQueue) idle() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.flushing && (q.pending == nil || q.state == queueClosed) {
+		return nil
+	}
+	w := q.waitersLocked()
+	if w.idle == nil {
+		w.idle = make(chan struct{})
+	}
+	return w.idle
+}
+
+// roomChanged returns a channel that is closed when it is worth trying again to queue a message: at
+// once if the queue has emptied, or closed, since it was found full.
+func (q *sendQueue) roomChanged() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w := q.waitersLocked()
+	if w.room == nil {
+		w.room = make(chan struct{})
+	}
+	room := w.room
+	if q.messages == 0 || q.state != queueOpen {
+		q.roomLocked()
+	}
+	return room
+}
+
+func (q *sendQueue) roomLocked() {
+	if q.waiters != nil && q.waiters.room != nil {
+		close(q.waiters.room)
+		q.waiters.room = nil
+	}
+}
+
+func (q *sendQueue) waitersLocked() *queueWaiters {
+	if q.waiters == nil {
+		q.waiters = new(queueWaiters)
+	}
+	return q.waiters
+}

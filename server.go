@@ -1,0 +1,329 @@
+package libnet
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Server accepts connections and makes sessions of them. Set its fields before the first call of
+// Accept, Serve, ServeMessages or NewSession. All methods may be called by any goroutine.
+//
+// With [Server.Accept] the caller runs each session; with [Server.Serve] the server does, a goroutine
+// each; with [Server.ServeMessages] it calls a handler a message.
+type Server struct {
+	Config
+
+	// TLSConfig makes sessions of accepted connections secure; the handshake takes place on the
+	// session's first use, never in the accept loop, within HandshakeTimeout.
+	TLSConfig *tls.Config
+
+	// MaxSessions and MaxSessionsPerIP bound the open sessions, in all and from one IPv4 address or
+	// IPv6 /64 network; 0 means no bound. A connection beyond is closed at once and counted.
+	MaxSessions, MaxSessionsPerIP int
+
+	// OnSession, if set, admits a session: with an error the session is closed for that reason and
+	// counted as rejected. Serve calls it on the session's goroutine; Accept and NewSession call it
+	// themselves, so there it should not wait.
+	OnSession func(*Session) error
+
+	// Immutable after NewServer.
+	listener net.Listener
+	protocol Protocol
+	manager  *Manager
+	stopping chan struct{} // closed by the first Stop or Shutdown
+
+	ownerOnce sync.Once
+	owner     *owner // what the sessions share; made with the first of them
+	flusher   flusher
+	log       eventLog
+	blocked   atomic.Uint64
+	panics    atomic.Uint64
+
+	mu sync.Mutex
+	// mu guards the following.
+	isStopped    bool
+	open, peak   int
+	perIP        map[netip.Addr]int
+	accepted     uint64
+	rejected     uint64
+	acceptErrors uint64
+	closed       map[string]uint64
+	ended        SessionStats  // the sums of closed sessions
+	floor        ServerStats   // what Stats has reported
+	none         chan struct{} // closed when no session is open; nil while nobody waits
+}
+
+// A Handler runs a session for [Server.Serve]. When ServeSession returns, what the session has queued
+// is delivered as [Session.Shutdown] does, and the session is closed; when it panics, the session is
+// closed at once with a reason that wraps [ErrPanic].
+type Handler interface{ ServeSession(*Session) }
+
+// HandlerFunc lets a plain function be a [Handler].
+type HandlerFunc func(*Session)
+
+// ServeSession calls f.
+func (f HandlerFunc) ServeSession(s *Session) { f(s) }
+
+// NewServer returns a server on a listener of the caller's, which the server closes when it stops. See
+// [Serve] for the rest. It panics without a listener or a protocol.
+func NewServer(l net.Listener, protocol Protocol, sendChanSize int) *Server {
+	if l == nil || protocol == nil {
+		panic("libnet: NewServer needs a listener and a protocol")
+	}
+	return &Server{
+		Config:   Config{SendQueue: sendChanSize},
+		listener: l,
+		protocol: protocol,
+		manager:  NewManager(),
+		stopping: make(chan struct{}),
+		closed:   make(map[string]uint64),
+	}
+}
+
+// Listener returns the server's listener.
+func (srv *Server) Listener() net.Listener { return srv.listener }
+
+// Manager returns the manager of the server's open sessions.
+func (srv *Server) Manager() *Manager { return srv.manager }
+
+// Accept waits for the next session. It waits out errors that pass, with a back-off of 5 ms to 1 s, and
+// returns [io.EOF] after Stop or Shutdown and other errors of the listener as they are, wrapped.
+func (srv *Server) Accept() (*Session, error) {
+	for {
+		conn, err := srv.acceptConn()
+		if err == nil {
+			var s *Session
+			if s, err = srv.admit(srv.secure(conn)); err == nil {
+				err = srv.welcome(s)
+			}
+			if err == nil {
+				return s, nil
+			}
+		}
+		if srv.stopped() || err == ErrServerClosed {
+			return nil, io.EOF
+		}
+		if !isRefusal(err) {
+			return nil, err
+		}
+	}
+}
+
+// Serve accepts sessions and has h run each on a goroutine of its own. It returns [ErrServerClosed]
+// after Stop or Shutdown, which it does not wait for, or the listener's error if that is not one to wait
+// out; sessions then go on.
+func (srv *Server) Serve(h Handler) error {
+	if h == nil {
+		panic("libnet: Serve with a nil handler")
+	}
+	return srv.acceptEach(func(s *Session) { go srv.run(s, h) })
+}
+
+// acceptEach passes each admitted session to start, which must not wait.
+func (srv *Server) acceptEach(start func(*Session)) error {
+	for {
+		conn, err := srv.acceptConn()
+		if err != nil {
+			return err
+		}
+		s, err := srv.admit(srv.secure(conn))
+		switch {
+		case err == nil:
+			start(s)
+		case err == ErrServerClosed:
+			return err
+		}
+	}
+}
+
+// run is a served session's goroutine. Its frames stay on the stack while the session waits, so it does
+// little itself.
+func (srv *Server) run(s *Session, h Handler) {
+	defer s.handlerEnded()
+	if srv.prepare(s) {
+		h.ServeSession(s)
+	}
+	s.returned = true
+}
+
+// prepare does what must not keep the accept loop: admission and the codec.
+func (srv *Server) prepare(s *Session) bool {
+	if srv.welcome(s) != nil {
+		return false
+	}
+	s.initCodec()
+	return s.codec != nil
+}
+
+// handlerEnded is deferred by run: the handler returned, panicked, or ended its goroutine.
+func (s *Session) handlerEnded() {
+	if s.returned {
+		s.shutdown(context.Background(), ErrSessionClosed) // WriteTimeout and Linger bound it
+		return
+	}
+	if r := recover(); r != nil {
+		s.terminate(s.panicked("handler", r))
+		return
+	}
+	s.terminate(ErrSessionClosed)
+}
+
+// NewSession makes a session of a connection that came from elsewhere: a WebSocket, a test's pipe. It
+// counts as accepted, and all but TLSConfig applies to it. It returns [ErrServerClosed] after Stop or
+// Shutdown, [ErrTooManySessions], [ErrTooManySessionsPerIP], or OnSession's error; conn is then closed.
+func (srv *Server) NewSession(conn net.Conn) (*Session, error) {
+	if conn == nil {
+		return nil, errors.New("libnet: NewSession with a nil connection")
+	}
+	s, err := srv.admit(conn)
+	if err != nil {
+		return nil, err
+	}
+	if err := srv.welcome(s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (srv *Server) secure(conn net.Conn) net.Conn {
+	if srv.TLSConfig == nil {
+		return conn
+	}
+	return tls.Server(conn, srv.TLSConfig)
+}
+
+// admit makes and registers a session, or closes conn.
+func (srv *Server) admit(conn net.Conn) (*Session, error) {
+	if err := srv.count(conn); err != nil {
+		_ = transport(conn).Close()
+		return nil, err
+	}
+	o := srv.sessionOwner()
+	if err := setSocketOptions(conn, &o.Config); err != nil {
+		srv.uncount(conn)
+		_ = transport(conn).Close()
+		return nil, &refusal{err}
+	}
+	s := newSession(o, conn, srv.manager)
+	if !srv.manager.add(s) {
+		s.terminate(ErrServerClosed)
+		return nil, ErrServerClosed
+	}
+	s.startClock()
+	return s, nil
+}
+
+// welcome asks OnSession.
+func (srv *Server) welcome(s *Session) (err error) {
+	if srv.OnSession == nil {
+		return nil
+	}
+	if err = srv.callOnSession(s); err != nil {
+		srv.mu.Lock()
+		srv.rejected++
+		srv.mu.Unlock()
+		s.terminate(err)
+		return &refusal{err}
+	}
+	return nil
+}
+
+func (srv *Server) callOnSession(s *Session) (err error) {
+	defer s.recovered("OnSession", &err)
+	return srv.OnSession(s)
+}
+
+// A refusal is an error that concerns one connection and not the server.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }
+
+func isRefusal(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) || errors.Is(err, ErrTooManySessions) || errors.Is(err, ErrTooManySessionsPerIP)
+}
+
+func (srv *Server) sessionOwner() *owner {
+	srv.ownerOnce.Do(func() {
+		srv.owner = newOwner(srv.Config, srv.protocol, srv, &srv.flusher)
+	})
+	return srv.owner
+}
+
+// Stop closes the listener and all sessions, discarding what they have queued, and returns when their
+// close callbacks have run, but after Config.Linger at the latest: called from a callback or a handler it
+// cannot wait for that one. Serve does not wait for it. To lose nothing, see [Server.Shutdown].
+func (srv *Server) Stop() {
+	srv.stop()
+	for s := range srv.manager.All() {
+		go s.terminate(ErrServerClosed)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), max(srv.linger(), flushEnd))
+	defer cancel()
+	srv.awaitNone(ctx)
+}
+
+// Shutdown closes the listener and shuts all sessions down as [Session.Shutdown] does, all at once. A
+// handler that is at work on a message may still send its reply, for at most Config.Linger or half the
+// time that ctx leaves. It returns nil when everything was delivered and the close callbacks have run,
+// or a [*ShutdownError] when ctx ended first: the sessions that were left were then cut off. It does not
+// wait for handlers to return and may be called from one.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	srv.stop()
+	patience := srv.linger()
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline)/2)
+	}
+	err := srv.manager.shutdown(ctx, func(s *Session) shutdownResult {
+		return s.shutdownServed(ctx, ErrServerClosed, patience)
+	})
+	srv.awaitNone(ctx)
+	return err
+}
+
+// stop ends accepting. Accept, Serve and NewSession answer so from now on.
+func (srv *Server) stop() {
+	srv.mu.Lock()
+	first := !srv.isStopped
+	srv.isStopped = true
+	srv.mu.Unlock()
+	if first {
+		close(srv.stopping)
+		_ = srv.listener.Close()
+	}
+	srv.manager.dispose()
+}
+
+func (srv *Server) stopped() bool {
+	select {
+	case <-srv.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// awaitNone waits until no session is open and all close callbacks have run.
+func (srv *Server) awaitNone(ctx context.Context) {
+	srv.mu.Lock()
+	if srv.open == 0 {
+		srv.mu.Unlock()
+		return
+	}
+	if srv.none == nil {
+		srv.none = make(chan struct{})
+	}
+	none := srv.none
+	srv.mu.Unlock()
+	select {
+	case <-none:
+	case <-ctx.Done():
+	}
+}

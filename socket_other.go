@@ -1,0 +1,15 @@
+//go:build !unix
+
+package libnet
+
+import "net"
+
+// Elsewhere a session uses its conn's own Read and Write, and a goroutine while its queue is not
+// empty.
+type socket struct{}
+
+func newSocket(net.Conn) *socket                { return nil }
+func (*socket) read(*input) (int, error)        { panic("libnet: no socket on this system") }
+func (*socket) write([]byte) (n int, err error) { panic("libnet: no socket on this system") }
+
+func hasInput(net.Conn) bool { return false }
