@@ -49,6 +49,7 @@ func (srv *Server) uncountLocked(addr netip.Addr) {
 		close(srv.none)
 		srv.none = nil
 	}
+	srv.closeLoopsLocked()
 }
 
 // sessionEnded takes a session out of the books, after its close callbacks have run.

@@ -58,6 +58,7 @@ type Server struct {
 	ended        SessionStats  // the sums of closed sessions
 	floor        ServerStats   // what Stats has reported
 	none         chan struct{} // closed when no session is open; nil while nobody waits
+	loops        []*eventLoop  // closed when the server has stopped and no session is open
 }
 
 // A Handler runs a session for [Server.Serve]. When ServeSession returns, what the session has queued
@@ -288,11 +289,34 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
+// addLoop has loop closed when no session can need it any more; false if that is so already.
+func (srv *Server) addLoop(loop *eventLoop) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.isStopped {
+		return false
+	}
+	srv.loops = append(srv.loops, loop)
+	return true
+}
+
+// closeLoopsLocked ends the event loops once nothing is left for them to do.
+func (srv *Server) closeLoopsLocked() {
+	if !srv.isStopped || srv.open > 0 {
+		return
+	}
+	for _, loop := range srv.loops {
+		loop.close()
+	}
+	srv.loops = nil
+}
+
 // stop ends accepting. Accept, Serve and NewSession answer so from now on.
 func (srv *Server) stop() {
 	srv.mu.Lock()
 	first := !srv.isStopped
 	srv.isStopped = true
+	srv.closeLoopsLocked()
 	srv.mu.Unlock()
 	if first {
 		close(srv.stopping)

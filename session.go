@@ -28,6 +28,8 @@ type Session struct {
 	opened  time.Time
 
 	// Set by initCodec before anybody uses them.
+	eventMode bool // the event loop reads; set before the loop knows the session
+
 	codecOnce sync.Once
 	codec     Codec         // nil if the protocol failed to make one; then the session is closed
 	parser    FrameParser   // nil for a plain codec
@@ -52,7 +54,8 @@ type Session struct {
 	sendMu sync.Mutex
 	q      sendQueue
 
-	returned bool // the handler has returned; belongs to its goroutine
+	returned bool         // the handler has returned; belongs to its goroutine
+	serving  atomic.Int32 // in event mode: who reads
 
 	state atomic.Int32 // sessionState; changes under mu
 	mu    sync.Mutex
@@ -218,8 +221,7 @@ func (s *Session) closedErr() error {
 // among them io.EOF when the peer ended between two frames. Messages that arrived before the end are
 // returned first. Calls take turns.
 func (s *Session) Receive() ([]byte, error) {
-	s.initCodec()
-	s.recvMu.Lock()
+	s.beginReceive()
 	payload, err := s.next()
 	if err != nil {
 		s.recvMu.Unlock()
@@ -235,8 +237,7 @@ func (s *Session) Receive() ([]byte, error) {
 // ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
 // allocates nothing.
 func (s *Session) ReceiveInto(buf []byte) ([]byte, error) {
-	s.initCodec()
-	s.recvMu.Lock()
+	s.beginReceive()
 	payload, err := s.next()
 	if err != nil {
 		s.recvMu.Unlock()
@@ -245,6 +246,15 @@ func (s *Session) ReceiveInto(buf []byte) ([]byte, error) {
 	buf = append(buf[:0], payload...)
 	s.recvMu.Unlock()
 	return buf, nil
+}
+
+// beginReceive makes the caller the receiver, until it unlocks recvMu.
+func (s *Session) beginReceive() {
+	if s.eventMode {
+		panic("libnet: Receive on a session of ServeMessages")
+	}
+	s.initCodec()
+	s.recvMu.Lock()
 }
 
 // next returns the next message: a part of the input buffer, or the slice a plain codec returned.

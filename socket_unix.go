@@ -5,27 +5,15 @@ package libnet
 import (
 	"io"
 	"net"
+	"sync"
 	"syscall"
 )
 
-// A socket reads and writes the descriptor of a TCP or Unix conn without waiting, so that a session
-// holds no storage while its peer is silent and no writer hangs on a peer that does not read. The
-// waiting is the runtime poller's.
-type socket struct {
-	raw syscall.RawConn
-
-	// Owned by the receiver.
-	in       *input
-	n        int
-	readErr  error
-	readable func(fd uintptr) bool // tryRead, bound once
-
-	// Owned by whoever flushes.
-	out      []byte
-	wrote    int
-	writeErr error
-	writable func(fd uintptr) bool // tryWrite, bound once
-}
+// A socket is the descriptor of a TCP or Unix conn. Reading and writing it without the conn's own
+// waiting lets a session hold no storage while its peer is silent, and lets a writer go on when a peer
+// does not read. The descriptor is only touched while the conn keeps it from being closed and its
+// number from being given away.
+type socket struct{ raw syscall.RawConn }
 
 // newSocket returns nil for a conn whose own Read and Write must be used: a wrapper may embed a
 // *net.TCPConn and yet mean something else by them.
@@ -43,67 +31,98 @@ func newSocket(conn net.Conn) *socket {
 	if err != nil {
 		return nil
 	}
-	k := &socket{raw: raw}
-	k.readable = k.tryRead
-	k.writable = k.tryWrite
-	return k
+	return &socket{raw}
+}
+
+// An ioCall is the argument and the result of a function that syscall.RawConn calls back. Binding that
+// function once and keeping both in a pool makes a call free of allocations.
+type ioCall struct {
+	in   *input
+	out  []byte
+	n    int
+	err  error
+	wait bool // let the poller wait when there is nothing to read
+
+	read, write func(fd uintptr) bool
+}
+
+var ioCalls = sync.Pool{New: func() any {
+	c := new(ioCall)
+	c.read, c.write = c.tryRead, c.tryWrite
+	return c
+}}
+
+func putIOCall(c *ioCall) {
+	c.in, c.out, c.err = nil, nil, nil
+	ioCalls.Put(c)
 }
 
 // read waits until there is something to read and reads once. It shrinks in while it waits.
-func (k *socket) read(in *input) (int, error) {
-	k.in = in
-	if err := k.raw.Read(k.readable); err != nil {
-		return 0, err
+func (k *socket) read(in *input) (int, error) { return k.readOnce(in, true) }
+
+// readReady reads once if there is something to read; n == 0 without an error says that there is not.
+func (k *socket) readReady(in *input) (int, error) { return k.readOnce(in, false) }
+
+func (k *socket) readOnce(in *input, wait bool) (int, error) {
+	c := ioCalls.Get().(*ioCall)
+	c.in, c.wait, c.n = in, wait, 0
+	err := k.raw.Read(c.read)
+	n := c.n
+	if err == nil {
+		err = c.err
 	}
-	return k.n, k.readErr
+	putIOCall(c)
+	return n, err
 }
 
 // tryRead is the body of read: false says that the poller should wait.
-func (k *socket) tryRead(fd uintptr) bool {
-	p := k.in.room()
+func (c *ioCall) tryRead(fd uintptr) bool {
+	p := c.in.room()
 	for {
 		n, err := syscall.Read(int(fd), p)
 		switch {
 		case n > 0:
-			k.n, k.readErr = n, nil
+			c.n = n
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
-			k.in.shrink()
-			return false
+			c.in.shrink()
+			return !c.wait
 		case err != nil:
-			k.n, k.readErr = 0, err
+			c.err = err
 		default:
-			k.n, k.readErr = 0, io.EOF
+			c.err = io.EOF
 		}
 		return true
 	}
 }
 
 // write writes what the kernel takes at once. n < len(p) without an error says that it is full.
-func (k *socket) write(p []byte) (n int, err error) {
-	k.out, k.wrote, k.writeErr = p, 0, nil
-	err = k.raw.Write(k.writable)
-	k.out = nil
-	if err != nil {
-		return 0, err
+func (k *socket) write(p []byte) (int, error) {
+	c := ioCalls.Get().(*ioCall)
+	c.out, c.n = p, 0
+	err := k.raw.Write(c.write)
+	n := c.n
+	if err == nil {
+		err = c.err
 	}
-	return k.wrote, k.writeErr
+	putIOCall(c)
+	return n, err
 }
 
 // tryWrite is the body of write. It never asks the poller to wait.
-func (k *socket) tryWrite(fd uintptr) bool {
-	for k.wrote < len(k.out) {
-		n, err := syscall.Write(int(fd), k.out[k.wrote:])
+func (c *ioCall) tryWrite(fd uintptr) bool {
+	for c.n < len(c.out) {
+		n, err := syscall.Write(int(fd), c.out[c.n:])
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
 			return true
 		case err != nil:
-			k.writeErr = err
+			c.err = err
 			return true
 		default:
-			k.wrote += n
+			c.n += n
 		}
 	}
 	return true

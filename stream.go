@@ -91,10 +91,7 @@ func (s *Session) fill(inFrame bool) error {
 		return s.closedErr()
 	}
 	if n > 0 {
-		s.receiver.Store(receiverActive)
-		s.in.w += n
-		s.received.Store(s.now())
-		s.bytesIn.Store(s.bytesIn.Load() + uint64(n))
+		s.took(n)
 		return nil
 	}
 	if err == nil {
@@ -102,6 +99,14 @@ func (s *Session) fill(inFrame bool) error {
 	}
 	s.in.release()
 	return err
+}
+
+// took enters n bytes that were read behind the unread ones.
+func (s *Session) took(n int) {
+	s.in.w += n
+	s.receiver.Store(receiverActive)
+	s.received.Store(s.now())
+	s.bytesIn.Store(s.bytesIn.Load() + uint64(n))
 }
 
 // readPlain reads from a conn without a descriptor. It must hand over storage before it waits: little

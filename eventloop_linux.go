@@ -1,0 +1,134 @@
+package libnet
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// An eventLoop serves the sessions of one ServeMessages: a poller for each processor, and a watch over
+// them while they work.
+type eventLoop struct {
+	server  *Server
+	handler MessageHandler
+	pollers []*poller
+
+	watching   atomic.Bool
+	eagerUntil atomic.Int64             // in Unix nanoseconds; 0: never
+	handovers  [manyHandovers]time.Time // the last ones, oldest first; owned by the watch
+}
+
+const (
+	// watchPeriod is how often the watch looks: a handler that blocks holds up the other sessions of
+	// its poller for two periods at most.
+	watchPeriod = 3 * time.Millisecond
+
+	// idleWatches is for how many periods the watch goes on with no poller at work.
+	idleWatches = 16
+
+	// manyHandovers within soonHandovers say that handlers block often. They then get goroutines of
+	// their own, each time, until none has blocked for eagerFor: finding out anew would hold the
+	// others up. A single one may only mean that the machine was busy.
+	manyHandovers = 4
+	soonHandovers = 100 * time.Millisecond
+	eagerFor      = time.Second
+
+	// blocked is how long a handler on a goroutine of its own must take to count as blocking.
+	blocked = 5 * time.Millisecond
+)
+
+func newEventLoop(srv *Server, h MessageHandler) (*eventLoop, error) {
+	loop := &eventLoop{server: srv, handler: h}
+	for range runtime.GOMAXPROCS(0) {
+		p, err := newPoller(loop)
+		if err != nil {
+			loop.close()
+			return nil, fmt.Errorf("libnet: event loop: %w", err)
+		}
+		loop.pollers = append(loop.pollers, p)
+	}
+	if !srv.addLoop(loop) {
+		loop.close()
+		return nil, ErrServerClosed
+	}
+	for _, p := range loop.pollers {
+		go p.run(0)
+	}
+	return loop, nil
+}
+
+// close ends the pollers. No session is open any more.
+func (loop *eventLoop) close() {
+	for _, p := range loop.pollers {
+		p.close()
+	}
+}
+
+// add hands s over to a poller; false if it must have a goroutine.
+func (loop *eventLoop) add(s *Session) bool {
+	if s.sock == nil || s.parser == nil {
+		return false
+	}
+	s.eventMode = true
+	s.receiver.Store(receiverWaiting)
+	p := loop.pollers[s.id%uint64(len(loop.pollers))]
+	if err := p.register(s); err != nil {
+		s.terminate(fmt.Errorf("libnet: event loop: %w", err))
+	}
+	return true
+}
+
+// eager reports whether handlers are to get goroutines of their own.
+func (loop *eventLoop) eager() bool {
+	until := loop.eagerUntil.Load()
+	return until != 0 && time.Now().UnixNano() < until
+}
+
+func (loop *eventLoop) beEager() { loop.eagerUntil.Store(time.Now().Add(eagerFor).UnixNano()) }
+
+// startWatch makes sure that the watch runs while a poller works.
+func (loop *eventLoop) startWatch() {
+	if !loop.watching.Load() && loop.watching.CompareAndSwap(false, true) {
+		go loop.watch()
+	}
+}
+
+// watch gives the pollers whose handler blocks to another goroutine.
+func (loop *eventLoop) watch() {
+	seen := make([]uint64, len(loop.pollers))
+	for idle := 0; idle < idleWatches; idle++ {
+		time.Sleep(watchPeriod)
+		for i, p := range loop.pollers {
+			progress := p.progress.Load()
+			if progress%2 == 0 { // waits for events
+				continue
+			}
+			idle = 0
+			if progress == seen[i] {
+				loop.handOver(p, progress)
+			}
+			seen[i] = progress
+		}
+	}
+	loop.watching.Store(false)
+	for _, p := range loop.pollers {
+		if p.progress.Load()%2 == 1 { // began to work while the watch ended
+			loop.startWatch()
+			return
+		}
+	}
+}
+
+// handOver lets another goroutine go on with p's events.
+func (loop *eventLoop) handOver(p *poller, seen uint64) {
+	if !p.handOver(seen) {
+		return
+	}
+	now := time.Now()
+	if now.Sub(loop.handovers[0]) < soonHandovers {
+		loop.beEager()
+	}
+	copy(loop.handovers[:], loop.handovers[1:])
+	loop.handovers[manyHandovers-1] = now
+}
