@@ -76,6 +76,17 @@ type FrameSplitter interface {
 	SplitFrame(dst []byte, msg any) (header, payload []byte, err error)
 }
 
+// MessageConn is an optional interface of a [net.Conn] that becomes a session: a transport that keeps
+// messages apart by itself, as WebSocket does, and so has no use for the protocol's framing.
+type MessageConn interface {
+	net.Conn
+
+	// WrapProtocol returns the protocol to use on this connection in the place of p. It is called once,
+	// before NewCodec. Connections whose frames are the same return values that are equal: a broadcast
+	// then encodes once for all of them.
+	WrapProtocol(p Protocol) Protocol
+}
+
 // Serve listens on address and returns a server that has not begun to accept: set the fields of
 // [Server] that should differ from their defaults, then call [Server.Accept] in a loop, or
 // [Server.Serve], or [Server.ServeMessages]. The networks are those of [net.Listen].

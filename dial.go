@@ -37,7 +37,32 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, e
 			return nil, err
 		}
 	}
-	o := newOwner(d.Config, d.Protocol, nil, nil)
+	return d.newSession(conn)
+}
+
+// NewSession makes a client session of a connection that came from elsewhere: a proxy, a test's pipe. NetDialer
+// and TLSConfig do not apply to it. With an error conn is closed.
+func (d *Dialer) NewSession(conn net.Conn) (*Session, error) {
+	if conn == nil {
+		return nil, errors.New("libnet: NewSession with a nil connection")
+	}
+	if d.Protocol == nil {
+		_ = conn.Close()
+		return nil, errors.New("libnet: NewSession without a Protocol")
+	}
+	if err := setSocketOptions(conn, &d.Config); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return d.newSession(conn)
+}
+
+func (d *Dialer) newSession(conn net.Conn) (*Session, error) {
+	protocol := d.Protocol
+	if m, ok := conn.(MessageConn); ok {
+		protocol = m.WrapProtocol(protocol)
+	}
+	o := newOwner(d.Config, protocol, nil, nil)
 	s := newSession(o, conn, nil)
 	if s.sock != nil {
 		o.flusher = &dialFlusher

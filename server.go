@@ -193,6 +193,30 @@ func (srv *Server) NewSession(conn net.Conn) (*Session, error) {
 	return s, nil
 }
 
+// ServeConn has h run a session on a connection that came from elsewhere, as Serve does with one that it
+// accepted, and returns when that session has ended. It returns nil, or the error that NewSession would:
+// h was then not called, and conn is closed.
+func (srv *Server) ServeConn(conn net.Conn, h Handler) error {
+	if h == nil {
+		panic("libnet: ServeConn with a nil handler")
+	}
+	s, err := srv.NewSession(conn)
+	if err != nil {
+		return err
+	}
+	s.runHandler(h)
+	return nil
+}
+
+func (s *Session) runHandler(h Handler) {
+	defer s.handlerEnded()
+	s.initCodec()
+	if s.codec != nil {
+		h.ServeSession(s)
+	}
+	s.returned = true
+}
+
 func (srv *Server) secure(conn net.Conn) net.Conn {
 	if srv.TLSConfig == nil {
 		return conn
@@ -206,7 +230,7 @@ func (srv *Server) admit(conn net.Conn) (*Session, error) {
 		_ = transport(conn).Close()
 		return nil, err
 	}
-	o := srv.sessionOwner()
+	o := srv.ownerFor(conn)
 	if err := setSocketOptions(conn, &o.Config); err != nil {
 		srv.uncount(conn)
 		_ = transport(conn).Close()
@@ -249,6 +273,15 @@ func (r *refusal) Unwrap() error { return r.error }
 func isRefusal(err error) bool {
 	var r *refusal
 	return errors.As(err, &r) || errors.Is(err, ErrTooManySessions) || errors.Is(err, ErrTooManySessionsPerIP)
+}
+
+// ownerFor is sessionOwner, but for a connection that has a framing of its own.
+func (srv *Server) ownerFor(conn net.Conn) *owner {
+	o := srv.sessionOwner()
+	if m, ok := conn.(MessageConn); ok {
+		return newOwner(o.Config, m.WrapProtocol(srv.protocol), srv, &srv.flusher)
+	}
+	return o
 }
 
 func (srv *Server) sessionOwner() *owner {
