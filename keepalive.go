@@ -43,7 +43,7 @@ func (s *Session) watch(d time.Duration) {
 	switch c := s.clock; {
 	case s.state.Load() == sessionClosed:
 	case c == nil:
-		s.clock = &clock{due: due, beat: int64(s.owner.heartbeatInterval())}
+		s.clock = &clock{due: due, from: openedNow, beat: openedNow + int64(s.owner.heartbeatInterval())}
 		s.clock.timer = time.AfterFunc(d, s.tick)
 	case !c.ticking && due < c.due:
 		c.due = due
@@ -139,7 +139,7 @@ func (s *Session) dues(c *clock) (handshake, frame, idle int64) {
 		frame = start + int64(s.owner.frameTimeout())
 	}
 	if d := s.owner.idleTimeout(); d > 0 {
-		idle = s.received.Load() + int64(d)
+		idle = max(s.received.Load(), openedNow) + int64(d)
 	}
 	return handshake, frame, idle
 }

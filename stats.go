@@ -41,7 +41,7 @@ func (s *Session) Stats() SessionStats {
 		MessagesIn:   s.messagesIn.Load(),
 		BytesIn:      s.bytesIn.Load(),
 		Opened:       s.opened,
-		LastReceived: s.opened.Add(time.Duration(s.received.Load())),
+		LastReceived: s.opened.Add(time.Duration(max(s.received.Load(), openedNow) - openedNow)),
 	}
 	s.q.addStats(&stats)
 	return stats

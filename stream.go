@@ -135,5 +135,8 @@ func (s *Session) publish(inFrame bool) {
 	}
 }
 
+// openedNow is now() at the moment the session was opened, so that 0 can stand for no time.
+const openedNow = 1
+
 // now is the time since the session was opened, never 0.
-func (s *Session) now() int64 { return int64(time.Since(s.opened)) + 1 }
+func (s *Session) now() int64 { return int64(time.Since(s.opened)) + openedNow }
