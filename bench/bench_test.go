@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The tests' own binary is started again by the test of the processes.
+func TestMain(m *testing.M) {
+	if isChild, err := runChild(os.Args[1:]); isChild {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// smallJob is a row short enough for a test. It asserts nothing about time.
+func smallJob(kind rowKind) job {
+	return job{
+		Row:      row{Name: "small", Kind: kind, Conns: 3, Window: 4, Size: 64},
+		Warm:     time.Millisecond,
+		Window:   20 * time.Millisecond,
+		Patience: 5 * time.Second,
+	}
+}
+
+// serveHere gives the job to a server within this process.
+func serveHere(t testing.TB, s server, j job) Result {
+	t.Helper()
+	address, err := s.start(j.Row.Kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loadHere(t, address, j)
+}
+
+func loadHere(t testing.TB, address net.Addr, j job) Result {
+	t.Helper()
+	control, err := serveControl()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Address, j.Control = address.String(), control.String()
+	return runJob(j)
+}
+
+func TestEveryServerDoesEveryRowItOffers(t *testing.T) {
+	for _, kind := range []rowKind{echoKind, churnKind, idleKind, sleepKind, broadcastKind} {
+		for _, s := range servers {
+			if !s.can(kind) {
+				continue
+			}
+			t.Run(string(kind)+"/"+s.name, func(t *testing.T) {
+				t.Parallel()
+				r := serveHere(t, s, smallJob(kind))
+				if r.Error != "" || r.Count == 0 || r.Rate == 0 || r.P50 == 0 || r.P99 < r.P50 || r.Max < r.P99 {
+					t.Errorf("result %+v", r)
+				}
+				if disturbed := kind == sleepKind; disturbed != (r.CalmP99 != 0) {
+					t.Errorf("p99 before the disturbance is %v in a row of kind %s", r.CalmP99, kind)
+				}
+			})
+		}
+	}
+}
+
+func TestASlowMemberStallsTheLoopAndNotTheChannels(t *testing.T) {
+	for name, stalls := range map[string]bool{"net": true, "net-chan": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := findServer(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			j := smallJob(slowKind)
+			j.Patience = 2 * time.Second
+			r := serveHere(t, s, j)
+			if got := strings.HasPrefix(r.Error, "stalled"); got != stalls || !stalls && r.Error != "" {
+				t.Errorf("stalls is %t, want %t: %+v", got, stalls, r)
+			}
+			if r.CalmP99 == 0 {
+				t.Error("what was measured before the slow member came is lost")
+			}
+		})
+	}
+}
+
+func TestTheClientNoticesAWrongReply(t *testing.T) {
+	address, err := accept(func(conn net.Conn) {
+		for {
+			frame, err := readFrame(conn, nil)
+			if err != nil {
+				return
+			}
+			frame[len(frame)-1]++
+			conn.Write(frame)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []rowKind{echoKind, churnKind, idleKind, sleepKind} {
+		if r := loadHere(t, address, smallJob(kind)); r.Error != errWrongReply.Error() {
+			t.Errorf("%s: error %q, want %q", kind, r.Error, errWrongReply)
+		}
+	}
+}
+
+func TestAServerThatStallsIsAnErrorAndNoHang(t *testing.T) {
+	address, err := accept(func(conn net.Conn) { readFrame(conn, nil); select {} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := smallJob(echoKind)
+	j.Patience = 50 * time.Millisecond
+	if r := loadHere(t, address, j); !strings.HasPrefix(r.Error, "stalled") {
+		t.Errorf("error %q, want one of a stall", r.Error)
+	}
+}
+
+func TestServerAndLoadRunAsProcesses(t *testing.T) {
+	s, err := findServer("net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := smallJob(echoKind)
+	j.Profile = t.TempDir() + "/cpu.pprof"
+	r := measureOnce(t.Context(), s, j)
+	if r.Error != "" || r.Count == 0 || r.RSS == 0 {
+		t.Errorf("result %+v", r)
+	}
+	if info, err := os.Stat(j.Profile); err != nil || info.Size() == 0 {
+		t.Errorf("no profile was written: %v", err)
+	}
+}
+
+func TestAProcessSaysWhyItFailed(t *testing.T) {
+	r := measureOnce(t.Context(), server{name: "no such"}, smallJob(echoKind))
+	if !strings.Contains(r.Error, `no server "no such"`) {
+		t.Errorf("error %q", r.Error)
+	}
+}
+
+func TestAServerEndsWithItsStandardInput(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c, err := startChild(ctx, serveForm, "net", string(echoKind))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.stop()
+	if _, err := c.stdout.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	c.stdin.Close()
+	if err := c.cmd.Wait(); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestControlAnswersAnUnknownCommandWithAnError(t *testing.T) {
+	address, err := serveControl()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := dialControl(address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.conn.Close()
+	if _, err := c.ask("dance"); err == nil || !strings.Contains(err.Error(), `no command "dance"`) {
+		t.Errorf("error %v", err)
+	}
+	if u, err := c.ask(usageCommand); err != nil || u.CPU == 0 || u.RSS == 0 {
+		t.Errorf("usage %+v, %v", u, err)
+	}
+}
+
+func TestAJobSurvivesTheWayToItsProcess(t *testing.T) {
+	j := smallJob(sleepKind)
+	text, err := json.Marshal(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back job
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(back) != fmt.Sprint(j) {
+		t.Errorf("got %+v, want %+v", back, j)
+	}
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// A server is one way to serve the benchmark's protocol: a 2-byte big-endian length, then so many
+// bytes. Its functions listen on a free port of 127.0.0.1, serve in the background until the
+// process ends, and return the address.
+type server struct {
+	name  string
+	about string
+
+	// echo answers each message with itself. A before that is not nil is called with each message
+	// first, where a handler would do its work.
+	echo func(before func(msg []byte)) (net.Addr, error)
+
+	// broadcast sends each message to every connection, the sender's own among them, except one
+	// that wantsReply, which it answers with itself. Nil where the design has no such thing.
+	broadcast func() (net.Addr, error)
+}
+
+// servers is in the order of the tables.
+var servers = []server{
+	{"net", "by hand: bufio.Reader, one Write a message", netEcho, netBroadcast},
+	{"net-batched", "by hand: bufio both ways, flush when the reader runs dry", netBatchedEcho, nil},
+	{"net-chan", "by hand: a channel and a writing goroutine a session, one Write a message", nil, netChanBroadcast},
+	{"net-chan-batched", "the same, but what the channel holds leaves in one Write", nil, netChanBatchedBroadcast},
+	{"seed", "the article's design: unbuffered, two reads and two writes a message", seedEcho(0), seedBroadcast(0)},
+	{"seed-queued", "the same with its send channel of 1024 and send loop", seedEcho(1024), seedBroadcast(1024)},
+	{"netpoll", "github.com/cloudwego/netpoll: no-copy reads, one flush a batch", netpollEcho, nil},
+	{"libnet-sync", "SendQueue 0: Receive, Send; one write a message", libnetEcho(frames(), 0), nil},
+	{"libnet", "SendQueue 1024: Receive, Send", libnetEcho(frames(), queued), libnetBroadcast},
+	{"libnet-into", "the same with ReceiveInto and one buffer", libnetIntoEcho, nil},
+	{"libnet-plain", "the same with a user's codec that knows only io.ReadWriter", libnetEcho(plainProtocol, queued), nil},
+	{"libnet-event", "ServeMessages: no goroutine a session; Send in the handler", libnetEventEcho, libnetEventBroadcast},
+}
+
+// The first byte of a payload tells a server what a row wants of it. All other bytes are filler.
+const (
+	plainMark = 0
+	napMark   = 'n' // in the sleep row: the handler sleeps for napTime before it replies
+	replyMark = 'r' // in broadcast rows: reply to the sender only
+)
+
+// napTime is how long a handler of the sleep row sleeps.
+const napTime = 50 * time.Millisecond
+
+func nap(msg []byte) {
+	if len(msg) > 0 && msg[0] == napMark {
+		time.Sleep(napTime)
+	}
+}
+
+func wantsReply(msg []byte) bool { return len(msg) > 0 && msg[0] == replyMark }
+
+// start makes the server serve what rows of this kind ask for.
+func (s server) start(kind rowKind) (net.Addr, error) {
+	switch {
+	case !s.can(kind):
+		return nil, fmt.Errorf("server %s does not serve rows of kind %s", s.name, kind)
+	case kind.broadcasts():
+		return s.broadcast()
+	case kind == sleepKind:
+		return s.echo(nap)
+	}
+	return s.echo(nil)
+}
+
+// can reports whether the server has what rows of this kind need.
+func (s server) can(kind rowKind) bool {
+	if kind.broadcasts() {
+		return s.broadcast != nil
+	}
+	return s.echo != nil
+}
+
+func findServer(name string) (server, error) {
+	var names []string
+	for _, s := range servers {
+		if s.name == name {
+			return s, nil
+		}
+		names = append(names, s.name)
+	}
+	return server{}, fmt.Errorf("no server %q; there are %s", name, strings.Join(names, ", "))
+}
+
+func listen() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }
+
+// accept serves each connection of a new listener by a goroutine and closes it afterwards.
+func accept(serve func(net.Conn)) (net.Addr, error) {
+	l, err := listen()
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				serve(conn)
+			}()
+		}
+	}()
+	return l.Addr(), nil
+}
