@@ -48,7 +48,6 @@ func (b *broadcast) sendTo(s *Session) {
 	}
 	switch {
 	case err == nil:
-		s.wake()
 		b.result.Sent++
 	case err == ErrSessionBlocked:
 		b.result.Blocked++

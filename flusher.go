@@ -64,7 +64,7 @@ func (f *flusher) work() {
 			return
 		}
 		for _, s := range sessions {
-			if err := s.flush(false); err != nil {
+			if err := s.flush(s.q.take(), false); err != nil {
 				go s.terminate(err) // a slow close callback must not hold up the others
 			}
 		}
@@ -136,8 +136,8 @@ func (f *flusher) lookAfter(d deferredFlush) {
 	begun := false
 	if !stillDeferred {
 		q.deferred = false
-		if begun = q.beginLocked(); begun {
-			q.away = true
+		if begun = q.flushableLocked(); begun {
+			q.flushing, q.away = true, true
 		}
 	}
 	d.flushes = q.flushes

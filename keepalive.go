@@ -165,9 +165,7 @@ func (s *Session) sendHeartbeat(msg any) {
 		return
 	}
 	s.initCodec()
-	if s.offer(msg, s.owner.sendQueue(), s.owner.sendQueueBytes()) == nil {
-		s.wake()
-	}
+	_ = s.offer(msg, s.owner.sendQueue(), s.owner.sendQueueBytes())
 }
 
 // earliest returns the smallest of those that are on.

@@ -204,39 +204,44 @@ func (q *sendQueue) sentMessage(b *batch, sent bool) {
 	q.roomLocked()
 }
 
-// begin makes the caller the one who flushes, if there is something to flush and nobody else does.
-func (q *sendQueue) begin() bool {
+// flushableLocked reports whether there is something to flush and nobody who does.
+func (q *sendQueue) flushableLocked() bool {
+	return !q.flushing && q.pending != nil && !q.sending && q.state != queueClosed
+}
+
+// begin makes the caller the one who flushes and returns what to write first; nil when there is nothing
+// to flush or somebody does.
+func (q *sendQueue) begin() *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.beginLocked()
-}
-
-func (q *sendQueue) beginLocked() bool {
-	if q.flushing || q.pending == nil || q.sending || q.state == queueClosed {
-		return false
+	if !q.flushableLocked() {
+		return nil
 	}
 	q.flushing = true
-	return true
+	return q.takeLocked()
 }
 
-// take returns what the flush is to write next, or nil when there is nothing left: then the flush
-// has ended. Only the flush calls it.
+// take returns what a flush that has begun is to write next. At nil it has ended.
 func (q *sendQueue) take() *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.inflight != nil {
-		return q.inflight
-	}
-	if q.pending == nil || q.sending || q.state == queueClosed {
+	return q.takeLocked()
+}
+
+func (q *sendQueue) takeLocked() *batch {
+	switch {
+	case q.inflight != nil:
+	case q.pending == nil || q.sending || q.state == queueClosed:
 		q.endLocked()
-		return nil
+	default:
+		q.inflight, q.pending = q.pending, nil
 	}
-	q.inflight, q.pending = q.pending, nil
 	return q.inflight
 }
 
-// wrote counts n bytes of the batch in flight as written and gives the batch back when that was all.
-func (q *sendQueue) wrote(b *batch, n int) (done bool) {
+// wrote counts n bytes of b, the batch in flight, as written. It returns what to write next: b itself
+// until it is written whole; at nil the flush has ended.
+func (q *sendQueue) wrote(b *batch, n int) (next *batch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	frames := b.wrote(n)
@@ -246,12 +251,12 @@ func (q *sendQueue) wrote(b *batch, n int) (done bool) {
 	q.bytesOut += uint64(n)
 	q.flushes++
 	q.roomLocked()
-	if b.written < b.size || b.frames() > 0 {
-		return false
+	if b.written < b.size {
+		return b
 	}
 	q.inflight = nil
 	putBatch(b)
-	return true
+	return q.takeLocked()
 }
 
 // fail ends a flush that could not go on, and closes the queue. The message of a synchronous Send

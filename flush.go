@@ -1,0 +1,198 @@
+package libnet
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+)
+
+// wakeUp says who is to write what was queued.
+type wakeUp uint8
+
+const (
+	wakeNobody  wakeUp = iota // a flush is under way and will see it
+	wakeLater                 // the receiver, before it waits; the flusher looks after it
+	wakeFlusher               // the flusher, at once
+	wakeLoop                  // a send loop of the session's own
+)
+
+// wake sees to it that what was queued is written.
+func (s *Session) wake() {
+	s.q.mu.Lock()
+	w := s.wakeLocked()
+	s.q.mu.Unlock()
+	s.wakeBy(w)
+}
+
+// wakeLocked begins the flush that wakeBy then has carried out.
+func (s *Session) wakeLocked() wakeUp {
+	q, f := &s.q, s.owner.flusher
+	switch {
+	case !q.flushableLocked():
+		return wakeNobody
+	case f != nil && !q.away && s.receiver.Load() == receiverActive:
+		if q.deferred {
+			return wakeNobody
+		}
+		q.deferred = true
+		return wakeLater
+	}
+	q.flushing = true
+	if f != nil && s.sock != nil {
+		return wakeFlusher
+	}
+	return wakeLoop
+}
+
+func (s *Session) wakeBy(w wakeUp) {
+	switch w {
+	case wakeLater:
+		s.owner.flusher.flushLater(s)
+	case wakeFlusher:
+		s.owner.flusher.flush(s)
+	case wakeLoop:
+		go s.sendLoop()
+	}
+}
+
+// sendLoop writes until the queue is empty. It waits for a slow peer, so it has a goroutine of its own.
+// Whoever starts it has begun the flush.
+func (s *Session) sendLoop() {
+	if err := s.flush(s.q.take(), true); err != nil {
+		s.terminate(err)
+	}
+}
+
+// flushBeforeWait is the receiver's flush. It must not wait for a peer that may itself be waiting for us
+// to read: what the kernel does not take at once is left to a send loop.
+func (s *Session) flushBeforeWait() error {
+	q := &s.q
+	q.mu.Lock()
+	q.away = false
+	if !q.flushableLocked() {
+		q.mu.Unlock()
+		return nil
+	}
+	q.flushing = true
+	if s.sock == nil {
+		q.mu.Unlock()
+		go s.sendLoop()
+		return nil
+	}
+	b := q.takeLocked()
+	q.mu.Unlock()
+	return s.flush(b, false)
+}
+
+// flush writes b, which was taken from the queue, and what follows it until the queue is empty. Without
+// wait, what the kernel does not take at once is left to a send loop. After an error the queue is closed
+// and what was not written is counted as discarded; the caller ends the session with that error.
+func (s *Session) flush(b *batch, wait bool) (err error) {
+	for b != nil && err == nil {
+		full := true
+		if !wait || len(b.shared) == 0 { // else one writev does for all pieces
+			b, full, err = s.writeReady(b)
+		}
+		switch {
+		case b == nil || err != nil || !full:
+		case wait:
+			b, err = s.writeWaiting(b)
+		default:
+			go s.sendLoop()
+			return nil
+		}
+	}
+	if err != nil {
+		s.q.fail(s.owner.sendQueue() == 0)
+		return s.writeError(err)
+	}
+	return nil
+}
+
+// writeError is the reason that a failed write gives the session.
+func (s *Session) writeError(err error) error {
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return s.closedErr()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ErrWriteTimeout
+	}
+	return err
+}
+
+// writeReady writes as much of b as the kernel takes at once. It returns what to write next: b again if
+// the kernel was full.
+func (s *Session) writeReady(b *batch) (next *batch, full bool, err error) {
+	if s.sock == nil {
+		return b, true, nil
+	}
+	for {
+		p := b.next()
+		n, err := s.sock.write(p)
+		full = n < len(p)
+		if next = s.q.wrote(b, n); next != b || full || err != nil {
+			return next, full, err
+		}
+	}
+}
+
+// writeWaiting writes the rest of b, waiting for the peer as long as it makes progress, and returns what to
+// write next.
+func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
+	if s.conn == nil {
+		return s.writeBare(b)
+	}
+	timeout := s.owner.writeTimeout()
+	if timeout > 0 {
+		defer func() { _ = s.conn.SetWriteDeadline(time.Time{}) }()
+	}
+	for {
+		if timeout > 0 {
+			_ = s.conn.SetWriteDeadline(time.Now().Add(timeout))
+		}
+		n, err := s.writeSome(b)
+		if next = s.q.wrote(b, n); next != b {
+			return next, nil
+		}
+		// A deadline that passed while bytes moved only ends this write.
+		if err != nil && (n == 0 || s.secure() || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			return b, err
+		}
+	}
+}
+
+// tlsRecord is the largest payload of a TLS record (RFC 8446, 5.1).
+const tlsRecord = 16 << 10
+
+// writeSome is one waiting write. crypto/tls cannot go on after a deadline, so progress there is
+// measured by the record.
+func (s *Session) writeSome(b *batch) (int, error) {
+	if s.secure() {
+		p := b.next()
+		return s.conn.Write(p[:min(len(p), tlsRecord)])
+	}
+	if len(b.shared) == 0 {
+		return s.conn.Write(b.next())
+	}
+	pieces := b.pieces()
+	n, err := pieces.WriteTo(s.conn)
+	return int(n), err
+}
+
+func (s *Session) secure() bool { return s.conn != transport(s.conn) }
+
+// writeBare sends the messages of a session made from a bare codec. One that cannot be encoded is
+// counted as discarded: its Send has returned already.
+func (s *Session) writeBare(b *batch) (next *batch, err error) {
+	for len(b.msgs) > b.first {
+		s.sendMu.Lock()
+		err := s.codecSend(b.msgs[b.first])
+		s.sendMu.Unlock()
+		if err != nil && !notWritten(err) {
+			return b, err
+		}
+		s.q.sentMessage(b, err == nil)
+	}
+	return s.q.wrote(b, 0), nil
+}
