@@ -69,7 +69,7 @@ func (c *client) churn() (Result, error) {
 
 // idleWarmups are so many connections that a server has served before its memory is read the first
 // time: what the process loads once is no cost of a session.
-const idleWarmups = 16
+const idleWarmups = 64
 
 // idle reads what the server's memory grows by for each connection that has echoed one message and
 // waits, then keeps a few of them busy at a time, all in turn.

@@ -9,7 +9,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -47,13 +49,13 @@ type options struct {
 }
 
 func parse() (options, error) {
-	o := options{plan: plan{rows: rows, servers: servers, warm: 500 * time.Millisecond}}
+	o := options{plan: plan{rows: rows, servers: servers, rounds: 3, warm: 500 * time.Millisecond, window: 2 * time.Second}}
 	quick := flag.Bool("quick", false, "one short round of the main rows: a first look, not to be quoted")
 	rowPattern := flag.String("rows", "", "measure the rows whose name matches this regular expression")
 	serverPattern := flag.String("servers", "", "measure the servers whose name matches this regular expression")
 	list := flag.Bool("list", false, "name the rows and servers and exit")
-	flag.IntVar(&o.plan.rounds, "rounds", 3, "rounds a row; the figures are their medians")
-	flag.DurationVar(&o.plan.window, "window", 2*time.Second, "length of each measured window")
+	rounds := flag.Int("rounds", 0, "rounds a row; the figures are their medians (default 3, or 1 with -quick)")
+	window := flag.Duration("window", 0, "length of each measured window (default 2s, or 250ms with -quick)")
 	flag.StringVar(&o.out, "out", "", "folder for bench.json and bench.svg (default bench/results; bench/out for -quick or -servers, which would overwrite a whole row by a part)")
 	flag.StringVar(&o.base, "base", "net", "server that the table's ratios are to")
 	flag.StringVar(&o.profiles, "cpuprofile", "", "write a CPU profile of each server's windows into this folder, the last round's")
@@ -66,8 +68,8 @@ func parse() (options, error) {
 		printList()
 		os.Exit(0)
 	}
-	if o.plan.rounds < 1 || o.plan.window <= 0 {
-		return o, fmt.Errorf("-rounds and -window must be positive")
+	if *rounds < 0 || *window < 0 {
+		return o, errors.New("-rounds and -window must be positive")
 	}
 	if o.out == "" {
 		o.out = filepath.Join(benchFolder(), "results")
@@ -78,6 +80,8 @@ func parse() (options, error) {
 	if *quick {
 		o.plan.quicken(*rowPattern == "")
 	}
+	o.plan.rounds = cmp.Or(*rounds, o.plan.rounds)
+	o.plan.window = cmp.Or(*window, o.plan.window)
 	return o, o.plan.choose(*rowPattern, *serverPattern)
 }
 

@@ -93,6 +93,35 @@ pipelined-64x64: a row
 	}
 }
 
+func TestTheSummaryHasRatiosBesideTheBaseServersFigures(t *testing.T) {
+	r := new(Report)
+	r.put(sampleRow())
+	r.put(RowReport{row: row{Name: "sleepers", Kind: sleepKind}, Servers: []ServerReport{
+		{Server: "netpoll", Median: Result{Rate: 1000, CPU: 1, P99: 3e6, CalmP99: 2e6, Max: 4e6}},
+	}})
+	var out strings.Builder
+	if err := writeSummary(&out, r, "net"); err != nil {
+		t.Fatal(err)
+	}
+	want := `
+| row             | figure         |     net |    seed | netpoll |
+| ---             | ---            |     --: |     --: |     --: |
+| pipelined-64x64 | msg/s          |   200 k | stalled |  20.0 × |
+| pipelined-64x64 | CPU/msg        | 5.00 µs | stalled |  0.05 × |
+| pipelined-64x64 | p50            | 12.5 ms | stalled |  0.07 × |
+| pipelined-64x64 | p99            | 28.5 ms | stalled |  0.14 × |
+| sleepers        | p99 without    |         |         | 2.00 ms |
+| sleepers        | with           |         |         | 3.00 ms |
+| sleepers        | with ÷ without |         |         |    1.50 |
+| sleepers        | longest        |         |         | 4.00 ms |
+| sleepers        | msg/s          |         |         |  1.00 k |
+| sleepers        | CPU/msg        |         |         | 1.00 ns |
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
 func TestTableHasNoRatiosWithoutItsBase(t *testing.T) {
 	var out strings.Builder
 	if err := writeTable(&out, sampleRow(), "absent"); err != nil {
