@@ -156,22 +156,34 @@ func (s *Session) beginClosing(reason error) bool {
 
 func (s *Session) terminate(reason error) { _, _ = s.end(reason) }
 
-// end is the session's end, whatever the reason. One caller gets through. The order: no more sends,
+// cut is terminate for a shutdown whose time is up. It takes no leave of the peer, which must not take
+// what it got for all there was.
+func (s *Session) cut(reason error) { _, _ = s.endWith(reason, true) }
+
+func (s *Session) wasCut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isCut
+}
+
+func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false) }
+
+// endWith is the session's end, whatever the reason. One caller gets through. The order: no more sends,
 // no more bytes, no more membership, and only then the callbacks and the count of open sessions.
-func (s *Session) end(reason error) (ended bool, err error) {
+func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 	s.mu.Lock()
 	if s.state.Load() == sessionClosed {
 		s.mu.Unlock()
 		return false, nil
 	}
 	s.state.Store(sessionClosed)
-	s.reason = reason
+	s.reason, s.isCut = reason, cut
 	codecMade := s.codecMade
 	s.clock.stop()
 	s.mu.Unlock()
 
 	s.q.close()
-	err = s.closeTransport(codecMade)
+	err = s.closeTransport(codecMade, cut)
 	s.awaitFlush()
 	s.closeDone()
 	if s.manager != nil {
@@ -184,11 +196,11 @@ func (s *Session) end(reason error) (ended bool, err error) {
 	return true, err
 }
 
-func (s *Session) closeTransport(codecMade bool) error {
+func (s *Session) closeTransport(codecMade, cut bool) error {
 	if s.conn == nil {
 		return s.closeCodec()
 	}
-	err := closeConn(s.conn)
+	err := s.closeConn(cut)
 	if codecMade {
 		_ = s.closeCodec() // its stream is closed already: only its own error could come
 	}
@@ -200,11 +212,15 @@ func (s *Session) closeCodec() (err error) {
 	return s.codec.Close()
 }
 
-// closeConn closes conn without waiting for a peer that does not read.
-func closeConn(conn net.Conn) error {
-	t, ok := conn.(*tls.Conn)
-	if !ok {
-		return conn.Close()
+// closeConn closes the conn without waiting for a peer that does not read.
+func (s *Session) closeConn(cut bool) (err error) {
+	defer s.recovered("connection", &err)
+	t, ok := s.conn.(*tls.Conn)
+	switch {
+	case !ok:
+		return s.conn.Close()
+	case cut:
+		return t.NetConn().Close()
 	}
 	force := time.AfterFunc(tlsGoodbye, func() { _ = t.NetConn().Close() })
 	defer force.Stop()

@@ -71,9 +71,19 @@ func (s *Session) appendFrame(dst []byte, msg any) (frame []byte, err error) {
 
 var errShrunk = newError("libnet: the codec shortened what it should append to")
 
-// encodePlain has a codec that knows only io.Writer write msg's frame into the queue. No flush takes
-// the batch in the meantime, so a frame whose encoding fails leaves nothing behind. The caller holds sendMu.
+// encodePlain has a codec that knows only io.Writer write msg's frame into the queue. The caller holds
+// sendMu.
 func (s *Session) encodePlain(msg any, maxMessages, maxBytes int) error {
+	err := s.tryEncodePlain(msg, maxMessages, maxBytes)
+	if err != nil {
+		s.wake() // a flush may have left to us what was queued before
+	}
+	return err
+}
+
+// tryEncodePlain lets no flush take the batch meanwhile, so a frame whose encoding fails leaves nothing
+// behind.
+func (s *Session) tryEncodePlain(msg any, maxMessages, maxBytes int) error {
 	q := &s.q
 	q.mu.Lock()
 	if err := s.mayQueueLocked(0, maxMessages, maxBytes); err != nil {

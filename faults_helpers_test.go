@@ -71,6 +71,7 @@ type faultRig struct {
 	*libnet.Server
 	tb       testing.TB
 	pipes    *libnettest.Listener // nil on a real network
+	faults   *libnettest.Faults   // of the server's ends of pipes; nil: none
 	sessions chan *libnet.Session // each session, before its handler runs
 	logs     *faultLog
 	serveErr chan error
@@ -141,7 +142,7 @@ func (r *faultRig) dial() net.Conn {
 	var err error
 	switch r.network {
 	case "pipe":
-		conn, err = r.pipes.Dial()
+		conn, err = r.dialPipe()
 	case "tcp":
 		conn, err = net.Dial("tcp", r.Listener().Addr().String())
 	case "tls":
@@ -152,6 +153,15 @@ func (r *faultRig) dial() net.Conn {
 	}
 	r.tb.Cleanup(func() { conn.Close() })
 	return conn
+}
+
+func (r *faultRig) dialPipe() (net.Conn, error) {
+	if r.faults == nil {
+		return r.pipes.Dial()
+	}
+	client, server := libnettest.Pipe()
+	r.pipes.Push(r.faults.Wrap(server), nil)
+	return client, nil
 }
 
 // open dials and returns both ends.

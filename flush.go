@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -104,10 +105,10 @@ func (s *Session) flush(b *batch, wait bool) (err error) {
 		}
 	}
 	if err != nil {
-		s.q.fail(s.owner.sendQueue() == 0)
-		return s.writeError(err)
+		err = s.writeError(err)
+		s.q.fail(err, s.owner.sendQueue() == 0)
 	}
-	return nil
+	return err
 }
 
 // writeError is the reason that a failed write gives the session.
@@ -143,20 +144,23 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 	if s.conn == nil {
 		return s.writeBare(b)
 	}
+	defer s.recovered("connection", &err)
 	timeout := s.owner.writeTimeout()
 	if timeout > 0 {
 		defer func() { _ = s.conn.SetWriteDeadline(time.Time{}) }()
 	}
 	for {
+		deadline := time.Now().Add(timeout)
 		if timeout > 0 {
-			_ = s.conn.SetWriteDeadline(time.Now().Add(timeout))
+			_ = s.conn.SetWriteDeadline(deadline)
 		}
 		n, err := s.writeSome(b)
 		if next = s.q.wrote(b, n); next != b {
 			return next, nil
 		}
-		// A deadline that passed while bytes moved only ends this write.
-		if err != nil && (n == 0 || s.secure() || !errors.Is(err, os.ErrDeadlineExceeded)) {
+		// A deadline that passed while bytes moved, or while this process was away, only ends this write.
+		late := n > 0 || time.Since(deadline) > starvation
+		if err != nil && (!late || s.secure() || !errors.Is(err, os.ErrDeadlineExceeded)) {
 			return b, err
 		}
 	}
@@ -166,18 +170,23 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 const tlsRecord = 16 << 10
 
 // writeSome is one waiting write. crypto/tls cannot go on after a deadline, so progress there is
-// measured by the record.
+// measured by the record. Only a socket gets all pieces at a time: of another conn, net.Buffers would
+// not notice a short write and go on with the next piece.
 func (s *Session) writeSome(b *batch) (int, error) {
+	if s.sock != nil && len(b.shared) > 0 {
+		pieces := b.pieces()
+		n, err := pieces.WriteTo(s.conn)
+		return int(n), err
+	}
+	p := b.next()
 	if s.secure() {
-		p := b.next()
-		return s.conn.Write(p[:min(len(p), tlsRecord)])
+		p = p[:min(len(p), tlsRecord)]
 	}
-	if len(b.shared) == 0 {
-		return s.conn.Write(b.next())
+	n, err := s.conn.Write(p)
+	if n < 0 || n > len(p) || n == 0 && len(p) > 0 && err == nil {
+		return 0, io.ErrShortWrite // it would be asked again for ever
 	}
-	pieces := b.pieces()
-	n, err := pieces.WriteTo(s.conn)
-	return int(n), err
+	return n, err
 }
 
 func (s *Session) secure() bool { return s.conn != transport(s.conn) }

@@ -30,10 +30,6 @@ const (
 	// flushDelay bounds how long a message waits for a receiver that is busy: two of it at most.
 	flushDelay = time.Millisecond
 
-	// idleSweeps is for how many rounds the sweep goes on with nothing to look at, so that a steady
-	// trickle does not start a goroutine each time.
-	idleSweeps = 16
-
 	// readyPerWorker is how many sessions wait before another worker helps.
 	readyPerWorker = 64
 )
@@ -99,26 +95,26 @@ func (f *flusher) flushLater(s *Session) {
 	f.sweeping = true
 	f.mu.Unlock()
 	if start {
-		go f.sweep()
+		f.sweepSoon()
 	}
 }
+
+// sweepSoon uses a timer, because a goroutine that sleeps would outlive its server by flushDelay: a
+// synctest bubble cannot end then.
+func (f *flusher) sweepSoon() { time.AfterFunc(flushDelay, f.sweep) }
 
 // sweep flushes deferred sessions whose receiver has let flushDelay pass.
 func (f *flusher) sweep() {
-	for idle := 0; f.keepSweeping(idle); idle++ {
-		time.Sleep(flushDelay)
-		for _, d := range f.takeDeferred() {
-			idle = 0
-			f.lookAfter(d)
-		}
+	for _, d := range f.takeDeferred() {
+		f.lookAfter(d)
 	}
-}
-
-func (f *flusher) keepSweeping(idle int) bool {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.sweeping = idle < idleSweeps || len(f.deferred) > 0
-	return f.sweeping
+	f.sweeping = len(f.deferred) > 0
+	again := f.sweeping
+	f.mu.Unlock()
+	if again {
+		f.sweepSoon()
+	}
 }
 
 func (f *flusher) takeDeferred() []deferredFlush {

@@ -41,7 +41,7 @@ func (s *Session) watch(d time.Duration) {
 	defer s.mu.Unlock()
 	due := s.now() + int64(d)
 	switch c := s.clock; {
-	case s.state.Load() == sessionClosed:
+	case s.state.Load() != sessionOpen:
 	case c == nil:
 		s.clock = &clock{due: due, from: openedNow, beat: openedNow + int64(s.owner.heartbeatInterval())}
 		s.clock.timer = time.AfterFunc(d, s.tick)
@@ -72,10 +72,12 @@ func (s *Session) tick() {
 	s.endTick(c)
 }
 
+// beginTick returns nil when there is nothing to look after: a session that is closing has only
+// WriteTimeout and Linger.
 func (s *Session) beginTick() *clock {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.Load() == sessionClosed || s.clock.ticking {
+	if s.state.Load() != sessionOpen || s.clock.ticking {
 		return nil
 	}
 	s.clock.ticking = true
@@ -88,7 +90,7 @@ func (s *Session) endTick(c *clock) {
 	defer s.mu.Unlock()
 	c.ticking = false
 	c.due = s.nextDue(c)
-	if c.due < math.MaxInt64 && s.state.Load() != sessionClosed {
+	if c.due < math.MaxInt64 && s.state.Load() == sessionOpen {
 		c.timer.Reset(time.Duration(max(c.due-s.now(), 0)))
 	}
 }

@@ -124,6 +124,7 @@ type sendQueue struct {
 	away     bool // the receiver did not come back to flush
 	sending  bool // a plain codec's Send is writing its frame into pending
 	waiters  *queueWaiters
+	failed   error // what ended a flush
 
 	messages    int // accepted and not yet written, as Queued reports
 	bytes       int
@@ -186,6 +187,7 @@ func (q *sendQueue) dropEmptyLocked() {
 	if b := q.pending; b != nil && !q.sending && b.written == b.size && b.frames() == 0 {
 		putBatch(b)
 		q.pending = nil
+		q.idleLocked()
 	}
 }
 
@@ -261,15 +263,26 @@ func (q *sendQueue) wrote(b *batch, n int) (next *batch) {
 
 // fail ends a flush that could not go on, and closes the queue. The message of a synchronous Send
 // is not counted as discarded: that Send returns the error.
-func (q *sendQueue) fail(synchronous bool) {
+func (q *sendQueue) fail(err error, synchronous bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.failed = err
 	if synchronous && q.messages > 0 {
 		q.messages--
 	}
 	q.state = queueClosed
 	q.endLocked()
 	q.roomLocked()
+}
+
+// failure returns what ended a flush, or the other reason if none failed.
+func (q *sendQueue) failure(other error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failed != nil {
+		return q.failed
+	}
+	return other
 }
 
 func (q *sendQueue) flushCount() uint32 {
@@ -289,7 +302,15 @@ func (q *sendQueue) endLocked() {
 	if q.state == queueClosed {
 		q.discardLocked()
 	}
-	if q.waiters != nil && q.waiters.idle != nil && (q.pending == nil || q.state == queueClosed) {
+	q.idleLocked()
+}
+
+// idleLocked tells those who wait that nothing is queued, if that is so.
+func (q *sendQueue) idleLocked() {
+	if q.flushing || q.pending != nil && q.state != queueClosed {
+		return
+	}
+	if q.waiters != nil && q.waiters.idle != nil {
 		close(q.waiters.idle)
 		q.waiters.idle = nil
 	}

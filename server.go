@@ -299,16 +299,15 @@ func (srv *Server) Stop() {
 	for s := range srv.manager.All() {
 		go s.terminate(ErrServerClosed)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), max(srv.linger(), flushEnd))
-	defer cancel()
-	srv.awaitNone(ctx)
+	srv.awaitNone(context.Background())
 }
 
 // Shutdown closes the listener and shuts all sessions down as [Session.Shutdown] does, all at once. A
 // handler that is at work on a message may still send its reply, for at most Config.Linger or half the
-// time that ctx leaves. It returns nil when everything was delivered and the close callbacks have run,
-// or a [*ShutdownError] when ctx ended first: the sessions that were left were then cut off. It does not
-// wait for handlers to return and may be called from one.
+// time that ctx leaves. It returns nil when everything was delivered, or a [*ShutdownError] when ctx ended
+// first: the sessions that were left were then cut off. By then the close callbacks have run, but it waits
+// no longer for them than [Server.Stop] does. It does not wait for handlers to return, and may be called
+// from one and from a close callback.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.stop()
 	patience := srv.linger()
@@ -367,8 +366,11 @@ func (srv *Server) stopped() bool {
 	}
 }
 
-// awaitNone waits until no session is open and all close callbacks have run.
+// awaitNone waits until no session is open and all close callbacks have run, for Linger at most: called
+// from a callback it waits for itself.
 func (srv *Server) awaitNone(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, max(srv.linger(), flushEnd))
+	defer cancel()
 	srv.mu.Lock()
 	if srv.open == 0 {
 		srv.mu.Unlock()

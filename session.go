@@ -62,6 +62,7 @@ type Session struct {
 	// mu guards the following.
 	reason    error
 	codecMade bool
+	isCut     bool          // a shutdown whose time was up ended it
 	ended     bool          // nothing more is written; done is closed
 	called    bool          // the close callbacks were taken
 	done      chan struct{} // made by the first Done; closed by terminate

@@ -2,9 +2,7 @@ package libnet
 
 import (
 	"context"
-	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +14,7 @@ import (
 //
 // Shutdown returns nil when everything was written, and a [*ShutdownError] when ctx ended first, or the
 // connection failed, with messages undelivered. On a session that is closed, or closing elsewhere, it
-// waits for the end and returns nil.
+// waits for the end and counts what is discarded from then on.
 func (s *Session) Shutdown(ctx context.Context) error {
 	return s.shutdown(ctx, ErrSessionClosed).asError(ctx)
 }
@@ -68,20 +66,29 @@ func (s *Session) shutdownServed(ctx context.Context, reason error, patience tim
 // deliver is what follows once the session refuses sends.
 func (s *Session) deliver(ctx context.Context, reason error) (r shutdownResult) {
 	before := s.q.discardedCount()
-	var forced atomic.Bool
-	stop := context.AfterFunc(ctx, func() {
-		if ended, _ := s.end(reason); ended {
-			forced.Store(true)
-		}
-	})
-	if s.drain() {
-		s.awaitPeer()
-	}
+	stop := context.AfterFunc(ctx, func() { s.cut(reason) })
+	s.drain()
 	if stop() {
-		s.terminate(reason)
+		s.terminate(s.q.failure(reason))
 	}
+	return s.result(before)
+}
+
+// awaitEnd waits for somebody else's closing, and cuts it short when ctx ends.
+func (s *Session) awaitEnd(ctx context.Context) (r shutdownResult) {
+	before := s.q.discardedCount()
+	select {
+	case <-s.Done():
+	case <-ctx.Done():
+		s.cut(s.closedErr())
+	}
+	return s.result(before)
+}
+
+// result waits for the end. before is what had been discarded when the shutdown began.
+func (s *Session) result(before uint64) (r shutdownResult) {
 	<-s.Done()
-	if forced.Load() {
+	if s.wasCut() {
 		r.forced = 1
 	}
 	r.undelivered = s.q.discardedCount() - before
@@ -89,52 +96,54 @@ func (s *Session) deliver(ctx context.Context, reason error) (r shutdownResult) 
 	return r
 }
 
-// awaitEnd waits for somebody else's closing, and cuts it short when ctx ends.
-func (s *Session) awaitEnd(ctx context.Context) (r shutdownResult) {
-	select {
-	case <-s.Done():
-		return r
-	default:
-	}
-	select {
-	case <-s.Done():
-	case <-ctx.Done():
-		before := s.q.discardedCount()
-		if ended, _ := s.end(s.closedErr()); ended {
-			r.forced = 1
-		}
-		<-s.Done()
-		r.undelivered = s.q.discardedCount() - before
-	}
-	return r
-}
-
-// drain writes what is queued; false if the session ended first.
-func (s *Session) drain() bool {
+// drain writes what is queued, half-closes, and waits for the peer's EOF or Linger's end. Meanwhile it
+// reads: a peer may have to get rid of what it sends before it reads, too.
+func (s *Session) drain() {
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	ok = ok && s.owner.linger() > 0
+	var peerEnded chan struct{}
 	if idle := s.q.idle(); idle != nil {
+		if ok {
+			peerEnded = make(chan struct{})
+			go s.dropInput(peerEnded)
+		}
 		s.wake()
 		<-idle
 	}
-	return !s.q.isClosed()
-}
-
-// awaitPeer half-closes and reads until the peer's EOF, Linger's end, or the session's.
-func (s *Session) awaitPeer() {
-	half, ok := s.conn.(interface{ CloseWrite() error })
-	if !ok || s.owner.linger() == 0 {
+	if !ok || s.q.isClosed() || s.closeWrite(half) != nil {
 		return
 	}
-	// The deadline sends a receiver away that waits; it then answers that the session is closed.
-	_ = s.conn.SetReadDeadline(time.Unix(1, 0))
-	if half.CloseWrite() != nil {
-		return
+	if peerEnded == nil {
+		peerEnded = make(chan struct{})
+		go s.dropInput(peerEnded)
 	}
-	_ = s.conn.SetReadDeadline(time.Now().Add(s.owner.linger()))
-	_, _ = io.Copy(io.Discard, onlyReader{s.conn})
+	<-peerEnded
 }
 
-// onlyReader keeps io.Copy from methods that would read through a pipe or a file.
-type onlyReader struct{ io.Reader }
+// closeWrite is the half-close, from which on Linger runs.
+func (s *Session) closeWrite(half interface{ CloseWrite() error }) (err error) {
+	defer s.recovered("connection", &err)
+	if err := half.CloseWrite(); err != nil {
+		return err
+	}
+	return s.conn.SetReadDeadline(time.Now().Add(s.owner.linger()))
+}
+
+// dropInput reads until there is an end of any kind. A receiver that still waits shares the input with
+// it: that one drops what it gets, too, and leaves.
+func (s *Session) dropInput(ended chan<- struct{}) {
+	defer close(ended)
+	var err error
+	defer s.recovered("connection", &err)
+	buf := getChunk(chunkSmall)
+	defer putChunk(buf)
+	for empty := 0; err == nil && empty < 100; empty++ {
+		var n int
+		if n, err = s.conn.Read(buf); n > 0 {
+			empty = 0
+		}
+	}
+}
 
 // Shutdown shuts all sessions down as [Session.Shutdown] does, all at once, and takes no new ones.
 // It returns nil, or a [*ShutdownError] that adds up what was not delivered.
