@@ -50,7 +50,8 @@ const (
 	chartMargin vg.Length = 8
 	barWidth    vg.Length = 9
 	textSize    vg.Length = 9
-	labelRoom             = 1.4 // the axis is so many times as long as the longest bar
+	labelRoom             = 1.4    // the axis is so many times as long as the longest bar
+	nameRoom              = "    " // for a font that runs wider than the one that was measured
 )
 
 // saveChart draws the panels whose rows the report has.
@@ -100,7 +101,7 @@ func (p panel) plot(row RowReport) (*plot.Plot, error) {
 		if base := p.value(baseline); base != 0 && v != 0 {
 			text += fmt.Sprintf("  (%s ×)", formatRatio(v/base))
 		}
-		names, texts, values = append(names, s.Server), append(texts, text), append(values, max(v, 0))
+		names, texts, values = append(names, s.Server+nameRoom), append(texts, text), append(values, max(v, 0))
 	}
 	out := plot.New()
 	out.BackgroundColor = nil
@@ -111,7 +112,6 @@ func (p panel) plot(row RowReport) (*plot.Plot, error) {
 	out.NominalY(names...)
 	out.Y.LineStyle.Width = 0
 	out.Y.Tick.Length = 0
-	out.Y.Padding = chartMargin / 2
 	out.Y.Tick.Label = style(out.Y.Tick.Label)
 	for i, v := range values {
 		if err := addBar(out, i, v, names[i], texts[i]); err != nil {
