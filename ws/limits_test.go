@@ -1,0 +1,215 @@
+package ws_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/ws"
+)
+
+func TestAMessageOverTheLimitEndsTheSession(t *testing.T) {
+	for name, set := range map[string]setup{
+		"of the server": {config: func(srv *libnet.Server) { srv.MaxMessage = 1000 }},
+		"of the codec":  {protocol: codec.New(codec.Uint32BE, codec.Bytes).MaxMessage(1000)},
+		"the smaller of both": {
+			protocol: codec.New(codec.Uint32BE, codec.Bytes).MaxMessage(1000),
+			config:   func(srv *libnet.Server) { srv.MaxMessage = 5000 },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, set)
+			browser := r.browser(t)
+			s := r.session(t)
+			browser.Write(t.Context(), websocket.MessageBinary, make([]byte, 1000))
+			if _, got, err := browser.Read(t.Context()); len(got) != 1000 || err != nil {
+				t.Fatalf("a message of the limit's size: %d bytes, %v", len(got), err)
+			}
+			if err := s.Send(make([]byte, 1001)); !errors.Is(err, libnet.ErrFrameTooLarge) || s.IsClosed() {
+				t.Fatalf("Send: %v, closed %v", err, s.IsClosed())
+			}
+			browser.Write(t.Context(), websocket.MessageBinary, make([]byte, 1001))
+			wantCode(t, browser, websocket.StatusMessageTooBig)
+			wantEnd(t, s, libnet.ErrFrameTooLarge)
+		})
+	}
+}
+
+func TestTheDefaultLimitIsThatOfOtherConnections(t *testing.T) {
+	r := start(t, setup{handler: sink})
+	browser := r.browser(t)
+	s := r.session(t)
+	browser.Write(t.Context(), websocket.MessageBinary, make([]byte, 1<<20))
+	browser.Write(t.Context(), websocket.MessageBinary, make([]byte, 1<<20+1))
+	wantEnd(t, s, libnet.ErrFrameTooLarge)
+	if in := s.Stats().MessagesIn; in != 1 {
+		t.Fatalf("received %d messages, want the one of 1 MiB", in)
+	}
+}
+
+func TestForeignOriginsAreRefusedUnlessAllowed(t *testing.T) {
+	r := start(t, setup{options: &ws.HandlerOptions{OriginPatterns: []string{"*.friend.test", "https://secure.test"}}})
+	host := r.listener.Addr().String()
+	for origin, allowed := range map[string]bool{
+		"":                         true, // no browser
+		"http://" + host:           true,
+		"https://chat.friend.test": true,
+		"https://secure.test":      true,
+		"http://secure.test":       false,
+		"https://evil.test":        false,
+		"https://friend.test.evil": false,
+		"null":                     false,
+	} {
+		header := http.Header{}
+		if origin != "" {
+			header.Set("Origin", origin)
+		}
+		d := &libnet.Dialer{Protocol: frames}
+		s, err := ws.Dial(t.Context(), r.url(), d, &ws.DialOptions{Header: header})
+		if (err == nil) != allowed {
+			t.Errorf("origin %q: %v", origin, err)
+		}
+		if err == nil {
+			r.session(t)
+			s.Close()
+		} else if !strings.Contains(err.Error(), "403") {
+			t.Errorf("origin %q: %v does not tell the status", origin, err)
+		}
+	}
+	if accepted := r.Stats().Accepted; accepted != 4 {
+		t.Errorf("%d sessions, want 4", accepted)
+	}
+}
+
+func TestARequestThatIsNoWebSocketIsAnswered(t *testing.T) {
+	r := start(t, setup{})
+	response, err := http.Get("http://" + r.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	if response.StatusCode != http.StatusUpgradeRequired {
+		t.Fatal(response.Status)
+	}
+}
+
+func TestSubprotocolsAreAgreedOn(t *testing.T) {
+	r := start(t, setup{options: &ws.HandlerOptions{Subprotocols: []string{"chat.v2", "chat.v1"}}})
+	c, _, err := websocket.Dial(t.Context(), r.url(), &websocket.DialOptions{Subprotocols: []string{"chat.v1", "chat.v2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	if c.Subprotocol() != "chat.v2" {
+		t.Fatalf("agreed on %q", c.Subprotocol())
+	}
+}
+
+func TestMaxSessionsHoldsForWebSocketsToo(t *testing.T) {
+	r := start(t, setup{config: func(srv *libnet.Server) { srv.MaxSessionsPerIP = 1 }})
+	first := r.dial(t, 0)
+	r.session(t)
+	second := r.dial(t, 0)
+	if _, err := second.Receive(); err == nil {
+		t.Fatal("a second session from the same address was served")
+	}
+	send(t, first, "still here")
+	want(t, first, "still here")
+	if stats := r.Stats(); stats.Rejected != 1 || stats.Open != 1 {
+		t.Fatalf("rejected %d, open %d", stats.Rejected, stats.Open)
+	}
+}
+
+func TestAStoppedServerTakesNoWebSocket(t *testing.T) {
+	r := start(t, setup{})
+	r.Stop()
+	client := r.dial(t, 0)
+	if _, err := client.Receive(); err == nil {
+		t.Fatal("served")
+	}
+}
+
+func TestOnSessionAdmitsWebSocketsAndMayReceive(t *testing.T) {
+	refused := errors.New("wrong password")
+	r := start(t, setup{config: func(srv *libnet.Server) {
+		srv.OnSession = func(s *libnet.Session) error {
+			if login, err := s.Receive(); err != nil || string(login) != "secret" {
+				return refused
+			}
+			return s.Send("welcome")
+		}
+	}})
+	bad := r.dial(t, 0)
+	send(t, bad, "guess")
+	if _, err := bad.Receive(); err == nil {
+		t.Fatal("let in without the password")
+	}
+	good := r.dial(t, 0)
+	send(t, good, "secret")
+	want(t, good, "welcome")
+	send(t, good, "echo")
+	want(t, good, "echo")
+}
+
+// plainCodec has no AppendFrame and no ParseFrame.
+type plainCodec struct{ libnet.Codec }
+
+func TestAProtocolThatCannotEncodeWithoutTheConnectionIsRefused(t *testing.T) {
+	plain := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return plainCodec{frames.NewCodec(rw)} })
+	r := start(t, setup{protocol: plain})
+	wantCode(t, r.browser(t), websocket.StatusPolicyViolation)
+
+	d := &libnet.Dialer{Protocol: plain}
+	if _, err := ws.Dial(t.Context(), r.url(), d, nil); !errors.Is(err, libnet.ErrPanic) {
+		t.Fatalf("Dial: %v", err)
+	}
+}
+
+func TestMisuseOfHandlerPanics(t *testing.T) {
+	srv := libnet.NewServer(libnettest.NewListener(), frames, 0)
+	for name, misuse := range map[string]func(){
+		"no server":   func() { ws.Handler(nil, echo, nil) },
+		"no handler":  func() { ws.Handler(srv, nil, nil) },
+		"bad pattern": func() { ws.Handler(srv, echo, &ws.HandlerOptions{OriginPatterns: []string{"["}}) },
+	} {
+		func() {
+			defer func() {
+				if text, _ := recover().(string); !strings.HasPrefix(text, "libnet: ") {
+					t.Errorf("%s: %q", name, text)
+				}
+			}()
+			misuse()
+		}()
+	}
+}
+
+// The listener never accepts, so the request is never answered.
+func TestDialFailsWithinItsBoundAndLeavesNothing(t *testing.T) {
+	libnettest.VerifyNone(t)
+	r := start(t, setup{serve: func(*http.Server, net.Listener) error { return nil }})
+	d := &libnet.Dialer{Protocol: frames}
+	d.HandshakeTimeout = 50 * time.Millisecond
+	_, err := ws.Dial(t.Context(), r.url(), d, nil)
+	if !errors.Is(err, libnet.ErrHandshakeTimeout) {
+		t.Fatalf("Dial: %v", err)
+	}
+	r.listener.Close()
+	if _, err := ws.Dial(t.Context(), r.url(), d, nil); err == nil {
+		t.Fatal("dialled a closed port")
+	}
+	if _, err := ws.Dial(t.Context(), "ftp://libnet.test", d, nil); err == nil {
+		t.Fatal("dialled ftp")
+	}
+	if _, err := ws.Dial(t.Context(), r.url(), &libnet.Dialer{}, nil); err == nil {
+		t.Fatal("dialled without a protocol")
+	}
+}
