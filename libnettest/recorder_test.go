@@ -45,3 +45,5 @@ func (r *recorder) Error(args ...any)                 { r.failed = true; r.Log(a
 func (r *recorder) Errorf(format string, args ...any) { r.Error(fmt.Sprintf(format, args...)) }
 func (r *recorder) Fatal(args ...any)                 { r.Log(args...); r.FailNow() }
 func (r *recorder) Fatalf(format string, args ...any) { r.Fatal(fmt.Sprintf(format, args...)) }
+func (r *recorder) SkipNow()                          { runtime.Goexit() }
+func (r *recorder) Skipf(format string, args ...any)  { r.Logf(format, args...); r.SkipNow() }
