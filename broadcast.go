@@ -41,7 +41,6 @@ func (b *broadcast) sendTo(s *Session) {
 		b.result.Closed++
 		return
 	}
-	s.initCodec()
 	err := b.offerTo(s)
 	if err == ErrSessionBlocked {
 		err = b.onFull(s)
@@ -59,8 +58,14 @@ func (b *broadcast) sendTo(s *Session) {
 }
 
 // offerTo queues the message for s. A synchronous session, whose queue has no room at all by itself,
-// takes one.
+// takes one; one whose codec is only being made takes none.
 func (b *broadcast) offerTo(s *Session) error {
+	if !s.tryCodec() {
+		if s.IsClosed() {
+			return s.closedErr()
+		}
+		return ErrSessionBlocked
+	}
 	maxMessages, maxBytes := max(s.owner.sendQueue(), 1), s.owner.sendQueueBytes()
 	if s.appender == nil {
 		return s.offer(b.msg, maxMessages, maxBytes)
@@ -95,7 +100,7 @@ func (b *broadcast) frameFor(s *Session) ([]byte, error) {
 			return f.bytes, f.err
 		}
 	}
-	bytes, err := s.appendFrame(nil, b.msg)
+	bytes, err := s.appendFrame(b.msg)
 	b.frames = append(b.frames, encodedFrame{s.owner.encoding, bytes, err})
 	return bytes, s.closeIfPanic(err)
 }

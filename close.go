@@ -177,7 +177,10 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 		return false, nil
 	}
 	s.state.Store(sessionClosed)
-	s.reason, s.isCut = reason, cut
+	if s.reason == nil || errors.Is(s.reason, net.ErrClosed) {
+		s.reason = reason // else it has been told already
+	}
+	reason, s.isCut = s.reason, cut
 	codecMade := s.codecMade
 	s.clock.stop()
 	s.mu.Unlock()
@@ -185,6 +188,7 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 	s.q.close()
 	err = s.closeTransport(codecMade, cut)
 	s.awaitFlush()
+	s.noteLastReceived()
 	s.closeDone()
 	if s.manager != nil {
 		s.manager.remove(s)
@@ -194,6 +198,15 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 		srv.sessionEnded(s, reason)
 	}
 	return true, err
+}
+
+// noteLastReceived makes what was received since the receiver last waited a part of the final counters.
+// A receiver that is in Receive has noted it.
+func (s *Session) noteLastReceived() {
+	if !s.eventMode && s.recvMu.TryLock() {
+		s.q.noteReceived(s.parsed, s.read)
+		s.recvMu.Unlock()
+	}
 }
 
 func (s *Session) closeTransport(codecMade, cut bool) error {

@@ -67,8 +67,7 @@ func (d *Dialer) newSession(conn net.Conn) (*Session, error) {
 	if s.sock != nil {
 		o.flusher = &dialFlusher
 	}
-	s.initCodec()
-	if s.codec == nil {
+	if !s.initCodec() {
 		return nil, s.Err()
 	}
 	s.startClock()

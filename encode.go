@@ -11,7 +11,7 @@ func (s *Session) offer(msg any, maxMessages, maxBytes int) (err error) {
 		err = s.offerBare(msg, maxMessages)
 	case s.appender == nil:
 		s.sendMu.Lock()
-		err = s.encodePlain(msg, maxMessages, maxBytes)
+		err = s.encodePlain(msg, maxMessages, maxBytes, false)
 		s.sendMu.Unlock()
 	default:
 		var w wakeUp
@@ -32,49 +32,66 @@ func (s *Session) offer(msg any, maxMessages, maxBytes int) (err error) {
 func (s *Session) encode(msg any, maxMessages, maxBytes int) (w wakeUp, err error) {
 	q := &s.q
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	if err := s.mayQueueLocked(0, maxMessages, maxBytes); err != nil {
+	defer s.endEncode(&err)
+	if err = s.mayQueueLocked(0, maxMessages, maxBytes); err != nil {
 		return wakeNobody, err
 	}
 	b := q.appendToLocked()
-	start := len(b.buf)
-	frame, err := s.appendFrame(b.buf, msg)
-	n := len(frame) - start
-	switch {
-	case err != nil:
-	case n > s.maxFrame():
-		err = ErrFrameTooLarge
-	case q.fullLocked(n, maxMessages, maxBytes):
-		err = ErrSessionBlocked
-	}
+	frame, err := s.appender.AppendFrame(b.buf, msg)
 	if err != nil {
-		q.dropEmptyLocked()
+		return wakeNobody, err
+	}
+	n := len(frame) - len(b.buf)
+	if err = s.mayCommitLocked(n, maxMessages, maxBytes); err != nil {
 		return wakeNobody, err
 	}
 	b.buf = frame
 	b.commit(n, true)
 	q.acceptedLocked(n)
 	if s.owner.sendQueue() == 0 {
+		q.ownLocked()
 		return wakeNobody, nil
 	}
 	return s.wakeLocked(), nil
 }
 
-func (s *Session) appendFrame(dst []byte, msg any) (frame []byte, err error) {
-	defer s.recovered("codec", &err)
-	frame, err = s.appender.AppendFrame(dst, msg)
-	if err == nil && len(frame) < len(dst) {
-		err = errShrunk
+// endEncode is deferred: the codec may have panicked.
+func (s *Session) endEncode(err *error) {
+	r := recover()
+	if r != nil || *err != nil {
+		s.q.dropEmptyLocked()
 	}
-	return frame, err
+	s.q.mu.Unlock()
+	if r != nil {
+		*err = s.panicked("codec", r)
+	}
+}
+
+// mayCommitLocked says why a frame of n bytes may not be queued now that its size is known.
+func (s *Session) mayCommitLocked(n, maxMessages, maxBytes int) error {
+	switch {
+	case n < 0:
+		return errShrunk
+	case n > s.maxFrame():
+		return ErrFrameTooLarge
+	case s.q.fullLocked(n, maxMessages, maxBytes):
+		return ErrSessionBlocked
+	}
+	return nil
+}
+
+// appendFrame encodes msg for a broadcast.
+func (s *Session) appendFrame(msg any) (frame []byte, err error) {
+	defer s.recovered("codec", &err)
+	return s.appender.AppendFrame(nil, msg)
 }
 
 var errShrunk = newError("libnet: the codec shortened what it should append to")
 
-// encodePlain has a codec that knows only io.Writer write msg's frame into the queue. The caller holds
-// sendMu.
-func (s *Session) encodePlain(msg any, maxMessages, maxBytes int) error {
-	err := s.tryEncodePlain(msg, maxMessages, maxBytes)
+// encodePlain has a codec that knows only io.Writer write msg's frame into the queue. own says that the
+// caller waits until it is written. The caller holds sendMu.
+func (s *Session) encodePlain(msg any, maxMessages, maxBytes int, own bool) error {
+	err := s.tryEncodePlain(msg, maxMessages, maxBytes, own)
 	if err != nil {
 		s.wake() // a flush may have left to us what was queued before
 	}
@@ -83,7 +100,7 @@ func (s *Session) encodePlain(msg any, maxMessages, maxBytes int) error {
 
 // tryEncodePlain lets no flush take the batch meanwhile, so a frame whose encoding fails leaves nothing
 // behind.
-func (s *Session) tryEncodePlain(msg any, maxMessages, maxBytes int) error {
+func (s *Session) tryEncodePlain(msg any, maxMessages, maxBytes int, own bool) error {
 	q := &s.q
 	q.mu.Lock()
 	if err := s.mayQueueLocked(0, maxMessages, maxBytes); err != nil {
@@ -92,7 +109,7 @@ func (s *Session) tryEncodePlain(msg any, maxMessages, maxBytes int) error {
 	}
 	b := q.appendToLocked()
 	start := len(b.buf)
-	q.sending = true
+	q.sending, q.frameStart, q.frameErr = true, start, nil
 	q.mu.Unlock()
 
 	err := s.codecSend(msg)
@@ -104,12 +121,11 @@ func (s *Session) tryEncodePlain(msg any, maxMessages, maxBytes int) error {
 		return s.closedErr()
 	}
 	n := len(b.buf) - start
-	switch {
-	case err != nil:
-	case n > s.maxFrame():
-		err = ErrFrameTooLarge
-	case q.fullLocked(n, maxMessages, maxBytes):
-		err = ErrSessionBlocked
+	if err == nil {
+		err = q.frameErr // the codec may not have looked at what Write answered
+	}
+	if err == nil {
+		err = s.mayCommitLocked(n, maxMessages, maxBytes)
 	}
 	if err != nil {
 		b.buf = b.buf[:start]
@@ -118,6 +134,9 @@ func (s *Session) tryEncodePlain(msg any, maxMessages, maxBytes int) error {
 	}
 	b.commit(n, true)
 	q.acceptedLocked(n)
+	if own {
+		q.ownLocked()
+	}
 	return nil
 }
 

@@ -60,53 +60,45 @@ func (s *Session) wakeBy(w wakeUp) {
 // sendLoop writes until the queue is empty. It waits for a slow peer, so it has a goroutine of its own.
 // Whoever starts it has begun the flush.
 func (s *Session) sendLoop() {
-	if err := s.flush(s.q.take(), true); err != nil {
+	if err := s.flush(s.q.take()); err != nil {
 		s.terminate(err)
 	}
 }
 
-// flushBeforeWait is the receiver's flush. It must not wait for a peer that may itself be waiting for us
-// to read: what the kernel does not take at once is left to a send loop.
-func (s *Session) flushBeforeWait() error {
-	q := &s.q
-	q.mu.Lock()
-	q.away = false
-	if !q.flushableLocked() {
-		q.mu.Unlock()
-		return nil
+// flush writes b, which was taken from the queue, and what follows it until the queue is empty, waiting
+// for the peer. After an error the queue is closed and what was not written is counted as discarded; the
+// caller ends the session with that error.
+func (s *Session) flush(b *batch) (err error) {
+	for b != nil && err == nil {
+		b, err = s.writeWaiting(b)
 	}
-	q.flushing = true
-	if s.sock == nil {
-		q.mu.Unlock()
-		go s.sendLoop()
-		return nil
-	}
-	b := q.takeLocked()
-	q.mu.Unlock()
-	return s.flush(b, false)
+	return s.flushed(err)
 }
 
-// flush writes b, which was taken from the queue, and what follows it until the queue is empty. Without
-// wait, what the kernel does not take at once is left to a send loop. After an error the queue is closed
-// and what was not written is counted as discarded; the caller ends the session with that error.
-func (s *Session) flush(b *batch, wait bool) (err error) {
-	for b != nil && err == nil {
-		full := true
-		if !wait || len(b.shared) == 0 { // else one writev does for all pieces
-			b, full, err = s.writeReady(b)
+// flushReady is flush that does not wait: what the kernel does not take at once it leaves to a send loop.
+// A receiver must not wait for a peer that may itself be waiting to be read from.
+func (s *Session) flushReady(b *batch) error {
+	for b != nil {
+		p := b.next()
+		n, err := s.sock.write(p)
+		next := s.q.wrote(b, n)
+		if err != nil {
+			return s.flushed(err)
 		}
-		switch {
-		case b == nil || err != nil || !full:
-		case wait:
-			b, err = s.writeWaiting(b)
-		default:
+		if next == b && n < len(p) {
 			go s.sendLoop()
 			return nil
 		}
+		b = next
 	}
+	return nil
+}
+
+// flushed ends a flush that failed.
+func (s *Session) flushed(err error) error {
 	if err != nil {
 		err = s.writeError(err)
-		s.q.fail(err, s.owner.sendQueue() == 0)
+		s.q.fail(err)
 	}
 	return err
 }
@@ -122,30 +114,24 @@ func (s *Session) writeError(err error) error {
 	return err
 }
 
-// writeReady writes as much of b as the kernel takes at once. It returns what to write next: b again if
-// the kernel was full.
-func (s *Session) writeReady(b *batch) (next *batch, full bool, err error) {
-	if s.sock == nil {
-		return b, true, nil
-	}
-	for {
-		p := b.next()
-		n, err := s.sock.write(p)
-		full = n < len(p)
-		if next = s.q.wrote(b, n); next != b || full || err != nil {
-			return next, full, err
-		}
-	}
-}
-
-// writeWaiting writes the rest of b, waiting for the peer as long as it makes progress, and returns what to
-// write next.
+// writeWaiting writes what is left of b, waiting for the peer as long as it makes progress, and returns
+// what to write next.
 func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 	if s.conn == nil {
 		return s.writeBare(b)
 	}
+	if s.sock != nil && len(b.shared) == 0 { // else one writev does for all pieces
+		n, err := s.sock.write(b.next())
+		if next = s.q.wrote(b, n); next != b || err != nil {
+			return next, err
+		}
+	}
+	return s.writeWithin(b, s.owner.writeTimeout())
+}
+
+// writeWithin is writeWaiting with a deadline, which a write that the kernel takes at once does without.
+func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err error) {
 	defer s.recovered("connection", &err)
-	timeout := s.owner.writeTimeout()
 	if timeout > 0 {
 		defer func() { _ = s.conn.SetWriteDeadline(time.Time{}) }()
 	}

@@ -60,7 +60,7 @@ func (f *flusher) work() {
 			return
 		}
 		for _, s := range sessions {
-			if err := s.flush(s.q.take(), false); err != nil {
+			if err := s.flushReady(s.q.take()); err != nil {
 				go s.terminate(err) // a slow close callback must not hold up the others
 			}
 		}

@@ -46,6 +46,8 @@ func putChunk(chunk []byte) {
 type input struct {
 	chunk []byte
 	r, w  int // chunk[r:w] is unread
+
+	filled bool // the last read took all the room it got: there may be more
 }
 
 func (in *input) unread() []byte { return in.chunk[in.r:in.w] }
@@ -77,8 +79,16 @@ func (in *input) room() []byte {
 	return in.chunk[in.w:]
 }
 
-// small is room for a conn that must be given storage before it waits.
-func (in *input) small() []byte {
+// waitingRoom is room for a conn that must be given storage before it waits: very little, and a small
+// chunk after a read that filled what it got. Only a frame that needs more gets more.
+func (in *input) waitingRoom() []byte {
+	if in.filled && in.w-in.r <= chunkSmall/2 {
+		if in.r > 0 || len(in.chunk) != chunkSmall {
+			in.moveTo(getChunk(chunkSmall))
+		}
+	} else {
+		in.shrink()
+	}
 	if in.chunk == nil {
 		in.chunk = getChunk(chunkTiny)
 	}

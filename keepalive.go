@@ -134,7 +134,7 @@ func (s *Session) nextDue(c *clock) int64 {
 // dues returns when each timeout will have passed, the far future for one that cannot.
 func (s *Session) dues(c *clock) (handshake, frame, idle int64) {
 	handshake, frame, idle = math.MaxInt64, math.MaxInt64, math.MaxInt64
-	if d := s.owner.handshakeTimeout(); d > 0 && s.messagesIn.Load() == 0 {
+	if d := s.owner.handshakeTimeout(); d > 0 && s.q.received() == 0 {
 		handshake = c.from + int64(d)
 	}
 	if start := s.frameStart.Load(); start != 0 {
@@ -162,11 +162,13 @@ func (s *Session) heartbeat(c *clock, now int64) (err error) {
 
 // sendHeartbeat drops a message that finds no room: then there is no lack of things to send.
 func (s *Session) sendHeartbeat(msg any) {
+	if !s.tryCodec() {
+		return
+	}
 	if s.owner.sendQueue() == 0 {
 		_ = s.Send(msg)
 		return
 	}
-	s.initCodec()
 	_ = s.offer(msg, s.owner.sendQueue(), s.owner.sendQueueBytes())
 }
 

@@ -17,7 +17,9 @@ import (
 // while others send; nil means that the kernel has the message, and an error of the transport closes
 // the session.
 func (s *Session) Send(msg any) error {
-	s.initCodec()
+	if !s.initCodec() {
+		return s.closedErr()
+	}
 	if s.owner.sendQueue() == 0 {
 		return s.sendNow(msg)
 	}
@@ -31,7 +33,9 @@ func (s *Session) Send(msg any) error {
 // SendContext is [Session.Send] that waits for room in a full queue, whatever Config.OnFull says. It
 // returns ctx's error when ctx ends first; the message is then not queued.
 func (s *Session) SendContext(ctx context.Context, msg any) error {
-	s.initCodec()
+	if !s.initCodec() {
+		return s.closedErr()
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -88,35 +92,48 @@ const splitAt = 16 << 10
 // sendNow is Send on a synchronous session.
 func (s *Session) sendNow(msg any) error {
 	s.sendMu.Lock()
-	err, closing := s.writeNow(msg)
+	err, reason := s.writeNow(msg)
 	s.sendMu.Unlock()
-	if closing {
-		s.terminate(err)
+	if reason != nil {
+		s.terminate(reason)
 	}
 	return err
 }
 
-// writeNow reports beside the error whether that ends the session.
-func (s *Session) writeNow(msg any) (err error, closing bool) {
+// writeNow returns Send's error and the reason to end the session for, if there is one.
+func (s *Session) writeNow(msg any) (err, reason error) {
 	if s.conn == nil {
-		if s.IsClosed() {
-			return s.closedErr(), false
-		}
-		err = s.codecSend(msg)
-		return err, err != nil && !notWritten(err)
+		return s.writeBareNow(msg)
 	}
 	if err = s.offerNow(msg); err != nil {
-		return err, errors.Is(err, ErrPanic)
+		if errors.Is(err, ErrPanic) {
+			reason = err
+		}
+		return err, reason
 	}
-	err = s.flushAndWait()
-	return err, err != nil
+	reason = s.flushAndWait()
+	if reason != nil && s.q.ownWasLost() {
+		err = reason
+	}
+	return err, reason
+}
+
+func (s *Session) writeBareNow(msg any) (err, reason error) {
+	if s.IsClosed() {
+		return s.closedErr(), nil
+	}
+	err = s.codecSend(msg)
+	if err != nil && !notWritten(err) {
+		reason = err
+	}
+	return err, reason
 }
 
 // offerNow queues msg, however full a broadcast has made the queue. A large payload stays where the
 // caller has it: Send does not return before it is written.
 func (s *Session) offerNow(msg any) (err error) {
 	if s.appender == nil {
-		return s.encodePlain(msg, math.MaxInt, 0)
+		return s.encodePlain(msg, math.MaxInt, 0, true)
 	}
 	if splitter, ok := s.codec.(FrameSplitter); ok && payloadSize(msg) >= splitAt {
 		return s.offerSplit(splitter, msg)
@@ -161,6 +178,7 @@ func (s *Session) offerSplit(splitter FrameSplitter, msg any) (err error) {
 	b.commit(len(header), false)
 	b.share(payload)
 	q.acceptedLocked(len(header) + len(payload))
+	q.ownLocked()
 	return nil
 }
 
@@ -168,12 +186,12 @@ func (s *Session) offerSplit(splitter FrameSplitter, msg any) (err error) {
 func (s *Session) flushAndWait() error {
 	for {
 		if b := s.q.begin(); b != nil {
-			return s.flush(b, true)
+			return s.flush(b)
 		}
 		idle := s.q.idle()
 		if idle == nil {
 			if s.q.isClosed() {
-				return s.closedErr()
+				return s.q.failure(s.closedErr())
 			}
 			return nil
 		}

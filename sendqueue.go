@@ -122,15 +122,25 @@ type sendQueue struct {
 	state    queueState
 	deferred bool // on the flusher's list of sessions whose receiver should flush
 	away     bool // the receiver did not come back to flush
-	sending  bool // a plain codec's Send is writing its frame into pending
 	waiters  *queueWaiters
 	failed   error // what ended a flush
+
+	// While a plain codec's Send writes its frame into pending.
+	sending    bool
+	frameStart int   // where that frame begins
+	frameErr   error // why one of its writes was refused
+
+	// The message that a synchronous Send waits for. It is the Send's to report, so it is not discarded.
+	own     uint64 // its place among all that the queue has taken; 0 before the first
+	ownLost bool
 
 	messages    int // accepted and not yet written, as Queued reports
 	bytes       int
 	flushes     uint32 // counts flushes, so that the flusher sees whether one happened
 	messagesOut uint64
 	bytesOut    uint64
+	messagesIn  uint64 // what the receiver has noted here, so that others may know
+	bytesIn     uint64
 	discarded   uint64
 }
 
@@ -162,17 +172,33 @@ func (q *sendQueue) acceptedLocked(n int) {
 	q.bytes += n
 }
 
+// ownLocked says that a synchronous Send waits for the message that was just accepted.
+func (q *sendQueue) ownLocked() {
+	q.own = q.messagesOut + q.discarded + uint64(q.messages)
+	q.ownLost = false
+}
+
+// hasOwnLocked reports whether that message is still in the queue.
+func (q *sendQueue) hasOwnLocked() bool { return q.own > q.messagesOut+q.discarded }
+
+func (q *sendQueue) ownWasLost() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.ownLost
+}
+
 // fullLocked reports whether a message of n bytes is one too many. An empty queue takes any message.
 func (q *sendQueue) fullLocked(n, maxMessages, maxBytes int) bool {
 	return q.messages > 0 && (q.messages >= maxMessages || maxBytes > 0 && q.bytes+n > maxBytes)
 }
 
-// dropOldest discards the oldest message that no flush has taken; false if there is none.
+// dropOldest discards the oldest message that no flush has taken and nobody waits for; false if there is
+// none.
 func (q *sendQueue) dropOldest() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	b := q.pending
-	if b == nil || b.frames() == 0 {
+	if b == nil || b.frames() == 0 || q.hasOwnLocked() {
 		return false
 	}
 	q.bytes -= b.dropFirst()
@@ -209,6 +235,36 @@ func (q *sendQueue) sentMessage(b *batch, sent bool) {
 // flushableLocked reports whether there is something to flush and nobody who does.
 func (q *sendQueue) flushableLocked() bool {
 	return !q.flushing && q.pending != nil && !q.sending && q.state != queueClosed
+}
+
+// receiverWaits notes what the receiver has received before it waits, and makes it the one who flushes if
+// there is something to flush. It returns what to write first; without take that is left in the queue.
+func (q *sendQueue) receiverWaits(messagesIn, bytesIn uint64, take bool) *batch {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.messagesIn, q.bytesIn = messagesIn, bytesIn
+	q.away = false
+	if !q.flushableLocked() {
+		return nil
+	}
+	q.flushing = true
+	if !take {
+		return q.pending
+	}
+	return q.takeLocked()
+}
+
+// noteReceived is receiverWaits for a receiver that does not.
+func (q *sendQueue) noteReceived(messages, bytes uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.messagesIn, q.bytesIn = messages, bytes
+}
+
+func (q *sendQueue) received() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.messagesIn
 }
 
 // begin makes the caller the one who flushes and returns what to write first; nil when there is nothing
@@ -261,15 +317,11 @@ func (q *sendQueue) wrote(b *batch, n int) (next *batch) {
 	return q.takeLocked()
 }
 
-// fail ends a flush that could not go on, and closes the queue. The message of a synchronous Send
-// is not counted as discarded: that Send returns the error.
-func (q *sendQueue) fail(err error, synchronous bool) {
+// fail ends a flush that could not go on, and closes the queue.
+func (q *sendQueue) fail(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.failed = err
-	if synchronous && q.messages > 0 {
-		q.messages--
-	}
 	q.state = queueClosed
 	q.endLocked()
 	q.roomLocked()
@@ -340,6 +392,10 @@ func (q *sendQueue) close() {
 
 // discardLocked counts as discarded, and drops, what is left.
 func (q *sendQueue) discardLocked() {
+	if q.hasOwnLocked() {
+		q.own, q.ownLost = 0, true
+		q.messages--
+	}
 	q.discarded += uint64(q.messages)
 	q.messages, q.bytes = 0, 0
 	q.pending, q.inflight = nil, nil

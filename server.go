@@ -159,8 +159,7 @@ func (srv *Server) prepare(s *Session) bool {
 	if srv.welcome(s) != nil {
 		return false
 	}
-	s.initCodec()
-	return s.codec != nil
+	return s.initCodec()
 }
 
 // handlerEnded is deferred by run: the handler returned, panicked, or ended its goroutine.
@@ -210,8 +209,7 @@ func (srv *Server) ServeConn(conn net.Conn, h Handler) error {
 
 func (s *Session) runHandler(h Handler) {
 	defer s.handlerEnded()
-	s.initCodec()
-	if s.codec != nil {
+	if s.initCodec() {
 		h.ServeSession(s)
 	}
 	s.returned = true

@@ -58,29 +58,23 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 
 // dispatch calls h for each complete message and then flushes the replies.
 func (s *Session) dispatch(h MessageHandler) (err error) {
-	defer s.recovered("handler", &err)
-	for s.in.r < s.in.w && s.state.Load() == sessionOpen {
-		payload, n, err := s.parse()
+	defer s.recovered("message handler or codec", &err)
+	for s.state.Load() == sessionOpen {
+		payload, ok, err := s.parse()
 		if err != nil {
 			return err
 		}
-		if n == 0 {
+		if !ok {
 			break
 		}
-		s.in.advance(n)
-		s.countMessage()
 		h.ServeMessage(s, payload)
 	}
 	if s.yieldAsked.Load() {
 		s.yieldNow()
 	}
-	s.receiver.Store(receiverWaiting)
-	if err := s.flushBeforeWait(); err != nil {
-		return err
-	}
-	s.publish(s.in.r < s.in.w)
+	err = s.beforeWait(s.in.r < s.in.w)
 	s.in.shrink()
-	return nil
+	return err
 }
 
 func (s *Session) failServing(err error) {

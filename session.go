@@ -2,8 +2,6 @@ package libnet
 
 import (
 	"fmt"
-	"io"
-	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -27,24 +25,28 @@ type Session struct {
 	sock    *socket  // nil when conn has no descriptor of its own
 	opened  time.Time
 
-	// Set by initCodec before anybody uses them.
 	eventMode bool // the event loop reads; set before the loop knows the session
 
-	codecOnce sync.Once
-	codec     Codec         // nil if the protocol failed to make one; then the session is closed
-	parser    FrameParser   // nil for a plain codec
-	appender  FrameAppender // nil for a plain codec
+	// Immutable once hasCodec is set.
+	codec    Codec         // nil if the protocol failed to make one; then the session is closed
+	parser   FrameParser   // nil for a plain codec
+	appender FrameAppender // nil for a plain codec
+	hasCodec atomic.Bool
+
+	codecMu sync.Mutex // held while the codec is being made
+	// codecMu guards the following.
+	codecTried bool
+	codecErr   error
 
 	recvMu sync.Mutex
 	// recvMu guards the following: they belong to the receiver.
 	in       input
 	parsed   uint64 // messages received
+	read     uint64 // bytes received
 	readErr  error  // what the last read of a plain codec answered, if it failed
 	midFrame bool   // a plain codec has read a part of a frame
 
 	// Written by the receiver, read by anybody.
-	messagesIn atomic.Uint64
-	bytesIn    atomic.Uint64
 	received   atomic.Int64 // now() of the last read that brought something
 	frameStart atomic.Int64 // now() when an incomplete frame was first waited for; 0 when there is none
 	receiver   atomic.Int32 // receiverState
@@ -116,7 +118,8 @@ func newBareSession(m *Manager, codec Codec, sendChanSize int) *Session {
 		panic("libnet: NewSession with a nil codec")
 	}
 	s := newSession(newOwner(Config{SendQueue: sendChanSize}, nil, nil, nil), nil, m)
-	s.codecOnce.Do(func() { s.codec = codec })
+	s.codec = codec
+	s.hasCodec.Store(true)
 	return s
 }
 
@@ -134,14 +137,48 @@ func newSession(o *owner, conn net.Conn, m *Manager) *Session {
 	return s
 }
 
-// initCodec has the protocol make the codec, in the goroutine that first needs it.
-func (s *Session) initCodec() { s.codecOnce.Do(s.makeCodec) }
+// initCodec has the protocol make the codec, in the goroutine that first needs it, and reports whether
+// there is one; without, the session is closed. Others wait for it, but not on a closed session: its
+// callbacks may run while the codec is being made.
+func (s *Session) initCodec() bool {
+	if s.hasCodec.Load() {
+		return true
+	}
+	if s.state.Load() == sessionClosed {
+		return false
+	}
+	s.codecMu.Lock()
+	return s.makeCodecAndUnlock()
+}
 
-func (s *Session) makeCodec() {
-	codec, err := s.newCodec()
+// tryCodec is initCodec for those who must not wait: false, too, while another goroutine makes the codec.
+func (s *Session) tryCodec() bool {
+	if s.hasCodec.Load() {
+		return true
+	}
+	if s.state.Load() == sessionClosed || !s.codecMu.TryLock() {
+		return false
+	}
+	return s.makeCodecAndUnlock()
+}
+
+func (s *Session) makeCodecAndUnlock() bool {
+	if !s.codecTried {
+		s.codecTried = true
+		s.codecErr = s.makeCodec()
+	}
+	err := s.codecErr
+	s.codecMu.Unlock()
 	if err != nil {
 		s.terminate(err)
-		return
+	}
+	return err == nil
+}
+
+func (s *Session) makeCodec() error {
+	codec, err := s.newCodec()
+	if err != nil {
+		return err
 	}
 	s.codec = codec
 	parser, canParse := codec.(FrameParser)
@@ -152,6 +189,7 @@ func (s *Session) makeCodec() {
 	if canAppend {
 		s.appender = appender
 	}
+	s.hasCodec.Store(true)
 	s.mu.Lock()
 	s.codecMade = true
 	closed := s.state.Load() == sessionClosed
@@ -159,6 +197,7 @@ func (s *Session) makeCodec() {
 	if closed {
 		_ = s.closeCodec()
 	}
+	return nil
 }
 
 func (s *Session) newCodec() (codec Codec, err error) {
@@ -173,10 +212,12 @@ func (s *Session) newCodec() (codec Codec, err error) {
 // ID returns the session's number, unique in the process and never 0.
 func (s *Session) ID() uint64 { return s.id }
 
-// Codec returns the session's codec, nil if the protocol failed to make one. What is done with it
-// directly does not pass through the session: prefer Send and Receive.
+// Codec returns the session's codec, nil if the protocol failed to make one or the session was closed
+// before it did. What is done with it directly does not pass through the session: prefer Send and Receive.
 func (s *Session) Codec() Codec {
-	s.initCodec()
+	if !s.initCodec() {
+		return nil
+	}
 	return s.codec
 }
 
@@ -215,134 +256,4 @@ func (s *Session) closedErr() error {
 		return err
 	}
 	return ErrSessionClosed
-}
-
-// Receive waits for the next message and returns it in a slice of its own. It has no bound in time
-// but Config's timeouts and Close. Any error has closed the session; it is the session's [Session.Err],
-// among them io.EOF when the peer ended between two frames. Messages that arrived before the end are
-// returned first. Calls take turns.
-func (s *Session) Receive() ([]byte, error) {
-	s.beginReceive()
-	payload, err := s.next()
-	if err != nil {
-		s.recvMu.Unlock()
-		return nil, s.fail(err)
-	}
-	if s.parser != nil {
-		payload = append(make([]byte, 0, len(payload)), payload...)
-	}
-	s.recvMu.Unlock()
-	return payload, nil
-}
-
-// ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
-// allocates nothing.
-func (s *Session) ReceiveInto(buf []byte) ([]byte, error) {
-	s.beginReceive()
-	payload, err := s.next()
-	if err != nil {
-		s.recvMu.Unlock()
-		return buf[:0], s.fail(err)
-	}
-	buf = append(buf[:0], payload...)
-	s.recvMu.Unlock()
-	return buf, nil
-}
-
-// beginReceive makes the caller the receiver, until it unlocks recvMu.
-func (s *Session) beginReceive() {
-	if s.eventMode {
-		panic("libnet: Receive on a session of ServeMessages")
-	}
-	s.initCodec()
-	s.recvMu.Lock()
-}
-
-// next returns the next message: a part of the input buffer, or the slice a plain codec returned.
-func (s *Session) next() ([]byte, error) {
-	if s.state.Load() != sessionOpen || s.yieldAsked.Load() && s.yieldNow() {
-		return nil, s.closedErr()
-	}
-	if s.parser == nil {
-		return s.nextPlain()
-	}
-	for {
-		if s.in.r < s.in.w {
-			payload, n, err := s.parse()
-			if err != nil {
-				return nil, err
-			}
-			if n > 0 {
-				s.in.advance(n)
-				s.countMessage()
-				return payload, nil
-			}
-		}
-		inFrame := s.in.r < s.in.w
-		if err := s.fill(inFrame); err != nil {
-			if err == io.EOF && inFrame {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
-		}
-	}
-}
-
-// parse cuts a frame from the input. n == 0 says that its end has not arrived.
-func (s *Session) parse() (payload []byte, n int, err error) {
-	defer s.recovered("codec", &err)
-	src := s.in.unread()
-	payload, n, err = s.parser.ParseFrame(src)
-	if err == nil && (n < 0 || n > len(src)) {
-		err = fmt.Errorf("%w: the codec cut %d bytes from %d", ErrPanic, n, len(src))
-	}
-	if err == nil && n == 0 && len(src) > s.maxFrame() {
-		err = ErrFrameTooLarge
-	}
-	return payload, n, err
-}
-
-// nextPlain asks a codec that knows only io.Reader.
-func (s *Session) nextPlain() (payload []byte, err error) {
-	defer s.recovered("codec", &err)
-	s.midFrame, s.readErr = false, nil
-	payload, err = s.codec.Receive()
-	switch {
-	case err == io.EOF && s.midFrame && s.conn != nil:
-		return nil, io.ErrUnexpectedEOF
-	case err != nil:
-		return nil, err
-	case s.readErr != nil && len(payload) == 0:
-		// The codec kept the end of the stream to itself and would do so for ever.
-		return nil, s.readErr
-	case len(payload) > s.maxFrame():
-		return nil, ErrFrameTooLarge
-	}
-	s.countMessage()
-	return payload, nil
-}
-
-// countMessage counts a message. Others learn of it when the receiver next reads, but of the first at
-// once, and of a frame's end: timeouts hang on these.
-func (s *Session) countMessage() {
-	s.parsed++
-	if s.parsed == 1 || s.conn == nil {
-		s.messagesIn.Store(s.parsed)
-	}
-	if s.frameStart.Load() != 0 {
-		s.frameStart.Store(0)
-	}
-}
-
-// frameRoom is what a frame may hold beyond its message where libnet cannot tell the two apart.
-const frameRoom = 64
-
-// maxFrame bounds a frame by what the user set. A codec that can parse has bounds of its own.
-func (s *Session) maxFrame() int {
-	switch limit := s.owner.maxMessage(); {
-	case limit == 0 || s.owner.MaxMessage == 0 && s.parser != nil:
-		return math.MaxInt
-	default:
-		return limit + frameRoom
-	}
 }

@@ -38,8 +38,6 @@ type ServerStats struct {
 // Stats returns a snapshot. It is final once [Session.Done] is closed.
 func (s *Session) Stats() SessionStats {
 	stats := SessionStats{
-		MessagesIn:   s.messagesIn.Load(),
-		BytesIn:      s.bytesIn.Load(),
 		Opened:       s.opened,
 		LastReceived: s.opened.Add(time.Duration(max(s.received.Load(), openedNow) - openedNow)),
 	}
@@ -50,6 +48,8 @@ func (s *Session) Stats() SessionStats {
 func (q *sendQueue) addStats(stats *SessionStats) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	stats.MessagesIn = q.messagesIn
+	stats.BytesIn = q.bytesIn
 	stats.MessagesOut = q.messagesOut
 	stats.BytesOut = q.bytesOut
 	stats.Discarded = q.discarded

@@ -3,7 +3,6 @@ package libnet
 import (
 	"io"
 	"net"
-	"time"
 )
 
 // stream is a session's connection as its codec sees it: reads come out of the input buffer, writes
@@ -33,6 +32,9 @@ func (st stream) Read(p []byte) (int, error) {
 	if s.in.r == s.in.w {
 		if err := s.fill(s.midFrame); err != nil {
 			s.readErr = err
+			if err == io.ErrUnexpectedEOF {
+				err = io.EOF // only the codec can tell whether its frame is complete
+			}
 			return 0, err
 		}
 	}
@@ -48,13 +50,10 @@ func (st stream) Write(p []byte) (int, error) {
 	s := st.s
 	q := &s.q
 	q.mu.Lock()
-	if q.state == queueClosed || q.state == queueDraining && !q.sending {
+	if err := s.mayWriteLocked(len(p)); err != nil {
+		q.frameErr = err
 		q.mu.Unlock()
-		return 0, s.closedErr()
-	}
-	if limit := s.owner.sendQueueBytes(); limit > 0 && q.pending != nil && len(q.pending.buf)+len(p) > max(limit, s.maxFrame()) {
-		q.mu.Unlock()
-		return 0, ErrSessionBlocked
+		return 0, err
 	}
 	b := q.appendToLocked()
 	b.buf = append(b.buf, p...)
@@ -70,73 +69,19 @@ func (st stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fill reads once, waiting if it must. Before it waits it flushes, so that request and response need
-// no other goroutine, and gives the input's storage back.
-func (s *Session) fill(inFrame bool) error {
-	// The order matters: a sender that still finds the receiver active is seen by this flush.
-	s.receiver.Store(receiverWaiting)
-	if err := s.flushBeforeWait(); err != nil {
-		return err
-	}
-	s.publish(inFrame)
-	var n int
-	var err error
-	if s.sock != nil {
-		n, err = s.sock.read(&s.in)
-	} else {
-		n, err = s.readPlain()
-	}
-	if s.state.Load() != sessionOpen {
-		s.in.release()
+// mayWriteLocked bounds what a codec writes: a message by the size of a frame, what belongs to none by
+// that of the queue.
+func (s *Session) mayWriteLocked(n int) error {
+	q := &s.q
+	limit := s.owner.sendQueueBytes()
+	switch {
+	case q.state == queueClosed || q.state == queueDraining && !q.sending:
 		return s.closedErr()
+	case q.pending == nil:
+	case q.sending && len(q.pending.buf)-q.frameStart+n > s.maxFrame():
+		return ErrFrameTooLarge
+	case !q.sending && limit > 0 && len(q.pending.buf)+n > max(limit, s.maxFrame()):
+		return ErrSessionBlocked
 	}
-	if n > 0 {
-		s.took(n)
-		return nil
-	}
-	if err == nil {
-		return io.ErrNoProgress
-	}
-	s.in.release()
-	return err
+	return nil
 }
-
-// took enters n bytes that were read behind the unread ones.
-func (s *Session) took(n int) {
-	s.in.w += n
-	s.receiver.Store(receiverActive)
-	s.received.Store(s.now())
-	s.bytesIn.Store(s.bytesIn.Load() + uint64(n))
-}
-
-// readPlain reads from a conn without a descriptor. It must hand over storage before it waits: little
-// at first, and more once what came filled it.
-func (s *Session) readPlain() (n int, err error) {
-	// 100 empty reads are what bufio allows a reader, too.
-	for range 100 {
-		s.in.shrink()
-		if n, err = s.conn.Read(s.in.small()); n > 0 || err != nil {
-			return n, err
-		}
-	}
-	return 0, nil
-}
-
-// publish tells others what the receiver has done, once a read and not once a message.
-func (s *Session) publish(inFrame bool) {
-	s.messagesIn.Store(s.parsed)
-	if !inFrame {
-		if s.frameStart.Load() != 0 {
-			s.frameStart.Store(0)
-		}
-	} else if s.frameStart.Load() == 0 && s.owner.frameTimeout() > 0 {
-		s.frameStart.Store(s.now())
-		s.watch(s.owner.frameTimeout())
-	}
-}
-
-// openedNow is now() at the moment the session was opened, so that 0 can stand for no time.
-const openedNow = 1
-
-// now is the time since the session was opened, never 0.
-func (s *Session) now() int64 { return int64(time.Since(s.opened)) + openedNow }

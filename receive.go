@@ -1,0 +1,232 @@
+package libnet
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"time"
+)
+
+// Receive waits for the next message and returns it in a slice of its own. It has no bound in time
+// but Config's timeouts and Close. Any error has closed the session; it is the session's [Session.Err],
+// among them io.EOF when the peer ended between two frames. Messages that arrived before the end are
+// returned first. Calls take turns. On a session of [Server.ServeMessages] it panics.
+func (s *Session) Receive() (msg []byte, err error) {
+	s.beginReceive()
+	defer s.endReceive(&err)
+	payload, err := s.next()
+	if err != nil || s.parser == nil {
+		return payload, err
+	}
+	return append(make([]byte, 0, len(payload)), payload...), nil
+}
+
+// ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
+// allocates nothing.
+func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
+	s.beginReceive()
+	defer s.endReceive(&err)
+	payload, err := s.next()
+	return append(buf[:0], payload...), err
+}
+
+// beginReceive makes the caller the receiver.
+func (s *Session) beginReceive() {
+	if s.eventMode {
+		panic("libnet: Receive on a session of ServeMessages")
+	}
+	s.initCodec()
+	s.recvMu.Lock()
+}
+
+// endReceive is deferred: the codec may have panicked. An error ends the session, with no lock held.
+func (s *Session) endReceive(err *error) {
+	r := recover()
+	s.recvMu.Unlock()
+	if r != nil {
+		*err = s.panicked("codec", r)
+	}
+	if *err != nil {
+		*err = s.fail(*err)
+	}
+}
+
+// next returns the next message: a part of the input buffer, or the slice a plain codec returned. Its
+// frames, and those below, lie on the stack of every session that waits: see DESIGN.md before adding to
+// them.
+func (s *Session) next() ([]byte, error) {
+	if s.state.Load() != sessionOpen || s.yieldAsked.Load() && s.yieldNow() {
+		return nil, s.closedErr()
+	}
+	if s.parser == nil {
+		return s.nextPlain()
+	}
+	for {
+		payload, ok, err := s.parse()
+		if ok || err != nil {
+			return payload, err
+		}
+		if err := s.fill(s.in.r < s.in.w); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// parse cuts a message from the input; not ok says that its end has not arrived.
+func (s *Session) parse() (payload []byte, ok bool, err error) {
+	src := s.in.unread()
+	if len(src) == 0 {
+		return nil, false, nil
+	}
+	payload, n, err := s.parser.ParseFrame(src)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case n == 0 && len(src) > s.maxFrame():
+		return nil, false, ErrFrameTooLarge
+	case n == 0:
+		return nil, false, nil
+	case n < 0 || n > len(src):
+		return nil, false, badCut(n, len(src))
+	}
+	s.in.advance(n)
+	s.countMessage()
+	return payload, true, nil
+}
+
+func badCut(n, of int) error {
+	return fmt.Errorf("%w: the codec cut %d bytes from %d", ErrPanic, n, of)
+}
+
+// nextPlain asks a codec that knows only io.Reader.
+func (s *Session) nextPlain() ([]byte, error) {
+	s.midFrame, s.readErr = false, nil
+	payload, err := s.codec.Receive()
+	switch {
+	case err == io.EOF && s.midFrame && s.conn != nil:
+		return nil, io.ErrUnexpectedEOF
+	case err != nil:
+		return nil, err
+	case s.readErr != nil && len(payload) == 0:
+		// The codec kept the end of the stream to itself and would do so for ever.
+		return nil, s.readErr
+	case len(payload) > s.maxFrame():
+		return nil, ErrFrameTooLarge
+	}
+	s.countMessage()
+	return payload, nil
+}
+
+// countMessage counts a message. Others learn of it when the receiver next reads, but of the first at
+// once, and of a frame's end: timeouts hang on these.
+func (s *Session) countMessage() {
+	s.parsed++
+	if s.parsed == 1 || s.conn == nil {
+		s.q.noteReceived(s.parsed, s.read)
+	}
+	if s.frameStart.Load() != 0 {
+		s.frameStart.Store(0)
+	}
+}
+
+// frameRoom is what a frame may hold beyond its message where libnet cannot tell the two apart.
+const frameRoom = 64
+
+// maxFrame bounds a frame by what the user set. A codec that can parse has bounds of its own.
+func (s *Session) maxFrame() int {
+	switch limit := s.owner.maxMessage(); {
+	case limit == 0 || s.owner.MaxMessage == 0 && s.parser != nil:
+		return math.MaxInt
+	default:
+		return limit + frameRoom
+	}
+}
+
+// fill reads once, waiting if it must. Before it waits it flushes, so that request and response need
+// no other goroutine, and gives the input's storage back.
+func (s *Session) fill(inFrame bool) error {
+	if err := s.beforeWait(inFrame); err != nil {
+		return err
+	}
+	var n int
+	var err error
+	if s.sock != nil {
+		n, err = s.sock.read(&s.in)
+	} else {
+		n, err = s.readPlain()
+	}
+	if n > 0 && s.state.Load() == sessionOpen {
+		s.took(n)
+		return nil
+	}
+	s.in.release()
+	return s.readError(err, inFrame)
+}
+
+// beforeWait is what a receiver does before it reads. The order matters: a sender that still finds it
+// active has its message seen by this flush.
+func (s *Session) beforeWait(inFrame bool) error {
+	s.receiver.Store(receiverWaiting)
+	if inFrame {
+		s.startFrame()
+	}
+	b := s.q.receiverWaits(s.parsed, s.read, s.sock != nil)
+	switch {
+	case b == nil:
+		return nil
+	case s.sock == nil:
+		go s.sendLoop()
+		return nil
+	}
+	return s.flushReady(b)
+}
+
+// startFrame lets FrameTimeout begin, if the frame has only just begun.
+func (s *Session) startFrame() {
+	if s.frameStart.Load() == 0 && s.owner.frameTimeout() > 0 {
+		s.frameStart.Store(s.now())
+		s.watch(s.owner.frameTimeout())
+	}
+}
+
+// readError is the reason for which a read that brought nothing ends the session.
+func (s *Session) readError(err error, inFrame bool) error {
+	switch {
+	case s.state.Load() != sessionOpen:
+		return s.closedErr()
+	case err == nil:
+		return io.ErrNoProgress
+	case err == io.EOF && inFrame:
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// took enters n bytes that were read behind the unread ones.
+func (s *Session) took(n int) {
+	s.in.w += n
+	s.read += uint64(n)
+	s.receiver.Store(receiverActive)
+	s.received.Store(s.now())
+}
+
+// readPlain reads from a conn without a descriptor. It must hand over storage before it waits: little
+// at first, and more once what came filled it.
+func (s *Session) readPlain() (n int, err error) {
+	// 100 empty reads are what bufio allows a reader, too.
+	for range 100 {
+		p := s.in.waitingRoom()
+		n, err = s.conn.Read(p)
+		s.in.filled = n == len(p)
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, nil
+}
+
+// openedNow is now() at the moment the session was opened, so that 0 can stand for no time.
+const openedNow = 1
+
+// now is the time since the session was opened, never 0.
+func (s *Session) now() int64 { return int64(time.Since(s.opened)) + openedNow }
