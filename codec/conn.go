@@ -1,0 +1,149 @@
+package codec
+
+import (
+	"errors"
+	"io"
+
+	"github.com/libnet-go/libnet"
+)
+
+// transcoder is the half of a codec that knows bytes only.
+type transcoder interface {
+	libnet.FrameAppender
+	libnet.FrameParser
+}
+
+// conn is the other half: it moves frames over a connection when there is no session to do so. Like
+// every codec it has one receiver and one sender at a time; Close may overlap both.
+type conn struct {
+	// Immutable after NewCodec.
+	rw     io.ReadWriter
+	frames transcoder
+
+	in  *input  // Owned by the receiver; nil before the first Receive.
+	out *output // Owned by the sender; nil before the first Send.
+}
+
+const (
+	firstRead     = 4 << 10  // the receive buffer, until a frame needs more
+	keepBuffer    = 64 << 10 // a larger buffer is let go when it is empty
+	maxEmptyReads = 100      // in a row, as in package bufio
+)
+
+// input holds what was read and not yet handed out: buf[r:w].
+type input struct {
+	buf  []byte
+	r, w int
+	err  error // what ended the input; repeated for ever
+}
+
+// Receive returns the next message in memory of its own. Its errors are io.EOF between two frames,
+// io.ErrUnexpectedEOF inside one, those of ParseFrame and those of the connection; after the first
+// error it returns that again.
+func (c *conn) Receive() ([]byte, error) {
+	if c.in == nil {
+		c.in = &input{}
+	}
+	in := c.in
+	for {
+		if in.r < in.w {
+			payload, n, err := c.frames.ParseFrame(in.buf[in.r:in.w])
+			if err != nil {
+				in.fail(err)
+			}
+			if n > 0 && err == nil {
+				msg := make([]byte, len(payload))
+				copy(msg, payload)
+				in.r += n
+				return msg, nil
+			}
+		}
+		if in.err != nil {
+			if in.err == io.EOF && in.r < in.w {
+				in.fail(io.ErrUnexpectedEOF)
+			}
+			return nil, in.err
+		}
+		in.err = in.read(c.rw)
+	}
+}
+
+// fail ends the input for good and gives its memory back.
+func (in *input) fail(err error) { *in = input{err: err} }
+
+// read reads at least one byte or answers an error, perhaps both.
+func (in *input) read(from io.Reader) error {
+	in.makeRoom()
+	for range maxEmptyReads {
+		n, err := from.Read(in.buf[in.w:])
+		if n < 0 || n > len(in.buf)-in.w {
+			return errReadCount
+		}
+		in.w += n
+		if n > 0 || err != nil {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+var errReadCount = errors.New("libnet: codec: Read returned an impossible count")
+
+// makeRoom grows the buffer only when it is full of bytes that have arrived.
+func (in *input) makeRoom() {
+	switch {
+	case in.r == in.w:
+		in.r, in.w = 0, 0
+		if in.buf == nil || len(in.buf) > keepBuffer {
+			in.buf = make([]byte, firstRead)
+		}
+	case in.w == len(in.buf) && in.r > 0:
+		in.w = copy(in.buf, in.buf[in.r:in.w])
+		in.r = 0
+	case in.w == len(in.buf):
+		grown := make([]byte, 2*len(in.buf))
+		in.w = copy(grown, in.buf[in.r:in.w])
+		in.r, in.buf = 0, grown
+	}
+}
+
+type output struct {
+	buf []byte
+	err error // of a write that left a part of a frame behind; repeated for ever
+}
+
+// Send writes msg as one frame, with one Write call. An error of AppendFrame leaves the connection as
+// it was. After a write that stopped inside a frame no other frame can follow: Send then returns
+// the same error for ever.
+func (c *conn) Send(msg any) error {
+	if c.out == nil {
+		c.out = &output{}
+	}
+	out := c.out
+	if out.err != nil {
+		return out.err
+	}
+	frame, err := c.frames.AppendFrame(out.buf[:0], msg)
+	if err != nil {
+		return err
+	}
+	if cap(frame) <= keepBuffer {
+		out.buf = frame
+	}
+	n, err := c.rw.Write(frame)
+	if err == nil && n != len(frame) {
+		err = io.ErrShortWrite
+	}
+	if err != nil && n != 0 && n != len(frame) {
+		out.err = err
+	}
+	return err
+}
+
+// Close closes the connection, if it is an io.Closer, and returns what that answers.
+func (c *conn) Close() error {
+	if closer, ok := c.rw.(io.Closer); ok {
+		return closer.Close()
+	}
+	return nil
+}
