@@ -146,7 +146,9 @@ func (r *faultRig) dial() net.Conn {
 	case "tcp":
 		conn, err = net.Dial("tcp", r.Listener().Addr().String())
 	case "tls":
-		conn, err = tls.Dial("tcp", r.Listener().Addr().String(), faultClientTLS)
+		if conn, err = net.Dial("tcp", r.Listener().Addr().String()); err == nil {
+			conn = tls.Client(conn, faultClientTLS) // the first use is the handshake, as on the other side
+		}
 	}
 	if err != nil {
 		r.tb.Fatal(err)
@@ -291,4 +293,8 @@ func (l *faultLog) with(text string) []string {
 		}
 	}
 	return found
+}
+
+func faultDialTCP(address string) (net.Conn, error) {
+	return net.DialTimeout("tcp", address, faultSoon)
 }

@@ -1,0 +1,183 @@
+package libnet_test
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+// A faultFleet is many sessions with full queues, whose clients never stop sending and read only once
+// they are told to.
+type faultFleet struct {
+	tb      testing.TB
+	members []*faultMember
+	read    chan struct{} // closed when the clients may read
+	wg      sync.WaitGroup
+}
+
+type faultMember struct {
+	rig      *faultRig
+	conn     net.Conn
+	session  *libnet.Session
+	accepted uint64 // sends that returned nil
+	stalled  bool   // never reads
+
+	// Owned by the reader until the fleet has ended.
+	received uint64
+	end      error
+}
+
+// faultFleetServer is what these sessions need to be full early: little room in the kernel. Half of the
+// handlers do not receive, so that there is unread input, which makes a plain close a reset.
+func faultFleetServer(tb testing.TB, network string, configure func(*libnet.Server)) *faultRig {
+	tb.Helper()
+	return faultServe(tb, network, func(srv *libnet.Server) {
+		srv.SendQueue, srv.SendBuffer = 32, 64<<10
+		srv.WriteTimeout, srv.Linger = time.Minute, time.Minute
+		if configure != nil {
+			configure(srv)
+		}
+	}, func(s *libnet.Session) {
+		if s.ID()%2 == 0 {
+			faultHold(s)
+		}
+		faultReceive(s)
+	})
+}
+
+func newFaultFleet(tb testing.TB) *faultFleet {
+	return &faultFleet{tb: tb, read: make(chan struct{})}
+}
+
+// join adds n sessions of r, those with stalled never read nor write.
+func (f *faultFleet) join(r *faultRig, n int, stalled bool) {
+	f.tb.Helper()
+	for range n {
+		conn, session := r.open()
+		m := &faultMember{rig: r, conn: conn, session: session, stalled: stalled}
+		f.members = append(f.members, m)
+		if stalled {
+			if secure, ok := conn.(*tls.Conn); ok {
+				f.wg.Go(func() { _ = secure.Handshake() })
+			}
+			continue
+		}
+		f.wg.Go(m.writeOn)
+		f.wg.Go(func() {
+			<-f.read
+			m.readOn()
+		})
+	}
+	f.tb.Cleanup(func() { // also when the test has failed before it let them read
+		f.letRead()
+		for _, m := range f.members {
+			m.conn.Close()
+		}
+		f.wg.Wait()
+	})
+}
+
+func (f *faultFleet) letRead() {
+	select {
+	case <-f.read:
+	default:
+		close(f.read)
+	}
+}
+
+// fill sends numbered messages of 1 KiB until every queue is full and stays so.
+func (f *faultFleet) fill() {
+	f.tb.Helper()
+	for full := 0; full < len(f.members); {
+		full = 0
+		for _, m := range f.members {
+			if m.fill(f.tb) {
+				full++
+			}
+		}
+		time.Sleep(20 * time.Millisecond) // what the kernel takes until then was not all it would take
+	}
+}
+
+func (m *faultMember) fill(tb testing.TB) (full bool) {
+	tb.Helper()
+	msg := make([]byte, 1<<10)
+	for full = true; ; full = false {
+		binary.BigEndian.PutUint64(msg, m.accepted)
+		switch err := m.session.Send(msg); {
+		case err == libnet.ErrSessionBlocked:
+			return full
+		case err != nil:
+			tb.Fatalf("Send: %v", err)
+		}
+		m.accepted++
+	}
+}
+
+func (m *faultMember) writeOn() {
+	frame := faultFrame("never stops sending")
+	for {
+		if _, err := m.conn.Write(frame); err != nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// readOn reads until the end and then closes, as a client should.
+func (m *faultMember) readOn() {
+	defer m.conn.Close()
+	for {
+		msg, err := faultReadFrame(m.conn)
+		if err != nil {
+			m.end = err
+			return
+		}
+		if binary.BigEndian.Uint64(msg) != m.received {
+			m.end = errors.New("a message is missing before the end")
+			return
+		}
+		m.received++
+		time.Sleep(time.Millisecond) // so that the last messages are under way for a while
+	}
+}
+
+// wantAll waits for the clients that read, and wants each to have got everything and then EOF.
+func (f *faultFleet) wantAll() {
+	f.tb.Helper()
+	f.wg.Wait()
+	bad := 0
+	for i, m := range f.members {
+		if m.stalled || m.end == io.EOF && m.received == m.accepted {
+			continue
+		}
+		if bad++; bad < 5 {
+			f.tb.Errorf("client %d (%s) got %d of %d messages, then %v", i, m.rig.network, m.received, m.accepted, m.end)
+		}
+	}
+	if bad > 0 {
+		f.tb.Errorf("%d of %d clients lost something", bad, len(f.members))
+	}
+}
+
+func (f *faultFleet) accepted() (sum uint64) {
+	for _, m := range f.members {
+		sum += m.accepted
+	}
+	return sum
+}
+
+// written is what the sessions handed to the kernel.
+func (f *faultFleet) written() (sum uint64) {
+	for _, m := range f.members {
+		sum += m.session.Stats().MessagesOut
+	}
+	return sum
+}

@@ -1,0 +1,45 @@
+package libnet_test
+
+import (
+	"net"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// faultBlackHole makes the kernel drop all that arrives for a socket, as a pulled cable does: its peer
+// gets no acknowledgement, no FIN and no RST. It is a BPF program (SO_ATTACH_FILTER, socket(7)) of one
+// instruction, which returns that 0 bytes of the packet are to be kept.
+func faultBlackHole(tb testing.TB, conn net.Conn) {
+	tb.Helper()
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	drop := syscall.SockFilter{Code: syscall.BPF_RET | syscall.BPF_K}
+	program := syscall.SockFprog{Len: 1, Filter: &drop}
+	var errno syscall.Errno
+	err = raw.Control(func(fd uintptr) {
+		_, _, errno = syscall.Syscall6(syscall.SYS_SETSOCKOPT, fd, syscall.SOL_SOCKET, syscall.SO_ATTACH_FILTER,
+			uintptr(unsafe.Pointer(&program)), unsafe.Sizeof(program), 0)
+	})
+	if err != nil || errno != 0 {
+		tb.Fatal(err, errno)
+	}
+}
+
+func TestE80ShutdownGivesUpOnVanishedPeersInTimeAndLosesNothingElse(t *testing.T) {
+	r := faultFleetServer(t, "tcp", nil)
+	fleet := newFaultFleet(t)
+	healthy, vanished := faultSize(90, 900), faultSize(10, 100)
+	fleet.join(r, healthy, false)
+	fleet.join(r, vanished, true)
+	fleet.fill()
+	for _, m := range fleet.members[healthy:] {
+		faultBlackHole(t, m.conn)
+	}
+	fleet.letRead()
+	faultShutdownWithin(t, r, fleet, 2*time.Second, vanished)
+	fleet.wantAll()
+}
