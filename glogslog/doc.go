@@ -18,8 +18,8 @@
 // A level that the header's first letter does not tell is written as level=DEBUG.
 //
 // Whatever could be taken for the start of a line, for another attribute, or for a control sequence of
-// a terminal is quoted, in messages and keys, too: a record never makes more than one line. The lines
-// are cut at glog.MaxLogMessageLen bytes by glog.
+// a terminal is quoted, in messages and keys, too: a record never makes more than one line, which
+// is cut by glog at 15,000 bytes.
 //
 // This package does nothing on import; glog does. It adds its flags to [flag.CommandLine] and starts a
 // goroutine that flushes its files and never ends. Until flag.Parse has run it logs to files in

@@ -92,6 +92,30 @@ func TestPipeCarriesAStreamThroughASmallBufferInBothDirections(t *testing.T) {
 	})
 }
 
+func TestPipeKeepsTheOrderOfBytesWhileTheBufferIsPartlyRead(t *testing.T) {
+	a, b := pipe(t, 1<<10)
+	var sent, read byte // the stream is 0, 1, 2 … 255, 0 …
+	for _, step := range []struct{ write, read int }{
+		{600, 500}, {900, 1}, {20, 700}, {300, 600}, {1000, 1010}, {1000, 1008}, {0, 1},
+	} {
+		out := make([]byte, step.write)
+		for i := range out {
+			out[i], sent = sent, sent+1
+		}
+		mustWrite(t, a, string(out))
+		in := make([]byte, step.read)
+		if _, err := io.ReadFull(b, in); err != nil {
+			t.Fatal(err)
+		}
+		for i, got := range in {
+			if got != read {
+				t.Fatalf("step %v: byte %d is %d, want %d", step, i, got, read)
+			}
+			read++
+		}
+	}
+}
+
 func TestPipeWriteBlocksAtTheBufferSizeAndCountsWhatThePeerGets(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		a, b := pipe(t, 4)
