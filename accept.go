@@ -65,5 +65,5 @@ func passes(err error) bool {
 		return errno.Temporary() || passingErrno(errno)
 	}
 	var ne net.Error
-	return errors.As(err, &ne) && ne.Temporary() //nolint:staticcheck // listeners that are no sockets say it this way
+	return errors.As(err, &ne) && ne.Temporary() //lint:ignore SA1019 listeners that are no sockets say it this way
 }

@@ -3,6 +3,7 @@ package libnet
 import (
 	"log/slog"
 	"reflect"
+	"time"
 )
 
 // shareAt is the frame size from which a broadcast's sessions share one copy: below it, copying is
@@ -26,7 +27,26 @@ func (m *Manager) Broadcast(msg any) BroadcastResult {
 type broadcast struct {
 	msg    any
 	frames []encodedFrame
+	waited time.Duration // for codecs that others are making
 	result BroadcastResult
+}
+
+// A codec that is only allocated is there at once; one that first talks to its peer may never be. A
+// broadcast looks so often and for so long, at all sessions together.
+const (
+	codecPoll     = 100 * time.Microsecond
+	codecPatience = 10 * time.Millisecond
+)
+
+func (b *broadcast) hasCodec(s *Session) bool {
+	for !s.tryCodec() {
+		if s.IsClosed() || b.waited >= codecPatience {
+			return false
+		}
+		time.Sleep(codecPoll)
+		b.waited += codecPoll
+	}
+	return true
 }
 
 // encodedFrame is the message in one protocol's encoding.
@@ -58,9 +78,9 @@ func (b *broadcast) sendTo(s *Session) {
 }
 
 // offerTo queues the message for s. A synchronous session, whose queue has no room at all by itself,
-// takes one; one whose codec is only being made takes none.
+// takes one; one whose codec takes its time to be made takes none.
 func (b *broadcast) offerTo(s *Session) error {
-	if !s.tryCodec() {
+	if !b.hasCodec(s) {
 		if s.IsClosed() {
 			return s.closedErr()
 		}

@@ -122,8 +122,10 @@ func (s *Session) writeBareNow(msg any) (err, reason error) {
 	if s.IsClosed() {
 		return s.closedErr(), nil
 	}
-	err = s.codecSend(msg)
-	if err != nil && !notWritten(err) {
+	switch err = s.codecSend(msg); {
+	case err == nil:
+		s.q.sentBesideQueue()
+	case !notWritten(err):
 		reason = err
 	}
 	return err, reason
@@ -155,7 +157,7 @@ func payloadSize(msg any) int {
 }
 
 func (s *Session) offerSplit(splitter FrameSplitter, msg any) (err error) {
-	var room [frameRoom]byte
+	var room [plainFrameRoom]byte
 	header, payload, err := splitter.SplitFrame(room[:0], msg)
 	if err != nil {
 		return err

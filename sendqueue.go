@@ -232,6 +232,13 @@ func (q *sendQueue) sentMessage(b *batch, sent bool) {
 	q.roomLocked()
 }
 
+// sentBesideQueue counts a message that a synchronous Send gave to its bare codec.
+func (q *sendQueue) sentBesideQueue() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.messagesOut++
+}
+
 // flushableLocked reports whether there is something to flush and nobody who does.
 func (q *sendQueue) flushableLocked() bool {
 	return !q.flushing && q.pending != nil && !q.sending && q.state != queueClosed

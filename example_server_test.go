@@ -1,0 +1,285 @@
+package libnet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+func ExampleNewServer() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := libnet.NewServer(listener, lines, 64)
+	server.MaxSessions = 1000
+	server.IdleTimeout = time.Minute
+	server.OnSession = func(s *libnet.Session) error {
+		s.State = server.Manager().Len()
+		return nil
+	}
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		s.Send(fmt.Sprintf("%d of at most 1000 sessions are open", s.State))
+	}))
+
+	client := connect(server)
+	defer client.Close()
+	msg, _ := client.Receive()
+	fmt.Printf("%s\n", msg)
+	server.Stop()
+	// Output: 1 of at most 1000 sessions are open
+}
+
+// The server runs each session in a goroutine of its own. What the handler sent last is delivered when
+// it returns.
+func ExampleServer_Serve() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	served := make(chan error)
+	go func() {
+		served <- server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+			name, err := s.Receive()
+			if err != nil {
+				return
+			}
+			s.Send(fmt.Sprintf("hello, %s", name))
+			s.Send("goodbye")
+		}))
+	}()
+
+	client := connect(server)
+	client.Send("gopher")
+	for {
+		msg, err := client.Receive()
+		if err != nil {
+			fmt.Println(err)
+			break
+		}
+		fmt.Printf("%s\n", msg)
+	}
+	server.Stop()
+	fmt.Println(<-served)
+	// Output:
+	// hello, gopher
+	// goodbye
+	// EOF
+	// libnet: server closed
+}
+
+// In event mode a handler is called for each message, and a silent session has no goroutine.
+func ExampleServer_ServeMessages() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Stop()
+	go server.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
+		s.Send(fmt.Sprintf("%d bytes", len(msg)))
+	}))
+
+	client := connect(server)
+	defer client.Close()
+	client.Send("how long is this?")
+	msg, _ := client.Receive()
+	fmt.Printf("%s\n", msg)
+	// Output: 17 bytes
+}
+
+func ExampleServer_Accept() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	client := connect(server)
+	session, err := server.Accept()
+	if err != nil {
+		log.Fatal(err)
+	}
+	session.Send("welcome")
+	msg, _ := client.Receive()
+	fmt.Printf("%s\n", msg)
+
+	server.Stop()
+	_, err = server.Accept()
+	fmt.Println(err)
+	// Output:
+	// welcome
+	// EOF
+}
+
+// Shutdown delivers what has been accepted, and says exactly what it could not.
+func ExampleServer_Shutdown() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		for {
+			if _, err := s.Receive(); err != nil {
+				return
+			}
+			for i := range 3 {
+				s.Send(fmt.Sprint("answer ", i))
+			}
+		}
+	}))
+	client := connect(server)
+	client.Send("a question")
+	msg, err := client.Receive()
+
+	done := make(chan error)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		done <- server.Shutdown(ctx)
+	}()
+	for err == nil {
+		fmt.Printf("%s\n", msg)
+		msg, err = client.Receive()
+	}
+	fmt.Println(err)
+	fmt.Println(<-done)
+	// Output:
+	// answer 0
+	// answer 1
+	// answer 2
+	// EOF
+	// <nil>
+}
+
+// OnSession admits sessions, or not.
+func ExampleServer_onSession() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Stop()
+	full := errors.New("come back tomorrow")
+	server.OnSession = func(s *libnet.Session) error { return full }
+	go server.Serve(libnet.HandlerFunc(echo))
+
+	client := connect(server)
+	_, err = client.Receive()
+	fmt.Println(err)
+	// Output: EOF
+}
+
+func ExampleServer_NewSession() {
+	server := startEcho()
+	defer server.Stop()
+	here, there := net.Pipe() // or a WebSocket, or whatever else is a net.Conn
+	session, err := server.NewSession(here)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go session.Send("on a pipe")
+
+	peer := libnet.NewSession(lines.NewCodec(there), 0)
+	msg, _ := peer.Receive()
+	fmt.Printf("%s\n", msg)
+	peer.Close()
+	// Output: on a pipe
+}
+
+func ExampleServer_Stats() {
+	server := startEcho()
+	client := connect(server)
+	client.Send("hello")
+	client.Receive()
+	client.Close()
+	for server.Stats().Open > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	stats := server.Stats()
+	server.Stop()
+	fmt.Println(stats.Accepted, stats.MessagesIn, stats.MessagesOut, stats.Closed)
+	// Output: 1 1 1 map[eof:1]
+}
+
+func ExampleManager() {
+	manager := libnet.NewManager() // a server has one of its own: Server.Manager
+	session := manager.NewSession(lines.NewCodec(discard{}), 8)
+	fmt.Println(manager.GetSession(session.ID()) == session, manager.Len())
+	session.Close()
+	fmt.Println(manager.GetSession(session.ID()), manager.Len())
+	manager.Dispose()
+	// Output:
+	// true 1
+	// <nil> 0
+}
+
+type discard struct{}
+
+func (discard) Read([]byte) (int, error)    { select {} }
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func ExampleManager_Broadcast() {
+	server := startEcho()
+	defer server.Stop()
+	clients := []*libnet.Session{connect(server), connect(server)}
+	for _, client := range clients {
+		client.Send("hello") // so that the server knows the session
+		client.Receive()
+	}
+	fmt.Println(server.Manager().Broadcast("to all"))
+	for _, client := range clients {
+		msg, _ := client.Receive()
+		fmt.Printf("%s\n", msg)
+		client.Close()
+	}
+	// Output:
+	// {2 0 0}
+	// to all
+	// to all
+}
+
+// A group knows sessions by keys of the user's choice, such as the names of a chat's users.
+func ExampleGroup() {
+	var users libnet.Group[string]
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Stop()
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		name, err := s.Receive() // the first line is a name, the others are for all
+		if err != nil {
+			return
+		}
+		users.Put(string(name), s) // until the session closes
+		s.Send("welcome")
+		for {
+			line, err := s.Receive()
+			if err != nil {
+				return
+			}
+			users.Broadcast(fmt.Sprintf("%s: %s", name, line))
+		}
+	}))
+
+	ann, bob := connect(server), connect(server)
+	for client, name := range map[*libnet.Session]string{ann: "ann", bob: "bob"} {
+		client.Send(name)
+		client.Receive()
+	}
+	ann.Send("hello, bob")
+	msg, _ := bob.Receive()
+	fmt.Printf("%s\n", msg)
+
+	bob.Close()
+	for users.Get("bob") != nil {
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Println(users.Len(), "user is left")
+	ann.Close()
+	// Output:
+	// ann: hello, bob
+	// 1 user is left
+}

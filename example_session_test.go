@@ -1,0 +1,192 @@
+package libnet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+func ExampleSession_Send() {
+	server := startEcho()
+	defer server.Stop()
+	session := connect(server)
+	defer session.Close()
+
+	fmt.Println(session.Send("a line"))
+	err := session.Send("two\nlines") // which this protocol cannot carry
+	fmt.Println(errors.Is(err, libnet.ErrEncode), session.IsClosed())
+
+	session.Close()
+	err = session.Send("late")
+	fmt.Println(err, errors.Is(err, libnet.ErrSessionClosed))
+	// Output:
+	// <nil>
+	// true false
+	// libnet: session closed true
+}
+
+// SendContext waits for room where Send answers ErrSessionBlocked.
+func ExampleSession_SendContext() {
+	server := startEcho()
+	defer server.Stop()
+	dialer := libnet.Dialer{Protocol: lines}
+	dialer.SendQueue = 1
+	session, err := dialer.Dial(context.Background(), "tcp", server.Listener().Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer session.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	go func() {
+		for i := range 3 {
+			if err := session.SendContext(ctx, fmt.Sprint("message ", i)); err != nil {
+				log.Fatal(err)
+			}
+		}
+	}()
+	for range 3 {
+		msg, _ := session.Receive()
+		fmt.Printf("%s\n", msg)
+	}
+	// Output:
+	// message 0
+	// message 1
+	// message 2
+}
+
+func ExampleSession_Receive() {
+	server := startEcho()
+	session := connect(server)
+	session.Send("hello")
+	for {
+		msg, err := session.Receive()
+		if err != nil { // the session is closed, and this is why
+			fmt.Println(err, err == session.Err())
+			return
+		}
+		fmt.Printf("%s\n", msg)
+		go server.Stop()
+	}
+	// Output:
+	// hello
+	// EOF true
+}
+
+// ReceiveInto needs no memory of its own when the buffer is large enough.
+func ExampleSession_ReceiveInto() {
+	server := startEcho()
+	defer server.Stop()
+	session := connect(server)
+	defer session.Close()
+
+	buf := make([]byte, 0, 1024)
+	for _, msg := range []string{"one", "two"} {
+		session.Send(msg)
+		var err error
+		if buf, err = session.ReceiveInto(buf); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s\n", buf)
+	}
+	// Output:
+	// one
+	// two
+}
+
+func ExampleSession_OnClose() {
+	server := startEcho()
+	defer server.Stop()
+	session := connect(server)
+
+	session.OnClose(func() { fmt.Println("closed:", session.Err()) })
+	stop := session.OnClose(func() { fmt.Println("never") })
+	fmt.Println(stop())
+
+	session.Close()
+	session.OnClose(func() { fmt.Println("at once, for it is closed") })
+	// Output:
+	// true
+	// closed: libnet: session closed
+	// at once, for it is closed
+}
+
+func ExampleSession_CloseWithError() {
+	server := startEcho()
+	defer server.Stop()
+	session := connect(server)
+	kicked := errors.New("kicked by an operator")
+	session.CloseWithError(kicked)
+	_, err := session.Receive()
+	fmt.Println(err)
+	fmt.Println(session.Close()) // a second close changes nothing
+	fmt.Println(session.Err())
+	// Output:
+	// kicked by an operator
+	// libnet: session closed
+	// kicked by an operator
+}
+
+// Close discards what is queued, and counts it. Shutdown delivers it.
+func ExampleSession_Shutdown() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Stop()
+	received := make(chan int)
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		n := 0
+		for {
+			if _, err := s.Receive(); err != nil {
+				received <- n
+				return
+			}
+			n++
+		}
+	}))
+
+	dialer := libnet.Dialer{Protocol: lines}
+	dialer.SendQueue = 1000
+	session, err := dialer.Dial(context.Background(), "tcp", server.Listener().Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i := range 1000 {
+		session.Send(fmt.Sprint("message ", i))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	fmt.Println(session.Shutdown(ctx), session.Stats().Discarded)
+	fmt.Println(<-received)
+	// Output:
+	// <nil> 0
+	// 1000
+}
+
+func ExampleSession_Done() {
+	server := startEcho()
+	session := connect(server)
+	go server.Stop()
+	go session.Receive() // who does not receive does not learn of the peer's end
+	<-session.Done()
+	fmt.Println(session.Err())
+	// Output: EOF
+}
+
+func ExampleSession_Stats() {
+	server := startEcho()
+	defer server.Stop()
+	session := connect(server)
+	session.Send("hello")
+	session.Receive()
+	session.Close()
+	stats := session.Stats()
+	fmt.Println(stats.MessagesOut, stats.BytesOut, stats.MessagesIn, stats.BytesIn, stats.Discarded)
+	// Output: 1 6 1 6 0
+}

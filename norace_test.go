@@ -1,0 +1,5 @@
+//go:build !race
+
+package libnet_test
+
+const raceDetector = false
