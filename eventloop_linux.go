@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"fmt"
+	"net"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -63,6 +64,20 @@ func (loop *eventLoop) close() {
 	for _, p := range loop.pollers {
 		p.close()
 	}
+}
+
+// prepare takes a TCP connection over from package net. One that it cannot take over (descriptors may be
+// short) is served as it is, at a higher cost.
+func (loop *eventLoop) prepare(conn net.Conn) net.Conn {
+	srv := loop.server
+	if srv.TLSConfig != nil {
+		return srv.secure(conn)
+	}
+	config := &srv.sessionOwner().Config
+	if setSocketOptions(conn, config) != nil {
+		return conn
+	}
+	return takeOver(conn, srv.listener, config)
 }
 
 // add hands s over to a poller; false if it must have a goroutine.

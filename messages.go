@@ -26,7 +26,7 @@ func (srv *Server) ServeMessages(h MessageHandler) error {
 	if err != nil {
 		return err
 	}
-	return srv.acceptEach(func(s *Session) { go srv.startMessages(s, loop, h) })
+	return srv.acceptEach(loop.prepare, func(s *Session) { go srv.startMessages(s, loop, h) })
 }
 
 // startMessages does what may take its time, and then leaves the session to the event loop or to a

@@ -129,17 +129,23 @@ func (s *Session) countMessage() {
 	}
 }
 
-// frameRoom is what a frame may hold beyond its message where libnet cannot tell the two apart.
-const frameRoom = 64
+// What a frame may hold beyond its message, where libnet cannot tell the two apart. A codec that can parse
+// has bounds of its own, and only one that forgets them meets libnet's.
+const (
+	plainFrameRoom = 64
+	frameRoom      = 64 << 10
+)
 
-// maxFrame bounds a frame by what the user set. A codec that can parse has bounds of its own.
+// maxFrame bounds a frame by what the user set.
 func (s *Session) maxFrame() int {
-	switch limit := s.owner.maxMessage(); {
+	limit := s.owner.maxMessage()
+	switch {
 	case limit == 0 || s.owner.MaxMessage == 0 && s.parser != nil:
 		return math.MaxInt
-	default:
+	case s.parser != nil:
 		return limit + frameRoom
 	}
+	return limit + plainFrameRoom
 }
 
 // fill reads once, waiting if it must. Before it waits it flushes, so that request and response need

@@ -124,17 +124,18 @@ func (srv *Server) Serve(h Handler) error {
 	if h == nil {
 		panic("libnet: Serve with a nil handler")
 	}
-	return srv.acceptEach(func(s *Session) { go srv.run(s, h) })
+	return srv.acceptEach(srv.secure, func(s *Session) { go srv.run(s, h) })
 }
 
-// acceptEach passes each admitted session to start, which must not wait.
-func (srv *Server) acceptEach(start func(*Session)) error {
+// acceptEach passes each session admitted on a connection, as prepare returns it, to start. Neither may
+// wait.
+func (srv *Server) acceptEach(prepare func(net.Conn) net.Conn, start func(*Session)) error {
 	for {
 		conn, err := srv.acceptConn()
 		if err != nil {
 			return err
 		}
-		s, err := srv.admit(srv.secure(conn))
+		s, err := srv.admit(prepare(conn))
 		switch {
 		case err == nil:
 			start(s)
@@ -230,7 +231,7 @@ func (srv *Server) admit(conn net.Conn) (*Session, error) {
 	}
 	o := srv.ownerFor(conn)
 	if err := setSocketOptions(conn, &o.Config); err != nil {
-		srv.uncount(conn)
+		srv.dropped(conn)
 		_ = transport(conn).Close()
 		return nil, &refusal{err}
 	}

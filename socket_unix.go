@@ -24,6 +24,11 @@ func newSocket(conn net.Conn) *socket {
 		sc = c
 	case *net.UnixConn:
 		sc = c
+	case interface {
+		syscall.Conn
+		ownDescriptor()
+	}:
+		sc = c
 	default:
 		return nil
 	}
