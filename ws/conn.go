@@ -29,7 +29,7 @@ type conn struct {
 	inner     *protocol                      // set by WrapProtocol, before any Read or Write
 	startOnce sync.Once                      // starts the receive loop
 
-	readMu       sync.Mutex // held by the one Read
+	reading      chan struct{} // one element, put in by the Read whose turn it is
 	readDeadline deadline
 	in           inbox
 
@@ -43,6 +43,7 @@ var _ libnet.MessageConn = (*conn)(nil)
 func newConn(ws *websocket.Conn, l *link, client bool, protocols *protocols) *conn {
 	c := &conn{ws: ws, link: l, client: client, protocols: protocols}
 	c.out = splitter{ws: ws, typ: protocols.messageType()}
+	c.reading = make(chan struct{}, 1)
 	c.in.init()
 	return c
 }
@@ -66,9 +67,14 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	c.startOnce.Do(c.startReceiving)
-	c.readMu.Lock()
-	defer c.readMu.Unlock()
-	for passed := c.readDeadline.wait(); ; {
+	passed := c.readDeadline.wait()
+	select {
+	case c.reading <- struct{}{}:
+		defer func() { <-c.reading }()
+	case <-passed:
+	case <-c.in.closed:
+	}
+	for {
 		select {
 		case <-passed:
 			return 0, c.opError("read", os.ErrDeadlineExceeded)
@@ -99,12 +105,20 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writeError prefers what ended the input, if the peer's close is why the output has ended.
+// writeError is what Write answers when the output has failed with err. After the close frame of a peer that
+// is io.EOF, and not before Read has answered that, too: an error of Write ends the session, and what
+// the peer sent before its close frame is still to be received.
 func (c *conn) writeError(err error) error {
-	if errors.Is(err, net.ErrClosed) {
-		if ended := c.in.ended(); ended != nil {
-			return ended
-		}
+	if !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	bound := time.NewTimer(answerTimeout)
+	defer bound.Stop()
+	select {
+	case <-c.in.drained:
+		return c.in.ended()
+	case <-c.in.closed:
+	case <-bound.C:
 	}
 	return err
 }

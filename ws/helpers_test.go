@@ -22,7 +22,7 @@ import (
 )
 
 // soon bounds what takes milliseconds when the machine has nothing else to do.
-const soon = 20 * time.Second
+const soon = 2 * time.Minute
 
 var frames = codec.New(codec.Uint32BE, codec.Bytes)
 
@@ -191,7 +191,7 @@ func frame(first byte, payload string) string {
 	if len(payload) > 125 {
 		length = string([]byte{0x80 | 126, byte(len(payload) >> 8), byte(len(payload))})
 	}
-	return string(first) + length + "\x00\x00\x00\x00" + payload
+	return string([]byte{first}) + length + "\x00\x00\x00\x00" + payload
 }
 
 func write(t testing.TB, w io.Writer, s string) {

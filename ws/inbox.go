@@ -24,21 +24,23 @@ func putInbuf(b *inbuf) {
 
 // An inbox is where the receive loop leaves frames for Read. It has no storage while it is empty.
 type inbox struct {
-	filled chan struct{} // one element; sent by the receive loop, received by Read
-	room   chan struct{} // one element; sent by Read, received by the receive loop
-	closed chan struct{} // closed by shut
+	filled  chan struct{} // one element; sent by the receive loop, received by Read
+	room    chan struct{} // one element; sent by Read, received by the receive loop
+	drained chan struct{} // closed when Read has answered what end was told
+	closed  chan struct{} // closed by close
 
 	mu sync.Mutex
 	// mu guards the following.
 	buf  *inbuf
 	read int   // how much of buf was read
 	err  error // what follows buf
+	told bool  // Read has answered err
 	shut bool
 }
 
 func (in *inbox) init() {
 	in.filled, in.room = make(chan struct{}, 1), make(chan struct{}, 1)
-	in.closed = make(chan struct{})
+	in.drained, in.closed = make(chan struct{}), make(chan struct{})
 }
 
 // take reads into p; 0, nil when there is nothing.
@@ -46,6 +48,10 @@ func (in *inbox) take(p []byte) (int, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.buf == nil {
+		if in.err != nil && !in.told {
+			in.told = true
+			close(in.drained)
+		}
 		return 0, in.err
 	}
 	n := copy(p, in.buf.bytes[in.read:])

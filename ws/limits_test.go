@@ -3,6 +3,7 @@ package ws_test
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -169,6 +170,7 @@ func TestAProtocolThatCannotEncodeWithoutTheConnectionIsRefused(t *testing.T) {
 	wantCode(t, r.browser(t), websocket.StatusPolicyViolation)
 
 	d := &libnet.Dialer{Protocol: plain}
+	d.Logger = slog.New(slog.DiscardHandler)
 	if _, err := ws.Dial(t.Context(), r.url(), d, nil); !errors.Is(err, libnet.ErrPanic) {
 		t.Fatalf("Dial: %v", err)
 	}

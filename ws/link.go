@@ -10,7 +10,8 @@ import (
 
 const (
 	// answerTimeout bounds the writing of pongs and close frames, which no deadline of the session covers.
-	answerTimeout = 5 * time.Second
+	// It is Config.WriteTimeout's default.
+	answerTimeout = 10 * time.Second
 
 	// goodbyeTimeout is how long Close, which waits for nobody, lets a close frame wait for room.
 	goodbyeTimeout = 100 * time.Millisecond
@@ -39,7 +40,7 @@ type link struct {
 	// readErr is what the connection's last read answered, if it failed. It belongs to the receive loop.
 	readErr error
 
-	flushing sync.Mutex // held by who writes to the connection; taken before mu
+	flushing chan struct{} // one element, put in by who writes to the connection; taken before mu
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -56,7 +57,9 @@ type outbuf struct{ bytes []byte }
 
 var outbufs = sync.Pool{New: func() any { return new(outbuf) }}
 
-func newLink(conn net.Conn, body io.Reader) *link { return &link{Conn: conn, body: body} }
+func newLink(conn net.Conn, body io.Reader) *link {
+	return &link{Conn: conn, body: body, flushing: make(chan struct{}, 1)}
+}
 
 // Read reads for the library. The end of the connection is never the end of a WebSocket, and the library
 // would take a message that it cuts short for a whole one.
@@ -131,7 +134,7 @@ func (l *link) answersPing() bool {
 
 // flush writes what is pending, within the deadline of Write.
 func (l *link) flush() error {
-	l.flushing.Lock()
+	l.flushing <- struct{}{}
 	l.mu.Lock()
 	l.writing = true
 	_ = l.Conn.SetWriteDeadline(l.deadline)
@@ -142,17 +145,26 @@ func (l *link) flush() error {
 	l.mu.Lock()
 	l.writing = false
 	l.mu.Unlock()
-	l.flushing.Unlock()
+	<-l.flushing
 	l.flushAnswers() // of pings that came while we had the connection
 	return err
 }
 
 // flushAnswers writes what is pending, unless somebody is writing already: that one then sees to it.
 func (l *link) flushAnswers() {
-	for l.hasPending() && l.flushing.TryLock() {
+	for l.hasPending() && l.tryFlushing() {
 		_ = l.Conn.SetWriteDeadline(time.Now().Add(answerTimeout))
 		_ = l.writePending()
-		l.flushing.Unlock()
+		<-l.flushing
+	}
+}
+
+func (l *link) tryFlushing() bool {
+	select {
+	case l.flushing <- struct{}{}:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -172,6 +184,13 @@ func (l *link) writePending() error {
 		_, err = l.Conn.Write(out.bytes)
 		l.wrote(out, err)
 	}
+}
+
+// failed returns what writing has failed with, if it has.
+func (l *link) failed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
 }
 
 func (l *link) takePending() (*outbuf, error) {
@@ -212,10 +231,10 @@ func (l *link) SetWriteDeadline(t time.Time) error {
 // close closes the connection, after a last attempt to write frame that waits for no peer.
 func (l *link) close(frame []byte) error {
 	l.finish(frame)
-	if l.flushing.TryLock() {
+	if l.tryFlushing() {
 		_ = l.Conn.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
 		_ = l.writePending()
-		l.flushing.Unlock()
+		<-l.flushing
 	}
 	t, ok := l.Conn.(*tls.Conn)
 	if !ok {

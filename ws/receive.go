@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
@@ -132,6 +133,10 @@ func (r *receiver) inputError(err error) (end error, answered bool) {
 		return libnet.ErrFrameTooLarge, true
 	case r.link.readErr != nil:
 		return r.link.readErr, false
+	case errors.Is(r.link.failed(), os.ErrDeadlineExceeded): // of an answer to a ping
+		return libnet.ErrWriteTimeout, false
+	case r.link.failed() != nil:
+		return r.link.failed(), false
 	case err == nil || errors.Is(err, net.ErrClosed):
 		return r.opError("read", net.ErrClosed), false
 	}
