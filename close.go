@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"runtime/debug"
@@ -300,7 +299,7 @@ func (s *Session) recovered(what string, err *error) {
 func (s *Session) panicked(what string, value any) error {
 	err := fmt.Errorf("%w in a %s: %s", ErrPanic, what, quote(fmt.Sprint(value)))
 	s.owner.countPanic()
-	s.owner.logger().Error("libnet: panic", "session", s.id, "error", err, slog.String("stack", stack()))
+	s.owner.eventLog().panicked(s, err, stack())
 	return err
 }
 

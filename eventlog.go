@@ -15,30 +15,70 @@ const logLines = 10
 type eventLog struct {
 	mu sync.Mutex
 	// mu guards the following.
+	ends, panics lineLimit
+	acceptLine   time.Time // the last line about the listener
+}
+
+// lineLimit is for one kind of line, so that a flood of one does not hide another.
+type lineLimit struct {
 	second  time.Time // when the current second of lines began
 	lines   int
 	dropped int
+}
 
-	acceptLine time.Time // the last line about the listener
+// dialLog is for sessions that have no server.
+var dialLog eventLog
+
+func (o *owner) eventLog() *eventLog {
+	if o.server == nil {
+		return &dialLog
+	}
+	return &o.server.log
 }
 
 // allow reports whether a line may be written, and how many were left out before it.
-func (l *eventLog) allow() (dropped int, ok bool) {
+func (l *eventLog) allow(limit *lineLimit) (dropped int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now := time.Now(); now.Sub(l.second) >= time.Second {
-		l.second, l.lines = now, 0
+	if now := time.Now(); now.Sub(limit.second) >= time.Second {
+		limit.second, limit.lines = now, 0
 	}
-	if l.lines == logLines {
-		l.dropped++
+	if limit.lines == logLines {
+		limit.dropped++
 		return 0, false
 	}
-	l.lines++
-	dropped, l.dropped = l.dropped, 0
+	limit.lines++
+	dropped, limit.dropped = limit.dropped, 0
 	return dropped, true
 }
 
+// loggerPanicked is deferred around calls of the user's logger: one that panics loses its line, and
+// nobody else anything.
+func loggerPanicked() { _ = recover() }
+
+func (l *eventLog) panicked(s *Session, err error, stack string) {
+	defer loggerPanicked()
+	dropped, ok := l.allow(&l.panics)
+	if !ok {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.Uint64("session", s.id),
+		slog.String("error", err.Error()),
+		slog.String("stack", stack),
+	}
+	s.owner.logger().LogAttrs(context.Background(), slog.LevelError, "libnet: panic", leftOut(attrs, dropped)...)
+}
+
+func leftOut(attrs []slog.Attr, dropped int) []slog.Attr {
+	if dropped > 0 {
+		attrs = append(attrs, slog.Int("lines_left_out", dropped))
+	}
+	return attrs
+}
+
 func (l *eventLog) sessionEnded(s *Session, reason error, stats SessionStats) {
+	defer loggerPanicked()
 	level := slog.LevelInfo
 	switch CloseReason(reason) {
 	case "eof", "closed", "server_closed", "reset":
@@ -53,7 +93,7 @@ func (l *eventLog) sessionEnded(s *Session, reason error, stats SessionStats) {
 	dropped := 0
 	if level > slog.LevelDebug {
 		var ok bool
-		if dropped, ok = l.allow(); !ok {
+		if dropped, ok = l.allow(&l.ends); !ok {
 			return
 		}
 	}
@@ -66,10 +106,7 @@ func (l *eventLog) sessionEnded(s *Session, reason error, stats SessionStats) {
 		slog.Uint64("messages_out", stats.MessagesOut),
 		slog.Uint64("discarded", stats.Discarded),
 	}
-	if dropped > 0 {
-		attrs = append(attrs, slog.Int("lines_left_out", dropped))
-	}
-	logger.LogAttrs(context.Background(), level, "libnet: session ended", attrs...)
+	logger.LogAttrs(context.Background(), level, "libnet: session ended", leftOut(attrs, dropped)...)
 }
 
 func (s *Session) remote() string {
@@ -81,6 +118,7 @@ func (s *Session) remote() string {
 
 // acceptFailed counts a listener's passing error and logs one a second.
 func (srv *Server) acceptFailed(err error, backoff time.Duration) {
+	defer loggerPanicked()
 	srv.mu.Lock()
 	srv.acceptErrors++
 	srv.mu.Unlock()

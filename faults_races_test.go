@@ -303,3 +303,40 @@ func TestB36BothSidesCloseAtOnce(t *testing.T) {
 		faultWait(t, s.Done(), "the end")
 	}
 }
+
+func TestStatsTakenWhileSessionsEndCountNothingTwice(t *testing.T) {
+	r := faultServe(t, "pipe", nil, faultReceive)
+	n := faultSize(500, 10_000)
+	for range 500 { // others, so that looking at all takes a while
+		r.open()
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for last := uint64(0); ; {
+			stats := r.Stats()
+			if stats.MessagesIn < last || stats.MessagesIn > uint64(n) {
+				t.Errorf("%d messages after %d, of %d", stats.MessagesIn, last, n)
+				return
+			}
+			last = stats.MessagesIn
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	})
+	for range n {
+		conn, s := r.open()
+		faultWrite(t, conn, faultFrame("one"))
+		conn.Close()
+		faultWait(t, s.Done(), "the end")
+	}
+	close(stop)
+	wg.Wait()
+	faultEventually(t, "the books to be complete", func() bool { return r.Stats().Open == 500 })
+	if got := r.Stats().MessagesIn; got != uint64(n) {
+		t.Errorf("%d messages counted, want %d", got, n)
+	}
+}

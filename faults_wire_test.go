@@ -47,14 +47,12 @@ func TestA2AClaimedLengthTakesNoMemoryUntilBytesArrive(t *testing.T) {
 		conns[i], _ = r.open()
 	}
 	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
+	faultReadMemory(&before)
 	for _, conn := range conns {
 		faultWrite(t, conn, []byte("\x00\x01\x00\x00x")) // 64 KiB, of which one byte comes
 	}
 	faultEventually(t, "the bytes to be read", func() bool { return r.Stats().BytesIn == uint64(5*n) })
-	runtime.GC()
-	runtime.ReadMemStats(&after)
+	faultReadMemory(&after)
 	if grown := int64(after.HeapInuse) - int64(before.HeapInuse); grown > int64(n)*8<<10 {
 		t.Errorf("%d begun frames hold %d bytes, want at most 8 KiB each", n, grown)
 	}

@@ -32,10 +32,12 @@ func (srv *Server) count(conn net.Conn) error {
 	return nil
 }
 
-func (srv *Server) uncount(conn net.Conn) {
+// dropped takes a connection out of the books that never became a session.
+func (srv *Server) dropped(conn net.Conn) {
 	addr := limitedAddr(conn)
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	srv.accepted--
 	srv.uncountLocked(addr)
 }
 

@@ -99,6 +99,8 @@ var closeReasons = []struct {
 // Stats returns a snapshot. It looks at every open session, about 100 ns each, and holds no lock
 // meanwhile that a session needs for long.
 func (srv *Server) Stats() ServerStats {
+	// The order matters: a session that ends meanwhile is counted once or, for now, not at all.
+	ended := srv.endedStats()
 	live := srv.liveStats()
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -112,18 +114,24 @@ func (srv *Server) Stats() ServerStats {
 		Panics:       srv.panics.Load(),
 		Closed:       maps.Clone(srv.closed),
 	}
-	// A session that ended since liveStats looked is counted twice, and one that is about to be counted
-	// not at all; the floor keeps what was once reported from going down.
+	// The floor keeps what was once reported from going down.
+	live.add(ended)
 	f := &srv.floor
-	f.Discarded = max(f.Discarded, live.Discarded+srv.ended.Discarded)
-	f.MessagesIn = max(f.MessagesIn, live.MessagesIn+srv.ended.MessagesIn)
-	f.MessagesOut = max(f.MessagesOut, live.MessagesOut+srv.ended.MessagesOut)
-	f.BytesIn = max(f.BytesIn, live.BytesIn+srv.ended.BytesIn)
-	f.BytesOut = max(f.BytesOut, live.BytesOut+srv.ended.BytesOut)
+	f.Discarded = max(f.Discarded, live.Discarded)
+	f.MessagesIn = max(f.MessagesIn, live.MessagesIn)
+	f.MessagesOut = max(f.MessagesOut, live.MessagesOut)
+	f.BytesIn = max(f.BytesIn, live.BytesIn)
+	f.BytesOut = max(f.BytesOut, live.BytesOut)
 	stats.Discarded = f.Discarded
 	stats.MessagesIn, stats.MessagesOut = f.MessagesIn, f.MessagesOut
 	stats.BytesIn, stats.BytesOut = f.BytesIn, f.BytesOut
 	return stats
+}
+
+func (srv *Server) endedStats() SessionStats {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.ended
 }
 
 func (srv *Server) liveStats() (sum SessionStats) {
