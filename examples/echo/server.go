@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+// echo sends back what it receives. A client that does not read is made to wait with it, and is given up
+// after Config.WriteTimeout.
+func echo(s *libnet.Session) {
+	var buf []byte
+	for {
+		var err error
+		if buf, err = s.ReceiveInto(buf); err != nil {
+			return
+		}
+		if err = s.SendContext(context.Background(), &buf); err != nil {
+			return
+		}
+	}
+}
+
+// serve is echo -listen.
+func serve(ctx context.Context, address string, stdout io.Writer) error {
+	server, err := libnet.Serve("tcp", address, protocol, 128)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "listening at %v; Ctrl-C ends it\n", server.Listener().Addr())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(libnet.HandlerFunc(echo)) }()
+	select {
+	case err = <-served: // the listener broke
+	case <-ctx.Done():
+		fmt.Fprintf(stdout, "\nshutting down: %d sessions\n", server.Stats().Open)
+		err = shutDown(server)
+	}
+	stats := server.Stats()
+	fmt.Fprintf(stdout, "%d sessions were served, %d messages received and %d sent, %d discarded\n",
+		stats.Accepted, stats.MessagesIn, stats.MessagesOut, stats.Discarded)
+	return err
+}
+
+// shutDown delivers what has been accepted, for at most 10 s.
+func shutDown(server *libnet.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return server.Shutdown(ctx)
+}
