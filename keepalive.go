@@ -113,7 +113,7 @@ func (s *Session) expired(c *clock, now int64) error {
 	case frame <= now:
 		return ErrFrameTimeout
 	case idle <= now:
-		if s.conn != nil && hasInput(s.conn) {
+		if s.receiver.Load() != receiverAbsent && s.conn != nil && hasInput(s.conn) {
 			s.received.Store(now) // it came, and the receiver is behind
 			return nil
 		}

@@ -1,0 +1,280 @@
+package libnet_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/libnet-go/libnet"
+)
+
+func TestG96AStrangerCostsLittleAndNotForLong(t *testing.T) {
+	n := faultSize(500, 5000)
+	r := faultServe(t, "tcp", func(srv *libnet.Server) {
+		srv.HandshakeTimeout, srv.SendQueue = 3*time.Second, 8
+		srv.Heartbeat = libnet.Heartbeat{Interval: time.Second, Message: func(*libnet.Session) any { return "beat" }}
+	}, faultReceive)
+	var before, after runtime.MemStats
+	faultReadMemory(&before)
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		conns[i], _ = r.open()
+		faultWrite(t, conns[i], faultFrame(strings.Repeat("x", 100))[:16])
+	}
+	faultEventually(t, "the bytes to be read", func() bool { return r.Stats().BytesIn == uint64(16*n) })
+	faultReadMemory(&after)
+	// The client's half of each connection lives in this process, too.
+	if each := int64(after.Sys-after.HeapReleased-(before.Sys-before.HeapReleased)) / int64(n); each > 16<<10 {
+		t.Errorf("a stranger costs %d bytes, want at most 16 KiB", each)
+	} else {
+		t.Logf("a stranger costs %d bytes, both ends", each)
+	}
+	faultEventually(t, "the strangers to be closed", func() bool { return r.Stats().Closed["handshake_timeout"] == uint64(n) })
+}
+
+func TestG97TLSHandshakesThatStallHoldUpNobody(t *testing.T) {
+	r := faultServe(t, "tls", func(srv *libnet.Server) { srv.HandshakeTimeout = 2 * time.Second }, faultEcho)
+	n := faultSize(50, 500)
+	for range n {
+		conn, err := faultDialTCP(r.Listener().Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		faultWrite(t, conn, []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")) // the start of a ClientHello
+	}
+	begin := time.Now()
+	faultAsk(t, r.dial(), "a good client")
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("a good client took %v beside %d that stall", took, n)
+	}
+	faultEventually(t, "the others to be closed", func() bool { return r.Stats().Closed["handshake_timeout"] == uint64(n) })
+}
+
+func TestG97JunkOnATLSPortIsClosedFast(t *testing.T) {
+	r := faultServe(t, "tls", nil, faultReceive)
+	junk := make([]byte, 1<<20)
+	for i, source := 0, rand.New(rand.NewPCG(1, 2)); i < len(junk); i++ {
+		junk[i] = byte(source.Uint32())
+	}
+	var before, after runtime.MemStats
+	faultReadMemory(&before)
+	for range 20 {
+		conn, err := faultDialTCP(r.Listener().Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = conn.Write(junk) // it is reset half-way
+		s := <-r.sessions
+		faultWait(t, s.Done(), "the end of junk")
+		conn.Close()
+	}
+	runtime.ReadMemStats(&after)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 10<<20 {
+		t.Errorf("20 MiB of junk cost %d bytes", grown)
+	}
+}
+
+func TestG98ADialerVerifiesWhomItTalksTo(t *testing.T) {
+	good, err := faultIssue(time.Now().Add(time.Hour), "libnet.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	expired, err := faultIssue(time.Now().Add(-time.Hour), "libnet.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(good.Leaf)
+	roots.AddCert(expired.Leaf)
+	for name, test := range map[string]struct {
+		server tls.Config
+		client tls.Config
+		ok     bool
+	}{
+		"trusted":     {tls.Config{Certificates: []tls.Certificate{good}}, tls.Config{RootCAs: roots}, true},
+		"self-signed": {tls.Config{Certificates: []tls.Certificate{good}}, tls.Config{}, false},
+		"expired":     {tls.Config{Certificates: []tls.Certificate{expired}}, tls.Config{RootCAs: roots}, false},
+		"wrong name":  {tls.Config{Certificates: []tls.Certificate{good}}, tls.Config{RootCAs: roots, ServerName: "another.test"}, false},
+		"TLS 1.1":     {tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, tls.Config{RootCAs: roots}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := faultServe(t, "tls", func(srv *libnet.Server) { srv.TLSConfig = &test.server }, faultReceive)
+			dialer := libnet.Dialer{Protocol: faultFrames, TLSConfig: &test.client}
+			s, err := dialer.Dial(t.Context(), "tcp", r.Listener().Addr().String())
+			if (err == nil) != test.ok {
+				t.Errorf("Dial = %v", err)
+			}
+			if s != nil {
+				s.Close()
+			}
+		})
+	}
+}
+
+func TestG98ATLSStreamCutOffInAFrameIsNoCleanEnd(t *testing.T) {
+	r := faultServe(t, "tls", nil, faultReceive)
+	conn, s := r.open()
+	faultWrite(t, conn, faultFrame("cut off here")[:7])
+	faultEventually(t, "the bytes to be read", func() bool { return s.Stats().BytesIn == 7 })
+	conn.(*tls.Conn).NetConn().Close() // FIN without close_notify
+	r.wantClosed(s, io.ErrUnexpectedEOF)
+}
+
+func TestG99MaxSessionsPerIPCountsAnIPv6NetworkOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.MaxSessionsPerIP = 2 }, faultEcho)
+		for _, test := range []struct {
+			from string
+			ok   bool
+		}{
+			{"2001:db8:0:1::1", true}, {"2001:db8:0:1::2", true}, {"2001:db8:0:1:ffff::3", false}, {"2001:db8:0:2::1", true},
+			{"192.0.2.1", true}, {"::ffff:192.0.2.1", true}, {"192.0.2.1", false}, {"192.0.2.2", true},
+			{"fe80::1%eth0", true}, {"fe80::2%eth1", true}, {"fe80::3", false},
+		} {
+			address, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(test.from, "1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := r.pipes.DialFrom(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = conn.Write(faultFrame("hello"))
+			_, err = faultReadFrame(conn)
+			if (err == nil) != test.ok {
+				t.Errorf("from %s: %v", test.from, err)
+			}
+		}
+		if stats := r.Stats(); stats.Rejected != 3 || stats.Open != 8 || stats.Accepted != 8 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+func TestG99TheBooksAreExactAfterChurn(t *testing.T) {
+	r := faultServe(t, "tcp", func(srv *libnet.Server) { srv.MaxSessions, srv.MaxSessionsPerIP = 40, 10 }, faultEcho)
+	var served, refused sync.Map
+	var wg sync.WaitGroup
+	rounds := faultSize(100, 10_000)
+	for client := range 16 {
+		wg.Go(func() {
+			// Two of three clients share an address, which is more than it may have.
+			dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+client%3/2))}}
+			for i := range rounds {
+				conn, err := dialer.Dial("tcp", r.Listener().Addr().String())
+				if err != nil {
+					t.Errorf("dial: %v", err)
+					return
+				}
+				_, _ = conn.Write(faultFrame("hello"))
+				if _, err := faultReadFrame(conn); err == nil {
+					served.Store([2]int{client, i}, true)
+				} else {
+					refused.Store([2]int{client, i}, true)
+				}
+				conn.Close()
+			}
+		})
+	}
+	wg.Wait()
+	count := func(m *sync.Map) (n uint64) {
+		m.Range(func(any, any) bool { n++; return true })
+		return n
+	}
+	faultEventually(t, "all to be closed", func() bool { return r.Stats().Open == 0 })
+	stats := r.Stats()
+	if stats.Accepted != count(&served) || stats.Rejected != count(&refused) || stats.Peak > 40 {
+		t.Errorf("served %d, refused %d: %+v", count(&served), count(&refused), stats)
+	}
+	for range 10 { // all ten places of an address are free again
+		faultAsk(t, r.dial(), "hello")
+	}
+	if extra := r.dial(); len(faultWantEnd(t, extra)) > 0 {
+		t.Error("an eleventh session from one address")
+	}
+}
+
+// faultGossip is an error with whatever a peer has said in its text.
+type faultGossip struct{ text string }
+
+func (e faultGossip) Error() string { return e.text }
+
+func TestG100WhatPeersSayIsQuotedCutAndRare(t *testing.T) {
+	payload := "SECRET"
+	synctest.Test(t, func(t *testing.T) {
+		r := faultServe(t, "pipe", nil, func(s *libnet.Session) {
+			msg, err := s.Receive()
+			if err == nil && strings.HasPrefix(string(msg), "panic") {
+				panic(string(msg))
+			}
+			s.CloseWithError(faultGossip{string(msg)})
+		})
+		for _, nasty := range []string{"line\nbreak", "\x1b[31mred", "%s%n%d", strings.Repeat("long", 5000), "\xff\xfe\x00", `quo"te`, "panic\n\x1b" + strings.Repeat("p", 60_000)} {
+			before := r.logs.size()
+			conn, s := r.open()
+			faultWrite(t, conn, faultFrame(nasty))
+			<-s.Done()
+			synctest.Wait()
+			for _, line := range r.logs.since(before) {
+				if strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\n\x1b\x00") || !utf8.ValidString(line) {
+					t.Errorf("a raw line: %.300q", line)
+				}
+				if text, _, _ := strings.Cut(line, "stack="); len(text) > 1000 {
+					t.Errorf("a line of %d bytes for %.20q", len(text), nasty)
+				}
+			}
+			time.Sleep(time.Second)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := faultServe(t, "pipe", nil, func(s *libnet.Session) {
+			if _, err := s.Receive(); err == nil && s.ID()%2 == 0 {
+				panic("over a message")
+			}
+			_, _ = s.Receive()
+		})
+		for range faultSize(2000, 20_000) { // all in one second
+			conn := r.dial()
+			faultWrite(t, conn, append(faultFrame(payload), "\xff\xff\xff\xff"+payload...))
+		}
+		synctest.Wait()
+		if n := len(r.logs.with("session ended")); n == 0 || n > 10 {
+			t.Errorf("%d lines about sessions in a second", n)
+		}
+		if n := len(r.logs.with("libnet: panic")); n == 0 || n > 10 {
+			t.Errorf("%d lines about panics in a second", n)
+		}
+		if lines := r.logs.with(payload); len(lines) > 0 {
+			t.Errorf("a payload in the log: %q", lines[0])
+		}
+		time.Sleep(time.Second)
+		conn := r.dial()
+		faultWrite(t, conn, append(faultFrame(payload), "\xff\xff\xff\xff"...))
+		conn = r.dial()
+		faultWrite(t, conn, append(faultFrame(payload), "\xff\xff\xff\xff"...))
+		synctest.Wait()
+		if len(r.logs.with("lines_left_out")) == 0 {
+			t.Error("no line says how many were left out")
+		}
+	})
+}
+
+func TestG100ACloseReasonIsOneOfAFewNames(t *testing.T) {
+	for i, err := range []error{faultGossip{"user=admin"}, fmt.Errorf("wrapped: %w", faultGossip{"x"}), errors.New("\x1b")} {
+		if name := libnet.CloseReason(err); name != "error" {
+			t.Errorf("%d: a label from remote data: %q", i, name)
+		}
+	}
+}
