@@ -84,7 +84,7 @@ func (k *socket) readOnce(in *input, wait bool) (int, error) {
 func (c *ioCall) tryRead(fd uintptr) bool {
 	p := c.in.room()
 	for {
-		n, err := syscall.Read(int(fd), p)
+		n, err := readNow(int(fd), p)
 		switch {
 		case n > 0:
 			c.n = n
@@ -118,7 +118,7 @@ func (k *socket) write(p []byte) (int, error) {
 // tryWrite is the body of write. It never asks the poller to wait.
 func (c *ioCall) tryWrite(fd uintptr) bool {
 	for c.n < len(c.out) {
-		n, err := syscall.Write(int(fd), c.out[c.n:])
+		n, err := writeNow(int(fd), c.out[c.n:])
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
