@@ -73,7 +73,7 @@ func (b *broadcast) sendTo(s *Session) {
 	case s.IsClosed() || err == ErrSlowConsumer:
 		b.result.Closed++
 	default:
-		s.owner.logger().Warn("libnet: broadcast not encoded", slog.Uint64("session", s.id), slog.String("error", quote(err.Error())))
+		s.owner.logger().Warn("libnet: broadcast not encoded", slog.Uint64("session", s.id), slog.String("error", printable(err.Error())))
 	}
 }
 

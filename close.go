@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -297,7 +298,7 @@ func (s *Session) recovered(what string, err *error) {
 // panicked logs a panic, with its stack, and returns it as a session's reason. It is called by the
 // deferred function that recovered.
 func (s *Session) panicked(what string, value any) error {
-	err := fmt.Errorf("%w in a %s: %s", ErrPanic, what, quote(fmt.Sprint(value)))
+	err := fmt.Errorf("%w in a %s: %s", ErrPanic, what, printable(fmt.Sprint(value)))
 	s.owner.countPanic()
 	s.owner.eventLog().panicked(s, err, stack())
 	return err
@@ -310,12 +311,13 @@ func stack() string {
 	return string(stack[:min(len(stack), limit)])
 }
 
-// quote makes text that may come from a peer safe to log: one line, no control characters, at most
+// printable makes text that may come from a peer safe to log: one line, no control characters, at most
 // 128 bytes of it.
-func quote(text string) string {
+func printable(text string) string {
 	const limit = 128
 	if len(text) > limit {
 		text = text[:limit] + "…"
 	}
-	return fmt.Sprintf("%q", text)
+	quoted := strconv.Quote(text) // whose quotes a log handler adds where it needs them
+	return quoted[1 : len(quoted)-1]
 }

@@ -101,7 +101,7 @@ func (l *eventLog) sessionEnded(s *Session, reason error, stats SessionStats) {
 		slog.Uint64("session", s.id),
 		slog.String("remote", s.remote()),
 		slog.String("reason", CloseReason(reason)),
-		slog.String("error", quote(reason.Error())),
+		slog.String("error", printable(reason.Error())),
 		slog.Uint64("messages_in", stats.MessagesIn),
 		slog.Uint64("messages_out", stats.MessagesOut),
 		slog.Uint64("discarded", stats.Discarded),
