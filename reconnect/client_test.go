@@ -1,0 +1,503 @@
+package reconnect_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/reconnect"
+)
+
+func TestAClientComesBackAndLogsInAgainWhenTheServerDoes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		place := newSite(t, 64, func(s *libnet.Session) {
+			login, err := s.Receive()
+			if err != nil || s.Send("welcome, "+string(login)) != nil {
+				return
+			}
+			for err == nil {
+				var msg []byte
+				if msg, err = s.Receive(); err == nil {
+					err = s.Send("echo of " + string(msg))
+				}
+			}
+		})
+		place.up()
+		var got []string
+		logins := 0
+		client := start(t, &reconnect.Client{
+			Dial: place.dial,
+			OnConnect: func(ctx context.Context, s *libnet.Session) error {
+				logins++
+				if err := s.Send("gopher"); err != nil {
+					return err
+				}
+				welcome, err := s.Receive()
+				if string(welcome) != "welcome, gopher" {
+					t.Errorf("login answered with %q, %v", welcome, err)
+				}
+				return err
+			},
+			Handler: libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { got = append(got, string(msg)) }),
+		})
+		for i := range 3 {
+			send(t, client, numbered(i))
+			synctest.Wait()
+			place.down()
+			time.Sleep(time.Minute)
+			place.up()
+			time.Sleep(time.Minute)
+		}
+		send(t, client, "done")
+		synctest.Wait()
+		want := []string{"echo of message 0", "echo of message 1", "echo of message 2", "echo of done"}
+		if !slices.Equal(got, want) || logins != 4 {
+			t.Fatalf("%d logins, got %q", logins, got)
+		}
+		if stats := client.Stats(); stats.Connects != 4 || stats.Failures == 0 || stats.Lost != 0 {
+			t.Fatalf("%+v", stats)
+		}
+	})
+}
+
+func TestWhatIsSentWhileThereIsNoSessionIsHeldAndSentInOrder(t *testing.T) {
+	for _, queue := range []int{0, 1, 64} {
+		inBubble(t, func(t *testing.T) {
+			var server recorder
+			place := newSite(t, queue, server.ServeSession)
+			client := start(t, &reconnect.Client{Dial: place.dial})
+			buf := make([]byte, 1)
+			for i := range 100 {
+				buf[0] = byte(i) // and is changed while it is held
+				send(t, client, buf)
+			}
+			if stats := client.Stats(); stats.Held != 100 || stats.HeldSize != 100 {
+				t.Fatalf("%+v", stats)
+			}
+			place.up()
+			time.Sleep(time.Minute)
+			send(t, client, "\x64")
+			synctest.Wait()
+			got := server.received()
+			for i := range 101 {
+				if i >= len(got) || got[i] != string([]byte{byte(i)}) {
+					t.Fatalf("queue %d: received %q", queue, got)
+				}
+			}
+			if stats := client.Stats(); stats.Held != 0 || stats.HeldSize != 0 || stats.Lost != 0 {
+				t.Fatalf("%+v", stats)
+			}
+		})
+	}
+}
+
+func TestWhatIsHeldIsBounded(t *testing.T) {
+	for name, test := range map[string]struct {
+		client *reconnect.Client
+		msg    any
+		holds  int
+	}{
+		"messages by default":   {&reconnect.Client{}, "x", 256},
+		"bytes by default":      {&reconnect.Client{}, strings.Repeat("x", 100_000), 10},
+		"messages":              {&reconnect.Client{HoldMessages: 7}, "x", 7},
+		"bytes":                 {&reconnect.Client{HoldBytes: 50}, []byte("ten bytes!"), 5},
+		"bytes of the user's":   {&reconnect.Client{HoldBytes: 50, Size: func(any) int { return 25 }}, struct{}{}, 2},
+		"no bound on the bytes": {&reconnect.Client{HoldBytes: -1}, strings.Repeat("x", 100_000), 256},
+		"nothing at all":        {&reconnect.Client{HoldMessages: -1}, "x", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := test.client
+			held := 0
+			var err error
+			for err == nil && held < 1000 {
+				if err = client.Send(test.msg); err == nil {
+					held++
+				}
+			}
+			if held != test.holds || err != libnet.ErrSessionBlocked {
+				t.Fatalf("held %d, then %v; want %d", held, err, test.holds)
+			}
+			client.Close()
+			if stats := client.Stats(); stats.Lost != uint64(held) || stats.Held != 0 {
+				t.Fatalf("%+v", stats)
+			}
+			if err := client.Send(test.msg); err != libnet.ErrSessionClosed {
+				t.Fatal(err)
+			}
+			<-client.Done()
+		})
+	}
+}
+
+func TestAHeldMessageThatCannotBeSentIsCountedAndKeepsNoneBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var server recorder
+		place := newSite(t, 8, server.ServeSession)
+		client := start(t, &reconnect.Client{Dial: place.dial, HoldBytes: -1})
+		send(t, client, "before")
+		send(t, client, struct{ not, bytes int }{})
+		send(t, client, strings.Repeat("x", 1<<20+1))
+		send(t, client, "after")
+		place.up()
+		time.Sleep(time.Minute)
+		if got := server.received(); !slices.Equal(got, []string{"before", "after"}) {
+			t.Fatalf("%q", got)
+		}
+		if stats := client.Stats(); stats.Lost != 2 {
+			t.Fatalf("%+v", stats)
+		}
+		if err := client.Send(struct{}{}); !errors.Is(err, libnet.ErrEncode) {
+			t.Fatalf("with a session the error is the sender's: %v", err)
+		}
+	})
+}
+
+// Every message that Send took was written or is counted, in order, whatever happens to the connections.
+func TestAcceptedIsDeliveredOrCounted(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var server recorder
+		place := newSite(t, 16, server.ServeSession)
+		place.up()
+		var sessions []*libnet.Session
+		client := start(t, &reconnect.Client{
+			Dial: place.dial, MinBackoff: 10 * time.Millisecond, MaxBackoff: time.Second,
+			OnConnect: func(_ context.Context, s *libnet.Session) error {
+				sessions = append(sessions, s)
+				return nil
+			},
+		})
+		const senders, each = 4, 2000
+		accepted := 0
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for k := range senders {
+			wg.Go(func() {
+				for i := range each {
+					if client.Send(fmt.Sprintf("%d %06d", k, i)) == nil {
+						mu.Lock()
+						accepted++
+						mu.Unlock()
+					}
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		for range 10 {
+			time.Sleep(100 * time.Millisecond)
+			if s := client.Session(); s != nil {
+				s.CloseWithError(errors.New("cut"))
+			}
+			time.Sleep(80 * time.Millisecond)
+			place.down()
+			place.up()
+		}
+		wg.Wait()
+		if err := client.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-client.Done()
+		synctest.Wait()
+		got := server.received()
+		lost := client.Stats().Lost
+		written := 0 // of which the server, when it stopped, may have left some unread
+		for _, s := range sessions {
+			written += int(s.Stats().MessagesOut)
+		}
+		if written+int(lost) != accepted || len(got) > written || len(got) == 0 || len(sessions) < 10 {
+			t.Errorf("accepted %d, wrote %d, received %d, lost %d, %d sessions", accepted, written, len(got), lost, len(sessions))
+		}
+		last := make(map[byte]string)
+		for _, msg := range got {
+			if msg <= last[msg[0]] {
+				t.Fatalf("%q behind %q", msg, last[msg[0]])
+			}
+			last[msg[0]] = msg
+		}
+	})
+}
+
+func TestAPeerThatReadsOnlyOnceItWasReadFromGetsWhatIsHeld(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		big := strings.Repeat("x", 100_000) // more than the pipe holds
+		var got int
+		place := newSite(t, 0, func(s *libnet.Session) {
+			for range 10 {
+				if s.SendContext(context.Background(), big) != nil {
+					return
+				}
+			}
+			for s.Stats().Queued > 0 { // until all was taken
+				time.Sleep(time.Millisecond)
+			}
+			for {
+				if _, err := s.Receive(); err != nil {
+					return
+				}
+				got++
+			}
+		})
+		place.up()
+		client := start(t, &reconnect.Client{Dial: place.dial, HoldBytes: -1})
+		for range 10 {
+			send(t, client, big)
+		}
+		if err := client.Shutdown(t.Context()); err != nil || got != 10 {
+			t.Fatalf("%v, received %d", err, got)
+		}
+	})
+}
+
+func TestShutdownConnectsForWhatIsHeld(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var server recorder
+		place := newSite(t, 8, server.ServeSession)
+		client := start(t, &reconnect.Client{Dial: place.dial})
+		for i := range 200 {
+			send(t, client, numbered(i))
+		}
+		time.AfterFunc(10*time.Second, place.up)
+		if err := client.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-client.Done()
+		synctest.Wait()
+		if got := server.received(); len(got) != 200 || got[199] != numbered(199) {
+			t.Fatalf("received %d", len(got))
+		}
+	})
+}
+
+func TestShutdownSaysWhatItCouldNotDeliver(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		place := newSite(t, 8, nil)
+		client := start(t, &reconnect.Client{Dial: place.dial})
+		for i := range 5 {
+			send(t, client, numbered(i))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := client.Shutdown(ctx)
+		var undelivered *libnet.ShutdownError
+		if !errors.As(err, &undelivered) || undelivered.Undelivered != 5 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		<-client.Done()
+		if err := client.Send("more"); err != libnet.ErrSessionClosed {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestShutdownCountsWhatAPeerThatNeverReadsLeft(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		defer close(stuck)
+		place := newSite(t, 5, func(*libnet.Session) { <-stuck })
+		place.dialer.WriteTimeout = -1
+		place.dialer.SendQueueBytes = -1
+		client := start(t, &reconnect.Client{Dial: place.dial, HoldBytes: -1})
+		for range 20 {
+			send(t, client, strings.Repeat("x", 65_000))
+		}
+		place.up()
+		time.Sleep(time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := client.Shutdown(ctx)
+		var undelivered *libnet.ShutdownError
+		if !errors.As(err, &undelivered) || undelivered.Undelivered < 18 || undelivered.Forced != 1 {
+			t.Fatal(err)
+		}
+		<-client.Done()
+		if lost := client.Stats().Lost; lost != undelivered.Undelivered {
+			t.Fatalf("%v, but lost %d", err, lost)
+		}
+	})
+}
+
+func TestCloseEndsAClientInEveryState(t *testing.T) {
+	for name, test := range map[string]struct {
+		client *reconnect.Client
+		up     bool
+	}{
+		"waiting":    {&reconnect.Client{}, false},
+		"connected":  {&reconnect.Client{}, true},
+		"dialling":   {&reconnect.Client{Dial: hang, AttemptTimeout: -1}, true},
+		"logging in": {&reconnect.Client{OnConnect: hangOn, AttemptTimeout: -1}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				place := newSite(t, 8, new(recorder).ServeSession)
+				if test.up {
+					place.up()
+				}
+				client := test.client
+				if client.Dial == nil {
+					client.Dial = place.dial
+				}
+				var last reconnect.Change
+				client.OnState = func(c reconnect.Change) { last = c }
+				start(t, client)
+				synctest.Wait()
+				begin := time.Now()
+				client.Close()
+				<-client.Done()
+				client.Close()
+				client.Start()
+				if took := time.Since(begin); took != 0 || last.State != reconnect.Closed || client.Session() != nil {
+					t.Fatalf("took %v, state %v", took, last.State)
+				}
+			})
+		})
+	}
+}
+
+func hang(ctx context.Context) (*libnet.Session, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func hangOn(ctx context.Context, s *libnet.Session) error {
+	_, err := s.Receive() // which no context ends
+	return err
+}
+
+func TestCloseFromEveryCallback(t *testing.T) {
+	for name, set := range map[string]func(c *reconnect.Client){
+		"OnState": func(c *reconnect.Client) { c.OnState = func(reconnect.Change) { c.Close() } },
+		"OnConnect": func(c *reconnect.Client) {
+			c.OnConnect = func(context.Context, *libnet.Session) error { c.Close(); return nil }
+		},
+		"Handler": func(c *reconnect.Client) {
+			c.Handler = libnet.MessageHandlerFunc(func(*libnet.Session, []byte) { c.Close() })
+		},
+		"Shutdown in Handler": func(c *reconnect.Client) {
+			c.Handler = libnet.MessageHandlerFunc(func(*libnet.Session, []byte) { c.Shutdown(context.Background()) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				place := newSite(t, 8, func(s *libnet.Session) {
+					s.Send("hello")
+					new(recorder).ServeSession(s)
+				})
+				place.up()
+				client := &reconnect.Client{Dial: place.dial}
+				set(client)
+				start(t, client)
+				<-client.Done()
+			})
+		})
+	}
+}
+
+func TestAnAttemptIsBounded(t *testing.T) {
+	for name, client := range map[string]*reconnect.Client{
+		"Dial":      {Dial: hang},
+		"OnConnect": {OnConnect: hangOn},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				place := newSite(t, 8, new(recorder).ServeSession)
+				place.up()
+				if client.Dial == nil {
+					client.Dial = place.dial
+				}
+				begin := time.Now()
+				waiting := make(chan reconnect.Change, 100)
+				client.OnState = func(c reconnect.Change) {
+					if c.State == reconnect.Waiting {
+						waiting <- c
+					}
+				}
+				start(t, client)
+				if c := <-waiting; !errors.Is(c.Err, context.DeadlineExceeded) || time.Since(begin) != 10*time.Second {
+					t.Fatalf("%v after %v", c.Err, time.Since(begin))
+				}
+			})
+		})
+	}
+}
+
+func TestPanicsOfTheUsersCodeEndTheSessionAndNotTheProcess(t *testing.T) {
+	for name, set := range map[string]func(c *reconnect.Client, panics func()){
+		"Dial": func(c *reconnect.Client, panics func()) {
+			dial := c.Dial
+			c.Dial = func(ctx context.Context) (*libnet.Session, error) { panics(); return dial(ctx) }
+		},
+		"OnConnect": func(c *reconnect.Client, panics func()) {
+			c.OnConnect = func(context.Context, *libnet.Session) error { panics(); return nil }
+		},
+		"OnState": func(c *reconnect.Client, panics func()) {
+			c.OnState = func(reconnect.Change) { panics() }
+		},
+		"Handler": func(c *reconnect.Client, panics func()) {
+			c.Handler = libnet.MessageHandlerFunc(func(*libnet.Session, []byte) { panics() })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				var server recorder
+				place := newSite(t, 8, func(s *libnet.Session) {
+					s.Send("hello")
+					server.ServeSession(s)
+				})
+				place.up()
+				first := true
+				client := &reconnect.Client{Dial: place.dial}
+				set(client, func() {
+					if first {
+						first = false
+						panic("as asked")
+					}
+				})
+				start(t, client)
+				time.Sleep(time.Minute)
+				send(t, client, "alive")
+				synctest.Wait()
+				if got := server.received(); !slices.Equal(got, []string{"alive"}) || first {
+					t.Fatalf("%q", got)
+				}
+			})
+		})
+	}
+}
+
+func TestADialThatReturnsNothingIsAFailure(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		client := start(t, &reconnect.Client{Dial: func(context.Context) (*libnet.Session, error) { return nil, nil }})
+		time.Sleep(time.Minute)
+		if stats := client.Stats(); stats.Failures < 3 {
+			t.Fatalf("%+v", stats)
+		}
+	})
+}
+
+func TestStartWithoutADialPanics(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	new(reconnect.Client).Start()
+}
+
+func TestAClientLeavesNothingBehind(t *testing.T) {
+	libnettest.VerifyNone(t)
+	place := newSite(t, 8, new(recorder).ServeSession)
+	place.up()
+	client := start(t, &reconnect.Client{Dial: place.dial, MinBackoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond})
+	for range 10 {
+		place.down()
+		place.up()
+		send(t, client, "hello")
+	}
+}
