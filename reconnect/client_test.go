@@ -498,6 +498,6 @@ func TestAClientLeavesNothingBehind(t *testing.T) {
 	for range 10 {
 		place.down()
 		place.up()
-		send(t, client, "hello")
+		client.Send("hello")
 	}
 }
