@@ -2,6 +2,7 @@ package codec
 
 import (
 	"io"
+	"sync/atomic"
 
 	"github.com/libnet-go/libnet"
 )
@@ -67,6 +68,8 @@ type Composed struct {
 	framing     Framing
 	marshaler   Marshaler
 	maxExplicit int // as MaxMessage was given it; 0: never
+
+	last atomic.Pointer[transcoder] // what newTranscoder made last; nil before the first codec
 }
 
 var _ libnet.Protocol = (*Composed)(nil)
@@ -92,9 +95,7 @@ func New(f Framing, m Marshaler) *Composed {
 // On a session, Config.MaxMessage counts as well: the smaller of the two bounds holds, and it alone
 // where c has the default.
 func (c *Composed) MaxMessage(n int) *Composed {
-	bounded := *c
-	bounded.maxExplicit = n
-	return &bounded
+	return &Composed{framing: c.framing, marshaler: c.marshaler, maxExplicit: n}
 }
 
 // NewCodec returns a codec on rw. It reads nothing yet and does not block.
@@ -104,29 +105,32 @@ func (c *Composed) MaxMessage(n int) *Composed {
 // MaxMessage() int tells the bound. Without a session, on any rw, its Receive returns a slice that the
 // caller owns and repeats its first error; its Send makes one Write call a message.
 func (c *Composed) NewCodec(rw io.ReadWriter) libnet.Codec {
-	bound := c.bound(rw)
+	return c.transcoder(c.bound(rw)).over(rw)
+}
+
+// transcoder returns the one that sessions with this bound share: usually all of a protocol.
+func (c *Composed) transcoder(bound int) transcoder {
+	if last := c.last.Load(); last != nil && (*last).MaxMessage() == bound {
+		return *last
+	}
+	t := c.newTranscoder(bound)
+	c.last.Store(&t)
+	return t
+}
+
+func (c *Composed) newTranscoder(bound int) transcoder {
 	_, plainBytes := c.marshaler.(bytesMarshaler)
 	if p, ok := c.framing.(prefix); ok {
-		frames := prefixed{prefix: p, size: p.size(), max: bound}
 		if plainBytes {
-			codec := &prefixedBytesCodec{prefixedBytes: prefixedBytes{frames}}
-			codec.conn = conn{rw: rw, frames: &codec.prefixedBytes}
-			return codec
+			return &prefixedBytes{prefixed{prefix: p, size: p.size(), max: bound}}
 		}
-		frames.marshaler = withBound(c.marshaler)
-		codec := &prefixedCodec{prefixed: frames}
-		codec.conn = conn{rw: rw, frames: &codec.prefixed}
-		return codec
+		return &prefixed{prefix: p, size: p.size(), max: bound, marshaler: withBound(c.marshaler)}
 	}
 	frames := framed{framing: complete(c.framing), max: bound, marshaler: withBound(c.marshaler)}
 	if header, ok := c.framing.(headerAppender); ok && plainBytes && header.splits() {
-		codec := &splittingCodec{splitting: splitting{frames, header}}
-		codec.conn = conn{rw: rw, frames: &codec.splitting}
-		return codec
+		return &splitting{frames, header}
 	}
-	codec := &framedCodec{framed: frames}
-	codec.conn = conn{rw: rw, frames: &codec.framed}
-	return codec
+	return &frames
 }
 
 // bound is the longest payload of a codec on rw.
@@ -159,26 +163,52 @@ func (c *Composed) bound(rw io.ReadWriter) int {
 	return most
 }
 
-// The codecs: frames over a connection, one type for each way to handle frames, so that a session
-// finds exactly those optional interfaces that help it.
+// A transcoder is the half of a codec that knows bytes only, one type for each way to handle frames. It
+// never changes and is shared.
+type transcoder interface {
+	libnet.FrameAppender
+	libnet.FrameParser
+	MaxMessage() int
+	over(rw io.ReadWriter) libnet.Codec
+}
+
+// The codecs: a transcoder and a connection, one type for each transcoder, so that a session finds
+// exactly those optional interfaces that help it. Each session keeps one, so they are small.
 type (
 	prefixedCodec struct {
-		prefixed
+		*prefixed
 		conn
 	}
 	prefixedBytesCodec struct {
-		prefixedBytes
+		*prefixedBytes
 		conn
 	}
 	splittingCodec struct {
-		splitting
+		*splitting
 		conn
 	}
 	framedCodec struct {
-		framed
+		*framed
 		conn
 	}
 )
+
+func (c *prefixed) over(rw io.ReadWriter) libnet.Codec { return &prefixedCodec{c, conn{rw: rw}} }
+func (c *prefixedBytes) over(rw io.ReadWriter) libnet.Codec {
+	return &prefixedBytesCodec{c, conn{rw: rw}}
+}
+func (c *splitting) over(rw io.ReadWriter) libnet.Codec { return &splittingCodec{c, conn{rw: rw}} }
+func (c *framed) over(rw io.ReadWriter) libnet.Codec    { return &framedCodec{c, conn{rw: rw}} }
+
+// The methods of [libnet.Codec] that need both halves.
+func (c *prefixedCodec) Receive() ([]byte, error)      { return c.receive(c.prefixed) }
+func (c *prefixedCodec) Send(msg any) error            { return c.send(c.prefixed, msg) }
+func (c *prefixedBytesCodec) Receive() ([]byte, error) { return c.receive(c.prefixedBytes) }
+func (c *prefixedBytesCodec) Send(msg any) error       { return c.send(c.prefixedBytes, msg) }
+func (c *splittingCodec) Receive() ([]byte, error)     { return c.receive(c.splitting) }
+func (c *splittingCodec) Send(msg any) error           { return c.send(c.splitting, msg) }
+func (c *framedCodec) Receive() ([]byte, error)        { return c.receive(c.framed) }
+func (c *framedCodec) Send(msg any) error              { return c.send(c.framed, msg) }
 
 type pureCodec interface {
 	libnet.Codec

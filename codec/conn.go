@@ -3,25 +3,28 @@ package codec
 import (
 	"errors"
 	"io"
-
-	"github.com/libnet-go/libnet"
+	"sync/atomic"
 )
 
-// transcoder is the half of a codec that knows bytes only.
-type transcoder interface {
-	libnet.FrameAppender
-	libnet.FrameParser
+// conn is the half of a codec that moves frames over a connection, when there is no session to do so. It
+// has one receiver and one sender at a time; Close may overlap both.
+type conn struct {
+	rw   io.ReadWriter
+	ends atomic.Pointer[ends] // nil before the first Receive or Send: a session calls neither
 }
 
-// conn is the other half: it moves frames over a connection when there is no session to do so. Like
-// every codec it has one receiver and one sender at a time; Close may overlap both.
-type conn struct {
-	// Immutable after NewCodec.
-	rw     io.ReadWriter
-	frames transcoder
+// ends are the two sides of a conn.
+type ends struct {
+	in  input  // Owned by the receiver.
+	out output // Owned by the sender.
+}
 
-	in  *input  // Owned by the receiver; nil before the first Receive.
-	out *output // Owned by the sender; nil before the first Send.
+func (c *conn) use() *ends {
+	if e := c.ends.Load(); e != nil {
+		return e
+	}
+	c.ends.CompareAndSwap(nil, new(ends))
+	return c.ends.Load()
 }
 
 const (
@@ -37,17 +40,14 @@ type input struct {
 	err  error // what ended the input; repeated for ever
 }
 
-// Receive returns the next message in memory of its own. Its errors are io.EOF between two frames,
+// receive returns the next message in memory of its own. Its errors are io.EOF between two frames,
 // io.ErrUnexpectedEOF inside one, those of ParseFrame and those of the connection; after the first
 // error it returns that again.
-func (c *conn) Receive() ([]byte, error) {
-	if c.in == nil {
-		c.in = &input{}
-	}
-	in := c.in
+func (c *conn) receive(frames transcoder) ([]byte, error) {
+	in := &c.use().in
 	for {
 		if in.r < in.w {
-			payload, n, err := c.frames.ParseFrame(in.buf[in.r:in.w])
+			payload, n, err := frames.ParseFrame(in.buf[in.r:in.w])
 			if err != nil {
 				in.fail(err)
 			}
@@ -112,18 +112,15 @@ type output struct {
 	err error // of a write that left a part of a frame behind; repeated for ever
 }
 
-// Send writes msg as one frame, with one Write call. An error of AppendFrame leaves the connection as
-// it was. After a write that stopped inside a frame no other frame can follow: Send then returns
+// send writes msg as one frame, with one Write call. An error of AppendFrame leaves the connection as
+// it was. After a write that stopped inside a frame no other frame can follow: send then returns
 // the same error for ever.
-func (c *conn) Send(msg any) error {
-	if c.out == nil {
-		c.out = &output{}
-	}
-	out := c.out
+func (c *conn) send(frames transcoder, msg any) error {
+	out := &c.use().out
 	if out.err != nil {
 		return out.err
 	}
-	frame, err := c.frames.AppendFrame(out.buf[:0], msg)
+	frame, err := frames.AppendFrame(out.buf[:0], msg)
 	if err != nil {
 		return err
 	}
