@@ -15,7 +15,8 @@ import (
 type flusher struct {
 	mu sync.Mutex
 	// mu guards the following.
-	ready    []*Session // their flush has begun and is to be carried out
+	ready    []*Session // from taken on: their flush has begun and is to be carried out
+	taken    int        // how many of ready are with a worker
 	workers  int
 	deferred []deferredFlush
 	sweeping bool
@@ -32,6 +33,10 @@ const (
 
 	// readyPerWorker is how many sessions wait before another worker helps.
 	readyPerWorker = 64
+
+	// keptReady is how many places for ready sessions are kept for the next burst: a broadcast to that
+	// many members allocates nothing here.
+	keptReady = 16 << 10
 )
 
 // dialFlusher serves dialled sessions: there may be one or thousands of them in a process.
@@ -41,7 +46,8 @@ var dialFlusher flusher
 func (f *flusher) flush(s *Session) {
 	f.mu.Lock()
 	f.ready = append(f.ready, s)
-	start := f.workers == 0 || len(f.ready) > readyPerWorker*f.workers && f.workers < runtime.GOMAXPROCS(0)
+	waiting := len(f.ready) - f.taken
+	start := f.workers == 0 || waiting > readyPerWorker*f.workers && f.workers < runtime.GOMAXPROCS(0)
 	if start {
 		f.workers++
 	}
@@ -53,13 +59,14 @@ func (f *flusher) flush(s *Session) {
 
 // work flushes what is ready, in order, without ever waiting for a peer.
 func (f *flusher) work() {
-	var sessions []*Session
+	var share [readyPerWorker]*Session
 	for {
-		sessions = f.takeReady(sessions)
-		if sessions == nil {
+		n := f.takeReady(&share)
+		if n == 0 {
 			return
 		}
-		for _, s := range sessions {
+		for i, s := range share[:n] {
+			share[i] = nil
 			if err := s.flushReady(s.q.take()); err != nil {
 				go s.terminate(err) // a slow close callback must not hold up the others
 			}
@@ -67,23 +74,27 @@ func (f *flusher) work() {
 	}
 }
 
-// takeReady returns a share of what is ready, using spent's storage for what comes next; nil ends the
-// worker.
-func (f *flusher) takeReady(spent []*Session) []*Session {
-	clear(spent)
+// takeReady moves some of what is ready to share and returns how many; 0 ends the worker.
+func (f *flusher) takeReady(share *[readyPerWorker]*Session) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := min(len(f.ready), readyPerWorker)
-	if n == 0 {
+	n := copy(share[:], f.ready[f.taken:])
+	clear(f.ready[f.taken : f.taken+n])
+	f.taken += n
+	switch {
+	case n == 0:
 		f.workers--
-		f.ready = nil
-		return nil
+	case f.taken == len(f.ready):
+		f.ready, f.taken = f.ready[:0], 0
+		if cap(f.ready) > keptReady {
+			f.ready = nil
+		}
+	case f.taken > len(f.ready)/2: // which keeps moving linear
+		rest := copy(f.ready, f.ready[f.taken:])
+		clear(f.ready[rest:])
+		f.ready, f.taken = f.ready[:rest], 0
 	}
-	taken := append(spent[:0], f.ready[:n]...)
-	rest := copy(f.ready, f.ready[n:])
-	clear(f.ready[rest:])
-	f.ready = f.ready[:rest]
-	return taken
+	return n
 }
 
 // flushLater looks after s until its queue is empty.

@@ -1,0 +1,347 @@
+package libnet_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+// grpCounting is a protocol that counts what its codecs encode.
+type grpCounting struct {
+	libnet.Protocol
+	encoded atomic.Int64
+}
+
+func (p *grpCounting) NewCodec(rw io.ReadWriter) libnet.Codec {
+	inner := p.Protocol.NewCodec(rw)
+	return grpCodec{inner, func(dst []byte, msg any) ([]byte, error) {
+		p.encoded.Add(1)
+		return inner.(libnet.FrameAppender).AppendFrame(dst, msg)
+	}}
+}
+
+// grpCodec is a codec of package codec whose AppendFrame a test has replaced.
+type grpCodec struct {
+	libnet.Codec
+	appendFrame func(dst []byte, msg any) ([]byte, error)
+}
+
+func (c grpCodec) AppendFrame(dst []byte, msg any) ([]byte, error) { return c.appendFrame(dst, msg) }
+func (c grpCodec) ParseFrame(src []byte) ([]byte, int, error) {
+	return c.Codec.(libnet.FrameParser).ParseFrame(src)
+}
+
+// grpJoin makes n sessions of srv members under keys from first on, and returns their peers.
+func grpJoin(t testing.TB, group *libnet.Group[int], srv *libnet.Server, first, n int, connect connector) []net.Conn {
+	peers := make([]net.Conn, n)
+	for i := range peers {
+		near, far := connect(t)
+		peers[i] = far
+		group.Put(first+i, adopt(t, srv, near))
+	}
+	return peers
+}
+
+func TestABroadcastEncodesOncePerProtocolAndBound(t *testing.T) {
+	counted := &grpCounting{Protocol: frames}
+	other := &grpCounting{Protocol: codec.New(codec.Lines, codec.Bytes)}
+	function := &grpCounting{Protocol: frames}
+	var group libnet.Group[int]
+	bounded := newServer(t, counted, 8)
+	bounded.MaxMessage = 100
+	for i, srv := range []*libnet.Server{
+		newServer(t, counted, 8), newServer(t, counted, 8), bounded, newServer(t, other, 8),
+		newServer(t, libnet.ProtocolFunc(function.NewCodec), 8), // which cannot be compared
+	} {
+		grpJoin(t, &group, srv, 100*i, 10, connectPipe)
+	}
+	before := counted.encoded.Load()
+	if result := group.Broadcast("hello"); result != (libnet.BroadcastResult{Sent: 50}) {
+		t.Errorf("%+v", result)
+	}
+	if n := counted.encoded.Load() - before; n != 2 {
+		t.Errorf("encoded %d times for two servers and one with a bound of its own, want 2", n)
+	}
+	if n := other.encoded.Load(); n != 1 {
+		t.Errorf("encoded %d times for another protocol, want 1", n)
+	}
+	if n := function.encoded.Load(); n != 1 {
+		t.Errorf("encoded %d times for the sessions of one server, want 1", n)
+	}
+}
+
+func TestABroadcastReachesEachMemberInItsOwnProtocol(t *testing.T) {
+	var group libnet.Group[int]
+	wires := map[string]libnet.Protocol{
+		"\x00\x00\x00\x05hello": frames,
+		"\x05\x00hello":         codec.New(codec.Uint16LE, codec.Bytes),
+		"hello\n":               codec.New(codec.Lines, codec.Bytes),
+	}
+	var running sync.WaitGroup
+	for wire, protocol := range wires {
+		for _, peer := range grpJoin(t, &group, newServer(t, protocol, 8), group.Len(), 3, connectPipe) {
+			running.Go(func() {
+				got := make([]byte, len(wire))
+				if _, err := io.ReadFull(peer, got); err != nil || string(got) != wire {
+					t.Errorf("%q, %v; want %q", got, err, wire)
+				}
+			})
+		}
+	}
+	var bare atomic.Value
+	session := libnet.NewSession(&funcCodec{send: func(msg any) error { bare.Store(msg); return nil }}, 4)
+	defer session.Close()
+	group.Put(-1, session)
+	if result := group.Broadcast([]byte("hello")); result != (libnet.BroadcastResult{Sent: 10}) {
+		t.Errorf("%+v", result)
+	}
+	running.Wait()
+	eventually(t, "the bare codec to be sent to", func() bool { return bare.Load() != nil })
+}
+
+func TestABroadcastReachesMembersWithACodecThatKnowsOnlyReadAndWrite(t *testing.T) {
+	var group libnet.Group[int]
+	peers := grpJoin(t, &group, newServer(t, plain, 8), 0, 5, connectPipe)
+	group.Broadcast([]byte("hello"))
+	for _, peer := range peers {
+		got := make([]byte, 9)
+		if _, err := io.ReadFull(peer, got); err != nil || string(got) != string(frame("hello")) {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+}
+
+// Frames from 4 KiB on are shared by the queues. None is torn or mixed with what a member is sent
+// besides, and the caller may change the message when Broadcast has returned.
+func TestFramesThatAreSharedArriveWhole(t *testing.T) {
+	for name, connect := range map[string]connector{"pipe": connectPipe, "TCP": connectTCP} {
+		t.Run(name, func(t *testing.T) {
+			const members, rounds = 8, 60
+			srv := newServer(t, frames, 10*rounds)
+			srv.SendQueueBytes = -1
+			var group libnet.Group[int]
+			var running sync.WaitGroup
+			for k, peer := range grpJoin(t, &group, srv, 0, members, connect) {
+				running.Go(func() { grpReadNumbered(t, peer, 2*rounds, time.Duration(k)*time.Millisecond) })
+			}
+			random := rand.New(rand.NewPCG(5, 0))
+			sizes := []int{0, 100, 4<<10 - 13, 4<<10 - 12, 4<<10 - 11, 5000, 70_000, 300_000}
+			for i := range rounds {
+				msg := message(1, i, sizes[random.IntN(len(sizes))])
+				if result := group.Broadcast(msg); result.Sent != members {
+					t.Fatalf("%+v", result)
+				}
+				clear(msg)
+				for _, s := range group.All() {
+					mustSend(t, s, message(2, i, random.IntN(200)))
+				}
+			}
+			running.Wait()
+		})
+	}
+}
+
+// grpReadNumbered reads n messages, at leisure, and checks that each is whole and each sender's in order.
+func grpReadNumbered(t testing.TB, peer net.Conn, n int, leisure time.Duration) {
+	s, err := newServer(t, frames, 0).NewSession(peer)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	next := make(map[int]int)
+	for range n {
+		msg, err := s.Receive()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		sender, number := parseMessage(t, msg)
+		if number != next[sender] {
+			t.Errorf("sender %d: message %d, want %d", sender, number, next[sender])
+			return
+		}
+		next[sender]++
+		time.Sleep(leisure / 10)
+	}
+}
+
+// One member reads, one never does; their queues hold two messages.
+func TestTheResultOfABroadcastCountsWhatEachPolicyDid(t *testing.T) {
+	for name, test := range map[string]struct {
+		policy   libnet.FullPolicy
+		last     libnet.BroadcastResult // of the one that finds the second queue full
+		dropped  uint64
+		isClosed bool
+	}{
+		"RejectNewest": {libnet.RejectNewest, libnet.BroadcastResult{Sent: 1, Blocked: 1}, 0, false},
+		"DropOldest":   {libnet.DropOldest, libnet.BroadcastResult{Sent: 2}, 1, false},
+		"CloseSession": {libnet.CloseSession, libnet.BroadcastResult{Sent: 1, Closed: 1}, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(t, frames, 3)
+				srv.OnFull, srv.WriteTimeout = test.policy, -1
+				near, far := libnettest.PipeSize(10)
+				deaf := adopt(t, srv, near)
+				defer far.Close()
+				near, far = libnettest.Pipe()
+				hearing := adopt(t, srv, near)
+				go drain(far)
+				defer far.Close()
+
+				begin := time.Now()
+				for i := range 3 { // one is being written, two wait
+					if result := srv.Manager().Broadcast(fmt.Sprint("message ", i)); result.Sent != 2 {
+						t.Fatalf("broadcast %d: %+v", i, result)
+					}
+					synctest.Wait()
+				}
+				if result := srv.Manager().Broadcast("one too many"); result != test.last {
+					t.Errorf("%+v, want %+v", result, test.last)
+				}
+				if took := time.Since(begin); took != 0 {
+					t.Errorf("the broadcasts waited %v", took)
+				}
+				synctest.Wait()
+				if deaf.IsClosed() != test.isClosed || hearing.IsClosed() {
+					t.Errorf("closed: %v, %v", deaf.IsClosed(), hearing.IsClosed())
+				}
+				if stats := deaf.Stats(); !test.isClosed && stats.Discarded != test.dropped {
+					t.Errorf("%+v", stats)
+				}
+				if blocked := srv.Stats().Blocked; blocked != uint64(test.last.Blocked) {
+					t.Errorf("counted %d as blocked", blocked)
+				}
+				if test.isClosed {
+					wantErr(t, "Err", deaf.Err(), libnet.ErrSlowConsumer)
+				}
+				if sent := hearing.Stats().MessagesOut; sent != 4 {
+					t.Errorf("the member that reads was sent %d messages", sent)
+				}
+			})
+		})
+	}
+}
+
+func TestASynchronousMemberTakesOneBroadcastMessageAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, frames, 0)
+		srv.WriteTimeout = -1
+		near, far := libnettest.PipeSize(10)
+		adopt(t, srv, near)
+		defer far.Close()
+		for i, want := range []libnet.BroadcastResult{{Sent: 1}, {Blocked: 1}} {
+			if result := srv.Manager().Broadcast("more than the pipe holds"); result != want {
+				t.Errorf("broadcast %d: %+v, want %+v", i, result, want)
+			}
+			synctest.Wait()
+		}
+		go drain(far)
+		synctest.Wait()
+		if result := srv.Manager().Broadcast("again"); result.Sent != 1 {
+			t.Errorf("%+v", result)
+		}
+	})
+}
+
+func TestClosedMembersAreCountedAsClosed(t *testing.T) {
+	srv := newServer(t, frames, 8)
+	near, _ := connectPipe(t)
+	s := adopt(t, srv, near)
+	var group libnet.Group[string]
+	group.Put("leaving", s)
+	s.OnClose(func() {
+		// It has left the group by now. The manager, too.
+		if result := group.Broadcast("bye"); result != (libnet.BroadcastResult{}) {
+			t.Errorf("group: %+v", result)
+		}
+		if result := srv.Manager().Broadcast("bye"); result != (libnet.BroadcastResult{}) {
+			t.Errorf("manager: %+v", result)
+		}
+	})
+	blocked, release := make(chan struct{}), make(chan struct{})
+	closing := newServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		return &grpSlowClose{frames.NewCodec(rw), blocked, release}
+	}), 8)
+	near, _ = connectPipe(t)
+	slow := adopt(t, closing, near)
+	slow.Codec()
+	group.Put("slow", slow)
+	go slow.Close()
+	<-blocked // within Close: it is still a member
+	if result := group.Broadcast("too late"); result != (libnet.BroadcastResult{Sent: 1, Closed: 1}) {
+		t.Errorf("%+v", result)
+	}
+	close(release)
+	_ = s.Close()
+}
+
+type grpSlowClose struct {
+	libnet.Codec
+	blocked, release chan struct{}
+}
+
+func (c *grpSlowClose) Close() error {
+	close(c.blocked)
+	<-c.release
+	return c.Codec.Close()
+}
+
+func TestAMessageThatAMemberCannotEncodeIsInNoCountAndLogged(t *testing.T) {
+	var log bytes.Buffer
+	srv := newServer(t, codec.New(codec.Uint16BE, codec.Bytes), 8)
+	srv.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	var group libnet.Group[int]
+	grpJoin(t, &group, srv, 0, 2, connectPipe)
+	grpJoin(t, &group, newServer(t, codec.New(codec.Uint16BE, codec.JSON), 8), 10, 3, connectPipe)
+	if result := group.Broadcast(struct{ A int }{1}); result != (libnet.BroadcastResult{Sent: 3}) {
+		t.Errorf("%+v", result)
+	}
+	if result := group.Broadcast(strings.Repeat("x", 70_000)); result != (libnet.BroadcastResult{}) {
+		t.Errorf("%+v", result)
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 4 {
+		t.Errorf("logged %q", log.String())
+	}
+	for _, s := range group.All() {
+		if s.IsClosed() {
+			t.Error("a member was closed")
+		}
+	}
+}
+
+func TestACodecThatPanicsInABroadcastEndsNoOtherMember(t *testing.T) {
+	broken := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		return grpCodec{frames.NewCodec(rw), func([]byte, any) ([]byte, error) { panic("as asked") }}
+	})
+	var group libnet.Group[int]
+	grpJoin(t, &group, newServer(t, broken, 8), 0, 1, connectPipe)
+	peers := grpJoin(t, &group, newServer(t, frames, 8), 1, 3, connectPipe)
+	victim := group.Get(0)
+	if result := group.Broadcast("hello"); result.Sent != 3 {
+		t.Errorf("%+v", result)
+	}
+	if !errors.Is(victim.Err(), libnet.ErrPanic) || group.Len() != 3 {
+		t.Errorf("ended with %v, %d members", victim.Err(), group.Len())
+	}
+	for _, peer := range peers {
+		got := make([]byte, 9)
+		if _, err := io.ReadFull(peer, got); err != nil {
+			t.Error(err)
+		}
+	}
+}
