@@ -258,14 +258,15 @@ func TestASynchronousMemberTakesOneBroadcastMessageAtATime(t *testing.T) {
 	})
 }
 
-func TestClosedMembersAreCountedAsClosed(t *testing.T) {
+func TestASessionHasLeftItsGroupsAndManagerWhenItsCloseCallbacksRun(t *testing.T) {
 	srv := newServer(t, frames, 8)
 	near, _ := connectPipe(t)
 	s := adopt(t, srv, near)
 	var group libnet.Group[string]
 	group.Put("leaving", s)
+	ran := false
 	s.OnClose(func() {
-		// It has left the group by now. The manager, too.
+		ran = true
 		if result := group.Broadcast("bye"); result != (libnet.BroadcastResult{}) {
 			t.Errorf("group: %+v", result)
 		}
@@ -273,21 +274,30 @@ func TestClosedMembersAreCountedAsClosed(t *testing.T) {
 			t.Errorf("manager: %+v", result)
 		}
 	})
+	_ = s.Close()
+	if !ran {
+		t.Error("the callback did not run")
+	}
+}
+
+func TestMembersThatAreBeingClosedAreCountedAsClosed(t *testing.T) {
 	blocked, release := make(chan struct{}), make(chan struct{})
-	closing := newServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+	srv := newServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
 		return &grpSlowClose{frames.NewCodec(rw), blocked, release}
 	}), 8)
-	near, _ = connectPipe(t)
-	slow := adopt(t, closing, near)
+	near, _ := connectPipe(t)
+	slow := adopt(t, srv, near)
 	slow.Codec()
+	var group libnet.Group[string]
 	group.Put("slow", slow)
-	go slow.Close()
-	<-blocked // within Close: it is still a member
-	if result := group.Broadcast("too late"); result != (libnet.BroadcastResult{Sent: 1, Closed: 1}) {
+	closed := make(chan error)
+	go func() { closed <- slow.Close() }()
+	await(t, patience, "the codec's Close", blocked) // it is still a member
+	if result := group.Broadcast("too late"); result != (libnet.BroadcastResult{Closed: 1}) {
 		t.Errorf("%+v", result)
 	}
 	close(release)
-	_ = s.Close()
+	await(t, patience, "the session's Close", closed)
 }
 
 type grpSlowClose struct {

@@ -1,0 +1,155 @@
+package libnet_test
+
+import (
+	"fmt"
+	"maps"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/libnet-go/libnet"
+)
+
+func TestAGroupKnowsItsMembersByTheirKeys(t *testing.T) {
+	var group libnet.Group[string]
+	a, b := idleSession(), idleSession()
+	defer a.Close()
+	defer b.Close()
+	if group.Get("a") != nil || group.Len() != 0 || len(maps.Collect(group.All())) != 0 {
+		t.Error("the zero value is not empty")
+	}
+	group.Put("a", a)
+	group.Put("b", b)
+	group.Put("b again", b)
+	all := maps.Collect(group.All())
+	if want := map[string]*libnet.Session{"a": a, "b": b, "b again": b}; !maps.Equal(all, want) || group.Len() != 3 {
+		t.Errorf("%d members: %v", group.Len(), all)
+	}
+	if group.Get("b") != b || group.Get("c") != nil {
+		t.Error("Get")
+	}
+	if group.Remove("a", b) || !group.Remove("a", a) || group.Remove("a", a) {
+		t.Error("Remove looks at the session, and removes it once")
+	}
+	if a.IsClosed() {
+		t.Error("a session that is removed stays open")
+	}
+}
+
+func TestTheLoopOverAGroupMayBeLeft(t *testing.T) {
+	var group libnet.Group[int]
+	for i := range 5 {
+		group.Put(i, idleSession())
+	}
+	seen := 0
+	for _, s := range group.All() {
+		_ = s.Close()
+		if seen++; seen == 2 {
+			break
+		}
+	}
+	if seen != 2 || group.Len() != 3 {
+		t.Errorf("saw %d, %d are left", seen, group.Len())
+	}
+}
+
+func TestAClosedGroupLeavesItsSessionsOpenAndTakesNoMore(t *testing.T) {
+	var group libnet.Group[int]
+	s := idleSession()
+	group.Put(1, s)
+	group.Close()
+	group.Put(2, s)
+	group.Close()
+	if group.Len() != 0 || group.Get(1) != nil || group.Remove(1, s) || s.IsClosed() {
+		t.Errorf("%d members, session closed: %v", group.Len(), s.IsClosed())
+	}
+	if result := group.Broadcast("anybody?"); result != (libnet.BroadcastResult{}) {
+		t.Errorf("%+v", result)
+	}
+	ran := false
+	s.OnClose(func() { ran = true })
+	_ = s.Close()
+	if !ran {
+		t.Error("its close callbacks are gone")
+	}
+}
+
+func TestClosingAGroupWhileSessionsComeAndGo(t *testing.T) {
+	for range 200 {
+		var group libnet.Group[int]
+		var users sync.WaitGroup
+		for k := range 4 {
+			users.Go(func() {
+				s := idleSession()
+				for i := range 20 {
+					group.Put(k+i%2, s)
+					group.Broadcast("hello")
+					group.Remove(k, s)
+				}
+				_ = s.Close()
+			})
+		}
+		users.Go(group.Close)
+		users.Wait()
+		if group.Len() != 0 {
+			t.Fatalf("%d members in a closed group", group.Len())
+		}
+	}
+}
+
+// A session in a room for a day enters and leaves other rooms a million times.
+func TestComingAndGoingLeavesNothingWithTheSession(t *testing.T) {
+	s := idleSession()
+	defer s.Close()
+	var groups [3]libnet.Group[int]
+	comeAndGo := func(n int) {
+		for i := range n {
+			group := &groups[i%3]
+			group.Put(i%7, s)
+			group.Put(i%7, s) // which replaces the first
+			group.Remove(i%7, s)
+		}
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	comeAndGo(1000)
+	before := heap()
+	comeAndGo(100_000)
+	if grown := int64(heap()) - int64(before); grown > 1<<20 {
+		t.Errorf("100,000 times left %d bytes", grown)
+	}
+}
+
+// Broadcast works on a snapshot. It must be made anew whenever the members change.
+func TestABroadcastReachesExactlyTheMembersOfTheMoment(t *testing.T) {
+	var group libnet.Group[string]
+	var received [3]atomic.Int32
+	sessions := make([]*libnet.Session, 3)
+	for i := range sessions {
+		sessions[i] = libnet.NewSession(&funcCodec{send: func(any) error { received[i].Add(1); return nil }}, 4)
+		defer sessions[i].Close()
+	}
+	for step, test := range []struct {
+		change func()
+		want   [3]int32
+	}{
+		{func() {}, [3]int32{0, 0, 0}},
+		{func() { group.Put("a", sessions[0]) }, [3]int32{1, 0, 0}},
+		{func() { group.Put("b", sessions[1]) }, [3]int32{2, 1, 0}},
+		{func() { group.Put("a", sessions[2]) }, [3]int32{2, 2, 1}},
+		{func() { group.Remove("b", sessions[1]) }, [3]int32{2, 2, 2}},
+		{func() { group.Put("c", sessions[2]) }, [3]int32{2, 2, 4}}, // under two keys: twice
+		{func() { _ = sessions[2].Close() }, [3]int32{2, 2, 4}},
+	} {
+		test.change()
+		group.Broadcast(fmt.Sprint("step ", step))
+		eventually(t, fmt.Sprint("step ", step), func() bool {
+			return test.want == [3]int32{received[0].Load(), received[1].Load(), received[2].Load()}
+		})
+	}
+}
