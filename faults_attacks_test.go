@@ -99,19 +99,19 @@ func TestG98ADialerVerifiesWhomItTalksTo(t *testing.T) {
 	roots.AddCert(good.Leaf)
 	roots.AddCert(expired.Leaf)
 	for name, test := range map[string]struct {
-		server tls.Config
-		client tls.Config
+		server *tls.Config
+		client *tls.Config
 		ok     bool
 	}{
-		"trusted":     {tls.Config{Certificates: []tls.Certificate{good}}, tls.Config{RootCAs: roots}, true},
-		"self-signed": {tls.Config{Certificates: []tls.Certificate{good}}, tls.Config{}, false},
-		"expired":     {tls.Config{Certificates: []tls.Certificate{expired}}, tls.Config{RootCAs: roots}, false},
-		"wrong name":  {tls.Config{Certificates: []tls.Certificate{good}}, tls.Config{RootCAs: roots, ServerName: "another.test"}, false},
-		"TLS 1.1":     {tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, tls.Config{RootCAs: roots}, false},
+		"trusted":     {&tls.Config{Certificates: []tls.Certificate{good}}, &tls.Config{RootCAs: roots}, true},
+		"self-signed": {&tls.Config{Certificates: []tls.Certificate{good}}, &tls.Config{}, false},
+		"expired":     {&tls.Config{Certificates: []tls.Certificate{expired}}, &tls.Config{RootCAs: roots}, false},
+		"wrong name":  {&tls.Config{Certificates: []tls.Certificate{good}}, &tls.Config{RootCAs: roots, ServerName: "another.test"}, false},
+		"TLS 1.1":     {&tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, &tls.Config{RootCAs: roots}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := faultServe(t, "tls", func(srv *libnet.Server) { srv.TLSConfig = &test.server }, faultReceive)
-			dialer := libnet.Dialer{Protocol: faultFrames, TLSConfig: &test.client}
+			r := faultServe(t, "tls", func(srv *libnet.Server) { srv.TLSConfig = test.server }, faultReceive)
+			dialer := libnet.Dialer{Protocol: faultFrames, TLSConfig: test.client}
 			s, err := dialer.Dial(t.Context(), "tcp", r.Listener().Addr().String())
 			if (err == nil) != test.ok {
 				t.Errorf("Dial = %v", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -307,4 +308,45 @@ func TestD71AHeartbeatAndACloseNeverMeetBadly(t *testing.T) {
 			conn.Close()
 		}
 	})
+}
+
+// faultLateConn has its first write end by its deadline, so much later as this process was stopped.
+type faultLateConn struct {
+	net.Conn
+	late time.Duration
+
+	deadline time.Time
+	writes   int
+}
+
+func (c *faultLateConn) SetWriteDeadline(t time.Time) error {
+	c.deadline = t
+	return nil
+}
+
+func (c *faultLateConn) Write(p []byte) (int, error) {
+	if c.writes++; c.writes > 1 {
+		return c.Conn.Write(p)
+	}
+	time.Sleep(time.Until(c.deadline) + c.late)
+	return 0, os.ErrDeadlineExceeded
+}
+
+func TestB34AWriteDeadlineThatFiresLateIsNotThePeersFault(t *testing.T) {
+	for late, want := range map[time.Duration]error{0: libnet.ErrWriteTimeout, time.Minute: nil} {
+		synctest.Test(t, func(t *testing.T) {
+			r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 8 }, faultReceive)
+			client, server := libnettest.Pipe()
+			defer client.Close()
+			r.pipes.Push(&faultLateConn{Conn: server, late: late}, nil)
+			s := <-r.sessions
+			if err := s.Send("delivered after all"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+			if !errors.Is(s.Err(), want) || want == nil && s.Stats().MessagesOut != 1 {
+				t.Errorf("%v late: %v, %+v", late, s.Err(), s.Stats())
+			}
+		})
+	}
 }

@@ -1,0 +1,185 @@
+package libnet_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+// Some faults concern a whole process: it is stopped, or out of descriptors. These tests run this test
+// binary again as a child that plays a role.
+const (
+	faultRoleEnv = "LIBNET_FAULT_ROLE"
+	faultArgsEnv = "LIBNET_FAULT_ARGS"
+	faultAnswer  = "> " // begins the child's answers: package testing writes to its output, too
+)
+
+// faultArgs is what a child is told.
+type faultArgs struct {
+	Address                 string // of the server, for a client
+	Idle, Beat, Write, Peer time.Duration
+	Queue, Files            int
+}
+
+func TestFaultChild(t *testing.T) {
+	role := map[string]func(*testing.T, faultArgs){"server": faultChildServer, "client": faultChildClient}[os.Getenv(faultRoleEnv)]
+	if role == nil {
+		t.Skip("runs as a child of other tests only")
+	}
+	var args faultArgs
+	if err := json.Unmarshal([]byte(os.Getenv(faultArgsEnv)), &args); err != nil {
+		t.Fatal(err)
+	}
+	role(t, args)
+}
+
+// faultChildServer echoes, and obeys: "stats", "logs" (how many lines about accepting), "push" (a full
+// queue for everybody).
+func faultChildServer(t *testing.T, args faultArgs) {
+	if args.Files > 0 {
+		limit := syscall.Rlimit{Cur: uint64(args.Files), Max: 1 << 20}
+		_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
+		limit.Cur = uint64(args.Files)
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := faultServe(t, "tcp", func(srv *libnet.Server) {
+		srv.SendQueue, srv.IdleTimeout, srv.WriteTimeout = args.Queue, args.Idle, args.Write
+		srv.SendBuffer = 16 << 10
+		srv.Heartbeat = libnet.Heartbeat{Interval: args.Beat, Message: func(*libnet.Session) any { return "beat" }}
+	}, faultEcho)
+	answer := func(v any) {
+		text, _ := json.Marshal(v)
+		fmt.Println(faultAnswer + string(text))
+	}
+	answer(r.Listener().Addr().String())
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		switch lines.Text() {
+		case "stats":
+			answer(r.Stats())
+		case "logs":
+			answer(len(r.logs.with("accept failed")))
+		case "push":
+			pushed := 0
+			for s := range r.Manager().All() {
+				for s.Send(make([]byte, 32<<10)) == nil {
+					pushed++
+				}
+			}
+			answer(pushed)
+		}
+	}
+}
+
+// faultChildClient answers every message until its session ends.
+func faultChildClient(t *testing.T, args faultArgs) {
+	dialer := libnet.Dialer{Protocol: faultFrames}
+	dialer.Logger = slog.New(slog.DiscardHandler)
+	s, err := dialer.Dial(t.Context(), "tcp", args.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println(faultAnswer + `"connected"`)
+	faultEcho(s)
+}
+
+// A faultProcess is a child.
+type faultProcess struct {
+	tb      testing.TB
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	answers chan string
+}
+
+func faultStart(tb testing.TB, role string, args faultArgs) *faultProcess {
+	tb.Helper()
+	text, err := json.Marshal(args)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p := &faultProcess{tb: tb, cmd: exec.Command(os.Args[0], "-test.run=^TestFaultChild$"), answers: make(chan string, 16)}
+	p.cmd.Env = append(os.Environ(), faultRoleEnv+"="+role, faultArgsEnv+"="+string(text))
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		tb.Fatal(err)
+	}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	var output strings.Builder
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			if answer, ok := strings.CutPrefix(lines.Text(), faultAnswer); ok {
+				p.answers <- answer
+			} else {
+				fmt.Fprintln(&output, lines.Text())
+			}
+		}
+	})
+	tb.Cleanup(func() {
+		p.signal(syscall.SIGCONT)
+		p.stdin.Close()
+		wg.Wait()
+		if err := p.cmd.Wait(); err != nil {
+			tb.Errorf("the child: %v\n%s", err, output.String())
+		}
+	})
+	return p
+}
+
+func (p *faultProcess) signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
+
+// answer reads the child's next answer into v.
+func (p *faultProcess) answer(v any) {
+	p.tb.Helper()
+	select {
+	case text := <-p.answers:
+		if err := json.Unmarshal([]byte(text), v); err != nil {
+			p.tb.Fatalf("the child answered %q: %v", text, err)
+		}
+	case <-time.After(faultSoon):
+		p.tb.Fatal("the child does not answer")
+	}
+}
+
+func (p *faultProcess) ask(command string, v any) {
+	p.tb.Helper()
+	if _, err := fmt.Fprintln(p.stdin, command); err != nil {
+		p.tb.Fatal(err)
+	}
+	p.answer(v)
+}
+
+func (p *faultProcess) stats() (stats libnet.ServerStats) {
+	p.tb.Helper()
+	p.ask("stats", &stats)
+	return stats
+}
+
+// dial connects to a child that serves at address.
+func (p *faultProcess) dial(address string) net.Conn {
+	p.tb.Helper()
+	conn, err := faultDialTCP(address)
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	p.tb.Cleanup(func() { conn.Close() })
+	return conn
+}
