@@ -203,7 +203,7 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 // noteLastReceived makes what was received since the receiver last waited a part of the final counters.
 // A receiver that is in Receive has noted it.
 func (s *Session) noteLastReceived() {
-	if !s.eventMode && s.recvMu.TryLock() {
+	if s.serving.Load() == 0 && s.recvMu.TryLock() {
 		s.q.noteReceived(s.parsed, s.read)
 		s.recvMu.Unlock()
 	}

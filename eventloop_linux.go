@@ -15,6 +15,7 @@ type eventLoop struct {
 	handler MessageHandler
 	pollers []*poller
 
+	added      atomic.Uint64 // sessions so far
 	watching   atomic.Bool
 	eagerUntil atomic.Int64             // in Unix nanoseconds; 0: never
 	handovers  [manyHandovers]time.Time // the last ones, oldest first; owned by the watch
@@ -85,11 +86,20 @@ func (loop *eventLoop) add(s *Session) bool {
 	if s.sock == nil || s.parser == nil {
 		return false
 	}
-	s.eventMode = true
+	s.serving.Store(eventMode | serving)
 	s.receiver.Store(receiverWaiting)
-	p := loop.pollers[s.id%uint64(len(loop.pollers))]
+	p := loop.pollers[loop.added.Add(1)%uint64(len(loop.pollers))]
 	if err := p.register(s); err != nil {
 		s.terminate(fmt.Errorf("libnet: event loop: %w", err))
+		return true
+	}
+	if s.in.r < s.in.w { // OnSession received, and more came than it asked for
+		if err := s.dispatch(loop.handler); err != nil {
+			s.failServing(err)
+		}
+	}
+	if s.endServing() {
+		p.serveAlone(s)
 	}
 	return true
 }

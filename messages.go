@@ -32,7 +32,14 @@ func (srv *Server) ServeMessages(h MessageHandler) error {
 // startMessages does what may take its time, and then leaves the session to the event loop or to a
 // goroutine of its own: this one.
 func (srv *Server) startMessages(s *Session, loop *eventLoop, h MessageHandler) {
-	if srv.prepare(s) && !loop.add(s) {
+	prepared := false
+	defer func() {
+		if !prepared { // OnSession may have ended the goroutine
+			s.terminate(ErrSessionClosed)
+		}
+	}()
+	prepared = srv.prepare(s)
+	if prepared && !loop.add(s) {
 		srv.runMessages(s, h)
 	}
 }

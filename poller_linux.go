@@ -31,7 +31,8 @@ type poller struct {
 	// Owned by whoever has the turn. While progress is even, nobody takes the turn away.
 	events [256]syscall.EpollEvent
 	n      int        // events[:n] came of the last wait
-	ready  []*Session // to be served, next first
+	ready  []*Session // ready[at:] are to be served, next first
+	at     int
 	again  []*Session // to be served once more, after all that is ready by then
 	eager  bool
 }
@@ -107,8 +108,9 @@ func (p *poller) next(turn uint64) (s *Session, eager, ok bool) {
 			p.mu.Unlock()
 			return nil, false, false
 		}
-		if len(p.ready) > 0 {
-			s, p.ready = p.ready[0], p.ready[1:]
+		if p.at < len(p.ready) {
+			s, p.ready[p.at] = p.ready[p.at], nil // a closed session must not be kept
+			p.at++
 			eager = p.eager
 			p.progress.Add(2)
 			p.mu.Unlock()
@@ -130,13 +132,19 @@ func (p *poller) wait() error {
 	if err := p.raw.Read(p.poll); err != nil {
 		return err
 	}
-	p.ready = p.ready[:0]
+	p.ready, p.at = p.ready[:0], 0
 	for i := range p.n {
-		if s := p.loop.server.manager.GetSession(sessionID(&p.events[i])); s != nil {
-			p.ready = append(p.ready, s)
+		s := p.loop.server.manager.GetSession(sessionID(&p.events[i]))
+		if s == nil {
+			continue
 		}
+		if p.events[i].Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+			s.serving.Or(servingLast)
+		}
+		p.ready = append(p.ready, s)
 	}
 	p.ready = append(p.ready, p.again...)
+	clear(p.again)
 	p.again = p.again[:0]
 	p.eager = p.loop.eager()
 	return nil
@@ -152,9 +160,7 @@ func (p *poller) pollOnce(epfd uintptr) bool {
 // serve serves s. What remains to be read waits until the others had their turn.
 func (p *poller) serve(turn uint64, s *Session) {
 	more := s.serve(p.loop.handler)
-	if again := s.endServing(); again {
-		s.serving.Store(notServing)
-	} else if !more {
+	if again := s.leaveServing(); !again && !more {
 		return
 	}
 	p.mu.Lock()
@@ -190,6 +196,7 @@ func (p *poller) handOver(seen uint64) bool {
 		return false
 	}
 	p.turn++
+	p.eager = p.loop.eager() // what waits behind a handler that blocked may block, too
 	p.progress.Add(2)
 	go p.run(p.turn)
 	return true

@@ -32,7 +32,7 @@ func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
 
 // beginReceive makes the caller the receiver.
 func (s *Session) beginReceive() {
-	if s.eventMode {
+	if s.serving.Load() != 0 {
 		panic("libnet: Receive on a session of ServeMessages")
 	}
 	s.initCodec()
@@ -153,6 +153,9 @@ func (s *Session) maxFrame() int {
 func (s *Session) fill(inFrame bool) error {
 	if err := s.beforeWait(inFrame); err != nil {
 		return err
+	}
+	if s.yieldAsked.Load() && s.yieldNow() { // asked for since next looked
+		return s.closedErr()
 	}
 	var n int
 	var err error

@@ -2,64 +2,82 @@ package libnet
 
 import "io"
 
-// Values of Session.serving.
-const (
-	notServing   = iota
-	serving      // a goroutine reads from the session and calls its handler
-	servingAgain // and something arrived since it began
-)
-
 // beginServing makes the caller the one who serves s. If somebody does so already, they will look again.
 func (s *Session) beginServing() bool {
 	for {
-		switch s.serving.Load() {
-		case notServing:
-			if s.serving.CompareAndSwap(notServing, serving) {
-				return true
-			}
-		case serving:
-			if s.serving.CompareAndSwap(serving, servingAgain) {
-				return false
-			}
-		default:
-			return false
+		was := s.serving.Load()
+		is := was | serving
+		if was&serving != 0 {
+			is |= servingAgain
+		}
+		if s.serving.CompareAndSwap(was, is) {
+			return was&serving == 0
 		}
 	}
 }
 
 // endServing reports whether something arrived meanwhile: the caller then still serves.
 func (s *Session) endServing() (again bool) {
-	if s.serving.CompareAndSwap(serving, notServing) {
-		return false
+	for {
+		was := s.serving.Load()
+		again = was&servingAgain != 0
+		is := was &^ serving
+		if again {
+			is = was &^ servingAgain
+		}
+		if s.serving.CompareAndSwap(was, is) {
+			return again
+		}
 	}
-	s.serving.Store(serving)
-	return true
+}
+
+// leaveServing is endServing for a caller who does not go on in any case.
+func (s *Session) leaveServing() (again bool) {
+	return s.serving.And(^(serving|servingAgain))&servingAgain != 0
 }
 
 // serve reads once from s and calls h for each message that is complete. It reports whether there may be
 // more to read. The caller has begun serving s.
 func (s *Session) serve(h MessageHandler) (more bool) {
-	n, err := s.sock.readReady(&s.in)
 	if s.state.Load() != sessionOpen {
 		s.in.release() // whoever is closing it reads the rest
 		return false
 	}
+	n, err := s.sock.readReady(&s.in)
 	if n > 0 {
 		s.took(n)
-		more = s.in.w == len(s.in.chunk)
+		// No other event will tell of an end that has been announced.
+		more = s.in.w == len(s.in.chunk) || s.serving.Load()&servingLast != 0
 		err = s.dispatch(h)
 	}
 	if err != nil {
 		s.failServing(err)
 		return false
 	}
-	return more && s.state.Load() == sessionOpen
+	return more
 }
 
 // dispatch calls h for each complete message and then flushes the replies.
 func (s *Session) dispatch(h MessageHandler) (err error) {
-	defer s.recovered("message handler or codec", &err)
-	for s.state.Load() == sessionOpen {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		if r := recover(); r != nil {
+			err = s.panicked("message handler or codec", r)
+			return
+		}
+		s.terminate(ErrSessionClosed) // the handler ended its goroutine
+	}()
+	err = s.handle(h)
+	returned = true
+	return err
+}
+
+// handle is dispatch where nothing panics.
+func (s *Session) handle(h MessageHandler) error {
+	for s.state.Load() == sessionOpen && !s.yieldAsked.Load() {
 		payload, ok, err := s.parse()
 		if err != nil {
 			return err
@@ -69,10 +87,11 @@ func (s *Session) dispatch(h MessageHandler) (err error) {
 		}
 		h.ServeMessage(s, payload)
 	}
+	err := s.beforeWait(s.in.r < s.in.w)
+	// After beforeWait, which says that the receiver is not at work: else a wish might be overlooked.
 	if s.yieldAsked.Load() {
 		s.yieldNow()
 	}
-	err = s.beforeWait(s.in.r < s.in.w)
 	s.in.shrink()
 	return err
 }
@@ -82,5 +101,6 @@ func (s *Session) failServing(err error) {
 		err = io.ErrUnexpectedEOF
 	}
 	s.in.release()
+	s.q.noteReceived(s.parsed, s.read)
 	_ = s.fail(err)
 }

@@ -25,8 +25,6 @@ type Session struct {
 	sock    *socket  // nil when conn has no descriptor of its own
 	opened  time.Time
 
-	eventMode bool // the event loop reads; set before the loop knows the session
-
 	// Immutable once hasCodec is set.
 	codec    Codec         // nil if the protocol failed to make one; then the session is closed
 	parser   FrameParser   // nil for a plain codec
@@ -57,7 +55,7 @@ type Session struct {
 	q      sendQueue
 
 	returned bool         // the handler has returned; belongs to its goroutine
-	serving  atomic.Int32 // in event mode: who reads
+	serving  atomic.Int32 // bits of servingState
 
 	state atomic.Int32 // sessionState; changes under mu
 	mu    sync.Mutex
@@ -79,6 +77,15 @@ const (
 	sessionOpen    sessionState = iota
 	sessionClosing              // refuses sends, delivers what is queued
 	sessionClosed
+)
+
+type servingState = int32
+
+const (
+	eventMode    servingState = 1 << iota // the event loop reads, and nobody may Receive
+	serving                               // a goroutine reads and calls the message handler
+	servingAgain                          // and something arrived since it began
+	servingLast                           // nothing will arrive any more: read until the end
 )
 
 type receiverState = int32

@@ -17,12 +17,18 @@ func (s *Session) askReceiver(reason error) <-chan struct{} {
 	}
 	s.yield = &yield{reason, make(chan struct{})}
 	s.yieldAsked.Store(true)
+	if s.receiver.Load() != receiverActive && s.yieldAsked.CompareAndSwap(true, false) {
+		s.yield = nil // it may have gone to wait without noticing
+		return nil
+	}
 	return s.yield.granted
 }
 
 // yieldNow begins the closing that was asked for; false if somebody else has begun one.
 func (s *Session) yieldNow() bool {
-	s.yieldAsked.Store(false)
+	if !s.yieldAsked.CompareAndSwap(true, false) {
+		return false
+	}
 	s.mu.Lock()
 	y := s.yield
 	s.mu.Unlock()
