@@ -30,6 +30,7 @@ var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); retu
 type callback struct {
 	f     func()
 	leave bool // removes the session from a group: these run before the user's
+	older *callback
 }
 
 // Close ends the session at once: what is queued is discarded and counted, the connection is closed,
@@ -84,7 +85,7 @@ func (s *Session) onClose(c *callback) (stop func() bool) {
 		s.call(c)
 		return func() bool { return false }
 	}
-	s.callbacks = append(s.callbacks, c)
+	c.older, s.callbacks = s.callbacks, c
 	s.mu.Unlock()
 	return func() bool { return s.forget(c) }
 }
@@ -92,12 +93,13 @@ func (s *Session) onClose(c *callback) (stop func() bool) {
 func (s *Session) forget(c *callback) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.Index(s.callbacks, c)
-	if i < 0 {
-		return false
+	for at := &s.callbacks; *at != nil; at = &(*at).older {
+		if *at == c {
+			*at, c.older = c.older, nil
+			return true
+		}
 	}
-	s.callbacks = slices.Delete(s.callbacks, i, i+1)
-	return true
+	return false
 }
 
 func (s *Session) call(c *callback) {
@@ -190,8 +192,8 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 	s.awaitFlush()
 	s.noteLastReceived()
 	s.closeDone()
-	if s.manager != nil {
-		s.manager.remove(s)
+	if m := s.owner.manager; m != nil {
+		m.remove(s)
 	}
 	s.runCallbacks()
 	if srv := s.owner.server; srv != nil {
@@ -264,10 +266,7 @@ func (s *Session) closeDone() {
 }
 
 func (s *Session) runCallbacks() {
-	s.mu.Lock()
-	callbacks := s.callbacks
-	s.callbacks, s.called = nil, true
-	s.mu.Unlock()
+	callbacks := s.takeCallbacks()
 	for _, c := range callbacks {
 		if c.leave {
 			s.call(c)
@@ -278,6 +277,18 @@ func (s *Session) runCallbacks() {
 			s.call(c)
 		}
 	}
+}
+
+// takeCallbacks returns the callbacks in the order they were registered.
+func (s *Session) takeCallbacks() (callbacks []*callback) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := s.callbacks; c != nil; c = c.older {
+		callbacks = append(callbacks, c)
+	}
+	slices.Reverse(callbacks)
+	s.callbacks, s.called = nil, true
+	return callbacks
 }
 
 // closeIfPanic ends the session when err came from a panic of its codec.

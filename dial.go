@@ -63,7 +63,7 @@ func (d *Dialer) newSession(conn net.Conn) (*Session, error) {
 		protocol = m.WrapProtocol(protocol)
 	}
 	o := newOwner(d.Config, protocol, nil, nil)
-	s := newSession(o, conn, nil)
+	s := newSession(o, conn)
 	if s.sock != nil {
 		o.flusher = &dialFlusher
 	}

@@ -108,8 +108,8 @@ func (s *Session) tryEncodePlain(msg any, maxMessages, maxBytes int, own bool) e
 		return err
 	}
 	b := q.appendToLocked()
-	start := len(b.buf)
-	q.sending, q.frameStart, q.frameErr = true, start, nil
+	b.open, b.openErr = len(b.buf), nil
+	q.sending = true
 	q.mu.Unlock()
 
 	err := s.codecSend(msg)
@@ -120,15 +120,15 @@ func (s *Session) tryEncodePlain(msg any, maxMessages, maxBytes int, own bool) e
 	if q.pending != b { // closed meanwhile
 		return s.closedErr()
 	}
-	n := len(b.buf) - start
+	n := len(b.buf) - b.open
 	if err == nil {
-		err = q.frameErr // the codec may not have looked at what Write answered
+		err = b.openErr // the codec may not have looked at what Write answered
 	}
 	if err == nil {
 		err = s.mayCommitLocked(n, maxMessages, maxBytes)
 	}
 	if err != nil {
-		b.buf = b.buf[:start]
+		b.buf = b.buf[:b.open]
 		q.dropEmptyLocked()
 		return err
 	}

@@ -100,16 +100,19 @@ func badCut(n, of int) error {
 
 // nextPlain asks a codec that knows only io.Reader.
 func (s *Session) nextPlain() ([]byte, error) {
-	s.midFrame, s.readErr = false, nil
+	if s.plain == nil {
+		s.plain = new(plainInput)
+	}
+	*s.plain = plainInput{}
 	payload, err := s.codec.Receive()
 	switch {
-	case err == io.EOF && s.midFrame && s.conn != nil:
+	case err == io.EOF && s.plain.midFrame:
 		return nil, io.ErrUnexpectedEOF
 	case err != nil:
 		return nil, err
-	case s.readErr != nil && len(payload) == 0:
+	case s.plain.err != nil && len(payload) == 0:
 		// The codec kept the end of the stream to itself and would do so for ever.
-		return nil, s.readErr
+		return nil, s.plain.err
 	case len(payload) > s.maxFrame():
 		return nil, ErrFrameTooLarge
 	}

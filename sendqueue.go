@@ -23,6 +23,10 @@ type batch struct {
 	size    int // bytes in all, shared ones included
 	first   int // frames before this one were written or dropped
 	written int // bytes before this one were written or dropped
+
+	// While a plain codec's Send writes its frame into buf.
+	open    int   // where that frame begins
+	openErr error // why one of its writes was refused
 }
 
 // extent is a frame that many batches share; nobody writes to it.
@@ -118,25 +122,23 @@ type sendQueue struct {
 	// mu guards the following.
 	pending  *batch // accepted and not yet taken by a flush; nil when there is none
 	inflight *batch // taken by the flush; its owner is whoever set flushing
-	flushing bool
-	state    queueState
-	deferred bool // on the flusher's list of sessions whose receiver should flush
-	away     bool // the receiver did not come back to flush
 	waiters  *queueWaiters
 	failed   error // what ended a flush
 
-	// While a plain codec's Send writes its frame into pending.
-	sending    bool
-	frameStart int   // where that frame begins
-	frameErr   error // why one of its writes was refused
+	state    queueState
+	flushing bool
+	deferred bool   // on the flusher's list of sessions whose receiver should flush
+	away     bool   // the receiver did not come back to flush
+	sending  bool   // a plain codec's Send writes its frame into pending
+	ownLost  bool   // see own
+	flushes  uint32 // counts flushes, so that the flusher sees whether one happened
 
-	// The message that a synchronous Send waits for. It is the Send's to report, so it is not discarded.
-	own     uint64 // its place among all that the queue has taken; 0 before the first
-	ownLost bool
+	// own is the message that a synchronous Send waits for: its place among all that the queue has taken,
+	// 0 before the first. It is the Send's to report, so it is not discarded but lost.
+	own uint64
 
 	messages    int // accepted and not yet written, as Queued reports
 	bytes       int
-	flushes     uint32 // counts flushes, so that the flusher sees whether one happened
 	messagesOut uint64
 	bytesOut    uint64
 	messagesIn  uint64 // what the receiver has noted here, so that others may know

@@ -235,7 +235,7 @@ func (srv *Server) admit(conn net.Conn) (*Session, error) {
 		_ = transport(conn).Close()
 		return nil, &refusal{err}
 	}
-	s := newSession(o, conn, srv.manager)
+	s := newSession(o, conn)
 	if !srv.manager.add(s) {
 		s.terminate(ErrServerClosed)
 		return nil, ErrServerClosed

@@ -18,31 +18,25 @@ type Session struct {
 	State any
 
 	// Immutable after newSession.
-	id      uint64
-	owner   *owner
-	manager *Manager
-	conn    net.Conn // nil for a session made from a bare codec
-	sock    *socket  // nil when conn has no descriptor of its own
-	opened  time.Time
+	id     uint64
+	owner  *owner
+	conn   net.Conn // nil for a session made from a bare codec
+	sock   *socket  // nil when conn has no descriptor of its own
+	opened time.Time
 
 	// Immutable once hasCodec is set.
 	codec    Codec         // nil if the protocol failed to make one; then the session is closed
 	parser   FrameParser   // nil for a plain codec
 	appender FrameAppender // nil for a plain codec
 	hasCodec atomic.Bool
-
-	codecMu sync.Mutex // held while the codec is being made
-	// codecMu guards the following.
-	codecTried bool
-	codecErr   error
+	codecMu  sync.Mutex // held while the codec is being made
 
 	recvMu sync.Mutex
 	// recvMu guards the following: they belong to the receiver.
-	in       input
-	parsed   uint64 // messages received
-	read     uint64 // bytes received
-	readErr  error  // what the last read of a plain codec answered, if it failed
-	midFrame bool   // a plain codec has read a part of a frame
+	in     input
+	parsed uint64      // messages received
+	read   uint64      // bytes received
+	plain  *plainInput // nil until a plain codec reads
 
 	// Written by the receiver, read by anybody.
 	received   atomic.Int64 // now() of the last read that brought something
@@ -54,21 +48,21 @@ type Session struct {
 	sendMu sync.Mutex
 	q      sendQueue
 
-	returned bool         // the handler has returned; belongs to its goroutine
 	serving  atomic.Int32 // bits of servingState
+	returned bool         // the handler has returned; belongs to its goroutine
 
 	state atomic.Int32 // sessionState; changes under mu
 	mu    sync.Mutex
 	// mu guards the following.
-	reason    error
 	codecMade bool
-	isCut     bool          // a shutdown whose time was up ended it
-	ended     bool          // nothing more is written; done is closed
-	called    bool          // the close callbacks were taken
+	isCut     bool // a shutdown whose time was up ended it
+	ended     bool // nothing more is written; done is closed
+	called    bool // the close callbacks were taken
+	reason    error
 	done      chan struct{} // made by the first Done; closed by terminate
 	yield     *yield
-	callbacks []*callback
-	clock     *clock // nil until a timeout or a heartbeat needs it
+	callbacks *callback // the newest; nil while there is none
+	clock     *clock    // nil until a timeout or a heartbeat needs it
 }
 
 type sessionState = int32
@@ -101,12 +95,16 @@ type owner struct {
 	Config
 	protocol Protocol
 	encoding any      // equal for sessions that encode alike; comparable
+	manager  *Manager // nil for a session that is in none
 	server   *Server  // nil for a dialled session
 	flusher  *flusher // nil: a session's send loop is started at once
 }
 
 func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
 	o := &owner{Config: c, protocol: protocol, server: srv, flusher: f}
+	if srv != nil {
+		o.manager = srv.manager
+	}
 	if protocol != nil {
 		o.encoding = encodingOf(o)
 	}
@@ -124,19 +122,20 @@ func newBareSession(m *Manager, codec Codec, sendChanSize int) *Session {
 	if codec == nil {
 		panic("libnet: NewSession with a nil codec")
 	}
-	s := newSession(newOwner(Config{SendQueue: sendChanSize}, nil, nil, nil), nil, m)
+	o := newOwner(Config{SendQueue: sendChanSize}, nil, nil, nil)
+	o.manager = m
+	s := newSession(o, nil)
 	s.codec = codec
 	s.hasCodec.Store(true)
 	return s
 }
 
-func newSession(o *owner, conn net.Conn, m *Manager) *Session {
+func newSession(o *owner, conn net.Conn) *Session {
 	s := &Session{
-		id:      lastSessionID.Add(1),
-		owner:   o,
-		manager: m,
-		conn:    conn,
-		opened:  time.Now(),
+		id:     lastSessionID.Add(1),
+		owner:  o,
+		conn:   conn,
+		opened: time.Now(),
 	}
 	if conn != nil {
 		s.sock = newSocket(conn)
@@ -151,7 +150,7 @@ func (s *Session) initCodec() bool {
 	if s.hasCodec.Load() {
 		return true
 	}
-	if s.state.Load() == sessionClosed {
+	if s.IsClosed() {
 		return false
 	}
 	s.codecMu.Lock()
@@ -163,23 +162,24 @@ func (s *Session) tryCodec() bool {
 	if s.hasCodec.Load() {
 		return true
 	}
-	if s.state.Load() == sessionClosed || !s.codecMu.TryLock() {
+	if s.IsClosed() || !s.codecMu.TryLock() {
 		return false
 	}
 	return s.makeCodecAndUnlock()
 }
 
 func (s *Session) makeCodecAndUnlock() bool {
-	if !s.codecTried {
-		s.codecTried = true
-		s.codecErr = s.makeCodec()
+	var err error
+	if !s.hasCodec.Load() && !s.IsClosed() {
+		if err = s.makeCodec(); err != nil {
+			s.beginClosing(err) // now, so that those who waited find it closed
+		}
 	}
-	err := s.codecErr
 	s.codecMu.Unlock()
 	if err != nil {
 		s.terminate(err)
 	}
-	return err == nil
+	return s.hasCodec.Load()
 }
 
 func (s *Session) makeCodec() error {

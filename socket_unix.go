@@ -39,28 +39,23 @@ func newSocket(conn net.Conn) *socket {
 	return &socket{raw}
 }
 
-// An ioCall is the argument and the result of a function that syscall.RawConn calls back. Binding that
-// function once and keeping both in a pool makes a call free of allocations.
-type ioCall struct {
+// A readCall is the argument and the result of the function that syscall.RawConn calls back to read.
+// Binding that function once and keeping both in a pool makes a read free of allocations. A receiver that
+// waits holds one, so there is no more in it than a read needs.
+type readCall struct {
 	in   *input
-	out  []byte
 	n    int
 	err  error
 	wait bool // let the poller wait when there is nothing to read
 
-	read, write func(fd uintptr) bool
+	try func(fd uintptr) bool
 }
 
-var ioCalls = sync.Pool{New: func() any {
-	c := new(ioCall)
-	c.read, c.write = c.tryRead, c.tryWrite
+var readCalls = sync.Pool{New: func() any {
+	c := new(readCall)
+	c.try = c.tryRead
 	return c
 }}
-
-func putIOCall(c *ioCall) {
-	c.in, c.out, c.err = nil, nil, nil
-	ioCalls.Put(c)
-}
 
 // read waits until there is something to read and reads once. It shrinks in while it waits.
 func (k *socket) read(in *input) (int, error) { return k.readOnce(in, true) }
@@ -69,19 +64,20 @@ func (k *socket) read(in *input) (int, error) { return k.readOnce(in, true) }
 func (k *socket) readReady(in *input) (int, error) { return k.readOnce(in, false) }
 
 func (k *socket) readOnce(in *input, wait bool) (int, error) {
-	c := ioCalls.Get().(*ioCall)
+	c := readCalls.Get().(*readCall)
 	c.in, c.wait, c.n = in, wait, 0
-	err := k.raw.Read(c.read)
+	err := k.raw.Read(c.try)
 	n := c.n
 	if err == nil {
 		err = c.err
 	}
-	putIOCall(c)
+	c.in, c.err = nil, nil
+	readCalls.Put(c)
 	return n, err
 }
 
 // tryRead is the body of read: false says that the poller should wait.
-func (c *ioCall) tryRead(fd uintptr) bool {
+func (c *readCall) tryRead(fd uintptr) bool {
 	p := c.in.room()
 	for {
 		n, err := readNow(int(fd), p)
@@ -102,21 +98,37 @@ func (c *ioCall) tryRead(fd uintptr) bool {
 	}
 }
 
+// A writeCall is to a write what a readCall is to a read.
+type writeCall struct {
+	out []byte
+	n   int
+	err error
+
+	try func(fd uintptr) bool
+}
+
+var writeCalls = sync.Pool{New: func() any {
+	c := new(writeCall)
+	c.try = c.tryWrite
+	return c
+}}
+
 // write writes what the kernel takes at once. n < len(p) without an error says that it is full.
 func (k *socket) write(p []byte) (int, error) {
-	c := ioCalls.Get().(*ioCall)
+	c := writeCalls.Get().(*writeCall)
 	c.out, c.n = p, 0
-	err := k.raw.Write(c.write)
+	err := k.raw.Write(c.try)
 	n := c.n
 	if err == nil {
 		err = c.err
 	}
-	putIOCall(c)
+	c.out, c.err = nil, nil
+	writeCalls.Put(c)
 	return n, err
 }
 
 // tryWrite is the body of write. It never asks the poller to wait.
-func (c *ioCall) tryWrite(fd uintptr) bool {
+func (c *writeCall) tryWrite(fd uintptr) bool {
 	for c.n < len(c.out) {
 		n, err := writeNow(int(fd), c.out[c.n:])
 		switch {

@@ -29,9 +29,12 @@ func (st stream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	if s.plain == nil {
+		s.plain = new(plainInput)
+	}
 	if s.in.r == s.in.w {
-		if err := s.fill(s.midFrame); err != nil {
-			s.readErr = err
+		if err := s.fill(s.plain.midFrame); err != nil {
+			s.plain.err = err
 			if err == io.ErrUnexpectedEOF {
 				err = io.EOF // only the codec can tell whether its frame is complete
 			}
@@ -40,8 +43,14 @@ func (st stream) Read(p []byte) (int, error) {
 	}
 	n := copy(p, s.in.unread())
 	s.in.advance(n)
-	s.midFrame = true
+	s.plain.midFrame = true
 	return n, nil
+}
+
+// plainInput is what a plain codec has read since its Receive was called.
+type plainInput struct {
+	midFrame bool  // it has a part of a frame
+	err      error // of its last read, if that failed
 }
 
 // Write appends to the send queue. Within Session.Send the bytes become the frame of its message;
@@ -51,7 +60,9 @@ func (st stream) Write(p []byte) (int, error) {
 	q := &s.q
 	q.mu.Lock()
 	if err := s.mayWriteLocked(len(p)); err != nil {
-		q.frameErr = err
+		if q.pending != nil {
+			q.pending.openErr = err
+		}
 		q.mu.Unlock()
 		return 0, err
 	}
@@ -78,7 +89,7 @@ func (s *Session) mayWriteLocked(n int) error {
 	case q.state == queueClosed || q.state == queueDraining && !q.sending:
 		return s.closedErr()
 	case q.pending == nil:
-	case q.sending && len(q.pending.buf)-q.frameStart+n > s.maxFrame():
+	case q.sending && len(q.pending.buf)-q.pending.open+n > s.maxFrame():
 		return ErrFrameTooLarge
 	case !q.sending && limit > 0 && len(q.pending.buf)+n > max(limit, s.maxFrame()):
 		return ErrSessionBlocked
