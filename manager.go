@@ -3,23 +3,25 @@ package libnet
 import (
 	"iter"
 	"sync"
+	"sync/atomic"
 )
 
-// managerShards is the article's number. DESIGN.md has the measurement: shards with a lock each against
-// sync.Map and others.
+// managerShards is the article's number. DESIGN.md has the measurement: these tables against shards of
+// maps with a lock each, and sync.Map.
 const managerShards = 32
 
 // A Manager knows open sessions by their id. All methods may be called by any goroutine; no lock is
-// held while user code runs.
+// held while user code runs. Lookups and iterations take none.
 type Manager struct {
 	shards [managerShards]managerShard
 }
 
 type managerShard struct {
-	mu sync.RWMutex
-	// mu guards the following.
-	sessions map[uint64]*Session
-	disposed bool
+	sessions sessionTable
+	disposed atomic.Bool
+
+	// mu is held by those who write the above.
+	mu sync.Mutex
 }
 
 // NewManager returns a manager without sessions.
@@ -40,12 +42,10 @@ func (m *Manager) NewSession(codec Codec, sendChanSize int) *Session {
 // GetSession returns the open session with this id, nil when there is none.
 func (m *Manager) GetSession(id uint64) *Session {
 	shard := m.shard(id)
-	shard.mu.RLock()
-	defer shard.mu.RUnlock()
-	if shard.disposed {
+	if shard.disposed.Load() {
 		return nil
 	}
-	return shard.sessions[id]
+	return shard.sessions.get(id)
 }
 
 // Len returns how many sessions are open.
@@ -53,9 +53,9 @@ func (m *Manager) Len() int {
 	n := 0
 	for i := range m.shards {
 		shard := &m.shards[i]
-		shard.mu.RLock()
-		n += len(shard.sessions)
-		shard.mu.RUnlock()
+		shard.mu.Lock()
+		n += shard.sessions.live
+		shard.mu.Unlock()
 	}
 	return n
 }
@@ -64,25 +64,15 @@ func (m *Manager) Len() int {
 // be seen; the loop's body may close sessions.
 func (m *Manager) All() iter.Seq[*Session] {
 	return func(yield func(*Session) bool) {
-		var sessions []*Session
 		for i := range m.shards {
-			sessions = m.shards[i].appendTo(sessions[:0])
-			for _, s := range sessions {
-				if !yield(s) {
+			slots := m.shards[i].sessions.all()
+			for j := range slots {
+				if s := slots[j].session.Load(); s != nil && !yield(s) {
 					return
 				}
 			}
 		}
 	}
-}
-
-func (shard *managerShard) appendTo(sessions []*Session) []*Session {
-	shard.mu.RLock()
-	defer shard.mu.RUnlock()
-	for _, s := range shard.sessions {
-		sessions = append(sessions, s)
-	}
-	return sessions
 }
 
 // Dispose closes all sessions with the reason [ErrServerClosed] and takes no new ones. When it returns,
@@ -99,7 +89,7 @@ func (m *Manager) dispose() {
 	for i := range m.shards {
 		shard := &m.shards[i]
 		shard.mu.Lock()
-		shard.disposed = true
+		shard.disposed.Store(true)
 		shard.mu.Unlock()
 	}
 }
@@ -108,13 +98,10 @@ func (m *Manager) add(s *Session) bool {
 	shard := m.shard(s.id)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if shard.disposed {
+	if shard.disposed.Load() {
 		return false
 	}
-	if shard.sessions == nil {
-		shard.sessions = make(map[uint64]*Session)
-	}
-	shard.sessions[s.id] = s
+	shard.sessions.add(s)
 	return true
 }
 
@@ -122,5 +109,5 @@ func (m *Manager) remove(s *Session) {
 	shard := m.shard(s.id)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	delete(shard.sessions, s.id)
+	shard.sessions.remove(s)
 }
