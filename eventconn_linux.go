@@ -18,17 +18,16 @@ import (
 // net, made of the same socket when it is first needed.
 type eventConn struct {
 	// Immutable after takeOver.
-	fd       int32
-	remote   netip.AddrPort
-	listener net.Addr
-	config   *Config
+	remote netip.AddrPort
+	server *Server
+	fd     int32
 
 	// users counts those who use fd, and has connClosed added once it is to be closed. The last one closes
 	// it, so nobody can use its number when another connection has it.
 	users atomic.Int32
 
-	waiting atomic.Pointer[net.TCPConn] // nil until something must wait; set under mu
 	mu      sync.Mutex
+	waiting atomic.Pointer[net.TCPConn] // nil until something must wait; set under mu
 }
 
 const (
@@ -42,7 +41,7 @@ var (
 )
 
 // takeOver makes an eventConn of a TCP conn, and closes that. It returns what it cannot take over.
-func takeOver(conn net.Conn, l net.Listener, config *Config) net.Conn {
+func takeOver(conn net.Conn, srv *Server) net.Conn {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return conn
@@ -61,7 +60,7 @@ func takeOver(conn net.Conn, l net.Listener, config *Config) net.Conn {
 		return conn
 	}
 	_ = tcp.Close() // takes the socket out of the runtime's poller and leaves it to fd
-	return &eventConn{fd: fd, remote: remote.AddrPort(), listener: l.Addr(), config: config}
+	return &eventConn{remote: remote.AddrPort(), server: srv, fd: fd}
 }
 
 func dupDescriptor(fd uintptr) (int32, error) {
@@ -130,7 +129,7 @@ func (c *eventConn) conn() (*net.TCPConn, error) {
 	if err = errors.Join(err, connErr); err != nil {
 		return nil, err
 	}
-	if err := setSocketOptions(conn, c.config); err != nil { // package net has set its own
+	if err := setSocketOptions(conn, &c.server.sessionOwner().Config); err != nil { // package net has set its own
 		_ = conn.Close()
 		return nil, err
 	}
@@ -195,7 +194,7 @@ func (c *eventConn) LocalAddr() net.Addr {
 	case *syscall.SockaddrInet6:
 		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port, Zone: zoneOf(a.ZoneId)}
 	}
-	return c.listener
+	return c.server.listener.Addr()
 }
 
 func zoneOf(index uint32) string {

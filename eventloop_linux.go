@@ -74,11 +74,10 @@ func (loop *eventLoop) prepare(conn net.Conn) net.Conn {
 	if srv.TLSConfig != nil {
 		return srv.secure(conn)
 	}
-	config := &srv.sessionOwner().Config
-	if setSocketOptions(conn, config) != nil {
+	if setSocketOptions(conn, &srv.sessionOwner().Config) != nil {
 		return conn
 	}
-	return takeOver(conn, srv.listener, config)
+	return takeOver(conn, srv)
 }
 
 // add hands s over to a poller; false if it must have a goroutine.
