@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -65,7 +66,7 @@ func TestF92WhatCannotWorkNowIsAnError(t *testing.T) {
 
 // Every knob of Config may have any value: zero is the default, negative off.
 func TestF92AnyNumberInConfigWorks(t *testing.T) {
-	for _, n := range []int{-1 << 62, -1, 0, 1, 1 << 62} {
+	for _, n := range []int{math.MinInt / 2, -1, 0, 1, math.MaxInt / 2} {
 		synctest.Test(t, func(t *testing.T) {
 			d := time.Duration(n)
 			if n == 1 {

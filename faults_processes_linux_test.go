@@ -255,7 +255,8 @@ func TestC52ADialWithoutAFreePortFailsAtOnce(t *testing.T) {
 	dialer := libnet.Dialer{Protocol: faultFrames}
 	dialer.NetDialer.Control = func(_, _ string, c syscall.RawConn) (err error) {
 		return errors.Join(c.Control(func(fd uintptr) {
-			err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, ipLocalPortRange, 40_000|40_002<<16)
+			ports := uint32(40_000 | 40_002<<16)
+			err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, ipLocalPortRange, int(ports))
 		}), err)
 	}
 	var err error

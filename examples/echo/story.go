@@ -165,7 +165,7 @@ func offend(w io.Writer, address string) error {
 		return err
 	}
 	defer conn.Close()
-	const claimed = 1<<32 - 1
+	const claimed uint32 = 1<<32 - 1
 	if _, err := conn.Write(binary.BigEndian.AppendUint32(nil, claimed)); err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func offend(w io.Writer, address string) error {
 	if n != 0 || err != io.EOF {
 		return fmt.Errorf("a client that claimed %d bytes was not refused: %d, %v", claimed, n, err)
 	}
-	fmt.Fprintf(w, "\nA client announced a message of %s bytes, where %s are the limit: the server hung up.\n", digits(claimed), digits(maxMessage))
+	fmt.Fprintf(w, "\nA client announced a message of %s bytes, where %s are the limit: the server hung up.\n", digits(uint64(claimed)), digits(maxMessage))
 	return nil
 }
 
