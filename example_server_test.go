@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"net"
 	"time"
 
@@ -163,6 +164,7 @@ func ExampleServer_onSession() {
 	defer server.Stop()
 	full := errors.New("come back tomorrow")
 	server.OnSession = func(s *libnet.Session) error { return full }
+	server.Logger = slog.New(slog.DiscardHandler)
 	go server.Serve(libnet.HandlerFunc(echo))
 
 	client := connect(server)

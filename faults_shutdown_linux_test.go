@@ -2,6 +2,7 @@ package libnet_test
 
 import (
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -19,13 +20,15 @@ func faultBlackHole(tb testing.TB, conn net.Conn) {
 	}
 	drop := syscall.SockFilter{Code: syscall.BPF_RET | syscall.BPF_K}
 	program := syscall.SockFprog{Len: 1, Filter: &drop}
-	var errno syscall.Errno
+	// Of the calls of package syscall this one passes any bytes, and exists on every architecture.
+	bytes := unsafe.String((*byte)(unsafe.Pointer(&program)), unsafe.Sizeof(program))
+	var optErr error
 	err = raw.Control(func(fd uintptr) {
-		_, _, errno = syscall.Syscall6(syscall.SYS_SETSOCKOPT, fd, syscall.SOL_SOCKET, syscall.SO_ATTACH_FILTER,
-			uintptr(unsafe.Pointer(&program)), unsafe.Sizeof(program), 0)
+		optErr = syscall.SetsockoptString(int(fd), syscall.SOL_SOCKET, syscall.SO_ATTACH_FILTER, bytes)
 	})
-	if err != nil || errno != 0 {
-		tb.Fatal(err, errno)
+	runtime.KeepAlive(&drop)
+	if err != nil || optErr != nil {
+		tb.Fatal(err, optErr)
 	}
 }
 

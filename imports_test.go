@@ -78,7 +78,7 @@ var mayImport = map[string][]string{
 	module + "/codec":         {module, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module},
 	module + "/glogslog":      {"github.com/golang/glog"},
-	module + "/reconnect":     {module},
+	module + "/reconnect":     {module, "github.com/cenkalti/backoff/v5"},
 	module + "/ws":            {module, "github.com/coder/websocket"},
 	module + "/monitor":       {module},
 	module + "/examples/echo": {module, module + "/"},
