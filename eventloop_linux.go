@@ -92,7 +92,7 @@ func (loop *eventLoop) add(s *Session) bool {
 		s.terminate(fmt.Errorf("libnet: event loop: %w", err))
 		return true
 	}
-	if s.in.r < s.in.w { // OnSession received, and more came than it asked for
+	if !s.in.empty() { // OnSession received, and more came than it asked for
 		if err := s.dispatch(loop.handler); err != nil {
 			s.failServing(err)
 		}

@@ -12,50 +12,68 @@ const (
 )
 
 var (
-	tinyChunks  = sync.Pool{New: func() any { return new([chunkTiny]byte) }}
-	smallChunks = sync.Pool{New: func() any { return new([chunkSmall]byte) }}
-	largeChunks = sync.Pool{New: func() any { return new([chunkLarge]byte) }}
+	tinyChunks  = sync.Pool{New: func() any { return newChunk(chunkTiny) }}
+	smallChunks = sync.Pool{New: func() any { return newChunk(chunkSmall) }}
+	largeChunks = sync.Pool{New: func() any { return newChunk(chunkLarge) }}
 )
 
-// getChunk returns storage for at least n bytes. Beyond chunkLarge it is not pooled.
-func getChunk(n int) []byte {
-	switch {
-	case n <= chunkTiny:
-		return tinyChunks.Get().(*[chunkTiny]byte)[:]
-	case n <= chunkSmall:
-		return smallChunks.Get().(*[chunkSmall]byte)[:]
-	case n <= chunkLarge:
-		return largeChunks.Get().(*[chunkLarge]byte)[:]
-	}
-	return make([]byte, n)
-}
-
-func putChunk(chunk []byte) {
-	switch len(chunk) {
-	case chunkTiny:
-		tinyChunks.Put((*[chunkTiny]byte)(chunk))
-	case chunkSmall:
-		smallChunks.Put((*[chunkSmall]byte)(chunk))
-	case chunkLarge:
-		largeChunks.Put((*[chunkLarge]byte)(chunk))
-	}
-}
-
-// input holds the bytes that were read and not yet consumed. It belongs to the receiver, and is
-// without storage while it is empty and the receiver waits.
-type input struct {
-	chunk []byte
-	r, w  int // chunk[r:w] is unread
+// A chunk is storage for input.
+type chunk struct {
+	bytes []byte
+	r, w  int // bytes[r:w] is unread
 
 	filled bool // the last read took all the room it got: there may be more
 }
 
-func (in *input) unread() []byte { return in.chunk[in.r:in.w] }
+func newChunk(n int) *chunk { return &chunk{bytes: make([]byte, n)} }
+
+// getChunk returns an empty chunk for at least n bytes. Beyond chunkLarge it is not pooled.
+func getChunk(n int) *chunk {
+	switch {
+	case n <= chunkTiny:
+		return tinyChunks.Get().(*chunk)
+	case n <= chunkSmall:
+		return smallChunks.Get().(*chunk)
+	case n <= chunkLarge:
+		return largeChunks.Get().(*chunk)
+	}
+	return newChunk(n)
+}
+
+func putChunk(c *chunk) {
+	c.r, c.w, c.filled = 0, 0, false
+	switch len(c.bytes) {
+	case chunkTiny:
+		tinyChunks.Put(c)
+	case chunkSmall:
+		smallChunks.Put(c)
+	case chunkLarge:
+		largeChunks.Put(c)
+	}
+}
+
+// input holds the bytes that were read and not yet consumed. It belongs to the receiver, and is
+// without a chunk while it is empty and the receiver waits.
+type input struct{ chunk *chunk }
+
+func (in *input) empty() bool { return in.chunk == nil || in.chunk.r == in.chunk.w }
+
+// full reports whether the chunk has no room behind the unread bytes.
+func (in *input) full() bool { return in.chunk != nil && in.chunk.w == len(in.chunk.bytes) }
+
+func (in *input) unread() []byte {
+	c := in.chunk
+	if c == nil {
+		return nil
+	}
+	return c.bytes[c.r:c.w]
+}
 
 func (in *input) advance(n int) {
-	in.r += n
-	if in.r == in.w {
-		in.r, in.w = 0, 0
+	c := in.chunk
+	c.r += n
+	if c.r == c.w {
+		c.r, c.w = 0, 0
 	}
 }
 
@@ -65,25 +83,24 @@ func (in *input) room() []byte {
 	if in.chunk == nil {
 		in.chunk = getChunk(chunkLarge)
 	}
-	unread := in.w - in.r
-	switch {
-	case len(in.chunk) < chunkLarge:
+	switch c := in.chunk; {
+	case len(c.bytes) < chunkLarge:
 		in.moveTo(getChunk(chunkLarge))
-	case in.w < len(in.chunk):
-	case unread <= len(in.chunk)/2:
-		copy(in.chunk, in.chunk[in.r:in.w])
-		in.r, in.w = 0, unread
+	case c.w < len(c.bytes):
+	case c.w-c.r <= len(c.bytes)/2:
+		c.w = copy(c.bytes, c.bytes[c.r:c.w])
+		c.r = 0
 	default:
-		in.moveTo(getChunk(2 * len(in.chunk)))
+		in.moveTo(getChunk(2 * len(c.bytes)))
 	}
-	return in.chunk[in.w:]
+	return in.chunk.bytes[in.chunk.w:]
 }
 
 // waitingRoom is room for a conn that must be given storage before it waits: very little, and a small
 // chunk after a read that filled what it got. Only a frame that needs more gets more.
 func (in *input) waitingRoom() []byte {
-	if in.filled && in.w-in.r <= chunkSmall/2 {
-		if in.r > 0 || len(in.chunk) != chunkSmall {
+	if c := in.chunk; c != nil && c.filled && c.w-c.r <= chunkSmall/2 {
+		if c.r > 0 || len(c.bytes) != chunkSmall {
 			in.moveTo(getChunk(chunkSmall))
 		}
 	} else {
@@ -92,21 +109,19 @@ func (in *input) waitingRoom() []byte {
 	if in.chunk == nil {
 		in.chunk = getChunk(chunkTiny)
 	}
-	if in.w < len(in.chunk) {
-		return in.chunk[in.w:]
+	if !in.full() {
+		return in.chunk.bytes[in.chunk.w:]
 	}
 	return in.room()
 }
 
 // shrink gives back storage that what is unread does not need: all of it when nothing is.
 func (in *input) shrink() {
-	unread := in.w - in.r
+	unread := len(in.unread())
 	switch {
-	case in.chunk == nil:
 	case unread == 0:
-		putChunk(in.chunk)
-		*in = input{}
-	case unread <= len(in.chunk)/8:
+		in.release()
+	case unread <= len(in.chunk.bytes)/8:
 		in.moveTo(getChunk(unread))
 	}
 }
@@ -115,12 +130,13 @@ func (in *input) shrink() {
 func (in *input) release() {
 	if in.chunk != nil {
 		putChunk(in.chunk)
-		*in = input{}
+		in.chunk = nil
 	}
 }
 
-func (in *input) moveTo(chunk []byte) {
-	n := copy(chunk, in.chunk[in.r:in.w])
+// moveTo moves what is unread to c, which is empty.
+func (in *input) moveTo(c *chunk) {
+	c.w = copy(c.bytes, in.unread())
 	putChunk(in.chunk)
-	in.chunk, in.r, in.w = chunk, 0, n
+	in.chunk = c
 }

@@ -66,7 +66,7 @@ func (s *Session) next() ([]byte, error) {
 		if ok || err != nil {
 			return payload, err
 		}
-		if err := s.fill(s.in.r < s.in.w); err != nil {
+		if err := s.fill(!s.in.empty()); err != nil {
 			return nil, err
 		}
 	}
@@ -216,7 +216,7 @@ func (s *Session) readError(err error, inFrame bool) error {
 
 // took enters n bytes that were read behind the unread ones.
 func (s *Session) took(n int) {
-	s.in.w += n
+	s.in.chunk.w += n
 	s.read += uint64(n)
 	s.receiver.Store(receiverActive)
 	s.received.Store(s.now())
@@ -229,7 +229,7 @@ func (s *Session) readPlain() (n int, err error) {
 	for range 100 {
 		p := s.in.waitingRoom()
 		n, err = s.conn.Read(p)
-		s.in.filled = n == len(p)
+		s.in.chunk.filled = n == len(p)
 		if n > 0 || err != nil {
 			return n, err
 		}

@@ -47,7 +47,7 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 	if n > 0 {
 		s.took(n)
 		// No other event will tell of an end that has been announced.
-		more = s.in.w == len(s.in.chunk) || s.serving.Load()&servingLast != 0
+		more = s.in.full() || s.serving.Load()&servingLast != 0
 		err = s.dispatch(h)
 	}
 	if err != nil {
@@ -87,7 +87,7 @@ func (s *Session) handle(h MessageHandler) error {
 		}
 		h.ServeMessage(s, payload)
 	}
-	err := s.beforeWait(s.in.r < s.in.w)
+	err := s.beforeWait(!s.in.empty())
 	// After beforeWait, which says that the receiver is not at work: else a wish might be overlooked.
 	if s.yieldAsked.Load() {
 		s.yieldNow()
@@ -97,7 +97,7 @@ func (s *Session) handle(h MessageHandler) error {
 }
 
 func (s *Session) failServing(err error) {
-	if err == io.EOF && s.in.r < s.in.w {
+	if err == io.EOF && !s.in.empty() {
 		err = io.ErrUnexpectedEOF
 	}
 	s.in.release()

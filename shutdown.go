@@ -135,11 +135,11 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 	defer close(ended)
 	var err error
 	defer s.recovered("connection", &err)
-	buf := getChunk(chunkSmall)
-	defer putChunk(buf)
+	room := getChunk(chunkSmall)
+	defer putChunk(room)
 	for empty := 0; err == nil && empty < 100; empty++ {
 		var n int
-		if n, err = s.conn.Read(buf); n > 0 {
+		if n, err = s.conn.Read(room.bytes); n > 0 {
 			empty = 0
 		}
 	}

@@ -32,7 +32,7 @@ func (st stream) Read(p []byte) (int, error) {
 	if s.plain == nil {
 		s.plain = new(plainInput)
 	}
-	if s.in.r == s.in.w {
+	if s.in.empty() {
 		if err := s.fill(s.plain.midFrame); err != nil {
 			s.plain.err = err
 			if err == io.ErrUnexpectedEOF {
