@@ -1,0 +1,104 @@
+package libnet_test
+
+import (
+	"net"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+)
+
+// What a silent session keeps of the heap and of stacks, after it has echoed one message. README has what
+// that comes to in resident memory.
+func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector keeps more")
+	}
+	for _, mode := range []struct {
+		name        string
+		serve       func(*libnet.Server) error
+		heap, stack int // bytes a session; about a tenth more than was measured
+	}{
+		{"blocking", func(srv *libnet.Server) error { return srv.Serve(libnet.HandlerFunc(echoReceived)) }, 1500, 2500},
+		{"event", func(srv *libnet.Server) error { return srv.ServeMessages(libnet.MessageHandlerFunc(echoMessage)) }, 590, 100},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			srv, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Uint16BE, codec.Bytes), 1024)
+			if err != nil {
+				t.Fatal(err)
+			}
+			srv.Logger = quiet
+			defer srv.Stop()
+			go mode.serve(srv)
+			const sessions = 512
+			clients := make([]int, 0, 2*sessions)
+			defer func() {
+				for _, fd := range clients {
+					_ = syscall.Close(fd)
+				}
+			}()
+			open := func() {
+				for range sessions {
+					clients = append(clients, echoOnce(t, srv))
+				}
+			}
+			// The runtime gives a new goroutine the stack that the average one used at the last collection.
+			// So the first sessions make the measure for the others.
+			open()
+			heapBefore, stackBefore := memoryInUse()
+			open()
+			var heap, stack int
+			defer func() { t.Logf("%d bytes of heap and %d of stacks a session", heap, stack) }()
+			eventually(t, "so little memory in use", func() bool { // the last receivers may not wait yet
+				heapAfter, stackAfter := memoryInUse()
+				heap, stack = (heapAfter-heapBefore)/sessions, (stackAfter-stackBefore)/sessions
+				return heap <= mode.heap && stack <= mode.stack
+			})
+		})
+	}
+}
+
+func echoReceived(s *libnet.Session) {
+	for {
+		msg, err := s.Receive()
+		if err != nil || s.Send(&msg) != nil {
+			return
+		}
+	}
+}
+
+func echoMessage(s *libnet.Session, msg []byte) { _ = s.Send(&msg) }
+
+// echoOnce has srv echo a message to a client, which is a bare descriptor and so keeps nothing of the heap.
+func echoOnce(t testing.TB, srv *libnet.Server) (fd int) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := srv.Listener().Addr().(*net.TCPAddr)
+	if err := syscall.Connect(fd, &syscall.SockaddrInet4{Port: addr.Port, Addr: [4]byte(addr.IP.To4())}); err != nil {
+		t.Fatal(err)
+	}
+	frame := [3]byte{0, 1, 'x'}
+	if _, err := syscall.Write(fd, frame[:]); err != nil {
+		t.Fatal(err)
+	}
+	clear(frame[:])
+	if n, err := syscall.Read(fd, frame[:]); n != len(frame) || frame[2] != 'x' {
+		t.Fatal(n, err)
+	}
+	return fd
+}
+
+// memoryInUse returns bytes of the heap and of stacks, without what pools keep.
+func memoryInUse() (heap, stack int) {
+	for range 3 {
+		runtime.GC()
+	}
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int(stats.HeapAlloc), int(stats.StackInuse)
+}
