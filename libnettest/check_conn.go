@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,12 +24,19 @@ func checkConcurrent(tb testing.TB, k *kit) {
 	defer b.Close()
 	a.SetDeadline(time.Now().Add(checkPatience))
 	b.SetDeadline(time.Now().Add(checkPatience))
-	codecs := [2]libnet.Codec{k.newCodec(tb, a), k.newCodec(tb, b)}
+	conns := [2]*firstRead{{Conn: a, began: make(chan struct{})}, {Conn: b, began: make(chan struct{})}}
+	codecs := [2]libnet.Codec{k.newCodec(tb, conns[0]), k.newCodec(tb, conns[1])}
 
 	results := make(chan error, 4)
 	for i := range codecs {
+		go func() { results <- guard("Receive", func() error { return k.receiveRounds(codecs[i], rounds) }) }()
+	}
+	for i := range codecs {
+		select { // so that both sends begin while a Receive waits
+		case <-conns[i].began:
+		case <-time.After(checkPatience):
+		}
 		go func() { results <- guard("Send", func() error { return k.sendRounds(codecs[i], rounds) }) }()
-		go func() { results <- guard("Receive", func() error { return k.receiveRounds(codecs[1-i], rounds) }) }()
 	}
 	var errs []error
 	for range cap(results) {
@@ -40,6 +49,18 @@ func checkConcurrent(tb testing.TB, k *kit) {
 	if len(errs) > 0 {
 		tb.Fatal(errs[0]) // the others follow from it
 	}
+}
+
+// firstRead tells when its conn is first read from.
+type firstRead struct {
+	net.Conn
+	once  sync.Once
+	began chan struct{} // closed by the first Read
+}
+
+func (c *firstRead) Read(p []byte) (int, error) {
+	c.once.Do(func() { close(c.began) })
+	return c.Conn.Read(p)
 }
 
 func (k *kit) sendRounds(codec libnet.Codec, rounds int) error {
