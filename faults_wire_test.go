@@ -254,6 +254,25 @@ func TestA14AnOverlongMessageIsTheSendersErrorAndWritesNothing(t *testing.T) {
 	}
 }
 
+func TestA14AnOverlongMessageCostsNoOtherWhereTheOldestIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := faultServe(t, "pipe", func(srv *libnet.Server) {
+			srv.SendQueue, srv.OnFull, srv.WriteTimeout = 2, libnet.DropOldest, -1
+		}, faultHold)
+		_, s := r.open()
+		for range 2 { // one is under way, the other queued
+			_ = s.Send(make([]byte, faultMax))
+			synctest.Wait()
+		}
+		if err := s.Send(make([]byte, faultMax+1)); !errors.Is(err, libnet.ErrFrameTooLarge) {
+			t.Errorf("Send = %v, want ErrFrameTooLarge", err)
+		}
+		if stats := s.Stats(); stats.Discarded != 0 || stats.Queued != 2 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
 func TestA18MessagesThatArrivedBeforeTheEndAreReceivedBeforeIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string

@@ -68,20 +68,15 @@ func (s *Session) onFull(msg any) error {
 	return ErrSessionBlocked
 }
 
-// sendDropping makes room by discarding the oldest messages. What a flush is already writing cannot be
-// taken back and does not count against the new message.
+// sendDropping queues msg and then discards the oldest messages that are too many: a message that cannot
+// be queued costs no other. What a flush is already writing cannot be taken back and does not count
+// against the new message.
 func (s *Session) sendDropping(msg any) error {
-	maxMessages, maxBytes := s.owner.sendQueue(), s.owner.sendQueueBytes()
-	for {
-		dropped := s.q.dropOldest()
-		if !dropped {
-			maxMessages, maxBytes = math.MaxInt, 0
-		}
-		err := s.offer(msg, maxMessages, maxBytes)
-		if err != ErrSessionBlocked {
-			return err
-		}
+	err := s.offer(msg, math.MaxInt, 0)
+	if err == nil {
+		s.q.dropDownTo(s.owner.sendQueue(), s.owner.sendQueueBytes())
 	}
+	return err
 }
 
 // splitAt is the payload size from which a synchronous Send writes the header and the caller's bytes

@@ -203,11 +203,25 @@ func (q *sendQueue) dropOldest() bool {
 	if b == nil || b.frames() == 0 || q.hasOwnLocked() {
 		return false
 	}
-	q.bytes -= b.dropFirst()
-	q.messages--
-	q.discarded++
+	q.dropFirstLocked()
 	q.dropEmptyLocked()
 	return true
+}
+
+func (q *sendQueue) dropFirstLocked() {
+	q.bytes -= q.pending.dropFirst()
+	q.messages--
+	q.discarded++
+}
+
+// dropDownTo discards the oldest messages that no flush has taken until the queue is within its bounds or
+// only the newest of them is left.
+func (q *sendQueue) dropDownTo(maxMessages, maxBytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.pending != nil && q.pending.frames() > 1 && (q.messages > maxMessages || maxBytes > 0 && q.bytes > maxBytes) {
+		q.dropFirstLocked()
+	}
 }
 
 // dropEmptyLocked gives a pending batch back that has nothing to write.

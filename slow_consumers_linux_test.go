@@ -1,0 +1,125 @@
+package libnet_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+// faultKernelTCP returns how many bytes the kernel holds for TCP, as /proc/net/sockstat gives it in pages.
+func faultKernelTCP(t *testing.T) int64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/net/sockstat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(text), "\nTCP:")
+	_, mem, found := strings.Cut(line, " mem ")
+	var pages int64
+	if _, err := fmt.Sscan(mem, &pages); !found || err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// faultAskOften has each client ask for a while, and returns how long the answers took, sorted.
+func faultAskOften(t *testing.T, conns []net.Conn, d time.Duration) []time.Duration {
+	t.Helper()
+	var mu sync.Mutex
+	var all []time.Duration
+	var wg sync.WaitGroup
+	for _, conn := range conns {
+		wg.Go(func() {
+			var took []time.Duration
+			for end := time.Now().Add(d); time.Now().Before(end); {
+				begin := time.Now()
+				_, err := conn.Write(faultFrame("healthy"))
+				if err == nil {
+					_, err = faultReadFrame(conn)
+				}
+				if err != nil {
+					t.Errorf("a healthy client: %v", err)
+					return
+				}
+				took = append(took, time.Since(begin))
+				time.Sleep(5 * time.Millisecond)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, took...)
+		})
+	}
+	wg.Wait()
+	slices.Sort(all)
+	return all
+}
+
+func TestC49C50SlowConsumersCostWhatIsDocumentedAndNobodyElseAnything(t *testing.T) {
+	const queueBytes, sendBuffer = 64 << 10, 128 << 10 // the latter is Config's default
+	slow, healthy, phase := faultSize(200, 2000), faultSize(20, 200), time.Duration(faultSize(1, 5))*time.Second
+	r := faultServe(t, "tcp", func(srv *libnet.Server) {
+		srv.SendQueue, srv.SendQueueBytes, srv.WriteTimeout = 1000, queueBytes, 2*phase
+	}, faultEcho)
+	var good []net.Conn
+	for range healthy {
+		conn, _ := r.open()
+		good = append(good, conn)
+	}
+	alone := faultAskOften(t, good, phase)
+
+	var before, during, after runtime.MemStats
+	faultReadMemory(&before)
+	kernelBefore := faultKernelTCP(t)
+	var group libnet.Group[int]
+	for i := range slow {
+		_, s := r.open()
+		group.Put(i, s)
+	}
+	msg := make([]byte, 3<<10)
+	for blocked := 0; blocked < 3*slow; { // until nobody takes another
+		result := group.Broadcast(msg)
+		if blocked += result.Blocked; result.Sent > 0 {
+			blocked = 0
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	beside := faultAskOften(t, good, phase)
+	faultReadMemory(&during)
+	heap := (int64(during.HeapAlloc) - int64(before.HeapAlloc)) / int64(slow)
+	kernel := (faultKernelTCP(t) - kernelBefore) / int64(slow)
+	queued := 0
+	for s := range r.Manager().All() {
+		queued = max(queued, s.Stats().QueuedBytes)
+	}
+	t.Logf("%d that never read cost %d bytes of heap and %d of the kernel's each", slow, heap, kernel)
+	p99 := func(d []time.Duration) time.Duration { return d[len(d)*99/100] }
+	t.Logf("%d healthy: p50 %v, p99 %v alone; p50 %v, p99 %v beside them", healthy, alone[len(alone)/2], p99(alone), beside[len(beside)/2], p99(beside))
+	// A slice that grows has up to twice the room it needs; the session and its goroutine come on top.
+	if queued > queueBytes || heap > 2*queueBytes+16<<10 {
+		t.Errorf("a queue of %d bytes, %d of heap each; SendQueueBytes is %d", queued, heap, queueBytes)
+	}
+	// The kernel counts twice what was set, for its own records, and the peer's half is here, too.
+	if kernel > 2*sendBuffer+256<<10 {
+		t.Errorf("%d bytes of the kernel's each, SendBuffer is %d", kernel, sendBuffer)
+	}
+	if p99(beside) > 10*p99(alone)+50*time.Millisecond {
+		t.Errorf("healthy clients' p99 went from %v to %v", p99(alone), p99(beside))
+	}
+
+	faultEventually(t, "the slow ones to be given up", func() bool { return r.Stats().Closed["write_timeout"] == uint64(slow) })
+	faultReadMemory(&after)
+	if left := int64(after.HeapAlloc) - int64(before.HeapAlloc); left > int64(slow)*4<<10+1<<20 {
+		t.Errorf("%d bytes of heap are left", left)
+	}
+	if stats := r.Stats(); stats.Open != healthy {
+		t.Errorf("%d open, %v", stats.Open, stats.Closed)
+	}
+}
