@@ -44,7 +44,7 @@ func TestEveryModeAccountsForEachAcceptedMessage(t *testing.T) {
 
 func TestEveryModeShutsDownWithoutLossWhilePeersGoOnSending(t *testing.T) {
 	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
-		const clients = 8
+		const clients = 4
 		var accepted, got atomic.Int64
 		r := mode.start(t, func(srv *libnet.Server) { srv.SendQueue = 1 << 10 }, func(s *libnet.Session, msg []byte) {
 			if s.Send(msg) == nil {
@@ -306,7 +306,7 @@ func TestEveryModeBroadcastsFromTheHandler(t *testing.T) {
 func TestEveryModeServesOthersWhileAPeerDoesNotRead(t *testing.T) {
 	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
 		const replies = 40
-		r := mode.start(t, func(srv *libnet.Server) { srv.SendBuffer, srv.SendQueueBytes = 4<<10, 4<<20 }, func(s *libnet.Session, msg []byte) {
+		r := mode.start(t, func(srv *libnet.Server) { srv.SendBuffer, srv.SendQueueBytes = 32<<10, 4<<20 }, func(s *libnet.Session, msg []byte) {
 			if string(msg) != "flood" {
 				_ = s.Send(msg)
 				return

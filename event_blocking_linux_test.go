@@ -1,0 +1,278 @@
+package libnet_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+// eventRoundTrips has each conn asked again and again for d, and returns how long the answers took.
+func eventRoundTrips(t *testing.T, conns []net.Conn, d time.Duration) []time.Duration {
+	t.Helper()
+	var mu sync.Mutex
+	var all []time.Duration
+	var wg sync.WaitGroup
+	end := time.Now().Add(d)
+	for _, conn := range conns {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				begin := time.Now()
+				if _, err := conn.Write(frame("ping")); err != nil {
+					t.Errorf("write: %v", err)
+					return
+				}
+				if msg, err := eventRead(conn); err != nil || string(msg) != "ping" {
+					t.Errorf("read %.32q, %v", msg, err)
+					return
+				}
+				mu.Lock()
+				all = append(all, time.Since(begin))
+				mu.Unlock()
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(all)
+	return all
+}
+
+// eventP99 returns the 99th percentile of sorted durations.
+func eventP99(sorted []time.Duration) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[len(sorted)*99/100]
+}
+
+func (r *eventRig) dialMany(n int) []net.Conn {
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		conns[i] = r.dial()
+	}
+	return conns
+}
+
+// What a blocked handler's peer sends meanwhile is served behind it, in order, by whoever it is then.
+func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
+	const aWhile, behind = 500 * time.Millisecond, 20
+	var mutex sync.Mutex
+	var spinning atomic.Bool
+	for name, block := range map[string]func(released <-chan struct{}){
+		"in a sleep":   func(<-chan struct{}) { time.Sleep(aWhile) },
+		"at a channel": func(released <-chan struct{}) { <-released },
+		"at a mutex":   func(<-chan struct{}) { mutex.Lock(); mutex.Unlock() },
+		"in a loop": func(<-chan struct{}) {
+			for spinning.Load() {
+			}
+		},
+		"in a fleet of 8": func(released <-chan struct{}) { <-released },
+	} {
+		t.Run(name, func(t *testing.T) {
+			overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
+				released := make(chan struct{})
+				var inside atomic.Int32
+				r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+					switch string(msg) {
+					case "ping":
+					case "block":
+						inside.Add(1)
+						block(released)
+					default:
+						_, s.State = parseMessage(t, msg)
+					}
+					_ = s.Send(msg)
+				})
+				blockers, others := r.dialMany(1), r.dialMany(20)
+				if name == "in a fleet of 8" {
+					blockers = r.dialMany(8)
+				}
+				before := eventP99(eventRoundTrips(t, others, aWhile/4))
+				mutex.Lock()
+				spinning.Store(true)
+				for _, conn := range blockers {
+					mustWrite(t, conn, frame("block"))
+				}
+				eventually(t, "the handlers", func() bool { return int(inside.Load()) == len(blockers) })
+				for _, conn := range blockers {
+					for i := range behind {
+						mustWrite(t, conn, frame(string(message(1, i, 10))))
+					}
+				}
+				p99 := eventP99(eventRoundTrips(t, others, aWhile/4))
+				if p99 > 100*time.Millisecond+4*before { // a busy machine is slow before, too
+					t.Errorf("behind a blocked handler the others' p99 is %v; it was %v", p99, before)
+				}
+				close(released)
+				mutex.Unlock()
+				spinning.Store(false)
+				for _, conn := range blockers {
+					eventWant(t, conn, "block")
+					for i := range behind {
+						eventWant(t, conn, string(message(1, i, 10)))
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestHandlersThatBlockOftenGetGoroutinesOfTheirOwnUntilNoneDoes(t *testing.T) {
+	overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
+		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+			switch string(msg) {
+			case "ping":
+			case "block":
+				time.Sleep(20 * time.Millisecond)
+			case "alone?":
+				if bytes.Contains(debug.Stack(), []byte("serveAlone")) {
+					msg = []byte("yes")
+				} else {
+					msg = []byte("no")
+				}
+			}
+			_ = s.Send(msg)
+		})
+		probe := r.dial()
+		alone := func() string {
+			mustWrite(t, probe, frame("alone?"))
+			answer, err := eventRead(probe)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(answer)
+		}
+		for _, conn := range r.dialMany(8) {
+			go func() { // until the server stops
+				for {
+					if _, err := conn.Write(frame("block")); err != nil {
+						return
+					}
+					if _, err := eventRead(conn); err != nil || r.Stats().MessagesIn > 400 {
+						_ = conn.Close()
+						return
+					}
+				}
+			}()
+		}
+		eventually(t, "a goroutine a message", func() bool { return alone() == "yes" })
+		eventually(t, "the end of it", func() bool {
+			time.Sleep(10 * time.Millisecond)
+			return alone() == "no"
+		})
+	})
+}
+
+func TestAHandlerThatNeverReturnsDoesNotKeepTheServer(t *testing.T) {
+	for name, end := range map[string]func(*testing.T, *eventRig){
+		"Stop": func(_ *testing.T, r *eventRig) { r.Stop() },
+		"Shutdown": func(t *testing.T, r *eventRig) {
+			begun := time.Now()
+			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+			defer cancel()
+			var cut *libnet.ShutdownError
+			if err := r.Shutdown(ctx); err != nil && !errors.As(err, &cut) || time.Since(begun) > patience/2 {
+				t.Errorf("Shutdown = %v after %v", err, time.Since(begun))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+				forEver := make(chan struct{})
+				defer close(forEver) // the test is not to leave goroutines
+				entered := make(chan struct{}, 3)
+				r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+					entered <- struct{}{}
+					<-forEver
+				})
+				for _, conn := range r.dialMany(3) {
+					mustWrite(t, conn, append(frame("never"), frame("answered")...))
+					await(t, patience, "the handler", entered)
+				}
+				within(t, patience, name, func() { end(t, r) })
+				if r.Stats().Open != 0 {
+					t.Errorf("%+v", r.Stats())
+				}
+			})
+		})
+	}
+}
+
+func TestAPeerThatSendsWithoutPauseStarvesNobody(t *testing.T) {
+	overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
+		var floods atomic.Int64
+		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+			if string(msg) == "ping" {
+				_ = s.Send(msg)
+			} else {
+				floods.Add(1)
+			}
+		})
+		many := bytes.Repeat(frame("flood"), 10_000)
+		for _, conn := range r.dialMany(2) {
+			go func() { // until the test closes it
+				for {
+					if _, err := conn.Write(many); err != nil {
+						return
+					}
+				}
+			}()
+		}
+		eventually(t, "the flood", func() bool { return floods.Load() > 100_000 })
+		const others = 50
+		trips := eventRoundTrips(t, r.dialMany(others), 300*time.Millisecond)
+		if p99 := eventP99(trips); len(trips) < others || p99 > 2*time.Second {
+			t.Errorf("beside a flood: %d round trips, p99 %v", len(trips), p99)
+		}
+	})
+}
+
+func TestAServerServesInSeveralWaysAtATime(t *testing.T) {
+	libnettest.VerifyNone(t)
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", frames, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Logger = quiet
+	var calls [3]atomic.Int64
+	served := make(chan error, len(calls))
+	count := func(i int) libnet.MessageHandlerFunc {
+		return func(s *libnet.Session, msg []byte) {
+			calls[i].Add(1)
+			_ = s.Send(msg)
+		}
+	}
+	go func() { served <- srv.ServeMessages(count(0)) }()
+	go func() { served <- srv.ServeMessages(count(1)) }()
+	go func() { served <- eventReceiveLoop(srv, count(2)) }()
+	var all int64
+	r := &eventRig{Server: srv, tb: t, mode: eventModes[1]}
+	for i := 0; calls[0].Load() == 0 || calls[1].Load() == 0 || calls[2].Load() == 0; i++ {
+		conn := r.dial()
+		eventAsk(t, conn, string(binary.AppendUvarint(nil, uint64(i))))
+		all++
+		if i > 5000 {
+			t.Fatalf("calls: %d, %d, %d", calls[0].Load(), calls[1].Load(), calls[2].Load())
+		}
+		_ = conn.Close()
+	}
+	if sum := calls[0].Load() + calls[1].Load() + calls[2].Load(); sum != all {
+		t.Errorf("%d calls for %d messages", sum, all)
+	}
+	srv.Stop()
+	for range cap(served) {
+		wantErr(t, "serving", await(t, patience, "the end", served), libnet.ErrServerClosed)
+	}
+	wantErr(t, "ServeMessages after Stop", srv.ServeMessages(count(0)), libnet.ErrServerClosed)
+}
