@@ -7,8 +7,8 @@ import (
 )
 
 // shareAt is the frame size from which a broadcast's sessions share one copy: below it, copying is
-// cheaper than a write of its own (measured, see bench/README.md).
-const shareAt = 4 << 10
+// cheaper than a write of its own (measured, see bench/README.md, "Where copying ends").
+const shareAt = 8 << 10
 
 // BroadcastResult says what a broadcast came to: how many sessions queued the message, refused or
 // discarded it for want of room, and were closed, or were being closed for want of room.

@@ -81,8 +81,8 @@ func (s *Session) sendDropping(msg any) error {
 
 // splitAt is the payload size from which a synchronous Send writes the header and the caller's bytes
 // with one writev instead of copying them together first: below it the copy is cheaper (measured, see
-// bench/README.md).
-const splitAt = 16 << 10
+// bench/README.md, "Where copying ends").
+const splitAt = 32 << 10
 
 // sendNow is Send on a synchronous session.
 func (s *Session) sendNow(msg any) error {

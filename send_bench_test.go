@@ -76,12 +76,12 @@ func BenchmarkSendLarge(b *testing.B) {
 	}
 }
 
-// BenchmarkBroadcastLarge broadcasts one message, or 8 at once, to 16 members on TCP, and waits until
+// BenchmarkBroadcastLarge broadcasts one message, or several at once, to 16 members on TCP, and waits until
 // all is written. An operation is a message to one member.
 func BenchmarkBroadcastLarge(b *testing.B) {
 	const members = 16
 	for _, size := range copySizes {
-		for _, burst := range []int{1, 8} {
+		for _, burst := range []int{1, 4, 8, 16} {
 			b.Run(fmt.Sprintf("%dKiB/burst=%d", size>>10, burst), func(b *testing.B) {
 				var group libnet.Group[int]
 				srv := newServer(b, frames, burst)
