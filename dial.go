@@ -18,8 +18,8 @@ type Dialer struct {
 }
 
 // Dial connects, completes the TLS handshake if there is a TLSConfig, and has the protocol make the
-// codec. ctx, NetDialer's timeout, and HandshakeTimeout for the handshake bound it; ctx has no bearing
-// on the session that it returns. On an error nothing is left open.
+// codec. ctx, NetDialer's timeout, and HandshakeTimeout for the TLS handshake bound it; ctx and HandshakeTimeout
+// have no bearing on the session that it returns. On an error nothing is left open.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, error) {
 	if d.Protocol == nil {
 		return nil, errors.New("libnet: Dial without a Protocol")
@@ -62,7 +62,9 @@ func (d *Dialer) newSession(conn net.Conn) (*Session, error) {
 	if m, ok := conn.(MessageConn); ok {
 		protocol = m.WrapProtocol(protocol)
 	}
-	o := newOwner(d.Config, protocol, nil, nil)
+	config := d.Config
+	config.HandshakeTimeout = 0 // has done its work: a server need not send anything
+	o := newOwner(config, protocol, nil, nil)
 	s := newSession(o, conn)
 	if s.sock != nil {
 		o.flusher = &dialFlusher

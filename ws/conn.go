@@ -2,6 +2,7 @@ package ws
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -57,6 +58,14 @@ func (c *conn) WrapProtocol(p libnet.Protocol) libnet.Protocol {
 // NetConn is the socket below: the session sets its options. It also makes the session write at most
 // 16 KiB at a time, as to TLS, so that WriteTimeout bounds that much and not a whole batch.
 func (c *conn) NetConn() net.Conn { return c.link.socket() }
+
+// ConnectionState is for Session.TLS; the zero value without TLS.
+func (c *conn) ConnectionState() tls.ConnectionState {
+	if t, ok := c.link.Conn.(*tls.Conn); ok {
+		return t.ConnectionState()
+	}
+	return tls.ConnectionState{}
+}
 
 func (c *conn) LocalAddr() net.Addr  { return c.link.LocalAddr() }
 func (c *conn) RemoteAddr() net.Addr { return c.link.RemoteAddr() }

@@ -46,6 +46,9 @@ func TestSessionsOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if state, ok := client.TLS(); !ok || len(state.PeerCertificates) == 0 {
+		t.Error("no TLS state")
+	}
 	for i := range 500 {
 		send(t, client, numbered(i))
 	}
@@ -349,4 +352,7 @@ func TestServersAndClientsLeaveNothingBehind(t *testing.T) {
 	}
 	r.browser(t)
 	r.raw(t)
+	if _, ok := r.dial(t, 0).TLS(); ok {
+		t.Error("TLS without TLS")
+	}
 }

@@ -1,0 +1,189 @@
+package libnet_test
+
+import (
+	"errors"
+	"maps"
+	"reflect"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+func TestTheStatsOfASessionAreWhatItsWireSaw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, frames, 8)
+		near, far := libnettest.PipeSize(20)
+		defer far.Close()
+		opened := time.Now()
+		s := adopt(t, srv, near)
+		if stats := s.Stats(); stats != (libnet.SessionStats{Opened: opened, LastReceived: opened}) {
+			t.Errorf("at first %+v", stats)
+		}
+		time.Sleep(time.Minute)
+		received := time.Now()
+		mustWrite(t, far, append(frame("hello"), frame("")...))
+		mustReceive(t, s, "hello")
+		mustReceive(t, s, "")
+		go s.Receive()
+		for range 3 {
+			mustSend(t, s, "0123456789") // 14 bytes on the wire, of which the pipe holds 20
+		}
+		synctest.Wait()
+		want := libnet.SessionStats{
+			MessagesIn: 2, BytesIn: 13, MessagesOut: 0, BytesOut: 0, Queued: 3, QueuedBytes: 42,
+			Opened: opened, LastReceived: received,
+		}
+		got := s.Stats()
+		got.Queued, got.QueuedBytes = got.Queued+int(got.MessagesOut), got.QueuedBytes+int(got.BytesOut)
+		got.MessagesOut, got.BytesOut = 0, 0 // how much of a write that waits has gone out is the conn's affair
+		if got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		go drain(far)
+		synctest.Wait()
+		want.MessagesOut, want.BytesOut, want.Queued, want.QueuedBytes = 3, 42, 0, 0
+		if got := s.Stats(); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		_ = s.Close()
+		<-s.Done()
+		if got := s.Stats(); got != want {
+			t.Errorf("after the end %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestTheStatsOfASessionCountWhatIsDiscarded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, test := range map[string]struct {
+			policy    libnet.FullPolicy
+			discarded uint64 // of 8 messages to a peer that takes none, with a queue of 4
+			blocked   uint64
+		}{
+			"RejectNewest": {libnet.RejectNewest, 4, 4},
+			"DropOldest":   {libnet.DropOldest, 8, 0},
+			"CloseSession": {libnet.CloseSession, 4, 0},
+		} {
+			srv := newServer(t, frames, 4)
+			srv.OnFull, srv.WriteTimeout = test.policy, -1
+			near, far := libnettest.PipeSize(1)
+			s := adopt(t, srv, near)
+			accepted := uint64(0)
+			for range 8 {
+				if s.Send("a message") == nil {
+					accepted++
+				}
+				synctest.Wait()
+			}
+			_ = s.Close()
+			<-s.Done()
+			if got := s.Stats(); got.Discarded != test.discarded || got.MessagesOut != 0 || got.Queued != 0 || got.QueuedBytes != 0 {
+				t.Errorf("%s: %+v, want %d discarded", name, got, test.discarded)
+			}
+			if got := srv.Stats(); accepted != test.discarded || got.Discarded != test.discarded || got.Blocked != test.blocked {
+				t.Errorf("%s: accepted %d, discarded %d, blocked %d", name, accepted, got.Discarded, got.Blocked)
+			}
+			far.Close()
+		}
+	})
+}
+
+func TestTheStatsOfAServerAddUpOverOpenAndClosedSessions(t *testing.T) {
+	srv := newServer(t, frames, 8)
+	refused := errors.New("not today")
+	admit := true
+	srv.OnSession = func(*libnet.Session) error {
+		if admit {
+			return nil
+		}
+		return refused
+	}
+	srv.MaxSessions = 3
+	exchange := func() *libnet.Session {
+		near, far := connectPipe(t)
+		s := adopt(t, srv, near)
+		mustWrite(t, far, frame("12345"))
+		mustReceive(t, s, "12345")
+		mustSend(t, s, "123")
+		eventually(t, "the message to be written", func() bool { return s.Stats().MessagesOut == 1 })
+		return s
+	}
+	first, second, third := exchange(), exchange(), exchange()
+	near, _ := connectPipe(t)
+	_, err := srv.NewSession(near)
+	wantErr(t, "a fourth session", err, libnet.ErrTooManySessions)
+	_ = first.Close()
+	_ = second.CloseWithError(libnet.ErrIdleTimeout)
+	admit = false
+	near, _ = connectPipe(t)
+	_, err = srv.NewSession(near)
+	wantErr(t, "a refused session", err, refused)
+	go third.Receive() // which counts what came before
+
+	want := libnet.ServerStats{
+		Open: 1, Peak: 3, Accepted: 4, Rejected: 2,
+		MessagesIn: 3, MessagesOut: 3, BytesIn: 27, BytesOut: 21,
+	}
+	eventually(t, "the messages to be counted", func() bool { return srv.Stats().MessagesIn == want.MessagesIn })
+	stats := srv.Stats()
+	closed := stats.Closed
+	stats.Closed = nil
+	if !reflect.DeepEqual(stats, want) {
+		t.Errorf("%+v, want %+v", stats, want)
+	}
+	if want := map[string]uint64{"closed": 1, "idle_timeout": 1, "error": 1}; !maps.Equal(closed, want) {
+		t.Errorf("closed %v, want %v", closed, want)
+	}
+	closed["closed"] = 100 // is the caller's
+	if n := srv.Stats().Closed["closed"]; n != 1 {
+		t.Errorf("the server's map was handed out: %d", n)
+	}
+}
+
+// Somebody draws a rate from two snapshots: no counter may ever go down, whatever ends in between.
+func TestCountersNeverGoDown(t *testing.T) {
+	srv := newServer(t, frames, 8)
+	var working sync.WaitGroup
+	for range 4 {
+		working.Go(func() {
+			for range 100 {
+				near, far := connectPipe(t)
+				s := adopt(t, srv, near)
+				mustWrite(t, far, frame("in"))
+				_, _ = s.Receive()
+				_ = s.Send("out")
+				_ = s.Close()
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		working.Wait()
+	}()
+	var before libnet.ServerStats
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		now := srv.Stats()
+		if now.MessagesIn < before.MessagesIn || now.MessagesOut < before.MessagesOut || now.BytesIn < before.BytesIn ||
+			now.BytesOut < before.BytesOut || now.Discarded < before.Discarded || now.Accepted < before.Accepted ||
+			now.Peak < before.Peak || now.Closed["closed"] < before.Closed["closed"] {
+			t.Fatalf("%+v after %+v", now, before)
+		}
+		if now.Open < 0 || now.Open > 4 || now.Peak > 4 {
+			t.Fatalf("%+v", now)
+		}
+		before = now
+	}
+	if last := srv.Stats(); last.Accepted != 400 || last.Closed["closed"] != 400 || last.MessagesIn != 400 || last.MessagesOut+last.Discarded != 400 {
+		t.Errorf("%+v", last)
+	}
+}
