@@ -104,7 +104,7 @@ func TestK3AnOverlongMessageIsRefusedAndTheSessionStaysOpen(t *testing.T) {
 	}
 }
 
-func TestK4SendersOnOneSynchronousSessionDoNotMixTheirFrames(t *testing.T) {
+func TestK4S4SendersOnOneSynchronousSessionDoNotMixTheirFrames(t *testing.T) {
 	overProtocols(t, func(t *testing.T, p libnet.Protocol, connect connector) {
 		a, b := sessionPair(t, connect, p, 0)
 		sendFromMany(t, a, 8, 200)

@@ -311,7 +311,8 @@ func TestS14ACallbackThatPanicsDoesNotKeepTheOthersFromRunning(t *testing.T) {
 	}
 }
 
-func TestS4TheWholeOfALargeMessageIsWrittenOnce(t *testing.T) {
+// From 16 KiB on, a synchronous Send writes the payload from where the caller has it.
+func TestALargeMessageArrivesWholeAndOnce(t *testing.T) {
 	for _, size := range []int{16<<10 - 1, 16 << 10, 100_000, 1 << 20} {
 		overTransports(t, func(t *testing.T, connect connector) {
 			a, b := sessionPair(t, connect, codec.New(codec.Uint32BE, codec.Bytes), 0)
