@@ -107,6 +107,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	err := c.out.split(p)
 	if flushed := c.link.flush(); flushed != nil {
 		err = flushed
+	} else if err == nil && c.link.isFinished() {
+		err = net.ErrClosed // p may have come behind the close frame, where the link drops it
 	}
 	if err != nil {
 		return 0, c.writeError(err)

@@ -125,6 +125,12 @@ func (l *link) finish(frame []byte) {
 	l.finished = true
 }
 
+func (l *link) isFinished() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.finished
+}
+
 // answersPing reports whether a ping is to be answered.
 func (l *link) answersPing() bool {
 	l.mu.Lock()

@@ -1,0 +1,185 @@
+package reconnect_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/reconnect"
+)
+
+func TestShutdownConnectsForWhatIsHeld(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var server recorder
+		place := newSite(t, 8, server.ServeSession)
+		client := start(t, &reconnect.Client{Dial: place.dial})
+		for i := range 200 {
+			send(t, client, numbered(i))
+		}
+		time.AfterFunc(10*time.Second, place.up)
+		if err := client.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-client.Done()
+		synctest.Wait()
+		if got := server.received(); len(got) != 200 || got[199] != numbered(199) {
+			t.Fatalf("received %d", len(got))
+		}
+	})
+}
+
+func TestShutdownSaysWhatItCouldNotDeliver(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		place := newSite(t, 8, nil)
+		client := start(t, &reconnect.Client{Dial: place.dial})
+		for i := range 5 {
+			send(t, client, numbered(i))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := client.Shutdown(ctx)
+		var undelivered *libnet.ShutdownError
+		if !errors.As(err, &undelivered) || undelivered.Undelivered != 5 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		<-client.Done()
+		if err := client.Send("more"); err != libnet.ErrSessionClosed {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestShutdownCountsWhatAPeerThatNeverReadsLeft(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		defer close(stuck)
+		place := newSite(t, 5, func(*libnet.Session) { <-stuck })
+		place.dialer.WriteTimeout = -1
+		place.dialer.SendQueueBytes = -1
+		client := start(t, &reconnect.Client{Dial: place.dial, HoldBytes: -1})
+		for range 20 {
+			send(t, client, strings.Repeat("x", 65_000))
+		}
+		place.up()
+		time.Sleep(time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := client.Shutdown(ctx)
+		var undelivered *libnet.ShutdownError
+		if !errors.As(err, &undelivered) || undelivered.Undelivered < 18 || undelivered.Forced != 1 {
+			t.Fatal(err)
+		}
+		<-client.Done()
+		if lost := client.Stats().Lost; lost != undelivered.Undelivered {
+			t.Fatalf("%v, but lost %d", err, lost)
+		}
+	})
+}
+
+func TestCloseEndsAClientInEveryState(t *testing.T) {
+	for name, test := range map[string]struct {
+		client *reconnect.Client
+		up     bool
+	}{
+		"waiting":    {&reconnect.Client{}, false},
+		"connected":  {&reconnect.Client{}, true},
+		"dialling":   {&reconnect.Client{Dial: hang, AttemptTimeout: -1}, true},
+		"logging in": {&reconnect.Client{OnConnect: hangOn, AttemptTimeout: -1}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				place := newSite(t, 8, new(recorder).ServeSession)
+				if test.up {
+					place.up()
+				}
+				client := test.client
+				if client.Dial == nil {
+					client.Dial = place.dial
+				}
+				var last reconnect.Change
+				client.OnState = func(c reconnect.Change) { last = c }
+				start(t, client)
+				synctest.Wait()
+				begin := time.Now()
+				client.Close()
+				<-client.Done()
+				client.Close()
+				client.Start()
+				if took := time.Since(begin); took != 0 || last.State != reconnect.Closed || client.Session() != nil {
+					t.Fatalf("took %v, state %v", took, last.State)
+				}
+			})
+		})
+	}
+}
+
+func hang(ctx context.Context) (*libnet.Session, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func hangOn(ctx context.Context, s *libnet.Session) error {
+	_, err := s.Receive() // which no context ends
+	return err
+}
+
+func TestCloseFromEveryCallback(t *testing.T) {
+	for name, set := range map[string]func(c *reconnect.Client){
+		"OnState": func(c *reconnect.Client) { c.OnState = func(reconnect.Change) { c.Close() } },
+		"OnConnect": func(c *reconnect.Client) {
+			c.OnConnect = func(context.Context, *libnet.Session) error { c.Close(); return nil }
+		},
+		"Handler": func(c *reconnect.Client) {
+			c.Handler = libnet.MessageHandlerFunc(func(*libnet.Session, []byte) { c.Close() })
+		},
+		"Shutdown in Handler": func(c *reconnect.Client) {
+			c.Handler = libnet.MessageHandlerFunc(func(*libnet.Session, []byte) { c.Shutdown(context.Background()) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				place := newSite(t, 8, func(s *libnet.Session) {
+					s.Send("hello")
+					new(recorder).ServeSession(s)
+				})
+				place.up()
+				client := &reconnect.Client{Dial: place.dial}
+				set(client)
+				start(t, client)
+				<-client.Done()
+			})
+		})
+	}
+}
+
+func TestAnAttemptIsBounded(t *testing.T) {
+	for name, client := range map[string]*reconnect.Client{
+		"Dial":      {Dial: hang},
+		"OnConnect": {OnConnect: hangOn},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				place := newSite(t, 8, new(recorder).ServeSession)
+				place.up()
+				if client.Dial == nil {
+					client.Dial = place.dial
+				}
+				begin := time.Now()
+				waiting := make(chan reconnect.Change, 100)
+				client.OnState = func(c reconnect.Change) {
+					if c.State == reconnect.Waiting {
+						waiting <- c
+					}
+				}
+				start(t, client)
+				if c := <-waiting; !errors.Is(c.Err, context.DeadlineExceeded) || time.Since(begin) != 10*time.Second {
+					t.Fatalf("%v after %v", c.Err, time.Since(begin))
+				}
+			})
+		})
+	}
+}
