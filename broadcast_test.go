@@ -139,7 +139,7 @@ func TestFramesThatAreSharedArriveWhole(t *testing.T) {
 				running.Go(func() { grpReadNumbered(t, peer, 2*rounds, time.Duration(k)*time.Millisecond) })
 			}
 			random := rand.New(rand.NewPCG(5, 0))
-			sizes := []int{0, 100, 4<<10 - 13, 4<<10 - 12, 4<<10 - 11, 5000, 70_000, 300_000}
+			sizes := []int{0, 100, 8<<10 - 13, 8<<10 - 12, 8<<10 - 11, 9000, 70_000, 300_000}
 			for i := range rounds {
 				msg := message(1, i, sizes[random.IntN(len(sizes))])
 				if result := group.Broadcast(msg); result.Sent != members {

@@ -106,8 +106,9 @@ func TestC49C50SlowConsumersCostWhatIsDocumentedAndNobodyElseAnything(t *testing
 	if queued > queueBytes || heap > 2*queueBytes+16<<10 {
 		t.Errorf("a queue of %d bytes, %d of heap each; SendQueueBytes is %d", queued, heap, queueBytes)
 	}
-	// The kernel counts twice what was set, for its own records, and the peer's half is here, too.
-	if kernel > 2*sendBuffer+256<<10 {
+	// The kernel counts twice what was set, for its own records, the peer's half is here, too, and so is what other
+	// programs on this machine hold. Without SendBuffer it would be 4 MB.
+	if kernel > 2*sendBuffer+512<<10 {
 		t.Errorf("%d bytes of the kernel's each, SendBuffer is %d", kernel, sendBuffer)
 	}
 	if p99(beside) > 10*p99(alone)+50*time.Millisecond {
