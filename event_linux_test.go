@@ -199,6 +199,25 @@ func TestTheConnOfEventModeIsANetConn(t *testing.T) {
 	_ = conn.LocalAddr()
 }
 
+func TestADescriptorInUseIsNotClosed(t *testing.T) {
+	conn, peer := eventTakenOver(t)
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		if err := conn.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		_, _ = eventPeek(fd)
+	}); err != nil {
+		t.Errorf("Control = %v", err)
+	}
+	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("behind the last use the peer reads %v; want io.EOF", err)
+	}
+}
+
 func TestTheConnOfEventModeMayBeClosedAtAnyTime(t *testing.T) {
 	libnettest.VerifyNone(t)
 	for range faultSize(150, 5000) {

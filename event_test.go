@@ -322,3 +322,27 @@ func TestEveryModeSeesAnEndThatArrivedWhileTheHandlerWasAtWork(t *testing.T) {
 		r.wantClosed(s, io.EOF)
 	})
 }
+
+func TestEveryModeLetsAHandlerReplyAtShutdownAndGivesItNoOtherMessage(t *testing.T) {
+	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+		working, finish := make(chan struct{}, 2), make(chan struct{})
+		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+			working <- struct{}{}
+			<-finish
+			_ = s.Send(msg)
+		})
+		conn := r.dial()
+		mustWrite(t, conn, append(frame("first"), frame("second")...))
+		await(t, patience, "the handler", working)
+		down := make(chan error, 1)
+		go func() { down <- r.Shutdown(timeoutContext(t, patience)) }()
+		time.Sleep(30 * time.Millisecond) // nothing announces that the session has been asked
+		close(finish)
+		eventWant(t, conn, "first")
+		if msg, err := eventRead(conn); err != io.EOF {
+			t.Errorf("then %q, %v; want io.EOF", msg, err)
+		}
+		_ = conn.Close()
+		wantErr(t, "Shutdown", await(t, patience, "Shutdown", down), nil)
+	})
+}

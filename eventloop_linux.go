@@ -16,6 +16,7 @@ type eventLoop struct {
 	pollers []*poller
 
 	added      atomic.Uint64 // sessions so far
+	closed     atomic.Bool
 	watching   atomic.Bool
 	eagerUntil atomic.Int64             // in Unix nanoseconds; 0: never
 	handovers  [manyHandovers]time.Time // the last ones, oldest first; owned by the watch
@@ -62,6 +63,7 @@ func newEventLoop(srv *Server, h MessageHandler) (*eventLoop, error) {
 
 // close ends the pollers. No session is open any more.
 func (loop *eventLoop) close() {
+	loop.closed.Store(true)
 	for _, p := range loop.pollers {
 		p.close()
 	}
@@ -123,6 +125,9 @@ func (loop *eventLoop) watch() {
 	seen := make([]uint64, len(loop.pollers))
 	for idle := 0; idle < idleWatches; idle++ {
 		time.Sleep(watchPeriod)
+		if loop.closed.Load() { // a handler that still works holds nobody up; no other watch starts
+			return
+		}
 		for i, p := range loop.pollers {
 			progress := p.progress.Load()
 			if progress%2 == 0 { // waits for events
