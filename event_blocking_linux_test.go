@@ -72,7 +72,7 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 	for name, block := range map[string]func(released <-chan struct{}){
 		"in a sleep":   func(<-chan struct{}) { time.Sleep(aWhile) },
 		"at a channel": func(released <-chan struct{}) { <-released },
-		"at a mutex":   func(<-chan struct{}) { mutex.Lock(); mutex.Unlock() },
+		"at a mutex":   func(<-chan struct{}) { mutex.Lock(); defer mutex.Unlock() },
 		"in a loop": func(<-chan struct{}) {
 			for spinning.Load() {
 			}
