@@ -18,7 +18,9 @@ func (s *Session) Receive() (msg []byte, err error) {
 	if err != nil || s.parser == nil {
 		return payload, err
 	}
-	return append(make([]byte, 0, len(payload)), payload...), nil
+	msg = make([]byte, len(payload))
+	copy(msg, payload)
+	return msg, nil
 }
 
 // ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
