@@ -22,7 +22,7 @@ import (
 func TestG96AStrangerCostsLittleAndNotForLong(t *testing.T) {
 	n := faultSize(500, 5000)
 	r := faultServe(t, "tcp", func(srv *libnet.Server) {
-		srv.HandshakeTimeout, srv.SendQueue = 3*time.Second, 8
+		srv.HandshakeTimeout, srv.SendQueue = time.Duration(faultSize(2, 10))*time.Second, 8
 		srv.Heartbeat = libnet.Heartbeat{Interval: time.Second, Message: func(*libnet.Session) any { return "beat" }}
 	}, faultReceive)
 	var before, after runtime.MemStats
@@ -44,7 +44,7 @@ func TestG96AStrangerCostsLittleAndNotForLong(t *testing.T) {
 }
 
 func TestG97TLSHandshakesThatStallHoldUpNobody(t *testing.T) {
-	r := faultServe(t, "tls", func(srv *libnet.Server) { srv.HandshakeTimeout = 2 * time.Second }, faultEcho)
+	r := faultServe(t, "tls", func(srv *libnet.Server) { srv.HandshakeTimeout = time.Second }, faultEcho)
 	n := faultSize(50, 500)
 	for range n {
 		conn, err := faultDialTCP(r.Listener().Addr().String())

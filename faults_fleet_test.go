@@ -1,6 +1,7 @@
 package libnet_test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -19,6 +20,7 @@ type faultFleet struct {
 	tb      testing.TB
 	members []*faultMember
 	read    chan struct{} // closed when the clients may read
+	pace    time.Duration // of the reading, from message to message
 	wg      sync.WaitGroup
 }
 
@@ -72,7 +74,7 @@ func (f *faultFleet) join(r *faultRig, n int, stalled bool) {
 		f.wg.Go(m.writeOn)
 		f.wg.Go(func() {
 			<-f.read
-			m.readOn()
+			m.readOn(f.pace)
 		})
 	}
 	f.tb.Cleanup(func() { // also when the test has failed before it let them read
@@ -127,15 +129,15 @@ func (m *faultMember) writeOn() {
 		if _, err := m.conn.Write(frame); err != nil {
 			return
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
 // readOn reads until the end and then closes, as a client should.
-func (m *faultMember) readOn() {
+func (m *faultMember) readOn(pace time.Duration) {
 	defer m.conn.Close()
-	for {
-		msg, err := faultReadFrame(m.conn)
+	for r := bufio.NewReader(m.conn); ; {
+		msg, err := faultReadFrame(r)
 		if err != nil {
 			m.end = err
 			return
@@ -145,7 +147,9 @@ func (m *faultMember) readOn() {
 			return
 		}
 		m.received++
-		time.Sleep(time.Millisecond) // so that the last messages are under way for a while
+		if pace > 0 {
+			time.Sleep(pace)
+		}
 	}
 }
 

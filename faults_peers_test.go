@@ -89,7 +89,7 @@ func TestB28AMemberThatNeverReadsHoldsUpNoBroadcast(t *testing.T) {
 				// A healthy member's queue holds all, so that it loses nothing however slow the machine is;
 				// the deaf one's fills up because the messages are large.
 				srv.SendQueue, srv.OnFull = messages, policy
-				srv.SendQueueBytes, srv.WriteTimeout = 1<<20, time.Second
+				srv.SendQueueBytes, srv.WriteTimeout = 1<<20, 300*time.Millisecond
 			}, faultReceive)
 			var group libnet.Group[int]
 			var wg sync.WaitGroup

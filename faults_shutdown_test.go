@@ -11,10 +11,14 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
+// faultPace keeps the last messages under way for a while: what a close then destroys, it destroys.
+const faultPace = time.Millisecond
+
 func TestE78E79ShutdownDeliversEverythingToClientsThatNeverStopSending(t *testing.T) {
 	plain := faultFleetServer(t, "tcp", nil)
 	secure := faultFleetServer(t, "tls", nil)
 	fleet := newFaultFleet(t)
+	fleet.pace = faultPace
 	fleet.join(plain, faultSize(120, 800), false)
 	fleet.join(secure, faultSize(30, 200), false)
 	fleet.fill()
@@ -44,6 +48,7 @@ func TestE78E79ShutdownDeliversEverythingToClientsThatNeverStopSending(t *testin
 func TestE79WithoutLingerTheSameClientsLoseMessages(t *testing.T) {
 	r := faultFleetServer(t, "tcp", func(srv *libnet.Server) { srv.Linger = -1 })
 	fleet := newFaultFleet(t)
+	fleet.pace = faultPace
 	fleet.join(r, faultSize(40, 200), false)
 	fleet.fill()
 	time.AfterFunc(50*time.Millisecond, fleet.letRead)

@@ -310,10 +310,11 @@ func TestD71AHeartbeatAndACloseNeverMeetBadly(t *testing.T) {
 	})
 }
 
-// faultLateConn has its first write end by its deadline, so much later as this process was stopped.
+// faultLateConn has its first writes end by their deadline, so much later as this process was stopped.
 type faultLateConn struct {
 	net.Conn
-	late time.Duration
+	late  time.Duration
+	times int
 
 	deadline time.Time
 	writes   int
@@ -325,7 +326,7 @@ func (c *faultLateConn) SetWriteDeadline(t time.Time) error {
 }
 
 func (c *faultLateConn) Write(p []byte) (int, error) {
-	if c.writes++; c.writes > 1 {
+	if c.writes++; c.writes > c.times {
 		return c.Conn.Write(p)
 	}
 	time.Sleep(time.Until(c.deadline) + c.late)
@@ -333,19 +334,23 @@ func (c *faultLateConn) Write(p []byte) (int, error) {
 }
 
 func TestB34AWriteDeadlineThatFiresLateIsNotThePeersFault(t *testing.T) {
-	for late, want := range map[time.Duration]error{0: libnet.ErrWriteTimeout, time.Minute: nil} {
+	for _, test := range []struct {
+		late  time.Duration
+		times int
+		want  error
+	}{{0, 1, libnet.ErrWriteTimeout}, {time.Minute, 1, nil}, {time.Minute, 2, libnet.ErrWriteTimeout}} {
 		synctest.Test(t, func(t *testing.T) {
 			r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 8 }, faultReceive)
 			client, server := libnettest.Pipe()
 			defer client.Close()
-			r.pipes.Push(&faultLateConn{Conn: server, late: late}, nil)
+			r.pipes.Push(&faultLateConn{Conn: server, late: test.late, times: test.times}, nil)
 			s := <-r.sessions
 			if err := s.Send("delivered after all"); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Hour)
-			if !errors.Is(s.Err(), want) || want == nil && s.Stats().MessagesOut != 1 {
-				t.Errorf("%v late: %v, %+v", late, s.Err(), s.Stats())
+			if !errors.Is(s.Err(), test.want) || test.want == nil && s.Stats().MessagesOut != 1 {
+				t.Errorf("%v late %d times: %v, %+v", test.late, test.times, s.Err(), s.Stats())
 			}
 		})
 	}

@@ -135,8 +135,9 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 	if timeout > 0 {
 		defer func() { _ = s.conn.SetWriteDeadline(time.Time{}) }()
 	}
-	for {
-		deadline := time.Now().Add(timeout)
+	wait := timeout
+	for again := false; ; {
+		deadline := time.Now().Add(wait)
 		if timeout > 0 {
 			_ = s.conn.SetWriteDeadline(deadline)
 		}
@@ -144,9 +145,16 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 		if next = s.q.wrote(b, n); next != b {
 			return next, nil
 		}
-		// A deadline that passed while bytes moved, or while this process was away, only ends this write.
-		late := n > 0 || time.Since(deadline) > starvation
-		if err != nil && (!late || s.secure() || !errors.Is(err, os.ErrDeadlineExceeded)) {
+		switch {
+		case err == nil:
+		case s.secure() || !errors.Is(err, os.ErrDeadlineExceeded):
+			return b, err
+		case n > 0:
+			wait, again = timeout, false
+		case !again && time.Since(deadline) > starvation:
+			// This process was away: the peer may have made room since. One look tells.
+			wait, again = min(timeout, starvation), true
+		default:
 			return b, err
 		}
 	}

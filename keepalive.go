@@ -19,6 +19,9 @@ type clock struct {
 	// Owned by tick.
 	from int64 // when HandshakeTimeout began to count
 	beat int64 // when the next heartbeat is due
+
+	// What beginAgain has granted already: a machine that is always late must not do so for ever.
+	frameAgain, receivedAgain int64
 }
 
 func (c *clock) stop() {
@@ -95,12 +98,17 @@ func (s *Session) endTick(c *clock) {
 	}
 }
 
-// beginAgain grants the peer its timeouts anew.
+// beginAgain grants the peer its timeouts anew, each once: for the login, for a frame, for a silence.
 func (s *Session) beginAgain(c *clock, now int64) {
-	c.from = now
-	s.received.Store(now)
-	if start := s.frameStart.Load(); start != 0 {
-		s.frameStart.CompareAndSwap(start, now)
+	if c.from == openedNow {
+		c.from = now
+	}
+	if received := s.received.Load(); c.receivedAgain == 0 || received != c.receivedAgain {
+		s.received.Store(now)
+		c.receivedAgain = now
+	}
+	if start := s.frameStart.Load(); start != 0 && start != c.frameAgain && s.frameStart.CompareAndSwap(start, now) {
+		c.frameAgain = now
 	}
 }
 

@@ -64,9 +64,10 @@ func faultAskOften(t *testing.T, conns []net.Conn, d time.Duration) []time.Durat
 
 func TestC49C50SlowConsumersCostWhatIsDocumentedAndNobodyElseAnything(t *testing.T) {
 	const queueBytes, sendBuffer = 64 << 10, 128 << 10 // the latter is Config's default
-	slow, healthy, phase := faultSize(200, 2000), faultSize(20, 200), time.Duration(faultSize(1, 5))*time.Second
+	slow, healthy, phase := faultSize(200, 2000), faultSize(20, 200), time.Duration(faultSize(500, 5000))*time.Millisecond
 	r := faultServe(t, "tcp", func(srv *libnet.Server) {
-		srv.SendQueue, srv.SendQueueBytes, srv.WriteTimeout = 1000, queueBytes, 2*phase
+		// Below PeerTimeout, at which the kernel would end them for another reason.
+		srv.SendQueue, srv.SendQueueBytes, srv.WriteTimeout = 1000, queueBytes, time.Duration(faultSize(2, 12))*time.Second
 	}, faultEcho)
 	var good []net.Conn
 	for range healthy {
@@ -84,7 +85,7 @@ func TestC49C50SlowConsumersCostWhatIsDocumentedAndNobodyElseAnything(t *testing
 		group.Put(i, s)
 	}
 	msg := make([]byte, 3<<10)
-	for blocked := 0; blocked < 3*slow; { // until nobody takes another
+	for blocked := 0; blocked < 3*slow && group.Len() > 0; { // until nobody takes another
 		result := group.Broadcast(msg)
 		if blocked += result.Blocked; result.Sent > 0 {
 			blocked = 0
