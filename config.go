@@ -45,8 +45,9 @@ type Config struct {
 	Linger time.Duration
 
 	// PeerTimeout is how long a TCP peer may be gone without a word before the kernel ends the
-	// connection (keepalive, and TCP_USER_TIMEOUT on Linux); default 15 s, whole seconds.
-	// Negative leaves the socket's own settings.
+	// connection (keepalive, and TCP_USER_TIMEOUT on Linux); default 15 s, whole seconds. On Linux
+	// a peer that keeps its receive window shut as long is ended, too. Negative leaves the socket's
+	// own settings.
 	PeerTimeout time.Duration
 
 	// SendBuffer is the size in bytes of the kernel's send buffer of a TCP or Unix socket, the

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // A Server accepts connections and makes sessions of them. Set its fields before the first call of
@@ -37,7 +36,9 @@ type Server struct {
 	listener net.Listener
 	protocol Protocol
 	manager  *Manager
-	stopping chan struct{} // closed by the first Stop or Shutdown
+	stopping chan struct{} // closed by the first Stop or Shutdown when it begins
+	stopDone chan struct{} // closed by the first that returns
+	stopOnce sync.Once
 
 	ownerOnce sync.Once
 	owner     *owner // what the sessions share; made with the first of them
@@ -84,6 +85,7 @@ func NewServer(l net.Listener, protocol Protocol, sendChanSize int) *Server {
 		protocol: protocol,
 		manager:  NewManager(),
 		stopping: make(chan struct{}),
+		stopDone: make(chan struct{}),
 		closed:   make(map[string]uint64),
 	}
 }
@@ -117,9 +119,9 @@ func (srv *Server) Accept() (*Session, error) {
 	}
 }
 
-// Serve accepts sessions and has h run each on a goroutine of its own. It returns [ErrServerClosed]
-// after Stop or Shutdown, which it does not wait for, or the listener's error if that is not one to wait
-// out; sessions then go on.
+// Serve accepts sessions and has h run each on a goroutine of its own. It returns [ErrServerClosed] when
+// Stop or Shutdown has returned, so that a main function may end then and cut nothing short, or the
+// listener's error if that is not one to wait out; sessions then go on.
 func (srv *Server) Serve(h Handler) error {
 	if h == nil {
 		panic("libnet: Serve with a nil handler")
@@ -130,9 +132,13 @@ func (srv *Server) Serve(h Handler) error {
 // acceptEach passes each session admitted on a connection, as prepare returns it, to start. Neither may
 // wait.
 func (srv *Server) acceptEach(prepare func(net.Conn) net.Conn, start func(*Session)) error {
+	if srv.stopped() {
+		return ErrServerClosed
+	}
 	for {
 		conn, err := srv.acceptConn()
 		if err != nil {
+			srv.awaitStop()
 			return err
 		}
 		s, err := srv.admit(prepare(conn))
@@ -140,6 +146,7 @@ func (srv *Server) acceptEach(prepare func(net.Conn) net.Conn, start func(*Sessi
 		case err == nil:
 			start(s)
 		case err == ErrServerClosed:
+			srv.awaitStop()
 			return err
 		}
 	}
@@ -288,100 +295,4 @@ func (srv *Server) sessionOwner() *owner {
 		srv.owner = newOwner(srv.Config, srv.protocol, srv, &srv.flusher)
 	})
 	return srv.owner
-}
-
-// Stop closes the listener and all sessions, discarding what they have queued, and returns when their
-// close callbacks have run, but after Config.Linger at the latest: called from a callback or a handler it
-// cannot wait for that one. Serve does not wait for it. To lose nothing, see [Server.Shutdown].
-func (srv *Server) Stop() {
-	srv.stop()
-	for s := range srv.manager.All() {
-		go s.terminate(ErrServerClosed)
-	}
-	srv.awaitNone(context.Background())
-}
-
-// Shutdown closes the listener and shuts all sessions down as [Session.Shutdown] does, all at once. A
-// handler that is at work on a message may still send its reply, for at most Config.Linger or half the
-// time that ctx leaves. It returns nil when everything was delivered, or a [*ShutdownError] when ctx ended
-// first: the sessions that were left were then cut off. By then the close callbacks have run, but it waits
-// no longer for them than [Server.Stop] does. It does not wait for handlers to return, and may be called
-// from one and from a close callback.
-func (srv *Server) Shutdown(ctx context.Context) error {
-	srv.stop()
-	patience := srv.linger()
-	if deadline, ok := ctx.Deadline(); ok {
-		patience = min(patience, time.Until(deadline)/2)
-	}
-	err := srv.manager.shutdown(ctx, func(s *Session) shutdownResult {
-		return s.shutdownServed(ctx, ErrServerClosed, patience)
-	})
-	srv.awaitNone(ctx)
-	return err
-}
-
-// addLoop has loop closed when no session can need it any more; false if that is so already.
-func (srv *Server) addLoop(loop *eventLoop) bool {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	if srv.isStopped {
-		return false
-	}
-	srv.loops = append(srv.loops, loop)
-	return true
-}
-
-// closeLoopsLocked ends the event loops once nothing is left for them to do.
-func (srv *Server) closeLoopsLocked() {
-	if !srv.isStopped || srv.open > 0 {
-		return
-	}
-	for _, loop := range srv.loops {
-		loop.close()
-	}
-	srv.loops = nil
-}
-
-// stop ends accepting. Accept, Serve and NewSession answer so from now on.
-func (srv *Server) stop() {
-	srv.mu.Lock()
-	first := !srv.isStopped
-	srv.isStopped = true
-	srv.closeLoopsLocked()
-	srv.mu.Unlock()
-	if first {
-		close(srv.stopping)
-		_ = srv.listener.Close()
-	}
-	srv.manager.dispose()
-}
-
-func (srv *Server) stopped() bool {
-	select {
-	case <-srv.stopping:
-		return true
-	default:
-		return false
-	}
-}
-
-// awaitNone waits until no session is open and all close callbacks have run, for Linger at most: called
-// from a callback it waits for itself.
-func (srv *Server) awaitNone(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, max(srv.linger(), flushEnd))
-	defer cancel()
-	srv.mu.Lock()
-	if srv.open == 0 {
-		srv.mu.Unlock()
-		return
-	}
-	if srv.none == nil {
-		srv.none = make(chan struct{})
-	}
-	none := srv.none
-	srv.mu.Unlock()
-	select {
-	case <-none:
-	case <-ctx.Done():
-	}
 }

@@ -1,0 +1,114 @@
+package libnet
+
+import (
+	"context"
+	"time"
+)
+
+// Stop closes the listener and all sessions, discarding what they have queued, and returns when their
+// close callbacks have run, but after Config.Linger at the latest: called from a callback or a handler it
+// cannot wait for that one. To lose nothing, see [Server.Shutdown].
+func (srv *Server) Stop() {
+	defer srv.stopReturns()
+	srv.stop()
+	for s := range srv.manager.All() {
+		go s.terminate(ErrServerClosed)
+	}
+	srv.awaitNone(context.Background())
+}
+
+// Shutdown closes the listener and shuts all sessions down as [Session.Shutdown] does, all at once. A
+// handler that is at work on a message may still send its reply, for at most Config.Linger or half the
+// time that ctx leaves. It returns nil when everything was delivered, or a [*ShutdownError] when ctx ended
+// first: the sessions that were left were then cut off. By then the close callbacks have run, but it waits
+// no longer for them than [Server.Stop] does. It does not wait for handlers to return, and may be called
+// from one and from a close callback.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	defer srv.stopReturns()
+	srv.stop()
+	patience := srv.linger()
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline)/2)
+	}
+	err := srv.manager.shutdown(ctx, func(s *Session) shutdownResult {
+		return s.shutdownServed(ctx, ErrServerClosed, patience)
+	})
+	srv.awaitNone(ctx)
+	return err
+}
+
+// addLoop has loop closed when no session can need it any more; false if that is so already.
+func (srv *Server) addLoop(loop *eventLoop) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.isStopped {
+		return false
+	}
+	srv.loops = append(srv.loops, loop)
+	return true
+}
+
+// closeLoopsLocked ends the event loops once nothing is left for them to do.
+func (srv *Server) closeLoopsLocked() {
+	if !srv.isStopped || srv.open > 0 {
+		return
+	}
+	for _, loop := range srv.loops {
+		loop.close()
+	}
+	srv.loops = nil
+}
+
+// stop ends accepting. Accept, Serve and NewSession answer so from now on.
+func (srv *Server) stop() {
+	srv.mu.Lock()
+	first := !srv.isStopped
+	srv.isStopped = true
+	srv.closeLoopsLocked()
+	srv.mu.Unlock()
+	if first {
+		close(srv.stopping)
+		_ = srv.listener.Close()
+	}
+	srv.manager.dispose()
+}
+
+func (srv *Server) stopped() bool {
+	select {
+	case <-srv.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// awaitNone waits until no session is open and all close callbacks have run, for Linger at most: called
+// from a callback it waits for itself.
+func (srv *Server) awaitNone(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, max(srv.linger(), flushEnd))
+	defer cancel()
+	srv.mu.Lock()
+	if srv.open == 0 {
+		srv.mu.Unlock()
+		return
+	}
+	if srv.none == nil {
+		srv.none = make(chan struct{})
+	}
+	none := srv.none
+	srv.mu.Unlock()
+	select {
+	case <-none:
+	case <-ctx.Done():
+	}
+}
+
+// awaitStop waits for the Stop or Shutdown that is under way, if one is.
+func (srv *Server) awaitStop() {
+	if srv.stopped() {
+		<-srv.stopDone
+	}
+}
+
+// stopReturns is deferred by Stop and Shutdown.
+func (srv *Server) stopReturns() { srv.stopOnce.Do(func() { close(srv.stopDone) }) }
