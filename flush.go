@@ -32,7 +32,7 @@ func (s *Session) wakeLocked() wakeUp {
 	switch {
 	case !q.flushableLocked():
 		return wakeNobody
-	case f != nil && !q.away && s.receiver.Load() == receiverActive:
+	case f != nil && q.state == queueOpen && !q.away && s.receiver.Load() == receiverActive:
 		if q.deferred {
 			return wakeNobody
 		}
