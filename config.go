@@ -31,8 +31,8 @@ type Config struct {
 	// FrameTimeout bounds the time from a frame's first byte to its last; default 30 s.
 	FrameTimeout time.Duration
 
-	// WriteTimeout ends a session whose peer takes no byte of what is to be written for this long;
-	// default 10 s.
+	// WriteTimeout ends a session whose peer takes no byte of what is to be written for this long,
+	// and is noticed within twice as long; default 10 s.
 	WriteTimeout time.Duration
 
 	// IdleTimeout ends a session from which nothing came for this long; default off.
