@@ -201,9 +201,7 @@ func TestAHandlerThatNeverReturnsDoesNotKeepTheServer(t *testing.T) {
 					await(t, patience, "the handler", entered)
 				}
 				within(t, patience, name, func() { end(t, r) })
-				if r.Stats().Open != 0 {
-					t.Errorf("%+v", r.Stats())
-				}
+				eventually(t, "the sessions' end", func() bool { return r.Stats().Open == 0 })
 			})
 		})
 	}

@@ -139,6 +139,72 @@ func eventDescriptors(t *testing.T) int {
 	return len(entries)
 }
 
+func TestASessionOfServeMessagesHasOneDescriptor(t *testing.T) {
+	overEventModes(t, eventModes[1:], func(t *testing.T, mode eventMode) {
+		if mode.network == "pipe" {
+			t.Skip("no descriptors at all")
+		}
+		const sessions = 20
+		r := mode.start(t, nil, eventEcho)
+		eventAsk(t, r.dial(), "so that what is made once exists")
+		before := eventDescriptors(t)
+		for _, conn := range r.dialMany(sessions) {
+			eventAsk(t, conn, "x")
+		}
+		eventually(t, "one descriptor here and one at the peer", func() bool {
+			return eventDescriptors(t)-before <= 2*sessions
+		})
+	})
+}
+
+// A shutdown waits for each peer's end; for that, too, a session's one descriptor must do.
+func TestAShutdownLosesNothingWhereDescriptorsAreShort(t *testing.T) {
+	overEventModes(t, eventModes[:2], func(t *testing.T, mode eventMode) {
+		const size = 500_000 // more than the kernel's buffers hold
+		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+			if string(msg) == "x" {
+				_ = s.Send(msg)
+			}
+		})
+		conns := r.dialMany(50)
+		for _, conn := range conns {
+			eventAsk(t, conn, "x")
+		}
+		eventLimitDescriptors(t, eventDescriptors(t)+10)
+		for s := range r.Manager().All() {
+			mustSend(t, s, make([]byte, size))
+		}
+		down := make(chan error, 1)
+		go func() { down <- r.Shutdown(timeoutContext(t, patience)) }()
+		var wg sync.WaitGroup
+		for _, conn := range conns {
+			wg.Go(func() {
+				_, _ = conn.Write(frame("unread, it would make the kernel reset the connection"))
+				if all, err := io.ReadAll(conn); err != nil || len(all) != 4+size {
+					t.Errorf("the peer got %d bytes, %v", len(all), err)
+				}
+				_ = conn.Close()
+			})
+		}
+		wg.Wait()
+		wantErr(t, "Shutdown", await(t, patience, "Shutdown", down), nil)
+	})
+}
+
+func eventLimitDescriptors(t *testing.T, n int) {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	few := limit
+	few.Cur = uint64(n)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) })
+}
+
 // eventTakenOver returns event mode's conn and its peer.
 func eventTakenOver(t *testing.T) (conn, peer net.Conn) {
 	t.Helper()

@@ -14,25 +14,25 @@ import (
 
 // An eventConn is the connection of an event-mode session: a descriptor that the runtime's poller does not
 // know, so that a message wakes one poller and not two, and a silent connection costs a number and an
-// address. What must wait, a write to a slow peer or the wait for its EOF, is left to a conn of package
-// net, made of the same socket when it is first needed.
+// address. When something must wait, a write to a slow peer or the wait for its EOF, a conn of package net
+// takes the descriptor's place.
 type eventConn struct {
 	// Immutable after takeOver.
 	remote netip.AddrPort
 	server *Server
 	fd     int32
 
-	// users counts those who use fd, and has connClosed added once it is to be closed. The last one closes
+	// users counts those who use fd, and has connGivenUp added once it is to be closed. The last one closes
 	// it, so nobody can use its number when another connection has it.
 	users atomic.Int32
 
-	mu      sync.Mutex
-	waiting atomic.Pointer[net.TCPConn] // nil until something must wait; set under mu
+	mu      sync.Mutex                  // held while fd is given up
+	waiting atomic.Pointer[waitingConn] // nil while there is fd; set under mu
 }
 
 const (
-	connClosed   = 1 << 28 // added to users by Close
-	connReleased = 1 << 29 // added when the descriptor is closed
+	connGivenUp  = 1 << 28 // added to users when the descriptor is not to be used any more
+	connReleased = 1 << 29 // added when it is closed
 )
 
 var (
@@ -71,70 +71,94 @@ func dupDescriptor(fd uintptr) (int32, error) {
 	return int32(n), nil
 }
 
-// use calls f with the descriptor, which stays open meanwhile.
-func (c *eventConn) use(f func(fd uintptr) bool) (done bool, err error) {
-	if c.users.Add(1) >= connClosed {
-		err = net.ErrClosed
-	} else {
+// use calls f with the descriptor, which stays open meanwhile; not ok says that it has been given up.
+func (c *eventConn) use(f func(fd uintptr) bool) (done, ok bool) {
+	if ok = c.users.Add(1) < connGivenUp; ok {
 		done = f(uintptr(c.fd))
 	}
-	if c.users.Add(-1) == connClosed {
+	if c.users.Add(-1) == connGivenUp {
 		c.closeDescriptor()
 	}
-	return done, err
+	return done, ok
+}
+
+// giveUpLocked has w take the descriptor's place, which is closed as soon as nobody uses it.
+func (c *eventConn) giveUpLocked(w *waitingConn) {
+	c.waiting.Store(w)
+	c.users.Add(connGivenUp)
+	c.closeDescriptor()
 }
 
 func (c *eventConn) closeDescriptor() {
-	if c.users.CompareAndSwap(connClosed, connClosed+connReleased) {
+	if c.users.CompareAndSwap(connGivenUp, connGivenUp+connReleased) {
 		_ = syscall.Close(int(c.fd))
 	}
 }
 
 // Close closes the connection, as net.TCPConn's does: who waits in it returns.
 func (c *eventConn) Close() error {
-	for {
-		users := c.users.Load()
-		if users >= connClosed {
-			return net.ErrClosed
-		}
-		if c.users.CompareAndSwap(users, users+connClosed) {
-			break
-		}
-	}
-	c.closeDescriptor()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if conn := c.waiting.Load(); conn != nil {
-		return conn.Close()
+	switch w := c.waiting.Load(); {
+	case w == nil:
+		c.giveUpLocked(noConn)
+		return nil
+	case w.err != nil:
+		return w.err
+	default:
+		return w.Close()
 	}
-	return nil
 }
 
-// conn returns the conn that can wait.
-func (c *eventConn) conn() (*net.TCPConn, error) {
-	if conn := c.waiting.Load(); conn != nil {
-		return conn, nil
+// A waitingConn is a conn of package net with its descriptor's handle.
+type waitingConn struct {
+	*net.TCPConn
+	raw syscall.RawConn
+	err error
+}
+
+// noConn takes the place of a descriptor that was closed.
+var noConn = &waitingConn{err: net.ErrClosed}
+
+// conn returns the conn that can wait. Making it takes two descriptors for a moment; where the process has
+// none left it waits for one, since others who do the same give theirs back.
+func (c *eventConn) conn() (*waitingConn, error) {
+	for backoff := firstBackoff; ; backoff *= 2 {
+		w, err := c.tryConn()
+		full := errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+		if !full || backoff > lastBackoff {
+			return w, err
+		}
+		time.Sleep(backoff)
+	}
+}
+
+// tryConn exchanges the descriptor for a conn: of two, a process would run out when all its sessions shut
+// down. The poller goes on to be told, for as long as the socket is open under any number.
+func (c *eventConn) tryConn() (*waitingConn, error) {
+	if w := c.waiting.Load(); w != nil {
+		return w, w.err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if conn := c.waiting.Load(); conn != nil {
-		return conn, nil
+	if w := c.waiting.Load(); w != nil {
+		return w, w.err
 	}
-	var conn *net.TCPConn
-	var connErr error
-	_, err := c.use(func(fd uintptr) bool {
-		conn, connErr = newTCPConn(fd)
-		return true
-	})
-	if err = errors.Join(err, connErr); err != nil {
+	tcp, err := newTCPConn(uintptr(c.fd))
+	if err != nil {
 		return nil, err
 	}
-	if err := setSocketOptions(conn, &c.server.sessionOwner().Config); err != nil { // package net has set its own
-		_ = conn.Close()
+	w := &waitingConn{TCPConn: tcp}
+	w.raw, err = tcp.SyscallConn()
+	if err == nil {
+		err = setSocketOptions(tcp, &c.server.sessionOwner().Config) // package net has set its own
+	}
+	if err != nil {
+		_ = tcp.Close()
 		return nil, err
 	}
-	c.waiting.Store(conn)
-	return conn, nil
+	c.giveUpLocked(w)
+	return w, nil
 }
 
 func newTCPConn(fd uintptr) (*net.TCPConn, error) {
@@ -174,20 +198,16 @@ func (c *eventConn) Write(p []byte) (int, error) {
 }
 
 func (c *eventConn) CloseWrite() (err error) {
-	_, useErr := c.use(func(fd uintptr) bool {
+	controlErr := eventRawConn{c}.Control(func(fd uintptr) {
 		err = os.NewSyscallError("shutdown", syscall.Shutdown(int(fd), syscall.SHUT_WR))
-		return true
 	})
-	return errors.Join(useErr, err)
+	return errors.Join(controlErr, err)
 }
 
 // LocalAddr is the socket's, and the listener's once the socket is closed.
 func (c *eventConn) LocalAddr() net.Addr {
 	var local syscall.Sockaddr
-	_, _ = c.use(func(fd uintptr) bool {
-		local, _ = syscall.Getsockname(int(fd))
-		return true
-	})
+	_ = eventRawConn{c}.Control(func(fd uintptr) { local, _ = syscall.Getsockname(int(fd)) })
 	switch a := local.(type) {
 	case *syscall.SockaddrInet4:
 		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
@@ -230,7 +250,7 @@ func (c *eventConn) setDeadline(t time.Time, set func(*net.TCPConn, time.Time) e
 	if err != nil {
 		return err
 	}
-	return set(conn, t)
+	return set(conn.TCPConn, t)
 }
 
 // SyscallConn implements syscall.Conn.
@@ -239,44 +259,42 @@ func (c *eventConn) SyscallConn() (syscall.RawConn, error) { return eventRawConn
 // ownDescriptor marks c for newSocket.
 func (c *eventConn) ownDescriptor() {}
 
-// eventRawConn is the descriptor's handle. Where f asks to wait, a conn that can goes on with it.
+// eventRawConn is the handle of the descriptor, or of the conn that took its place. Where f asks to wait, that
+// conn goes on with it.
 type eventRawConn struct{ c *eventConn }
 
 var _ syscall.RawConn = eventRawConn{}
 
 func (r eventRawConn) Control(f func(fd uintptr)) error {
-	_, err := r.c.use(func(fd uintptr) bool { f(fd); return true })
-	return err
+	_, ok := r.c.use(func(fd uintptr) bool { f(fd); return true })
+	if ok {
+		return nil
+	}
+	w, err := r.c.conn()
+	if err != nil {
+		return err
+	}
+	return w.raw.Control(f)
 }
 
 func (r eventRawConn) Read(f func(fd uintptr) (done bool)) error {
-	done, err := r.c.use(f)
-	if done || err != nil {
-		return err
+	if done, _ := r.c.use(f); done {
+		return nil
 	}
-	raw, err := r.waiting()
+	w, err := r.c.conn()
 	if err != nil {
 		return err
 	}
-	return raw.Read(f)
+	return w.raw.Read(f)
 }
 
 func (r eventRawConn) Write(f func(fd uintptr) (done bool)) error {
-	done, err := r.c.use(f)
-	if done || err != nil {
-		return err
+	if done, _ := r.c.use(f); done {
+		return nil
 	}
-	raw, err := r.waiting()
+	w, err := r.c.conn()
 	if err != nil {
 		return err
 	}
-	return raw.Write(f)
-}
-
-func (r eventRawConn) waiting() (syscall.RawConn, error) {
-	conn, err := r.c.conn()
-	if err != nil {
-		return nil, err
-	}
-	return conn.SyscallConn()
+	return w.raw.Write(f)
 }
