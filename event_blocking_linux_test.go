@@ -179,7 +179,7 @@ func TestAHandlerThatNeverReturnsDoesNotKeepTheServer(t *testing.T) {
 		"Stop": func(_ *testing.T, r *eventRig) { r.Stop() },
 		"Shutdown": func(t *testing.T, r *eventRig) {
 			begun := time.Now()
-			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 			defer cancel()
 			var cut *libnet.ShutdownError
 			if err := r.Shutdown(ctx); err != nil && !errors.As(err, &cut) || time.Since(begun) > patience/2 {

@@ -344,7 +344,7 @@ func TestEveryModeEndsASessionWhosePeerNeverReads(t *testing.T) {
 		for name, queue := range map[string]int{"synchronous": -1, "queued": 200} {
 			t.Run(name, func(t *testing.T) {
 				r := mode.start(t, func(srv *libnet.Server) {
-					srv.SendQueue, srv.SendQueueBytes, srv.SendBuffer, srv.WriteTimeout = queue, -1, 4<<10, 100*time.Millisecond
+					srv.SendQueue, srv.SendQueueBytes, srv.SendBuffer, srv.WriteTimeout = queue, -1, 4<<10, 40*time.Millisecond
 				}, func(s *libnet.Session, msg []byte) {
 					for range 200 {
 						if s.Send(make([]byte, 64<<10)) != nil {

@@ -117,7 +117,7 @@ func TestAReconnectingFleetLeavesNoDescriptor(t *testing.T) {
 		r := mode.start(t, nil, eventEcho)
 		eventAsk(t, r.dial(), "so that what is made once exists")
 		before := eventDescriptors(t)
-		for range 1000 {
+		for range 500 {
 			l := r.Listener().Addr()
 			conn, err := net.Dial(l.Network(), l.String())
 			if err != nil {
@@ -126,7 +126,7 @@ func TestAReconnectingFleetLeavesNoDescriptor(t *testing.T) {
 			eventAsk(t, conn, "x")
 			_ = conn.Close()
 		}
-		eventually(t, "the closing of 1,000 descriptors", func() bool { return eventDescriptors(t) <= before })
+		eventually(t, "the closing of 500 descriptors", func() bool { return eventDescriptors(t) <= before })
 	})
 }
 
