@@ -44,18 +44,13 @@ func buffers(n, size int) [][]byte {
 	return all
 }
 
-// churnSources are so many addresses of this machine that churn connects from in turn: a closed
-// connection keeps its port for a minute, and one address has 28,000.
-const churnSources = 32
-
 // churn connects, exchanges one message and closes. The measured time is that of all three.
 func (c *client) churn() (Result, error) {
 	batch := c.batch(plainMark)
 	replies := buffers(c.Row.Conns, len(batch))
 	return c.measure(func(d time.Duration) (sample, error) {
 		times, elapsed, err := c.repeat(d, c.Row.Conns, func(i, turn int) error {
-			from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+(turn*c.Row.Conns+i)%churnSources))}
-			conn, err := c.dialFrom(from)
+			conn, err := c.dialFrom(source(turn*c.Row.Conns + i))
 			if err != nil {
 				return err
 			}
