@@ -98,7 +98,7 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 				if name == "in a fleet of 8" {
 					blockers = r.dialMany(8)
 				}
-				before := eventP99(eventRoundTrips(t, others, aWhile/4))
+				eventRoundTrips(t, others, aWhile/20) // both pollers know them all
 				mutex.Lock()
 				spinning.Store(true)
 				for _, conn := range blockers {
@@ -110,9 +110,12 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 						mustWrite(t, conn, frame(string(message(1, i, 10))))
 					}
 				}
-				p99 := eventP99(eventRoundTrips(t, others, aWhile/4))
-				if p99 > 100*time.Millisecond+4*before { // a busy machine is slow before, too
-					t.Errorf("behind a blocked handler the others' p99 is %v; it was %v", p99, before)
+				p99 := aWhile
+				for range 4 { // a busy machine is slow at times, a blocked poller all the time
+					p99 = min(p99, eventP99(eventRoundTrips(t, others, aWhile/10)))
+				}
+				if p99 > 100*time.Millisecond {
+					t.Errorf("behind a blocked handler the others' p99 is %v", p99)
 				}
 				close(released)
 				mutex.Unlock()
