@@ -10,7 +10,8 @@ import (
 )
 
 // SessionStats is a snapshot of a session's counters. What the receiver counts is as of its last read
-// from the connection.
+// from the connection; in event mode, a session that its own handler closes lacks the messages which
+// that handler has had since.
 type SessionStats struct {
 	MessagesIn, MessagesOut uint64 // messages received; messages written
 	BytesIn, BytesOut       uint64 // the same in bytes on the wire (under TLS); 0 for a bare codec

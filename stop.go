@@ -20,9 +20,9 @@ func (srv *Server) Stop() {
 // Shutdown closes the listener and shuts all sessions down as [Session.Shutdown] does, all at once. A
 // handler that is at work on a message may still send its reply, for at most Config.Linger or half the
 // time that ctx leaves. It returns nil when everything was delivered, or a [*ShutdownError] when ctx ended
-// first: the sessions that were left were then cut off. By then the close callbacks have run, but it waits
-// no longer for them than [Server.Stop] does. It does not wait for handlers to return, and may be called
-// from one and from a close callback.
+// first: the sessions that were left were then cut off. It waits for the close callbacks until ctx ends,
+// and no longer than [Server.Stop] does. It does not wait for handlers to return, and may be called from
+// one and from a close callback.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	defer srv.stopReturns()
 	srv.stop()
