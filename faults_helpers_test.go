@@ -111,7 +111,10 @@ func faultServe(tb testing.TB, network string, configure func(*libnet.Server), h
 func (r *faultRig) start(h libnet.HandlerFunc) {
 	go func() {
 		r.serveErr <- r.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
-			r.sessions <- s
+			select {
+			case r.sessions <- s:
+			default: // nobody asks for so many
+			}
 			h(s)
 		}))
 	}()

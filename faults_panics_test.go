@@ -275,3 +275,53 @@ func TestAProtocolThatMakesNoCodecEndsTheSession(t *testing.T) {
 		}
 	})
 }
+
+func TestD72D74AMessageHandlerThatPanicsOrExitsEndsItsSessionOnly(t *testing.T) {
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", faultFrames, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs := &faultLog{}
+	srv.Logger = slog.New(logs)
+	served := make(chan error, 1)
+	go func() {
+		served <- srv.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
+			switch string(msg) {
+			case "panic":
+				panic("over a message")
+			case "exit":
+				runtime.Goexit()
+			}
+			_ = s.Send(msg)
+		}))
+	}()
+	dial := func() net.Conn {
+		conn, err := faultDialTCP(srv.Listener().Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	others := make([]net.Conn, 8) // some for each poller
+	for i := range others {
+		others[i] = dial()
+	}
+	for _, bad := range []string{"panic", "exit", "exit", "panic"} {
+		conn := dial()
+		faultAsk(t, conn, "before")
+		faultWrite(t, conn, faultFrame(bad))
+		faultWantEnd(t, conn)
+		for _, other := range others {
+			faultAsk(t, other, "after "+bad)
+		}
+	}
+	if lines := logs.with("libnet: panic"); len(lines) != 2 {
+		t.Errorf("%d panics logged, want 2", len(lines))
+	}
+	srv.Stop()
+	if stats := srv.Stats(); stats.Open != 0 || stats.Closed["panic"] != 2 || stats.Accepted != 12 {
+		t.Errorf("%+v", stats)
+	}
+	<-served
+}
