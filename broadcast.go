@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"log/slog"
 	"reflect"
 	"time"
 )
@@ -73,7 +72,7 @@ func (b *broadcast) sendTo(s *Session) {
 	case s.IsClosed() || err == ErrSlowConsumer:
 		b.result.Closed++
 	default:
-		s.owner.logger().Warn("libnet: broadcast not encoded", slog.Uint64("session", s.id), slog.String("error", printable(err.Error())))
+		s.owner.eventLog().notEncoded(s, err)
 	}
 }
 
@@ -121,6 +120,9 @@ func (b *broadcast) frameFor(s *Session) ([]byte, error) {
 		}
 	}
 	bytes, err := s.appendFrame(b.msg)
+	if err == nil && len(bytes) > s.maxFrame() {
+		bytes, err = nil, ErrFrameTooLarge
+	}
 	b.frames = append(b.frames, encodedFrame{s.owner.encoding, bytes, err})
 	return bytes, s.closeIfPanic(err)
 }

@@ -15,8 +15,8 @@ const logLines = 10
 type eventLog struct {
 	mu sync.Mutex
 	// mu guards the following.
-	ends, panics lineLimit
-	acceptLine   time.Time // the last line about the listener
+	ends, panics, broadcasts lineLimit
+	acceptLine               time.Time // the last line about the listener
 }
 
 // lineLimit is for one kind of line, so that a flood of one does not hide another.
@@ -68,6 +68,17 @@ func (l *eventLog) panicked(s *Session, err error, stack string) {
 		slog.String("stack", stack),
 	}
 	s.owner.logger().LogAttrs(context.Background(), slog.LevelError, "libnet: panic", leftOut(attrs, dropped)...)
+}
+
+// notEncoded is about a broadcast, which would otherwise write a line for each of its sessions.
+func (l *eventLog) notEncoded(s *Session, err error) {
+	defer loggerPanicked()
+	dropped, ok := l.allow(&l.broadcasts)
+	if !ok {
+		return
+	}
+	attrs := []slog.Attr{slog.Uint64("session", s.id), slog.String("error", printable(err.Error()))}
+	s.owner.logger().LogAttrs(context.Background(), slog.LevelWarn, "libnet: broadcast not encoded", leftOut(attrs, dropped)...)
 }
 
 func leftOut(attrs []slog.Attr, dropped int) []slog.Attr {

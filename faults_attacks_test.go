@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestG96AStrangerCostsLittleAndNotForLong(t *testing.T) {
@@ -277,4 +278,57 @@ func TestG100ACloseReasonIsOneOfAFewNames(t *testing.T) {
 			t.Errorf("%d: a label from remote data: %q", i, name)
 		}
 	}
+}
+
+// faultBoundless is a codec that forgets Config.MaxMessage.
+type faultBoundless struct{ libnet.Codec }
+
+func (faultBoundless) AppendFrame(dst []byte, msg any) ([]byte, error) {
+	return append(dst, msg.([]byte)...), nil
+}
+
+func (faultBoundless) ParseFrame([]byte) ([]byte, int, error) { return nil, 0, nil }
+
+func TestG100ABroadcastThatCannotBeSentCostsAFewLinesAndNoBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		protocol := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return faultBoundless{faultFrames.NewCodec(rw)} })
+		r := faultServeWith(t, protocol, func(srv *libnet.Server) { srv.MaxMessage = 100 }, faultReceive)
+		for range 100 {
+			r.open()
+		}
+		if result := r.Manager().Broadcast(make([]byte, 1<<20)); result != (libnet.BroadcastResult{}) {
+			t.Errorf("a message over the bound: %+v", result)
+		}
+		for s := range r.Manager().All() {
+			if stats := s.Stats(); stats.Queued+int(stats.MessagesOut) > 0 || s.IsClosed() {
+				t.Fatalf("%+v, %v", stats, s.Err())
+			}
+		}
+		if n := len(r.logs.with("not encoded")); n == 0 || n > 10 {
+			t.Errorf("%d lines for 100 sessions", n)
+		}
+	})
+}
+
+func TestG99WithoutALimitNobodyAsksForTheAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := faultServe(t, "pipe", nil, faultEcho)
+		client, server := libnettest.Pipe()
+		defer client.Close()
+		waiting := make(chan struct{})
+		r.pipes.Push(faultSlowAddress{server, waiting}, nil)
+		faultAsk(t, r.dial(), "accepted behind it")
+		close(waiting)
+	})
+}
+
+// faultSlowAddress learns its peer's address later.
+type faultSlowAddress struct {
+	net.Conn
+	waiting chan struct{}
+}
+
+func (c faultSlowAddress) RemoteAddr() net.Addr {
+	<-c.waiting
+	return c.Conn.RemoteAddr()
 }

@@ -7,7 +7,7 @@ import (
 
 // count enters a connection into the server's books, or says which limit it would break.
 func (srv *Server) count(conn net.Conn) error {
-	addr := limitedAddr(conn)
+	addr := srv.limitedAddr(conn)
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	switch {
@@ -34,7 +34,7 @@ func (srv *Server) count(conn net.Conn) error {
 
 // dropped takes a connection out of the books that never became a session.
 func (srv *Server) dropped(conn net.Conn) {
-	addr := limitedAddr(conn)
+	addr := srv.limitedAddr(conn)
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.accepted--
@@ -57,18 +57,23 @@ func (srv *Server) uncountLocked(addr netip.Addr) {
 // sessionEnded takes a session out of the books, after its close callbacks have run.
 func (srv *Server) sessionEnded(s *Session, reason error) {
 	stats := s.Stats()
-	addr := limitedAddr(s.conn)
+	addr := srv.limitedAddr(s.conn)
 	srv.log.sessionEnded(s, reason, stats)
+	name := CloseReason(reason) // may call a method of the user's error
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.ended.add(stats)
-	srv.closed[CloseReason(reason)]++
+	srv.closed[name]++
 	srv.uncountLocked(addr)
 }
 
 // limitedAddr is what MaxSessionsPerIP counts by: the address, or the /64 network that one IPv6
-// subscriber has to choose addresses from (RFC 6177). It is invalid for what is not IP.
-func limitedAddr(conn net.Conn) netip.Addr {
+// subscriber has to choose addresses from (RFC 6177). It is invalid for what is not IP. Without a limit
+// nobody asks the conn: one that learns its address from the peer (the PROXY protocol) may wait.
+func (srv *Server) limitedAddr(conn net.Conn) netip.Addr {
+	if srv.MaxSessionsPerIP <= 0 {
+		return netip.Addr{}
+	}
 	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
