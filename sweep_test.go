@@ -63,7 +63,10 @@ type sweepRun struct {
 	clients  []*sweepClient
 	served   chan *libnet.Session // the first session, as often as it is asked for
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// mu guards the following; handled is told when working falls.
+	working  int // handlers that have not returned
+	handled  *sync.Cond
 	tried    map[uint64][][]byte // by session, in order: what may be written, a part of the last if its Send failed
 	accepted map[uint64]uint64   // by session: how many of them
 }
@@ -101,6 +104,7 @@ func TestEveryCallFailsOnceInEveryWay(t *testing.T) {
 // run bounds every wait by patience, of which a run then takes a few at most.
 func (sc sweepScenario) run(t *testing.T, faults *libnettest.Faults, patience time.Duration) {
 	x := &sweepRun{t: t, patience: patience, settle: synctest.Wait, tried: make(map[uint64][][]byte), accepted: make(map[uint64]uint64), served: make(chan *libnet.Session)}
+	x.handled = sync.NewCond(&x.mu)
 	if sc.secure {
 		x.settle = func() { time.Sleep(time.Millisecond) }
 	}
@@ -114,7 +118,7 @@ func (sc sweepScenario) run(t *testing.T, faults *libnettest.Faults, patience ti
 		if sc.secure {
 			srv.TLSConfig = faultServerTLS(t)
 		}
-	}, func(s *libnet.Session) { sc.handler(x, s) })
+	}, func(s *libnet.Session) { x.handle(sc, s) })
 	x.r.faults = faults
 	for range sc.clients {
 		x.dial(sc.secure)
@@ -140,6 +144,20 @@ func (sc sweepScenario) run(t *testing.T, faults *libnettest.Faults, patience ti
 		t.Errorf("it took %v", took)
 	}
 	x.check(sc)
+}
+
+// handle keeps check waiting: a handler notes what it has sent after the session may have ended.
+func (x *sweepRun) handle(sc sweepScenario, s *libnet.Session) {
+	x.count(1)
+	defer x.count(-1)
+	sc.handler(x, s)
+}
+
+func (x *sweepRun) count(n int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.working += n
+	x.handled.Broadcast()
 }
 
 func (x *sweepRun) dial(secure bool) {
@@ -225,6 +243,11 @@ func (x *sweepRun) broadcast() {
 
 // check compares what the clients got with what was accepted for them.
 func (x *sweepRun) check(sc sweepScenario) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for x.working > 0 {
+		x.handled.Wait()
+	}
 	whole := 0
 	for i, c := range x.clients {
 		accepted := x.accepted[c.session.ID()]
