@@ -1,0 +1,2 @@
+// Package cluster carries messages to sessions on other servers, over NATS.
+package cluster
