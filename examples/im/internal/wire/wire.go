@@ -1,0 +1,193 @@
+// Package wire is the protocol between clients, the gateway and the access servers: protobuf messages
+// whose field 1 is the command, framed by a length of 2 bytes. im.proto describes them.
+//
+//	cmd, msg, err := wire.Request(payload) // what a client sent
+//	switch req := msg.(type) {
+//	case *wire.ReqPing:
+//		err = session.Send(wire.OK(cmd))
+//	}
+package wire
+
+//go:generate protoc --go_out=. --go_opt=paths=source_relative im.proto
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+)
+
+// Commands. An answer carries the command of its request.
+const (
+	CmdAccessServer uint32 = 10001
+	CmdLogin        uint32 = 20001
+	CmdPing         uint32 = 20002
+	CmdSendP2P      uint32 = 20003
+	CmdSendGroup    uint32 = 20005
+	CmdSync         uint32 = 20006
+	CmdNotify       uint32 = 20007
+	CmdJoinGroup    uint32 = 20008
+	CmdLeaveGroup   uint32 = 20009
+	CmdPresence     uint32 = 20010
+	CmdWhoAmI       uint32 = 20011
+	CmdSetName      uint32 = 20012
+	CmdHistory      uint32 = 20013
+	CmdMembers      uint32 = 20014
+	CmdError        uint32 = 90001
+)
+
+// Error codes.
+const (
+	CodeOK             uint32 = 0
+	CodeServer         uint32 = 90001
+	CodeNoData         uint32 = 91001
+	CodeNoAccessServer uint32 = 92001
+	CodeNoToken        uint32 = 93001
+	CodeWrongToken     uint32 = 93002
+)
+
+// MaxMessage is the longest message in bytes, in either direction: what a length of 2 bytes can say.
+const MaxMessage = 1<<16 - 1
+
+// Values of SyncMsg.MsgType and Record.MsgType.
+const (
+	TypeP2P   = "p2p"
+	TypeGroup = "group"
+)
+
+// ErrMalformed is wrapped by the errors of [Request] and [Answer] for a payload that is no message with a
+// command. Who sent it does not speak this protocol.
+var ErrMalformed = errors.New("wire: malformed message")
+
+// ErrUnknown is wrapped by the errors of [Request] and [Answer] for a command that is not theirs.
+var ErrUnknown = errors.New("wire: unknown command")
+
+var requests = map[uint32]func() proto.Message{
+	CmdAccessServer: func() proto.Message { return new(ReqAccessServer) },
+	CmdLogin:        func() proto.Message { return new(ReqLogin) },
+	CmdPing:         func() proto.Message { return new(ReqPing) },
+	CmdSendP2P:      func() proto.Message { return new(ReqSendP2PMsg) },
+	CmdSendGroup:    func() proto.Message { return new(ReqSendGroupMsg) },
+	CmdSync:         func() proto.Message { return new(ReqSyncMsg) },
+	CmdJoinGroup:    func() proto.Message { return new(ReqJoinGroup) },
+	CmdLeaveGroup:   func() proto.Message { return new(ReqLeaveGroup) },
+	CmdPresence:     func() proto.Message { return new(ReqPresence) },
+	CmdWhoAmI:       func() proto.Message { return new(ReqWhoAmI) },
+	CmdSetName:      func() proto.Message { return new(ReqSetName) },
+	CmdHistory:      func() proto.Message { return new(ReqHistory) },
+	CmdMembers:      func() proto.Message { return new(ReqMembers) },
+}
+
+var answers = map[uint32]func() proto.Message{
+	CmdAccessServer: func() proto.Message { return new(ResSelectAccessServerForClient) },
+	CmdLogin:        func() proto.Message { return new(Error) },
+	CmdPing:         func() proto.Message { return new(Error) },
+	CmdSendP2P:      func() proto.Message { return new(ResSendP2PMsg) },
+	CmdSendGroup:    func() proto.Message { return new(ResSendGroupMsg) },
+	CmdSync:         func() proto.Message { return new(ResSyncMsg) },
+	CmdNotify:       func() proto.Message { return new(ResNotify) },
+	CmdJoinGroup:    func() proto.Message { return new(ResJoinGroup) },
+	CmdLeaveGroup:   func() proto.Message { return new(ResLeaveGroup) },
+	CmdPresence:     func() proto.Message { return new(ResPresence) },
+	CmdWhoAmI:       func() proto.Message { return new(ResWhoAmI) },
+	CmdSetName:      func() proto.Message { return new(ResSetName) },
+	CmdHistory:      func() proto.Message { return new(ResHistory) },
+	CmdMembers:      func() proto.Message { return new(ResMembers) },
+	CmdError:        func() proto.Message { return new(Error) },
+}
+
+// Request decodes what a client sends. The message keeps nothing of payload. With an error that wraps
+// [ErrUnknown] the command is returned as well.
+func Request(payload []byte) (cmd uint32, msg proto.Message, err error) {
+	return decode(payload, requests)
+}
+
+// Answer decodes what the gateway or an access server sends, as [Request] does.
+func Answer(payload []byte) (cmd uint32, msg proto.Message, err error) {
+	return decode(payload, answers)
+}
+
+func decode(payload []byte, kinds map[uint32]func() proto.Message) (uint32, proto.Message, error) {
+	cmd, err := Peek(payload)
+	if err != nil {
+		return 0, nil, err
+	}
+	kind, ok := kinds[cmd]
+	if !ok {
+		return cmd, nil, fmt.Errorf("%w: %d", ErrUnknown, cmd)
+	}
+	msg := kind()
+	if err := proto.Unmarshal(payload, msg); err != nil {
+		return cmd, nil, fmt.Errorf("%w: command %d: %v", ErrMalformed, cmd, err)
+	}
+	return cmd, msg, nil
+}
+
+// Peek returns the command alone. Its error wraps [ErrMalformed], also when there is no command; the rest of
+// the payload has then, or may have, any form.
+func Peek(payload []byte) (cmd uint32, err error) {
+	for rest := payload; len(rest) > 0; {
+		number, kind, n := protowire.ConsumeTag(rest)
+		if n < 0 {
+			return 0, fmt.Errorf("%w: %v", ErrMalformed, protowire.ParseError(n))
+		}
+		rest = rest[n:]
+		if number == 1 && kind == protowire.VarintType {
+			v, n := protowire.ConsumeVarint(rest)
+			if n < 0 {
+				return 0, fmt.Errorf("%w: %v", ErrMalformed, protowire.ParseError(n))
+			}
+			cmd = uint32(v) // protobuf itself truncates, and the last value counts
+			rest = rest[n:]
+			continue
+		}
+		if n = protowire.ConsumeFieldValue(number, kind, rest); n < 0 {
+			return 0, fmt.Errorf("%w: %v", ErrMalformed, protowire.ParseError(n))
+		}
+		rest = rest[n:]
+	}
+	if cmd == 0 {
+		return 0, fmt.Errorf("%w: no command", ErrMalformed)
+	}
+	return cmd, nil
+}
+
+// Encode returns msg as a payload, to be sent on a session of [Protocol] or by the cluster. It panics for a
+// string that is not UTF-8, which only the program's own mistake could bring here: [Request] refuses it.
+func Encode(msg proto.Message) []byte {
+	payload, err := proto.Marshal(msg)
+	if err != nil {
+		panic(fmt.Sprintf("wire: %T: %v", msg, err))
+	}
+	return payload
+}
+
+// OK is the answer to a login or ping that went well.
+func OK(cmd uint32) *Error { return &Error{Cmd: cmd} }
+
+// Fail is the answer to a login, to a ping, or to what cannot be served.
+func Fail(cmd, code uint32, text string) *Error {
+	return &Error{Cmd: cmd, ErrCode: code, ErrStr: text}
+}
+
+// Notify tells a client that there are messages up to version.
+func Notify(version int64) *ResNotify { return &ResNotify{Cmd: CmdNotify, CurrentID: version} }
+
+// Protocol is that of all sessions: the same bytes as codec.Protobuf's. Send takes a protobuf message, or a
+// []byte that is one already.
+func Protocol() libnet.Protocol { return protocol }
+
+var protocol = codec.New(codec.Uint16BE, marshaler{}).MaxMessage(MaxMessage)
+
+type marshaler struct{}
+
+func (marshaler) AppendMarshal(dst []byte, msg any) ([]byte, error) {
+	if payload, ok := msg.([]byte); ok {
+		return append(dst, payload...), nil
+	}
+	return codec.Proto.AppendMarshal(dst, msg)
+}
