@@ -1393,30 +1393,29 @@ func (x *ResLeaveGroup) GetGroupID() int64 {
 	return 0
 }
 
-type User struct {
+type UserPresence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	UID           int64                  `protobuf:"varint,1,opt,name=UID,proto3" json:"UID,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // as the user calls himself, and so never to be taken for markup; "" without one
-	Presence      Presence               `protobuf:"varint,3,opt,name=presence,proto3,enum=im.Presence" json:"presence,omitempty"`
-	Server        string                 `protobuf:"bytes,4,opt,name=server,proto3" json:"server,omitempty"` // the access server that holds him; "" unless he is online
+	Presence      Presence               `protobuf:"varint,2,opt,name=presence,proto3,enum=im.Presence" json:"presence,omitempty"`
+	Server        string                 `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"` // the access server that holds the user; "" unless online
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *User) Reset() {
-	*x = User{}
+func (x *UserPresence) Reset() {
+	*x = UserPresence{}
 	mi := &file_im_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *User) String() string {
+func (x *UserPresence) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*User) ProtoMessage() {}
+func (*UserPresence) ProtoMessage() {}
 
-func (x *User) ProtoReflect() protoreflect.Message {
+func (x *UserPresence) ProtoReflect() protoreflect.Message {
 	mi := &file_im_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1428,40 +1427,33 @@ func (x *User) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use User.ProtoReflect.Descriptor instead.
-func (*User) Descriptor() ([]byte, []int) {
+// Deprecated: Use UserPresence.ProtoReflect.Descriptor instead.
+func (*UserPresence) Descriptor() ([]byte, []int) {
 	return file_im_proto_rawDescGZIP(), []int{18}
 }
 
-func (x *User) GetUID() int64 {
+func (x *UserPresence) GetUID() int64 {
 	if x != nil {
 		return x.UID
 	}
 	return 0
 }
 
-func (x *User) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *User) GetPresence() Presence {
+func (x *UserPresence) GetPresence() Presence {
 	if x != nil {
 		return x.Presence
 	}
 	return Presence_UNKNOWN
 }
 
-func (x *User) GetServer() string {
+func (x *UserPresence) GetServer() string {
 	if x != nil {
 		return x.Server
 	}
 	return ""
 }
 
-// 20010: who they are and whether they are online. At most 100 users a request.
+// 20010: are they online? At most 100 users a request.
 type ReqPresence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cmd           uint32                 `protobuf:"varint,1,opt,name=cmd,proto3" json:"cmd,omitempty"`
@@ -1536,7 +1528,7 @@ type ResPresence struct {
 	CmdStr        string                 `protobuf:"bytes,2,opt,name=cmdStr,proto3" json:"cmdStr,omitempty"`
 	ErrCode       uint32                 `protobuf:"varint,3,opt,name=errCode,proto3" json:"errCode,omitempty"`
 	ErrStr        string                 `protobuf:"bytes,4,opt,name=errStr,proto3" json:"errStr,omitempty"`
-	Users         []*User                `protobuf:"bytes,5,rep,name=users,proto3" json:"users,omitempty"` // in the order of UIDs
+	Users         []*UserPresence        `protobuf:"bytes,5,rep,name=users,proto3" json:"users,omitempty"` // in the order of UIDs
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1599,7 +1591,7 @@ func (x *ResPresence) GetErrStr() string {
 	return ""
 }
 
-func (x *ResPresence) GetUsers() []*User {
+func (x *ResPresence) GetUsers() []*UserPresence {
 	if x != nil {
 		return x.Users
 	}
@@ -1666,9 +1658,8 @@ type ResWhoAmI struct {
 	ErrCode       uint32                 `protobuf:"varint,3,opt,name=errCode,proto3" json:"errCode,omitempty"`
 	ErrStr        string                 `protobuf:"bytes,4,opt,name=errStr,proto3" json:"errStr,omitempty"`
 	UID           int64                  `protobuf:"varint,5,opt,name=UID,proto3" json:"UID,omitempty"`
-	Name          string                 `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
-	Server        string                 `protobuf:"bytes,7,opt,name=server,proto3" json:"server,omitempty"` // the access server's id
-	GroupIDs      []int64                `protobuf:"varint,8,rep,packed,name=groupIDs,proto3" json:"groupIDs,omitempty"`
+	Server        string                 `protobuf:"bytes,6,opt,name=server,proto3" json:"server,omitempty"`             // the access server's id
+	GroupIDs      []int64                `protobuf:"varint,7,rep,packed,name=groupIDs,proto3" json:"groupIDs,omitempty"` // ascending
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1738,13 +1729,6 @@ func (x *ResWhoAmI) GetUID() int64 {
 	return 0
 }
 
-func (x *ResWhoAmI) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
 func (x *ResWhoAmI) GetServer() string {
 	if x != nil {
 		return x.Server
@@ -1759,152 +1743,7 @@ func (x *ResWhoAmI) GetGroupIDs() []int64 {
 	return nil
 }
 
-// 20012: what others see as my name, at most 64 bytes.
-type ReqSetName struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Cmd           uint32                 `protobuf:"varint,1,opt,name=cmd,proto3" json:"cmd,omitempty"`
-	CmdStr        string                 `protobuf:"bytes,2,opt,name=cmdStr,proto3" json:"cmdStr,omitempty"`
-	UID           int64                  `protobuf:"varint,3,opt,name=UID,proto3" json:"UID,omitempty"`
-	Name          string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReqSetName) Reset() {
-	*x = ReqSetName{}
-	mi := &file_im_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReqSetName) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReqSetName) ProtoMessage() {}
-
-func (x *ReqSetName) ProtoReflect() protoreflect.Message {
-	mi := &file_im_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReqSetName.ProtoReflect.Descriptor instead.
-func (*ReqSetName) Descriptor() ([]byte, []int) {
-	return file_im_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *ReqSetName) GetCmd() uint32 {
-	if x != nil {
-		return x.Cmd
-	}
-	return 0
-}
-
-func (x *ReqSetName) GetCmdStr() string {
-	if x != nil {
-		return x.CmdStr
-	}
-	return ""
-}
-
-func (x *ReqSetName) GetUID() int64 {
-	if x != nil {
-		return x.UID
-	}
-	return 0
-}
-
-func (x *ReqSetName) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-type ResSetName struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Cmd           uint32                 `protobuf:"varint,1,opt,name=cmd,proto3" json:"cmd,omitempty"`
-	CmdStr        string                 `protobuf:"bytes,2,opt,name=cmdStr,proto3" json:"cmdStr,omitempty"`
-	ErrCode       uint32                 `protobuf:"varint,3,opt,name=errCode,proto3" json:"errCode,omitempty"`
-	ErrStr        string                 `protobuf:"bytes,4,opt,name=errStr,proto3" json:"errStr,omitempty"`
-	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ResSetName) Reset() {
-	*x = ResSetName{}
-	mi := &file_im_proto_msgTypes[24]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ResSetName) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ResSetName) ProtoMessage() {}
-
-func (x *ResSetName) ProtoReflect() protoreflect.Message {
-	mi := &file_im_proto_msgTypes[24]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ResSetName.ProtoReflect.Descriptor instead.
-func (*ResSetName) Descriptor() ([]byte, []int) {
-	return file_im_proto_rawDescGZIP(), []int{24}
-}
-
-func (x *ResSetName) GetCmd() uint32 {
-	if x != nil {
-		return x.Cmd
-	}
-	return 0
-}
-
-func (x *ResSetName) GetCmdStr() string {
-	if x != nil {
-		return x.CmdStr
-	}
-	return ""
-}
-
-func (x *ResSetName) GetErrCode() uint32 {
-	if x != nil {
-		return x.ErrCode
-	}
-	return 0
-}
-
-func (x *ResSetName) GetErrStr() string {
-	if x != nil {
-		return x.ErrStr
-	}
-	return ""
-}
-
-func (x *ResSetName) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-// 20013: everything that is newer than currentID, one's own messages included, oldest first, as much as fits.
+// 20012: everything that is newer than currentID, one's own messages included, oldest first, as much as fits.
 type ReqHistory struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cmd           uint32                 `protobuf:"varint,1,opt,name=cmd,proto3" json:"cmd,omitempty"`
@@ -1917,7 +1756,7 @@ type ReqHistory struct {
 
 func (x *ReqHistory) Reset() {
 	*x = ReqHistory{}
-	mi := &file_im_proto_msgTypes[25]
+	mi := &file_im_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +1768,7 @@ func (x *ReqHistory) String() string {
 func (*ReqHistory) ProtoMessage() {}
 
 func (x *ReqHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_im_proto_msgTypes[25]
+	mi := &file_im_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +1781,7 @@ func (x *ReqHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReqHistory.ProtoReflect.Descriptor instead.
 func (*ReqHistory) Descriptor() ([]byte, []int) {
-	return file_im_proto_rawDescGZIP(), []int{25}
+	return file_im_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReqHistory) GetCmd() uint32 {
@@ -1988,7 +1827,7 @@ type ResHistory struct {
 
 func (x *ResHistory) Reset() {
 	*x = ResHistory{}
-	mi := &file_im_proto_msgTypes[26]
+	mi := &file_im_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +1839,7 @@ func (x *ResHistory) String() string {
 func (*ResHistory) ProtoMessage() {}
 
 func (x *ResHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_im_proto_msgTypes[26]
+	mi := &file_im_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +1852,7 @@ func (x *ResHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResHistory.ProtoReflect.Descriptor instead.
 func (*ResHistory) Descriptor() ([]byte, []int) {
-	return file_im_proto_rawDescGZIP(), []int{26}
+	return file_im_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ResHistory) GetCmd() uint32 {
@@ -2083,7 +1922,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_im_proto_msgTypes[27]
+	mi := &file_im_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +1934,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_im_proto_msgTypes[27]
+	mi := &file_im_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +1947,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_im_proto_rawDescGZIP(), []int{27}
+	return file_im_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Record) GetSourceUID() int64 {
@@ -2174,7 +2013,7 @@ func (x *Record) GetTime() int64 {
 	return 0
 }
 
-// 20014: the members of a group that one is in.
+// 20013: the members of a group that one is in.
 type ReqMembers struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cmd           uint32                 `protobuf:"varint,1,opt,name=cmd,proto3" json:"cmd,omitempty"`
@@ -2187,7 +2026,7 @@ type ReqMembers struct {
 
 func (x *ReqMembers) Reset() {
 	*x = ReqMembers{}
-	mi := &file_im_proto_msgTypes[28]
+	mi := &file_im_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2199,7 +2038,7 @@ func (x *ReqMembers) String() string {
 func (*ReqMembers) ProtoMessage() {}
 
 func (x *ReqMembers) ProtoReflect() protoreflect.Message {
-	mi := &file_im_proto_msgTypes[28]
+	mi := &file_im_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2212,7 +2051,7 @@ func (x *ReqMembers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReqMembers.ProtoReflect.Descriptor instead.
 func (*ReqMembers) Descriptor() ([]byte, []int) {
-	return file_im_proto_rawDescGZIP(), []int{28}
+	return file_im_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReqMembers) GetCmd() uint32 {
@@ -2258,7 +2097,7 @@ type ResMembers struct {
 
 func (x *ResMembers) Reset() {
 	*x = ResMembers{}
-	mi := &file_im_proto_msgTypes[29]
+	mi := &file_im_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2109,7 @@ func (x *ResMembers) String() string {
 func (*ResMembers) ProtoMessage() {}
 
 func (x *ResMembers) ProtoReflect() protoreflect.Message {
-	mi := &file_im_proto_msgTypes[29]
+	mi := &file_im_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2122,7 @@ func (x *ResMembers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResMembers.ProtoReflect.Descriptor instead.
 func (*ResMembers) Descriptor() ([]byte, []int) {
-	return file_im_proto_rawDescGZIP(), []int{29}
+	return file_im_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResMembers) GetCmd() uint32 {
@@ -2441,48 +2280,33 @@ const file_im_proto_rawDesc = "" +
 	"\x06cmdStr\x18\x02 \x01(\tR\x06cmdStr\x12\x18\n" +
 	"\aerrCode\x18\x03 \x01(\rR\aerrCode\x12\x16\n" +
 	"\x06errStr\x18\x04 \x01(\tR\x06errStr\x12\x18\n" +
-	"\agroupID\x18\x05 \x01(\x03R\agroupID\"n\n" +
-	"\x04User\x12\x10\n" +
-	"\x03UID\x18\x01 \x01(\x03R\x03UID\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12(\n" +
-	"\bpresence\x18\x03 \x01(\x0e2\f.im.PresenceR\bpresence\x12\x16\n" +
-	"\x06server\x18\x04 \x01(\tR\x06server\"]\n" +
+	"\agroupID\x18\x05 \x01(\x03R\agroupID\"b\n" +
+	"\fUserPresence\x12\x10\n" +
+	"\x03UID\x18\x01 \x01(\x03R\x03UID\x12(\n" +
+	"\bpresence\x18\x02 \x01(\x0e2\f.im.PresenceR\bpresence\x12\x16\n" +
+	"\x06server\x18\x03 \x01(\tR\x06server\"]\n" +
 	"\vReqPresence\x12\x10\n" +
 	"\x03cmd\x18\x01 \x01(\rR\x03cmd\x12\x16\n" +
 	"\x06cmdStr\x18\x02 \x01(\tR\x06cmdStr\x12\x10\n" +
 	"\x03UID\x18\x03 \x01(\x03R\x03UID\x12\x12\n" +
-	"\x04UIDs\x18\x04 \x03(\x03R\x04UIDs\"\x89\x01\n" +
+	"\x04UIDs\x18\x04 \x03(\x03R\x04UIDs\"\x91\x01\n" +
 	"\vResPresence\x12\x10\n" +
 	"\x03cmd\x18\x01 \x01(\rR\x03cmd\x12\x16\n" +
 	"\x06cmdStr\x18\x02 \x01(\tR\x06cmdStr\x12\x18\n" +
 	"\aerrCode\x18\x03 \x01(\rR\aerrCode\x12\x16\n" +
-	"\x06errStr\x18\x04 \x01(\tR\x06errStr\x12\x1e\n" +
-	"\x05users\x18\x05 \x03(\v2\b.im.UserR\x05users\"5\n" +
+	"\x06errStr\x18\x04 \x01(\tR\x06errStr\x12&\n" +
+	"\x05users\x18\x05 \x03(\v2\x10.im.UserPresenceR\x05users\"5\n" +
 	"\tReqWhoAmI\x12\x10\n" +
 	"\x03cmd\x18\x01 \x01(\rR\x03cmd\x12\x16\n" +
-	"\x06cmdStr\x18\x02 \x01(\tR\x06cmdStr\"\xc1\x01\n" +
+	"\x06cmdStr\x18\x02 \x01(\tR\x06cmdStr\"\xad\x01\n" +
 	"\tResWhoAmI\x12\x10\n" +
 	"\x03cmd\x18\x01 \x01(\rR\x03cmd\x12\x16\n" +
 	"\x06cmdStr\x18\x02 \x01(\tR\x06cmdStr\x12\x18\n" +
 	"\aerrCode\x18\x03 \x01(\rR\aerrCode\x12\x16\n" +
 	"\x06errStr\x18\x04 \x01(\tR\x06errStr\x12\x10\n" +
-	"\x03UID\x18\x05 \x01(\x03R\x03UID\x12\x12\n" +
-	"\x04name\x18\x06 \x01(\tR\x04name\x12\x16\n" +
-	"\x06server\x18\a \x01(\tR\x06server\x12\x1a\n" +
-	"\bgroupIDs\x18\b \x03(\x03R\bgroupIDs\"\\\n" +
-	"\n" +
-	"ReqSetName\x12\x10\n" +
-	"\x03cmd\x18\x01 \x01(\rR\x03cmd\x12\x16\n" +
-	"\x06cmdStr\x18\x02 \x01(\tR\x06cmdStr\x12\x10\n" +
-	"\x03UID\x18\x03 \x01(\x03R\x03UID\x12\x12\n" +
-	"\x04name\x18\x04 \x01(\tR\x04name\"|\n" +
-	"\n" +
-	"ResSetName\x12\x10\n" +
-	"\x03cmd\x18\x01 \x01(\rR\x03cmd\x12\x16\n" +
-	"\x06cmdStr\x18\x02 \x01(\tR\x06cmdStr\x12\x18\n" +
-	"\aerrCode\x18\x03 \x01(\rR\aerrCode\x12\x16\n" +
-	"\x06errStr\x18\x04 \x01(\tR\x06errStr\x12\x12\n" +
-	"\x04name\x18\x05 \x01(\tR\x04name\"f\n" +
+	"\x03UID\x18\x05 \x01(\x03R\x03UID\x12\x16\n" +
+	"\x06server\x18\x06 \x01(\tR\x06server\x12\x1a\n" +
+	"\bgroupIDs\x18\a \x03(\x03R\bgroupIDs\"f\n" +
 	"\n" +
 	"ReqHistory\x12\x10\n" +
 	"\x03cmd\x18\x01 \x01(\rR\x03cmd\x12\x16\n" +
@@ -2543,7 +2367,7 @@ func file_im_proto_rawDescGZIP() []byte {
 }
 
 var file_im_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_im_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_im_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_im_proto_goTypes = []any{
 	(Presence)(0),                          // 0: im.Presence
 	(*Command)(nil),                        // 1: im.Command
@@ -2564,24 +2388,22 @@ var file_im_proto_goTypes = []any{
 	(*ResJoinGroup)(nil),                   // 16: im.ResJoinGroup
 	(*ReqLeaveGroup)(nil),                  // 17: im.ReqLeaveGroup
 	(*ResLeaveGroup)(nil),                  // 18: im.ResLeaveGroup
-	(*User)(nil),                           // 19: im.User
+	(*UserPresence)(nil),                   // 19: im.UserPresence
 	(*ReqPresence)(nil),                    // 20: im.ReqPresence
 	(*ResPresence)(nil),                    // 21: im.ResPresence
 	(*ReqWhoAmI)(nil),                      // 22: im.ReqWhoAmI
 	(*ResWhoAmI)(nil),                      // 23: im.ResWhoAmI
-	(*ReqSetName)(nil),                     // 24: im.ReqSetName
-	(*ResSetName)(nil),                     // 25: im.ResSetName
-	(*ReqHistory)(nil),                     // 26: im.ReqHistory
-	(*ResHistory)(nil),                     // 27: im.ResHistory
-	(*Record)(nil),                         // 28: im.Record
-	(*ReqMembers)(nil),                     // 29: im.ReqMembers
-	(*ResMembers)(nil),                     // 30: im.ResMembers
+	(*ReqHistory)(nil),                     // 24: im.ReqHistory
+	(*ResHistory)(nil),                     // 25: im.ResHistory
+	(*Record)(nil),                         // 26: im.Record
+	(*ReqMembers)(nil),                     // 27: im.ReqMembers
+	(*ResMembers)(nil),                     // 28: im.ResMembers
 }
 var file_im_proto_depIdxs = []int32{
 	13, // 0: im.ResSyncMsg.Msgs:type_name -> im.SyncMsg
-	0,  // 1: im.User.presence:type_name -> im.Presence
-	19, // 2: im.ResPresence.users:type_name -> im.User
-	28, // 3: im.ResHistory.records:type_name -> im.Record
+	0,  // 1: im.UserPresence.presence:type_name -> im.Presence
+	19, // 2: im.ResPresence.users:type_name -> im.UserPresence
+	26, // 3: im.ResHistory.records:type_name -> im.Record
 	4,  // [4:4] is the sub-list for method output_type
 	4,  // [4:4] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
@@ -2600,7 +2422,7 @@ func file_im_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_im_proto_rawDesc), len(file_im_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

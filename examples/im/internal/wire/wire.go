@@ -34,9 +34,8 @@ const (
 	CmdLeaveGroup   uint32 = 20009
 	CmdPresence     uint32 = 20010
 	CmdWhoAmI       uint32 = 20011
-	CmdSetName      uint32 = 20012
-	CmdHistory      uint32 = 20013
-	CmdMembers      uint32 = 20014
+	CmdHistory      uint32 = 20012
+	CmdMembers      uint32 = 20013
 	CmdError        uint32 = 90001
 )
 
@@ -77,7 +76,6 @@ var requests = map[uint32]func() proto.Message{
 	CmdLeaveGroup:   func() proto.Message { return new(ReqLeaveGroup) },
 	CmdPresence:     func() proto.Message { return new(ReqPresence) },
 	CmdWhoAmI:       func() proto.Message { return new(ReqWhoAmI) },
-	CmdSetName:      func() proto.Message { return new(ReqSetName) },
 	CmdHistory:      func() proto.Message { return new(ReqHistory) },
 	CmdMembers:      func() proto.Message { return new(ReqMembers) },
 }
@@ -94,7 +92,6 @@ var answers = map[uint32]func() proto.Message{
 	CmdLeaveGroup:   func() proto.Message { return new(ResLeaveGroup) },
 	CmdPresence:     func() proto.Message { return new(ResPresence) },
 	CmdWhoAmI:       func() proto.Message { return new(ResWhoAmI) },
-	CmdSetName:      func() proto.Message { return new(ResSetName) },
 	CmdHistory:      func() proto.Message { return new(ResHistory) },
 	CmdMembers:      func() proto.Message { return new(ResMembers) },
 	CmdError:        func() proto.Message { return new(Error) },
