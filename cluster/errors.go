@@ -1,0 +1,59 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/libnet-go/libnet"
+)
+
+// Errors of a [Node]'s methods, and reasons that it closes sessions for.
+var (
+	// ErrOffline is returned by Send when no node holds a session of the user. It is only said after
+	// every known node has confirmed that it can be reached.
+	ErrOffline = errors.New("cluster: user offline")
+
+	// ErrDegraded is returned by Send, Online and Kick when the user was not found but some known node
+	// could not be asked: the user may be online there. Nothing is known, try later or store.
+	ErrDegraded = errors.New("cluster: a node cannot be reached, the user may be there")
+
+	// ErrBlocked is returned by Send when the user's session has a full queue, and that session's
+	// Config.OnFull is RejectNewest. It wraps libnet.ErrSessionBlocked.
+	ErrBlocked = fmt.Errorf("cluster: %w", libnet.ErrSessionBlocked)
+
+	// ErrRejected is returned by Send when the user's session cannot encode the payload: it is over the
+	// bound of that session's framing or Config.MaxMessage, or its codec takes no []byte.
+	ErrRejected = errors.New("cluster: the user's session cannot encode the payload")
+
+	// ErrTooLarge is returned by Send, Post and Broadcast for a payload over [Node.MaxPayload].
+	ErrTooLarge = errors.New("cluster: payload too large")
+
+	// ErrReplaced is the reason of a session whose user has logged in again, here or on another node,
+	// and is returned by a Bind that lost to a later one.
+	ErrReplaced = errors.New("cluster: replaced by a later login")
+
+	// ErrKicked is what errors.Is finds in the reason of a session that Kick closed, a [*KickedError].
+	ErrKicked = errors.New("cluster: kicked")
+
+	// ErrDisconnected is returned while the node has no connection to its NATS server. What was under way
+	// when the connection broke may or may not have arrived.
+	ErrDisconnected = errors.New("cluster: not connected to NATS")
+
+	// ErrDraining is returned by Bind and Join after Drain was called.
+	ErrDraining = errors.New("cluster: node is draining")
+
+	// ErrClosed is returned after Close. errors.Is(ErrClosed, net.ErrClosed) holds.
+	ErrClosed = fmt.Errorf("cluster: node closed: %w", net.ErrClosed)
+
+	// ErrInvalidName is returned for a user or group name that is empty or longer than [MaxName] bytes.
+	ErrInvalidName = errors.New("cluster: invalid name")
+)
+
+// KickedError is the reason of a session that [Node.Kick] closed. errors.Is(err, ErrKicked) holds.
+type KickedError struct{ Reason string }
+
+func (e *KickedError) Error() string { return "cluster: kicked: " + e.Reason }
+
+// Unwrap returns ErrKicked.
+func (e *KickedError) Unwrap() error { return ErrKicked }
