@@ -2089,8 +2089,8 @@ type ResMembers struct {
 	ErrCode       uint32                 `protobuf:"varint,3,opt,name=errCode,proto3" json:"errCode,omitempty"`
 	ErrStr        string                 `protobuf:"bytes,4,opt,name=errStr,proto3" json:"errStr,omitempty"`
 	GroupID       int64                  `protobuf:"varint,5,opt,name=groupID,proto3" json:"groupID,omitempty"`
-	UIDs          []int64                `protobuf:"varint,6,rep,packed,name=UIDs,proto3" json:"UIDs,omitempty"` // ascending; the first 1,000
-	Total         int64                  `protobuf:"varint,7,opt,name=total,proto3" json:"total,omitempty"`
+	UIDs          []int64                `protobuf:"varint,6,rep,packed,name=UIDs,proto3" json:"UIDs,omitempty"` // ascending, at most 1,000
+	More          bool                   `protobuf:"varint,7,opt,name=more,proto3" json:"more,omitempty"`        // there are members that are not listed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2167,11 +2167,11 @@ func (x *ResMembers) GetUIDs() []int64 {
 	return nil
 }
 
-func (x *ResMembers) GetTotal() int64 {
+func (x *ResMembers) GetMore() bool {
 	if x != nil {
-		return x.Total
+		return x.More
 	}
-	return 0
+	return false
 }
 
 var File_im_proto protoreflect.FileDescriptor
@@ -2338,7 +2338,7 @@ const file_im_proto_rawDesc = "" +
 	"\x03cmd\x18\x01 \x01(\rR\x03cmd\x12\x16\n" +
 	"\x06cmdStr\x18\x02 \x01(\tR\x06cmdStr\x12\x10\n" +
 	"\x03UID\x18\x03 \x01(\x03R\x03UID\x12\x18\n" +
-	"\agroupID\x18\x04 \x01(\x03R\agroupID\"\xac\x01\n" +
+	"\agroupID\x18\x04 \x01(\x03R\agroupID\"\xaa\x01\n" +
 	"\n" +
 	"ResMembers\x12\x10\n" +
 	"\x03cmd\x18\x01 \x01(\rR\x03cmd\x12\x16\n" +
@@ -2346,8 +2346,8 @@ const file_im_proto_rawDesc = "" +
 	"\aerrCode\x18\x03 \x01(\rR\aerrCode\x12\x16\n" +
 	"\x06errStr\x18\x04 \x01(\tR\x06errStr\x12\x18\n" +
 	"\agroupID\x18\x05 \x01(\x03R\agroupID\x12\x12\n" +
-	"\x04UIDs\x18\x06 \x03(\x03R\x04UIDs\x12\x14\n" +
-	"\x05total\x18\a \x01(\x03R\x05total*0\n" +
+	"\x04UIDs\x18\x06 \x03(\x03R\x04UIDs\x12\x12\n" +
+	"\x04more\x18\a \x01(\bR\x04more*0\n" +
 	"\bPresence\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\n" +
 	"\n" +
