@@ -3,6 +3,7 @@ package libnet
 import (
 	"net"
 	"net/netip"
+	"time"
 )
 
 // count enters a connection into the server's books, or says which limit it would break.
@@ -60,10 +61,12 @@ func (srv *Server) sessionEnded(s *Session, reason error) {
 	addr := srv.limitedAddr(s.conn)
 	srv.log.sessionEnded(s, reason, stats)
 	name := CloseReason(reason) // may call a method of the user's error
+	closed := ClosedSession{ID: s.id, RemoteAddr: s.addrForRecord(), Err: reason, Closed: time.Now(), Stats: stats}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.ended.add(stats)
 	srv.closed[name]++
+	srv.lastClosed.add(closed)
 	srv.uncountLocked(addr)
 }
 

@@ -56,6 +56,7 @@ type Server struct {
 	rejected     uint64
 	acceptErrors uint64
 	closed       map[string]uint64
+	lastClosed   closedRing
 	ended        SessionStats  // the sums of closed sessions
 	floor        ServerStats   // what Stats has reported
 	none         chan struct{} // closed when no session is open; nil while nobody waits
@@ -95,6 +96,10 @@ func (srv *Server) Listener() net.Listener { return srv.listener }
 
 // Manager returns the manager of the server's open sessions.
 func (srv *Server) Manager() *Manager { return srv.manager }
+
+// Stopping returns a channel that is closed when the first Stop or Shutdown begins: from then on the server
+// takes no session more, and a load balancer should be told so.
+func (srv *Server) Stopping() <-chan struct{} { return srv.stopping }
 
 // Accept waits for the next session. It waits out errors that pass, with a back-off of 5 ms to 1 s, and
 // returns [io.EOF] after Stop or Shutdown and other errors of the listener as they are, wrapped.
