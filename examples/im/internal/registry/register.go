@@ -1,0 +1,243 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	// defaultReportEvery is how often the load is looked at, and reported when it has changed.
+	defaultReportEvery = time.Second
+	// reportAtLeast is how often the load is reported when it has not: the gateway counts its own picks
+	// since the last report, and some of those never connect.
+	reportAtLeast = 5 * time.Second
+)
+
+// Options say what to register.
+type Options struct {
+	// Server describes the server. Sessions and Draining are filled in.
+	Server Server
+
+	// Load returns how many sessions the server holds now. It is called by one goroutine; nil means
+	// always 0.
+	Load func() int
+
+	// ReportEvery is how often Load is asked and a change reported; default 1 s.
+	ReportEvery time.Duration
+
+	// Prefix is where the keys are; default DefaultPrefix.
+	Prefix string
+
+	// Logger receives failures and what ended them, once each; default slog.Default().
+	Logger *slog.Logger
+}
+
+// Registration keeps one server in the registry. Its methods may be called by any goroutine.
+type Registration struct {
+	// Immutable after Register.
+	client *clientv3.Client
+	o      Options
+	key    string
+	log    *slog.Logger
+	cancel context.CancelFunc
+
+	draining   atomic.Bool
+	changed    chan struct{} // Drain sends, without waiting; run receives: report now
+	registered chan struct{} // run closes it after the first put
+	drained    chan struct{} // run closes it when etcd has the draining flag
+	done       chan struct{} // run closes it at its end
+
+	lease atomic.Int64 // a clientv3.LeaseID; 0: none
+
+	// Owned by run.
+	failedSince time.Time        // zero: nothing has failed since the last put
+	once        struct{ registered, drained sync.Once }
+}
+
+// Register begins to keep a server in the registry, and returns at once: etcd need not be there. It goes
+// on until Close or Abandon, whatever happens to etcd. It panics for a server without ID, Addr or
+// Capacity.
+func Register(client *clientv3.Client, o Options) *Registration {
+	if o.Server.ID == "" || o.Server.Addr == "" || o.Server.Capacity < 1 {
+		panic("registry: a server needs an ID, an Addr and a Capacity")
+	}
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	if o.ReportEvery <= 0 {
+		o.ReportEvery = defaultReportEvery
+	}
+	if o.Load == nil {
+		o.Load = func() int { return 0 }
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &Registration{
+		client:     client,
+		o:          o,
+		key:        o.Prefix + o.Server.ID,
+		log:        o.Logger.With("server", o.Server.ID),
+		cancel:     cancel,
+		changed:    make(chan struct{}, 1),
+		registered: make(chan struct{}),
+		drained:    make(chan struct{}),
+		done:       make(chan struct{}),
+	}
+	r.draining.Store(o.Server.Draining)
+	go r.run(ctx)
+	return r
+}
+
+// Registered is closed when the server is in the registry for the first time.
+func (r *Registration) Registered() <-chan struct{} { return r.registered }
+
+// Drain says in the registry that this server takes no more clients, and returns when etcd has it, or
+// with the context's error; the registration keeps trying then, too.
+func (r *Registration) Drain(ctx context.Context) error {
+	r.draining.Store(true)
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+	select {
+	case <-r.drained:
+		return nil
+	case <-r.done:
+		return errors.New("registry: the registration has ended")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close takes the server out of the registry. With an error of etcd, or when ctx ends first, the server
+// stays in it for TTL at most. A second call does nothing.
+func (r *Registration) Close(ctx context.Context) error {
+	r.Abandon()
+	lease := clientv3.LeaseID(r.lease.Swap(0))
+	if lease == clientv3.NoLease {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err := r.client.Revoke(ctx, lease)
+	return err
+}
+
+// Abandon ends the registration without a word to etcd, as a crash does: the server stays in the
+// registry for TTL.
+func (r *Registration) Abandon() {
+	r.cancel()
+	<-r.done
+}
+
+func (r *Registration) run(ctx context.Context) {
+	defer close(r.done)
+	pauses := newBackOff()
+	for {
+		began := time.Now()
+		err := r.hold(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > settled {
+			pauses.Reset()
+		}
+		if r.failedSince.IsZero() {
+			r.failedSince = time.Now()
+			r.log.Warn("registry: not registered any more, trying again", "error", err)
+		}
+		pause(ctx, pauses.NextBackOff())
+	}
+}
+
+// hold takes a lease, puts the key and keeps both until something fails. A new lease takes the key over
+// from the one before, so that whatever became of that one does not matter.
+func (r *Registration) hold(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	granting, cancelGrant := context.WithTimeout(ctx, requestTimeout)
+	defer cancelGrant()
+	lease, err := r.client.Grant(granting, int64(TTL/time.Second))
+	if err != nil {
+		return err
+	}
+	r.lease.Store(int64(lease.ID))
+	alive, err := r.client.KeepAlive(ctx, lease.ID)
+	if err != nil {
+		return err
+	}
+	reported, err := r.report(ctx)
+	if err != nil {
+		return err
+	}
+	r.logRegistered()
+
+	ticker := time.NewTicker(r.o.ReportEvery)
+	defer ticker.Stop()
+	for reportedAt := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case _, ok := <-alive:
+			if !ok {
+				return errors.New("the lease has ended")
+			}
+			continue
+		case <-r.changed:
+		case <-ticker.C:
+			if r.value() == reported && time.Since(reportedAt) < reportAtLeast {
+				continue
+			}
+		}
+		if reported, err = r.report(ctx); err != nil {
+			return err
+		}
+		reportedAt = time.Now()
+	}
+}
+
+func (r *Registration) logRegistered() {
+	if r.failedSince.IsZero() {
+		r.log.Debug("registry: registered")
+		return
+	}
+	r.log.Info("registry: registered again", "after", time.Since(r.failedSince).Round(time.Millisecond))
+	r.failedSince = time.Time{}
+}
+
+// value is the server as it is now.
+func (r *Registration) value() Server {
+	s := r.o.Server
+	s.Sessions = max(r.o.Load(), 0)
+	s.Draining = r.draining.Load()
+	return s
+}
+
+// report puts the server under its key and returns what it put.
+func (r *Registration) report(ctx context.Context) (Server, error) {
+	s := r.value()
+	value, err := json.Marshal(s)
+	if err != nil {
+		return s, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if _, err = r.client.Put(ctx, r.key, string(value), clientv3.WithLease(clientv3.LeaseID(r.lease.Load()))); err != nil {
+		return s, err
+	}
+	r.once.registered.Do(func() { close(r.registered) })
+	if s.Draining {
+		r.once.drained.Do(func() { close(r.drained) })
+	}
+	return s, nil
+}
