@@ -1,0 +1,380 @@
+package history_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/libnet-go/libnet/examples/im/internal/embedded"
+	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+
+// open returns a history on a server of its own.
+func open(t testing.TB, o history.Options) (*history.History, *embedded.NATS, *nats.Conn) {
+	t.Helper()
+	server, err := embedded.StartNATS(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	conn, err := nats.Connect(server.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectBufSize(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	h, err := history.Open(t.Context(), conn, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, server, conn
+}
+
+func store(t testing.TB, h *history.History, m history.Message) int64 {
+	t.Helper()
+	version, err := h.Store(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return version
+}
+
+// readAll reads page after page, and checks that each fits into an answer.
+func readAll(t testing.TB, h *history.History, q history.Query) (texts []string, pages int, end int64) {
+	t.Helper()
+	for {
+		page, err := h.Read(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := proto.Size(&wire.ResHistory{Cmd: wire.CmdHistory, CurrentID: page.Next, More: true, Records: page.Records}); n > wire.MaxMessage {
+			t.Fatalf("a page of %d records is %d bytes on the wire", len(page.Records), n)
+		}
+		if page.More && len(page.Records) == 0 {
+			t.Fatal("there is more, and the page is empty")
+		}
+		for _, r := range page.Records {
+			texts = append(texts, r.Msg)
+		}
+		pages++
+		q.After = page.Next
+		if !page.More {
+			return texts, pages, page.Next
+		}
+	}
+}
+
+func TestMessagesAreReadInOrderAndOnceFromAnyVersionOn(t *testing.T) {
+	h, _, _ := open(t, history.Options{})
+	var want []string
+	var versions []int64
+	for i := range 20 {
+		text := fmt.Sprint("m", i)
+		versions = append(versions, store(t, h, history.Message{ID: int64(i + 1), Source: 1, Target: 2, ClientID: text, Text: text}))
+		store(t, h, history.Message{ID: int64(i + 100), Source: 1, Target: 3, ClientID: text, Text: "another's"})
+		want = append(want, text)
+	}
+	if !slices.IsSorted(versions) {
+		t.Fatalf("versions %v", versions)
+	}
+	for i := range versions {
+		got, _, end := readAll(t, h, history.Query{User: 2, After: versions[i]})
+		if !slices.Equal(got, want[i+1:]) || end != versions[len(versions)-1] {
+			t.Errorf("after version %d: %v up to %d, want %v", versions[i], got, end, want[i+1:])
+		}
+	}
+	got, _, _ := readAll(t, h, history.Query{User: 2, After: -5})
+	if !slices.Equal(got, want) {
+		t.Errorf("from the start: %v, want %v", got, want)
+	}
+}
+
+func TestBothSidesOfAConversationReadItInTheSameOrder(t *testing.T) {
+	h, _, _ := open(t, history.Options{})
+	var wg sync.WaitGroup
+	for _, m := range []history.Message{{Source: 1, Target: 2}, {Source: 2, Target: 1}} {
+		wg.Go(func() {
+			for i := range 50 {
+				m.ID, m.Text = m.Source*1000+int64(i), fmt.Sprint(m.Source, "/", i)
+				if _, err := h.Store(t.Context(), m); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	conversation := func(user int64) (order []string) {
+		page, err := h.Read(t.Context(), history.Query{User: user, Own: true})
+		if err != nil || page.More || len(page.Records) != 100 {
+			t.Fatalf("user %d: %d records, more %v, %v", user, len(page.Records), page.More, err)
+		}
+		slices.SortFunc(page.Records, func(a, b *wire.Record) int { return int(a.Version - b.Version) })
+		for _, r := range page.Records {
+			order = append(order, fmt.Sprint(r.Version, " ", r.ID, " ", r.Msg))
+		}
+		return order
+	}
+	if one, two := conversation(1), conversation(2); !slices.Equal(one, two) {
+		t.Errorf("user 1 reads %v\nuser 2 reads %v", one, two)
+	}
+}
+
+func TestOwnMessagesAreReadOnlyWhenAskedForAndOnce(t *testing.T) {
+	h, _, _ := open(t, history.Options{})
+	since, err := h.Join(t.Context(), 1, 9, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store(t, h, history.Message{ID: 1, Source: 1, Target: 2, Text: "to another"})
+	store(t, h, history.Message{ID: 2, Source: 1, Target: 1, Text: "to myself"})
+	store(t, h, history.Message{ID: 3, Source: 1, Group: 9, Text: "to the group"})
+	store(t, h, history.Message{ID: 4, Source: 2, Group: 9, Text: "by another"})
+	q := history.Query{User: 1, Groups: map[int64]int64{9: since}}
+	if got, _, _ := readAll(t, h, q); !slices.Equal(got, []string{"to myself", "by another"}) {
+		t.Errorf("without own: %v", got)
+	}
+	q.Own = true
+	if got, _, _ := readAll(t, h, q); !slices.Equal(got, []string{"to another", "to myself", "to the group", "by another"}) {
+		t.Errorf("with own: %v", got)
+	}
+}
+
+func TestARepetitionIsStoredOnce(t *testing.T) {
+	h, _, _ := open(t, history.Options{})
+	m := history.Message{ID: 1, Source: 1, Target: 2, ClientID: "a", Text: "hello"}
+	first := store(t, h, m)
+	m.ID = 2 // each attempt has its own
+	if again := store(t, h, m); again != first {
+		t.Errorf("version %d, and %d when repeated", first, again)
+	}
+	others := []history.Message{
+		{ID: 3, Source: 1, Target: 2, ClientID: "b", Text: "hello"},
+		{ID: 4, Source: 3, Target: 2, ClientID: "a", Text: "hello"},
+		{ID: 5, Source: 1, Target: 2, ClientID: "a", Text: "other"}, // of a client that has one id for all
+		{ID: 6, Source: 1, Target: 2, Text: "hello"},
+		{ID: 7, Source: 1, Target: 2, Text: "hello"}, // without an id nothing tells it from the one before
+	}
+	for _, other := range others {
+		store(t, h, other)
+	}
+	if got, _, _ := readAll(t, h, history.Query{User: 2}); len(got) != 1+len(others) {
+		t.Errorf("the receiver reads %d messages, want %d: %v", len(got), 1+len(others), got)
+	}
+	if got, _, _ := readAll(t, h, history.Query{User: 1, Own: true}); len(got) != len(others) {
+		t.Errorf("the sender reads %d messages, want %d: %v", len(got), len(others), got)
+	}
+}
+
+func TestPagesAreBoundedInBytesAndNumber(t *testing.T) {
+	h, _, _ := open(t, history.Options{})
+	big := strings.Repeat("x", history.MaxText)
+	id := strings.Repeat("i", history.MaxClientID)
+	for i := range 4 {
+		store(t, h, history.Message{ID: 1<<62 + int64(i), Source: 1 << 62, Target: 1<<62 + 1, ClientID: id[:120] + fmt.Sprint(i), Text: big})
+	}
+	for i := range 600 {
+		store(t, h, history.Message{ID: int64(i + 10), Source: 1, Target: 1<<62 + 1, Text: "small"})
+	}
+	got, pages, _ := readAll(t, h, history.Query{User: 1<<62 + 1})
+	if len(got) != 604 || pages != 4+2 && pages != 4+3 {
+		t.Errorf("%d messages on %d pages", len(got), pages)
+	}
+	for _, m := range []history.Message{
+		{Source: 1, Target: 2, Text: big + "x"},
+		{Source: 1, Target: 2, ClientID: id + "i"},
+	} {
+		if _, err := h.Store(t.Context(), m); err != history.ErrTooLong {
+			t.Errorf("a message of %d bytes with an id of %d: %v", len(m.Text), len(m.ClientID), err)
+		}
+	}
+}
+
+func TestAMemberReadsWhatWasSaidSinceHeJoined(t *testing.T) {
+	h, _, _ := open(t, history.Options{})
+	store(t, h, history.Message{ID: 1, Source: 1, Group: 9, Text: "before"})
+	store(t, h, history.Message{ID: 2, Source: 1, Target: 2, Text: "direct"})
+	since, err := h.Join(t.Context(), 2, 9, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store(t, h, history.Message{ID: 3, Source: 1, Group: 9, Text: "after"})
+	if again, err := h.Join(t.Context(), 2, 9, 1); err != nil || again != since {
+		t.Errorf("joining again: %d, %v; want %d", again, err, since)
+	}
+	groups, err := h.Groups(t.Context(), 2)
+	if err != nil || len(groups) != 1 || groups[9] != since {
+		t.Fatalf("groups %v, %v", groups, err)
+	}
+	if got, _, _ := readAll(t, h, history.Query{User: 2, Groups: groups}); !slices.Equal(got, []string{"direct", "after"}) {
+		t.Errorf("a member reads %v", got)
+	}
+	if err := h.Leave(t.Context(), 2, 9); err != nil {
+		t.Fatal(err)
+	}
+	if groups, err := h.Groups(t.Context(), 2); err != nil || len(groups) != 0 {
+		t.Errorf("after leaving: %v, %v", groups, err)
+	}
+	if later, err := h.Join(t.Context(), 2, 9, 0); err != nil || later <= since {
+		t.Errorf("coming back: since %d, %v; want more than %d", later, err, since)
+	}
+	if _, err := h.Join(t.Context(), 2, 10, history.MaxGroups); err != history.ErrTooManyGroups {
+		t.Errorf("a group too many: %v", err)
+	}
+}
+
+func TestMembersAreListedUpToABound(t *testing.T) {
+	h, _, _ := open(t, history.Options{})
+	for user := int64(1); user <= 12; user++ {
+		if _, err := h.Join(t.Context(), user, 9, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Join(t.Context(), user, 99, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	users, more, err := h.Members(t.Context(), 9, 12)
+	if err != nil || more || !slices.Equal(users, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}) {
+		t.Errorf("members %v, more %v, %v", users, more, err)
+	}
+	users, more, err = h.Members(t.Context(), 9, 5)
+	if err != nil || !more || len(users) != 5 {
+		t.Errorf("at most 5: %v, more %v, %v", users, more, err)
+	}
+}
+
+func TestALongStretchOfMessagesThatAreNotTheUsersIsPassed(t *testing.T) {
+	h, _, _ := open(t, history.Options{})
+	for i := range 600 {
+		store(t, h, history.Message{ID: int64(i + 1), Source: 2, Group: 9, Text: "before"})
+	}
+	since, err := h.Join(t.Context(), 2, 9, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store(t, h, history.Message{ID: 1001, Source: 1, Group: 9, Text: "after"})
+	page, err := h.Read(t.Context(), history.Query{User: 2, Groups: map[int64]int64{9: since}})
+	if err != nil || page.More || len(page.Records) != 1 || page.Records[0].Msg != "after" {
+		t.Errorf("%v, %v", page, err)
+	}
+}
+
+func TestWhatWasStoredOutlivesTheServer(t *testing.T) {
+	h, server, _ := open(t, history.Options{Timeout: 300 * time.Millisecond})
+	m := history.Message{ID: 1, Source: 1, Target: 2, ClientID: "a", Text: "hello"}
+	first := store(t, h, m)
+	server.Stop()
+	began := time.Now()
+	if _, err := h.Store(t.Context(), history.Message{ID: 2, Source: 1, Target: 2, Text: "lost"}); err == nil {
+		t.Error("stored without a server")
+	}
+	if _, err := h.Read(t.Context(), history.Query{User: 2}); err == nil {
+		t.Error("read without a server")
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the two took %v, with a timeout of 300 ms", took)
+	}
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		page, err := h.Read(ctx, history.Query{User: 2})
+		if err == nil {
+			if len(page.Records) != 1 || page.Records[0].Msg != "hello" {
+				t.Errorf("read %v", page.Records)
+			}
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	if again := store(t, h, m); again != first {
+		t.Errorf("repeated after the restart: version %d, want %d", again, first)
+	}
+}
+
+func TestOldMessagesGoWhenASubjectIsFull(t *testing.T) {
+	h, _, _ := open(t, history.Options{MaxPerSubject: 3})
+	for i := range 5 {
+		store(t, h, history.Message{ID: int64(i + 1), Source: 1, Target: 2, Text: fmt.Sprint(i)})
+	}
+	if got, _, _ := readAll(t, h, history.Query{User: 2}); !slices.Equal(got, []string{"2", "3", "4"}) {
+		t.Errorf("read %v", got)
+	}
+}
+
+func TestReadersLeaveNoConsumerBehind(t *testing.T) {
+	h, _, conn := open(t, history.Options{})
+	store(t, h, history.Message{ID: 1, Source: 1, Target: 2, Text: "hello"})
+	for range 20 {
+		if _, err := h.Read(t.Context(), history.Query{User: 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	js, err := conn.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // less than consumerLife
+	defer cancel()
+	for {
+		info, err := js.StreamInfo("im", nats.Context(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.State.Consumers == 0 {
+			return
+		}
+	}
+}
+
+func BenchmarkStore(b *testing.B) {
+	h, _, _ := open(b, history.Options{})
+	for i := 0; b.Loop(); i++ {
+		store(b, h, history.Message{ID: int64(i + 1), Source: 1, Target: 2, Text: "hello"})
+	}
+}
+
+func BenchmarkReadOne(b *testing.B) {
+	h, _, _ := open(b, history.Options{})
+	groups := make(map[int64]int64)
+	for g := range int64(3) {
+		groups[g+1] = 0
+	}
+	for i := range 1000 {
+		store(b, h, history.Message{ID: int64(i + 1), Source: 1, Target: int64(i%100 + 2), Text: "hello"})
+	}
+	last := store(b, h, history.Message{ID: 10_000, Source: 1, Target: 2, Text: "hello"})
+	for b.Loop() {
+		page, err := h.Read(b.Context(), history.Query{User: 2, Groups: groups, After: last - 1})
+		if err != nil || len(page.Records) != 1 {
+			b.Fatal(page, err)
+		}
+	}
+}
+
+func BenchmarkGroups(b *testing.B) {
+	h, _, _ := open(b, history.Options{})
+	for g := range 3 {
+		if _, err := h.Join(b.Context(), 1, int64(g+1), g); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if groups, err := h.Groups(b.Context(), 1); err != nil || len(groups) != 3 {
+			b.Fatal(groups, err)
+		}
+	}
+}
