@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
@@ -47,6 +48,7 @@ const (
 	CodeNoAccessServer uint32 = 92001
 	CodeNoToken        uint32 = 93001
 	CodeWrongToken     uint32 = 93002
+	CodeReplaced       uint32 = 93003 // in an Error 90001: the user has logged in elsewhere, and this session ends
 )
 
 // MaxMessage is the longest message in bytes, in either direction: what a length of 2 bytes can say.
@@ -169,6 +171,22 @@ func OK(cmd uint32) *Error { return &Error{Cmd: cmd} }
 // Fail is the answer to a login, to a ping, or to what cannot be served.
 func Fail(cmd, code uint32, text string) *Error {
 	return &Error{Cmd: cmd, ErrCode: code, ErrStr: text}
+}
+
+// Refuse is an answer to cmd, of the form that its clients expect, that says why there is no other. For a command that
+// has no answer it is an Error with [CmdError].
+func Refuse(cmd, code uint32, text string) proto.Message {
+	kind, ok := answers[cmd]
+	if !ok || cmd == CmdNotify {
+		return Fail(CmdError, code, text)
+	}
+	msg := kind()
+	m := msg.ProtoReflect()
+	fields := m.Descriptor().Fields()
+	m.Set(fields.ByName("cmd"), protoreflect.ValueOfUint32(cmd))
+	m.Set(fields.ByName("errCode"), protoreflect.ValueOfUint32(code))
+	m.Set(fields.ByName("errStr"), protoreflect.ValueOfString(text))
+	return msg
 }
 
 // Notify tells a client that there are messages up to version.
