@@ -40,7 +40,7 @@ const (
 	CmdError        uint32 = 90001
 )
 
-// Error codes.
+// Error codes. The last two are additions.
 const (
 	CodeOK             uint32 = 0
 	CodeServer         uint32 = 90001
@@ -49,6 +49,7 @@ const (
 	CodeNoToken        uint32 = 93001
 	CodeWrongToken     uint32 = 93002
 	CodeReplaced       uint32 = 93003 // in an Error 90001: the user has logged in elsewhere, and this session ends
+	CodeRefused        uint32 = 94001 // the request is at fault: to repeat it is no use
 )
 
 // MaxMessage is the longest message in bytes, in either direction: what a length of 2 bytes can say.
