@@ -1,2 +1,26 @@
-// Package cluster carries messages to sessions on other servers, over NATS.
+// Package cluster carries messages between sessions on different servers, over NATS.
+//
+//	node, err := cluster.New(ctx, cluster.Options{Listen: "127.0.0.1:6222", Routes: []string{"127.0.0.1:6223"}})
+//	...
+//	err = node.Bind(ctx, session, "alice")          // after alice's login was checked
+//	err = node.Send(ctx, "bob", payload)            // wherever bob is: nil says that it is in his session's queue
+//
+// Each process has one [Node]. A node subscribes to one subject for each user that it holds a session of,
+// and to one for each group with a member here: that interest, which NATS spreads by itself, is the
+// directory. Nothing about users is stored, so nothing of it goes stale. By default a node runs a NATS server
+// in its process; with Options.Servers it uses one that is there already.
+//
+// # Guarantees
+//
+// Messages arrive at most once, and those of one sender to one user in order. A [Node.Send] that returns nil
+// was queued by a session of the user: it will be written, or counted in that session's Stats().Discarded.
+// [ErrOffline] is only said when every known node has just confirmed that it hears this one; otherwise the
+// answer is [ErrDegraded]. A user has one session: of several logins the latest stays, on whichever nodes
+// they were, and the others are closed with [ErrReplaced].
+//
+// # What it does not do
+//
+// It stores nothing: what must reach a user who is away, or survive a crash, is stored by the caller before
+// it is sent. It checks nobody's identity: Bind takes the caller's word. It needs a network in which each
+// NATS server reaches each other one, one cluster and not several that are joined by gateways.
 package cluster

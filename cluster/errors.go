@@ -49,11 +49,3 @@ var (
 	// ErrInvalidName is returned for a user or group name that is empty or longer than [MaxName] bytes.
 	ErrInvalidName = errors.New("cluster: invalid name")
 )
-
-// KickedError is the reason of a session that [Node.Kick] closed. errors.Is(err, ErrKicked) holds.
-type KickedError struct{ Reason string }
-
-func (e *KickedError) Error() string { return "cluster: kicked: " + e.Reason }
-
-// Unwrap returns ErrKicked.
-func (e *KickedError) Unwrap() error { return ErrKicked }

@@ -2,73 +2,295 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/libnet-go/libnet"
 	"github.com/nats-io/nats.go"
 )
 
-// MaxName is the largest length of a user, group, node or cluster name in bytes.
-const MaxName = 256
+// A Node is this process's part of a cluster. All methods may be called by any goroutine, also from close
+// callbacks of sessions.
+type Node struct {
+	// Immutable after New.
+	id          string
+	instance    string // this run of the node, unique
+	started     time.Time
+	timeout     time.Duration
+	subjects    subjects
+	log         *slog.Logger
+	server      *Server // nil with Options.Servers
+	conn        *nats.Conn
+	dispatchers []*dispatcher
 
-// A Node is this process's part of a cluster. All methods may be called by any goroutine.
-type Node struct{}
+	clock    clock
+	calls    calls
+	barriers barriers
+	peers    peers
+	stats    counters
+	phase    atomic.Int32 // nodeState
 
-// A Server is an embedded NATS server that several nodes of a process, or of a machine, share.
-type Server struct{}
+	met     chan struct{} // handleHeartbeat sends, New receives; has room for one
+	reclaim chan struct{} // reclaimSoon sends, reclaimLoop receives; has room for one
 
-// Presence is one session of a user.
-type Presence struct {
-	Node    string    // the id of the node that holds it
-	Session uint64    // the session's ID there
-	Since   time.Time // when it was bound, by the clock of that node
-	Addr    string    // the peer's address; empty for a session without one
+	life    context.Context // ends with stop, and then done, the same channel, is closed
+	stop    context.CancelFunc
+	done    <-chan struct{}
+	closing sync.Once
+	running sync.WaitGroup // the goroutines
+
+	spawnMu sync.Mutex
+	// spawnMu guards the following.
+	closed bool // running is waited for: nothing may start
 }
 
-// NodeInfo is what a node knows of another one, or of itself.
-type NodeInfo struct {
-	ID       string
-	Self     bool
-	Alive    bool      // its last heartbeat is younger than 1.5 s
-	Draining bool      // it takes no more users
-	Users    int       // as of its last heartbeat
-	LastSeen time.Time // when that arrived
+type nodeState int32
+
+const (
+	stateServing  nodeState = iota
+	stateDraining           // takes no more users
+	stateDrained            // and has none, which all others know
+	stateClosed
+)
+
+func (n *Node) state() nodeState { return nodeState(n.phase.Load()) }
+
+// open returns why nothing can be sent.
+func (n *Node) open() error {
+	if n.state() == stateClosed {
+		return ErrClosed
+	}
+	return nil
 }
 
-// Stats is a snapshot of a node's counters.
-type Stats struct {
-	Users, Groups int    // that this node holds sessions of
-	Delivered     uint64 // messages that sessions here have queued
-	Blocked       uint64 // messages that a full queue here refused
-	Dropped       uint64 // messages lost because this node did not keep up with NATS
-	Replaced      uint64 // sessions here closed because their user logged in again
+// accepting returns why no user can be bound.
+func (n *Node) accepting() error {
+	switch n.state() {
+	case stateServing:
+		return nil
+	case stateClosed:
+		return ErrClosed
+	}
+	return ErrDraining
 }
 
-var errSkeleton = errors.New("cluster: not yet")
+// New starts a node: an embedded server, or a connection to Options.Servers. It returns when the node hears
+// the others that are there; with Routes it waits a second for one of them. ctx bounds New and has no effect
+// afterwards.
+func New(ctx context.Context, o Options) (*Node, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	n := newNode(o)
+	release := context.AfterFunc(ctx, n.stop)
+	err := n.start(ctx, &o)
+	if released := release(); err == nil && released {
+		return n, nil
+	}
+	_ = n.Close()
+	return nil, errors.Join(ctx.Err(), err)
+}
 
-func New(ctx context.Context, o Options) (*Node, error)                        { return nil, errSkeleton }
-func (n *Node) Bind(ctx context.Context, s *libnet.Session, user string) error { return errSkeleton }
-func (n *Node) Join(s *libnet.Session, group string) error                     { return errSkeleton }
-func (n *Node) Leave(s *libnet.Session, group string) error                    { return errSkeleton }
-func (n *Node) Sync(ctx context.Context) error                                 { return errSkeleton }
-func (n *Node) Send(ctx context.Context, user string, payload []byte) error    { return errSkeleton }
-func (n *Node) Post(user string, payload []byte) error                         { return errSkeleton }
-func (n *Node) Broadcast(group string, payload []byte) error                   { return errSkeleton }
-func (n *Node) Online(ctx context.Context, user string) ([]Presence, error)    { return nil, errSkeleton }
-func (n *Node) Kick(ctx context.Context, user, reason string) (int, error)     { return 0, errSkeleton }
-func (n *Node) Nodes() []NodeInfo                                              { return nil }
-func (n *Node) Stats() Stats                                                   { return Stats{} }
-func (n *Node) ID() string                                                     { return "" }
-func (n *Node) Conn() *nats.Conn                                               { return nil }
-func (n *Node) MaxPayload() int                                                { return 0 }
-func (n *Node) RouteAddr() net.Addr                                            { return nil }
-func (n *Node) ClientURL() string                                              { return "" }
-func (n *Node) Drain(ctx context.Context) error                                { return errSkeleton }
-func (n *Node) Close() error                                                   { return nil }
+func newNode(o Options) *Node {
+	n := &Node{
+		id:       o.nodeID(),
+		instance: rand.Text(),
+		started:  time.Now(),
+		timeout:  o.timeout(),
+		log:      o.logger(),
+		met:      make(chan struct{}, 1),
+		reclaim:  make(chan struct{}, 1),
+	}
+	n.subjects = newSubjects(o.cluster(), n.instance)
+	n.calls.open = make(map[uint64]*call)
+	n.peers = peers{
+		self:        n.instance,
+		forgetAfter: o.forgetAfter(),
+		known:       make(map[string]*peer),
+		gone:        make(map[string]time.Time),
+	}
+	if len(o.Routes) > 0 {
+		wait := o.forgetAfter()
+		if wait < 0 {
+			wait = 365 * 24 * time.Hour
+		}
+		n.peers.lonelyUntil = n.started.Add(wait)
+	}
+	n.life, n.stop = context.WithCancel(context.Background())
+	n.done = n.life.Done()
+	return n
+}
 
-func NewServer(ctx context.Context, o Options) (*Server, error) { return nil, errSkeleton }
-func (s *Server) URL() string                                   { return "" }
-func (s *Server) RouteAddr() net.Addr                           { return nil }
-func (s *Server) Close() error                                  { return nil }
+func (n *Node) start(ctx context.Context, o *Options) error {
+	if err := n.connect(ctx, o); err != nil {
+		return err
+	}
+	if err := n.startDispatchers(); err != nil {
+		return err
+	}
+	for subject, handle := range map[string]nats.MsgHandler{
+		n.subjects.replies + ">": n.handleReply,
+		n.subjects.heartbeats:    n.handleHeartbeat,
+	} {
+		if _, err := n.conn.Subscribe(subject, handle); err != nil {
+			return natsError(err)
+		}
+	}
+	if err := n.meet(o); err != nil {
+		return err
+	}
+	if _, err := n.conn.Subscribe(n.subjects.hellos, n.handleHello); err != nil {
+		return natsError(err)
+	}
+	n.running.Add(2)
+	go n.heartbeatLoop()
+	go n.reclaimLoop()
+	if err := n.announce(); err != nil {
+		return err
+	}
+	_, err := n.barrier(n.life)
+	return err
+}
+
+// connectTimeout bounds one attempt at one server.
+const connectTimeout = 2 * time.Second
+
+func (n *Node) connect(ctx context.Context, o *Options) (err error) {
+	options := []nats.Option{
+		nats.Name("libnet " + n.id),
+		nats.Timeout(connectTimeout),
+		nats.ReconnectBufSize(-1), // a message that waits for a connection would arrive at any time
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(100 * time.Millisecond),
+		nats.SkipSubjectValidation(), // ours are made of base64 and letters
+		nats.ErrorHandler(n.asyncError),
+		nats.DisconnectErrHandler(n.disconnected),
+		nats.ReconnectHandler(n.reconnected),
+	}
+	url := nats.DefaultURL // not used with InProcessServer
+	if len(o.Servers) == 0 {
+		if n.server, err = startServer(ctx, *o); err != nil {
+			return err
+		}
+		options = append(options, n.server.connectOptions()...)
+	} else {
+		options = append(options, nats.PingInterval(routePing), nats.MaxPingsOutstanding(routePings), servers(o.Servers))
+		if o.TLS != nil {
+			options = append(options, nats.Secure(o.TLS))
+		}
+		options = append(options, o.NATS...)
+		url = ""
+	}
+	n.conn, err = nats.Connect(url, options...)
+	if err != nil {
+		return fmt.Errorf("cluster: connecting to NATS: %w", err)
+	}
+	return nil
+}
+
+func servers(urls []string) nats.Option {
+	return func(o *nats.Options) error {
+		o.Servers = urls
+		return nil
+	}
+}
+
+func (n *Node) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	if errors.Is(err, nats.ErrSlowConsumer) {
+		n.log.Warn("cluster: messages lost, this node does not keep up with NATS", "node", n.id)
+		return
+	}
+	n.log.Warn("cluster: NATS", "node", n.id, "error", err)
+}
+
+func (n *Node) disconnected(_ *nats.Conn, err error) {
+	if n.state() != stateClosed {
+		n.log.Warn("cluster: connection to NATS lost", "node", n.id, "error", err)
+	}
+	n.calls.fail()
+}
+
+// reconnected: the client has subscribed again to everything, but users may have been bound elsewhere
+// meanwhile.
+func (n *Node) reconnected(*nats.Conn) {
+	n.log.Info("cluster: connected to NATS again", "node", n.id)
+	_ = n.announce()
+	n.reclaimSoon()
+}
+
+// spawn runs f on a goroutine that Close waits for. After Close nothing starts.
+func (n *Node) spawn(f func()) {
+	n.spawnMu.Lock()
+	defer n.spawnMu.Unlock()
+	if !n.closed {
+		n.running.Go(f)
+	}
+}
+
+// Close leaves the cluster and stops the embedded server. The others are told, and so do not wait for this
+// node, but messages that are under way to its users are lost: call [Node.Drain] before. Sessions stay open;
+// they belong to their server. When Close returns, nothing of the node runs any more, but for close callbacks
+// of sessions that it closed before. A second call waits for the first. Close returns nil.
+func (n *Node) Close() error {
+	n.closing.Do(n.close)
+	return nil
+}
+
+// goodbye bounds how long Close waits until all others have heard that this node leaves.
+const goodbye = 500 * time.Millisecond
+
+func (n *Node) close() {
+	n.phase.Store(int32(stateClosed))
+	if n.conn != nil && n.life.Err() == nil && n.announce() == nil {
+		ctx, cancel := context.WithTimeout(n.life, goodbye)
+		_, _ = n.barrier(ctx)
+		cancel()
+	}
+	n.stop()
+	n.spawnMu.Lock()
+	n.closed = true
+	n.spawnMu.Unlock()
+	if n.conn != nil {
+		n.conn.Close()
+	}
+	if n.server != nil {
+		_ = n.server.Close()
+	}
+	n.running.Wait()
+	for _, d := range n.dispatchers {
+		d.forgetAll(ErrClosed)
+	}
+}
+
+// ID returns the node's id.
+func (n *Node) ID() string { return n.id }
+
+// Conn returns the connection to NATS, for JetStream and other uses beside the node's. Do not close it. Its
+// reconnect buffer is off: publishing fails while there is no connection. Subscriptions of the caller's should
+// keep clear of subjects that begin with "libnet.".
+func (n *Node) Conn() *nats.Conn { return n.conn }
+
+// MaxPayload returns the largest payload in bytes that Send, Post and Broadcast take: the NATS server's
+// bound, 1 MiB with an embedded one, less what this package adds.
+func (n *Node) MaxPayload() int { return int(n.conn.MaxPayload()) - 64 }
+
+// RouteAddr returns where the embedded server takes routes of other nodes; nil without Options.Listen.
+func (n *Node) RouteAddr() net.Addr {
+	if n.server == nil {
+		return nil
+	}
+	return n.server.RouteAddr()
+}
+
+// ClientURL returns the embedded server's [Server.URL]; empty with Options.Servers.
+func (n *Node) ClientURL() string {
+	if n.server == nil {
+		return ""
+	}
+	return n.server.URL()
+}

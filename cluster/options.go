@@ -1,8 +1,15 @@
 package cluster
 
 import (
+	"crypto/rand"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,10 +38,11 @@ type Options struct {
 	Listen string
 
 	// Routes are the route addresses ("host:port") of other nodes; one that is up is enough, the embedded
-	// server learns the rest from it. They need Listen.
+	// server learns the rest from it. They need Listen. A node with Routes that has met no other node yet
+	// says [ErrDegraded] in the place of [ErrOffline], for ForgetAfter.
 	Routes []string
 
-	// TLS is for the routes between embedded servers, which use it in both directions: with certificates,
+	// TLS is for the routes between embedded servers, which use it in both directions: with Certificates,
 	// RootCAs, ClientCAs and ClientAuth. With Servers it is the client's.
 	TLS *tls.Config
 
@@ -42,8 +50,8 @@ type Options struct {
 	Secret string
 
 	// JetStreamDir is where the embedded server keeps JetStream's streams; empty: no JetStream. A server
-	// with Listen has clustered JetStream, which works while most of the servers that ever were in the
-	// cluster are up: give it three, or run one [Server] without Listen for all.
+	// with Listen has clustered JetStream, which needs Routes and works while most of the servers that ever
+	// were in the cluster are up. To have one for all, run a [Server] without Listen.
 	JetStreamDir string
 
 	// Timeout bounds the calls whose context has no deadline; default 5 s.
@@ -56,4 +64,130 @@ type Options struct {
 
 	// Logger receives what happens to nodes, and never payloads; default slog.Default().
 	Logger *slog.Logger
+}
+
+const (
+	defaultCluster     = "libnet"
+	defaultTimeout     = 5 * time.Second
+	defaultForgetAfter = time.Minute
+)
+
+func (o *Options) cluster() string {
+	if o.Cluster == "" {
+		return defaultCluster
+	}
+	return o.Cluster
+}
+
+func (o *Options) timeout() time.Duration {
+	if o.Timeout <= 0 {
+		return defaultTimeout
+	}
+	return o.Timeout
+}
+
+// forgetAfter is negative for never.
+func (o *Options) forgetAfter() time.Duration {
+	if o.ForgetAfter == 0 {
+		return defaultForgetAfter
+	}
+	return o.ForgetAfter
+}
+
+func (o *Options) logger() *slog.Logger {
+	if o.Logger == nil {
+		return slog.Default()
+	}
+	return o.Logger
+}
+
+// nodeID returns a name that is set, or a random one.
+func (o *Options) nodeID() string {
+	if o.NodeID == "" {
+		return "node-" + strings.ToLower(rand.Text()[:10])
+	}
+	return o.NodeID
+}
+
+// check says what is wrong with the options before anything was started.
+func (o *Options) check() error {
+	embeddedOnly := []struct {
+		name string
+		set  bool
+	}{
+		{"Listen", o.Listen != ""}, {"Routes", len(o.Routes) > 0}, {"Secret", o.Secret != ""}, {"JetStreamDir", o.JetStreamDir != ""},
+	}
+	for _, f := range embeddedOnly {
+		if f.set && len(o.Servers) > 0 {
+			return fmt.Errorf("cluster: Options.%s is for the embedded server, which Options.Servers does without", f.name)
+		}
+	}
+	switch {
+	case len(o.NATS) > 0 && len(o.Servers) == 0:
+		return errors.New("cluster: Options.NATS is for the connection to Options.Servers, which is empty")
+	case len(o.cluster()) > MaxName || len(o.NodeID) > MaxName:
+		return fmt.Errorf("cluster: Options.Cluster and Options.NodeID may have %d bytes", MaxName)
+	case len(o.Routes) > 0 && o.Listen == "":
+		return errors.New("cluster: Options.Routes needs Options.Listen: other nodes must reach this one, too")
+	case o.JetStreamDir != "" && o.Listen != "" && len(o.Routes) == 0:
+		return errors.New("cluster: Options.JetStreamDir with Options.Listen is clustered JetStream, which needs Options.Routes")
+	case len(o.Servers) == 0 && o.Listen == "" && (o.TLS != nil || o.Secret != ""):
+		return errors.New("cluster: Options.TLS and Options.Secret protect routes, which need Options.Listen")
+	case o.Listen != "":
+		return o.checkListen()
+	}
+	return nil
+}
+
+func (o *Options) checkListen() error {
+	host, _, err := splitAddress(o.Listen)
+	if err != nil {
+		return fmt.Errorf("cluster: Options.Listen: %w", err)
+	}
+	if !loopback(host) && (o.TLS == nil || o.Secret == "") {
+		return fmt.Errorf("cluster: Options.Listen %q can be reached from other machines: it needs Options.TLS and Options.Secret, "+
+			"for whoever reaches it speaks for every user", o.Listen)
+	}
+	if _, err := o.routeURLs(); err != nil {
+		return err
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func splitAddress(address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = strconv.Atoi(text)
+	if err != nil || port < 0 || port > 65535 {
+		return "", 0, fmt.Errorf("address %q has no port between 0 and 65535", address)
+	}
+	return host, port, nil
+}
+
+// routeUser is who embedded servers are to each other; the secret is the password.
+const routeUser = "libnet"
+
+func (o *Options) routeURLs() (urls []*url.URL, err error) {
+	for _, route := range o.Routes {
+		address := strings.TrimPrefix(route, "nats-route://")
+		if _, _, err := splitAddress(address); err != nil {
+			return nil, fmt.Errorf("cluster: Options.Routes: %w", err)
+		}
+		u := &url.URL{Scheme: "nats-route", Host: address}
+		if o.Secret != "" {
+			u.User = url.UserPassword(routeUser, o.Secret)
+		}
+		urls = append(urls, u)
+	}
+	return urls, nil
 }

@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"context"
+	"math/bits"
+	"sync"
+	"time"
+)
+
+// A barrier is a round trip through every dispatcher of every node, this one included. What it is good for:
+//
+//   - A NATS server tells the others of a subscription on the connection that messages follow on. So when a
+//     node has answered, it sees all subscriptions made here before the barrier began.
+//   - A dispatcher answers after all it was sent before. So when all have answered, every message published
+//     here before the barrier has been handled, and the answers to it are in; or it was lost.
+//
+// Whoever waits for a barrier shares the next round with all others who do.
+type barriers struct {
+	mu sync.Mutex
+	// mu guards the following.
+	waiting []chan<- roundResult // each has room for its one result
+	active  bool                 // rounds are going on
+}
+
+// roundResult says who did not answer.
+type roundResult struct {
+	unreachable int // known nodes that did not answer, and that have not left
+	err         error
+}
+
+const (
+	// pingAgain is after how long a dispatcher that does not answer is asked again: a full channel loses
+	// barriers as it loses messages.
+	pingAgain = 250 * time.Millisecond
+
+	roundTick = 50 * time.Millisecond // how often a round looks for nodes that have left or fallen silent
+)
+
+// barrier waits for a round that begins after the call. It fails when ctx ends, when the node is closed, and
+// without a connection.
+func (n *Node) barrier(ctx context.Context) (roundResult, error) {
+	select {
+	case r := <-n.joinRound():
+		return r, r.err
+	case <-ctx.Done():
+		return roundResult{}, ctx.Err()
+	case <-n.done:
+		return roundResult{}, ErrClosed
+	}
+}
+
+// joinRound returns where the result of the next round will be; never, if the node is closed first.
+func (n *Node) joinRound() <-chan roundResult {
+	result := make(chan roundResult, 1)
+	b := &n.barriers
+	b.mu.Lock()
+	b.waiting = append(b.waiting, result)
+	begin := !b.active
+	b.active = true
+	b.mu.Unlock()
+	if begin {
+		n.spawn(n.runRounds)
+	}
+	return result
+}
+
+func (n *Node) runRounds() {
+	b := &n.barriers
+	for {
+		b.mu.Lock()
+		waiting := b.waiting
+		b.waiting = nil
+		b.active = len(waiting) > 0
+		b.mu.Unlock()
+		if len(waiting) == 0 {
+			return
+		}
+		r := n.round()
+		for _, w := range waiting {
+			w <- r
+		}
+	}
+}
+
+// A round asks each reachable node once, and more often if need be.
+type round struct {
+	node    *Node
+	call    *call
+	targets []*target
+	open    int // targets that have not answered
+	lost    int // that are unreachable
+}
+
+type target struct {
+	instance string
+	seen     uint16 // dispatchers that answered, by index
+	done     bool
+	asked    time.Time
+}
+
+func (n *Node) round() roundResult {
+	reachable, unreachable := n.peers.split()
+	r := &round{node: n, lost: unreachable}
+	for _, instance := range append(reachable, n.instance) {
+		r.targets = append(r.targets, &target{instance: instance})
+	}
+	r.open = len(r.targets)
+	r.call = n.calls.begin(2 * maxDispatchers * len(r.targets))
+	defer n.calls.end(r.call)
+	err := r.run()
+	return roundResult{unreachable: r.lost, err: err}
+}
+
+func (r *round) run() error {
+	for i := range r.targets {
+		if err := r.ask(i); err != nil {
+			return err
+		}
+	}
+	tick := time.NewTicker(roundTick)
+	defer tick.Stop()
+	bound := time.NewTimer(r.node.timeout)
+	defer bound.Stop()
+	for r.open > 0 {
+		select {
+		case a := <-r.call.answers:
+			if a.code == answerLost {
+				return ErrDisconnected
+			}
+			r.answered(a)
+		case <-tick.C:
+			if err := r.look(); err != nil {
+				return err
+			}
+		case <-bound.C:
+			r.lost += r.open
+			if self := r.targets[len(r.targets)-1]; !self.done {
+				return context.DeadlineExceeded
+			}
+			return nil
+		case <-r.node.done:
+			return ErrClosed
+		}
+	}
+	return nil
+}
+
+func (r *round) ask(i int) error {
+	t := r.targets[i]
+	t.asked = time.Now()
+	data := appendPingClock(nil, r.node.clock.now())
+	err := r.node.conn.PublishRequest(r.node.subjects.pingOf(t.instance), r.node.replySubject(r.call, i+1), data)
+	return natsError(err)
+}
+
+func (r *round) answered(a answer) {
+	if a.target < 1 || a.target > len(r.targets) {
+		return
+	}
+	t := r.targets[a.target-1]
+	switch a.code {
+	case answerPong:
+		p, err := parsePong(a.data)
+		if err != nil {
+			return
+		}
+		r.node.clock.observe(p.clock)
+		t.seen |= 1 << p.index
+		if bits.OnesCount16(t.seen) == p.count {
+			r.end(t, false)
+		}
+	case answerNoResponders: // no route to it
+		r.end(t, !r.node.peers.expendable(t.instance))
+	}
+}
+
+func (r *round) end(t *target, lost bool) {
+	if t.done {
+		return
+	}
+	t.done = true
+	r.open--
+	if lost {
+		r.lost++
+	}
+}
+
+// look gives up on those that have fallen silent and asks the others again.
+func (r *round) look() error {
+	for i, t := range r.targets {
+		switch {
+		case t.done:
+		case t.instance != r.node.instance && r.node.peers.expendable(t.instance):
+			r.end(t, false)
+		case t.instance != r.node.instance && !r.node.peers.fresh(t.instance):
+			r.end(t, true)
+		case time.Since(t.asked) > pingAgain:
+			if err := r.ask(i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

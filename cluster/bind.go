@@ -1,0 +1,95 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/libnet-go/libnet"
+)
+
+// Bind makes s the session of user, and closes all others that he has, on whichever nodes they are, with
+// [ErrReplaced]. When it returns nil, messages to him that are sent from then on reach s, from every node
+// that this one can reach. It unbinds when s closes. Binding a session to its user again changes nothing.
+//
+// Bind takes the caller's word for who the user is: check his login before. A session without a queue
+// (Config.SendQueue 0) takes one message at a time, further ones are [ErrBlocked] until it is written: give
+// sessions a queue.
+//
+// Errors: [ErrReplaced] when a later login was quicker, and s is then closed; [ErrDraining]; [ErrInvalidName];
+// [ErrDisconnected]; [ErrClosed]; ctx's; the reason of s's end when it is closed. After an error s is bound
+// to nothing new. Without a deadline in ctx, Options.Timeout bounds the call.
+func (n *Node) Bind(ctx context.Context, s *libnet.Session, user string) error {
+	token, err := n.mayBind(s, user)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := n.bounded(ctx)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d := n.dispatcher(token)
+	b := newBinding(token, s, claim{time: n.clock.now(), instance: n.instance, session: s.ID()})
+	again, err := d.insert(b)
+	switch {
+	case err == ErrReplaced:
+		n.replaced(b)
+		return err
+	case err != nil:
+		b.forget()
+		return err
+	case again:
+		b.forget()
+		_, err := n.barrier(ctx)
+		return err
+	}
+	s.OnClose(func() { d.remove(b, sessionClosed(s)) })
+	if err := n.announceBinding(ctx, d, b); err != nil {
+		d.remove(b, err)
+		return err
+	}
+	return nil
+}
+
+func (n *Node) mayBind(s *libnet.Session, name string) (token string, err error) {
+	if s == nil {
+		panic("cluster: nil session")
+	}
+	if err := n.accepting(); err != nil {
+		return "", err
+	}
+	if s.IsClosed() {
+		return "", sessionClosed(s)
+	}
+	return checkedToken(name)
+}
+
+func sessionClosed(s *libnet.Session) error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	return libnet.ErrSessionClosed
+}
+
+// announceBinding claims the user once every node sees that he is here. In this order one of two nodes that
+// bind a user at the same time hears the other: the one whose claim goes out later.
+func (n *Node) announceBinding(ctx context.Context, d *dispatcher, b *binding) error {
+	if _, err := n.barrier(ctx); err != nil {
+		return err
+	}
+	if err := d.holds(b); err != nil {
+		return err
+	}
+	return n.publishClaim(b)
+}
+
+// Sync returns when every node that this one can reach sees the users and groups that were bound and joined
+// here before, and when everything sent and posted here before was handled. Errors as those of Bind.
+func (n *Node) Sync(ctx context.Context) error {
+	if err := n.open(); err != nil {
+		return err
+	}
+	ctx, cancel := n.bounded(ctx)
+	defer cancel()
+	_, err := n.barrier(ctx)
+	return err
+}

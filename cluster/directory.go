@@ -1,0 +1,141 @@
+package cluster
+
+import (
+	"errors"
+
+	"github.com/libnet-go/libnet"
+	"github.com/nats-io/nats.go"
+)
+
+// A binding is one login: a user, his session here, and the claim. Immutable but for what is marked.
+type binding struct {
+	token   string
+	session *libnet.Session
+	claim   claim
+	sub     *nats.Subscription // taken over by the next login of the user here
+
+	// one holds the session alone. A broadcast to it never waits, whatever the session's queue is, and never
+	// runs the session's close callbacks on the dispatcher: Session.Send may do both.
+	one libnet.Group[struct{}]
+
+	lost error // guarded by the dispatcher's mu: why the user is no longer bound to the session here
+}
+
+func newBinding(token string, s *libnet.Session, c claim) *binding {
+	b := &binding{token: token, session: s, claim: c}
+	b.one.Put(struct{}{}, s)
+	return b
+}
+
+// forget takes back what the binding registered with its session.
+func (b *binding) forget() { b.one.Close() }
+
+// deliver queues a message for the session and returns what to answer.
+func (b *binding) deliver(payload []byte) byte {
+	switch r := b.one.Broadcast(payload); {
+	case r.Sent > 0:
+		return answerQueued
+	case r.Blocked > 0:
+		return answerBlocked
+	case r.Closed > 0 || b.session.IsClosed():
+		return answerGone
+	}
+	return answerRejected
+}
+
+// insert makes b its user's binding, and closes the session of the one it replaces. again says that b's
+// session has the user already. It fails with ErrReplaced if a later login was quicker.
+func (d *dispatcher) insert(b *binding) (again bool, err error) {
+	for {
+		var spare *nats.Subscription
+		if !d.has(b.token) {
+			if spare, err = d.subscribe(d.node.subjects.user(b.token)); err != nil {
+				return false, err
+			}
+		}
+		old, again, err := d.put(b, spare)
+		if spare != nil && b.sub != spare {
+			d.unsubscribe(spare)
+		}
+		if old != nil {
+			d.node.replaced(old)
+		}
+		if err != errVanished {
+			return again, err
+		}
+	}
+}
+
+func (d *dispatcher) has(token string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.users[token] != nil
+}
+
+// errVanished says that whoever had the user has gone, and that put needs a subscription.
+var errVanished = errors.New("cluster: vanished")
+
+// put decides between b and who has the user now; old is who lost. sub is b's if nobody has.
+func (d *dispatcher) put(b *binding, sub *nats.Subscription) (old *binding, again bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.node.accepting(); err != nil {
+		return nil, false, err
+	}
+	current := d.users[b.token]
+	switch {
+	case current == nil && sub == nil:
+		return nil, false, errVanished
+	case current == nil:
+		b.sub = sub
+	case current.session == b.session:
+		return nil, true, nil
+	case current.claim.compare(b.claim) > 0:
+		return nil, false, ErrReplaced
+	default:
+		b.sub = current.sub
+		current.lost = ErrReplaced
+	}
+	d.users[b.token] = b
+	return current, false, nil
+}
+
+// holds returns why b is no longer its user's binding, nil if it is.
+func (d *dispatcher) holds(b *binding) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return b.lost
+}
+
+// remove unbinds b, unless another login has taken its place; then it is false.
+func (d *dispatcher) remove(b *binding, why error) bool {
+	d.mu.Lock()
+	removed := d.removeLocked(b, why)
+	d.mu.Unlock()
+	if removed {
+		d.unsubscribe(b.sub)
+		b.forget()
+	}
+	return removed
+}
+
+func (d *dispatcher) removeLocked(b *binding, why error) bool {
+	if b.lost == nil {
+		b.lost = why
+	}
+	if d.users[b.token] != b {
+		return false
+	}
+	delete(d.users, b.token)
+	return true
+}
+
+func (d *dispatcher) bindings() []*binding {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := make([]*binding, 0, len(d.users))
+	for _, b := range d.users {
+		list = append(list, b)
+	}
+	return list
+}

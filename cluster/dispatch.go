@@ -1,0 +1,174 @@
+package cluster
+
+import (
+	"hash/maphash"
+	"runtime"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// maxDispatchers bounds the answers to a barrier: the NATS client reads on one goroutine, so many
+	// dispatchers would have nothing to do.
+	maxDispatchers = 16
+
+	// inboxSize is how many messages a dispatcher may be behind the NATS client before further ones are lost
+	// (and counted). A dispatcher takes about a microsecond a message.
+	inboxSize = 64 << 10
+)
+
+// A dispatcher handles the messages to a part of the users and groups. A subscription with a callback would
+// cost a goroutine each; these share a channel, always the same for one user, so that order holds.
+type dispatcher struct {
+	node  *Node
+	index int
+	inbox chan *nats.Msg // the NATS client sends, run receives, nobody closes
+	ping  *nats.Subscription
+
+	mu sync.Mutex
+	// mu guards the following.
+	users   map[string]*binding // by token
+	groups  map[string]*group   // by token
+	dropped uint64              // by subscriptions that are no more
+}
+
+var tokenSeed = maphash.MakeSeed()
+
+func (n *Node) dispatcher(token string) *dispatcher {
+	return n.dispatchers[maphash.String(tokenSeed, token)%uint64(len(n.dispatchers))]
+}
+
+func (n *Node) startDispatchers() error {
+	for i := range min(runtime.GOMAXPROCS(0), maxDispatchers) {
+		d := &dispatcher{
+			node:   n,
+			index:  i,
+			inbox:  make(chan *nats.Msg, inboxSize),
+			users:  make(map[string]*binding),
+			groups: make(map[string]*group),
+		}
+		n.dispatchers = append(n.dispatchers, d)
+	}
+	for _, d := range n.dispatchers {
+		var err error
+		if d.ping, err = d.subscribe(n.subjects.ping); err != nil {
+			return err
+		}
+		n.running.Add(1)
+		go d.run()
+	}
+	return nil
+}
+
+func (d *dispatcher) run() {
+	defer d.node.running.Done()
+	for {
+		select {
+		case m := <-d.inbox:
+			d.handle(m)
+		case <-d.node.done:
+			return
+		}
+	}
+}
+
+func (d *dispatcher) handle(m *nats.Msg) {
+	switch letter, token := d.node.subjects.parse(m.Subject); letter {
+	case userLetter:
+		d.handleUser(m, token)
+	case groupLetter:
+		d.handleGroup(m, token)
+	case pingLetter:
+		d.handlePing(m)
+	}
+}
+
+// handleUser never waits: others are behind this message.
+func (d *dispatcher) handleUser(m *nats.Msg, token string) {
+	if len(m.Data) == 0 {
+		return
+	}
+	d.mu.Lock()
+	b := d.users[token]
+	d.mu.Unlock()
+	if b != nil && b.sub != m.Sub {
+		b = nil // a login that has just ended and begun again has two subscriptions for a moment
+	}
+	body := m.Data[1:]
+	switch m.Data[0] {
+	case kindMessage:
+		code := answerGone
+		if b != nil {
+			code = b.deliver(body)
+		}
+		d.node.stats.count(code)
+		d.answer(m, code)
+	case kindClaim:
+		if c, err := parseClaim(body); err == nil {
+			d.claimed(token, c)
+		}
+	case kindQuery:
+		d.handleQuery(m, b)
+	case kindKick:
+		d.handleKick(m, b, body)
+	}
+}
+
+// answers are the messages of one byte, made once.
+var answers = func() (all [256][]byte) {
+	for i := range all {
+		all[i] = []byte{byte(i)}
+	}
+	return all
+}()
+
+func (d *dispatcher) answer(m *nats.Msg, code byte) { d.answerWith(m, answers[code]) }
+
+func (d *dispatcher) answerWith(m *nats.Msg, data []byte) {
+	if m.Reply != "" {
+		_ = d.node.conn.Publish(m.Reply, data) // without a connection, the asker learns that by itself
+	}
+}
+
+// handlePing answers that all this dispatcher was sent before has been handled.
+func (d *dispatcher) handlePing(m *nats.Msg) {
+	if c, err := parsePingClock(m.Data); err == nil {
+		d.node.clock.observe(c)
+	}
+	d.answerWith(m, appendPong(nil, pong{index: d.index, count: len(d.node.dispatchers), clock: d.node.clock.now()}))
+}
+
+func (d *dispatcher) subscribe(subject string) (*nats.Subscription, error) {
+	sub, err := d.node.conn.ChanSubscribe(subject, d.inbox)
+	return sub, natsError(err)
+}
+
+func (d *dispatcher) unsubscribe(sub *nats.Subscription) {
+	if dropped, err := sub.Dropped(); err == nil && dropped > 0 {
+		d.mu.Lock()
+		d.dropped += uint64(dropped)
+		d.mu.Unlock()
+	}
+	_ = sub.Unsubscribe() // fails when the connection is closed: then it is gone, too
+}
+
+// count returns how many users and groups there are, and how many messages the channel had no room for.
+func (d *dispatcher) count() (users, groups int, dropped uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dropped = d.dropped
+	add := func(sub *nats.Subscription) {
+		if n, err := sub.Dropped(); err == nil {
+			dropped += uint64(n)
+		}
+	}
+	add(d.ping)
+	for _, b := range d.users {
+		add(b.sub)
+	}
+	for _, g := range d.groups {
+		add(g.sub)
+	}
+	return len(d.users), len(d.groups), dropped
+}

@@ -1,0 +1,210 @@
+package cluster
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A peer is another node, in one of its runs.
+type peer struct {
+	id, instance string
+	started      int64
+	state        nodeState
+	users        int
+	heard        time.Time // its last heartbeat here; zero if only others have heard it
+	known        time.Time // when anybody is known to have heard it
+}
+
+func (p *peer) last() time.Time {
+	if p.heard.After(p.known) {
+		return p.heard
+	}
+	return p.known
+}
+
+func (p *peer) fresh(now time.Time) bool { return now.Sub(p.heard) < silence }
+
+// peers are the other nodes that this one knows of: those it hears, those that others hear, and those that
+// have fallen silent without leaving and may be on the other side of a broken network.
+type peers struct {
+	// Immutable.
+	self        string // this node's instance
+	forgetAfter time.Duration
+	lonelyUntil time.Time // zero: a node that is alone is meant to be
+
+	mu sync.Mutex
+	// mu guards the following.
+	known   map[string]*peer     // by instance
+	gone    map[string]time.Time // instances that have left, and when: gossip must not bring them back
+	metSome bool
+}
+
+// heard notes a heartbeat. It reports whether the node was new or had been silent.
+func (ps *peers) heard(a announcement) bool {
+	now := time.Now()
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if _, gone := ps.gone[a.Instance]; gone {
+		return false
+	}
+	ps.metSome = true
+	p := ps.known[a.Instance]
+	if p == nil {
+		p = &peer{id: a.ID, instance: a.Instance, started: a.Started}
+		ps.known[a.Instance] = p
+	}
+	found := !p.fresh(now)
+	p.heard, p.known, p.state, p.users = now, now, a.State, a.Users
+	for _, brief := range a.Peers {
+		ps.gossipLocked(brief, now)
+	}
+	return found
+}
+
+// gossipLocked notes a node that only another one may have heard. That is not enough to call it reachable,
+// but enough not to call its users offline.
+func (ps *peers) gossipLocked(brief peerBrief, now time.Time) {
+	age := time.Duration(min(brief.AgeMS, int64(24*time.Hour/time.Millisecond))) * time.Millisecond
+	_, gone := ps.gone[brief.Instance]
+	if brief.Instance == ps.self || gone || ps.forgetAfter > 0 && age > ps.forgetAfter {
+		return
+	}
+	p := ps.known[brief.Instance]
+	if p == nil {
+		p = &peer{id: brief.ID, instance: brief.Instance, started: brief.Started}
+		ps.known[brief.Instance] = p
+	}
+	if last := now.Add(-age); last.After(p.known) {
+		p.known = last
+	}
+}
+
+// left notes that a node said goodbye.
+func (ps *peers) left(a announcement) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	delete(ps.known, a.Instance)
+	ps.gone[a.Instance] = time.Now()
+	ps.metSome = true
+}
+
+// sweep forgets nodes that were silent for too long, those that have come back as another instance, and
+// those that had given all their users away before.
+func (ps *peers) sweep() (forgotten []*peer) {
+	now := time.Now()
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for instance, p := range ps.known {
+		if p.fresh(now) {
+			continue
+		}
+		expired := ps.forgetAfter > 0 && now.Sub(p.last()) > ps.forgetAfter
+		if expired || p.state == stateDrained || ps.supersededLocked(p) {
+			delete(ps.known, instance)
+			forgotten = append(forgotten, p)
+		}
+	}
+	for instance, when := range ps.gone {
+		if now.Sub(when) > max(ps.forgetAfter, defaultForgetAfter) {
+			delete(ps.gone, instance)
+		}
+	}
+	return forgotten
+}
+
+func (ps *peers) supersededLocked(p *peer) bool {
+	for _, other := range ps.known {
+		if other.id == p.id && other.started > p.started && !other.heard.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// split returns the instances that are heard, and how many others may hold users.
+func (ps *peers) split() (reachable []string, unreachable int) {
+	now := time.Now()
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for instance, p := range ps.known {
+		switch {
+		case p.fresh(now):
+			reachable = append(reachable, instance)
+		case p.state != stateDrained:
+			unreachable++
+		}
+	}
+	return reachable, unreachable
+}
+
+func (ps *peers) fresh(instance string) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.known[instance]
+	return p != nil && p.fresh(time.Now())
+}
+
+// expendable reports whether no user can be at a node that does not answer: it has left, or was drained.
+func (ps *peers) expendable(instance string) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.known[instance]
+	return p == nil || p.state == stateDrained
+}
+
+// lonely reports whether this node was told of others and has met none.
+func (ps *peers) lonely() bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return !ps.metSome && time.Now().Before(ps.lonelyUntil)
+}
+
+// briefs is what this node tells others of those it knows.
+func (ps *peers) briefs() []peerBrief {
+	now := time.Now()
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	var list []peerBrief
+	for _, p := range ps.known {
+		if p.state != stateDrained {
+			list = append(list, peerBrief{ID: p.id, Instance: p.instance, Started: p.started, AgeMS: now.Sub(p.last()).Milliseconds()})
+		}
+	}
+	return list
+}
+
+// NodeInfo is what a node knows of another one, or of itself.
+type NodeInfo struct {
+	ID       string
+	Self     bool
+	Alive    bool      // its last heartbeat is younger than 1.5 s
+	Draining bool      // it takes no more users
+	Users    int       // as of its last heartbeat
+	LastSeen time.Time // when that arrived, here or, for one that is not alive, at another node
+}
+
+// Nodes returns the nodes that this one knows of, itself included, in the order of their ids. One that is not
+// alive may be cut off or dead; Options.ForgetAfter says how long it stays.
+func (n *Node) Nodes() []NodeInfo {
+	users := n.Stats().Users
+	list := []NodeInfo{{
+		ID: n.id, Self: true, Alive: n.conn.IsConnected(), Draining: n.state() > stateServing, Users: users, LastSeen: time.Now(),
+	}}
+	list = append(list, n.peers.infos()...)
+	slices.SortFunc(list, func(a, b NodeInfo) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
+func (ps *peers) infos() (list []NodeInfo) {
+	now := time.Now()
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, p := range ps.known {
+		list = append(list, NodeInfo{
+			ID: p.id, Alive: p.fresh(now), Draining: p.state > stateServing, Users: p.users, LastSeen: p.last(),
+		})
+	}
+	return list
+}

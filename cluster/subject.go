@@ -1,0 +1,56 @@
+package cluster
+
+import (
+	"encoding/base64"
+	"fmt"
+)
+
+// MaxName is the largest length of a user, group, node or cluster name in bytes.
+const MaxName = 256
+
+// A token is a name as part of a subject. Names are the users' own, and the NATS client lets wildcards
+// through: a user called ">" would hear everybody's messages.
+func token(name string) string { return base64.RawURLEncoding.EncodeToString([]byte(name)) }
+
+func checkedToken(name string) (string, error) {
+	if name == "" || len(name) > MaxName {
+		return "", fmt.Errorf("%w: %d bytes, want 1 to %d", ErrInvalidName, len(name), MaxName)
+	}
+	return token(name), nil
+}
+
+// The letter after a subject's prefix says what the subject is.
+const (
+	userLetter  = 'u' // u.<user>: messages and questions to a user
+	groupLetter = 'g' // g.<group>: messages to a group
+	pingLetter  = 'p' // p.<instance>: a barrier asks a node's dispatchers
+)
+
+// subjects are the names that nodes of one cluster agree on.
+type subjects struct {
+	prefix     string
+	heartbeats string // each node's announcements
+	hellos     string // a new node asks the others to announce themselves
+	replies    string // answers to this node begin with it; the call's number follows
+	ping       string
+}
+
+func newSubjects(cluster, instance string) subjects {
+	prefix := "libnet." + token(cluster) + "."
+	return subjects{
+		prefix:     prefix,
+		heartbeats: prefix + "heartbeat",
+		hellos:     prefix + "hello",
+		replies:    prefix + "r." + instance + ".",
+		ping:       prefix + "p." + instance,
+	}
+}
+
+func (s *subjects) user(token string) string      { return s.prefix + "u." + token }
+func (s *subjects) group(token string) string     { return s.prefix + "g." + token }
+func (s *subjects) pingOf(instance string) string { return s.prefix + "p." + instance }
+
+// parse takes a subject of a dispatcher apart.
+func (s *subjects) parse(subject string) (letter byte, token string) {
+	return subject[len(s.prefix)], subject[len(s.prefix)+2:]
+}
