@@ -10,7 +10,7 @@
 //
 // A record becomes one line, under glog's own header with the file and line of the call to slog:
 //
-//	I0102 15:04:05.000000   12345 main.go:10] session closed id=7 peer.addr=192.0.2.1:5000 reason="frame too large"
+//	I0102 15:04:05.000000   12345 main.go:10] session ended session=7 peer.addr=192.0.2.1:5000 error="frame too large"
 //
 // Info, Warn and Error are glog's Info, Warning and Error, and levels in between count as the lower
 // one. Nothing is Fatal: that would end the process. Debug is logged with glog's -v=1 or higher, the

@@ -3,7 +3,7 @@
 //	client, server := libnettest.Pipe()          // a connection in memory, at home in testing/synctest
 //	listener := libnettest.NewListener()         // Accept answers dials in memory and scripted errors
 //	faults.Wrap(conn)                            // a connection whose k-th call fails
-//	libnettest.TestProtocol(t, myProtocol, msgs) // does my codec keep what libnet relies on?
+//	libnettest.TestProtocol(t, myProtocol, msg)  // does my codec keep what libnet relies on?
 //	libnettest.VerifyNone(t)                     // no goroutine and no descriptor left
 //
 // Every wait of Pipe, Listener and FaultConn is on a channel made by the caller's goroutine or on a

@@ -53,7 +53,8 @@ type Client struct {
 	// or string, and 0 for others.
 	Size func(msg any) int
 
-	// Logger is told of panics; default slog.Default().
+	// Logger is told of panics, and of held messages that turned out to be ones that cannot be sent; default
+	// slog.Default().
 	Logger *slog.Logger
 
 	startOnce sync.Once

@@ -31,5 +31,7 @@
 // counted in [Stats].Lost, and what was written may not have arrived: where that matters, the
 // application's own protocol must acknowledge. Messages are sent in the order of Send, but those that are lost.
 //
-// It does not find out by itself that a connection is dead: set libnet.Config's Heartbeat and IdleTimeout.
+// It does not find out by itself that a connection is dead. Over TCP, libnet.Config's PeerTimeout does, where
+// the peer's machine or the way there is gone; a peer that is there and does not answer takes Heartbeat and
+// IdleTimeout.
 package reconnect
