@@ -1,0 +1,59 @@
+package monitor
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/libnet-go/libnet"
+)
+
+// errByOperator is the reason of a session that was closed from the page.
+var errByOperator = fmt.Errorf("%w: from the monitor", libnet.ErrSessionClosed)
+
+// maxForm is ample for a form of two short values.
+const maxForm = 1 << 10
+
+// serveClose closes a session. Unlike all else here it changes something, so it takes more: somebody who was
+// authorized, a method that no link, image or prefetch uses, and a page of the monitor's own.
+func (m *monitor) serveClose(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method != http.MethodPost:
+		refuseMethod(w, "POST")
+		return
+	case m.Authorize == nil:
+		http.Error(w, "Sessions are closed from here only where Options.Authorize is set.", http.StatusForbidden)
+		return
+	case !isSameOrigin(r):
+		http.Error(w, "This request comes from another origin.", http.StatusForbidden)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	id, err := strconv.ParseUint(r.PostFormValue("id"), 10, 64)
+	if err != nil {
+		http.Error(w, "The form's id is not a session's number.", http.StatusBadRequest)
+		return
+	}
+	s := m.find(id)
+	if s == nil || s.CloseWithError(errByOperator) == libnet.ErrSessionClosed {
+		http.Error(w, fmt.Sprintf("Session %d is not open.", id), http.StatusNotFound)
+		return
+	}
+	back := "./"
+	if sort := r.PostFormValue("sort"); sort != "" {
+		back += "?" + url.Values{"sort": {sort}}.Encode()
+	}
+	w.Header().Set("Location", back+"#sessions") // not http.Redirect, which would undo a prefix's removal
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// find looks through all: in a drain, Manager.GetSession does not find any more what is still closing.
+func (m *monitor) find(id uint64) *libnet.Session {
+	for s := range m.server.Manager().All() {
+		if s.ID() == id {
+			return s
+		}
+	}
+	return nil
+}

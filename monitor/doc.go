@@ -1,0 +1,44 @@
+// Package monitor shows what a server is doing: a page for people, JSON and metrics for programs.
+//
+//	server, err := libnet.Serve("tcp", ":7000", protocol, 128)
+//	...
+//	go monitor.ListenAndServe(ctx, "127.0.0.1:7001", server)
+//
+// The paths:
+//
+//	/          the page: numbers, charts, the busiest sessions, the last that closed, and why
+//	/varz      the server's numbers as JSON: [Varz]
+//	/connz     its sessions as JSON: [Connz]; ?sort= ?limit= ?offset= ?state=
+//	/metrics   Prometheus' text format, 0.0.4
+//	/healthz   200 for as long as the process answers
+//	/readyz    200, and 503 from the moment that Stop or Shutdown begins: see [libnet.Server.Stopping]
+//	/close     POST, with Options.Authorize only: closes the session whose number is the form's value id
+//
+// The page is all in the binary and asks nobody else for anything. Without JavaScript it is the same page,
+// loaded again every few seconds.
+//
+// # Who sees it
+//
+// Only this machine, unless told otherwise. A request that came in at an address which is not loopback is
+// refused unless Options.Authorize lets it pass, and [ListenAndServe] does not even listen there without
+// one. From another machine: ssh -L 7001:127.0.0.1:7001 server.
+//
+// A request must name the monitor by a loopback name or address and its port, by the address that it came
+// in at, or by one of Options.Hosts. A page of somebody else's, whose name is made to point here (DNS
+// rebinding), names itself and is refused. There is no CORS; the page's Content-Security-Policy forbids
+// scripts in the text, other origins and frames; everything is GET or HEAD but the closing of a session,
+// which takes a POST from the same origin.
+//
+// What peers send is never shown. Neither are their addresses, unless Options.RemoteAddrs asks for them, nor
+// the text of an error, which may quote both: a session's number finds the line in the log that has it.
+//
+// # What it costs
+//
+// A look at the server takes no lock that a shard of its manager has, and each session's own for the time of
+// copying nine numbers. Once a second, or a hundred times as long as a look takes if that is longer, the
+// monitor keeps one for the charts, which go five minutes back: under [ListenAndServe] always, else when
+// somebody asks. It keeps some forty bytes a session, to tell which are busy now.
+//
+// It is plain net/http and depends on nothing but the standard library: a user of libnet who does not want
+// Prometheus' packages does not get them. DESIGN.md has their weight.
+package monitor

@@ -1,0 +1,94 @@
+package monitor
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// setHeaders tells browsers what they must not do with an answer. It concerns errors, too.
+func setHeaders(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+}
+
+// admit answers the requests that must not be served, and reports whether this one may be.
+func (m *monitor) admit(w http.ResponseWriter, r *http.Request) bool {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	switch {
+	case m.Authorize == nil && !isLoopback(local):
+		http.Error(w, "This monitor answers its own machine only: it has no Options.Authorize.", http.StatusForbidden)
+		return false
+	case !m.isHost(r.Host, local):
+		http.Error(w, fmt.Sprintf("This monitor is not known as %q. Options.Hosts can add a name.", r.Host), http.StatusForbidden)
+		return false
+	case m.Authorize != nil && !isProbe(r) && !m.Authorize(r):
+		w.Header().Set("WWW-Authenticate", `Basic realm="libnet monitor", charset="UTF-8"`)
+		http.Error(w, "Who are you?", http.StatusUnauthorized)
+		return false
+	}
+	return true
+}
+
+// isProbe holds for what load balancers ask, who have no password.
+func isProbe(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Path == "/readyz" }
+
+// isLoopback holds for addresses that only this machine can reach. An address that is not known is none.
+func isLoopback(addr net.Addr) bool {
+	switch a := addr.(type) {
+	case *net.TCPAddr:
+		return a.IP.IsLoopback()
+	case *net.UnixAddr:
+		return true
+	}
+	return false
+}
+
+// isHost reports whether host, from a request's header, is a name of this monitor's. A name that somebody
+// else's DNS can point here is none; an address is no such name.
+func (m *monitor) isHost(host string, local net.Addr) bool {
+	name, port := splitHost(host)
+	for _, allowed := range m.Hosts {
+		n, p := splitHost(allowed)
+		if n != "" && strings.EqualFold(n, name) && (p == "" || p == port) {
+			return true
+		}
+	}
+	addr, _ := netip.ParseAddr(name)
+	loopback := strings.EqualFold(name, "localhost") || addr.IsLoopback()
+	tcp, ok := local.(*net.TCPAddr)
+	if !ok {
+		return loopback
+	}
+	if port == "" {
+		port = "80" // what a browser leaves out
+	}
+	self := addr.IsValid() && addr.Unmap() == tcp.AddrPort().Addr().Unmap().WithZone("")
+	return port == strconv.Itoa(tcp.Port) && (loopback || self)
+}
+
+// splitHost is net.SplitHostPort for what may have no port. The brackets of an IPv6 address go.
+func splitHost(host string) (name, port string) {
+	u := url.URL{Host: host}
+	return strings.TrimSuffix(u.Hostname(), "."), u.Port()
+}
+
+// isSameOrigin reports whether a request came from a page of this monitor's own. Browsers that do not say
+// so in Sec-Fetch-Site name the page's origin.
+func isSameOrigin(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "same-origin"
+	}
+	origin, err := url.Parse(r.Header.Get("Origin"))
+	return err == nil && origin.Host != "" && strings.EqualFold(origin.Host, r.Host)
+}

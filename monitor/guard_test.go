@@ -1,0 +1,179 @@
+package monitor_test
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/libnet-go/libnet/monitor"
+)
+
+var allPaths = []string{
+	"/", "/varz", "/connz", "/metrics", "/healthz", "/readyz", "/style.css", "/script.js", "/icon.svg", "/close", "/nothing",
+}
+
+func TestAMonitorAnswersItsOwnMachineOnlyUnlessAuthorized(t *testing.T) {
+	srv := newServer(t)
+	closed, open := monitor.Handler(srv, monitor.Options{}), monitor.Handler(srv, monitor.Options{Authorize: anybody})
+	for _, addr := range []net.Addr{outside, &net.TCPAddr{IP: net.IPv6unspecified, Port: 7001}, &net.IPAddr{}, nil} {
+		for _, path := range allPaths {
+			r := request("GET", path, arrivedAt(addr))
+			if w := serve(closed, r); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "Options.Authorize") {
+				t.Errorf("%s at %v: %d %q", path, addr, w.Code, w.Body)
+			}
+		}
+	}
+	if w := serve(open, request("GET", "/varz", arrivedAt(outside), withHost("192.0.2.7:7001"))); w.Code != http.StatusOK {
+		t.Errorf("with an authoriser: %d %q", w.Code, w.Body)
+	}
+	for _, addr := range []net.Addr{
+		loopback, &net.TCPAddr{IP: net.IPv6loopback, Port: 7001}, &net.TCPAddr{IP: net.IPv4(127, 8, 8, 8), Port: 7001},
+		&net.UnixAddr{Name: "/run/monitor", Net: "unix"},
+	} {
+		if w := serve(closed, request("GET", "/varz", arrivedAt(addr))); w.Code != http.StatusOK {
+			t.Errorf("at %v: %d %q", addr, w.Code, w.Body)
+		}
+	}
+}
+
+func TestAMonitorHasOnlyNamesThatNobodyElseCanPointAtIt(t *testing.T) {
+	srv := newServer(t)
+	o := monitor.Options{Authorize: anybody, Hosts: []string{"monitor.example", "proxy.example:8443", "192.0.2.99", ""}}
+	h := monitor.Handler(srv, o)
+	for host, ok := range map[string]bool{
+		"127.0.0.1:7001":       true,
+		"127.1.2.3:7001":       true,
+		"[::1]:7001":           true,
+		"localhost:7001":       true,
+		"LOCALHOST:7001":       true,
+		"localhost.:7001":      true,
+		"192.0.2.7:7001":       true, // the address that the request came in at
+		"monitor.example":      true,
+		"Monitor.Example:9":    true,
+		"proxy.example:8443":   true,
+		"192.0.2.99:1":         true,
+		"":                     false,
+		":7001":                false,
+		"127.0.0.1":            false,
+		"localhost":            false,
+		"localhost:7002":       false,
+		"127.0.0.1:80":         false,
+		"192.0.2.8:7001":       false,
+		"evil.example":         false,
+		"evil.example:7001":    false,
+		"localhost.evil:7001":  false,
+		"127.0.0.1.evil:7001":  false,
+		"proxy.example":        false,
+		"proxy.example:7001":   false,
+		"x@localhost:7001":     false,
+		"localhost:7001/x":     false,
+		"monitor.example.evil": false,
+		"2130706433:7001":      false,
+	} {
+		for _, path := range allPaths[:len(allPaths)-2] {
+			w := serve(h, request("GET", path, arrivedAt(outside), withHost(host)))
+			if ok && w.Code != http.StatusOK || !ok && w.Code != http.StatusForbidden {
+				t.Errorf("%s of host %q: %d", path, host, w.Code)
+			}
+		}
+	}
+	at80 := arrivedAt(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80})
+	if w := serve(h, request("GET", "/varz", at80, withHost("localhost"))); w.Code != http.StatusOK {
+		t.Errorf("at port 80, where browsers name none: %d", w.Code)
+	}
+	if w := serve(h, request("GET", "/varz", at80, withHost("localhost:7001"))); w.Code != http.StatusForbidden {
+		t.Errorf("at port 80, of another: %d", w.Code)
+	}
+}
+
+func TestEverythingIsGetOrHead(t *testing.T) {
+	h := monitor.Handler(newServer(t), monitor.Options{Authorize: anybody})
+	for _, path := range allPaths[:len(allPaths)-2] {
+		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW"} {
+			r := request("GET", path)
+			r.Method = method
+			if w := serve(h, r); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+				t.Errorf("%s %s: %d, Allow %q", method, path, w.Code, w.Header().Get("Allow"))
+			}
+		}
+		if w := serve(h, request("HEAD", path)); w.Code != http.StatusOK || w.Header().Get("Content-Length") == "" {
+			t.Errorf("HEAD %s: %d", path, w.Code)
+		}
+	}
+}
+
+func TestEveryAnswerTellsBrowsersWhatTheyMustNotDo(t *testing.T) {
+	refuses := monitor.Options{Authorize: func(*http.Request) bool { return false }}
+	for _, h := range []http.Handler{
+		monitor.Handler(newServer(t), monitor.Options{}), monitor.Handler(newServer(t), refuses),
+	} {
+		for _, path := range allPaths {
+			for _, r := range []*http.Request{
+				request("GET", path), request("POST", path), request("GET", path, withHost("evil.example")),
+				request("GET", path, arrivedAt(outside)), request("GET", path, withHeader("Origin", "http://evil.example")),
+			} {
+				w := serve(h, r)
+				header := w.Header()
+				csp := header.Get("Content-Security-Policy")
+				for _, want := range []string{
+					"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'",
+				} {
+					if !strings.Contains(csp, want) {
+						t.Errorf("%s %s: the policy %q lacks %s", r.Method, path, csp, want)
+					}
+				}
+				if strings.Contains(csp, "unsafe") {
+					t.Errorf("the policy: %s", csp)
+				}
+				if header.Get("X-Content-Type-Options") != "nosniff" || header.Get("Referrer-Policy") != "no-referrer" || header.Get("Cache-Control") != "no-store" {
+					t.Errorf("%s %s: %v", r.Method, path, header)
+				}
+				for name := range header {
+					if strings.HasPrefix(name, "Access-Control-") || name == "Set-Cookie" {
+						t.Errorf("%s %s has the header %s", r.Method, path, name)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestTheAuthoriserIsAskedAboutEverythingButProbes(t *testing.T) {
+	h := monitor.Handler(newServer(t), monitor.Options{Authorize: monitor.BasicAuth("ops", "secret")})
+	logged := func(user, password string) func(*http.Request) {
+		return func(r *http.Request) { r.SetBasicAuth(user, password) }
+	}
+	for _, path := range allPaths {
+		probe := path == "/healthz" || path == "/readyz"
+		for _, r := range []*http.Request{
+			request("GET", path), request("GET", path, logged("ops", "wrong")), request("GET", path, logged("ops", "")),
+			request("GET", path, logged("", "secret")), request("GET", path, withHeader("Authorization", "Bearer secret")),
+		} {
+			w := serve(h, r)
+			if probe != (w.Code == http.StatusOK) || !probe && w.Code != http.StatusUnauthorized {
+				t.Errorf("%s: %d", path, w.Code)
+			}
+			if !probe && !strings.HasPrefix(w.Header().Get("WWW-Authenticate"), "Basic ") {
+				t.Errorf("%s: no challenge", path)
+			}
+		}
+		if w := serve(h, request("GET", path, logged("ops", "secret"))); w.Code == http.StatusUnauthorized {
+			t.Errorf("%s with the password: %d", path, w.Code)
+		}
+	}
+}
+
+func TestAPrefixIsNoObstacle(t *testing.T) {
+	h := http.StripPrefix("/monitor", monitor.Handler(newServer(t), monitor.Options{}))
+	for _, path := range []string{"/monitor", "/monitor/", "/monitor/varz", "/monitor/style.css"} {
+		if w := serve(h, request("GET", path)); w.Code != http.StatusOK {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+	for _, link := range []string{`href="/`, `src="/`, `action="/`, "//"} {
+		if page := get(t, h, "/monitor/"); strings.Contains(page, link) {
+			t.Errorf("the page has %s in it, which leads out of the prefix", link)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package monitor
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+// Handler returns a handler that shows server, at the paths that the package's documentation names. To have
+// them under a prefix use http.StripPrefix; the page's own links are relative. It panics without a server.
+func Handler(server *libnet.Server, o Options) http.Handler { return newMonitor(server, o) }
+
+// monitor is the handler. Its methods may be called by any goroutine.
+type monitor struct {
+	Options
+	server *libnet.Server
+	since  time.Time
+	rates  rates
+	past   history
+}
+
+func newMonitor(server *libnet.Server, o Options) *monitor {
+	if server == nil {
+		panic("libnet: a monitor of no server")
+	}
+	return &monitor{Options: o, server: server, since: time.Now()}
+}
+
+// An answer is a whole response, made before the first byte of it is written.
+type answer struct {
+	status      int
+	contentType string
+	body        []byte
+}
+
+var paths = map[string]func(*monitor, *http.Request) answer{
+	"/":          (*monitor).page,
+	"/varz":      (*monitor).varz,
+	"/connz":     (*monitor).connz,
+	"/metrics":   (*monitor).metrics,
+	"/healthz":   (*monitor).healthz,
+	"/readyz":    (*monitor).readyz,
+	"/style.css": func(*monitor, *http.Request) answer { return static("style.css", "text/css; charset=utf-8") },
+	"/script.js": func(*monitor, *http.Request) answer { return static("script.js", "text/javascript; charset=utf-8") },
+	"/icon.svg":  func(*monitor, *http.Request) answer { return static("icon.svg", "image/svg+xml") },
+}
+
+func (m *monitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	setHeaders(w.Header())
+	if !m.admit(w, r) {
+		return
+	}
+	path := r.URL.Path
+	if path == "" { // under http.StripPrefix
+		path = "/"
+	}
+	if path == "/close" {
+		m.serveClose(w, r)
+		return
+	}
+	serve, ok := paths[path]
+	switch {
+	case !ok:
+		http.NotFound(w, r)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		refuseMethod(w, "GET, HEAD")
+	default:
+		serve(m, r).write(w)
+	}
+}
+
+func refuseMethod(w http.ResponseWriter, allowed string) {
+	w.Header().Set("Allow", allowed)
+	http.Error(w, "The methods here: "+allowed, http.StatusMethodNotAllowed)
+}
+
+func (a answer) write(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", a.contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
+	_, _ = bytes.NewReader(a.body).WriteTo(w) // net/http drops a HEAD's
+}
+
+func text(status int, line string) answer {
+	return answer{status, "text/plain; charset=utf-8", []byte(line + "\n")}
+}
+
+func (m *monitor) healthz(*http.Request) answer { return text(http.StatusOK, "ok") }
+
+func (m *monitor) readyz(*http.Request) answer {
+	if m.draining() {
+		return text(http.StatusServiceUnavailable, "draining")
+	}
+	return text(http.StatusOK, "ready")
+}
+
+func (m *monitor) draining() bool {
+	select {
+	case <-m.server.Stopping():
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,109 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+// Bounds of the monitor's own HTTP server: no request needs nearly as long, or as much.
+const (
+	headerTimeout  = 5 * time.Second
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = time.Minute
+	maxHeaderBytes = 16 << 10
+
+	// closeTimeout is how long answers under way may take when the monitor ends.
+	closeTimeout = time.Second
+)
+
+// ListenAndServe is [Options.ListenAndServe] with no options.
+func ListenAndServe(ctx context.Context, addr string, server *libnet.Server) error {
+	return Options{}.ListenAndServe(ctx, addr, server)
+}
+
+// ListenAndServe shows server at addr, a TCP address as in "127.0.0.1:7001", until ctx ends; then it returns
+// nil. Let ctx outlive the server's Shutdown, for /readyz to tell of it. Without Options.Authorize an address
+// that is not loopback is an error, and so is one without a host, which would be all of the machine's.
+func (o Options) ListenAndServe(ctx context.Context, addr string, server *libnet.Server) error {
+	resolved, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("libnet: monitor: %w", err)
+	}
+	if err := o.mayListen(resolved); err != nil {
+		return err
+	}
+	l, err := net.ListenTCP("tcp", resolved)
+	if err != nil {
+		return fmt.Errorf("libnet: monitor: %w", err)
+	}
+	return o.Serve(ctx, l, server)
+}
+
+// Serve is [Options.ListenAndServe] on a listener of the caller's, which it closes in any case.
+func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Server) error {
+	if err := o.mayListen(l.Addr()); err != nil {
+		_ = l.Close()
+		return err
+	}
+	m := newMonitor(server, o)
+	web := &http.Server{
+		Handler:           m,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	looked := make(chan struct{})
+	go func() { defer close(looked); m.keepLooking(ctx) }()
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); stopWith(ctx, web) }()
+	err := web.Serve(l)
+	cancel()
+	<-stopped
+	<-looked
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("libnet: monitor: %w", err)
+}
+
+func (o Options) mayListen(addr net.Addr) error {
+	if o.Authorize == nil && !isLoopback(addr) {
+		return fmt.Errorf("libnet: monitor: %v is not a loopback address, which needs Options.Authorize", addr)
+	}
+	return nil
+}
+
+// stopWith ends web with ctx. A request that takes longer is cut off.
+func stopWith(ctx context.Context, web *http.Server) {
+	<-ctx.Done()
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	if web.Shutdown(bound) != nil {
+		_ = web.Close()
+	}
+}
+
+// keepLooking fills the history while nobody asks.
+func (m *monitor) keepLooking(ctx context.Context) {
+	for {
+		m.look(nil)
+		timer := time.NewTimer(m.past.due())
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}

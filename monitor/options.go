@@ -1,0 +1,39 @@
+package monitor
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+)
+
+// Options say what a monitor shows and to whom. The zero value shows this machine no addresses.
+type Options struct {
+	// Authorize, if set, is asked about every request but those of /healthz and /readyz, which say one
+	// word; false answers 401 with a challenge for a password. It may be called by many goroutines at a
+	// time. With it, and only then, a monitor may be reached from other machines and close sessions; it
+	// can tell a closing by its method, POST. See [BasicAuth].
+	Authorize func(*http.Request) bool
+
+	// Hosts are names that requests may use for the monitor beside loopback ones and the address itself:
+	// "name" with any port, or "name:port". A proxy in front of the monitor makes one necessary.
+	Hosts []string
+
+	// RemoteAddrs shows the addresses of peers.
+	RemoteAddrs bool
+}
+
+// BasicAuth returns an [Options.Authorize] that asks for a user's name and a password (RFC 7617). The time
+// that it takes does not tell how much of them was right. They travel in the clear: use it over TLS, with
+// [Handler] in an http.Server of your own, or over a network that is yours. It panics without a password.
+func BasicAuth(user, password string) func(*http.Request) bool {
+	if password == "" {
+		panic("libnet: BasicAuth without a password")
+	}
+	wantUser, wantPassword := sha256.Sum256([]byte(user)), sha256.Sum256([]byte(password))
+	return func(r *http.Request) bool {
+		gotUser, gotPassword, ok := r.BasicAuth()
+		u, p := sha256.Sum256([]byte(gotUser)), sha256.Sum256([]byte(gotPassword))
+		same := subtle.ConstantTimeCompare(u[:], wantUser[:]) & subtle.ConstantTimeCompare(p[:], wantPassword[:])
+		return ok && same == 1
+	}
+}

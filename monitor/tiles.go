@@ -1,0 +1,115 @@
+package monitor
+
+import "strconv"
+
+// tile is a number of the page with its chart.
+type tile struct {
+	Title, Per string
+	Values     []value
+	Chart      chart
+	Notes      []note
+}
+
+// value is what is written large.
+type value struct{ Name, Text, Class string }
+
+// note is a number beside it, which programs can read, too: the page's tests do.
+type note struct {
+	Name, ID, Value, Text string
+	Alarm                 bool
+}
+
+func counted(name, id string, n uint64) note {
+	return note{Name: name, ID: id, Value: strconv.FormatUint(n, 10), Text: count(n)}
+}
+
+// alarming is for what should be zero.
+func alarming(name, id string, n uint64) note {
+	c := counted(name, id, n)
+	c.Alarm = n > 0
+	return c
+}
+
+var (
+	messagesIn   = perSecond(func(s *sample) uint64 { return s.messagesIn })
+	messagesOut  = perSecond(func(s *sample) uint64 { return s.messagesOut })
+	bytesIn      = perSecond(func(s *sample) uint64 { return s.bytesIn })
+	bytesOut     = perSecond(func(s *sample) uint64 { return s.bytesOut })
+	closes       = perSecond(func(s *sample) uint64 { return s.closed })
+	acceptErrors = perSecond(func(s *sample) uint64 { return s.acceptErrors })
+	rejected     = perSecond(func(s *sample) uint64 { return s.rejected })
+	open         = level(func(s *sample) int { return s.open })
+	queuedBytes  = level(func(s *sample) int { return s.queuedBytes })
+	waiting      = level(func(s *sample) int { return s.waiting })
+	memory       = level(func(s *sample) uint64 { return s.memory })
+)
+
+func tiles(v Varz, past []sample) []tile {
+	p := pointsOf(past, v.Now)
+	bytes := func(n float64) string { return size(n) }
+	inOut := []string{"in", "out"}
+	closed := uint64(0)
+	for _, n := range v.Closed {
+		closed += n
+	}
+	return []tile{
+		{
+			Title:  "Sessions",
+			Values: []value{{Text: count(v.Open)}},
+			Chart:  p.chart("", rate, nil, open),
+			Notes:  []note{counted("open", "open", uint64(v.Open)), counted("peak", "peak", uint64(v.Peak)), counted("accepted", "accepted", v.Accepted)},
+		},
+		{
+			Title: "Messages", Per: "a second",
+			Values: []value{{"in", rate(lately(past, messagesIn)), "one"}, {"out", rate(lately(past, messagesOut)), "two"}},
+			Chart:  p.chart("", rate, inOut, messagesIn, messagesOut),
+			Notes:  []note{counted("in all: in", "messages_in", v.MessagesIn), counted("out", "messages_out", v.MessagesOut)},
+		},
+		{
+			Title: "Bytes", Per: "a second",
+			Values: []value{{"in", size(lately(past, bytesIn)), "one"}, {"out", size(lately(past, bytesOut)), "two"}},
+			Chart:  p.chart("B", bytes, inOut, bytesIn, bytesOut),
+			Notes:  []note{sized("in all: in", "bytes_in", v.BytesIn), sized("out", "bytes_out", v.BytesOut)},
+		},
+		{
+			Title:  "Queued",
+			Values: []value{{Text: size(v.QueuedBytes)}},
+			Chart:  p.chart("B", bytes, nil, queuedBytes),
+			Notes:  []note{sized("bytes", "queued_bytes", uint64(v.QueuedBytes)), counted("messages", "queued", uint64(v.Queued))},
+		},
+		{
+			Title: "Closes", Per: "a second",
+			Values: []value{{Text: rate(lately(past, closes))}},
+			Chart:  p.chart("", rate, nil, closes),
+			Notes:  []note{counted("closed in all", "closed", closed), alarming("panics", "panics", v.Panics)},
+		},
+		{
+			Title: "Slow consumers", Per: "behind now",
+			Values: []value{{Text: count(v.Waiting)}},
+			Chart:  p.chart("", rate, nil, waiting),
+			Notes: []note{
+				alarming("ended for it", "slow", v.Slow),
+				alarming("messages refused", "blocked", v.Blocked),
+				alarming("discarded", "discarded", v.Discarded),
+			},
+		},
+		{
+			Title: "Accept errors", Per: "a second",
+			Values: []value{{"errors", rate(lately(past, acceptErrors)), "one"}, {"rejected", rate(lately(past, rejected)), "two"}},
+			Chart:  p.chart("", rate, []string{"errors", "rejected"}, acceptErrors, rejected),
+			Notes:  []note{alarming("errors in all", "accept_errors", v.AcceptErrors), alarming("rejected", "rejected", v.Rejected)},
+		},
+		{
+			Title: "Process", Per: "memory",
+			Values: []value{{Text: size(v.Memory)}},
+			Chart:  p.chart("B", bytes, nil, memory),
+			Notes:  []note{counted("goroutines", "goroutines", uint64(v.Goroutines))},
+		},
+	}
+}
+
+func sized(name, id string, n uint64) note {
+	c := counted(name, id, n)
+	c.Text = size(n)
+	return c
+}

@@ -1,0 +1,56 @@
+package monitor
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// Varz is what /varz answers: a server's numbers. Counters count from the server's beginning and never go
+// down; the others are of the moment. Those of sessions add up over the open and the closed ones. Times are
+// as RFC 3339 has them, sizes are in bytes.
+type Varz struct {
+	Now      time.Time `json:"now"`      // when these numbers were taken
+	Since    time.Time `json:"since"`    // when the monitor was made
+	Listener string    `json:"listener"` // network and address of the server's listener, as in "tcp 127.0.0.1:7000"
+	Draining bool      `json:"draining"` // Stop or Shutdown has begun
+
+	Open         int    `json:"open"`          // sessions open now
+	Peak         int    `json:"peak"`          // sessions open at most
+	Accepted     uint64 `json:"accepted"`      // counter: sessions that were made
+	Rejected     uint64 `json:"rejected"`      // counter: connections refused by MaxSessions, MaxSessionsPerIP or OnSession
+	AcceptErrors uint64 `json:"accept_errors"` // counter: errors of the listener that were waited out
+
+	MessagesIn  uint64 `json:"messages_in"`  // counter: messages received
+	MessagesOut uint64 `json:"messages_out"` // counter: messages written
+	BytesIn     uint64 `json:"bytes_in"`     // counter: bytes received, on the wire (under TLS)
+	BytesOut    uint64 `json:"bytes_out"`    // counter: bytes written, on the wire (under TLS)
+
+	Queued      int    `json:"queued"`       // messages that Send has accepted and that are not yet written
+	QueuedBytes int    `json:"queued_bytes"` // the same in bytes
+	Waiting     int    `json:"waiting"`      // sessions that have such messages
+	Blocked     uint64 `json:"blocked"`      // counter: messages that Send refused because a queue was full
+	Discarded   uint64 `json:"discarded"`    // counter: messages that Send had accepted and that will not be written
+	Slow        uint64 `json:"slow"`         // counter: sessions ended because of a slow peer: slow_consumer and write_timeout
+	Panics      uint64 `json:"panics"`       // counter: panics of the program's handlers, codecs and callbacks
+
+	// Closed is a counter for each reason for which a session has closed; libnet.CloseReason names them.
+	Closed map[string]uint64 `json:"closed"`
+
+	Goroutines int    `json:"goroutines"` // of the whole process
+	Memory     uint64 `json:"memory"`     // what Go's runtime has of the system, in the whole process
+}
+
+func (m *monitor) varz(*http.Request) answer { return asJSON(http.StatusOK, m.look(nil)) }
+
+// asJSON indents: the reader is as often a person with curl as a program.
+func asJSON(status int, v any) answer {
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return text(http.StatusInternalServerError, err.Error())
+	}
+	return answer{status, "application/json", body.Bytes()}
+}
