@@ -81,10 +81,11 @@ func (d document) find(pattern *regexp.Regexp, f func(line int, match string)) {
 }
 
 var (
-	linkPattern  = regexp.MustCompile(`\]\(([^)\s]+)[^)]*\)`)
-	imagePattern = regexp.MustCompile(`<(?:img|source|a)[^>]*(?:src|srcset|href)="([^"]+)"`)
-	testPattern  = regexp.MustCompile("`((?:Test|Fuzz|Benchmark|Example)[A-Z]\\w*…?)`")
-	filePattern  = regexp.MustCompile("`([\\w*./-]+\\.(?:go|md))`")
+	linkPattern   = regexp.MustCompile(`\]\(([^)\s]+)[^)]*\)`)
+	imagePattern  = regexp.MustCompile(`<(?:img|source|a)[^>]*(?:src|srcset|href)="([^"]+)"`)
+	testPattern   = regexp.MustCompile("`((?:Test|Fuzz|Benchmark|Example)[A-Z]\\w*…?)`")
+	metricPattern = regexp.MustCompile("`(libnet_\\w+)`")
+	filePattern   = regexp.MustCompile("`([\\w*./-]+\\.(?:go|md))`")
 )
 
 func TestLinksOfTheDocumentsLeadSomewhere(t *testing.T) {
@@ -218,6 +219,20 @@ func testFunctions(t testing.TB) map[string]bool {
 		}
 	})
 	return tests
+}
+
+func TestMetricsThatTheDocumentsNameExist(t *testing.T) {
+	source, err := os.ReadFile("monitor/metrics.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, doc := range documents(t) {
+		doc.find(metricPattern, func(line int, name string) {
+			if !strings.Contains(string(source), `"`+name+`"`) {
+				t.Errorf("%s:%d: the monitor has no %s", doc.file, line, name)
+			}
+		})
+	}
 }
 
 // A check that could not fail would say nothing.
