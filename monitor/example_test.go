@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
@@ -87,18 +89,43 @@ func ExampleHandler() {
 	// 1 accepted, 0 open, 1 messages in; closed: map[eof:1]
 }
 
-func ExampleOptions_Serve() {
+func ExampleOptions_Listen() {
 	server := exampleServer()
 	defer server.Stop()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	o := monitor.Options{RemoteAddrs: true}
+	l, err := o.Listen("127.0.0.1:0")
 	if err != nil {
 		panic(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
-	go func() { ended <- monitor.Options{RemoteAddrs: true}.Serve(ctx, l, server) }()
+	go func() { ended <- o.Serve(ctx, l, server) }()
 
 	fmt.Print(body(http.Get("http://" + l.Addr().String() + "/readyz")))
+	cancel()
+	fmt.Println(<-ended)
+	// Output:
+	// the session ended: eof
+	// ready
+	// <nil>
+}
+
+func ExampleOptions_Serve() {
+	server := exampleServer()
+	defer server.Stop()
+	l, err := net.Listen("unix", filepath.Join(os.TempDir(), fmt.Sprintf("monitor-%d", os.Getpid())))
+	if err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- monitor.Options{}.Serve(ctx, l, server) }()
+
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", l.Addr().String()) },
+	}}
+	fmt.Print(body(client.Get("http://localhost/readyz")))
+	client.CloseIdleConnections()
 	cancel()
 	fmt.Println(<-ended)
 	// Output:

@@ -32,21 +32,32 @@ func ListenAndServe(ctx context.Context, addr string, server *libnet.Server) err
 // nil. Let ctx outlive the server's Shutdown, for /readyz to tell of it. Without Options.Authorize an address
 // that is not loopback is an error, and so is one without a host, which would be all of the machine's.
 func (o Options) ListenAndServe(ctx context.Context, addr string, server *libnet.Server) error {
-	resolved, err := net.ResolveTCPAddr("tcp", addr)
+	l, err := o.Listen(addr)
 	if err != nil {
-		return fmt.Errorf("libnet: monitor: %w", err)
-	}
-	if err := o.mayListen(resolved); err != nil {
 		return err
-	}
-	l, err := net.ListenTCP("tcp", resolved)
-	if err != nil {
-		return fmt.Errorf("libnet: monitor: %w", err)
 	}
 	return o.Serve(ctx, l, server)
 }
 
-// Serve is [Options.ListenAndServe] on a listener of the caller's, which it closes in any case.
+// Listen is the first half of [Options.ListenAndServe], for those who want to know the port that became of a
+// port 0, or to fail early.
+func (o Options) Listen(addr string) (net.Listener, error) {
+	resolved, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("libnet: monitor: %w", err)
+	}
+	if err := o.mayListen(resolved); err != nil {
+		return nil, err
+	}
+	l, err := net.ListenTCP("tcp", resolved)
+	if err != nil {
+		return nil, fmt.Errorf("libnet: monitor: %w", err)
+	}
+	return l, nil
+}
+
+// Serve is the second half of [Options.ListenAndServe], on a listener that it closes in any case. It refuses
+// one that Listen would have.
 func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Server) error {
 	if err := o.mayListen(l.Addr()); err != nil {
 		_ = l.Close()

@@ -21,8 +21,11 @@ type client struct {
 
 	// Owned by receive.
 	received  uint64
-	latencies []time.Duration
+	latencies []time.Duration // of every message whose number is a multiple of each, at most maxLatencies
+	each      uint64
 }
+
+const maxLatencies = 1 << 17
 
 // header is what a message begins with: its number, and when it was sent.
 const header = 16
@@ -51,7 +54,7 @@ func dialClient(ctx context.Context, address string, window int) (*client, error
 	if err != nil {
 		return nil, err
 	}
-	return &client{session: session, window: make(chan struct{}, window), began: time.Now()}, nil
+	return &client{session: session, window: make(chan struct{}, window), began: time.Now(), each: 1}, nil
 }
 
 // send sends until the context ends, and then waits until everything has come back.
@@ -114,6 +117,22 @@ func (c *client) check(msg []byte) error {
 	}
 	c.received++
 	sent := time.Duration(binary.BigEndian.Uint64(msg[8:]))
-	c.latencies = append(c.latencies, time.Since(c.began)-sent)
+	c.note(number, time.Since(c.began)-sent)
 	return nil
+}
+
+// note keeps a latency. When there are too many of them it keeps every second, and half as many from then on.
+func (c *client) note(number uint64, latency time.Duration) {
+	if number%c.each != 0 {
+		return
+	}
+	c.latencies = append(c.latencies, latency)
+	if len(c.latencies) < maxLatencies {
+		return
+	}
+	for i := range maxLatencies / 2 {
+		c.latencies[i] = c.latencies[2*i]
+	}
+	c.latencies = c.latencies[:maxLatencies/2]
+	c.each *= 2
 }

@@ -4,6 +4,8 @@
 //	echo -listen :7000      a server until Ctrl-C
 //	echo -connect :7000     a client: what is typed is sent, a line a message
 //
+// With -monitor 127.0.0.1:7001 either of the first two shows on a page there what its server does.
+//
 // A message is 4 bytes of length, big-endian, and then so many bytes.
 package main
 
@@ -44,6 +46,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.SetOutput(stderr)
 	listen := flags.String("listen", "", "serve at this `address` until Ctrl-C")
 	connect := flags.String("connect", "", "be a client of the server at this `address`")
+	watch := flags.String("monitor", "", "show what the server does on a page at this loopback `address`; the clients then go on for a minute")
 	format := flags.String("log", "text", "how to log, to standard error: glog, text or json")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -56,13 +59,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return fmt.Errorf("what is %q? Options are listed by -help", flags.Arg(0))
 	case *listen != "" && *connect != "":
 		return errors.New("-listen and -connect are two programs: start one of each")
+	case *connect != "" && *watch != "":
+		return errors.New("-monitor shows a server, and -connect has none")
 	}
 	slog.SetDefault(logger) // libnet logs there unless it is told otherwise
 	switch {
 	case *listen != "":
-		return serve(ctx, *listen, stdout)
+		return serve(ctx, *listen, *watch, stdout)
 	case *connect != "":
 		return converse(ctx, *connect, stdin, stdout)
 	}
-	return tell(ctx, stdout, defaultStory)
+	return tell(ctx, stdout, defaultStory, *watch)
 }

@@ -130,7 +130,8 @@ func TestWhatCannotBeDoneIsSaid(t *testing.T) {
 	}
 	defer taken.Close()
 	for _, args := range [][]string{
-		{"-log", "xml"}, {"serve"}, {"-listen", ":0", "-connect", ":1"},
+		{"-log", "xml"}, {"serve"}, {"-listen", ":0", "-connect", ":1"}, {"-connect", ":1", "-monitor", "127.0.0.1:0"},
+		{"-listen", "127.0.0.1:0", "-monitor", ":0"}, {"-monitor", "0.0.0.0:0"}, {"-monitor", taken.Addr().String()},
 		{"-listen", taken.Addr().String()}, {"-connect", "127.0.0.1:0"},
 	} {
 		var stdout bytes.Buffer

@@ -25,12 +25,18 @@ func echo(s *libnet.Session) {
 }
 
 // serve is echo -listen.
-func serve(ctx context.Context, address string, stdout io.Writer) error {
+func serve(ctx context.Context, address, watch string, stdout io.Writer) error {
 	server, err := libnet.Serve("tcp", address, protocol, 128)
 	if err != nil {
 		return err
 	}
+	defer server.Stop()
 	fmt.Fprintf(stdout, "listening at %v; Ctrl-C ends it\n", server.Listener().Addr())
+	hide, err := showMonitor(watch, server, stdout)
+	if err != nil {
+		return err
+	}
+	defer hide()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(libnet.HandlerFunc(echo)) }()
 	select {

@@ -21,13 +21,17 @@ type story struct {
 	clients int
 	window  int           // messages that each client has on their way
 	length  time.Duration // of the echoing
+	watched time.Duration // the same when somebody watches
 }
 
-var defaultStory = story{clients: 8, window: 16, length: 2 * time.Second}
+var defaultStory = story{clients: 8, window: 16, length: 2 * time.Second, watched: time.Minute}
 
 // tell starts a server and clients and prints what becomes of them. Its error is what did not go as it
-// must.
-func tell(ctx context.Context, w io.Writer, s story) error {
+// must. watch is the address for a monitor, if one is wanted.
+func tell(ctx context.Context, w io.Writer, s story, watch string) error {
+	if watch != "" {
+		s.length = s.watched
+	}
 	server, err := libnet.Serve("tcp", "127.0.0.1:0", protocol, s.window)
 	if err != nil {
 		return err
@@ -40,6 +44,11 @@ func tell(ctx context.Context, w io.Writer, s story) error {
 	fmt.Fprintf(w, "An echo server at %s, and %d clients in the same process, over TCP.\n", address, s.clients)
 	fmt.Fprintf(w, "Each keeps %d messages of %d to %d bytes on their way, for %v.\n\n",
 		s.window, header, header+longest, s.length)
+	hide, err := showMonitor(watch, server, w)
+	if err != nil {
+		return err
+	}
+	defer hide()
 	clients, err := startClients(ctx, address, s)
 	if err != nil {
 		return err
