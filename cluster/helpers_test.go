@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -232,4 +233,23 @@ func (s *sink) SetWriteDeadline(time.Time) error { return nil }
 func percentile(d []time.Duration, p float64) time.Duration {
 	slices.Sort(d)
 	return d[min(len(d)-1, int(float64(len(d))*p))]
+}
+
+// readInOrder reads lines of the form "<sender> <number>" and wants each sender's numbers in order.
+func readInOrder(tb testing.TB, conn net.Conn, senders, messages int) {
+	_ = conn.SetReadDeadline(time.Now().Add(2 * soon))
+	next := make([]int, senders)
+	in := bufio.NewScanner(conn)
+	for range senders * messages {
+		if !in.Scan() {
+			tb.Errorf("ended after %v: %v", next, in.Err())
+			return
+		}
+		var sender, number int
+		if _, err := fmt.Sscanf(in.Text(), "%d %d", &sender, &number); err != nil || number != next[sender] {
+			tb.Errorf("%q arrived, want number %d of that sender", in.Text(), next[sender])
+			return
+		}
+		next[sender]++
+	}
 }
