@@ -44,6 +44,7 @@ type Cluster interface {
 	Join(s *libnet.Session, group string) error
 	Leave(s *libnet.Session, group string) error
 	Sync(ctx context.Context) error
+	Send(ctx context.Context, user string, payload []byte) error
 	Post(user string, payload []byte) error
 	Broadcast(group string, payload []byte) error
 	Online(ctx context.Context, user string) ([]cluster.Presence, error)

@@ -24,17 +24,17 @@ const (
 	maxMembers = 1000
 )
 
-// serve returns the answer to a request of a user, and what else to send behind it, if anything.
-func (c *client) serve(ctx context.Context, cmd uint32, msg proto.Message) (answer, followUp proto.Message) {
+// serve returns the answer to a request of a user, and what to do when it is sent, if anything.
+func (c *client) serve(ctx context.Context, cmd uint32, msg proto.Message) (answer proto.Message, then func()) {
 	switch req := msg.(type) {
 	case *wire.ReqLogin:
 		return c.loginAgain(req), nil
 	case *wire.ReqPing:
 		return wire.OK(cmd), nil
 	case *wire.ReqSendP2PMsg:
-		return c.sendP2P(ctx, req), nil
+		return c.sendP2P(ctx, req)
 	case *wire.ReqSendGroupMsg:
-		return c.sendGroup(ctx, req), nil
+		return c.sendGroup(ctx, req)
 	case *wire.ReqSyncMsg:
 		return c.sync(ctx, req)
 	case *wire.ReqHistory:
@@ -77,35 +77,36 @@ func (c *client) loginAgain(req *wire.ReqLogin) proto.Message {
 	return wire.OK(wire.CmdLogin)
 }
 
-func (c *client) sendP2P(ctx context.Context, req *wire.ReqSendP2PMsg) proto.Message {
+func (c *client) sendP2P(ctx context.Context, req *wire.ReqSendP2PMsg) (answer proto.Message, then func()) {
 	if req.TargetUID <= 0 {
-		return wire.Refuse(req.Cmd, wire.CodeRefused, "no such user")
+		return wire.Refuse(req.Cmd, wire.CodeRefused, "no such user"), nil
 	}
 	version, err := c.store(ctx, history.Message{Target: req.TargetUID, ClientID: req.MsgID, Text: req.Msg})
 	if version > 0 {
 		// Stored for the receiver, also if the sender has to repeat it. The word of it may get lost, the message not.
-		_ = c.server.o.Cluster.Post(userName(req.TargetUID), wire.Encode(wire.Notify(version)))
+		then = func() { _ = c.server.o.Cluster.Post(userName(req.TargetUID), wire.Encode(wire.Notify(version))) }
 	}
 	if err != nil {
-		return c.failed(req.Cmd, err)
+		return c.failed(req.Cmd, err), then
 	}
 	return &wire.ResSendP2PMsg{
 		Cmd: req.Cmd, SourceUID: c.user, TargetUID: req.TargetUID, MsgID: req.MsgID, Msg: req.Msg,
-	}
+	}, then
 }
 
-func (c *client) sendGroup(ctx context.Context, req *wire.ReqSendGroupMsg) proto.Message {
+func (c *client) sendGroup(ctx context.Context, req *wire.ReqSendGroupMsg) (answer proto.Message, then func()) {
 	if _, ok := c.groups[req.GroupID]; !ok { // clients of old cannot join
 		if err := c.joinGroup(ctx, req.GroupID); err != nil {
-			return c.failed(req.Cmd, err)
+			return c.failed(req.Cmd, err), nil
 		}
 	}
 	version, err := c.store(ctx, history.Message{Group: req.GroupID, ClientID: req.MsgID, Text: req.Msg})
 	if err != nil {
-		return c.failed(req.Cmd, err)
+		return c.failed(req.Cmd, err), nil
 	}
-	_ = c.server.o.Cluster.Broadcast(groupName(req.GroupID), wire.Encode(wire.Notify(version)))
-	return &wire.ResSendGroupMsg{Cmd: req.Cmd}
+	return &wire.ResSendGroupMsg{Cmd: req.Cmd}, func() {
+		_ = c.server.o.Cluster.Broadcast(groupName(req.GroupID), wire.Encode(wire.Notify(version)))
+	}
 }
 
 // store stores a message of this user, whatever the request says about its source.
@@ -122,7 +123,7 @@ func (c *client) read(ctx context.Context, after int64, own bool) (history.Page,
 }
 
 // sync answers with a page. Clients of old know of no further pages: another notification has them ask.
-func (c *client) sync(ctx context.Context, req *wire.ReqSyncMsg) (answer, followUp proto.Message) {
+func (c *client) sync(ctx context.Context, req *wire.ReqSyncMsg) (answer proto.Message, then func()) {
 	page, err := c.read(ctx, req.CurrentID, false)
 	if err != nil {
 		return c.failed(req.Cmd, err), nil
@@ -137,9 +138,10 @@ func (c *client) sync(ctx context.Context, req *wire.ReqSyncMsg) (answer, follow
 		res.ErrCode, res.ErrStr = wire.CodeNoData, "nothing newer"
 	}
 	if page.More {
-		followUp = wire.Notify(page.Next + 1) // the newest is not known, but it is no older
+		// The newest is not known, but it is no older. Without room for this there are others in the queue.
+		then = func() { _ = c.session.Send(wire.Notify(page.Next + 1)) }
 	}
-	return res, followUp
+	return res, then
 }
 
 func (c *client) history(ctx context.Context, req *wire.ReqHistory) proto.Message {

@@ -76,11 +76,12 @@ func (c *client) request(payload []byte) error {
 	case err != nil:
 		return c.answer(wire.Fail(wire.CmdError, wire.CodeServer, fmt.Sprintf("command %d is not served", cmd)))
 	}
-	answer, followUp := c.serve(ctx, cmd, msg)
-	if err := c.answer(answer); err != nil || followUp == nil {
-		return err
+	answer, then := c.serve(ctx, cmd, msg)
+	err = c.answer(answer)
+	if then != nil {
+		then() // also for a client that is gone: others wait for it
 	}
-	return c.answer(followUp)
+	return err
 }
 
 // answer has a time of its own: it says also that the request's has run out.
@@ -131,9 +132,7 @@ func (c *client) admit(ctx context.Context, user int64) error {
 			return err
 		}
 	}
-	// A session that the cluster closes for this one should know why, or its client would come back at once and
-	// replace this one. Mere courtesy: it may be closed before it has sent it.
-	_ = c.server.o.Cluster.Post(name, wire.Encode(wire.Fail(wire.CmdError, wire.CodeReplaced, replacedText)))
+	c.warnOthers(ctx, name)
 	if err := c.server.o.Cluster.Bind(ctx, c.session, name); err != nil {
 		return err
 	}
@@ -141,6 +140,18 @@ func (c *client) admit(ctx context.Context, user int64) error {
 	c.user, c.groups = user, groups
 	return nil
 }
+
+// warnOthers tells a session that the cluster is about to close for this one why, or its client would come back at once and
+// replace this one. Mere courtesy: it may be closed before it has written it. It is waited for, because a message
+// to a user goes to whoever is bound when it arrives.
+func (c *client) warnOthers(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, warning)
+	defer cancel()
+	_ = c.server.o.Cluster.Send(ctx, name, wire.Encode(wire.Fail(wire.CmdError, wire.CodeReplaced, replacedText)))
+}
+
+// warning bounds what a login waits for the sake of another session.
+const warning = time.Second
 
 func userName(user int64) string   { return strconv.FormatInt(user, 10) }
 func groupName(group int64) string { return strconv.FormatInt(group, 10) }
