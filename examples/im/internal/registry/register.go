@@ -57,7 +57,7 @@ type Registration struct {
 	lease atomic.Int64 // a clientv3.LeaseID; 0: none
 
 	// Owned by run.
-	failedSince time.Time        // zero: nothing has failed since the last put
+	failedSince time.Time // zero: nothing has failed since the last put
 	once        struct{ registered, drained sync.Once }
 }
 

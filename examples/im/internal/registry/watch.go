@@ -126,9 +126,8 @@ func (w *Watcher) follow(ctx context.Context) error {
 		return err
 	}
 
-	// Without a leader a member would keep the watch open and silent.
-	events := w.client.Watch(clientv3.WithRequireLeader(ctx), w.prefix,
-		clientv3.WithPrefix(), clientv3.WithRev(w.revision+1))
+	events := make(chan clientv3.WatchResponse)
+	go w.watchLoop(ctx, w.revision+1, events)
 	probes := make(chan probe)
 	go w.probeLoop(ctx, probes)
 	var suspect int64 // the revision at which a probe saw what the watch had not told; 0: none
@@ -161,6 +160,20 @@ func (w *Watcher) follow(ctx context.Context) error {
 				suspect = p.revision // what it saw may be on its way; the next probe tells
 			}
 			w.dropMissing()
+		}
+	}
+}
+
+// watchLoop passes on what the client's watch tells, and closes events at its end. It has a goroutine of its
+// own because Watch itself waits, without a bound, when etcd goes away just before it.
+func (w *Watcher) watchLoop(ctx context.Context, from int64, events chan<- clientv3.WatchResponse) {
+	defer close(events)
+	// Without a leader a member would keep the watch open and silent.
+	for response := range w.client.Watch(clientv3.WithRequireLeader(ctx), w.prefix, clientv3.WithPrefix(), clientv3.WithRev(from)) {
+		select {
+		case events <- response:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

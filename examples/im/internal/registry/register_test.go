@@ -1,0 +1,160 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/libnet-go/libnet/examples/im/internal/registry"
+)
+
+// lessor counts the leases that are granted, and refuses the first ones as an etcd without a leader does.
+type lessor struct {
+	clientv3.Lease
+	refuse, asked, granted atomic.Int64
+}
+
+func (l *lessor) Grant(ctx context.Context, ttl int64) (*clientv3.LeaseGrantResponse, error) {
+	if l.asked.Add(1) <= l.refuse.Load() {
+		return nil, errors.New("no leader")
+	}
+	l.granted.Add(1)
+	return l.Lease.Grant(ctx, ttl)
+}
+
+func TestD3AFailedLeaseGrantIsTriedAgainAndTheLeaseIsThenKept(t *testing.T) {
+	t.Parallel()
+	client := connect(t, startEtcd(t))
+	leases := &lessor{Lease: client.Lease}
+	leases.refuse.Store(5)
+	client.Lease = leases
+	r := register(t, client, registry.Options{Server: server("a")})
+	wait(t, r.Registered(), "registered after five refusals")
+
+	key := registry.DefaultPrefix + "a"
+	first, err := client.Get(t.Context(), key)
+	if err != nil || len(first.Kvs) != 1 {
+		t.Fatalf("the key: %v, %v", first, err)
+	}
+	// Past the lease's first end: kept alive, and not replaced by one after the other.
+	time.Sleep(registry.TTL + time.Second)
+	later, err := client.Get(t.Context(), key)
+	if err != nil || len(later.Kvs) != 1 || later.Kvs[0].Lease != first.Kvs[0].Lease {
+		t.Errorf("after its TTL the key is %v, %v; want it on lease %d still", later, err, first.Kvs[0].Lease)
+	}
+	if granted := leases.granted.Load(); granted != 1 {
+		t.Errorf("%d leases, want 1", granted)
+	}
+}
+
+func TestARegistrationMayBeginBeforeEtcd(t *testing.T) {
+	t.Parallel()
+	etcd := startEtcd(t)
+	etcd.Stop()
+	client := connect(t, etcd)
+	r := register(t, client, registry.Options{Server: server("a")})
+	w := watch(t, client)
+	until(t, "the watcher notices", w.Away)
+	if err := etcd.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, r.Registered(), "registered")
+	until(t, "listed", func() bool { return w.Snapshot().Len() == 1 && !w.Away() })
+}
+
+func TestALeaseThatWasRevokedIsReplaced(t *testing.T) {
+	t.Parallel()
+	client := connect(t, startEtcd(t))
+	r := register(t, client, registry.Options{Server: server("a")})
+	wait(t, r.Registered(), "registered")
+	w := watch(t, client)
+	leases, err := client.Leases(t.Context())
+	if err != nil || len(leases.Leases) != 1 {
+		t.Fatalf("leases %v, %v", leases, err)
+	}
+	wait(t, w.Ready(), "listed")
+	before, _ := w.Snapshot().Get("a")
+	if _, err := client.Revoke(t.Context(), leases.Leases[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "there again", func() bool {
+		now, ok := w.Snapshot().Get("a")
+		return ok && now.Report > before.Report
+	})
+}
+
+func TestLoadIsReportedWhenItChangesAndNowAndThen(t *testing.T) {
+	t.Parallel()
+	client := connect(t, startEtcd(t))
+	var sessions atomic.Int64
+	register(t, client, registry.Options{
+		Server: server("a"), ReportEvery: 10 * time.Millisecond,
+		Load: func() int { return int(sessions.Load()) },
+	})
+	w := watch(t, client)
+	get := func() registry.Server { s, _ := w.Snapshot().Get("a"); return s }
+	until(t, "listed", func() bool { return get().ID == "a" })
+	sessions.Store(17)
+	until(t, "17 sessions", func() bool { return get().Sessions == 17 })
+	// A report comes also when nothing has changed.
+	last := get().Report
+	until(t, "another report", func() bool { return get().Report > last })
+}
+
+func TestADrainingServerIsKnownWithin50Milliseconds(t *testing.T) {
+	t.Parallel()
+	client := connect(t, startEtcd(t))
+	w := watch(t, connectTo(t, client))
+	best := time.Hour
+	for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		r := register(t, client, registry.Options{Server: server(id)})
+		wait(t, r.Registered(), "registered")
+		until(t, "listed", func() bool { _, ok := w.Snapshot().Get(id); return ok })
+		began := time.Now()
+		if err := r.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "draining", func() bool { s, _ := w.Snapshot().Get(id); return s.Draining })
+		best = min(best, time.Since(began))
+	}
+	t.Logf("from Drain to the watcher: %v at best of 8", best)
+	if best > 50*time.Millisecond { // a busy machine is slow at times, and not eight times in a row
+		t.Errorf("%v, want 50ms at most", best)
+	}
+}
+
+func TestDrainAnswersWhenItsContextOrTheRegistrationEnds(t *testing.T) {
+	t.Parallel()
+	etcd := startEtcd(t)
+	etcd.Stop()
+	r := register(t, connect(t, etcd), registry.Options{Server: server("a")})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := r.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without etcd: %v", err)
+	}
+	r.Abandon()
+	if err := r.Drain(t.Context()); err == nil {
+		t.Error("a registration that has ended drained")
+	}
+	if err := r.Close(t.Context()); err != nil { // it never had a lease
+		t.Error(err)
+	}
+}
+
+func TestRegisterRefusesAServerThatCannotBeDialled(t *testing.T) {
+	for _, s := range []registry.Server{{Addr: "x", Capacity: 1}, {ID: "x", Capacity: 1}, {ID: "x", Addr: "x"}} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%+v was taken", s)
+				}
+			}()
+			registry.Register(nil, registry.Options{Server: s})
+		}()
+	}
+}
