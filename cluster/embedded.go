@@ -61,19 +61,28 @@ func startServer(ctx context.Context, o Options) (*Server, error) {
 	log := &serverLog{logger: o.logger()}
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
-	wait := serverStart
-	if deadline, ok := ctx.Deadline(); ok {
-		wait = min(wait, time.Until(deadline))
-	}
-	if ctx.Err() != nil || !s.ReadyForConnections(wait) {
+	if err := log.ready(ctx, s); err != nil {
 		s.Shutdown()
 		s.WaitForShutdown()
-		if reason := log.fatal.Load(); reason != nil {
-			return nil, fmt.Errorf("cluster: embedded server: %s", *reason)
-		}
-		return nil, errors.Join(errors.New("cluster: the embedded server did not start in time"), ctx.Err())
+		return nil, fmt.Errorf("cluster: embedded server: %w", err)
 	}
 	return &Server{nats: s, token: token}, nil
+}
+
+// ready waits until s takes connections, or has logged why it never will.
+func (l *serverLog) ready(ctx context.Context, s *server.Server) error {
+	const look = 25 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, serverStart)
+	defer cancel()
+	for ctx.Err() == nil {
+		if s.ReadyForConnections(look) {
+			return nil
+		}
+		if reason := l.fatal.Load(); reason != nil {
+			return errors.New(*reason)
+		}
+	}
+	return ctx.Err()
 }
 
 func serverSettings(o Options, token string) (*server.Options, error) {

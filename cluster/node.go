@@ -109,7 +109,7 @@ func newNode(o Options) *Node {
 	n.subjects = newSubjects(o.cluster(), n.instance)
 	n.calls.open = make(map[uint64]*call)
 	n.peers = peers{
-		self:        n.instance,
+		self:        peer{id: n.id, instance: n.instance, started: n.started.UnixNano()},
 		forgetAfter: o.forgetAfter(),
 		known:       make(map[string]*peer),
 		gone:        make(map[string]time.Time),

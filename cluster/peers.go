@@ -30,7 +30,7 @@ func (p *peer) fresh(now time.Time) bool { return now.Sub(p.heard) < silence }
 // have fallen silent without leaving and may be on the other side of a broken network.
 type peers struct {
 	// Immutable.
-	self        string // this node's instance
+	self        peer // this node
 	forgetAfter time.Duration
 	lonelyUntil time.Time // zero: a node that is alone is meant to be
 
@@ -68,12 +68,15 @@ func (ps *peers) heard(a announcement) bool {
 func (ps *peers) gossipLocked(brief peerBrief, now time.Time) {
 	age := time.Duration(min(brief.AgeMS, int64(24*time.Hour/time.Millisecond))) * time.Millisecond
 	_, gone := ps.gone[brief.Instance]
-	if brief.Instance == ps.self || gone || ps.forgetAfter > 0 && age > ps.forgetAfter {
+	if brief.Instance == ps.self.instance || gone || ps.forgetAfter > 0 && age > ps.forgetAfter {
 		return
 	}
 	p := ps.known[brief.Instance]
 	if p == nil {
 		p = &peer{id: brief.ID, instance: brief.Instance, started: brief.Started}
+		if ps.supersededLocked(p) {
+			return
+		}
 		ps.known[brief.Instance] = p
 	}
 	if last := now.Add(-age); last.After(p.known) {
@@ -114,7 +117,11 @@ func (ps *peers) sweep() (forgotten []*peer) {
 	return forgotten
 }
 
+// supersededLocked reports whether the node has come back as another instance, which is heard.
 func (ps *peers) supersededLocked(p *peer) bool {
+	if ps.self.id == p.id && ps.self.started > p.started {
+		return true
+	}
 	for _, other := range ps.known {
 		if other.id == p.id && other.started > p.started && !other.heard.IsZero() {
 			return true
