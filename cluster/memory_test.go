@@ -1,0 +1,35 @@
+//go:build !race
+
+package cluster_test
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+func TestAUserCostsNoGoroutineAndLittleMemory(t *testing.T) {
+	nodes := mesh(t, 3)
+	server := libnet.NewServer(libnettest.NewListener(), lines, 64)
+	t.Cleanup(server.Stop)
+	sessions := make([]*libnet.Session, size(3000, crowd))
+	for i := range sessions {
+		var err error
+		if sessions[i], err = server.NewSession(newSink(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	memory, goroutines := heap(), runtime.NumGoroutine()
+	bindAll(t, sessions, nodes)
+	each := (heap() - memory) / int64(len(sessions))
+	t.Logf("%d bytes a user, in all three nodes and their servers together", each)
+	if each > 4<<10 {
+		t.Errorf("a user costs %d bytes, want at most 4 KB", each)
+	}
+	if more := runtime.NumGoroutine() - goroutines; more > 50 {
+		t.Errorf("%d users brought %d goroutines", len(sessions), more)
+	}
+	runtime.KeepAlive(sessions)
+}
