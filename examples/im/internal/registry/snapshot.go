@@ -45,6 +45,15 @@ type Snapshot struct {
 	revision int64
 }
 
+// SnapshotOf returns a list of these servers, for who has one from elsewhere. It sorts a copy.
+func SnapshotOf(servers ...Server) *Snapshot {
+	servers = slices.Clone(servers)
+	slices.SortFunc(servers, byID)
+	return &Snapshot{servers: servers}
+}
+
+func byID(a, b Server) int { return cmp.Compare(a.ID, b.ID) }
+
 func newSnapshot(known map[string]entry, revision int64) *Snapshot {
 	servers := make([]Server, 0, len(known))
 	for _, e := range known {
@@ -52,7 +61,7 @@ func newSnapshot(known map[string]entry, revision int64) *Snapshot {
 			servers = append(servers, e.server)
 		}
 	}
-	slices.SortFunc(servers, func(a, b Server) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(servers, byID)
 	return &Snapshot{servers, revision}
 }
 

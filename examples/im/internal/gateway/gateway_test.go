@@ -1,0 +1,211 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/examples/im/internal/gateway"
+	"github.com/libnet-go/libnet/examples/im/internal/registry"
+	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+// always picks the same server.
+func always(addr string) func(func(registry.Server) bool) (registry.Server, bool) {
+	return func(func(registry.Server) bool) (registry.Server, bool) {
+		return registry.Server{Addr: addr}, addr != ""
+	}
+}
+
+func ExampleStart() {
+	g, err := gateway.Start(gateway.Options{
+		Pick: func(func(registry.Server) bool) (registry.Server, bool) {
+			return registry.Server{Addr: "10.0.0.7:7000"}, true
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer g.Close()
+
+	s, err := libnet.Connect("tcp", g.Addr(), wire.Protocol(), 0)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close()
+	if err := s.Send(&wire.ReqAccessServer{Cmd: wire.CmdAccessServer}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	payload, err := s.Receive()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, answer, err := wire.Answer(payload)
+	fmt.Println(answer.(*wire.ResSelectAccessServerForClient).Addr, err)
+	// Output: 10.0.0.7:7000 <nil>
+}
+
+func TestWithoutAnAccessServerTheAnswerIs92001AndTheSessionStays(t *testing.T) {
+	s := dial(t, start(t, gateway.Options{Pick: always("")}).Addr())
+	for range 2 {
+		if answer := ask(t, s); answer.ErrCode != wire.CodeNoAccessServer || answer.Addr != "" || answer.ErrStr == "" {
+			t.Errorf("the answer is %v", answer)
+		}
+	}
+}
+
+func TestTheGatewaySpeaksTheProtocolToTheByte(t *testing.T) {
+	g := start(t, gateway.Options{Pick: always("h:1")})
+	conn, err := net.Dial("tcp", g.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// Length 3, field 1 as varint: 10001.
+	if _, err := conn.Write([]byte{0, 3, 0x08, 0x91, 0x4e}); err != nil {
+		t.Fatal(err)
+	}
+	const want = "\x00\x08\x08\x91\x4e\x2a\x03h:1"
+	got := make([]byte, len(want))
+	conn.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+		t.Errorf("the answer is %q, %v, want %q", got, err, want)
+	}
+}
+
+func TestG7AFrameThatCannotBeDecodedEndsTheSessionWithoutAnAnswer(t *testing.T) {
+	g := start(t, gateway.Options{Pick: always("h:1")})
+	for name, bytes := range map[string]string{
+		"no protobuf":    "\x00\x02\xff\xff",
+		"no command":     "\x00\x02\x12\x00",
+		"an empty frame": "\x00\x00",
+		"a long frame":   "\xff\xff",
+	} {
+		conn, err := net.Dial("tcp", g.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte(bytes)); err != nil {
+			t.Fatal(err)
+		}
+		conn.SetReadDeadline(time.Now().Add(patience))
+		answer, err := io.ReadAll(conn)
+		if len(answer) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: answered %q, %v; want the end", name, answer, err)
+		}
+		conn.Close()
+	}
+}
+
+func TestWhatAGatewayDoesNotServeIsAnsweredWith90001(t *testing.T) {
+	s := dial(t, start(t, gateway.Options{Pick: always("h:1")}).Addr())
+	for _, request := range []any{
+		&wire.ReqPing{Cmd: wire.CmdPing, UID: 1},
+		&wire.ReqPing{Cmd: 4711},
+	} {
+		if err := s.Send(request); err != nil {
+			t.Fatal(err)
+		}
+		payload, err := s.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, msg, err := wire.Answer(payload)
+		if answer, ok := msg.(*wire.Error); err != nil || !ok || answer.Cmd != wire.CmdError || answer.ErrCode != wire.CodeServer {
+			t.Errorf("%v: %v, %v", request, msg, err)
+		}
+	}
+	if answer := ask(t, s); answer.Addr != "h:1" {
+		t.Errorf("after that: %v", answer)
+	}
+}
+
+func TestG8EveryRequestHasADeadline(t *testing.T) {
+	g := start(t, gateway.Options{Pick: always("h:1"), RequestTimeout: 100 * time.Millisecond, IdleTimeout: 200 * time.Millisecond})
+	for name, bytes := range map[string]string{"silence": "", "half a frame": "\x00\x03\x08", "a whole one": "\x00\x03\x08\x91\x4e"} {
+		conn, err := net.Dial("tcp", g.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte(bytes)); err != nil {
+			t.Fatal(err)
+		}
+		conn.SetReadDeadline(time.Now().Add(patience))
+		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: still connected after %v", name, patience)
+		}
+		conn.Close()
+	}
+}
+
+// Both in the design that this replaces: an error of accept left a nil session to be used.
+func TestG2AcceptErrorsAndAStopAreNoCrash(t *testing.T) {
+	libnettest.VerifyNone(t)
+	l := libnettest.NewListener()
+	g := start(t, gateway.Options{Pick: always("h:1"), Listener: l})
+	for _, errno := range []error{syscall.EMFILE, syscall.ECONNABORTED, syscall.ENOBUFS, syscall.EPROTO} {
+		l.Push(nil, errno)
+	}
+	conn, err := l.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := libnet.NewSession(wire.Protocol().NewCodec(conn), 0)
+	if answer := ask(t, s); answer.Addr != "h:1" {
+		t.Errorf("after errors of accept: %v", answer)
+	}
+	s.Close()
+	g.Close()
+	g.Close()
+}
+
+func TestG2AGatewayStopsWhileClientsConnect(t *testing.T) {
+	libnettest.VerifyNone(t)
+	for range 20 {
+		g := start(t, gateway.Options{Pick: always("h:1")})
+		dialled := make(chan struct{})
+		go func() {
+			defer close(dialled)
+			for range 10 {
+				conn, err := net.Dial("tcp", g.Addr())
+				if err != nil {
+					return
+				}
+				conn.Close()
+			}
+		}()
+		g.Close()
+		<-dialled
+	}
+}
+
+func TestShutdownDeliversAnswersAndEndsSessions(t *testing.T) {
+	libnettest.VerifyNone(t)
+	g := start(t, gateway.Options{Pick: always("h:1")})
+	s := dial(t, g.Addr())
+	if answer := ask(t, s); answer.Addr != "h:1" {
+		t.Fatalf("the answer is %v", answer)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { _, err := s.Receive(); s.Close(); ended <- err }()
+	if err := g.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, io.EOF) {
+		t.Errorf("the client's session ended with %v", err)
+	}
+}
