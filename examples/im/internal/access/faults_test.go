@@ -178,7 +178,7 @@ func (l *load) write(i int, c *client.Client) {
 			return
 		case <-time.After(rand.N(10 * time.Millisecond)): // a user thinks
 		}
-		if n%8 == 0 {
+		if n%16 == 0 {
 			text := fmt.Sprintf("%d %d all", i, n)
 			if err := c.SendGroup(bounded(l.r.t), loadGroup, text); err != nil {
 				l.r.t.Errorf("%d to all: %v", i, err)
@@ -219,7 +219,7 @@ func (l *load) count() (n int) {
 func (l *load) runOn() {
 	l.r.t.Helper()
 	from := l.count()
-	eventually(l.r.t, "more messages", func() bool { return l.count() >= from+1000 })
+	eventually(l.r.t, "more messages", func() bool { return l.count() >= from+400 })
 }
 
 // check ends the load and compares: everything that was acknowledged has come, in its sender's order, and once.
