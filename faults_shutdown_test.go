@@ -91,9 +91,9 @@ func faultShutdownWithin(t *testing.T, r *faultRig, fleet *faultFleet, d time.Du
 	if !*faultFull {
 		slack = time.Second // CI's machine does other things as well
 	}
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
-	begin := time.Now()
 	err := r.Shutdown(ctx)
 	took := time.Since(begin)
 	if took < d || took > d+slack {

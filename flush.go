@@ -13,6 +13,7 @@ type wakeUp uint8
 
 const (
 	wakeNobody  wakeUp = iota // a flush is under way and will see it
+	wakeSender                // the caller, at once
 	wakeLater                 // the receiver, before it waits; the flusher looks after it
 	wakeFlusher               // the flusher, at once
 	wakeLoop                  // a send loop of the session's own
@@ -32,7 +33,11 @@ func (s *Session) wakeLocked() wakeUp {
 	switch {
 	case !q.flushableLocked():
 		return wakeNobody
-	case f != nil && q.state == queueOpen && !q.away && s.receiver.Load() == receiverActive:
+	case f != nil && q.state == queueOpen && !q.away && s.receiver.Load() >= receiverActive:
+		if s.sock != nil && s.receiver.CompareAndSwap(receiverLast, receiverReplied) {
+			q.flushing = true
+			return wakeSender
+		}
 		if q.deferred {
 			return wakeNobody
 		}
@@ -48,6 +53,10 @@ func (s *Session) wakeLocked() wakeUp {
 
 func (s *Session) wakeBy(w wakeUp) {
 	switch w {
+	case wakeSender:
+		if err := s.flushReady(s.q.take()); err != nil {
+			go s.terminate(err) // the sender may hold a lock that a close callback wants
+		}
 	case wakeLater:
 		s.owner.flusher.flushLater(s)
 	case wakeFlusher:

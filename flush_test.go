@@ -106,20 +106,21 @@ func TestAMessageThatCannotBeEncodedDoesNotHoldUpTheOneBefore(t *testing.T) {
 		})
 		near, far := connect(t)
 		s := adopt(t, newServer(t, slow, 64), near)
-		release := make(chan struct{})
-		defer close(release)
+		refused := make(chan error, 1)
 		go func() {
 			_, _ = s.Receive()
-			_ = s.Send([]byte("answer"))
-			if err := s.Send(20 * time.Millisecond); err != libnet.ErrEncode {
-				t.Errorf("Send = %v; want ErrEncode", err)
-			}
-			<-release
+			_ = s.Send([]byte("at once"))
+			_ = s.Send([]byte("before it waits"))
+			refused <- s.Send(20 * time.Millisecond)
 		}()
 		peer := &twoWrites{far}
 		mustPeerSend(t, peer, "question")
 		_ = far.SetReadDeadline(time.Now().Add(atOnce))
-		mustPeerReceive(t, peer, "answer")
+		mustPeerReceive(t, peer, "at once")
+		mustPeerReceive(t, peer, "before it waits")
+		if err := <-refused; err != libnet.ErrEncode {
+			t.Errorf("Send = %v; want ErrEncode", err)
+		}
 	})
 }
 

@@ -17,12 +17,52 @@ var (
 	largeChunks = sync.Pool{New: func() any { return newChunk(chunkLarge) }}
 )
 
+// keptChunks keeps large chunks beyond collections, which empty a sync.Pool. A server whose own heap is small
+// is collected many times a second, and each time its receivers wait with a chunk in hand: making, faulting in and
+// giving back those chunks cost more than all else that libnet does with a small message. In use or not, they also
+// make such a heap large enough to be collected less often.
+var keptChunks chunkList
+
+// maxKeptChunks bounds what is kept: 4 MiB.
+const maxKeptChunks = 64
+
+// A chunkList is a stack, so that few chunks stay hot. Who finds it taken goes to the pool: nobody waits.
+type chunkList struct {
+	mu   sync.Mutex
+	free []*chunk
+}
+
+func (l *chunkList) get() *chunk {
+	if l.mu.TryLock() {
+		defer l.mu.Unlock()
+		if last := len(l.free) - 1; last >= 0 {
+			c := l.free[last]
+			l.free = l.free[:last]
+			return c
+		}
+	}
+	return largeChunks.Get().(*chunk)
+}
+
+func (l *chunkList) put(c *chunk) {
+	if l.mu.TryLock() {
+		defer l.mu.Unlock()
+		if len(l.free) < maxKeptChunks {
+			l.free = append(l.free, c)
+			return
+		}
+	}
+	largeChunks.Put(c)
+}
+
 // A chunk is storage for input.
 type chunk struct {
 	bytes []byte
 	r, w  int // bytes[r:w] is unread
 
 	filled bool // the last read took all the room it got: there may be more
+
+	copies []byte // what keep cuts copies from
 }
 
 func newChunk(n int) *chunk { return &chunk{bytes: make([]byte, n)} }
@@ -35,20 +75,20 @@ func getChunk(n int) *chunk {
 	case n <= chunkSmall:
 		return smallChunks.Get().(*chunk)
 	case n <= chunkLarge:
-		return largeChunks.Get().(*chunk)
+		return keptChunks.get()
 	}
 	return newChunk(n)
 }
 
 func putChunk(c *chunk) {
-	c.r, c.w, c.filled = 0, 0, false
+	c.r, c.w, c.filled, c.copies = 0, 0, false, nil
 	switch len(c.bytes) {
 	case chunkTiny:
 		tinyChunks.Put(c)
 	case chunkSmall:
 		smallChunks.Put(c)
 	case chunkLarge:
-		largeChunks.Put(c)
+		keptChunks.put(c)
 	}
 }
 
@@ -75,6 +115,30 @@ func (in *input) advance(n int) {
 	if c.r == c.w {
 		c.r, c.w = 0, 0
 	}
+}
+
+// Small messages that arrived together are copied into one allocation of at most keptTogether bytes: a
+// user who keeps one of them keeps no more than that.
+const (
+	keptTogether = 1 << 10
+	keptAlone    = keptTogether / 4
+)
+
+// keep returns a copy of a message that was just cut from the chunk. Storage is allocated for what is
+// unread, too, as far as it may be shared, so a message that arrived alone gets its own size.
+func (in *input) keep(msg []byte) []byte {
+	if len(msg) > keptAlone {
+		alone := make([]byte, len(msg))
+		copy(alone, msg)
+		return alone
+	}
+	c := in.chunk
+	if len(msg) > cap(c.copies)-len(c.copies) {
+		c.copies = make([]byte, 0, min(len(msg)+c.w-c.r, keptTogether))
+	}
+	from := len(c.copies)
+	c.copies = append(c.copies, msg...)
+	return c.copies[from:len(c.copies):len(c.copies)]
 }
 
 // room returns free storage behind the unread bytes: a large chunk at first, and twice the chunk

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Receive waits for the next message and returns it in a slice of its own. It has no bound in time
+// Receive waits for the next message and returns it in a slice that is the caller's to keep and to
+// change; small ones that arrived together share an allocation, of 1 KiB at most. It has no bound in time
 // but Config's timeouts and Close. Any error has closed the session; it is the session's [Session.Err],
 // among them io.EOF when the peer ended between two frames. Messages that arrived before the end are
 // returned first. Calls take turns. On a session of [Server.ServeMessages] it panics.
@@ -18,9 +19,7 @@ func (s *Session) Receive() (msg []byte, err error) {
 	if err != nil || s.parser == nil {
 		return payload, err
 	}
-	msg = make([]byte, len(payload))
-	copy(msg, payload)
-	return msg, nil
+	return s.in.keep(payload), nil
 }
 
 // ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
@@ -123,7 +122,7 @@ func (s *Session) nextPlain() ([]byte, error) {
 }
 
 // countMessage counts a message. Others learn of it when the receiver next reads, but of the first at
-// once, and of a frame's end: timeouts hang on these.
+// once, and of a frame's end: timeouts hang on these. And whoever sends may know that it is the last.
 func (s *Session) countMessage() {
 	s.parsed++
 	if s.parsed == 1 || s.conn == nil {
@@ -131,6 +130,9 @@ func (s *Session) countMessage() {
 	}
 	if s.frameStart.Load() != 0 {
 		s.frameStart.Store(0)
+	}
+	if s.sock != nil && s.in.empty() && !s.manyReplies {
+		s.receiver.Store(receiverLast)
 	}
 }
 
@@ -180,7 +182,7 @@ func (s *Session) fill(inFrame bool) error {
 // beforeWait is what a receiver does before it reads. The order matters: a sender that still finds it
 // active has its message seen by this flush.
 func (s *Session) beforeWait(inFrame bool) error {
-	s.receiver.Store(receiverWaiting)
+	replied := s.receiver.Swap(receiverWaiting) == receiverReplied
 	if inFrame {
 		s.startFrame()
 	}
@@ -192,6 +194,7 @@ func (s *Session) beforeWait(inFrame bool) error {
 		go s.sendLoop()
 		return nil
 	}
+	s.manyReplies = replied || b.frames() > 1
 	return s.flushReady(b)
 }
 

@@ -38,6 +38,9 @@ type Session struct {
 	read   uint64      // bytes received
 	plain  *plainInput // nil until a plain codec reads
 
+	// manyReplies says that the last message was answered with more than one.
+	manyReplies bool
+
 	// Written by the receiver, read by anybody.
 	received   atomic.Int64 // now() of the last read that brought something
 	frameStart atomic.Int64 // now() when an incomplete frame was first waited for; 0 when there is none
@@ -88,6 +91,8 @@ const (
 	receiverAbsent  receiverState = iota // Receive was never called: nobody will come to flush
 	receiverWaiting                      // in Receive
 	receiverActive                       // between two calls: it will flush before it waits again
+	receiverLast                         // the same, with the last message that has arrived
+	receiverReplied                      // the same, after a Send that did not wait for it
 )
 
 // owner is what the sessions of one [Server], or of one Dial, share. Immutable once a session has it.

@@ -12,12 +12,12 @@ type yield struct {
 func (s *Session) askReceiver(reason error) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.receiver.Load() != receiverActive || s.state.Load() != sessionOpen || s.yield != nil {
+	if s.receiver.Load() < receiverActive || s.state.Load() != sessionOpen || s.yield != nil {
 		return nil
 	}
 	s.yield = &yield{reason, make(chan struct{})}
 	s.yieldAsked.Store(true)
-	if s.receiver.Load() != receiverActive && s.yieldAsked.CompareAndSwap(true, false) {
+	if s.receiver.Load() < receiverActive && s.yieldAsked.CompareAndSwap(true, false) {
 		s.yield = nil // it may have gone to wait without noticing
 		return nil
 	}

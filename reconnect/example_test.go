@@ -49,12 +49,11 @@ func Example() {
 	client.Start()
 	<-received
 
+	connected := client.Session()
 	for s := range server.Manager().All() {
 		s.Close() // as if the connection had broken
 	}
-	for client.Session() != nil { // until the client has noticed
-		time.Sleep(time.Millisecond)
-	}
+	<-connected.Done() // the client has noticed
 	client.Send("hello again")
 	<-received
 
