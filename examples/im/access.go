@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/libnet-go/libnet/cluster"
+	"github.com/libnet-go/libnet/examples/im/internal/access"
+	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/ids"
+	"github.com/libnet-go/libnet/examples/im/internal/registry"
+	"github.com/libnet-go/libnet/examples/im/internal/token"
+)
+
+// clusterName is what the access servers of one installation have in common on NATS.
+const clusterName = "im"
+
+func runAccess(ctx context.Context, args []string, std std) error {
+	flags := newFlags("access", std)
+	flags.withEtcd("")
+	flags.withNATS("")
+	o := accessOptions{}
+	flags.StringVar(&o.id, "id", "", "a `name` that no other access server has; default random")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "`address` for clients over TCP")
+	flags.StringVar(&o.listenWebSocket, "listen-websocket", "127.0.0.1:0", "`address` for browsers")
+	flags.StringVar(&o.advertise, "advertise", "", "`host:port` at which clients reach -listen; default the address itself")
+	flags.StringVar(&o.advertiseWebSocket, "advertise-websocket", "", "`URL` at which browsers reach -listen-websocket, such as wss://im.example.com/ws")
+	flags.IntVar(&o.capacity, "capacity", 10_000, "how many sessions it is made for: its weight in the gateway's choice, and twice that the most it takes")
+	origins := flags.String("origins", "127.0.0.1:*,localhost:*", "`hosts` of the pages that may connect, with commas between them")
+	keyFile := flags.String("key-file", "", "`file` with the key that all access servers share; made when it is not there")
+	legacySalt := flags.String("legacy-salt", "", "accept the tokens of old clients, too, made with this `salt`")
+	if err := flags.parse(args); err != nil {
+		return err
+	}
+	if flags.etcd == "" || flags.nats == "" {
+		return errors.New("an access server needs -etcd and -nats")
+	}
+	var err error
+	if o.tokens, err = readTokens(*keyFile, *legacySalt); err != nil {
+		return err
+	}
+	o.etcd, o.nats, o.origins, o.log = list(flags.etcd), list(flags.nats), list(*origins), flags.logger()
+
+	server, err := startAccess(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.out, "access server %s: clients at %s, browsers at %s\n", server.id, server.addr, server.webSocket)
+	<-ctx.Done()
+	fmt.Fprintf(std.out, "access server %s: draining %d sessions\n", server.id, server.server.Load())
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	return server.drain(stopping)
+}
+
+// accessOptions is what an access server is started with.
+type accessOptions struct {
+	id                            string
+	etcd, nats                    []string
+	listen, listenWebSocket       string
+	advertise, advertiseWebSocket string
+	capacity                      int
+	origins                       []string
+	tokens                        *token.Tokens
+	log                           *slog.Logger
+}
+
+// accessServer is an access server with everything that it stands on: its node in the cluster, its place
+// in the registry and its numbers for ids.
+type accessServer struct {
+	// Immutable after startAccess.
+	id, addr, webSocket string
+	etcd                *clientv3.Client
+	node                *cluster.Node
+	ids                 *ids.Source
+	server              *access.Server
+	registration        *registry.Registration
+
+	end sync.Once
+}
+
+// startAccess returns when the gateway can know of the server. etcd and NATS may be starting still.
+func startAccess(ctx context.Context, o accessOptions) (_ *accessServer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if o.id == "" {
+		o.id = "access-" + strings.ToLower(rand.Text()[:8])
+	}
+	s := &accessServer{id: o.id}
+	defer func() {
+		if err != nil {
+			s.kill()
+		}
+	}()
+	if s.etcd, err = registry.Connect(o.etcd...); err != nil {
+		return nil, err
+	}
+	// The number for ids is leased while NATS is connected to.
+	s.ids = ids.New(s.etcd, ids.Options{Owner: o.id, Logger: o.log})
+	s.node, err = cluster.New(ctx, cluster.Options{Cluster: clusterName, NodeID: o.id, Servers: o.nats, Logger: o.log})
+	if err != nil {
+		return nil, err
+	}
+	stored, err := history.Open(ctx, s.node.Conn(), history.Options{})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-s.ids.Ready():
+	case <-ctx.Done():
+		return nil, fmt.Errorf("no number for message ids from etcd at %s: %w", strings.Join(o.etcd, ","), ctx.Err())
+	}
+	s.server, err = access.Start(access.Options{
+		Cluster: s.node, History: stored, Tokens: o.tokens, NextID: s.ids.Next,
+		Listen: o.listen, ListenWebSocket: o.listenWebSocket, Origins: o.origins,
+		MaxSessions: 2 * o.capacity, Logger: o.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.addr, err = advertised(o.advertise, s.server.Addr()); err != nil {
+		return nil, err
+	}
+	s.webSocket = o.advertiseWebSocket
+	if s.webSocket == "" {
+		s.webSocket = s.server.WebSocketURL()
+	}
+	s.registration = registry.Register(s.etcd, registry.Options{
+		Server: registry.Server{ID: o.id, Addr: s.addr, WebSocket: s.webSocket, Capacity: o.capacity},
+		Load:   s.server.Load,
+		Logger: o.log,
+	})
+	select {
+	case <-s.registration.Registered():
+	case <-ctx.Done():
+		return nil, fmt.Errorf("not registered in etcd at %s: %w", strings.Join(o.etcd, ","), ctx.Err())
+	}
+	return s, nil
+}
+
+// advertised is the address that clients are told. One that means all of a machine's addresses is none
+// that a client could dial.
+func advertised(set, listening string) (string, error) {
+	if set != "" {
+		return set, nil
+	}
+	host, _, err := net.SplitHostPort(listening)
+	if err != nil {
+		return "", err
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		return "", fmt.Errorf("it listens on all addresses (%s): say with -advertise at which one clients reach it", listening)
+	}
+	return listening, nil
+}
+
+// drain ends the server so that nobody loses anything: first the gateway sends nobody here any more, then
+// its clients are sent elsewhere, with everything that was acknowledged.
+func (s *accessServer) drain(ctx context.Context) error {
+	var errs []error
+	s.end.Do(func() {
+		// Without etcd the gateway cannot be told, and its clients find out by themselves.
+		announcing, cancel := context.WithTimeout(ctx, stopTimeout)
+		_ = s.registration.Drain(announcing)
+		cancel()
+		errs = append(errs, s.node.Drain(ctx), s.server.Drain(ctx))
+		_ = s.registration.Close(ctx) // what fails here ends with its lease
+		_ = s.ids.Close(ctx)
+		errs = append(errs, s.node.Close(), s.etcd.Close())
+	})
+	return errors.Join(errs...)
+}
+
+// kill ends the server as a crash does: nobody is told anything, and whoever relies on it has to notice.
+func (s *accessServer) kill() {
+	s.end.Do(func() {
+		if s.registration != nil {
+			s.registration.Abandon()
+		}
+		if s.node != nil {
+			s.node.Conn().Close() // before anything could say goodbye on it
+		}
+		if s.server != nil {
+			s.server.Kill()
+		}
+		if s.ids != nil {
+			s.ids.Abandon()
+		}
+		if s.node != nil {
+			_ = s.node.Close()
+		}
+		if s.etcd != nil {
+			_ = s.etcd.Close()
+		}
+	})
+}
