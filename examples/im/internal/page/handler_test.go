@@ -18,7 +18,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func pickOne(context.Context) (string, error) { return "ws://127.0.0.1:7001/ws", nil }
 
-func token(user int64) (string, error) { return "token", nil }
+func anyToken(user int64) (string, error) { return "token", nil }
 
 // request is a request as the page's own scripts send it; edit changes it before it is sent.
 func request(t testing.TB, o page.Options, method, path, body string, edit func(*http.Request)) *http.Response {
@@ -141,7 +141,7 @@ func TestPickIsGivenABound(t *testing.T) {
 }
 
 func TestDemoTokensAreHandedOutToThePageOnly(t *testing.T) {
-	demo := page.Options{Pick: pickOne, DemoTokens: token}
+	demo := page.Options{Pick: pickOne, DemoTokens: anyToken}
 	tests := []struct {
 		name   string
 		o      page.Options
@@ -201,7 +201,7 @@ func TestANameThatCannotBeShownIsRefused(t *testing.T) {
 		`{"name":""}`, `{"name":"  "}`, `{"name":"` + strings.Repeat("x", 41) + `"}`, `{"name":"a\u0000b"}`,
 		`{"name":"a\u202eb"}`, `{"name":`, `{"name":"` + strings.Repeat("x", 1<<20) + `"}`, ``,
 	} {
-		response := request(t, page.Options{Pick: pickOne, DemoTokens: token}, "POST", "/demo", body, nil)
+		response := request(t, page.Options{Pick: pickOne, DemoTokens: anyToken}, "POST", "/demo", body, nil)
 		if response.StatusCode < 400 || response.StatusCode >= 500 {
 			t.Errorf("%.40s: %s, want an error of the client", body, response.Status)
 		}

@@ -11,8 +11,7 @@ const PRESENCE_BATCH = 100; // users a request may ask for
 const PRESENCE_MOST = 500; // users asked for a time: who is not among them has no lamp
 
 export class Chat {
-  shown = null; // the conversation on display, whose members are asked for
-
+  #shown = null; // the conversation on display, whose members are asked for
   #session;
   #store;
   #lobby;
@@ -39,6 +38,13 @@ export class Chat {
   close() {
     clearInterval(this.#timer);
     this.#session.close();
+  }
+
+  /** Says which conversation is on display, null for none. */
+  show(conversation) {
+    if (conversation === this.#shown) return;
+    this.#shown = conversation;
+    this.refresh();
   }
 
   /** Writes a message: it is sent now or when there is a connection again. */
@@ -147,7 +153,7 @@ export class Chat {
   async refresh() {
     if (!this.online || document.hidden) return;
     try {
-      const conversation = this.shown;
+      const conversation = this.#shown;
       if (conversation?.kind === "group") {
         const { UIDs, more } = await this.#session.request(Cmd.members, { UID: this.#session.user, groupID: conversation.id });
         this.#store.setMembers(conversation, { ids: UIDs, more });
@@ -167,8 +173,8 @@ export class Chat {
     for (const { kind, id } of this.#store.conversations) {
       if (kind === "direct") ids.add(id);
     }
-    for (const id of this.shown?.members?.ids ?? []) ids.add(id);
-    if (this.shown?.kind === "group") for (const { source } of this.shown.stored) ids.add(source);
+    for (const id of this.#shown?.members?.ids ?? []) ids.add(id);
+    if (this.#shown?.kind === "group") for (const { source } of this.#shown.stored) ids.add(source);
     ids.delete(0n);
     return [...ids].slice(0, PRESENCE_MOST);
   }

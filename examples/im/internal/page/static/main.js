@@ -60,7 +60,7 @@ function runFor({ user, token, name }, about) {
       const where = parseKey(key);
       // An address of a person is enough to write to; a group must have been joined.
       const current = where && (where.kind === "direct" ? store.conversation(where.kind, where.id) : store.find(key)) || null;
-      chat.shown = current;
+      chat.show(current);
       store.look(document.hidden ? "" : key);
       view.render(current);
       thread.show(current);
@@ -90,7 +90,10 @@ function runFor({ user, token, name }, about) {
     });
 
     on(store, "change", render);
-    on(store, "stranger", whoCame);
+    on(store, "stranger", () => {
+      whoCame();
+      chat.refresh();
+    });
     on(store, "settled", () => {
       // Where the list and a chat have room beside each other, one is open.
       const [newest] = store.conversations;
@@ -102,7 +105,7 @@ function runFor({ user, token, name }, about) {
     });
     on(window, "hashchange", () => {
       render();
-      if (addressed() && matchMedia("(hover: hover)").matches) element("draft").focus();
+      if (addressed() && !matchMedia("(pointer: coarse)").matches) element("draft").focus();
     });
     on(window, "online", () => session.hurry());
     on(document, "visibilitychange", () => {

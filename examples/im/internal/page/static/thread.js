@@ -167,6 +167,10 @@ export class Thread {
 
   #drafted() {
     const draft = element("draft");
+    if (!CSS.supports("field-sizing", "content")) {
+      draft.style.height = "auto";
+      draft.style.height = `${draft.scrollHeight + 2}px`;
+    }
     this.#conversation.draft = draft.value;
     element("send").disabled = !draft.value.trim();
   }

@@ -66,11 +66,13 @@ export class View {
     banner.classList.toggle("bad", state === "replaced");
     if (state === "waiting") {
       const seconds = Math.ceil((nextAttempt - Date.now()) / 1000);
-      setText(element("banner-text"), "No connection. What you write is sent when it is back."
-        + (seconds > 1 ? ` Next attempt in ${seconds} s.` : ""));
+      setText(element("banner-text"), "No connection. What you write is sent when it is back.");
+      // Not in the text, or screen readers would read it out every second.
+      setText(element("banner-count"), seconds > 1 ? `${seconds} s` : "");
       setText(action, "Try now");
     } else if (state === "replaced") {
       setText(element("banner-text"), "You are logged in somewhere else, and were logged out here.");
+      setText(element("banner-count"), "");
       setText(action, "Use it here");
     }
     action.hidden = banner.hidden;
