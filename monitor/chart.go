@@ -104,7 +104,7 @@ func (p *points) values(m measure) []float64 {
 // chart draws one or two measures, to the same scale. say puts a value in words.
 func (p *points) chart(unit string, say func(float64) string, names []string, measures ...measure) chart {
 	width := time.Duration(len(p.at)-1) * p.step
-	c := chart{Step: p.step.Seconds(), End: p.end, Unit: unit, Span: fmt.Sprintf("%.0f min", width.Minutes())}
+	c := chart{Step: p.step.Seconds(), End: p.end, Unit: unit, Span: fmt.Sprintf("last %.0f min", width.Minutes())}
 	var all [][]float64
 	most := 0.0
 	for _, m := range measures {

@@ -85,9 +85,9 @@ func columns(sort string, remote bool) (all []column, sortedBy string) {
 	all = []column{
 		{Title: "Session", Sort: "id", Help: "number"},
 		{Title: "Peer", Class: "text"},
-		{Title: "Messages/s", Sort: "rate", Help: "messages in and out a second"},
-		{Title: "In", Sort: "messages_in", Help: "messages received"},
-		{Title: "Out", Sort: "messages_out", Help: "messages written"},
+		{Title: "Msgs/s", Sort: "rate", Help: "messages in and out a second"},
+		{Title: "Msgs in", Sort: "messages_in", Help: "messages received"},
+		{Title: "Msgs out", Sort: "messages_out", Help: "messages written"},
 		{Title: "Bytes in", Sort: "bytes_in", Help: "bytes received", Class: "wide"},
 		{Title: "Bytes out", Sort: "bytes_out", Help: "bytes written", Class: "wide"},
 		{Title: "Queued", Sort: "queued", Help: "messages queued"},

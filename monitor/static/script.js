@@ -7,6 +7,10 @@
 const every = 1000; // ms between an answer and the next question
 const patience = 10000; // ms for an answer
 
+// fetch takes no address with a password in it, which is how one may have come here.
+const here = new URL(location.href);
+here.username = here.password = here.hash = "";
+
 const status = document.getElementById("status");
 const pause = document.getElementById("pause");
 let paused = false;
@@ -47,7 +51,7 @@ async function ask() {
   if (asking) return;
   asking = true;
   try {
-    const response = await fetch(location.href, { signal: AbortSignal.timeout(patience) });
+    const response = await fetch(here, { signal: AbortSignal.timeout(patience) });
     if (!response.ok) throw new Error(`status ${response.status}`);
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     for (const part of document.querySelectorAll(".live")) {
@@ -130,7 +134,7 @@ document.addEventListener("submit", async (event) => {
   const id = form.get("id");
   if (!confirm(`Close session ${id}? What it has queued is discarded.`)) return;
   try {
-    const response = await fetch(event.target.action, { method: "POST", body: form });
+    const response = await fetch(new URL(event.target.getAttribute("action"), here), { method: "POST", body: form });
     if (!response.ok) say(await response.text(), "off");
   } catch {
     say("no answer", "off");

@@ -1,0 +1,105 @@
+package monitortest
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+// setForCrowd bounds what the clients of a crowd overstep.
+func setForCrowd(clients int) func(*libnet.Server) {
+	return func(srv *libnet.Server) {
+		srv.MaxSessions = clients * 992 / 1000
+		srv.MaxMessage = 4 << 10
+		srv.OnFull = libnet.CloseSession
+		srv.IdleTimeout = 25 * time.Second
+		srv.SendBuffer = 4 << 10
+	}
+}
+
+// gather has clients come, talk, misbehave and go, until the context ends and what it returns has been called.
+func gather(ctx context.Context, t testing.TB, srv *libnet.Server, clients int) (wait func()) {
+	t.Helper()
+	var all sync.WaitGroup
+	began := time.Now()
+	address := srv.Listener().Addr().String()
+	for i := range clients {
+		all.Go(func() {
+			// The first few talk the most.
+			pause := time.Duration(float64(20*time.Second) * (1 - 1/(1+float64(i)/30)))
+			for sleep(ctx, time.Duration(rand.IntN(2000))*time.Millisecond) {
+				visit(ctx, address, func() time.Duration {
+					tide := 1 + 0.7*math.Sin(time.Since(began).Seconds()/17)
+					return time.Duration(float64(pause/10)*tide*rand.ExpFloat64()) + 20*time.Millisecond
+				})
+			}
+		})
+	}
+	return all.Wait
+}
+
+// visit is one session of a client's.
+func visit(ctx context.Context, address string, pause func() time.Duration) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	buf := make([]byte, 4<<10)
+	ends := time.Now().Add(time.Duration(rand.ExpFloat64() * float64(90*time.Second)))
+	for time.Now().Before(ends) {
+		size := 20 + rand.IntN(300)
+		if _, err := conn.Write(binary.BigEndian.AppendUint16(nil, uint16(size))); err != nil {
+			return
+		}
+		if _, err := conn.Write(buf[:size]); err != nil {
+			return
+		}
+		if _, err := io.ReadFull(conn, buf[:size+2]); err != nil {
+			return
+		}
+		if !sleep(ctx, pause()) {
+			return
+		}
+	}
+	switch rand.IntN(20) {
+	case 0: // claims more than is allowed
+		_, _ = conn.Write([]byte{0xff, 0xff})
+		_, _ = conn.Read(buf)
+	case 1: // ends inside a frame
+		_, _ = conn.Write([]byte{0, 9, 'x'})
+	case 2, 3: // goes without a word
+		_ = conn.(*net.TCPConn).SetLinger(0)
+	case 4: // says nothing more
+		_, _ = conn.Read(buf)
+	case 5, 6: // asks and does not read
+		_ = conn.(*net.TCPConn).SetReadBuffer(1)
+		question := append([]byte{0x0f, 0xa0}, make([]byte, 4000)...)
+		for sleep(ctx, 100*time.Millisecond) {
+			if _, err := conn.Write(question); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// sleep returns false when the context ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
