@@ -9,7 +9,9 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/libnet-go/libnet/cluster"
@@ -105,8 +107,7 @@ func startAccess(ctx context.Context, o accessOptions) (_ *accessServer, err err
 	}
 	// The number for ids is leased while NATS is connected to.
 	s.ids = ids.New(s.etcd, ids.Options{Owner: o.id, Logger: o.log})
-	s.node, err = cluster.New(ctx, cluster.Options{Cluster: clusterName, NodeID: o.id, Servers: o.nats, Logger: o.log})
-	if err != nil {
+	if s.node, err = joinCluster(ctx, o); err != nil {
 		return nil, err
 	}
 	stored, err := history.Open(ctx, s.node.Conn(), history.Options{})
@@ -116,7 +117,7 @@ func startAccess(ctx context.Context, o accessOptions) (_ *accessServer, err err
 	select {
 	case <-s.ids.Ready():
 	case <-ctx.Done():
-		return nil, fmt.Errorf("no number for message ids from etcd at %s: %w", strings.Join(o.etcd, ","), ctx.Err())
+		return nil, unreachable("etcd", o.etcd, ctx.Err())
 	}
 	s.server, err = access.Start(access.Options{
 		Cluster: s.node, History: stored, Tokens: o.tokens, NextID: s.ids.Next,
@@ -141,10 +142,30 @@ func startAccess(ctx context.Context, o accessOptions) (_ *accessServer, err err
 	select {
 	case <-s.registration.Registered():
 	case <-ctx.Done():
-		return nil, fmt.Errorf("not registered in etcd at %s: %w", strings.Join(o.etcd, ","), ctx.Err())
+		return nil, unreachable("etcd", o.etcd, ctx.Err())
 	}
 	return s, nil
 }
+
+// joinCluster waits for a NATS that is not there yet.
+func joinCluster(ctx context.Context, o accessOptions) (*cluster.Node, error) {
+	for waiting := false; ; waiting = true {
+		node, err := cluster.New(ctx, cluster.Options{Cluster: clusterName, NodeID: o.id, Servers: o.nats, Logger: o.log})
+		var network *net.OpError
+		if err == nil || !errors.As(err, &network) && !errors.Is(err, nats.ErrNoServers) {
+			return node, err
+		}
+		if !waiting {
+			o.log.Warn("NATS does not answer, waiting for it", "error", err)
+		}
+		if !pause(ctx, retryNATS) {
+			return nil, unreachable("NATS", o.nats, ctx.Err())
+		}
+	}
+}
+
+// retryNATS is the pause between attempts to connect to a NATS that is not there at the start.
+const retryNATS = 200 * time.Millisecond
 
 // advertised is the address that clients are told. One that means all of a machine's addresses is none
 // that a client could dial.

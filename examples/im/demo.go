@@ -2,7 +2,162 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
+	"time"
 )
 
-func runDemo(ctx context.Context, o systemOptions, w io.Writer) error { return nil }
+// demoOptions say how large a demonstration is.
+type demoOptions struct {
+	clients int           // that connect to see how they are spread
+	users   int           // who talk
+	twins   int           // users who log in at two servers at the same time
+	talking time.Duration // how long they talk before and after each fault
+	outage  time.Duration // of etcd
+	settle  time.Duration // how long what was acknowledged may be on its way; what has not come then is lost
+
+	// deaf, in tests, has a user miss messages: without that nobody would know that a loss is found.
+	deaf func(user int64, text string) bool
+}
+
+var wholeDemo = demoOptions{
+	clients: 3000, users: 300, twins: 100,
+	talking: 2 * time.Second, outage: 30 * time.Second, settle: 20 * time.Second,
+}
+
+// errBroken is what a demonstration ends with that has found a promise broken.
+var errBroken = errors.New("not all promises were kept")
+
+// demo is a demonstration that runs: a whole messenger, the users on it, and what is said about them.
+type demo struct {
+	o       demoOptions
+	s       *system
+	report  *report
+	note    func(format string, args ...any) // tells who watches what is going on
+	users   []*user
+	talks   *talks
+	answers *answers // what the gateway says meanwhile; nil before the users come
+}
+
+// runDemo starts a messenger of its own, has users talk while parts of it fail, and writes to std.out one line for each
+// promise and one for all of them. Its error says that some promise was not kept, or why there is no result.
+func runDemo(ctx context.Context, s systemOptions, o demoOptions, std std) error {
+	began := time.Now()
+	d := &demo{o: o, report: &report{w: std.out, ended: ctx.Done()}, talks: newTalks(o.deaf)}
+	d.note = func(format string, args ...any) {
+		fmt.Fprintf(std.err, "%5.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+	}
+	s.servers = 3
+	var err error
+	if d.s, err = startSystem(ctx, s); err != nil {
+		return err
+	}
+	defer d.stop(ctx)
+	if err := d.run(ctx); err != nil {
+		return fmt.Errorf("the demonstration ended early: %w", err)
+	}
+	return d.report.sum(time.Since(began))
+}
+
+// run is the demonstration, step by step. Each step adds what it found to the report.
+func (d *demo) run(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		d.spread,
+		d.logIn,
+		d.talk,
+		d.kill,
+		d.drain,
+		d.outage,
+		d.total,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stop ends the users and the messenger, promptly also when nobody waits for the result any more.
+func (d *demo) stop(ctx context.Context) {
+	if d.answers != nil {
+		d.answers.stop()
+	}
+	for _, u := range d.users {
+		u.client.Close()
+	}
+	for _, u := range d.users {
+		<-u.client.Done()
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	d.s.stop(ctx)
+}
+
+// demoLog is silent unless -v is given: that servers complain of faults is no news here.
+func demoLog(verbose bool, std std) *slog.Logger {
+	if !verbose {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(std.err, nil))
+}
+
+// A report is the lines of a demonstration.
+type report struct {
+	w            io.Writer
+	ended        <-chan struct{} // by Ctrl-C: what is found from then on means nothing
+	kept, broken int
+}
+
+// promise adds a line.
+func (r *report) promise(kept bool, name, figures string, args ...any) {
+	select {
+	case <-r.ended:
+		return
+	default:
+	}
+	verdict := "PASS"
+	if kept {
+		r.kept++
+	} else {
+		r.broken++
+		verdict = "FAIL"
+	}
+	fmt.Fprintf(r.w, "%s  %-18s %s\n", verdict, name, fmt.Sprintf(figures, args...))
+}
+
+// sum adds the last line.
+func (r *report) sum(took time.Duration) error {
+	promises := r.kept + r.broken
+	if r.broken > 0 {
+		fmt.Fprintf(r.w, "FAIL  %d of %d promises were not kept, in %v\n", r.broken, promises, took.Round(100*time.Millisecond))
+		return errBroken
+	}
+	fmt.Fprintf(r.w, "PASS  all %d promises were kept, in %v\n", promises, took.Round(100*time.Millisecond))
+	return nil
+}
+
+// until waits for a condition that nothing announces, for at most limit, and says whether it came.
+func until(ctx context.Context, limit time.Duration, condition func() bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for !condition() {
+		if !pause(ctx, 5*time.Millisecond) {
+			return condition()
+		}
+	}
+	return true
+}
+
+// pause says false when ctx has ended before its time.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -88,7 +88,7 @@ func startGateway(ctx context.Context, o gatewayOptions) (_ *gatewayServer, err 
 	select {
 	case <-g.watcher.Ready():
 	case <-ctx.Done():
-		return nil, fmt.Errorf("no list of access servers from etcd at %s: %w", o.etcd, ctx.Err())
+		return nil, unreachable("etcd", o.etcd, ctx.Err())
 	}
 	if g.server, err = gateway.Start(gateway.Options{Pick: g.picker.Pick, Listen: o.listen, Logger: o.log}); err != nil {
 		return nil, err

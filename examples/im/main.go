@@ -1,11 +1,11 @@
 // Im is a messenger on libnet: a gateway, access servers, clients and a page for the browser.
 //
-//	im                 everything in one process, etcd and NATS included, until Ctrl-C
-//	im -demo           the same, with 300 users and faults; one line a promise, PASS or FAIL
-//	im gateway         tells clients which access server to use
-//	im access          an access server: holds sessions
-//	im client          a client in the terminal
-//	im token           prints a user's token
+//	im             everything in one process, etcd and NATS included, until Ctrl-C
+//	im -demo       the same, with 300 users and faults; one line a promise, PASS or FAIL
+//	im gateway     tells clients which access server to use
+//	im access      an access server: holds sessions
+//	im client      a client in the terminal
+//	im token       prints a user's token
 //
 // Each takes -help. README.md next to this file says how the parts fit together.
 package main
@@ -28,9 +28,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	err := run(ctx, os.Args[1:], std{os.Stdin, os.Stdout, os.Stderr})
+	interrupted := ctx.Err() != nil
 	stop()
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+	case interrupted && errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "im: interrupted")
+		os.Exit(1)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "im:", err)
 		os.Exit(1)
@@ -42,6 +46,20 @@ type std struct {
 	in       io.Reader
 	out, err io.Writer
 }
+
+// usage is what im -help begins with.
+const usage = `Im is a messenger on libnet.
+
+  im             everything in one process, etcd and NATS included, until Ctrl-C
+  im -demo       the same, with 300 users and faults; one line a promise, PASS or FAIL
+  im gateway     tells clients which access server to use
+  im access      an access server: holds sessions
+  im client      a client in the terminal
+  im token       prints a user's token
+
+Each takes -help.
+
+`
 
 var commands = map[string]func(ctx context.Context, args []string, std std) error{
 	"all":     runAll,
@@ -67,6 +85,7 @@ func run(ctx context.Context, args []string, std std) error {
 // flags is a command's flag set with those that several commands have.
 type flags struct {
 	*flag.FlagSet
+	about   string // precedes the options in what -help prints
 	std     std
 	etcd    string
 	nats    string
@@ -75,7 +94,8 @@ type flags struct {
 
 func newFlags(name string, std std) *flags {
 	f := &flags{FlagSet: flag.NewFlagSet("im "+name, flag.ContinueOnError), std: std}
-	f.SetOutput(std.err)
+	f.SetOutput(io.Discard) // an error is returned, and printed once
+	f.Usage = func() {}
 	f.BoolVar(&f.verbose, "v", false, "log more")
 	return f
 }
@@ -90,11 +110,17 @@ func (f *flags) withNATS(byDefault string) {
 
 // parse returns an error for what is no flag, too.
 func (f *flags) parse(args []string) error {
-	if err := f.Parse(args); err != nil {
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(f.std.out, "%sOptions of %s:\n", f.about, f.Name())
+		f.SetOutput(f.std.out)
+		f.PrintDefaults()
 		return err
-	}
-	if f.NArg() > 0 {
-		return fmt.Errorf("what is %q? Options are listed by -help", f.Arg(0))
+	case err != nil:
+		return fmt.Errorf("%w; options are listed by %s -help", err, f.Name())
+	case f.NArg() > 0:
+		return fmt.Errorf("what is %q? Options are listed by %s -help", f.Arg(0), f.Name())
 	}
 	return nil
 }
@@ -105,6 +131,11 @@ func (f *flags) logger() *slog.Logger {
 		level = slog.LevelInfo
 	}
 	return slog.New(slog.NewTextHandler(f.std.err, &slog.HandlerOptions{Level: level}))
+}
+
+// unreachable says which engine a part has waited for.
+func unreachable(engine string, at []string, cause error) error {
+	return fmt.Errorf("%s at %s does not answer, is it running? %w", engine, strings.Join(at, ","), cause)
 }
 
 // list cuts a flag's value at its commas.

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
@@ -74,7 +76,25 @@ func startSystem(ctx context.Context, o systemOptions) (_ *system, err error) {
 		})
 	})
 	starting.Wait()
-	return s, errors.Join(errs...)
+	if err = errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return s, s.awaitKnown(ctx)
+}
+
+// awaitKnown waits until the gateway knows of all access servers that run here.
+func (s *system) awaitKnown(ctx context.Context) error {
+	for _, server := range s.running() {
+		for {
+			if _, ok := s.gateway.watcher.Snapshot().Get(server.id); ok {
+				break
+			}
+			if !pause(ctx, time.Millisecond) {
+				return fmt.Errorf("the gateway does not know %s: %w", server.id, ctx.Err())
+			}
+		}
+	}
+	return nil
 }
 
 // startEngines starts etcd and NATS, those that are not given.
@@ -120,6 +140,22 @@ func (s *system) startServer(ctx context.Context) (*accessServer, error) {
 	defer s.mu.Unlock()
 	s.servers = append(s.servers, server)
 	return server, nil
+}
+
+// running returns the access servers that run.
+func (s *system) running() []*accessServer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.servers)
+}
+
+// take returns the access server that runs longest, whose end is the caller's business from then on.
+func (s *system) take() *accessServer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	server := s.servers[0]
+	s.servers = s.servers[1:]
+	return server
 }
 
 // demoToken lets everybody in: this is one machine's, and for trying.

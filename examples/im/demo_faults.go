@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libnet-go/libnet/examples/im/internal/registry"
+)
+
+// Bounds that the demonstration holds the messenger to.
+const (
+	maxDrainNotice = 50 * time.Millisecond      // from a drain's begin until the gateway sends nobody there
+	maxCrashNotice = registry.TTL + time.Second // the same from a crash
+	maxReturn      = 3 * time.Second            // from etcd's return to all servers in the registry again
+)
+
+// kill ends an access server as a crash does while everybody talks.
+func (d *demo) kill(ctx context.Context) error {
+	t := d.startTalk(ctx)
+	pause(ctx, d.o.talking)
+	server := d.s.take()
+	d.note("%s is killed, with %d users", server.id, len(d.usersAt(server.addr)))
+	moved := d.usersAt(server.addr)
+	noticed := d.watchNotice(ctx, server.id)
+	began := time.Now()
+	server.kill()
+	back := d.away(ctx, moved, server.addr, began)
+	pause(ctx, d.o.talking)
+	a, err := d.finish(ctx, t)
+	if err != nil {
+		return err
+	}
+	d.promiseMoved("killed server", a, moved, back)
+	d.promiseNotice("crash noticed", server, began, <-noticed, maxCrashNotice)
+	return ctx.Err()
+}
+
+// drain ends an access server as a new version's installation does.
+func (d *demo) drain(ctx context.Context) error {
+	if _, err := d.s.startServer(ctx); err != nil {
+		return err
+	}
+	if err := d.s.awaitKnown(ctx); err != nil {
+		return err
+	}
+	t := d.startTalk(ctx)
+	pause(ctx, d.o.talking)
+	server := d.s.take()
+	moved := d.usersAt(server.addr)
+	d.note("%s is drained, with %d users", server.id, len(moved))
+	draining, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	noticed := d.watchNotice(ctx, server.id)
+	began := time.Now()
+	drainErr := server.drain(draining)
+	back := d.away(ctx, moved, server.addr, began)
+	pause(ctx, d.o.talking)
+	a, err := d.finish(ctx, t)
+	if err != nil {
+		return err
+	}
+	if a.failed == nil {
+		a.failed = drainErr
+	}
+	d.promiseMoved("drained server", a, moved, back)
+	d.promiseNotice("drain noticed", server, began, <-noticed, maxDrainNotice)
+	return nil
+}
+
+func (d *demo) usersAt(server string) (there []*user) {
+	for _, u := range d.users {
+		if u.login.Load().server == server {
+			there = append(there, u)
+		}
+	}
+	return there
+}
+
+// away waits until those who were at a server are logged in at others, and says when the last was; 0: not in time.
+func (d *demo) away(ctx context.Context, moved []*user, from string, began time.Time) (after time.Duration) {
+	elsewhere := func(u *user) bool {
+		l := u.login.Load()
+		return l.server != "" && l.server != from
+	}
+	if !until(ctx, patience, func() bool {
+		return !slices.ContainsFunc(moved, func(u *user) bool { return !elsewhere(u) })
+	}) {
+		return 0
+	}
+	for _, u := range moved {
+		after = max(after, u.login.Load().at.Sub(began))
+	}
+	return after
+}
+
+func (d *demo) promiseMoved(name string, a audit, moved []*user, back time.Duration) {
+	kept := a.ok() && len(moved) > 0 && back > 0
+	where := fmt.Sprintf("its %d users elsewhere after %v", len(moved), back.Round(10*time.Millisecond))
+	if back == 0 {
+		where = fmt.Sprintf("not all of its %d users are elsewhere", len(moved))
+	}
+	d.report.promise(kept, name, "%v; %s", a, where)
+}
+
+// watchNotice sends the time at which the gateway no longer has a server among those that it chooses from, or the zero time
+// when that takes too long.
+func (d *demo) watchNotice(ctx context.Context, id string) <-chan time.Time {
+	noticed := make(chan time.Time, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		for pause(ctx, time.Millisecond) {
+			if server, ok := d.s.gateway.watcher.Snapshot().Get(id); !ok || server.Draining {
+				noticed <- time.Now()
+				return
+			}
+		}
+		noticed <- time.Time{}
+	}()
+	return noticed
+}
+
+// promiseNotice holds against each other what the gateway knew and what it said: its choice may pass a server over long
+// before it knows that it has gone.
+func (d *demo) promiseNotice(name string, server *accessServer, began, noticed time.Time, limit time.Duration) {
+	const unit = 100 * time.Microsecond
+	said := d.answers.lastNamed(server.addr, began)
+	if noticed.IsZero() {
+		d.report.promise(false, name, "the gateway still chooses from %s (at most %v)", server.id, limit)
+		return
+	}
+	knew := noticed.Sub(began)
+	d.report.promise(max(knew, said) <= limit, name, "%s out of the gateway's list after %v, last answer with it after %v (at most %v)",
+		server.id, knew.Round(unit), said.Round(unit), limit)
+}
+
+// outage stops etcd. Meanwhile users talk, log in, and the gateway answers.
+func (d *demo) outage(ctx context.Context) error {
+	d.note("etcd is away for %v", d.o.outage)
+	t := d.startTalk(ctx)
+	before := d.s.gateway.watcher.Snapshot().Revision()
+	began := time.Now()
+	d.s.etcd.Stop()
+	if err := d.logInTwice(ctx); err != nil {
+		return err
+	}
+	pause(ctx, time.Until(began.Add(d.o.outage)))
+	if err := d.s.etcd.Start(ctx); err != nil {
+		return err
+	}
+	returned := time.Now()
+	d.note("etcd is back")
+	registered := d.awaitRegistered(ctx, before)
+	took := time.Since(returned)
+	a, err := d.finish(ctx, t)
+	if err != nil {
+		return err
+	}
+	asked, failed := d.answers.between(began, returned)
+	d.report.promise(failed == 0 && asked > 0, "picks, no etcd", "%s of %s picks failed in the %v without etcd",
+		thousands(failed), thousands(asked), returned.Sub(began).Round(100*time.Millisecond))
+	d.report.promise(a.ok(), "messages, no etcd", "%v", a)
+	servers := len(d.s.running())
+	d.report.promise(registered == servers && took <= maxReturn, "etcd is back",
+		"%d of %d access servers registered again after %v (at most %v)",
+		registered, servers, took.Round(time.Millisecond), maxReturn)
+	return nil
+}
+
+// awaitRegistered waits until the gateway knows of all servers what they have put in etcd after that revision, and
+// returns of how many it does.
+func (d *demo) awaitRegistered(ctx context.Context, revision int64) (registered int) {
+	servers := d.s.running()
+	until(ctx, patience, func() bool {
+		registered = 0
+		list := d.s.gateway.watcher.Snapshot()
+		for _, server := range servers {
+			if known, ok := list.Get(server.id); ok && known.Report > revision {
+				registered++
+			}
+		}
+		return registered == len(servers)
+	})
+	return registered
+}
