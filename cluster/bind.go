@@ -29,7 +29,7 @@ func (n *Node) Bind(ctx context.Context, s *libnet.Session, user string) error {
 	}
 	d := n.dispatcher(token)
 	b := newBinding(token, s, claim{time: n.clock.now(), instance: n.instance, session: s.ID()})
-	again, err := d.insert(b)
+	current, err := d.insert(b)
 	switch {
 	case err == ErrReplaced:
 		n.replaced(b)
@@ -37,14 +37,14 @@ func (n *Node) Bind(ctx context.Context, s *libnet.Session, user string) error {
 	case err != nil:
 		b.forget()
 		return err
-	case again:
+	case current != b:
 		b.forget()
-		_, err := n.barrier(ctx)
-		return err
+		return n.announceBinding(ctx, d, current)
 	}
-	s.OnClose(func() { d.remove(b, sessionClosed(s)) })
+	stop := s.OnClose(func() { d.remove(b, sessionClosed(s)) })
 	if err := n.announceBinding(ctx, d, b); err != nil {
 		d.remove(b, err)
+		stop() // or a login that is tried again and again would leave a callback each time
 		return err
 	}
 	return nil

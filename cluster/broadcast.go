@@ -36,6 +36,9 @@ func (n *Node) Join(s *libnet.Session, group string) error {
 
 // Leave ends s's membership, if there is one. Errors: [ErrInvalidName], [ErrClosed].
 func (n *Node) Leave(s *libnet.Session, group string) error {
+	if s == nil {
+		panic("cluster: nil session")
+	}
 	if err := n.open(); err != nil {
 		return err
 	}
@@ -142,14 +145,14 @@ func (d *dispatcher) leave(token string, session uint64) {
 	}
 	stop, ok := g.joined[session]
 	delete(g.joined, session)
+	if s := g.members.Get(session); s != nil {
+		g.members.Remove(session, s) // under the lock, or it might undo a Join that comes in between
+	}
 	empty := ok && len(g.joined) == 0
 	if empty {
 		delete(d.groups, token)
 	}
 	d.mu.Unlock()
-	if s := g.members.Get(session); s != nil {
-		g.members.Remove(session, s)
-	}
 	if stop != nil {
 		stop()
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -168,5 +169,36 @@ func TestManyJoinAndLeaveAGroupAtOnce(t *testing.T) {
 	}
 	if groups := node.Stats().Groups; groups != 0 {
 		t.Errorf("%d groups are left", groups)
+	}
+}
+
+func repeat(times int, f func()) {
+	for range times {
+		f()
+	}
+}
+
+func TestASessionThatJoinsWhileItLeavesIsAMemberOrNotButNeverADeafOne(t *testing.T) {
+	node := startNode(t, cluster.Options{})
+	server := newSessions(t, lines, nil)
+	other, _ := server.open() // keeps the group
+	if err := node.Join(other, "g"); err != nil {
+		t.Fatal(err)
+	}
+	session, client := server.open()
+	for range size(500, 5000) {
+		var both sync.WaitGroup
+		for range 4 {
+			both.Go(func() { repeat(20, func() { _ = node.Leave(session, "g") }) })
+			both.Go(func() { repeat(20, func() { _ = node.Join(session, "g") }) })
+		}
+		both.Wait()
+		if err := node.Join(session, "g"); err != nil {
+			t.Fatal(err)
+		}
+		if err := node.Broadcast("g", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		read(t, client, "x\n")
 	}
 }

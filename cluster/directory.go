@@ -43,17 +43,17 @@ func (b *binding) deliver(payload []byte) byte {
 	return answerRejected
 }
 
-// insert makes b its user's binding, and closes the session of the one it replaces. again says that b's
-// session has the user already. It fails with ErrReplaced if a later login was quicker.
-func (d *dispatcher) insert(b *binding) (again bool, err error) {
+// insert makes b its user's binding, and closes the session of the one it replaces. It returns b, or the
+// binding by which b's session has the user already. It fails with ErrReplaced if a later login was quicker.
+func (d *dispatcher) insert(b *binding) (current *binding, err error) {
 	for {
 		var spare *nats.Subscription
 		if !d.has(b.token) {
 			if spare, err = d.subscribe(d.node.subjects.user(b.token)); err != nil {
-				return false, err
+				return nil, err
 			}
 		}
-		old, again, err := d.put(b, spare)
+		current, old, err := d.put(b, spare)
 		if spare != nil && b.sub != spare {
 			d.unsubscribe(spare)
 		}
@@ -61,7 +61,7 @@ func (d *dispatcher) insert(b *binding) (again bool, err error) {
 			d.node.replaced(old)
 		}
 		if err != errVanished {
-			return again, err
+			return current, err
 		}
 	}
 }
@@ -76,28 +76,28 @@ func (d *dispatcher) has(token string) bool {
 var errVanished = errors.New("cluster: vanished")
 
 // put decides between b and who has the user now; old is who lost. sub is b's if nobody has.
-func (d *dispatcher) put(b *binding, sub *nats.Subscription) (old *binding, again bool, err error) {
+func (d *dispatcher) put(b *binding, sub *nats.Subscription) (current, old *binding, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.node.accepting(); err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
-	current := d.users[b.token]
+	old = d.users[b.token]
 	switch {
-	case current == nil && sub == nil:
-		return nil, false, errVanished
-	case current == nil:
+	case old == nil && sub == nil:
+		return nil, nil, errVanished
+	case old == nil:
 		b.sub = sub
-	case current.session == b.session:
-		return nil, true, nil
-	case current.claim.compare(b.claim) > 0:
-		return nil, false, ErrReplaced
+	case old.session == b.session:
+		return old, nil, nil
+	case old.claim.compare(b.claim) > 0:
+		return nil, nil, ErrReplaced
 	default:
-		b.sub = current.sub
-		current.lost = ErrReplaced
+		b.sub = old.sub
+		old.lost = ErrReplaced
 	}
 	d.users[b.token] = b
-	return current, false, nil
+	return b, old, nil
 }
 
 // holds returns why b is no longer its user's binding, nil if it is.

@@ -89,12 +89,7 @@ func (d *dispatcher) handleUser(m *nats.Msg, token string) {
 	if len(m.Data) == 0 {
 		return
 	}
-	d.mu.Lock()
-	b := d.users[token]
-	d.mu.Unlock()
-	if b != nil && b.sub != m.Sub {
-		b = nil // a login that has just ended and begun again has two subscriptions for a moment
-	}
+	b := d.holder(token, m.Sub)
 	body := m.Data[1:]
 	switch m.Data[0] {
 	case kindMessage:
@@ -113,6 +108,21 @@ func (d *dispatcher) handleUser(m *nats.Msg, token string) {
 	case kindKick:
 		d.handleKick(m, b, body)
 	}
+}
+
+// holder returns the binding that a message is for, nil if there is none with an open session.
+func (d *dispatcher) holder(token string, sub *nats.Subscription) *binding {
+	d.mu.Lock()
+	b := d.users[token]
+	d.mu.Unlock()
+	switch {
+	case b == nil || b.sub != sub: // a login that has just ended and begun again has two subscriptions for a moment
+		return nil
+	case b.session.IsClosed():
+		d.remove(b, sessionClosed(b.session)) // its close callback may be waiting for one of the user's
+		return nil
+	}
+	return b
 }
 
 // answers are the messages of one byte, made once.

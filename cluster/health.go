@@ -17,25 +17,28 @@ const (
 
 // announce tells all nodes that this one is there.
 func (n *Node) announce() error {
-	users := 0
-	for _, d := range n.dispatchers {
-		d.mu.Lock()
-		users += len(d.users)
-		d.mu.Unlock()
-	}
 	data, err := json.Marshal(announcement{
 		ID:       n.id,
 		Instance: n.instance,
 		Started:  n.started.UnixNano(),
 		Clock:    n.clock.now(),
 		State:    n.state(),
-		Users:    users,
+		Users:    n.users(),
 		Peers:    n.peers.briefs(),
 	})
 	if err != nil {
 		return err
 	}
 	return natsError(n.conn.Publish(n.subjects.heartbeats, data))
+}
+
+func (n *Node) users() (count int) {
+	for _, d := range n.dispatchers {
+		d.mu.Lock()
+		count += len(d.users)
+		d.mu.Unlock()
+	}
+	return count
 }
 
 // heartbeatLoop says that this node is there, and looks who else is.

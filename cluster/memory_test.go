@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/cluster"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -32,4 +33,27 @@ func TestAUserCostsNoGoroutineAndLittleMemory(t *testing.T) {
 		t.Errorf("%d users brought %d goroutines", len(sessions), more)
 	}
 	runtime.KeepAlive(sessions)
+}
+
+func TestALoginThatIsTriedAgainAndAgainLeavesNothingBehind(t *testing.T) {
+	_, far, between := external(t, cluster.Options{})
+	server := newSessions(t, lines, nil)
+	session, _ := server.open()
+	between.sever()
+	ctx := patience(t)
+	try := func(times int) {
+		for range times {
+			if far.Bind(ctx, session, "u") == nil {
+				t.Fatal("bound without a connection")
+			}
+		}
+	}
+	try(100)
+	const times = 3000
+	memory := heap()
+	try(times)
+	if each := (heap() - memory) / times; each > 100 {
+		t.Errorf("each of %d logins that failed left %d bytes", times, each)
+	}
+	runtime.KeepAlive(session)
 }

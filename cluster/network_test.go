@@ -14,6 +14,7 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/cluster"
 	"github.com/libnet-go/libnet/libnettest"
+	"github.com/nats-io/nats.go"
 )
 
 // apart returns two nodes with a proxy between them.
@@ -179,11 +180,15 @@ func external(t *testing.T, o cluster.Options) (near, far *cluster.Node, between
 }
 
 func TestNodesOnAnExternalServerReachEachOtherAndReconnect(t *testing.T) {
-	near, far, between := external(t, cluster.Options{})
+	near, far, between := external(t, cluster.Options{
+		NATS: []nats.Option{nats.NoReconnect(), nats.NoEcho(), nats.DisconnectErrHandler(nil)}, // what a node needs it has all the same
+	})
 	server := newSessions(t, lines, nil)
 	session, client := server.bound(far, "u")
-	send(t, near, "u", "before")
-	read(t, client, "before\n")
+	for _, node := range []*cluster.Node{near, far} {
+		send(t, node, "u", "before")
+		read(t, client, "before\n")
+	}
 
 	between.sever()
 	eventually(t, "the far node to notice", func() bool { return errors.Is(far.Post("x", nil), cluster.ErrDisconnected) })

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -155,72 +154,6 @@ func (n *Node) start(ctx context.Context, o *Options) error {
 	}
 	_, err := n.barrier(n.life)
 	return err
-}
-
-// connectTimeout bounds one attempt at one server.
-const connectTimeout = 2 * time.Second
-
-func (n *Node) connect(ctx context.Context, o *Options) (err error) {
-	options := []nats.Option{
-		nats.Name("libnet " + n.id),
-		nats.Timeout(connectTimeout),
-		nats.ReconnectBufSize(-1), // a message that waits for a connection would arrive at any time
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(100 * time.Millisecond),
-		nats.SkipSubjectValidation(), // ours are made of base64 and letters
-		nats.ErrorHandler(n.asyncError),
-		nats.DisconnectErrHandler(n.disconnected),
-		nats.ReconnectHandler(n.reconnected),
-	}
-	url := nats.DefaultURL // not used with InProcessServer
-	if len(o.Servers) == 0 {
-		if n.server, err = startServer(ctx, *o); err != nil {
-			return err
-		}
-		options = append(options, n.server.connectOptions()...)
-	} else {
-		options = append(options, nats.PingInterval(routePing), nats.MaxPingsOutstanding(routePings), servers(o.Servers))
-		if o.TLS != nil {
-			options = append(options, nats.Secure(o.TLS))
-		}
-		options = append(options, o.NATS...)
-		url = ""
-	}
-	n.conn, err = nats.Connect(url, options...)
-	if err != nil {
-		return fmt.Errorf("cluster: connecting to NATS: %w", err)
-	}
-	return nil
-}
-
-func servers(urls []string) nats.Option {
-	return func(o *nats.Options) error {
-		o.Servers = urls
-		return nil
-	}
-}
-
-func (n *Node) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
-	if errors.Is(err, nats.ErrSlowConsumer) {
-		n.log.Warn("cluster: messages lost, this node does not keep up with NATS", "node", n.id)
-		return
-	}
-	n.log.Warn("cluster: NATS", "node", n.id, "error", err)
-}
-
-func (n *Node) disconnected(_ *nats.Conn, err error) {
-	if n.state() != stateClosed {
-		n.log.Warn("cluster: connection to NATS lost", "node", n.id, "error", err)
-	}
-	n.calls.fail()
-}
-
-// reconnected: the client has subscribed again to everything, but users may have been bound elsewhere
-// meanwhile.
-func (n *Node) reconnected(*nats.Conn) {
-	n.log.Info("cluster: connected to NATS again", "node", n.id)
-	_ = n.announce()
-	n.reclaimSoon()
 }
 
 // spawn runs f on a goroutine that Close waits for. After Close nothing starts.

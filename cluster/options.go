@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 )
@@ -29,7 +30,8 @@ type Options struct {
 	// them. Empty: the node runs an embedded server.
 	Servers []string
 
-	// NATS are further options of the connection to Servers: credentials, for example.
+	// NATS are further options of the connection to Servers: credentials, for example. What a node rests on
+	// stays as it is: the dialer, echo, timeouts, reconnecting and its handlers.
 	NATS []nats.Option
 
 	// Listen is where the embedded server takes routes of other nodes, such as "10.0.0.5:6222"; with port 0
@@ -50,7 +52,7 @@ type Options struct {
 	Secret string
 
 	// JetStreamDir is where the embedded server keeps JetStream's streams; empty: no JetStream. A server
-	// with Listen has clustered JetStream, which needs Routes and works while most of the servers that ever
+	// with Listen has clustered JetStream, which needs Routes and NodeID, and works while most of the servers that ever
 	// were in the cluster are up. To have one for all, run a [Server] without Listen.
 	JetStreamDir string
 
@@ -127,10 +129,14 @@ func (o *Options) check() error {
 		return errors.New("cluster: Options.NATS is for the connection to Options.Servers, which is empty")
 	case len(o.cluster()) > MaxName || len(o.NodeID) > MaxName:
 		return fmt.Errorf("cluster: Options.Cluster and Options.NodeID may have %d bytes", MaxName)
+	case !utf8.ValidString(o.NodeID):
+		return errors.New("cluster: Options.NodeID is not UTF-8")
 	case len(o.Routes) > 0 && o.Listen == "":
 		return errors.New("cluster: Options.Routes needs Options.Listen: other nodes must reach this one, too")
 	case o.JetStreamDir != "" && o.Listen != "" && len(o.Routes) == 0:
 		return errors.New("cluster: Options.JetStreamDir with Options.Listen is clustered JetStream, which needs Options.Routes")
+	case o.JetStreamDir != "" && o.Listen != "" && o.NodeID == "":
+		return errors.New("cluster: Options.JetStreamDir with Options.Listen needs Options.NodeID: its servers must know each other again")
 	case len(o.Servers) == 0 && o.Listen == "" && (o.TLS != nil || o.Secret != ""):
 		return errors.New("cluster: Options.TLS and Options.Secret protect routes, which need Options.Listen")
 	case o.Listen != "":

@@ -37,6 +37,8 @@ func TestNewSaysWhichOptionIsWrong(t *testing.T) {
 		"listen with servers":                   {cluster.Options{Servers: some, Listen: "127.0.0.1:0"}, "Options.Listen"},
 		"JetStream with servers":                {cluster.Options{Servers: some, JetStreamDir: "x"}, "Options.JetStreamDir"},
 		"JetStream in a cluster of one":         {cluster.Options{Listen: "127.0.0.1:0", JetStreamDir: "x"}, "needs Options.Routes"},
+		"clustered JetStream without an id":     {cluster.Options{Listen: "127.0.0.1:0", Routes: some, JetStreamDir: "x"}, "needs Options.NodeID"},
+		"an id that is no text":                 {cluster.Options{NodeID: "\xff"}, "Options.NodeID is not UTF-8"},
 		"client options without servers":        {cluster.Options{NATS: []nats.Option{nats.NoEcho()}}, "Options.NATS"},
 		"a secret without routes":               {cluster.Options{Secret: "s"}, "need Options.Listen"},
 		"a name that is too long":               {cluster.Options{Cluster: strings.Repeat("c", 1000)}, "Options.Cluster"},

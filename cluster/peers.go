@@ -195,9 +195,8 @@ type NodeInfo struct {
 // Nodes returns the nodes that this one knows of, itself included, in the order of their ids. One that is not
 // alive may be cut off or dead; Options.ForgetAfter says how long it stays.
 func (n *Node) Nodes() []NodeInfo {
-	users := n.Stats().Users
 	list := []NodeInfo{{
-		ID: n.id, Self: true, Alive: n.conn.IsConnected(), Draining: n.state() > stateServing, Users: users, LastSeen: time.Now(),
+		ID: n.id, Self: true, Alive: n.conn.IsConnected(), Draining: n.state() > stateServing, Users: n.users(), LastSeen: time.Now(),
 	}}
 	list = append(list, n.peers.infos()...)
 	slices.SortFunc(list, func(a, b NodeInfo) int { return strings.Compare(a.ID, b.ID) })

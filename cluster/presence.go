@@ -97,7 +97,7 @@ func (n *Node) collect(ctx context.Context, user string, kind byte, body []byte,
 }
 
 func (d *dispatcher) handleQuery(m *nats.Msg, b *binding) {
-	if b == nil || b.session.IsClosed() {
+	if b == nil {
 		d.answer(m, answerGone)
 		return
 	}
@@ -132,7 +132,7 @@ func (d *dispatcher) handleKick(m *nats.Msg, b *binding, body []byte) {
 	}
 	d.node.clock.observe(until)
 	kicked := &KickedError{reason}
-	if b == nil || b.session.IsClosed() || b.claim.time > until || !d.remove(b, kicked) {
+	if b == nil || b.claim.time > until || !d.remove(b, kicked) {
 		d.answer(m, answerGone)
 		return
 	}

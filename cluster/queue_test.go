@@ -93,6 +93,24 @@ func TestASlowConsumerThatIsClosedForItIsOffline(t *testing.T) {
 	read(t, client, "not delayed\n")
 }
 
+func TestAClosedSessionIsOfflineThoughACloseCallbackWaits(t *testing.T) {
+	nodes := mesh(t, 2)
+	server := newSessions(t, lines, nil)
+	session, _ := server.open()
+	callback := make(chan struct{})
+	session.OnClose(func() { <-callback }) // registered before Bind's own, so it runs first
+	bind(t, nodes[0], session, "u")
+	closed := make(chan struct{})
+	go func() {
+		session.Close()
+		close(closed)
+	}()
+	<-session.Done()
+	wantOffline(t, nodes[1], "u")
+	close(callback)
+	<-closed
+}
+
 func TestAPayloadThatTheReceivingSessionCannotEncodeIsRejectedAndItStaysOpen(t *testing.T) {
 	nodes := mesh(t, 2)
 	server := newSessions(t, lines, func(s *libnet.Server) { s.MaxMessage = 16 })

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -82,54 +83,79 @@ func (n *Node) publish(subject, reply string, kind byte, payload []byte) error {
 // session that closes meanwhile are, as are those that a full channel drops.
 const nudge = 50 * time.Millisecond
 
-// request publishes a question to a user's subject and returns the first answer that settles it.
+// request asks a user's subject and returns the first answer that settles the question. No answer is believed
+// that does not: nobody subscribes, or who did has lost the user, also when he is moving or a route comes up.
+// So the question is asked again, and nobody subscribing is the truth between two complete barriers.
 func (n *Node) request(ctx context.Context, k *call, subject string, kind byte, payload []byte) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, err
 	}
-	reply := n.replySubject(k, 0)
-	if err := n.publish(subject, reply, kind, payload); err != nil {
-		return answer{}, err
-	}
-	a, err := n.await(ctx, k)
-	if err != nil || a.settles() {
-		return a, err
-	}
-	ctx, cancel := n.bounded(ctx)
-	defer cancel()
-	for {
-		// Nobody subscribes, or who did has lost the user, or there was silence. The first two also happen to a
-		// user who is moving, or while a route comes up, so none is the truth yet.
-		if a, err := n.missed(ctx, k); err != nil || a.settles() {
+	for again := false; ; again = true {
+		a, err := n.ask(ctx, k, subject, kind, payload)
+		if err != nil || a.settles() {
 			return a, err
 		}
-		if err := n.publish(subject, reply, kind, payload); err != nil {
-			return answer{}, err
+		if !again {
+			var cancel context.CancelFunc
+			ctx, cancel = n.bounded(ctx)
+			defer cancel()
 		}
-		a, err := n.await(ctx, k)
+		a, err = n.settle(ctx, k, a)
 		switch {
-		case err != nil:
-			return answer{}, n.unknown(err)
-		case a.settles():
-			return a, nil
-		case a.code == answerNoResponders:
+		case err != nil || a.settles():
+			return a, err
+		case a.code == 0 && kind == kindMessage:
+			return answer{}, ErrDegraded // it or its answer was lost: sent again, it might arrive twice
+		case a.code == answerNoResponders && again:
 			return answer{}, ErrOffline
 		}
 	}
 }
 
-// missed waits until all that was published has been handled everywhere, or an answer comes after all. No
-// answer then says that nobody has the question, and that it may be asked again.
-func (n *Node) missed(ctx context.Context, k *call) (answer, error) {
+// ask publishes a question and returns the first answer; one without a code says that there was silence.
+func (n *Node) ask(ctx context.Context, k *call, subject string, kind byte, payload []byte) (answer, error) {
+	if err := n.publish(subject, n.replySubject(k, 0), kind, payload); err != nil {
+		return answer{}, err
+	}
+	timer := timers.Get().(*time.Timer)
+	timer.Reset(nudge)
+	defer func() {
+		timer.Stop()
+		timers.Put(timer)
+	}()
+	select {
+	case a := <-k.answers:
+		return a, a.lost()
+	case <-timer.C:
+		return answer{}, nil
+	case <-ctx.Done():
+		return answer{}, n.unknown(ctx.Err())
+	case <-n.done:
+		return answer{}, ErrClosed
+	}
+}
+
+// timers are for ask: one a message would be the larger part of its cost.
+var timers = sync.Pool{New: func() any { return time.NewTimer(time.Hour) }}
+
+// settle waits until all that was published has been handled everywhere, or an answer settles the question
+// after all. Else it returns the last answer, which says that the question may be asked again.
+func (n *Node) settle(ctx context.Context, k *call, last answer) (answer, error) {
 	round := n.joinRound()
 	for {
 		select {
-		case a := <-k.answers:
-			if a.settles() {
-				return a, nil
+		case last = <-k.answers:
+			if err := last.lost(); err != nil || last.settles() {
+				return last, err
 			}
 		case r := <-round:
-			return n.answerOrWhy(k, r)
+			for len(k.answers) > 0 && !last.settles() {
+				last = <-k.answers
+			}
+			if last.settles() {
+				return last, nil
+			}
+			return last, cmp.Or(last.lost(), n.incomplete(r))
 		case <-ctx.Done():
 			return answer{}, n.unknown(ctx.Err())
 		case <-n.done:
@@ -138,20 +164,12 @@ func (n *Node) missed(ctx context.Context, k *call) (answer, error) {
 	}
 }
 
-// answerOrWhy looks for an answer that came before the end of the round, and else says what the round says.
-func (n *Node) answerOrWhy(k *call, r roundResult) (answer, error) {
-	for len(k.answers) > 0 {
-		if a := <-k.answers; a.settles() {
-			return a, nil
-		}
+// incomplete returns why a round leaves a user unknown, nil if it does not.
+func (n *Node) incomplete(r roundResult) error {
+	if r.err == nil && (r.unreachable > 0 || n.peers.lonely()) {
+		return ErrDegraded
 	}
-	switch {
-	case r.err != nil:
-		return answer{}, r.err
-	case r.unreachable > 0 || n.peers.lonely():
-		return answer{}, ErrDegraded
-	}
-	return answer{}, nil
+	return r.err
 }
 
 // settles reports whether an answer is the last word: it comes from a node that holds the user.
@@ -163,30 +181,12 @@ func (a answer) settles() bool {
 	return false
 }
 
-// timers are for await: one a message would be the larger part of its cost.
-var timers = sync.Pool{New: func() any { return time.NewTimer(time.Hour) }}
-
-// await waits for an answer; one without a code says that there was silence.
-func (n *Node) await(ctx context.Context, k *call) (answer, error) {
-	timer := timers.Get().(*time.Timer)
-	timer.Reset(nudge)
-	defer func() {
-		timer.Stop()
-		timers.Put(timer)
-	}()
-	select {
-	case a := <-k.answers:
-		if a.code == answerLost {
-			return answer{}, ErrDisconnected
-		}
-		return a, nil
-	case <-timer.C:
-		return answer{}, nil
-	case <-ctx.Done():
-		return answer{}, ctx.Err()
-	case <-n.done:
-		return answer{}, ErrClosed
+// lost returns an error when the connection broke before the answer came.
+func (a answer) lost() error {
+	if a.code == answerLost {
+		return ErrDisconnected
 	}
+	return nil
 }
 
 // unknown is the error of a call that ran out of time: it says so when a node was out of reach, too.
