@@ -16,7 +16,7 @@ func runAll(ctx context.Context, args []string, std std) error {
 	flags.withNATS("; default one in this process")
 	o := systemOptions{servers: 2}
 	flags.StringVar(&o.gateway, "listen", "127.0.0.1:0", "the gateway's `address` for clients")
-	flags.StringVar(&o.page, "page", "127.0.0.1:0", "`address` of the page for browsers")
+	flags.StringVar(&o.page, "page", "127.0.0.1:0", "`address` of the page for browsers; \"\" for none")
 	flags.IntVar(&o.servers, "servers", o.servers, "how many access servers")
 	flags.StringVar(&o.legacySalt, "legacy-salt", "", "accept the tokens of old clients, too, made with this `salt`")
 	demo := flags.Bool("demo", false, "put 300 users and some faults on it, say what came out, and end")
@@ -55,7 +55,9 @@ func introduce(w io.Writer, s *system, took time.Duration) {
 	gateway := s.gateway.server.Addr()
 	etcd, nats := strings.Join(s.o.etcd, ","), strings.Join(s.o.nats, ",")
 	fmt.Fprintf(w, "Ready after %v; Ctrl-C ends it.\n\n", took.Round(10*time.Millisecond))
-	fmt.Fprintf(w, "  page     %s  (any name logs in; open it twice)\n", s.gateway.pageURL)
+	if s.gateway.pageURL != "" {
+		fmt.Fprintf(w, "  page     %s  (any name logs in; open it twice)\n", s.gateway.pageURL)
+	}
 	fmt.Fprintf(w, "  gateway  %s\n", gateway)
 	for _, server := range s.servers {
 		fmt.Fprintf(w, "  %s %s\n", server.id, server.addr)
