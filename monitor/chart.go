@@ -57,7 +57,7 @@ func perSecond(of func(*sample) uint64) measure {
 func increase(from, to uint64) float64 { return float64(max(to, from) - from) }
 
 // points are the samples of a chart, the last of each step of time; nil where there is none. The steps are
-// those of the clock, so that a sample stays in its own while time goes on.
+// those of the clock, so that a sample stays in its own while time goes on, and end with the newest sample.
 type points struct {
 	at   []*sample
 	end  int64         // Unix time of the last point
@@ -65,14 +65,14 @@ type points struct {
 	gap  time.Duration // the longest to pass over
 }
 
-func pointsOf(samples []sample, now time.Time) *points {
+func pointsOf(samples []sample) *points {
 	p := &points{step: pastStep, gap: chartGap}
-	width := pastKept
-	if len(samples) == 0 || now.Sub(samples[0].at) < chartShort {
+	width, newest := pastKept, samples[len(samples)-1].at
+	if newest.Sub(samples[0].at) < chartShort {
 		width, p.step = chartShort, time.Second
 	}
 	step := int64(p.step / time.Second)
-	last := now.Unix() / step
+	last := newest.Unix() / step
 	p.end = last * step
 	p.at = make([]*sample, int(width/p.step)+1)
 	for i := range samples {

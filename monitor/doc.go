@@ -25,9 +25,10 @@
 //
 // A request must name the monitor by a loopback name or address and its port, by the address that it came
 // in at, or by one of Options.Hosts. A page of somebody else's, whose name is made to point here (DNS
-// rebinding), names itself and is refused. There is no CORS; the page's Content-Security-Policy forbids
-// scripts in the text, other origins and frames; everything is GET or HEAD but the closing of a session,
-// which takes a POST from the same origin.
+// rebinding), names itself and is refused. Pages of other origins may link here and nothing else: there is no
+// CORS, and browsers say who asks. The page's own Content-Security-Policy forbids scripts in the text, other
+// origins and frames. Everything is GET or HEAD but the closing of a session, which takes a POST from the same
+// origin.
 //
 // What peers send is never shown. Neither are their addresses, unless Options.RemoteAddrs asks for them, nor
 // the text of an error, which may quote both: a session's number finds the line in the log that has it.

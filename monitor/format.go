@@ -16,15 +16,18 @@ func count(n any) string {
 	return digits
 }
 
-// rate writes a number a second: to three digits, but whole ones whole up to a million.
+// whole writes a level that is a number of things.
+func whole(n float64) string { return count(int64(n)) }
+
+// rate writes a number a second: with tenths up to a hundred, shortened from a million.
 func rate(perSecond float64) string {
 	switch {
 	case math.IsNaN(perSecond):
 		return "–"
 	case perSecond >= 999_999.5:
 		return scaled(perSecond, "")
-	case perSecond >= 99.95 || perSecond == math.Trunc(perSecond):
-		return count(int64(math.Round(perSecond)))
+	case perSecond >= 99.95 || perSecond == 0:
+		return whole(math.Round(perSecond))
 	}
 	return strconv.FormatFloat(perSecond, 'f', 1, 64)
 }

@@ -11,14 +11,16 @@ import (
 )
 
 // setHeaders tells browsers what they must not do with an answer. It concerns errors, too.
-func setHeaders(h http.Header) {
+func setHeaders(h http.Header, r *http.Request) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
 		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin") // no-referrer would make a form's Origin null
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	if r.Header.Get("Sec-Fetch-Site") != "" { // over plain HTTP from elsewhere it would be an error in the console
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
 	h.Set("Cache-Control", "no-store")
 }
 
@@ -26,6 +28,9 @@ func setHeaders(h http.Header) {
 func (m *monitor) admit(w http.ResponseWriter, r *http.Request) bool {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	switch {
+	case isForeign(r):
+		http.Error(w, "This monitor answers no pages of other origins.", http.StatusForbidden)
+		return false
 	case m.Authorize == nil && !isLoopback(local):
 		http.Error(w, "This monitor answers its own machine only: it has no Options.Authorize.", http.StatusForbidden)
 		return false
@@ -81,6 +86,13 @@ func (m *monitor) isHost(host string, local net.Addr) bool {
 func splitHost(host string) (name, port string) {
 	u := url.URL{Host: host}
 	return strings.TrimSuffix(u.Hostname(), "."), u.Port()
+}
+
+// isForeign reports whether a page of another origin's makes this request. Such a page could not read the answer, but
+// keep the monitor busy, and tell from the time how much there is. What it may do is link here.
+func isForeign(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return (site == "cross-site" || site == "same-site") && r.Header.Get("Sec-Fetch-Dest") != "document"
 }
 
 // isSameOrigin reports whether a request came from a page of this monitor's own. Browsers that do not say

@@ -112,6 +112,7 @@ func TestEveryAnswerTellsBrowsersWhatTheyMustNotDo(t *testing.T) {
 			for _, r := range []*http.Request{
 				request("GET", path), request("POST", path), request("GET", path, withHost("evil.example")),
 				request("GET", path, arrivedAt(outside)), request("GET", path, withHeader("Origin", "http://evil.example")),
+				request("GET", path, withHeader("Sec-Fetch-Site", "cross-site")),
 			} {
 				w := serve(h, r)
 				header := w.Header()
@@ -126,7 +127,10 @@ func TestEveryAnswerTellsBrowsersWhatTheyMustNotDo(t *testing.T) {
 				if strings.Contains(csp, "unsafe") {
 					t.Errorf("the policy: %s", csp)
 				}
-				if header.Get("X-Content-Type-Options") != "nosniff" || header.Get("Referrer-Policy") != "no-referrer" || header.Get("Cache-Control") != "no-store" {
+				if header.Get("X-Content-Type-Options") != "nosniff" || header.Get("Referrer-Policy") != "same-origin" || header.Get("Cache-Control") != "no-store" {
+					t.Errorf("%s %s: %v", r.Method, path, header)
+				}
+				if r.Header.Get("Sec-Fetch-Site") != "" && header.Get("Cross-Origin-Opener-Policy") != "same-origin" {
 					t.Errorf("%s %s: %v", r.Method, path, header)
 				}
 				for name := range header {
@@ -175,5 +179,32 @@ func TestAPrefixIsNoObstacle(t *testing.T) {
 		if page := get(t, h, "/monitor/"); strings.Contains(page, link) {
 			t.Errorf("the page has %s in it, which leads out of the prefix", link)
 		}
+	}
+}
+
+func TestPagesOfOtherOriginsMayOnlyLinkHere(t *testing.T) {
+	h := monitor.Handler(newServer(t), monitor.Options{})
+	for site, destinations := range map[string]map[string]int{
+		"cross-site":  {"document": 200, "": 403, "empty": 403, "script": 403, "image": 403, "iframe": 403, "object": 403},
+		"same-site":   {"document": 200, "": 403, "empty": 403, "style": 403, "frame": 403},
+		"same-origin": {"document": 200, "empty": 200, "script": 200, "style": 200, "image": 200},
+		"none":        {"document": 200}, // typed
+		"":            {"": 200},         // no browser
+	} {
+		for destination, want := range destinations {
+			for _, path := range []string{"/", "/connz", "/readyz", "/script.js"} {
+				r := request("GET", path, withHeader("Sec-Fetch-Site", site), withHeader("Sec-Fetch-Dest", destination))
+				if w := serve(h, r); w.Code != want {
+					t.Errorf("%s of %q as %q: %d; want %d", path, site, destination, w.Code, want)
+				}
+			}
+		}
+	}
+}
+
+func TestAWrongPathIsToldTheRightOnes(t *testing.T) {
+	w := serve(monitor.Handler(newServer(t), monitor.Options{}), request("GET", "/metric"))
+	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), " /metrics ") {
+		t.Errorf("%d %q", w.Code, w.Body)
 	}
 }

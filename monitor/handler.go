@@ -2,8 +2,11 @@ package monitor
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -49,7 +52,7 @@ var paths = map[string]func(*monitor, *http.Request) answer{
 }
 
 func (m *monitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	setHeaders(w.Header())
+	setHeaders(w.Header(), r)
 	if !m.admit(w, r) {
 		return
 	}
@@ -64,7 +67,7 @@ func (m *monitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	serve, ok := paths[path]
 	switch {
 	case !ok:
-		http.NotFound(w, r)
+		http.Error(w, "There is no such page. There are: "+strings.Join(slices.Sorted(maps.Keys(paths)), " "), http.StatusNotFound)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		refuseMethod(w, "GET, HEAD")
 	default:

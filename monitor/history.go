@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -83,8 +84,12 @@ func (h *history) due() time.Duration {
 	return max(h.pause, minPause)
 }
 
-func (h *history) all() []sample {
+// upTo returns all samples, with v's in the place of the newest: that is v's, or less than a second older. So the
+// charts end with the numbers beside them.
+func (h *history) upTo(v Varz) []sample {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]sample(nil), h.samples...)
+	samples := slices.Clone(h.samples)
+	samples[len(samples)-1] = sampleOf(v)
+	return samples
 }

@@ -73,7 +73,7 @@ func (m *monitor) view(sort string) view {
 		v.Total++
 		busiest.offer(e)
 	})
-	v.Tiles = tiles(v.Varz, m.past.all())
+	v.Tiles = tiles(v.Varz, m.past.upTo(v.Varz))
 	v.Columns, v.SortedBy = columns(sort, m.RemoteAddrs)
 	v.Sessions = m.describe(busiest.sorted())
 	v.Reasons, v.ClosedTotal = byReason(v.Closed)

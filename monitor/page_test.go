@@ -190,7 +190,7 @@ func TestTheChartsShowWhatHappened(t *testing.T) {
 		if open := points(t, page, "Sessions")[0]; strings.Join(open[49:], " ") != "- 1 1 1 1 1 1 1 1 1 1 1" {
 			t.Errorf("sessions: %v", open)
 		}
-		if !strings.Contains(page, "<b>85</b>") { // of the last two seconds
+		if !strings.Contains(page, "<b>85.0</b>") { // of the last two seconds
 			t.Error("the rate in words")
 		}
 		for range 400 {
@@ -218,6 +218,22 @@ func TestAMonitorThatListensLooksWhileNobodyAsks(t *testing.T) {
 		open := points(t, address("/"), "Sessions")[0]
 		if got := strings.Join(open[20:], " "); got != strings.Repeat("0 ", 31)+strings.TrimSpace(strings.Repeat("1 ", 10)) {
 			t.Errorf("sessions: %v", got)
+		}
+	})
+}
+
+// A page that asks a moment after the monitor's own look makes no second point of that moment, and needs one at the end.
+func TestTheChartsEndWithTheNumbersBesideThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t)
+		h := monitor.Handler(srv, monitor.Options{})
+		time.Sleep(800 * time.Millisecond)
+		get(t, h, "/")
+		time.Sleep(400 * time.Millisecond)
+		adopt(t, srv)
+		open := points(t, get(t, h, "/"), "Sessions")[0]
+		if open[len(open)-1] != "1" {
+			t.Errorf("sessions: %v", open)
 		}
 	})
 }

@@ -44,8 +44,9 @@ var (
 	memory       = level(func(s *sample) uint64 { return s.memory })
 )
 
+// tiles takes the past with v's sample as the newest.
 func tiles(v Varz, past []sample) []tile {
-	p := pointsOf(past, v.Now)
+	p := pointsOf(past)
 	bytes := func(n float64) string { return size(n) }
 	inOut := []string{"in", "out"}
 	closed := uint64(0)
@@ -56,7 +57,7 @@ func tiles(v Varz, past []sample) []tile {
 		{
 			Title:  "Sessions",
 			Values: []value{{Text: count(v.Open)}},
-			Chart:  p.chart("", rate, nil, open),
+			Chart:  p.chart("", whole, nil, open),
 			Notes:  []note{counted("open", "open", uint64(v.Open)), counted("peak", "peak", uint64(v.Peak)), counted("accepted", "accepted", v.Accepted)},
 		},
 		{
@@ -86,7 +87,7 @@ func tiles(v Varz, past []sample) []tile {
 		{
 			Title: "Slow consumers", Per: "behind now",
 			Values: []value{{Text: count(v.Waiting)}},
-			Chart:  p.chart("", rate, nil, waiting),
+			Chart:  p.chart("", whole, nil, waiting),
 			Notes: []note{
 				alarming("ended for it", "slow", v.Slow),
 				alarming("messages refused", "blocked", v.Blocked),

@@ -15,14 +15,11 @@ import (
 )
 
 // setForCrowd bounds what the clients of a crowd overstep.
-func setForCrowd(clients int) func(*libnet.Server) {
-	return func(srv *libnet.Server) {
-		srv.MaxSessions = clients * 992 / 1000
-		srv.MaxMessage = 4 << 10
-		srv.OnFull = libnet.CloseSession
-		srv.IdleTimeout = 25 * time.Second
-		srv.SendBuffer = 4 << 10
-	}
+func setForCrowd(srv *libnet.Server) {
+	srv.MaxMessage = 4 << 10
+	srv.OnFull = libnet.CloseSession
+	srv.IdleTimeout = 25 * time.Second
+	srv.SendBuffer = 4 << 10
 }
 
 // gather has clients come, talk, misbehave and go, until the context ends and what it returns has been called.
@@ -38,7 +35,7 @@ func gather(ctx context.Context, t testing.TB, srv *libnet.Server, clients int) 
 			for sleep(ctx, time.Duration(rand.IntN(2000))*time.Millisecond) {
 				visit(ctx, address, func() time.Duration {
 					tide := 1 + 0.7*math.Sin(time.Since(began).Seconds()/17)
-					return time.Duration(float64(pause/10)*tide*rand.ExpFloat64()) + 20*time.Millisecond
+					return time.Duration(float64(pause/10)*tide*rand.ExpFloat64()) + 4*time.Millisecond
 				})
 			}
 		})

@@ -1,8 +1,11 @@
 package monitortest
 
 import (
+	"bytes"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,67 +18,118 @@ import (
 	"github.com/libnet-go/libnet/monitor"
 )
 
-func TestPrometheusReadsTheMetricsAndItsLinterHasNothingToSay(t *testing.T) {
-	srv := newServer(t)
-	address := show(t, monitor.Options{}, srv)
-	s := dial(t, srv)
-	sum := converse(t, s, 17, 100)
-	for open := range srv.Manager().All() {
-		_ = open.CloseWithError(libnet.ErrFrameTimeout)
-	}
+// scrape gets the metrics as Prometheus does.
+func scrape(t *testing.T, address string) []byte {
+	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Get(address + "metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer response.Body.Close()
 	if format := expfmt.ResponseFormat(response.Header); format != expfmt.NewFormat(expfmt.TypeTextPlain) {
 		t.Errorf("the content's type, %q, is %q to Prometheus", response.Header.Get("Content-Type"), format)
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := string(body)
-	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	return text
+}
+
+func parse(t *testing.T, text []byte) map[string]*dto.MetricFamily {
+	t.Helper()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+func TestPrometheusLinterHasNothingToSay(t *testing.T) {
+	text := scrape(t, show(t, monitor.Options{}, newServer(t)))
+	problems, err := promlint.New(bytes.NewReader(text)).Lint()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
+	for name, family := range parse(t, text) {
+		kind := dto.MetricType_GAUGE
+		if strings.HasSuffix(name, "_total") {
+			kind = dto.MetricType_COUNTER
+		}
+		if family.GetType() != kind || !strings.HasPrefix(name, "libnet_") || !strings.HasSuffix(family.GetHelp(), ".") {
+			t.Errorf("%s is a %v, with the help %q", name, family.GetType(), family.GetHelp())
+		}
+	}
+}
 
-	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
+// busyServer has something to say in most of its numbers.
+func busyServer(t *testing.T) (srv *libnet.Server, address string) {
+	t.Helper()
+	srv = newServer(t, func(srv *libnet.Server) { srv.MaxSessions = 2 })
+	address = show(t, monitor.Options{}, srv)
+	converse(t, dial(t, srv), 17, 100)
+	for open := range srv.Manager().All() {
+		_ = open.CloseWithError(libnet.ErrFrameTimeout)
 	}
-	for name, want := range map[string]float64{
-		"libnet_sessions": 0, "libnet_sessions_peak": 1, "libnet_sessions_accepted_total": 1,
-		"libnet_received_messages_total": float64(sum.messages), "libnet_sent_messages_total": float64(sum.messages),
-		"libnet_received_bytes_total": float64(sum.bytes), "libnet_sent_bytes_total": float64(sum.bytes),
-	} {
-		f := families[name]
-		if f == nil || len(f.Metric) != 1 {
-			t.Errorf("%s: %v", name, f)
-			continue
-		}
-		got, isCounter := f.Metric[0].GetGauge().GetValue(), f.GetType() == dto.MetricType_COUNTER
-		if isCounter {
-			got = f.Metric[0].GetCounter().GetValue()
-		}
-		if got != want || isCounter != strings.HasSuffix(name, "_total") {
-			t.Errorf("%s: %v; want %v", name, f, want)
-		}
+	for range 2 {
+		converse(t, dial(t, srv), 3, 50)
 	}
+	if _, err := dial(t, srv).Receive(); err == nil {
+		t.Error("the third of two sessions has received something else than its end")
+	}
+	return srv, address
+}
+
+func TestTheMetricsAreTheServersNumbers(t *testing.T) {
+	srv, address := busyServer(t)
+	families := parse(t, scrape(t, address))
+	stats := srv.Stats()
+	if stats.MessagesIn != 23 || stats.Open != 2 || stats.Rejected != 1 || stats.Closed["frame_timeout"] != 1 {
+		t.Fatalf("%+v", stats)
+	}
+
 	closed := families["libnet_sessions_closed_total"]
 	for _, m := range closed.GetMetric() {
-		reason, want := m.Label[0].GetValue(), 0.0
-		if reason == "frame_timeout" {
-			want = 1
+		if reason := m.Label[0].GetValue(); len(m.Label) != 1 || m.Counter.GetValue() != float64(stats.Closed[reason]) {
+			t.Errorf("closed by %s: %v; want %d", reason, m, stats.Closed[reason])
 		}
-		if m.Counter.GetValue() != want {
-			t.Errorf("closed by %s: %v", reason, m.Counter.GetValue())
+	}
+	if len(closed.GetMetric()) < 10 {
+		t.Errorf("%d reasons", len(closed.GetMetric()))
+	}
+	delete(families, "libnet_sessions_closed_total")
+
+	want := map[string]float64{
+		"libnet_sessions":                   float64(stats.Open),
+		"libnet_sessions_peak":              float64(stats.Peak),
+		"libnet_sessions_accepted_total":    float64(stats.Accepted),
+		"libnet_connections_rejected_total": float64(stats.Rejected),
+		"libnet_accept_errors_total":        float64(stats.AcceptErrors),
+		"libnet_received_messages_total":    float64(stats.MessagesIn),
+		"libnet_sent_messages_total":        float64(stats.MessagesOut),
+		"libnet_received_bytes_total":       float64(stats.BytesIn),
+		"libnet_sent_bytes_total":           float64(stats.BytesOut),
+		"libnet_blocked_messages_total":     float64(stats.Blocked),
+		"libnet_discarded_messages_total":   float64(stats.Discarded),
+		"libnet_panics_total":               float64(stats.Panics),
+		"libnet_queued_messages":            0,
+		"libnet_queued_bytes":               0,
+		"libnet_waiting_sessions":           0,
+		"libnet_draining":                   0,
+	}
+	if got, names := slices.Sorted(maps.Keys(families)), slices.Sorted(maps.Keys(want)); !slices.Equal(got, names) {
+		t.Errorf("the metrics are %v; want %v", got, names)
+	}
+	for name, family := range families {
+		m := family.GetMetric()[0]
+		got := m.GetGauge().GetValue() + m.GetCounter().GetValue() // one of them, and the other is 0
+		if len(family.GetMetric()) != 1 || got != want[name] {
+			t.Errorf("%s: %v; want %v", name, family.GetMetric(), want[name])
 		}
 	}
 }

@@ -1,10 +1,13 @@
 package monitortest
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/monitor"
 )
 
@@ -59,6 +63,81 @@ func buttonClosesItsSession(t *testing.T, open opener) {
 		t.Error("the other session was closed, too")
 	}
 	b.mustBeQuiet()
+}
+
+func buttonNeedsNoScript(t *testing.T, open opener) {
+	srv := newServer(t)
+	o := monitor.Options{Authorize: func(*http.Request) bool { return true }, Hosts: []string{otherName}}
+	address := strings.Replace(show(t, o, srv), "127.0.0.1", otherName, 1)
+	s := dial(t, srv)
+	converse(t, s, 1, 10)
+	b := open(t, address)
+	b.disableScripts()
+	b.do(chromedp.Navigate(address + "?sort=id"))
+	b.follow(`#sessions tbody button`)
+	if reason := run(b, chromedp.Text(chromedp.CSS(`#closes tbody td`))); reason != "closed" {
+		t.Errorf("the reason: %q", reason)
+	}
+	if sorted := run(b, chromedp.Text(chromedp.CSS(`#sessions`))); !strings.Contains(sorted, "No session is open.") {
+		t.Errorf("the sessions: %q", sorted)
+	}
+	if _, err := s.Receive(); err == nil {
+		t.Error("its client has received something else than its end")
+	}
+	b.mustBeQuiet()
+}
+
+// hostile is a conn whose peer has chosen its address, as one behind a proxy may.
+type hostile struct{ net.Conn }
+
+const markup = `<b>b</b><img src="http://foreign.example/x" onerror="document.title='owned'"><script>document.title='owned'</script>&amp;`
+
+func (hostile) RemoteAddr() net.Addr { return &net.UnixAddr{Name: markup, Net: "unix"} }
+
+func peersChooseNoMarkup(t *testing.T, open opener) {
+	srv := newServer(t)
+	page := show(t, monitor.Options{RemoteAddrs: true}, srv)
+	for _, err := range []error{nil, fmt.Errorf("%w: %s", libnet.ErrMalformedFrame, markup), errors.New(markup)} {
+		near, far := libnettest.Pipe()
+		t.Cleanup(func() { _ = far.Close() })
+		s, e := srv.NewSession(hostile{near})
+		if e != nil {
+			t.Fatal(e)
+		}
+		if err != nil {
+			_ = s.CloseWithError(err)
+		}
+	}
+	b := open(t, page)
+	b.do(chromedp.Navigate(page))
+	for range 2 { // as the server makes it, and as the script brings it up to date
+		b.live()
+		got := eval[[]string](b, `[...document.querySelectorAll("#sessions td.text, #closes td.text")].map((e) => e.textContent).filter((text) => !text.startsWith("127."))`)
+		if want := []string{markup, markup, "error", markup, "malformed_frame"}; !slices.Equal(got, want) {
+			t.Errorf("the page has %q; want %q", got, want)
+		}
+		if n := eval[int](b, `document.querySelectorAll("main b:not(.value b), main img, main script").length`); n != 0 {
+			t.Errorf("%d elements came out of text", n)
+		}
+		dial(t, srv)
+		b.await(`document.getElementById("open").value === "2" && document.title.startsWith("2 ")`)
+	}
+	// The policy would hold, too.
+	eval[bool](b, `new Promise((done) => {
+		document.addEventListener("securitypolicyviolation", () => done(true), { once: true });
+		const script = document.createElement("script");
+		script.textContent = "document.title = 'owned'";
+		document.body.append(script);
+	})`)
+	if title := eval[string](b, `document.title`); title == "owned" {
+		t.Error("a script in the text has run")
+	}
+	complaints, _ := b.heard()
+	for _, c := range complaints {
+		if !strings.Contains(c, "Content Security Policy") {
+			t.Error(c)
+		}
+	}
 }
 
 // Somebody else's page, in the browser of an operator who is logged in, tries what it can.

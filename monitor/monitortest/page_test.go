@@ -149,16 +149,14 @@ func killOneOfEach(t *testing.T, srv *libnet.Server) map[string]*libnet.Session 
 func worksWithoutAScript(t *testing.T, open opener) {
 	srv := newServer(t)
 	page := show(t, monitor.Options{}, srv)
-	for range 20 {
-		converse(t, dial(t, srv), 3, 10)
+	for i := range 20 {
+		converse(t, dial(t, srv), 1+i, 10)
 	}
 	b := open(t, page)
-	if _, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
-		t.Fatal(err)
-	}
+	b.disableScripts()
 	b.do(chromedp.Navigate(page))
 	text := run(b, chromedp.Text(chromedp.ID("messages_in")))
-	if text != "60" {
+	if text != "210" {
 		t.Errorf("messages in: %q", text)
 	}
 	if rows := run(b, chromedp.Nodes(chromedp.CSSAll("#sessions tbody tr"))); len(rows) != 15 {
@@ -167,7 +165,19 @@ func worksWithoutAScript(t *testing.T, open opener) {
 	if _, err := chromedp.Run(b.ctx, chromedp.Nodes(chromedp.CSSAll(`noscript meta[http-equiv="refresh"]`))); err != nil {
 		t.Errorf("the page is not loaded again: %v", err)
 	}
+	b.follow(`#sessions a[href*="sort=bytes_in"]`)
+	if first := run(b, chromedp.Text(chromedp.CSS(`#sessions tbody tr:first-child td:nth-of-type(2)`))); first != "20" {
+		t.Errorf("sorted by bytes in, the first has %s messages", first)
+	}
 	b.mustBeQuiet()
+}
+
+func (b *tab) disableScripts() {
+	b.Helper()
+	params := emulation.SetScriptExecutionDisabledParams{Value: true}
+	if _, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, params); err != nil {
+		b.Fatal(err)
+	}
 }
 
 func drainIsSeen(t *testing.T, open opener) {
