@@ -118,11 +118,24 @@ func (s *Session) fail(err error) error {
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) && s.IsClosed() {
 		err = s.closedErr()
 	}
+	if err == io.EOF {
+		err = s.endOfInput()
+	}
 	if err == io.EOF && s.endAfterFlush(err) {
 		return err
 	}
 	s.terminate(err)
 	return s.closedErr()
+}
+
+// endOfInput is io.EOF, or what a flush found. The kernel tells of a reset once: when it tells the flush, the
+// receiver sees no more than an end, perhaps before the flush has said what it was.
+func (s *Session) endOfInput() error {
+	if s.sock != nil && s.q.idle() != nil && s.sock.broken() {
+		s.wake()
+		s.awaitFlush()
+	}
+	return s.q.failure(io.EOF)
 }
 
 // endAfterFlush ends the session once what is queued is written; false if nothing is.

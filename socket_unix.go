@@ -145,6 +145,15 @@ func (c *writeCall) tryWrite(fd uintptr) bool {
 	return true
 }
 
+// broken reports whether nothing can be written any more: the peer has reset the connection.
+func (k *socket) broken() (is bool) {
+	_ = k.raw.Control(func(fd uintptr) {
+		_, err := syscall.SendmsgN(int(fd), nil, nil, nil, syscall.MSG_DONTWAIT)
+		is = err == syscall.EPIPE
+	})
+	return is
+}
+
 // hasInput reports whether something lies in conn's receive buffer. It does not take it.
 func hasInput(conn net.Conn) bool {
 	raw := rawConn(conn)

@@ -21,8 +21,8 @@
 // Where a line ends in m, it goes with any marshaler.
 //
 //	FishChatServer2, the original libnet   Protobuf()
-//	funny/link, Json()                     New(Lines, JSON)
-//	funny/link, FixLen(Json(), 2, …)       New(Uint16LE, JSON), or Uint16BE: the byte order it was given
+//	funny/link, Json()                     New(Lines, JSON), of a struct with link's Head and Body
+//	funny/link, FixLen(Json(), 2, …)       New(Uint16LE, JSON) of the same, or Uint16BE: the order it was given
 //	Kafka, Thrift framed: 4 bytes          New(Uint32BE, m)
 //	DNS over TCP                           New(Uint16BE, Bytes)
 //	Protocol Buffers, delimited stream     New(Uvarint, Proto)

@@ -30,6 +30,11 @@ func TestTheTableOfThePackageDocSpeaksItsProtocols(t *testing.T) {
 	postgres := "Q\x00\x00\x00\x0dSELECT 1\x00"
 	mysql := "\x05\x00\x00\x07hello"
 	bgp := strings.Repeat("\xff", 16) + "\x00\x13\x04"
+	packet := struct {
+		Head string
+		Body user
+	}{"p/user", user{Name: "x"}}
+	const linkPacket = `{"Head":"p/user","Body":{"name":"x"}}`
 	for _, row := range []struct {
 		name     string
 		protocol libnet.Protocol
@@ -38,7 +43,8 @@ func TestTheTableOfThePackageDocSpeaksItsProtocols(t *testing.T) {
 		payload  string // and is received as this
 	}{
 		{"FishChatServer2", codec.Protobuf(), duration, "\x00" + string(rune(len(body))) + string(body), string(body)},
-		{"funny/link", codec.New(codec.Uint16LE, codec.JSON), user{Name: "x"}, "\x0c\x00" + `{"name":"x"}`, `{"name":"x"}`},
+		{"funny/link", codec.New(codec.Lines, codec.JSON), packet, linkPacket + "\n", linkPacket},
+		{"funny/link, FixLen", codec.New(codec.Uint16LE, codec.JSON), packet, "\x25\x00" + linkPacket, linkPacket},
 		{"Kafka", codec.New(codec.Uint32BE, codec.Bytes), "request", "\x00\x00\x00\x07request", "request"},
 		{"DNS over TCP", codec.New(codec.Uint16BE, codec.Bytes), "query", "\x00\x05query", "query"},
 		{"protobuf, delimited", codec.New(codec.Uvarint, codec.Proto), duration, delimited.String(), string(body)},
