@@ -30,14 +30,15 @@ type Connz struct {
 	Sessions []Session `json:"sessions"` // never null
 }
 
-// Session is one of [Connz].
+// Session is one of [Connz]. Its Rate is measured since the monitor's look before the last, which under
+// [ListenAndServe] was one or two seconds ago, and for a session that it did not see then, since it opened.
 type Session struct {
 	ID           uint64    `json:"id"`               // libnet's number of the session, as in the log
 	State        string    `json:"state"`            // open, closing or closed
 	Remote       string    `json:"remote,omitempty"` // the peer's address, with Options.RemoteAddrs only
 	Opened       time.Time `json:"opened"`
 	LastReceived time.Time `json:"last_received"` // opened, while nothing has been received
-	Rate         float64   `json:"rate"`          // messages in and out a second of late: see below; 0 if closed
+	Rate         float64   `json:"rate"`          // messages in and out a second of late; 0 if closed
 	MessagesIn   uint64    `json:"messages_in"`
 	MessagesOut  uint64    `json:"messages_out"`
 	BytesIn      uint64    `json:"bytes_in"` // on the wire (under TLS); 0 for a bare codec
@@ -49,9 +50,6 @@ type Session struct {
 	// Of a closed session.
 	Closed time.Time `json:"closed,omitzero"`
 	Reason string    `json:"reason,omitempty"` // as in Varz.Closed
-
-	// Rate is measured since the monitor's look before the last, which under ListenAndServe was one or two
-	// seconds ago, and for a session that it did not see then, since the session opened.
 }
 
 const (
@@ -99,7 +97,7 @@ func (q *question) set(name, value string) (err error) {
 		q.state = value
 	case "sort":
 		if orders[value] == nil {
-			return fmt.Errorf("sort does not know %q", value)
+			return fmt.Errorf("sort is one of %s, not %q", sorts, value)
 		}
 		q.sort = value
 	case "limit":

@@ -2,7 +2,7 @@
 //
 //	server, err := libnet.Serve("tcp", ":7000", protocol, 128)
 //	...
-//	go monitor.ListenAndServe(ctx, "127.0.0.1:7001", server)
+//	go func() { log.Print(monitor.ListenAndServe(ctx, "127.0.0.1:7001", server)) }()
 //
 // The paths:
 //
@@ -40,6 +40,6 @@
 // monitor keeps one for the charts, which go five minutes back: under [ListenAndServe] always, else when
 // somebody asks. It keeps some forty bytes a session, to tell which are busy now.
 //
-// It is plain net/http and depends on nothing but the standard library: a user of libnet who does not want
-// Prometheus' packages does not get them. DESIGN.md has their weight.
+// It is plain net/http and depends on nothing but the standard library: Prometheus' own package for /metrics
+// would bring nine modules to every user of libnet, whether they want a monitor or not.
 package monitor

@@ -2,7 +2,10 @@ package monitor
 
 import (
 	"cmp"
+	"maps"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -69,6 +72,9 @@ var orders = map[string]order{
 	"discarded":     func(a, b *entry) int { return cmp.Compare(b.stats.Discarded, a.stats.Discarded) },
 	"closed":        func(a, b *entry) int { return b.closed.Compare(a.closed) }, // the newest
 }
+
+// sorts are their names, for who has given another.
+var sorts = strings.Join(slices.Sorted(maps.Keys(orders)), ", ")
 
 // compare is the order with the number to decide between equals.
 func (o order) compare(a, b *entry) int { return cmp.Or(o(a, b), cmp.Compare(a.id, b.id)) }

@@ -2,11 +2,8 @@ package monitor
 
 import (
 	"bytes"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -67,7 +64,7 @@ func (m *monitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	serve, ok := paths[path]
 	switch {
 	case !ok:
-		http.Error(w, "There is no such page. There are: "+strings.Join(slices.Sorted(maps.Keys(paths)), " "), http.StatusNotFound)
+		http.Error(w, "There is no such page. There are: / /varz /connz /metrics /healthz /readyz", http.StatusNotFound)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		refuseMethod(w, "GET, HEAD")
 	default:

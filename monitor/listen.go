@@ -23,7 +23,7 @@ const (
 	closeTimeout = time.Second
 )
 
-// ListenAndServe is [Options.ListenAndServe] with no options.
+// ListenAndServe is [Options.ListenAndServe] with no options: for this machine only, without addresses.
 func ListenAndServe(ctx context.Context, addr string, server *libnet.Server) error {
 	return Options{}.ListenAndServe(ctx, addr, server)
 }

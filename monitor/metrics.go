@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// The exposition is written here, by hand, since client_golang would bring nine modules into the go.mod of
-// everybody who imports libnet. Its own linter and parser check it, in the nested module monitortest.
+// The exposition is written by hand: the package's documentation says why. Prometheus' own linter and parser
+// check it, in the nested module monitortest.
 
 // metricsType is version 0.0.4 of the text format, which every Prometheus reads.
 const metricsType = "text/plain; version=0.0.4; charset=utf-8"

@@ -19,33 +19,36 @@ import (
 )
 
 func TestVarzSaysWhatStatsSay(t *testing.T) {
-	srv := newServer(t)
-	h := monitor.Handler(srv, monitor.Options{})
-	for i := range 5 {
-		s, far := adopt(t, srv)
-		for range i {
-			say(t, s, far, "hello")
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t)
+		h := monitor.Handler(srv, monitor.Options{})
+		for i := range 5 {
+			s, far := adopt(t, srv)
+			for range i {
+				say(t, s, far, "hello")
+			}
+			if err := s.Send([]byte("good day")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(far, make([]byte, 10)); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				_ = s.CloseWithError(libnet.ErrSlowConsumer)
+			}
 		}
-		if err := s.Send([]byte("good day")); err != nil {
-			t.Fatal(err)
+		synctest.Wait() // what the last peer has read is counted by now
+		v, stats := getJSON[monitor.Varz](t, h, "/varz"), srv.Stats()
+		if v.Open != 4 || v.Open != stats.Open || v.Peak != 4 || v.Accepted != 5 || v.MessagesOut != 5 || v.BytesOut != 50 || v.Slow != 1 || v.Closed["slow_consumer"] != 1 {
+			t.Errorf("%+v", v)
 		}
-		if _, err := io.ReadFull(far, make([]byte, 10)); err != nil {
-			t.Fatal(err)
+		if v.MessagesIn != stats.MessagesIn || v.BytesIn != stats.BytesIn {
+			t.Errorf("received: %d messages, %d bytes; Stats has %d, %d", v.MessagesIn, v.BytesIn, stats.MessagesIn, stats.BytesIn)
 		}
-		if i == 0 {
-			_ = s.CloseWithError(libnet.ErrSlowConsumer)
+		if v.Now.Before(v.Since) || time.Since(v.Now) > time.Minute || v.Goroutines < 1 || v.Memory < 1<<20 || v.Draining {
+			t.Errorf("%+v", v)
 		}
-	}
-	v, stats := getJSON[monitor.Varz](t, h, "/varz"), srv.Stats()
-	if v.Open != 4 || v.Open != stats.Open || v.Peak != 4 || v.Accepted != 5 || v.MessagesOut != 5 || v.BytesOut != 50 || v.Slow != 1 || v.Closed["slow_consumer"] != 1 {
-		t.Errorf("%+v", v)
-	}
-	if v.MessagesIn != stats.MessagesIn || v.BytesIn != stats.BytesIn {
-		t.Errorf("received: %d messages, %d bytes; Stats has %d, %d", v.MessagesIn, v.BytesIn, stats.MessagesIn, stats.BytesIn)
-	}
-	if v.Now.Before(v.Since) || time.Since(v.Now) > time.Minute || v.Goroutines < 1 || v.Memory < 1<<20 || v.Draining {
-		t.Errorf("%+v", v)
-	}
+	})
 }
 
 // backlog gives srv a session with n messages of 10 bytes queued, whose peer reads none.

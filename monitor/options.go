@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// Options say what a monitor shows and to whom. The zero value shows this machine no addresses.
+// Options say what a monitor shows and to whom. The zero value answers this machine only, and hides addresses.
 type Options struct {
 	// Authorize, if set, is asked about every request but those of /healthz and /readyz, which say one
 	// word; false answers 401 with a challenge for a password. It may be called by many goroutines at a

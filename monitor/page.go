@@ -57,7 +57,7 @@ func (m *monitor) page(r *http.Request) answer {
 		sort = "rate"
 	}
 	if orders[sort] == nil || sort == "closed" {
-		return text(http.StatusBadRequest, "The sessions cannot be sorted by that.")
+		return text(http.StatusBadRequest, "The sessions cannot be sorted by that, but by "+sorts+".")
 	}
 	var body bytes.Buffer
 	if err := pageTemplate.Execute(&body, m.view(sort)); err != nil {
@@ -96,7 +96,9 @@ func columns(sort string, remote bool) (all []column, sortedBy string) {
 		{Title: "Silent for", Sort: "last_received", Help: "silence", Class: "wide"},
 		{Title: "Open for", Sort: "opened", Help: "age", Class: "wide"},
 	}
-	if !remote {
+	if remote {
+		all[3].Class, all[4].Class = "wide", "wide" // a phone has no room for these beside the peer
+	} else {
 		all = slices.Delete(all, 1, 2)
 	}
 	sortedBy = sort

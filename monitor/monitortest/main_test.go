@@ -51,6 +51,20 @@ func dial(t testing.TB, srv *libnet.Server) *libnet.Session {
 	return s
 }
 
+// settle waits until srv has counted as many messages in each direction. It counts them after its clients have them.
+func settle(t testing.TB, srv *libnet.Server, messages uint64) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		stats := srv.Stats()
+		if stats.MessagesIn == messages && stats.MessagesOut == messages {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d messages in, %d out; want %d", stats.MessagesIn, stats.MessagesOut, messages)
+		}
+	}
+}
+
 // show starts a monitor of srv until the test ends and returns its address, with a / at the end.
 func show(t testing.TB, o monitor.Options, srv *libnet.Server) string {
 	t.Helper()

@@ -152,6 +152,7 @@ func worksWithoutAScript(t *testing.T, open opener) {
 	for i := range 20 {
 		converse(t, dial(t, srv), 1+i, 10)
 	}
+	settle(t, srv, 210)
 	b := open(t, page)
 	b.disableScripts()
 	b.do(chromedp.Navigate(page))

@@ -20,7 +20,7 @@ import (
 
 // The pictures of the README are made with
 //
-//	go test -run 'Browser/fits' -busy 5m -screenshots ../screenshots .
+//	go test -run 'Browser/fits' -busy 55s -screenshots ../screenshots .
 var (
 	screenshots = flag.String("screenshots", "", "write the page's pictures to this folder; default a temporary one")
 	busy        = flag.Duration("busy", time.Second, "how long the server on the pictures has had clients")
