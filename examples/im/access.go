@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -96,6 +97,12 @@ func startAccess(ctx context.Context, o accessOptions) (_ *accessServer, err err
 	if o.id == "" {
 		o.id = "access-" + strings.ToLower(rand.Text()[:8])
 	}
+	if err := errors.Join(
+		dialable(o.listen, o.advertise, "-advertise"),
+		dialable(o.listenWebSocket, o.advertiseWebSocket, "-advertise-websocket"),
+	); err != nil {
+		return nil, err
+	}
 	s := &accessServer{id: o.id}
 	defer func() {
 		if err != nil {
@@ -127,13 +134,8 @@ func startAccess(ctx context.Context, o accessOptions) (_ *accessServer, err err
 	if err != nil {
 		return nil, err
 	}
-	if s.addr, err = advertised(o.advertise, s.server.Addr()); err != nil {
-		return nil, err
-	}
-	s.webSocket = o.advertiseWebSocket
-	if s.webSocket == "" {
-		s.webSocket = s.server.WebSocketURL()
-	}
+	s.addr = cmp.Or(o.advertise, s.server.Addr())
+	s.webSocket = cmp.Or(o.advertiseWebSocket, s.server.WebSocketURL())
 	s.registration = registry.Register(s.etcd, registry.Options{
 		Server: registry.Server{ID: o.id, Addr: s.addr, WebSocket: s.webSocket, Capacity: o.capacity},
 		Load:   s.server.Load,
@@ -167,20 +169,17 @@ func joinCluster(ctx context.Context, o accessOptions) (*cluster.Node, error) {
 // retryNATS is the pause between attempts to connect to a NATS that is not there at the start.
 const retryNATS = 200 * time.Millisecond
 
-// advertised is the address that clients are told. One that means all of a machine's addresses is none
-// that a client could dial.
-func advertised(set, listening string) (string, error) {
-	if set != "" {
-		return set, nil
+// dialable returns an error for a listener on all of a machine's addresses, none of which is one that every client could
+// dial, when it is not said with a flag what clients should dial.
+func dialable(listen, advertise, flag string) error {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil || advertise != "" {
+		return err
 	}
-	host, _, err := net.SplitHostPort(listening)
-	if err != nil {
-		return "", err
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return fmt.Errorf("%s means all addresses of this machine: say with %s at which one clients reach it", listen, flag)
 	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		return "", fmt.Errorf("it listens on all addresses (%s): say with -advertise at which one clients reach it", listening)
-	}
-	return listening, nil
+	return nil
 }
 
 // drain ends the server so that nobody loses anything: first the gateway sends nobody here any more, then
@@ -188,13 +187,17 @@ func advertised(set, listening string) (string, error) {
 func (s *accessServer) drain(ctx context.Context) error {
 	var errs []error
 	s.end.Do(func() {
-		// Without etcd the gateway cannot be told, and its clients find out by themselves.
 		announcing, cancel := context.WithTimeout(ctx, stopTimeout)
-		_ = s.registration.Drain(announcing)
+		announced := s.registration.Drain(announcing) == nil
 		cancel()
 		errs = append(errs, s.node.Drain(ctx), s.server.Drain(ctx))
-		_ = s.registration.Close(ctx) // what fails here ends with its lease
-		_ = s.ids.Close(ctx)
+		if announced {
+			_ = s.registration.Close(ctx) // what fails here ends with its lease
+			_ = s.ids.Close(ctx)
+		} else { // without etcd the gateway cannot be told, and its clients find out by themselves
+			s.registration.Abandon()
+			s.ids.Abandon()
+		}
 		errs = append(errs, s.node.Close(), s.etcd.Close())
 	})
 	return errors.Join(errs...)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/libnet-go/libnet/examples/im/internal/client"
 )
 
 func TestThePartsRunAsProcessesOfTheirOwn(t *testing.T) {
@@ -125,8 +127,8 @@ func TestAClientWithAWrongTokenEndsWithTheReason(t *testing.T) {
 	t.Parallel()
 	all := start(t, "-servers", "1", "-page", "")
 	gateway := all.sees(`gateway  (\S+)`)
-	client := start(t, "client", "-gateway", gateway, "-user", "1", "-token", "let me in")
-	wantError(t, client.wait(), "not logged in", "wrong token")
+	c := start(t, "client", "-gateway", gateway, "-user", "1", "-token", "let me in")
+	wantError(t, c.wait(), "not logged in", "wrong token")
 }
 
 func TestALoginElsewhereEndsTheClient(t *testing.T) {
@@ -255,16 +257,39 @@ func TestAKeyIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
 	}
 }
 
-func TestAnAddressThatNobodyCouldDialIsNotAdvertised(t *testing.T) {
+func TestAnAccessServerThatNobodyCouldDialDoesNotStart(t *testing.T) {
 	t.Parallel()
-	for _, listening := range []string{"0.0.0.0:7000", "[::]:7000"} {
-		_, err := advertised("", listening)
-		wantError(t, err, "-advertise")
+	key := filepath.Join(t.TempDir(), "key")
+	for line, want := range map[string]string{
+		"-listen :7000":                   ":7000 means all addresses of this machine: say with -advertise ",
+		"-listen [::]:7000":               "-advertise ",
+		"-listen-websocket 0.0.0.0:7001":  "say with -advertise-websocket ",
+		"-listen nowhere":                 "missing port",
+		"-listen :x -advertise a.com:700": "unknown port",
+	} {
+		etcd, nats := []string{"-etcd", "127.0.0.1:1"}, []string{"-nats", "127.0.0.1:1"}
+		if strings.Contains(want, "unknown port") { // found only when it listens
+			etcd, nats, _ = engines(t)
+		}
+		_, err := output(t, with("access", etcd, nats, []string{"-key-file", key}, strings.Fields(line))...)
+		wantError(t, err, want)
 	}
-	if got, err := advertised("im.example.com:7000", "[::]:7000"); err != nil || got != "im.example.com:7000" {
-		t.Errorf("%q, %v", got, err)
-	}
-	if got, err := advertised("", "10.0.0.7:7000"); err != nil || got != "10.0.0.7:7000" {
-		t.Errorf("%q, %v", got, err)
+}
+
+func TestClientsAreToldWhatIsAdvertised(t *testing.T) {
+	t.Parallel()
+	etcd, nats, key := engines(t)
+	gateway := start(t, with("gateway", etcd)...).sees(`clients at (\S+),`)
+	start(t, with("access", etcd, nats, key, strings.Fields("-listen :0 -advertise im.example.com:7000"))...).sees(`clients at im.example.com:7000`)
+	eventually := time.Now().Add(late)
+	for {
+		address, err := client.Pick(t.Context(), gateway)
+		if address == "im.example.com:7000" {
+			return
+		}
+		if time.Now().After(eventually) {
+			t.Fatalf("clients are told %q, %v", address, err)
+		}
+		pause(t.Context(), 5*time.Millisecond)
 	}
 }

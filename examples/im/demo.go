@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"github.com/libnet-go/libnet/examples/im/internal/registry"
 )
 
 // demoOptions say how large a demonstration is.
@@ -17,14 +19,26 @@ type demoOptions struct {
 	talking time.Duration // how long they talk before and after each fault
 	outage  time.Duration // of etcd
 	settle  time.Duration // how long what was acknowledged may be on its way; what has not come then is lost
+	limits  limits
 
 	// deaf, in tests, has a user miss messages: without that nobody would know that a loss is found.
 	deaf func(user int64, text string) bool
 }
 
+// limits are what figures are held to.
+type limits struct {
+	uneven      float64       // how many times as many clients one of several equal servers may have than another
+	drainNotice time.Duration // from a drain's begin until the gateway sends nobody there
+	crashNotice time.Duration // the same from a crash
+	etcdReturn  time.Duration // from etcd's return until all access servers have registered again
+}
+
 var wholeDemo = demoOptions{
 	clients: 3000, users: 300, twins: 100,
 	talking: 2 * time.Second, outage: 30 * time.Second, settle: 20 * time.Second,
+	limits: limits{
+		uneven: 1.05, drainNotice: 50 * time.Millisecond, crashNotice: registry.TTL + time.Second, etcdReturn: 3 * time.Second,
+	},
 }
 
 // errBroken is what a demonstration ends with that has found a promise broken.

@@ -8,8 +8,9 @@ import (
 
 // An audit compares what was acknowledged with what was heard.
 type audit struct {
-	acked, heard            int // messages; one to a group is heard several times
-	lost, twice, disordered int
+	acked                   int // messages
+	due                     int // how often those should be heard: one to a group several times
+	lost, twice, disordered int // of what was or should have been heard
 	failed                  error
 }
 
@@ -19,8 +20,8 @@ func (a audit) ok() bool {
 }
 
 func (a audit) String() string {
-	text := fmt.Sprintf("%s messages acknowledged, %s lost, %s twice, %s out of order",
-		thousands(a.acked), thousands(a.lost), thousands(a.twice), thousands(a.disordered))
+	text := fmt.Sprintf("%s messages acknowledged, for %s ears: %s lost, %s twice, %s out of order",
+		thousands(a.acked), thousands(a.due), thousands(a.lost), thousands(a.twice), thousands(a.disordered))
 	if a.failed != nil {
 		text += fmt.Sprintf("; failed: %v", a.failed)
 	}
@@ -32,10 +33,10 @@ func (t *talk) audit() audit {
 	defer t.mu.Unlock()
 	a := audit{acked: len(t.acks), failed: t.failed}
 	for p, numbers := range t.acked {
+		a.due += len(numbers)
 		a.lost += lost(numbers, t.heard[p])
 	}
 	for _, numbers := range t.heard {
-		a.heard += len(numbers)
 		twice, disordered := unruly(numbers)
 		a.twice += twice
 		a.disordered += disordered

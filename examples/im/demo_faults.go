@@ -5,15 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/libnet-go/libnet/examples/im/internal/registry"
-)
-
-// Bounds that the demonstration holds the messenger to.
-const (
-	maxDrainNotice = 50 * time.Millisecond      // from a drain's begin until the gateway sends nobody there
-	maxCrashNotice = registry.TTL + time.Second // the same from a crash
-	maxReturn      = 3 * time.Second            // from etcd's return to all servers in the registry again
 )
 
 // kill ends an access server as a crash does while everybody talks.
@@ -33,7 +24,7 @@ func (d *demo) kill(ctx context.Context) error {
 		return err
 	}
 	d.promiseMoved("killed server", a, moved, back)
-	d.promiseNotice("crash noticed", server, began, <-noticed, maxCrashNotice)
+	d.promiseNotice("crash noticed", server, began, <-noticed, d.o.limits.crashNotice)
 	return ctx.Err()
 }
 
@@ -65,7 +56,7 @@ func (d *demo) drain(ctx context.Context) error {
 		a.failed = drainErr
 	}
 	d.promiseMoved("drained server", a, moved, back)
-	d.promiseNotice("drain noticed", server, began, <-noticed, maxDrainNotice)
+	d.promiseNotice("drain noticed", server, began, <-noticed, d.o.limits.drainNotice)
 	return nil
 }
 
@@ -163,9 +154,9 @@ func (d *demo) outage(ctx context.Context) error {
 		thousands(failed), thousands(asked), returned.Sub(began).Round(100*time.Millisecond))
 	d.report.promise(a.ok(), "messages, no etcd", "%v", a)
 	servers := len(d.s.running())
-	d.report.promise(registered == servers && took <= maxReturn, "etcd is back",
+	d.report.promise(registered == servers && took <= d.o.limits.etcdReturn, "etcd is back",
 		"%d of %d access servers registered again after %v (at most %v)",
-		registered, servers, took.Round(time.Millisecond), maxReturn)
+		registered, servers, took.Round(time.Millisecond), d.o.limits.etcdReturn)
 	return nil
 }
 

@@ -13,9 +13,6 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/history"
 )
 
-// maxUneven bounds how much more clients one of several equal servers has than another.
-const maxUneven = 1.05
-
 // spread has clients connect where the gateway sends them, a few at a time, and stay.
 func (d *demo) spread(ctx context.Context) error {
 	d.note("%s clients connect", thousands(d.o.clients))
@@ -63,8 +60,8 @@ func (d *demo) promiseSpread(ctx context.Context) {
 	})
 	least, most := slices.Min(loads), slices.Max(loads)
 	uneven := float64(most) / float64(max(least, 1))
-	d.report.promise(uneven <= maxUneven && least > 0, "spread", "%s clients at %d access servers: %s, max/min %.3f (at most %.2f)",
-		thousands(d.o.clients), len(loads), sumOf(loads), uneven, maxUneven)
+	d.report.promise(uneven <= d.o.limits.uneven && least > 0, "spread", "%s clients at %d access servers: %s, max/min %.3f (at most %.2f)",
+		thousands(d.o.clients), len(loads), sumOf(loads), uneven, d.o.limits.uneven)
 }
 
 // connect is the beginning of a client that goes no further.
@@ -116,7 +113,7 @@ func (d *demo) total(ctx context.Context) error {
 	for _, t := range d.talks.all {
 		a := t.audit()
 		sum.acked += a.acked
-		sum.heard += a.heard
+		sum.due += a.due
 		sum.lost += a.lost
 		sum.twice += a.twice
 		sum.disordered += a.disordered

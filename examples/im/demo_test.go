@@ -6,12 +6,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/libnet-go/libnet/examples/im/internal/registry"
 )
 
-// smallDemo is one that takes no longer than a lease of the registry and a few seconds.
+// smallDemo is one whose outage outlasts the servers' leases, and no more. How quick things are it does not judge: other
+// tests run beside it.
 var smallDemo = demoOptions{
-	clients: 3000, users: 40, twins: 10,
-	talking: 300 * time.Millisecond, outage: 2 * time.Second, settle: 20 * time.Second,
+	clients: 300, users: 40, twins: 10,
+	talking: 300 * time.Millisecond, outage: registry.TTL + time.Second, settle: late,
+	limits: limits{uneven: 2, drainNotice: late, crashNotice: late, etcdReturn: late},
 }
 
 func demonstrate(ctx context.Context, o demoOptions) (out string, err error) {
@@ -42,7 +46,7 @@ func TestASmallDemonstrationKeepsItsPromises(t *testing.T) {
 func TestADemonstrationInWhichMessagesAreLostFails(t *testing.T) {
 	t.Parallel()
 	o := smallDemo
-	o.clients, o.settle = 300, time.Second
+	o.settle, o.outage = 500*time.Millisecond, time.Second
 	o.deaf = func(user int64, _ string) bool { return user%2 == 0 }
 	out, err := demonstrate(t.Context(), o)
 	t.Logf("\n%s", out)
@@ -73,6 +77,23 @@ func TestADemonstrationThatIsInterruptedEndsSoonAndClaimsNothing(t *testing.T) {
 	}
 	if strings.Contains(out, "promises") {
 		t.Errorf("it claims:\n%s", out)
+	}
+}
+
+func TestADemonstrationThatIsTooSlowFails(t *testing.T) {
+	t.Parallel()
+	o := smallDemo
+	o.outage = time.Second
+	o.limits = limits{uneven: 0.9} // and not a moment for the rest
+	out, err := demonstrate(t.Context(), o)
+	t.Logf("\n%s", out)
+	if !errors.Is(err, errBroken) {
+		t.Errorf("it ended with %v", err)
+	}
+	for _, name := range []string{"spread", "crash noticed", "drain noticed", "etcd is back"} {
+		if !strings.Contains(out, "FAIL  "+name) {
+			t.Errorf("%q is taken for kept", name)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ type system struct {
 
 	// mu guards the following.
 	mu      sync.Mutex
-	servers []*accessServer // those that run
+	servers []*accessServer // those that run, in the order of their ids
 	started int             // how many were ever started: part of their names
 }
 
@@ -139,6 +140,7 @@ func (s *system) startServer(ctx context.Context) (*accessServer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.servers = append(s.servers, server)
+	slices.SortFunc(s.servers, func(a, b *accessServer) int { return cmp.Compare(a.id, b.id) })
 	return server, nil
 }
 
@@ -149,7 +151,7 @@ func (s *system) running() []*accessServer {
 	return slices.Clone(s.servers)
 }
 
-// take returns the access server that runs longest, whose end is the caller's business from then on.
+// take returns the first access server, whose end is the caller's business from then on.
 func (s *system) take() *accessServer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
