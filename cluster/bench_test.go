@@ -15,9 +15,8 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-// These measure the column "measured" of README.md:
-//
-//	go test -run '^$' -bench . -benchtime 20000x .
+// These measure the column "measured" of README.md, which has the commands: those that time one message at a
+// time want thousands of iterations, the others do their work once, whatever b.N is.
 //
 // Three nodes, each with its embedded server, are in this one process, so each figure is for what all three
 // cost together. Their routes are TCP over loopback.
@@ -34,6 +33,42 @@ func BenchmarkMesh(b *testing.B) {
 		}
 	}
 	report(b, took, time.Millisecond, "ms")
+}
+
+// BenchmarkLoginsAtOnce is the time from the moment at which 1,000 users log in on two nodes at once to the one
+// at which each has exactly one session.
+func BenchmarkLoginsAtOnce(b *testing.B) {
+	var took []time.Duration
+	for range min(b.N, 20) {
+		nodes := mesh(b, 2)
+		begin := time.Now()
+		logins := logInOnTwoNodes(b, nodes, 1000)
+		eventually(b, "exactly one session of each user", logins.single)
+		took = append(took, time.Since(begin))
+		for _, n := range nodes {
+			_ = n.Close()
+		}
+	}
+	report(b, took, time.Millisecond, "ms")
+}
+
+// BenchmarkBlackHole is what users of two nodes are told while the route between the nodes is dead for 10 s, and
+// how long after it heals messages arrive in both directions again.
+func BenchmarkBlackHole(b *testing.B) {
+	answers, whole := blackHole(b, 10*time.Second)
+	b.ReportMetric(float64(answers.unknown.Load()), "unknown")
+	b.ReportMetric(float64(answers.wrong.Load()), "wrong")
+	b.ReportMetric(whole.Seconds(), "s-until-whole")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkRollingRestart replaces three nodes with 1,000 clients each, one after the other, while eight senders
+// send as fast as they can.
+func BenchmarkRollingRestart(b *testing.B) {
+	acknowledged, lost := rollingRestart(b, 1000)
+	b.ReportMetric(float64(acknowledged), "acknowledged")
+	b.ReportMetric(float64(lost), "lost")
+	b.ReportMetric(0, "ns/op")
 }
 
 // report replaces the time per iteration by two percentiles.
@@ -88,6 +123,21 @@ func BenchmarkAcknowledged(b *testing.B) {
 	for b.Loop() {
 		begin := time.Now()
 		if err := nodes[0].Send(context.Background(), "u", payload128); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(begin))
+	}
+	report(b, took, time.Microsecond, "µs")
+}
+
+// BenchmarkOffline is the time of a Send to a user who is nowhere, until that is certain.
+func BenchmarkOffline(b *testing.B) {
+	nodes := mesh(b, 3)
+	took := make([]time.Duration, 0, b.N)
+	for b.Loop() {
+		begin := time.Now()
+		err := nodes[0].Send(context.Background(), "nobody", payload128)
+		if !errors.Is(err, cluster.ErrOffline) && !errors.Is(err, cluster.ErrDegraded) {
 			b.Fatal(err)
 		}
 		took = append(took, time.Since(begin))

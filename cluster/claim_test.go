@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/cluster"
@@ -81,45 +81,11 @@ func TestASessionThatIsClosedIsNotBound(t *testing.T) {
 	}
 }
 
-// The logins of each user begin on both nodes at the same time, so which one is the later is for the claims
-// to say, and both nodes must say the same.
 func TestUsersWhoLogInOnTwoNodesAtOnceEndWithExactlyOneSession(t *testing.T) {
+	const users = 1000
 	nodes := mesh(t, 2)
-	users := size(1000, 1000)
-	server := libnet.NewServer(libnettest.NewListener(), lines, 64)
-	server.Logger = quiet
-	t.Cleanup(server.Stop)
-	logins := make([][2]*libnet.Session, users)
-	for i := range logins {
-		for j := range logins[i] {
-			var err error
-			if logins[i][j], err = server.NewSession(newSink(nil)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	var wg sync.WaitGroup
-	for i := range logins {
-		for j := range logins[i] {
-			wg.Go(func() {
-				err := nodes[j].Bind(patience(t), logins[i][j], fmt.Sprint("u", i))
-				if err != nil && !errors.Is(err, cluster.ErrReplaced) {
-					t.Errorf("Bind: %v", err)
-				}
-			})
-		}
-	}
-	wg.Wait()
-	begin := time.Now()
-	eventually(t, "exactly one session of each user", func() bool {
-		for _, pair := range logins {
-			if pair[0].IsClosed() == pair[1].IsClosed() {
-				return false
-			}
-		}
-		return true
-	})
-	t.Logf("%d users: one session each %v after the last Bind returned", users, time.Since(begin))
+	logins := logInOnTwoNodes(t, nodes, users)
+	eventually(t, "exactly one session of each user", logins.single)
 	for i, pair := range logins {
 		for j, session := range pair {
 			if session.IsClosed() && !errors.Is(session.Err(), cluster.ErrReplaced) {
@@ -133,6 +99,46 @@ func TestUsersWhoLogInOnTwoNodesAtOnceEndWithExactlyOneSession(t *testing.T) {
 	if sum := nodes[0].Stats().Users + nodes[1].Stats().Users; sum != users {
 		t.Errorf("%d users are bound, want %d", sum, users)
 	}
+}
+
+// twoLogins are the sessions of users, one on each of two nodes.
+type twoLogins [][2]*libnet.Session
+
+// logInOnTwoNodes begins all logins of all users at the same time, so which one is the later is for the claims
+// to say, and both nodes must say the same. It returns when each Bind has.
+func logInOnTwoNodes(tb testing.TB, nodes []*cluster.Node, users int) twoLogins {
+	tb.Helper()
+	server := libnet.NewServer(libnettest.NewListener(), lines, 64)
+	server.Logger = quiet
+	tb.Cleanup(server.Stop)
+	logins := make(twoLogins, users)
+	var binds sync.WaitGroup
+	begin := make(chan struct{})
+	ctx := patience(tb)
+	for i := range logins {
+		for j := range logins[i] {
+			session, err := server.NewSession(newSink(nil))
+			if err != nil {
+				tb.Fatal(err)
+			}
+			logins[i][j] = session
+			binds.Go(func() {
+				<-begin
+				err := nodes[j].Bind(ctx, session, fmt.Sprint("u", i))
+				if err != nil && !errors.Is(err, cluster.ErrReplaced) {
+					tb.Errorf("Bind: %v", err)
+				}
+			})
+		}
+	}
+	close(begin)
+	binds.Wait()
+	return logins
+}
+
+// single reports whether each user has exactly one session.
+func (l twoLogins) single() bool {
+	return !slices.ContainsFunc(l, func(pair [2]*libnet.Session) bool { return pair[0].IsClosed() == pair[1].IsClosed() })
 }
 
 func TestABindThatFailsLeavesNothingBound(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,16 +19,6 @@ import (
 	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/libnettest"
 )
-
-var full = flag.Bool("full", false, "run the tests at the size of README.md's table instead of CI's")
-
-// size is how much of something a test takes.
-func size(ci, whole int) int {
-	if *full {
-		return whole
-	}
-	return ci
-}
 
 // soon is how long tests wait for what takes milliseconds when the machine has nothing else to do.
 const soon = 20 * time.Second
@@ -102,14 +91,14 @@ func eventually(tb testing.TB, what string, is func() bool) {
 	}
 }
 
-// context_ is bounded by the test's patience.
+// patience is bounded by the test's patience.
 func patience(tb testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	tb.Cleanup(cancel)
 	return ctx
 }
 
-// A server makes sessions over pipes.
+// sessions makes sessions over pipes.
 type sessions struct {
 	*libnet.Server
 	tb testing.TB

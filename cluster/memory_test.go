@@ -15,7 +15,7 @@ func TestAUserCostsNoGoroutineAndLittleMemory(t *testing.T) {
 	nodes := mesh(t, 3)
 	server := libnet.NewServer(libnettest.NewListener(), lines, 64)
 	t.Cleanup(server.Stop)
-	sessions := make([]*libnet.Session, size(3000, crowd))
+	sessions := make([]*libnet.Session, 3000)
 	for i := range sessions {
 		var err error
 		if sessions[i], err = server.NewSession(newSink(nil)); err != nil {

@@ -39,7 +39,7 @@ func TestAUserWhoIsNowhereIsOffline(t *testing.T) {
 func TestASendThatBeginsAfterBindSeesTheUserFromEveryNode(t *testing.T) {
 	nodes := mesh(t, 3)
 	server := newSessions(t, lines, nil)
-	for i := range size(300, 3000) {
+	for i := range 300 {
 		user := "u" + strings.Repeat("x", i%200)
 		session, client := server.bound(nodes[i%3], user)
 		// Post has no second chance: it sees the user or it is lost.

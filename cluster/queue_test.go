@@ -130,8 +130,7 @@ func TestAPayloadThatTheReceivingSessionCannotEncodeIsRejectedAndItStaysOpen(t *
 func TestMessagesOfOneSenderToAUserArriveInOrder(t *testing.T) {
 	nodes := mesh(t, 3)
 	server := newSessions(t, lines, func(s *libnet.Server) { s.SendQueue = 1 << 16 })
-	const senders = 3
-	messages := size(300, 5000)
+	const senders, messages = 3, 300
 	var wg sync.WaitGroup
 	for user := range 4 {
 		name := fmt.Sprint("u", user)
