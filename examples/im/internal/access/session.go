@@ -142,16 +142,25 @@ func (c *client) admit(ctx context.Context, user int64) error {
 }
 
 // warnOthers tells a session that the cluster is about to close for this one why, or its client would come back at once and
-// replace this one. Mere courtesy: it may be closed before it has written it. It is waited for, because a message
-// to a user goes to whoever is bound when it arrives.
+// replace this one. Closing discards what is queued, so the session is given a moment to write it, and its client one to
+// read it. It is waited for also because a message to a user goes to whoever is bound when it arrives.
 func (c *client) warnOthers(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, warning)
 	defer cancel()
-	_ = c.server.o.Cluster.Send(ctx, name, wire.Encode(wire.Fail(wire.CmdError, wire.CodeReplaced, replacedText)))
+	if c.server.o.Cluster.Send(ctx, name, wire.Encode(wire.Fail(wire.CmdError, wire.CodeReplaced, replacedText))) != nil {
+		return // nobody is there
+	}
+	select {
+	case <-time.After(reading):
+	case <-ctx.Done():
+	}
 }
 
-// warning bounds what a login waits for the sake of another session.
-const warning = time.Second
+const (
+	// warning bounds what a login waits for the sake of another session, and reading is what it gives that one.
+	warning = time.Second
+	reading = 100 * time.Millisecond
+)
 
 func userName(user int64) string   { return strconv.FormatInt(user, 10) }
 func groupName(group int64) string { return strconv.FormatInt(group, 10) }
