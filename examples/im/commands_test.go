@@ -105,7 +105,8 @@ func TestAllStartsEverythingAndSaysWhere(t *testing.T) {
 	two.sees(`A line is`)
 	one.say("2 hello")
 	two.sees(`1: hello`)
-	start(t, typed("access ")...).sees(`access server access-\w+: clients at`)
+	another := start(t, typed("access ")...)
+	another.sees(`access server access-\w+: clients at`)
 	if token, err := output(t, typed("token ")...); err != nil || !strings.HasPrefix(token, "3.") {
 		t.Errorf("token: %q, %v", token, err)
 	}
@@ -114,9 +115,11 @@ func TestAllStartsEverythingAndSaysWhere(t *testing.T) {
 	if _, err := os.Stat(folder); err != nil {
 		t.Fatal(err)
 	}
-	all.cancel()
-	if err := all.wait(); err != nil {
-		t.Errorf("it ended with %v", err)
+	for _, ends := range []*command{another, all} {
+		ends.cancel()
+		if err := ends.wait(); err != nil {
+			t.Errorf("it ended with %v", err)
+		}
 	}
 	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("its temporary folder is left: %v", err)
