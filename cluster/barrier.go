@@ -39,6 +39,9 @@ const (
 // barrier waits for a round that begins after the call. It fails when ctx ends, when the node is closed, and
 // without a connection.
 func (n *Node) barrier(ctx context.Context) (roundResult, error) {
+	if err := ctx.Err(); err != nil {
+		return roundResult{}, err
+	}
 	select {
 	case r := <-n.joinRound():
 		return r, r.err

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"bytes"
+	"strconv"
 	"testing"
 
 	"github.com/libnet-go/libnet/cluster"
@@ -23,8 +24,11 @@ func FuzzWhatNodesSend(f *testing.F) {
 				t.Errorf("%q is the %s %q", data, what, out)
 			}
 		}
-		if number, target, ok := cluster.ParseReply(string(data)); ok && (target < 0 || number == 0 && bytes.ContainsAny(data, "123456789")) {
-			t.Errorf("%q is the reply %d, %d", data, number, target)
+		if number, target, ok := cluster.ParseReply(string(data)); ok {
+			again := strconv.FormatUint(number, 36) + "." + strconv.FormatInt(int64(target), 36)
+			if n, to, ok := cluster.ParseReply(again); n != number || to != target || !ok {
+				t.Errorf("%q is the reply %d, %d, and %q is %d, %d, %t", data, number, target, again, n, to, ok)
+			}
 		}
 	})
 }
