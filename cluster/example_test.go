@@ -73,66 +73,27 @@ func Example() {
 	// true
 }
 
-func ExampleNode_Broadcast() {
-	a, b := twoNodes()
-	defer a.Close()
-	defer b.Close()
-	server := newExampleServer()
-	defer server.Stop()
+// Nodes that run their own server need the route address of one other node, and wait until they have met.
+func ExampleNew() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	first, err := cluster.New(ctx, cluster.Options{NodeID: "a", Logger: quiet, Listen: "127.0.0.1:0"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer first.Close()
+	second, err := cluster.New(ctx, cluster.Options{NodeID: "b", Logger: quiet, Listen: "127.0.0.1:0", Routes: []string{first.RouteAddr().String()}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer second.Close()
+	fmt.Println(second.ID(), "takes payloads of", second.MaxPayload(), "bytes")
 
-	atA, alice := connect(server)
-	atB, bob := connect(server)
-	a.Join(atA, "room")
-	b.Join(atB, "room")
-	b.Sync(context.Background()) // or else a broadcast from a, at once, might be quicker than b's Join
-	a.Broadcast("room", []byte("hello room"))
-	fmt.Print(receive(alice), receive(bob))
+	_, err = cluster.New(ctx, cluster.Options{Listen: "0.0.0.0:6222"})
+	fmt.Println(err)
 	// Output:
-	// hello room
-	// hello room
-}
-
-func ExampleNode_Online() {
-	a, b := twoNodes()
-	defer a.Close()
-	defer b.Close()
-	server := newExampleServer()
-	defer server.Stop()
-	ctx := context.Background()
-
-	session, _ := connect(server)
-	b.Bind(ctx, session, "bob")
-	sessions, err := a.Online(ctx, "bob")
-	fmt.Println(len(sessions), sessions[0].Node, err)
-
-	closed, err := a.Kick(ctx, "bob", "maintenance")
-	<-session.Done()
-	fmt.Println(closed, err, "-", session.Err())
-	// Output:
-	// 1 b <nil>
-	// 1 <nil> - cluster: kicked: maintenance
-}
-
-// A server that goes away hands its users over before it stops.
-func ExampleNode_Drain() {
-	a, b := twoNodes()
-	defer b.Close()
-	server := newExampleServer()
-	ctx := context.Background()
-	session, bob := connect(server)
-	a.Bind(ctx, session, "bob")
-	b.Send(ctx, "bob", []byte("the last one"))
-
-	fmt.Println(a.Drain(ctx))
-	fmt.Println(a.Bind(ctx, session, "bob"))
-	fmt.Print(receive(bob))
-	bob.Close()
-	fmt.Println(server.Shutdown(ctx), a.Close())
-	// Output:
-	// <nil>
-	// cluster: node is draining
-	// the last one
-	// <nil> <nil>
+	// b takes payloads of 1048576 bytes
+	// cluster: Options.Listen "0.0.0.0:6222" can be reached from other machines: it needs Options.TLS and Options.Secret, for whoever reaches it speaks for every user
 }
 
 // Several nodes of one process, or of one machine, on one server.
