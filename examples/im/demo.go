@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -115,63 +114,4 @@ func demoLog(verbose bool, std std) *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return slog.New(slog.NewTextHandler(std.err, nil))
-}
-
-// A report is the lines of a demonstration.
-type report struct {
-	w            io.Writer
-	ended        <-chan struct{} // by Ctrl-C: what is found from then on means nothing
-	kept, broken int
-}
-
-// promise adds a line.
-func (r *report) promise(kept bool, name, figures string, args ...any) {
-	select {
-	case <-r.ended:
-		return
-	default:
-	}
-	verdict := "PASS"
-	if kept {
-		r.kept++
-	} else {
-		r.broken++
-		verdict = "FAIL"
-	}
-	fmt.Fprintf(r.w, "%s  %-18s %s\n", verdict, name, fmt.Sprintf(figures, args...))
-}
-
-// sum adds the last line.
-func (r *report) sum(took time.Duration) error {
-	promises := r.kept + r.broken
-	if r.broken > 0 {
-		fmt.Fprintf(r.w, "FAIL  %d of %d promises were not kept, in %v\n", r.broken, promises, took.Round(100*time.Millisecond))
-		return errBroken
-	}
-	fmt.Fprintf(r.w, "PASS  all %d promises were kept, in %v\n", promises, took.Round(100*time.Millisecond))
-	return nil
-}
-
-// until waits for a condition that nothing announces, for at most limit, and says whether it came.
-func until(ctx context.Context, limit time.Duration, condition func() bool) bool {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for !condition() {
-		if !pause(ctx, 5*time.Millisecond) {
-			return condition()
-		}
-	}
-	return true
-}
-
-// pause says false when ctx has ended before its time.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

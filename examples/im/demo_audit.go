@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/libnet-go/libnet/examples/im/internal/history"
 )
 
 // An audit compares what was acknowledged with what was heard.
@@ -20,7 +23,7 @@ func (a audit) ok() bool {
 }
 
 func (a audit) String() string {
-	text := fmt.Sprintf("%s messages acknowledged, for %s ears: %s lost, %s twice, %s out of order",
+	text := fmt.Sprintf("%s messages acknowledged, %s deliveries: %s lost, %s twice, %s out of order",
 		thousands(a.acked), thousands(a.due), thousands(a.lost), thousands(a.twice), thousands(a.disordered))
 	if a.failed != nil {
 		text += fmt.Sprintf("; failed: %v", a.failed)
@@ -85,10 +88,51 @@ func percentiles(durations []time.Duration) (p50, p99 time.Duration) {
 	return durations[n/2], durations[n*99/100]
 }
 
-// thousands is n with commas.
-func thousands(n int) string {
-	if n < 1000 {
-		return fmt.Sprint(n)
+// total looks at everything that was said, in the users' books and in the store.
+func (d *demo) total(ctx context.Context) error {
+	var sum audit
+	for _, t := range d.talks.all {
+		a := t.audit()
+		sum.acked += a.acked
+		sum.due += a.due
+		sum.lost += a.lost
+		sum.twice += a.twice
+		sum.disordered += a.disordered
 	}
-	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
+	d.report.promise(sum.ok(), "all messages", "%v", sum)
+	messages, ids, err := d.stored(ctx)
+	if err != nil {
+		return err
+	}
+	d.report.promise(messages == sum.acked && ids == messages, "message ids", "%s messages are stored, under %s different ids",
+		thousands(messages), thousands(ids))
+	return nil
+}
+
+// stored counts the messages in the store, and their ids.
+func (d *demo) stored(ctx context.Context) (messages, ids int, err error) {
+	h, err := history.Open(ctx, d.s.running()[0].node.Conn(), history.Options{})
+	if err != nil {
+		return 0, 0, err
+	}
+	queries := make(map[string]history.Query)
+	for _, u := range d.users {
+		queries[fmt.Sprint("user ", u.id)] = history.Query{User: u.id}
+		queries[fmt.Sprint("group ", u.group)] = history.Query{Groups: map[int64]int64{u.group: 0}, Own: true}
+	}
+	known := make(map[int64]bool)
+	for _, q := range queries {
+		for more := true; more; {
+			page, err := h.Read(ctx, q)
+			if err != nil {
+				return 0, 0, err
+			}
+			for _, r := range page.Records {
+				messages++
+				known[r.ID] = true
+			}
+			q.After, more = page.Next, page.More
+		}
+	}
+	return messages, len(known), nil
 }

@@ -116,6 +116,30 @@ func (ts *talks) hear(receiver int64, m client.Message) {
 	t.hear(m.Source, receiver, number)
 }
 
+// talk has users talk while nothing fails.
+func (d *demo) talk(ctx context.Context) error {
+	d.answers = startAnswers(d.s.gateway.server.Addr())
+	d.note("they talk")
+	t := d.startTalk(ctx)
+	if err := d.forge(ctx); err != nil {
+		return err
+	}
+	pause(ctx, 2*d.o.talking)
+	a, err := d.finish(ctx, t)
+	if err != nil {
+		return err
+	}
+	d.report.promise(a.ok(), "messages", "%v", a)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ack50, ack99 := percentiles(t.acks)
+	hear50, hear99 := percentiles(t.hears)
+	const unit = 10 * time.Microsecond
+	d.note("stored and acknowledged after %v (p99 %v), heard after %v (p99 %v)",
+		ack50.Round(unit), ack99.Round(unit), hear50.Round(unit), hear99.Round(unit))
+	return nil
+}
+
 // startTalk has all users write to each other until finish is called.
 func (d *demo) startTalk(ctx context.Context) *talk {
 	t := d.talks.next()
