@@ -8,7 +8,9 @@ import (
 
 // Bind makes s the session of user, and closes all others that he has, on whichever nodes they are, with
 // [ErrReplaced]. When it returns nil, messages to him that are sent from then on reach s, from every node
-// that this one can reach. It unbinds when s closes. Binding a session to its user again changes nothing.
+// that this one can reach. It unbinds when s closes. Binding a session to its user again changes nothing;
+// two goroutines should not do so at once, for one that fails unbinds for both. A session may be bound to
+// several users.
 //
 // Bind takes the caller's word for who the user is: check his login before. A session without a queue
 // (Config.SendQueue 0) takes one message at a time, further ones are [ErrBlocked] until it is written: give
@@ -83,7 +85,8 @@ func (n *Node) announceBinding(ctx context.Context, d *dispatcher, b *binding) e
 }
 
 // Sync returns when every node that this one can reach sees the users and groups that were bound and joined
-// here before, and when everything sent and posted here before was handled. Errors as those of Bind.
+// here before, and when everything sent and posted here before was handled or lost. Errors:
+// [ErrDisconnected]; [ErrClosed]; ctx's. Without a deadline in ctx, Options.Timeout bounds the call.
 func (n *Node) Sync(ctx context.Context) error {
 	if err := n.open(); err != nil {
 		return err

@@ -12,11 +12,16 @@
 //
 // # Guarantees
 //
-// Messages arrive at most once, and those of one sender to one user in order. A [Node.Send] that returns nil
+// Messages arrive at most once, and those of one goroutine to one user in order. A [Node.Send] that returns nil
 // was queued by a session of the user: it will be written, or counted in that session's Stats().Discarded.
-// [ErrOffline] is only said when every known node has just confirmed that it hears this one; otherwise the
-// answer is [ErrDegraded]. A user has one session: of several logins the latest stays, on whichever nodes
-// they were, and the others are closed with [ErrReplaced].
+// [ErrOffline] is only said when every known node has just confirmed that it hears this one; otherwise, and
+// when an answer was lost, it is [ErrDegraded]. A user has one session: of several logins the latest stays, on
+// whichever nodes they were, and the others are closed with [ErrReplaced].
+//
+// Calls wait as long as their context says, or Options.Timeout when it has no deadline; a NATS server that
+// stopped reading may add 3 s. Queues are bounded, refuse what does not fit and count it: a session's own, and
+// 65,536 messages between the NATS client and each of a node's dispatchers, of which there are GOMAXPROCS, and at
+// most 16.
 //
 // # What it does not do
 //

@@ -29,7 +29,8 @@ const (
 )
 
 // A Server is an embedded NATS server. Each node has one of its own unless Options.Servers says otherwise;
-// one made by [NewServer] serves several nodes, of this process or of this machine.
+// one made by [NewServer] serves several nodes, of this process or of this machine. All methods may be called
+// by any goroutine.
 type Server struct {
 	nats  *server.Server
 	token string
@@ -37,7 +38,8 @@ type Server struct {
 
 // NewServer starts a server. Of o it uses Cluster, NodeID, Listen, Routes, TLS, Secret, JetStreamDir and
 // Logger. Clients reach it on a loopback address that the system chooses, with a random token: see
-// [Server.URL].
+// [Server.URL]. It returns when the server takes connections, or why it does not within 10 s; ctx bounds it, too,
+// and has no effect afterwards.
 func NewServer(ctx context.Context, o Options) (*Server, error) {
 	if len(o.Servers) > 0 {
 		return nil, errors.New("cluster: a server that connects to Options.Servers")
@@ -149,7 +151,8 @@ func (s *Server) RouteAddr() net.Addr {
 	return nil
 }
 
-// Close stops the server and returns when it has stopped. Its nodes are then without a connection.
+// Close stops the server and returns nil when it has stopped. Its nodes are then without a connection. A second
+// call changes nothing.
 func (s *Server) Close() error {
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()

@@ -15,8 +15,9 @@ var (
 	ErrOffline = errors.New("cluster: user offline")
 
 	// ErrDegraded is returned by Send, Online and Kick when the user was not found but some known node
-	// could not be asked: the user may be online there. Nothing is known, try later or store.
-	ErrDegraded = errors.New("cluster: a node cannot be reached, the user may be there")
+	// could not be asked, and by Send when the answer was lost: the user may be online, and may have the
+	// message. Nothing is known, try later or store.
+	ErrDegraded = errors.New("cluster: nothing is known of the user, a node or its answer is missing")
 
 	// ErrBlocked is returned by Send when the user's session has a full queue, and that session's
 	// Config.OnFull is RejectNewest. It wraps libnet.ErrSessionBlocked.

@@ -79,8 +79,8 @@ func (n *Node) accepting() error {
 }
 
 // New starts a node: an embedded server, or a connection to Options.Servers. It returns when the node hears
-// the others that are there; with Routes it waits a second for one of them. ctx bounds New and has no effect
-// afterwards.
+// the others that are there, or after a second without all of them. ctx bounds New and has no effect
+// afterwards; an attempt at one server takes 2 s at most. Errors are about the options, the server or ctx's.
 func New(ctx context.Context, o Options) (*Node, error) {
 	if err := o.check(); err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ import (
 )
 
 // Options say how a node finds the others. The zero value is a cluster of one node with an embedded NATS
-// server that nobody else can reach.
+// server that nobody else can reach. New and NewServer refuse what cannot be meant, and change nothing in them.
 type Options struct {
 	// Cluster names the cluster; nodes of the same name find each other. Default "libnet".
 	Cluster string
@@ -27,7 +27,7 @@ type Options struct {
 	NodeID string
 
 	// Servers are URLs of an external NATS, or of a [Server]; user name, password or token may be part of
-	// them. Empty: the node runs an embedded server.
+	// them. Whoever can publish there speaks for every user. Empty: the node runs an embedded server.
 	Servers []string
 
 	// NATS are further options of the connection to Servers: credentials, for example. What a node rests on
@@ -52,11 +52,12 @@ type Options struct {
 	Secret string
 
 	// JetStreamDir is where the embedded server keeps JetStream's streams; empty: no JetStream. A server
-	// with Listen has clustered JetStream, which needs Routes and NodeID, and works while most of the servers that ever
-	// were in the cluster are up. To have one for all, run a [Server] without Listen.
+	// with Listen has clustered JetStream, which needs Routes and NodeID, and works while most of the servers
+	// that ever were in the cluster are up. To have one for all, run a [Server] without Listen.
 	JetStreamDir string
 
-	// Timeout bounds the calls whose context has no deadline; default 5 s.
+	// Timeout bounds the calls whose context has no deadline, and in any call how long nodes that are heard
+	// may take to answer; default 5 s.
 	Timeout time.Duration
 
 	// ForgetAfter is how long a node that fell silent without having left is unknown: as long, users who

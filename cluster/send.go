@@ -13,8 +13,8 @@ import (
 // Send sends payload to user, wherever he is bound, as one message in his session's own framing, and waits
 // for that session's answer. nil: the message is in its queue. The caller may then change payload.
 //
-// Errors: [ErrOffline]; [ErrDegraded] when he was not found and some node could not be asked; [ErrBlocked];
-// [ErrRejected]; [ErrTooLarge]; [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. After ErrDegraded,
+// Errors: [ErrOffline]; [ErrDegraded] when he was not found and some node could not be asked, or the answer was
+// lost; [ErrBlocked]; [ErrRejected]; [ErrTooLarge]; [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. After ErrDegraded,
 // ErrDisconnected and ctx's the message may or may not arrive, after the others it does not. Without a
 // deadline in ctx, Options.Timeout bounds the call.
 func (n *Node) Send(ctx context.Context, user string, payload []byte) error {
@@ -38,7 +38,9 @@ func (n *Node) Send(ctx context.Context, user string, payload []byte) error {
 }
 
 // Post sends payload to user without waiting for anything: nil says that the NATS server was given the
-// message. What one goroutine sends and posts to a user arrives in that order.
+// message, and blocks only while that reads nothing, for 3 s at most. What one goroutine sends and posts to a
+// user arrives in that order. The caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName],
+// [ErrDisconnected], [ErrClosed].
 func (n *Node) Post(user string, payload []byte) error {
 	token, err := n.check(user, payload)
 	if err != nil {
