@@ -33,13 +33,11 @@ type Session struct {
 
 	recvMu sync.Mutex
 	// recvMu guards the following: they belong to the receiver.
-	in     input
-	parsed uint64      // messages received
-	read   uint64      // bytes received
-	plain  *plainInput // nil until a plain codec reads
-
-	// manyReplies says that the last message was answered with more than one.
-	manyReplies bool
+	manyReplies bool // the last message was answered with more than one
+	in          input
+	parsed      uint64      // messages received
+	read        uint64      // bytes received
+	plain       *plainInput // nil until a plain codec reads
 
 	// Written by the receiver, read by anybody.
 	received   atomic.Int64 // now() of the last read that brought something

@@ -43,10 +43,11 @@ func newSocket(conn net.Conn) *socket {
 // Binding that function once and keeping both in a pool makes a read free of allocations. A receiver that
 // waits holds one, so there is no more in it than a read needs.
 type readCall struct {
-	in   *input
-	n    int
-	err  error
-	wait bool // let the poller wait when there is nothing to read
+	in     *input
+	n      int
+	err    error
+	wait   bool // let the poller wait when there is nothing to read
+	waited bool // it has
 
 	try func(fd uintptr) bool
 }
@@ -65,7 +66,7 @@ func (k *socket) readReady(in *input) (int, error) { return k.readOnce(in, false
 
 func (k *socket) readOnce(in *input, wait bool) (int, error) {
 	c := readCalls.Get().(*readCall)
-	c.in, c.wait, c.n = in, wait, 0
+	c.in, c.wait, c.waited, c.n = in, wait, false, 0
 	err := k.raw.Read(c.try)
 	n := c.n
 	if err == nil {
@@ -80,7 +81,7 @@ func (k *socket) readOnce(in *input, wait bool) (int, error) {
 func (c *readCall) tryRead(fd uintptr) bool {
 	p := c.in.room()
 	for {
-		n, err := readNow(int(fd), p)
+		n, err := c.readSome(int(fd), p)
 		switch {
 		case n > 0:
 			c.n = n
@@ -88,6 +89,7 @@ func (c *readCall) tryRead(fd uintptr) bool {
 			continue
 		case err == syscall.EAGAIN:
 			c.in.shrink()
+			c.waited = c.wait
 			return !c.wait
 		case err != nil:
 			c.err = err
@@ -96,6 +98,17 @@ func (c *readCall) tryRead(fd uintptr) bool {
 		}
 		return true
 	}
+}
+
+// readSome is a read by package syscall where a wait most likely follows, and else one that keeps the processor.
+// The former wakes the runtime's monitor, if that sleeps, which is when a single peer asks and waits for each
+// answer; without it such a process sleeps so deeply that waking it takes most of the answer's time: a
+// processor of a virtual machine that halts is slow to come back (measured, see bench/README.md).
+func (c *readCall) readSome(fd int, p []byte) (int, error) {
+	if c.wait && !c.waited {
+		return syscall.Read(fd, p)
+	}
+	return readNow(fd, p)
 }
 
 // A writeCall is to a write what a readCall is to a read.
