@@ -166,7 +166,7 @@ func TestAnswersAreConsistentWhileSessionsComeAndGo(t *testing.T) {
 	var received uint64
 	for range 50 {
 		v := getJSON[monitor.Varz](t, h, "/varz")
-		if v.Open < 0 || v.Open > 1 || v.MessagesIn < received {
+		if v.Open < 0 || v.MessagesIn < received {
 			t.Errorf("%d open, %d messages after %d", v.Open, v.MessagesIn, received)
 		}
 		received = v.MessagesIn
@@ -176,9 +176,12 @@ func TestAnswersAreConsistentWhileSessionsComeAndGo(t *testing.T) {
 	}
 	close(end)
 	<-ended
+	if err := srv.Shutdown(t.Context()); err != nil { // when it returns, all are counted
+		t.Fatal(err)
+	}
 	stats := srv.Stats()
 	v := getJSON[monitor.Varz](t, h, "/varz")
-	if v.MessagesIn != stats.MessagesIn || v.Accepted != stats.Accepted || fmt.Sprint(v.Closed) != fmt.Sprint(stats.Closed) {
+	if v.Open != 0 || v.MessagesIn != stats.MessagesIn || v.Accepted != stats.Accepted || fmt.Sprint(v.Closed) != fmt.Sprint(stats.Closed) {
 		t.Errorf("%+v and %+v", v, stats)
 	}
 }
