@@ -70,10 +70,10 @@ func (n *Node) handleHeartbeat(m *nats.Msg) {
 		n.peers.left(a)
 		return
 	}
-	if a.ID == n.id {
-		n.log.Warn("cluster: another node has this one's id", "node", n.id)
-	}
 	if n.peers.heard(a) {
+		if a.ID == n.id {
+			n.log.Warn("cluster: another node has this one's id", "node", n.id)
+		}
 		n.log.Info("cluster: node found", "node", n.id, "peer", a.ID)
 		n.reclaimSoon()
 	}

@@ -123,3 +123,34 @@ func TestNewReturnsWhenItsContextEndsThoughServersSayNothing(t *testing.T) {
 		t.Fatalf("New still waits %v after its context ended", soon)
 	}
 }
+
+func TestCloseReturnsAndLeavesNothingBehindThoughTheServerReadsNothing(t *testing.T) {
+	_, far, between := external(t, cluster.Options{})
+	session, _ := newSessions(t, lines, nil).bound(far, "u")
+	between.blackhole()
+	payload := make([]byte, far.MaxPayload())
+	posting := make(chan struct{})
+	posted := make(chan struct{})
+	go func() {
+		defer close(posted)
+		_ = far.Post("u", payload)
+		close(posting)
+		for far.Post("u", payload) == nil {
+		}
+	}()
+	<-posting
+	closed := make(chan struct{})
+	go func() {
+		_ = far.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-patience(t).Done():
+		t.Fatalf("Close still waits after %v", soon)
+	}
+	<-posted
+	if session.IsClosed() {
+		t.Errorf("Close closed a session: %v", session.Err())
+	}
+}
