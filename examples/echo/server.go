@@ -31,12 +31,12 @@ func serve(ctx context.Context, address, watch string, stdout io.Writer) error {
 		return err
 	}
 	defer server.Stop()
-	fmt.Fprintf(stdout, "listening at %v; Ctrl-C ends it\n", server.Listener().Addr())
 	hide, err := showMonitor(watch, server, stdout)
 	if err != nil {
 		return err
 	}
 	defer hide()
+	fmt.Fprintf(stdout, "listening at %v; Ctrl-C ends it\n", server.Listener().Addr())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(libnet.HandlerFunc(echo)) }()
 	select {
