@@ -103,6 +103,9 @@ func (d *demo) stop(ctx context.Context) {
 	for _, u := range d.users {
 		<-u.client.Done()
 	}
+	for len(d.s.running()) > 0 { // nobody is left for whom they would have to drain, perhaps without etcd
+		d.s.take().kill()
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	d.s.stop(ctx)
