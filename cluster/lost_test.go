@@ -63,7 +63,9 @@ func TestAMessageToAUserWhoHasJustLeftIsSentAgain(t *testing.T) {
 			return
 		}
 		first = false
-		bind(t, node, session, "u") // moves, and the old place says that he is gone
+		if err := node.Bind(context.Background(), session, "u"); err != nil { // moves, and the old place says that he is gone
+			t.Errorf("Bind: %v", err)
+		}
 		_ = m.Respond([]byte("g"))
 	})
 	if err := node.Send(patience(t), "u", []byte("x")); err != nil {
