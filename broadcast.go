@@ -9,9 +9,12 @@ import (
 // cheaper than a write of its own (measured, see bench/README.md, "Where copying ends").
 const shareAt = 8 << 10
 
-// BroadcastResult says what a broadcast came to: how many sessions queued the message, refused or
-// discarded it for want of room, and were closed, or were being closed for want of room.
-type BroadcastResult struct{ Sent, Blocked, Closed int }
+// BroadcastResult says what a broadcast came to: a count of sessions each.
+type BroadcastResult struct {
+	Sent    int // queued the message
+	Blocked int // had no room: they refused the message, or dropped it
+	Closed  int // were closed, or are now for want of room
+}
 
 // Broadcast sends msg to all open sessions, as [Group.Broadcast] does.
 func (m *Manager) Broadcast(msg any) BroadcastResult {

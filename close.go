@@ -70,7 +70,7 @@ func (s *Session) Done() <-chan struct{} {
 // OnClose has f called once when the session has closed, after it left its manager and groups, with
 // no lock held, in the goroutine that closes; on a closed session at once, in the caller's. Callbacks
 // run in the order they were registered; one that panics is logged and does not keep the others from
-// running. stop takes f back and reports whether it did: false says that f has been, or is being, run.
+// running. The session's handler may still be at work: guard what both use. stop takes f back and reports whether it did: false says that f has been, or is being, run.
 func (s *Session) OnClose(f func()) (stop func() bool) {
 	if f == nil {
 		panic("libnet: OnClose with a nil function")
@@ -184,7 +184,8 @@ func (s *Session) wasCut() bool {
 func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false) }
 
 // endWith is the session's end, whatever the reason. One caller gets through. The order: no more sends,
-// no more bytes, no more membership, and only then the callbacks and the count of open sessions.
+// no more bytes, final counters, which the server has before Done tells of them, and only then the callbacks and
+// the count of open sessions.
 func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 	s.mu.Lock()
 	if s.state.Load() == sessionClosed {
@@ -204,15 +205,24 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 	err = s.closeTransport(codecMade, cut)
 	s.awaitFlush()
 	s.noteLastReceived()
+	s.leaveOwner()
 	s.closeDone()
-	if m := s.owner.manager; m != nil {
-		m.remove(s)
-	}
 	s.runCallbacks()
 	if srv := s.owner.server; srv != nil {
 		srv.sessionEnded(s, reason)
 	}
 	return true, err
+}
+
+// leaveOwner leaves the manager, and the counters to the server: in this order, or Server.Stats could count a
+// session twice.
+func (s *Session) leaveOwner() {
+	if m := s.owner.manager; m != nil {
+		m.remove(s)
+	}
+	if srv := s.owner.server; srv != nil {
+		srv.addEnded(s.Stats())
+	}
 }
 
 // noteLastReceived makes what was received since the receiver last waited a part of the final counters.

@@ -21,7 +21,8 @@ type Config struct {
 	OnFull FullPolicy
 
 	// MaxMessage is the largest message in bytes, in either direction; default 1 MiB, or what the
-	// codec was made with. It never exceeds what the framing can say. Negative: only that.
+	// codec was made with. It never exceeds what the framing can say. Negative: only that. (A codec's own
+	// MaxMessage is for codecs without a session.)
 	MaxMessage int
 
 	// HandshakeTimeout bounds the time from accept to the first complete message, and so covers the
@@ -59,8 +60,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Heartbeat has Message called, and what it returns sent, every Interval of a session's life. A nil
-// message is not sent, and one that finds the queue full is dropped.
+// Heartbeat says what a session sends by itself: every Interval of its life Message is called and its result
+// sent. A nil result is not sent, and one that finds the queue full is dropped.
 //
 // Message is called on a goroutine of its own, for one session never twice at a time. To end a
 // session whose peer does not answer, set Config.IdleTimeout to a few intervals.

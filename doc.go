@@ -9,28 +9,27 @@
 //			log.Fatal(err)
 //		}
 //		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-//		defer stop()
 //		go func() {
-//			<-ctx.Done()
-//			drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-//			defer cancel()
-//			if err := srv.Shutdown(drain); err != nil {
-//				log.Print(err) // says how many messages were not delivered
-//			}
+//			log.Print(srv.Serve(libnet.HandlerFunc(echo)))
+//			stop() // also when the listener broke
 //		}()
-//		err = srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
-//			for {
-//				msg, err := s.Receive()
-//				if err != nil {
-//					return // s.Err() says why it ended
-//				}
-//				if err := s.Send(msg); err != nil {
-//					return
-//				}
+//		<-ctx.Done()
+//		drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+//		defer cancel()
+//		if err := srv.Shutdown(drain); err != nil {
+//			log.Print(err) // says how many messages were not delivered
+//		}
+//	}
+//
+//	func echo(s *libnet.Session) {
+//		for {
+//			msg, err := s.Receive()
+//			if err != nil {
+//				return // s.Err() says why it ended
 //			}
-//		}))
-//		if !errors.Is(err, libnet.ErrServerClosed) {
-//			log.Fatal(err)
+//			if err := s.Send(msg); err != nil {
+//				return
+//			}
 //		}
 //	}
 //

@@ -80,7 +80,7 @@ type ShutdownError struct {
 }
 
 func (e *ShutdownError) Error() string {
-	return fmt.Sprintf("libnet: shutdown cut off %d sessions with %d messages undelivered: %v", e.Forced, e.Undelivered, e.Err)
+	return fmt.Sprintf("libnet: shutdown left %d messages undelivered and cut off %d sessions: %v", e.Undelivered, e.Forced, e.Err)
 }
 
 // Unwrap returns the context's error.

@@ -192,6 +192,43 @@ func TestEveryModeAsksOnSession(t *testing.T) {
 	}
 }
 
+func TestEveryModeDeliversWhatOnSessionSentBeforeItRefused(t *testing.T) {
+	refused := errors.New("wrong password")
+	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+		sessions := make(chan *libnet.Session, 1)
+		r := mode.start(t, func(srv *libnet.Server) {
+			srv.OnSession = func(s *libnet.Session) error {
+				if _, err := s.Receive(); err != nil {
+					return err
+				}
+				for range 3 {
+					mustSend(t, s, []byte("no"))
+				}
+				sessions <- s
+				return refused
+			}
+		}, func(*libnet.Session, []byte) { t.Error("the handler was called") })
+		conn := r.dial()
+		// What is unread when the server closes would make the kernel drop the answer.
+		mustWrite(t, conn, append(frame("guess"), frame("and more")...))
+		for range 3 {
+			eventWant(t, conn, "no")
+		}
+		if n, err := io.Copy(io.Discard, conn); n != 0 || err != nil {
+			t.Errorf("then %d bytes, %v; want the end", n, err)
+		}
+		conn.Close()
+		s := <-sessions
+		<-s.Done()
+		if s.Err() != refused || s.Stats().Discarded != 0 {
+			t.Errorf("ended with %v, %d discarded", s.Err(), s.Stats().Discarded)
+		}
+		if stats := r.Stats(); stats.Rejected != 1 || stats.Accepted != 1 {
+			t.Errorf("%d rejected of %d accepted", stats.Rejected, stats.Accepted)
+		}
+	})
+}
+
 func TestEveryModeServesWhatOnSessionLeftBehind(t *testing.T) {
 	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
 		r := mode.start(t, func(srv *libnet.Server) {

@@ -155,22 +155,37 @@ func ExampleServer_Shutdown() {
 	// <nil>
 }
 
-// OnSession admits sessions, or not.
+// OnSession is the place for a login: the handler sees only those who passed. What it sends before it refuses is
+// delivered.
 func ExampleServer_onSession() {
 	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer server.Stop()
-	full := errors.New("come back tomorrow")
-	server.OnSession = func(s *libnet.Session) error { return full }
+	server.HandshakeTimeout = 10 * time.Second // for those who connect and say nothing
+	server.OnSession = func(s *libnet.Session) error {
+		password, err := s.Receive()
+		if err == nil && string(password) != "sesame" {
+			s.Send("no")
+			err = errors.New("wrong password")
+		}
+		return err
+	}
 	server.Logger = slog.New(slog.DiscardHandler)
 	go server.Serve(libnet.HandlerFunc(echo))
 
-	client := connect(server)
-	_, err = client.Receive()
-	fmt.Println(err)
-	// Output: EOF
+	for _, password := range []string{"simsim", "sesame"} {
+		client := connect(server)
+		client.Send(password)
+		client.Send("hello")
+		answer, _ := client.Receive()
+		fmt.Printf("%s: %s\n", password, answer)
+		client.Close()
+	}
+	// Output:
+	// simsim: no
+	// sesame: hello
 }
 
 func ExampleServer_NewSession() {

@@ -115,6 +115,19 @@ func faultShutdownWithin(t *testing.T, r *faultRig, fleet *faultFleet, d time.Du
 	t.Logf("%d sessions: %v; %d accepted, %d written, %d reported", len(fleet.members), took, fleet.accepted(), fleet.written(), report.Undelivered)
 }
 
+func TestAShutdownThatReturnsHasItsFiguresInTheBooksThoughACallbackStillRuns(t *testing.T) {
+	r := faultFleetServer(t, "tcp", nil)
+	fleet := newFaultFleet(t)
+	fleet.join(r, 4, true)
+	fleet.fill()
+	release := make(chan struct{})
+	defer close(release)
+	for _, m := range fleet.members {
+		m.session.OnClose(func() { <-release })
+	}
+	faultShutdownWithin(t, r, fleet, 100*time.Millisecond, len(fleet.members))
+}
+
 func TestE81StalledTLSPeersCostTheContextAndNotFiveSecondsEach(t *testing.T) {
 	r := faultFleetServer(t, "tls", nil)
 	fleet := newFaultFleet(t)

@@ -130,7 +130,9 @@ func (g *Group[K]) list() (keys []K, sessions []*Session) {
 
 // Broadcast sends msg to all members and says what happened to how many. It never waits for one: a full
 // queue is handled as its session's Config.OnFull says, and a synchronous session takes one message at a
-// time from broadcasts. The message is encoded once for all sessions of one protocol.
+// time from broadcasts. The message is encoded once for all sessions of one protocol. Broadcasts that are
+// made at the same time may reach members in different orders: where all must see one order, hold a lock of
+// your own around Broadcast.
 //
 // A member whose codec cannot encode msg is in none of the counts; its server logs that.
 func (g *Group[K]) Broadcast(msg any) BroadcastResult {

@@ -64,10 +64,15 @@ func (srv *Server) sessionEnded(s *Session, reason error) {
 	closed := ClosedSession{ID: s.id, RemoteAddr: s.addrForRecord(), Err: reason, Closed: time.Now(), Stats: stats}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	srv.ended.add(stats)
 	srv.closed[name]++
 	srv.lastClosed.add(closed)
 	srv.uncountLocked(addr)
+}
+
+func (srv *Server) addEnded(stats SessionStats) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.ended.add(stats)
 }
 
 // limitedAddr is what MaxSessionsPerIP counts by: the address, or the /64 network that one IPv6

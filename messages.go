@@ -32,13 +32,14 @@ func (srv *Server) ServeMessages(h MessageHandler) error {
 // startMessages does what may take its time, and then leaves the session to the event loop or to a
 // goroutine of its own: this one.
 func (srv *Server) startMessages(s *Session, loop *eventLoop, h MessageHandler) {
-	prepared := false
+	returned := false
 	defer func() {
-		if !prepared { // OnSession may have ended the goroutine
+		if !returned { // OnSession has ended the goroutine
 			s.terminate(ErrSessionClosed)
 		}
 	}()
-	prepared = srv.prepare(s)
+	prepared := srv.prepare(s)
+	returned = true
 	if prepared && !loop.add(s) {
 		srv.runMessages(s, h)
 	}

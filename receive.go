@@ -8,10 +8,10 @@ import (
 )
 
 // Receive waits for the next message and returns it in a slice that is the caller's to keep and to
-// change; small ones that arrived together share an allocation, of 1 KiB at most. It has no bound in time
-// but Config's timeouts and Close. Any error has closed the session; it is the session's [Session.Err],
+// change; small ones that arrived together share an allocation, of 1 KiB at most. Only Config's timeouts
+// and Close bound how long it waits. Any error has closed the session; it is the session's [Session.Err],
 // among them io.EOF when the peer ended between two frames. Messages that arrived before the end are
-// returned first. Calls take turns. On a session of [Server.ServeMessages] it panics.
+// returned first. Calls take turns. On a session of [Server.ServeMessages] it panics, but in OnSession.
 func (s *Session) Receive() (msg []byte, err error) {
 	s.beginReceive()
 	defer s.endReceive(&err)

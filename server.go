@@ -27,9 +27,11 @@ type Server struct {
 	// IPv6 /64 network; 0 means no bound. A connection beyond is closed at once and counted.
 	MaxSessions, MaxSessionsPerIP int
 
-	// OnSession, if set, admits a session: with an error the session is closed for that reason and
-	// counted as rejected. Serve calls it on the session's goroutine; Accept and NewSession call it
-	// themselves, so there it should not wait.
+	// OnSession, if set, admits a session before its handler sees it. It may Receive a login and Send an
+	// answer, also under ServeMessages. With an error the session is closed for that reason, after what
+	// was sent to it has been delivered, and counts as rejected as well as accepted. Serve and ServeMessages
+	// call it on a goroutine of the session's own; Accept and NewSession call it themselves, so there it
+	// should not wait. HandshakeTimeout bounds how long a login may take.
 	OnSession func(*Session) error
 
 	// Immutable after NewServer.
@@ -265,7 +267,7 @@ func (srv *Server) welcome(s *Session) (err error) {
 		srv.mu.Lock()
 		srv.rejected++
 		srv.mu.Unlock()
-		s.terminate(err)
+		s.refuse(err)
 		return &refusal{err}
 	}
 	return nil
@@ -274,6 +276,18 @@ func (srv *Server) welcome(s *Session) (err error) {
 func (srv *Server) callOnSession(s *Session) (err error) {
 	defer s.recovered("OnSession", &err)
 	return srv.OnSession(s)
+}
+
+// refuse ends a session that was not admitted. An answer that OnSession has sent is delivered first, without
+// keeping the caller; WriteTimeout and Linger bound that.
+func (s *Session) refuse(reason error) {
+	if s.q.idle() == nil && s.Stats().MessagesOut == 0 {
+		s.terminate(reason)
+		return
+	}
+	if s.beginClosing(reason) {
+		go s.deliver(context.Background(), reason)
+	}
 }
 
 // A refusal is an error that concerns one connection and not the server.

@@ -27,8 +27,9 @@ type Client struct {
 	Dial func(ctx context.Context) (*libnet.Session, error)
 
 	// OnConnect, if set, prepares each new session before anything else is sent on it: it logs in. It may
-	// send and receive. An error of it ends the session, and another attempt follows after the back-off. When
-	// ctx ends, after AttemptTimeout or Close, the session is closed.
+	// send and receive. An error of it ends the session, and another attempt follows after the back-off: where
+	// that is of no use, as with a wrong password, call Close. When ctx ends, after AttemptTimeout or Close,
+	// the session is closed.
 	OnConnect func(ctx context.Context, s *libnet.Session) error
 
 	// Handler is given the messages, one at a time and in order, on the client's goroutine. A message is valid
