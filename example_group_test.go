@@ -5,6 +5,8 @@ import (
 	"io"
 	"log"
 	"net"
+	"strings"
+	"sync"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/libnettest"
@@ -41,6 +43,52 @@ func ExampleGroup_Broadcast() {
 	// Output:
 	// sent to 1, no room with 1
 	// 1
+}
+
+// rooms are groups by name; a group takes little, so they stay. The zero value is ready.
+type rooms struct {
+	mu     sync.Mutex
+	byName map[string]*libnet.Group[uint64]
+}
+
+func (r *rooms) room(name string) *libnet.Group[uint64] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byName[name] == nil {
+		if r.byName == nil {
+			r.byName = make(map[string]*libnet.Group[uint64])
+		}
+		r.byName[name] = new(libnet.Group[uint64])
+	}
+	return r.byName[name]
+}
+
+// Rooms with names. A member leaves all its rooms by closing.
+func ExampleGroup_rooms() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Stop()
+	var all rooms
+	go server.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
+		name, text, _ := strings.Cut(string(msg), " ")
+		room := all.room(name)
+		room.Put(s.ID(), s) // who speaks in a room is in it
+		room.Broadcast(name + ": " + text)
+	}))
+
+	alice, bob := connect(server), connect(server)
+	bob.Send("chess hello")
+	bob.Receive()
+	alice.Send("go hello")
+	alice.Receive()
+	alice.Send("chess may I join?")
+	msg, _ := bob.Receive()
+	fmt.Printf("%s\n", msg)
+	bob.Close()
+	alice.Close()
+	// Output: chess: may I join?
 }
 
 // A connection that some other program has accepted, here one end of a pipe.

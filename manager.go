@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// managerShards is the article's number. DESIGN.md has the measurement: these tables against shards of
+// managerShards is the original design's number. DESIGN.md has the measurement: these tables against shards of
 // maps with a lock each, and sync.Map.
 const managerShards = 32
 

@@ -7,11 +7,11 @@
 // The paths:
 //
 //	/          the page: numbers, charts, the busiest sessions, the last that closed, and why
-//	/varz      the server's numbers as JSON: [Varz]
-//	/connz     its sessions as JSON: [Connz]; ?sort= ?limit= ?offset= ?state=
+//	/varz      the server's numbers as JSON: see Varz
+//	/connz     its sessions as JSON: see Connz; ?sort= ?limit= ?offset= ?state=
 //	/metrics   Prometheus' text format, 0.0.4
 //	/healthz   200 for as long as the process answers
-//	/readyz    200, and 503 from the moment that Stop or Shutdown begins: see [libnet.Server.Stopping]
+//	/readyz    200, and 503 while Options.Ready says so and from the moment that Stop or Shutdown begins
 //	/close     POST, with Options.Authorize only: closes the session whose number is the form's value id
 //
 // The page is all in the binary and asks nobody else for anything. Without JavaScript it is the same page,

@@ -149,7 +149,7 @@ func ExampleOptions_ListenAndServe() {
 	fmt.Println(o.ListenAndServe(ctx, ":0", server))
 	// Output:
 	// the session ended: eof
-	// libnet: monitor: :7001 is not a loopback address, which needs Options.Authorize
+	// libnet: monitor: :7001 is not loopback, so others could reach it: use a loopback address, or set Options.Authorize
 	// <nil>
 }
 

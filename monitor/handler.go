@@ -94,6 +94,9 @@ func (m *monitor) readyz(*http.Request) answer {
 	if m.draining() {
 		return text(http.StatusServiceUnavailable, "draining")
 	}
+	if ready := m.Options.Ready; ready != nil && !ready() {
+		return text(http.StatusServiceUnavailable, "not ready")
+	}
 	return text(http.StatusOK, "ready")
 }
 

@@ -90,7 +90,7 @@ func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Serve
 
 func (o Options) mayListen(addr net.Addr) error {
 	if o.Authorize == nil && !isLoopback(addr) {
-		return fmt.Errorf("libnet: monitor: %v is not a loopback address, which needs Options.Authorize", addr)
+		return fmt.Errorf("libnet: monitor: %v is not loopback, so others could reach it: use a loopback address, or set Options.Authorize", addr)
 	}
 	return nil
 }

@@ -87,6 +87,19 @@ func TestQueuesAddUpWherePeersDoNotRead(t *testing.T) {
 	}
 }
 
+func TestAServerIsReadyWhenItSaysSo(t *testing.T) {
+	srv := newServer(t)
+	ready := false
+	h := monitor.Handler(srv, monitor.Options{Ready: func() bool { return ready }})
+	if w := serve(h, request("GET", "/readyz")); w.Code != http.StatusServiceUnavailable || w.Body.String() != "not ready\n" {
+		t.Errorf("before: %d %q", w.Code, w.Body)
+	}
+	ready = true
+	if got := get(t, h, "/readyz"); got != "ready\n" {
+		t.Errorf("then %q", got)
+	}
+}
+
 func TestAServerIsNotReadyAsSoonAsItDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t)

@@ -18,6 +18,11 @@ type Options struct {
 	// "name" with any port, or "name:port". A proxy in front of the monitor makes one necessary.
 	Hosts []string
 
+	// Ready, if set, has a say in /readyz beside Server.Stopping: false answers 503. A server says so some time
+	// before its Shutdown, for balancers to notice while it still accepts. It may be called by many
+	// goroutines at a time.
+	Ready func() bool
+
 	// RemoteAddrs shows the addresses of peers.
 	RemoteAddrs bool
 }

@@ -14,7 +14,7 @@ import (
 
 // DialOptions is what [Dial] can be told besides a libnet.Dialer. The zero value is the default.
 type DialOptions struct {
-	// Text is [HandlerOptions].Text for what this side sends.
+	// Text is HandlerOptions.Text for what this side sends.
 	Text bool
 
 	// Header is sent with the request, for example Authorization.
