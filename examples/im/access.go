@@ -94,14 +94,12 @@ type accessServer struct {
 func startAccess(ctx context.Context, o accessOptions) (_ *accessServer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if o.id == "" {
-		o.id = "access-" + strings.ToLower(rand.Text()[:8])
-	}
-	if err := errors.Join(
-		dialable(o.listen, o.advertise, "-advertise"),
-		dialable(o.listenWebSocket, o.advertiseWebSocket, "-advertise-websocket"),
-	); err != nil {
+	if err := o.check(); err != nil {
 		return nil, err
+	}
+	named := o.id != ""
+	if !named {
+		o.id = "access-" + strings.ToLower(rand.Text()[:8])
 	}
 	s := &accessServer{id: o.id}
 	defer func() {
@@ -111,6 +109,11 @@ func startAccess(ctx context.Context, o accessOptions) (_ *accessServer, err err
 	}()
 	if s.etcd, err = registry.Connect(o.etcd...); err != nil {
 		return nil, err
+	}
+	if named { // before anything is done under the name, which would disturb the one that has it
+		if err = registry.Free(ctx, s.etcd, o.id); err != nil {
+			return nil, unregistered(err, o)
+		}
 	}
 	// The number for ids is leased while NATS is connected to.
 	s.ids = ids.New(s.etcd, ids.Options{Owner: o.id, Logger: o.log})
@@ -144,9 +147,17 @@ func startAccess(ctx context.Context, o accessOptions) (_ *accessServer, err err
 	select {
 	case <-s.registration.Registered():
 	case <-ctx.Done():
-		return nil, unreachable("etcd", o.etcd, ctx.Err())
+		return nil, unregistered(cmp.Or(s.registration.Err(), ctx.Err()), o)
 	}
 	return s, nil
+}
+
+// unregistered says why a server is not in the registry.
+func unregistered(cause error, o accessOptions) error {
+	if errors.Is(cause, registry.ErrTaken) {
+		return fmt.Errorf("%w: choose another -id", cause)
+	}
+	return unreachable("etcd", o.etcd, cause)
 }
 
 // joinCluster waits for a NATS that is not there yet.
@@ -168,19 +179,6 @@ func joinCluster(ctx context.Context, o accessOptions) (*cluster.Node, error) {
 
 // retryNATS is the pause between attempts to connect to a NATS that is not there at the start.
 const retryNATS = 200 * time.Millisecond
-
-// dialable returns an error for a listener on all of a machine's addresses, none of which is one that every client could
-// dial, when it is not said with a flag what clients should dial.
-func dialable(listen, advertise, flag string) error {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil || advertise != "" {
-		return err
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		return fmt.Errorf("%s means all addresses of this machine: say with %s at which one clients reach it", listen, flag)
-	}
-	return nil
-}
 
 // drain ends the server so that nobody loses anything: first the gateway sends nobody here any more, then
 // its clients are sent elsewhere, with everything that was acknowledged.

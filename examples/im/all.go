@@ -23,8 +23,8 @@ func runAll(ctx context.Context, args []string, std std) error {
 	if err := flags.parse(args); err != nil {
 		return err
 	}
-	if o.servers < 1 {
-		return fmt.Errorf("-servers %d: it takes at least one", o.servers)
+	if o.servers < 1 || o.servers > maxServers {
+		return fmt.Errorf("-servers %d: it takes at least one, and at most %d", o.servers, maxServers)
 	}
 	o.etcd, o.nats, o.log = list(flags.etcd), list(flags.nats), flags.logger()
 	if *demo {
@@ -48,6 +48,9 @@ func runAll(ctx context.Context, args []string, std std) error {
 	s.stop(stopping)
 	return nil
 }
+
+// maxServers is more access servers than make sense in one process.
+const maxServers = 100
 
 // introduce prints what can be done now.
 func introduce(w io.Writer, s *system, took time.Duration) {

@@ -20,6 +20,9 @@ const clientHelp = `A line is one of these:
   ?2           asks whether user 2 is online
 `
 
+// maxLine is more than the longest message.
+const maxLine = 64 << 10
+
 // lineTimeout bounds how long one line of the user's is worked on, through lost connections and all.
 const lineTimeout = 30 * time.Second
 
@@ -89,9 +92,18 @@ func (t *terminal) converse(ctx context.Context) error {
 	lines := make(chan string)
 	go func() { // ends with the input, or with the process
 		defer close(lines)
-		for scanner := bufio.NewScanner(t.std.in); scanner.Scan(); {
+		reader := bufio.NewReaderSize(t.std.in, maxLine)
+		for {
+			line, fits, err := readLine(reader)
+			switch {
+			case err != nil:
+				return
+			case !fits:
+				t.printf("(too long: at most %d bytes a line)\n", maxLine)
+				continue
+			}
 			select {
-			case lines <- scanner.Text():
+			case lines <- line:
 			case <-ctx.Done():
 				return
 			}
@@ -115,6 +127,16 @@ func (t *terminal) converse(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// readLine returns the next line, or false for one that does not fit into the reader and is skipped.
+func readLine(r *bufio.Reader) (line string, fits bool, err error) {
+	part, more, err := r.ReadLine()
+	line, fits = string(part), !more
+	for more && err == nil {
+		_, more, err = r.ReadLine()
+	}
+	return line, fits, err
 }
 
 // line does what one line says.

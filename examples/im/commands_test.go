@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -202,7 +203,9 @@ func TestWhatIsMissingOrWrongInTheArgumentsIsSaid(t *testing.T) {
 		"client -user abc":                    `invalid value "abc"`,
 		"token":                               "-user is missing",
 		"token -user 1":                       "-key-file is missing",
+		"token -user 1 -for -5s":              "would have ended already",
 		"all -servers 0":                      "it takes at least one",
+		"all -servers 1000000":                "at most 100",
 		"-servers x":                          `invalid value "x"`,
 		"-demo -etcd x":                       "of its own",
 		"-listen 127.0.0.1:x":                 "gateway",
@@ -268,6 +271,15 @@ func TestAnAccessServerThatNobodyCouldDialDoesNotStart(t *testing.T) {
 		"-listen [::]:7000":               "-advertise ",
 		"-listen-websocket 0.0.0.0:7001":  "say with -advertise-websocket ",
 		"-listen nowhere":                 "missing port",
+		"-advertise im.example.com":       "-advertise: address im.example.com: missing port",
+		"-advertise im.example.com:0":     "is nothing to dial",
+		"-advertise im.example.com:70000": "is nothing to dial",
+		"-advertise 0.0.0.0:7000":         "is nothing to dial",
+		"-advertise-websocket http://a/":  "a URL such as wss://",
+		"-advertise-websocket ws:///ws":   "a URL such as wss://",
+		"-origins im.example.com[":        "syntax error in pattern",
+		"-capacity 0":                     "-capacity 0: it takes at least one session",
+		"-capacity -5":                    "-capacity -5: ",
 		"-listen :x -advertise a.com:700": "unknown port",
 	} {
 		etcd, nats := []string{"-etcd", "127.0.0.1:1"}, []string{"-nats", "127.0.0.1:1"}
@@ -284,15 +296,57 @@ func TestClientsAreToldWhatIsAdvertised(t *testing.T) {
 	etcd, nats, key := engines(t)
 	gateway := start(t, with("gateway", etcd)...).sees(`clients at (\S+),`)
 	start(t, with("access", etcd, nats, key, strings.Fields("-listen :0 -advertise im.example.com:7000"))...).sees(`clients at im.example.com:7000`)
-	eventually := time.Now().Add(late)
-	for {
-		address, err := client.Pick(t.Context(), gateway)
-		if address == "im.example.com:7000" {
-			return
+	awaitPick(t, gateway, "im.example.com:7000")
+}
+
+func TestASecondAccessServerOfTheSameIDIsRefusedAndTheFirstStays(t *testing.T) {
+	t.Parallel()
+	etcd, nats, key := engines(t)
+	gateway := start(t, with("gateway", etcd)...).sees(`clients at (\S+),`)
+	first := start(t, with("access", etcd, nats, key, []string{"-id", "a"})...).sees(`access server a: clients at (\S+),`)
+	second := start(t, with("access", etcd, nats, key, []string{"-id", "a"})...)
+	wantError(t, second.wait(), "another server has this id: a at "+first, "choose another -id")
+	awaitPick(t, gateway, first)
+}
+
+// awaitPick waits until a gateway sends clients to an address.
+func awaitPick(t testing.TB, gateway, want string) {
+	t.Helper()
+	var got string
+	var err error
+	if !until(t.Context(), late, func() bool { got, err = client.Pick(t.Context(), gateway); return got == want }) {
+		t.Errorf("clients are sent to %q (%v), want %q", got, err, want)
+	}
+}
+
+func TestALineThatIsTooLongIsSaidAndTheNextOneIsRead(t *testing.T) {
+	t.Parallel()
+	r := bufio.NewReaderSize(strings.NewReader("one\n"+strings.Repeat("x", 100)+"\ntwo\r\n"+strings.Repeat("y", 100)), 16)
+	for _, want := range []string{"one", "", "two", ""} {
+		line, fits, err := readLine(r)
+		if err != nil && want != "" || fits != (want != "") || fits && line != want {
+			t.Errorf("%q, %v, %v; want %q", line, fits, err, want)
 		}
-		if time.Now().After(eventually) {
-			t.Fatalf("clients are told %q, %v", address, err)
+	}
+	if line, _, err := readLine(r); err != io.EOF {
+		t.Errorf("%q, %v after the end", line, err)
+	}
+}
+
+func TestThePageIsSaidToBeWhereABrowserFindsIt(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		listening string
+		hosts     []string
+		want      string
+	}{
+		{"127.0.0.1:8080", nil, "http://127.0.0.1:8080/"},
+		{"[::]:8080", nil, "http://127.0.0.1:8080/"},
+		{"[::1]:8080", nil, "http://[::1]:8080/"},
+		{"[::]:8080", []string{"im.example.com", "im"}, "http://im.example.com:8080/"},
+	} {
+		if got := pageURL(test.listening, test.hosts); got != test.want {
+			t.Errorf("%s with %q: %s, want %s", test.listening, test.hosts, got, test.want)
 		}
-		pause(t.Context(), 5*time.Millisecond)
 	}
 }

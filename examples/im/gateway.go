@@ -108,7 +108,7 @@ func (g *gatewayServer) servePage(o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	g.pageURL = "http://" + l.Addr().String() + "/"
+	g.pageURL = pageURL(l.Addr().String(), o.pageHosts)
 	g.page = &http.Server{
 		Handler: page.Handler(page.Options{
 			Pick: g.pickWebSocket, DemoTokens: o.demoTokens,
@@ -128,6 +128,18 @@ func (g *gatewayServer) servePage(o gatewayOptions) error {
 		}
 	}()
 	return nil
+}
+
+// pageURL is where a browser finds the page: under a name that the page answers to.
+func pageURL(listening string, hosts []string) string {
+	host, port, _ := net.SplitHostPort(listening)
+	switch {
+	case len(hosts) > 0:
+		host = hosts[0]
+	case unspecified(host):
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
 func (g *gatewayServer) pickWebSocket(context.Context) (string, error) {

@@ -68,6 +68,9 @@ func runToken(_ context.Context, args []string, std std) error {
 	if *user < 1 {
 		return errors.New("-user is missing: a number from 1 on")
 	}
+	if *life <= 0 {
+		return fmt.Errorf("-for %v: such a token would have ended already", *life)
+	}
 	tokens, err := readTokens(*keyFile, "")
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync"
@@ -20,9 +19,13 @@ const (
 	reportAtLeast = 5 * time.Second
 )
 
+// ErrTaken is wrapped by what [Registration.Err] and [Free] return when another server is registered under the id.
+var ErrTaken = errors.New("registry: another server has this id")
+
 // Options say what to register.
 type Options struct {
-	// Server describes the server. Sessions and Draining are filled in.
+	// Server describes the server. Sessions and Draining are filled in. Two servers must not have the same ID; of those
+	// that do, one is registered, and the other gets its turn when the first has gone.
 	Server Server
 
 	// Load returns how many sessions the server holds now. It is called by one goroutine; nil means
@@ -54,10 +57,12 @@ type Registration struct {
 	drained    chan struct{} // run closes it when etcd has the draining flag
 	done       chan struct{} // run closes it at its end
 
-	lease atomic.Int64 // a clientv3.LeaseID; 0: none
+	lease atomic.Int64          // a clientv3.LeaseID; 0: none
+	err   atomic.Pointer[error] // what failed since the last put; nil: nothing
 
 	// Owned by run.
-	failedSince time.Time // zero: nothing has failed since the last put
+	leases      map[int64]bool // those under which this registration may have put the key
+	failedSince time.Time      // zero: nothing has failed since the last put
 	once        struct{ registered, drained sync.Once }
 }
 
@@ -91,6 +96,7 @@ func Register(client *clientv3.Client, o Options) *Registration {
 		registered: make(chan struct{}),
 		drained:    make(chan struct{}),
 		done:       make(chan struct{}),
+		leases:     make(map[int64]bool),
 	}
 	r.draining.Store(o.Server.Draining)
 	go r.run(ctx)
@@ -99,6 +105,15 @@ func Register(client *clientv3.Client, o Options) *Registration {
 
 // Registered is closed when the server is in the registry for the first time.
 func (r *Registration) Registered() <-chan struct{} { return r.registered }
+
+// Err is why the server is not in the registry, or might not be in it much longer: what failed last; nil when nothing has
+// since it was put there.
+func (r *Registration) Err() error {
+	if err := r.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 // Drain says in the registry that this server takes no more clients, and returns when etcd has it, or
 // with the context's error; the registration keeps trying then, too.
@@ -151,16 +166,19 @@ func (r *Registration) run(ctx context.Context) {
 		if time.Since(began) > settled {
 			pauses.Reset()
 		}
+		if r.failedSince.IsZero() || errors.Is(err, ErrTaken) != errors.Is(r.Err(), ErrTaken) {
+			r.log.Warn("registry: not registered, trying again", "error", err)
+		}
 		if r.failedSince.IsZero() {
 			r.failedSince = time.Now()
-			r.log.Warn("registry: not registered any more, trying again", "error", err)
 		}
+		r.err.Store(&err)
 		pause(ctx, pauses.NextBackOff())
 	}
 }
 
 // hold takes a lease, puts the key and keeps both until something fails. A new lease takes the key over
-// from the one before, so that whatever became of that one does not matter.
+// from this registration's ones before, so that whatever became of those does not matter.
 func (r *Registration) hold(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -172,6 +190,7 @@ func (r *Registration) hold(ctx context.Context) error {
 		return err
 	}
 	r.lease.Store(int64(lease.ID))
+	r.leases[int64(lease.ID)] = true
 	alive, err := r.client.KeepAlive(ctx, lease.ID)
 	if err != nil {
 		return err
@@ -221,23 +240,4 @@ func (r *Registration) value() Server {
 	s.Sessions = max(r.o.Load(), 0)
 	s.Draining = r.draining.Load()
 	return s
-}
-
-// report puts the server under its key and returns what it put.
-func (r *Registration) report(ctx context.Context) (Server, error) {
-	s := r.value()
-	value, err := json.Marshal(s)
-	if err != nil {
-		return s, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if _, err = r.client.Put(ctx, r.key, string(value), clientv3.WithLease(clientv3.LeaseID(r.lease.Load()))); err != nil {
-		return s, err
-	}
-	r.once.registered.Do(func() { close(r.registered) })
-	if s.Draining {
-		r.once.drained.Do(func() { close(r.drained) })
-	}
-	return s, nil
 }

@@ -158,3 +158,59 @@ func TestRegisterRefusesAServerThatCannotBeDialled(t *testing.T) {
 		}()
 	}
 }
+
+func TestTwoServersOfTheSameIDDoNotTouchEachOthersKey(t *testing.T) {
+	t.Parallel()
+	client := connect(t, startEtcd(t))
+	at := func(addr string) registry.Server { return registry.Server{ID: "a", Addr: addr, Capacity: 1} }
+	var load atomic.Int64 // changes with every look, so that each is reported
+	first := register(t, client, registry.Options{
+		Server: at("first:1"), ReportEvery: 10 * time.Millisecond, Load: func() int { return int(load.Add(1)) },
+	})
+	wait(t, first.Registered(), "registered")
+	second := register(t, client, registry.Options{Server: at("second:1")})
+	until(t, "the second says why it is not registered", func() bool { return errors.Is(second.Err(), registry.ErrTaken) })
+	if err := first.Err(); err != nil {
+		t.Errorf("the first: %v", err)
+	}
+
+	w := watch(t, client)
+	wait(t, w.Ready(), "listed")
+	third := register(t, client, registry.Options{Server: at("third:1")})
+	until(t, "the third is refused", func() bool { return errors.Is(third.Err(), registry.ErrTaken) })
+	if err := third.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	before, _ := w.Snapshot().Get("a")
+	until(t, "the first goes on to report", func() bool { now, _ := w.Snapshot().Get("a"); return now.Report > before.Report })
+	if now, _ := w.Snapshot().Get("a"); now.Addr != "first:1" {
+		t.Errorf("after the end of another, a is %+v", now)
+	}
+
+	// The one that waits gets its turn.
+	if err := first.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, second.Registered(), "the second registered")
+	until(t, "listed", func() bool { now, _ := w.Snapshot().Get("a"); return now.Addr == "second:1" })
+	if err := second.Err(); err != nil {
+		t.Errorf("the second is registered: %v", err)
+	}
+}
+
+func TestAKeyThatSomebodyDeletedIsPutAgain(t *testing.T) {
+	t.Parallel()
+	client := connect(t, startEtcd(t))
+	var load atomic.Int64
+	r := register(t, client, registry.Options{
+		Server: server("a"), ReportEvery: 10 * time.Millisecond, Load: func() int { return int(load.Add(1)) },
+	})
+	wait(t, r.Registered(), "registered")
+	w := watch(t, client)
+	wait(t, w.Ready(), "listed")
+	before, _ := w.Snapshot().Get("a")
+	if _, err := client.Delete(t.Context(), registry.DefaultPrefix+"a"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "there again", func() bool { now, _ := w.Snapshot().Get("a"); return now.Report > before.Report })
+}

@@ -124,9 +124,12 @@ func TestD2AServerThatMovedHasItsNewAddress(t *testing.T) {
 	for _, addr := range []string{"10.0.0.1:7000", "10.0.0.2:7000"} {
 		s := server("a")
 		s.Addr = addr
+		if err := registry.Free(t.Context(), client, s.ID); err != nil {
+			t.Fatal(err)
+		}
 		r := register(t, client, registry.Options{Server: s})
 		until(t, addr, func() bool { s, _ := w.Snapshot().Get("a"); return s.Addr == addr })
-		r.Abandon() // it crashes; the next takes its key over, and the end of its lease changes nothing
+		r.Abandon() // it crashes; the next has the key when its lease has ended
 	}
 	if n := w.Snapshot().Len(); n != 1 {
 		t.Errorf("%d servers, want 1", n)
