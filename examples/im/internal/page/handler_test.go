@@ -207,3 +207,12 @@ func TestANameThatCannotBeShownIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestANameMayBeOfAnyScript(t *testing.T) {
+	for _, name := range []string{"José", "علی\u200cرضا", "नरेंद्र", "小林", "👩\u200d💻 Ada", "O’Neill-Łoś"} {
+		response := request(t, page.Options{Pick: pickOne, DemoTokens: anyToken}, "POST", "/demo", `{"name":"`+name+`"}`, nil)
+		if got := decode[map[string]string](t, response)["name"]; got != name {
+			t.Errorf("%q became %q: %s", name, got, response.Status)
+		}
+	}
+}

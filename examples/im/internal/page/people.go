@@ -46,7 +46,7 @@ func (d *directory) enter(name string) (person, error) {
 		return person{}, errNameMissing
 	case utf8.RuneCountInString(name) > maxName:
 		return person{}, errNameLong
-	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
+	case strings.ContainsFunc(name, odd):
 		return person{}, errNameOdd
 	}
 
@@ -62,6 +62,13 @@ func (d *directory) enter(name string) (person, error) {
 	d.byName[name] = p.ID
 	d.people = append(d.people, p)
 	return p, nil
+}
+
+// odd reports whether a character has no place in a name. The joiners, which are invisible by themselves, have: Persian
+// and several languages of India write with them, and many emoji are made of others with one between them.
+func odd(r rune) bool {
+	const zeroWidthNonJoiner, zeroWidthJoiner = '\u200c', '\u200d'
+	return !unicode.IsPrint(r) && r != zeroWidthNonJoiner && r != zeroWidthJoiner
 }
 
 // list returns everybody, in the order in which they came; never nil, which JSON would call null.
