@@ -430,3 +430,20 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 		t.Errorf("ready: %v, err %v", err, c.Err())
 	}
 }
+
+func TestMessagesThatTakeTheVersionsOfLostOnesAreHandedOut(t *testing.T) {
+	s := newScript(t)
+	_, got := s.client(func(o *client.Options) { o.After = 1000 })
+	side := s.next()
+	expect[*wire.ReqLogin](side)
+	side.say(wire.OK(wire.CmdLogin))
+	expect[*wire.ReqSyncMsg](side)
+	// A power cut has taken 991 to 1000.
+	side.say(&wire.ResSyncMsg{Cmd: wire.CmdSync, ErrCode: wire.CodeNoData, CurrentID: 990})
+	side.say(wire.Notify(991))
+	if after := expect[*wire.ReqSyncMsg](side).CurrentID; after != 990 {
+		t.Fatalf("it asks for what comes after %d", after)
+	}
+	side.say(page(991, "new"))
+	wantMessages(t, got, "new")
+}

@@ -169,11 +169,8 @@ func (c *Client) deliver(page *wire.ResSyncMsg) bool {
 			c.o.OnMessage(Message{Source: m.SourceUID, Target: m.TargetUID, Group: m.GroupID, ID: m.MsgID, Text: m.Msg})
 		}
 	}
-	if page.CurrentID <= c.current.Load() {
-		return false
-	}
-	c.current.Store(page.CurrentID)
-	return true
+	// It goes back when the server has lost what came last. What it stores from now on has those versions anew.
+	return c.current.Swap(page.CurrentID) < page.CurrentID
 }
 
 func (c *Client) syncIfBehind(s *libnet.Session) error {

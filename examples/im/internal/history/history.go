@@ -36,6 +36,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -78,6 +79,7 @@ type History struct {
 	members jetstream.KeyValue
 	name    string
 	timeout time.Duration
+	last    atomic.Int64 // a version that the stream had lately; what is above it may be one that it never had
 }
 
 // Open creates the stream and the bucket, or brings those that exist to the options, within 10 s.

@@ -3,6 +3,7 @@ package history_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -96,6 +97,27 @@ func TestMessagesAreReadInOrderAndOnceFromAnyVersionOn(t *testing.T) {
 	got, _, _ := readAll(t, h, history.Query{User: 2, After: -5})
 	if !slices.Equal(got, want) {
 		t.Errorf("from the start: %v, want %v", got, want)
+	}
+}
+
+func TestWhoAsksForWhatComesAfterTheEndIsToldWhereTheEndIs(t *testing.T) {
+	h, _, _ := open(t, history.Options{})
+	for _, after := range []int64{1, math.MaxInt64} {
+		if _, _, end := readAll(t, h, history.Query{User: 2, After: after}); end != 0 {
+			t.Errorf("of an empty stream after %d: %d", after, end)
+		}
+	}
+	store(t, h, history.Message{ID: 1, Source: 1, Target: 2, Text: "to another"})
+	last := store(t, h, history.Message{ID: 2, Source: 1, Target: 1, Text: "to himself"})
+	for _, after := range []int64{last + 1, math.MaxInt64 - 1, math.MaxInt64} {
+		texts, _, end := readAll(t, h, history.Query{User: 2, After: after})
+		if len(texts) != 0 || end != last {
+			t.Errorf("after %d: %q up to %d, want %d", after, texts, end, last)
+		}
+	}
+	store(t, h, history.Message{ID: 3, Source: 1, Target: 2, Text: "new"})
+	if texts, _, _ := readAll(t, h, history.Query{User: 2, After: last}); !slices.Equal(texts, []string{"new"}) {
+		t.Errorf("from there on: %q", texts)
 	}
 }
 

@@ -46,7 +46,8 @@ type Page struct {
 }
 
 // Read returns the next page: at least one record if there is one. Nothing is skipped and nothing comes twice as long
-// as the Next of one page is the After of the next.
+// as the Next of one page is the After of the next. After a version that the stream does not have, because it was never
+// given out or a power cut took it, Next is the stream's last: who went on from there would miss what comes before it.
 func (h *History) Read(ctx context.Context, q Query) (Page, error) {
 	ctx, cancel := h.bounded(ctx)
 	defer cancel()
@@ -57,12 +58,29 @@ func (h *History) Read(ctx context.Context, q Query) (Page, error) {
 	}
 	defer r.close()
 	page := Page{Next: q.After, More: r.pending > 0}
+	if !page.More && q.After > h.last.Load() {
+		if page.Next, err = h.within(ctx, q.After); err != nil {
+			return Page{}, fmt.Errorf("history: read: %w", err)
+		}
+	}
 	for size := 0; page.More && len(page.Records) == 0; {
 		if err := r.fetch(ctx, q, &page, &size); err != nil {
 			return Page{}, fmt.Errorf("history: read: %w", err)
 		}
+		h.last.Store(page.Next)
 	}
 	return page, nil
+}
+
+// within returns version, or the stream's last one if that is less.
+func (h *History) within(ctx context.Context, version int64) (int64, error) {
+	stream, err := h.js.Stream(ctx, h.name)
+	if err != nil {
+		return 0, err
+	}
+	last := int64(stream.CachedInfo().State.LastSeq)
+	h.last.Store(last)
+	return min(version, last), nil
 }
 
 // A reader is a consumer for one page.

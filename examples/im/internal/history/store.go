@@ -62,6 +62,7 @@ func (h *History) publish(ctx context.Context, subject, once string, record *wir
 	if err != nil {
 		return 0, fmt.Errorf("history: store: %w", err)
 	}
+	h.last.Store(int64(ack.Sequence))
 	return int64(ack.Sequence), nil
 }
 
