@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -338,5 +339,46 @@ func TestMessagesOutliveAnOutageOfTheStore(t *testing.T) {
 	}
 	if texts := box.await(t, 3); !slices.Equal(texts, []string{"before", "meanwhile", "after"}) {
 		t.Errorf("got %q", texts)
+	}
+}
+
+func TestMessagesGoOnAfterTheStoreHasLostItsFiles(t *testing.T) {
+	r := newRig(t)
+	r.start(nil)
+	sender, _ := r.client(1, nil)
+	receiver, box := r.client(2, func(o *client.Options) { o.Keepalive = 100 * time.Millisecond }) // which syncs
+	var want []string
+	say := func(text string) {
+		t.Helper()
+		if err := sender.Send(bounded(t), 2, text); err != nil {
+			t.Fatal(err)
+		}
+		if err := sender.SendGroup(bounded(t), 9, text+" to all"); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, text, text+" to all")
+	}
+	if err := receiver.Join(bounded(t), 9); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		say(fmt.Sprint("before ", i))
+	}
+	box.await(t, len(want))
+
+	r.nats.Stop()
+	if err := os.RemoveAll(r.files); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.nats.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the receiver begins anew, too", func() bool { return receiver.Current() == 0 })
+	if err := receiver.Join(bounded(t), 9); err != nil { // memberships are lost as messages are
+		t.Fatal(err)
+	}
+	say("after")
+	if got := box.await(t, len(want)); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -119,7 +119,14 @@ func (c *client) store(ctx context.Context, m history.Message) (version int64, e
 }
 
 func (c *client) read(ctx context.Context, after int64, own bool) (history.Page, error) {
-	return c.server.o.History.Read(ctx, history.Query{User: c.user, After: after, Groups: c.groups, Own: own})
+	page, err := c.server.o.History.Read(ctx, history.Query{User: c.user, After: after, Groups: c.groups, Own: own})
+	if err == nil && page.Next < after { // the store has lost something, perhaps memberships as well
+		var groups map[int64]int64
+		if groups, err = c.server.o.History.Groups(ctx, c.user); err == nil {
+			c.groups = groups
+		}
+	}
+	return page, err
 }
 
 // sync answers with a page. Clients of old know of no further pages: another notification has them ask.

@@ -36,6 +36,7 @@ var quiet = slog.New(slog.DiscardHandler)
 type rig struct {
 	t      testing.TB
 	nats   *embedded.NATS
+	files  string // of nats
 	tokens *token.Tokens
 
 	mu      sync.Mutex
@@ -53,7 +54,8 @@ type server struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	nats, err := embedded.StartNATS(t.Context(), t.TempDir())
+	files := t.TempDir()
+	nats, err := embedded.StartNATS(t.Context(), files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +64,7 @@ func newRig(t testing.TB) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{t: t, nats: nats, tokens: tokens}
+	return &rig{t: t, nats: nats, files: files, tokens: tokens}
 }
 
 // start adds an access server; edit, if any, changes its options.

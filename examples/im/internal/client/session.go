@@ -169,7 +169,7 @@ func (c *Client) deliver(page *wire.ResSyncMsg) bool {
 			c.o.OnMessage(Message{Source: m.SourceUID, Target: m.TargetUID, Group: m.GroupID, ID: m.MsgID, Text: m.Msg})
 		}
 	}
-	// It goes back when the server has lost what came last. What it stores from now on has those versions anew.
+	// It goes back when the server has lost what came last, because what is stored from now on has those versions anew.
 	return c.current.Swap(page.CurrentID) < page.CurrentID
 }
 

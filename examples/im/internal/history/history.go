@@ -72,7 +72,7 @@ type Options struct {
 	Timeout       time.Duration // for each call, besides its context; default 3 s
 }
 
-// History stores and reads. Any goroutine may use it. It holds nothing that needs to be closed.
+// History stores and reads. Any goroutine may use it. It needs no closing: it ends with its connection.
 type History struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
@@ -82,16 +82,52 @@ type History struct {
 	last    atomic.Int64 // a version that the stream had lately; what is above it may be one that it never had
 }
 
-// Open creates the stream and the bucket, or brings those that exist to the options, within 10 s.
+// Open creates the stream and the bucket, or brings those that exist to the options, within 10 s. It does so again
+// whenever nc has reconnected, until nc is closed: NATS may have come back without its files, and what was said is then
+// gone, but what will be said need not be.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*History, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
 	o = o.withDefaults()
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
 	h := &History{nc: nc, js: js, name: o.Name, timeout: o.Timeout}
+	changes := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	if h.members, err = create(ctx, js, o); err != nil {
+		nc.RemoveStatusListener(changes)
+		return nil, err
+	}
+	go h.createAgain(changes, o)
+	return h, nil
+}
+
+// createAgain is told of the connection's changes, and ends with it.
+func (h *History) createAgain(changes chan nats.Status, o Options) {
+	defer h.nc.RemoveStatusListener(changes)
+	for !h.nc.IsClosed() {
+		if <-changes != nats.CONNECTED {
+			continue
+		}
+		// JetStream may be slower than NATS itself; the next change ends the patience with it.
+		for len(changes) == 0 {
+			if _, err := create(context.Background(), h.js, o); err == nil {
+				h.last.Store(0) // whatever it was, the stream may be another one
+				break
+			}
+			time.Sleep(createPause)
+		}
+	}
+}
+
+const (
+	// createTimeout bounds the creation of stream and bucket, createPause is between attempts that failed.
+	createTimeout = 10 * time.Second
+	createPause   = 200 * time.Millisecond
+)
+
+func create(ctx context.Context, js jetstream.JetStream, o Options) (members jetstream.KeyValue, err error) {
+	ctx, cancel := context.WithTimeout(ctx, createTimeout)
+	defer cancel()
 	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name:              o.Name,
 		Subjects:          []string{o.Name + ".u.*", o.Name + ".s.*", o.Name + ".g.*"},
@@ -105,14 +141,14 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*History, error) {
 	if err != nil {
 		return nil, fmt.Errorf("history: stream %s: %w", o.Name, err)
 	}
-	h.members, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+	members, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket:   o.Name + "-members",
 		Replicas: o.Replicas,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("history: bucket %s-members: %w", o.Name, err)
 	}
-	return h, nil
+	return members, nil
 }
 
 func (o Options) withDefaults() Options {

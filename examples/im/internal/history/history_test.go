@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +30,12 @@ func open(t testing.TB, o history.Options) (*history.History, *embedded.NATS, *n
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Stop)
+	h, conn := openOn(t, server, o)
+	return h, server, conn
+}
+
+func openOn(t testing.TB, server *embedded.NATS, o history.Options) (*history.History, *nats.Conn) {
+	t.Helper()
 	conn, err := nats.Connect(server.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectBufSize(-1))
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +45,7 @@ func open(t testing.TB, o history.Options) (*history.History, *embedded.NATS, *n
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h, server, conn
+	return h, conn
 }
 
 func store(t testing.TB, h *history.History, m history.Message) int64 {
@@ -324,6 +331,44 @@ func TestWhatWasStoredOutlivesTheServer(t *testing.T) {
 	}
 	if again := store(t, h, m); again != first {
 		t.Errorf("repeated after the restart: version %d, want %d", again, first)
+	}
+}
+
+func TestANATSThatComesBackWithoutItsFilesIsStoredInAnew(t *testing.T) {
+	dir := t.TempDir()
+	server, err := embedded.StartNATS(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	h, _ := openOn(t, server, history.Options{Timeout: 300 * time.Millisecond})
+	store(t, h, history.Message{ID: 1, Source: 1, Target: 2, Text: "lost"})
+	store(t, h, history.Message{ID: 2, Source: 1, Target: 2, Text: "lost, too"})
+	server.Stop()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	m := history.Message{ID: 3, Source: 1, Target: 2, ClientID: "a", Text: "new"}
+	for {
+		if _, err := h.Store(ctx, m); err == nil {
+			break
+		} else if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := h.Join(ctx, 2, 9, 0); err != nil {
+		t.Errorf("join: %v", err)
+	}
+	if groups, err := h.Groups(ctx, 2); err != nil || len(groups) != 1 {
+		t.Errorf("groups %v, %v", groups, err)
+	}
+	if texts, _, end := readAll(t, h, history.Query{User: 2}); !slices.Equal(texts, []string{"new"}) || end != 1 {
+		t.Errorf("read %q up to %d", texts, end)
 	}
 }
 

@@ -103,8 +103,9 @@ export class Chat {
         this.#behind = false;
         const answer = await this.#session.request(Cmd.history, { UID: this.#session.user, currentID: this.#version });
         for (const record of answer.records) this.#store.take(record);
-        if (answer.more && answer.currentID > this.#version) this.#behind = true;
-        this.#version = answer.currentID;
+        const lost = answer.currentID < this.#version; // versions begin anew: what we have is told by its ids
+        if (lost || answer.more && answer.currentID > this.#version) this.#behind = true;
+        this.#version = lost ? 0n : answer.currentID;
       }
     } catch {
       // The next login or the next notice begins where this ended.
