@@ -3,7 +3,6 @@ package page_test
 import (
 	"context"
 	"errors"
-
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -30,6 +29,8 @@ const tokenLife = time.Hour
 type messenger struct {
 	t      testing.TB
 	URL    string // of the page
+	nats   *embedded.NATS
+	files  string // of nats
 	tokens *token.Tokens
 	hosts  []string        // whom the page may ask
 	stores []*moodyHistory // one a server
@@ -45,7 +46,8 @@ func startMessenger(t testing.TB, ids ...string) *messenger {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	nats, err := embedded.StartNATS(ctx, t.TempDir())
+	files := t.TempDir()
+	nats, err := embedded.StartNATS(ctx, files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +56,7 @@ func startMessenger(t testing.TB, ids ...string) *messenger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &messenger{t: t, tokens: tokens, servers: make(map[string]*access.Server)}
+	m := &messenger{t: t, nats: nats, files: files, tokens: tokens, servers: make(map[string]*access.Server)}
 	var lastID atomic.Int64
 	for _, id := range ids {
 		m.startServer(ctx, id, nats.URL(), func() (int64, error) { return lastID.Add(1), nil })

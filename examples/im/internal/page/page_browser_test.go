@@ -25,6 +25,8 @@ func TestThePageInABrowser(t *testing.T) {
 		"the scripts' encoding is protobuf's":                        theScriptsEncodingIsProtobufs,
 		"what is no message is one error to the scripts":             whatIsNoMessageIsOneErrorToTheScripts,
 		"it looks like something to show a friend":                   itLooksLikeSomethingToShowAFriend,
+		"odd texts are shown as they are and fit":                    oddTextsAreShownAsTheyAreAndFit,
+		"a store that lost its files is read anew":                   aStoreThatLostItsFilesIsReadAnew,
 		"what users type is never markup":                            whatUsersTypeIsNeverMarkup,
 		"a message that failed is sent again under its id":           aMessageThatFailedIsSentAgainUnderItsID,
 		"a login elsewhere ends this one and the two do not fight":   aLoginElsewhereEndsThisOneAndTheTwoDoNotFight,

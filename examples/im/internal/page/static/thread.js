@@ -15,6 +15,7 @@ export class Thread {
   #shown = SHOWN;
   #rows = new Map(); // message, or a day's text → its <li>
   #resized;
+  #size = ""; // of the box of messages, as #resized saw it last
   #following = true; // whether the newest message is to stay in sight
 
   /** on.write is called with a conversation and a text, on.retry and on.discard with a message that failed. */
@@ -43,11 +44,15 @@ export class Thread {
     };
     draft.oninput = () => this.#drafted();
     element("messages").onscroll = () => {
+      if (this.#size !== sizeOf(element("messages"))) return; // not the user: the observer is about to see to it
       this.#following = this.#atEnd();
       if (this.#following) element("newest").hidden = true;
     };
     // The keyboard of a phone, or a draft of several lines, takes room.
-    this.#resized = new ResizeObserver(() => this.#following && this.#toEnd());
+    this.#resized = new ResizeObserver(() => {
+      this.#size = sizeOf(element("messages"));
+      if (this.#following) this.#toEnd();
+    });
     this.#resized.observe(element("messages"));
     element("newest").onclick = () => this.#toEnd();
     element("earlier").onclick = () => this.#showEarlier();
@@ -187,6 +192,8 @@ export class Thread {
     element("newest").hidden = true;
   }
 }
+
+const sizeOf = ({ clientWidth, clientHeight }) => `${clientWidth} × ${clientHeight}`;
 
 /** Whether two messages stand together: same person, same day, little time between. */
 function together(a, b) {
