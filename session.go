@@ -34,6 +34,7 @@ type Session struct {
 	recvMu sync.Mutex
 	// recvMu guards the following: they belong to the receiver.
 	manyReplies bool // the last message was answered with more than one
+	brisk       bool // the last two reads followed each other closely
 	in          input
 	parsed      uint64      // messages received
 	read        uint64      // bytes received

@@ -43,11 +43,11 @@ func newSocket(conn net.Conn) *socket {
 // Binding that function once and keeping both in a pool makes a read free of allocations. A receiver that
 // waits holds one, so there is no more in it than a read needs.
 type readCall struct {
-	in     *input
-	n      int
-	err    error
-	wait   bool // let the poller wait when there is nothing to read
-	waited bool // it has
+	in    *input
+	n     int
+	err   error
+	wait  bool // let the poller wait when there is nothing to read
+	leave bool // ask for the scheduler's leave first, see readSome
 
 	try func(fd uintptr) bool
 }
@@ -58,15 +58,16 @@ var readCalls = sync.Pool{New: func() any {
 	return c
 }}
 
-// read waits until there is something to read and reads once. It shrinks in while it waits.
-func (k *socket) read(in *input) (int, error) { return k.readOnce(in, true) }
+// read waits until there is something to read and reads once. It shrinks in while it waits. brisk says that the
+// peer has answered quickly.
+func (k *socket) read(in *input, brisk bool) (int, error) { return k.readOnce(in, true, brisk) }
 
 // readReady reads once if there is something to read; n == 0 without an error says that there is not.
-func (k *socket) readReady(in *input) (int, error) { return k.readOnce(in, false) }
+func (k *socket) readReady(in *input) (int, error) { return k.readOnce(in, false, false) }
 
-func (k *socket) readOnce(in *input, wait bool) (int, error) {
+func (k *socket) readOnce(in *input, wait, leave bool) (int, error) {
 	c := readCalls.Get().(*readCall)
-	c.in, c.wait, c.waited, c.n = in, wait, false, 0
+	c.in, c.wait, c.leave, c.n = in, wait, leave, 0
 	err := k.raw.Read(c.try)
 	n := c.n
 	if err == nil {
@@ -89,7 +90,7 @@ func (c *readCall) tryRead(fd uintptr) bool {
 			continue
 		case err == syscall.EAGAIN:
 			c.in.shrink()
-			c.waited = c.wait
+			c.leave = false
 			return !c.wait
 		case err != nil:
 			c.err = err
@@ -100,12 +101,12 @@ func (c *readCall) tryRead(fd uintptr) bool {
 	}
 }
 
-// readSome is a read by package syscall where a wait most likely follows, and else one that keeps the processor.
-// The former wakes the runtime's monitor, if that sleeps, which is when a single peer asks and waits for each
-// answer; without it such a process sleeps so deeply that waking it takes most of the answer's time: a
-// processor of a virtual machine that halts is slow to come back (measured, see bench/README.md).
+// readSome keeps the processor, but for the read after which a receiver in a brisk exchange most likely waits. That
+// one goes through package syscall, which wakes the runtime's monitor if it sleeps: without it a process with one
+// busy peer sleeps so deeply between two messages that waking it takes most of the answer's time (DESIGN.md,
+// "How bytes move").
 func (c *readCall) readSome(fd int, p []byte) (int, error) {
-	if c.wait && !c.waited {
+	if c.leave {
 		return syscall.Read(fd, p)
 	}
 	return readNow(fd, p)
