@@ -6,13 +6,13 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// Bind makes s the session of user, and closes all others that he has, on whichever nodes they are, with
-// [ErrReplaced]. When it returns nil, messages to him that are sent from then on reach s, from every node
+// Bind makes s the session of user, and closes all others that the user has, on whichever nodes they are, with
+// [ErrReplaced]. When it returns nil, messages to the user that are sent from then on reach s, from every node
 // that this one can reach. It unbinds when s closes. Binding a session to its user again changes nothing;
 // two goroutines should not do so at once, for one that fails unbinds for both. A session may be bound to
 // several users.
 //
-// Bind takes the caller's word for who the user is: check his login before. A session without a queue
+// Bind takes the caller's word for who the user is: check the login before. A session without a queue
 // (Config.SendQueue 0) takes one message at a time, further ones are [ErrBlocked] until it is written: give
 // sessions a queue.
 //
@@ -72,7 +72,7 @@ func sessionClosed(s *libnet.Session) error {
 	return libnet.ErrSessionClosed
 }
 
-// announceBinding claims the user once every node sees that he is here. In this order one of two nodes that
+// announceBinding claims the user once every node sees that the user is here. In this order one of two nodes that
 // bind a user at the same time hears the other: the one whose claim goes out later.
 func (n *Node) announceBinding(ctx context.Context, d *dispatcher, b *binding) error {
 	if _, err := n.barrier(ctx); err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A binding is one login: a user, his session here, and the claim. Immutable but for what is marked.
+// A binding is one login: a user, the session here, and the claim. Immutable but for what is marked.
 type binding struct {
 	token   string
 	session *libnet.Session

@@ -3,7 +3,7 @@
 //	node, err := cluster.New(ctx, cluster.Options{Listen: "127.0.0.1:6222", Routes: []string{"127.0.0.1:6223"}})
 //	...
 //	err = node.Bind(ctx, session, "alice")          // after alice's login was checked
-//	err = node.Send(ctx, "bob", payload)            // wherever bob is: nil says that it is in his session's queue
+//	err = node.Send(ctx, "bob", payload)            // wherever bob is: nil says that it is in bob's queue
 //
 // Each process has one [Node]. A node subscribes to one subject for each user that it holds a session of,
 // and to one for each group with a member here: that interest, which NATS spreads by itself, is the

@@ -28,7 +28,7 @@ func (e *KickedError) Unwrap() error { return ErrKicked }
 // maxReason is how much of a reason Kick sends, in bytes.
 const maxReason = 1024
 
-// Online asks all nodes for the user's sessions: none when he is offline, and two only while two logins are
+// Online asks all nodes for the user's sessions: none when the user is offline, and two only while two logins are
 // being told apart. Errors: [ErrDegraded] when none was found and some node could not be asked;
 // [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. Without a deadline in ctx, Options.Timeout bounds
 // the call.

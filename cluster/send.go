@@ -10,10 +10,10 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Send sends payload to user, wherever he is bound, as one message in his session's own framing, and waits
-// for that session's answer. nil: the message is in its queue. The caller may then change payload.
+// Send sends payload to user, wherever the user is bound, as one message in that session's own framing, and waits
+// for its answer. nil: the message is in its queue. The caller may then change payload.
 //
-// Errors: [ErrOffline]; [ErrDegraded] when he was not found and some node could not be asked, or the answer was
+// Errors: [ErrOffline]; [ErrDegraded] when the user was not found and some node could not be asked, or the answer was
 // lost; [ErrBlocked]; [ErrRejected]; [ErrTooLarge]; [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. After ErrDegraded,
 // ErrDisconnected and ctx's the message may or may not arrive, after the others it does not. Without a
 // deadline in ctx, Options.Timeout bounds the call.
@@ -86,7 +86,7 @@ func (n *Node) publish(subject, reply string, kind byte, payload []byte) error {
 const nudge = 50 * time.Millisecond
 
 // request asks a user's subject and returns the first answer that settles the question. No answer is believed
-// that does not: nobody subscribes, or who did has lost the user, also when he is moving or a route comes up.
+// that does not: nobody subscribes, or who did has lost the user, also when the user is moving or a route comes up.
 // So the question is asked again, and nobody subscribing is the truth between two complete barriers.
 func (n *Node) request(ctx context.Context, k *call, subject string, kind byte, payload []byte) (answer, error) {
 	if err := ctx.Err(); err != nil {
