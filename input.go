@@ -141,21 +141,24 @@ func (in *input) keep(msg []byte) []byte {
 	return c.copies[from:len(c.copies):len(c.copies)]
 }
 
-// room returns free storage behind the unread bytes: a large chunk at first, and twice the chunk
-// when a frame has filled it, so that storage follows the bytes that arrived and copying stays linear.
-func (in *input) room() []byte {
-	if in.chunk == nil {
-		in.chunk = getChunk(chunkLarge)
+// room returns free storage behind the unread bytes: what a peer that sends hint bytes at a time is likely to fill, and
+// more when a frame has filled it, so that storage follows the bytes that arrived and copying stays linear.
+func (in *input) room(hint int32) []byte {
+	size := chunkSmall
+	if hint > chunkSmall/2 {
+		size = chunkLarge
 	}
 	switch c := in.chunk; {
-	case len(c.bytes) < chunkLarge:
-		in.moveTo(getChunk(chunkLarge))
+	case c == nil:
+		in.chunk = getChunk(size)
+	case len(c.bytes) < size:
+		in.moveTo(getChunk(size))
 	case c.w < len(c.bytes):
 	case c.w-c.r <= len(c.bytes)/2:
 		c.w = copy(c.bytes, c.bytes[c.r:c.w])
 		c.r = 0
 	default:
-		in.moveTo(getChunk(2 * len(c.bytes)))
+		in.moveTo(getChunk(max(2*len(c.bytes), chunkLarge)))
 	}
 	return in.chunk.bytes[in.chunk.w:]
 }
@@ -176,7 +179,7 @@ func (in *input) waitingRoom() []byte {
 	if !in.full() {
 		return in.chunk.bytes[in.chunk.w:]
 	}
-	return in.room()
+	return in.room(chunkLarge)
 }
 
 // shrink gives back storage that what is unread does not need: all of it when nothing is.

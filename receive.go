@@ -167,7 +167,7 @@ func (s *Session) fill(inFrame bool) error {
 	var n int
 	var err error
 	if s.sock != nil {
-		n, err = s.sock.read(&s.in, s.brisk)
+		n, err = s.sock.read(&s.in, s.usualRead)
 	} else {
 		n, err = s.readPlain()
 	}
@@ -219,18 +219,22 @@ func (s *Session) readError(err error, inFrame bool) error {
 	return err
 }
 
-// briskExchange is the time from read to read below which the way to the peer and back is all that takes time:
-// on loopback 30 to 150 µs with one peer, and more with many since they wait for each other.
-const briskExchange = 200 * time.Microsecond
-
 // took enters n bytes that were read behind the unread ones.
 func (s *Session) took(n int) {
 	s.in.chunk.w += n
 	s.read += uint64(n)
 	s.receiver.Store(receiverActive)
-	now := s.now()
-	s.brisk = now-s.received.Load() < int64(briskExchange)
-	s.received.Store(now)
+	s.expectRead(n)
+	s.received.Store(s.now())
+}
+
+// expectRead has the next reads expect as much as this one brought, and a little less each time that they bring less.
+func (s *Session) expectRead(n int) {
+	usual := int32(min(n, chunkLarge))
+	if usual < s.usualRead {
+		usual = s.usualRead - (s.usualRead-usual)/8
+	}
+	s.usualRead = usual
 }
 
 // readPlain reads from a conn without a descriptor. It must hand over storage before it waits: little

@@ -43,7 +43,7 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		s.in.release() // whoever is closing it reads the rest
 		return false
 	}
-	n, err := s.sock.readReady(&s.in)
+	n, err := s.sock.readReady(&s.in, s.usualRead)
 	if n > 0 {
 		s.took(n)
 		// No other event will tell of an end that has been announced.

@@ -9,7 +9,7 @@ import "net"
 type socket struct{}
 
 func newSocket(net.Conn) *socket                { return nil }
-func (*socket) read(*input, bool) (int, error)  { panic("libnet: no socket on this system") }
+func (*socket) read(*input, int32) (int, error) { panic("libnet: no socket on this system") }
 func (*socket) write([]byte) (n int, err error) { panic("libnet: no socket on this system") }
 func (*socket) broken() bool                    { panic("libnet: no socket on this system") }
 

@@ -43,11 +43,11 @@ func newSocket(conn net.Conn) *socket {
 // Binding that function once and keeping both in a pool makes a read free of allocations. A receiver that
 // waits holds one, so there is no more in it than a read needs.
 type readCall struct {
-	in    *input
-	n     int
-	err   error
-	wait  bool // let the poller wait when there is nothing to read
-	leave bool // ask for the scheduler's leave first, see readSome
+	in   *input
+	n    int
+	err  error
+	wait bool  // let the poller wait when there is nothing to read
+	hint int32 // bytes that there are to read, most likely
 
 	try func(fd uintptr) bool
 }
@@ -58,16 +58,16 @@ var readCalls = sync.Pool{New: func() any {
 	return c
 }}
 
-// read waits until there is something to read and reads once. It shrinks in while it waits. brisk says that the
-// peer has answered quickly.
-func (k *socket) read(in *input, brisk bool) (int, error) { return k.readOnce(in, true, brisk) }
+// read waits until there is something to read and reads once. It shrinks in while it waits. hint is
+// input.room's.
+func (k *socket) read(in *input, hint int32) (int, error) { return k.readOnce(in, hint, true) }
 
 // readReady reads once if there is something to read; n == 0 without an error says that there is not.
-func (k *socket) readReady(in *input) (int, error) { return k.readOnce(in, false, false) }
+func (k *socket) readReady(in *input, hint int32) (int, error) { return k.readOnce(in, hint, false) }
 
-func (k *socket) readOnce(in *input, wait, leave bool) (int, error) {
+func (k *socket) readOnce(in *input, hint int32, wait bool) (int, error) {
 	c := readCalls.Get().(*readCall)
-	c.in, c.wait, c.leave, c.n = in, wait, leave, 0
+	c.in, c.hint, c.wait, c.n = in, hint, wait, 0
 	err := k.raw.Read(c.try)
 	n := c.n
 	if err == nil {
@@ -80,9 +80,9 @@ func (k *socket) readOnce(in *input, wait, leave bool) (int, error) {
 
 // tryRead is the body of read: false says that the poller should wait.
 func (c *readCall) tryRead(fd uintptr) bool {
-	p := c.in.room()
+	p := c.in.room(c.hint)
 	for {
-		n, err := c.readSome(int(fd), p)
+		n, err := readNow(int(fd), p)
 		switch {
 		case n > 0:
 			c.n = n
@@ -90,7 +90,6 @@ func (c *readCall) tryRead(fd uintptr) bool {
 			continue
 		case err == syscall.EAGAIN:
 			c.in.shrink()
-			c.leave = false
 			return !c.wait
 		case err != nil:
 			c.err = err
@@ -99,17 +98,6 @@ func (c *readCall) tryRead(fd uintptr) bool {
 		}
 		return true
 	}
-}
-
-// readSome keeps the processor, but for the read after which a receiver in a brisk exchange most likely waits. That
-// one goes through package syscall, which wakes the runtime's monitor if it sleeps: without it a process with one
-// busy peer sleeps so deeply between two messages that waking it takes most of the answer's time (DESIGN.md,
-// "How bytes move").
-func (c *readCall) readSome(fd int, p []byte) (int, error) {
-	if c.leave {
-		return syscall.Read(fd, p)
-	}
-	return readNow(fd, p)
 }
 
 // A writeCall is to a write what a readCall is to a read.

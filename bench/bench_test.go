@@ -153,7 +153,7 @@ func TestAProcessSaysWhyItFailed(t *testing.T) {
 func TestAServerEndsWithItsStandardInput(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c, err := startChild(ctx, serveForm, "net", string(echoKind))
+	c, err := startChild(ctx, nil, serveForm, "net", string(echoKind))
 	if err != nil {
 		t.Fatal(err)
 	}

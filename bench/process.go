@@ -13,6 +13,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Hidden forms of the command line, for the processes that the orchestrator starts from its own
@@ -77,8 +79,8 @@ type child struct {
 	stderr bytes.Buffer // read after the process ended
 }
 
-// startChild starts one that is killed when ctx ends.
-func startChild(ctx context.Context, args ...string) (*child, error) {
+// startChild starts one that is killed when ctx ends, on these processors or, with nil, on any.
+func startChild(ctx context.Context, cpus *unix.CPUSet, args ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -93,7 +95,7 @@ func startChild(ctx context.Context, args ...string) (*child, error) {
 		return nil, err
 	}
 	c.stdout = bufio.NewReader(stdout)
-	return c, c.cmd.Start()
+	return c, startOn(cpus, c.cmd)
 }
 
 // stop kills the process: nothing that it holds is worth waiting for.
@@ -139,7 +141,11 @@ func measureOnce(ctx context.Context, s server, j job) Result {
 }
 
 func measureJob(ctx context.Context, s server, j job) (Result, error) {
-	serving, err := startChild(ctx, serveForm, s.name, string(j.Row.Kind))
+	serverCPUs, clientCPUs, err := j.Row.On.cpus()
+	if err != nil {
+		return Result{}, err
+	}
+	serving, err := startChild(ctx, serverCPUs, serveForm, s.name, string(j.Row.Kind))
 	if err != nil {
 		return Result{}, err
 	}
@@ -151,7 +157,7 @@ func measureJob(ctx context.Context, s server, j job) (Result, error) {
 	if _, err := fmt.Sscan(line, &j.Address, &j.Control); err != nil {
 		return Result{}, err
 	}
-	loading, err := startChild(ctx, loadForm)
+	loading, err := startChild(ctx, clientCPUs, loadForm)
 	if err != nil {
 		return Result{}, err
 	}

@@ -37,12 +37,13 @@ func (k rowKind) unit() string {
 
 // A row is one line of work that every server is given alike.
 type row struct {
-	Name   string  `json:"name"`
-	Kind   rowKind `json:"kind"`
-	Conns  int     `json:"connections"`
-	Window int     `json:"window"` // messages under way on a connection
-	Size   int     `json:"size"`   // bytes of payload
-	quick  bool    // -quick runs it
+	Name   string    `json:"name"`
+	Kind   rowKind   `json:"kind"`
+	Conns  int       `json:"connections"`
+	Window int       `json:"window"` // messages under way on a connection
+	Size   int       `json:"size"`   // bytes of payload
+	On     placement `json:"on,omitempty"`
+	quick  bool      // -quick runs it
 	only   []string
 }
 
@@ -51,6 +52,8 @@ var eventPeers = []string{"net", "netpoll", "libnet", "libnet-event"}
 
 var rows = []row{
 	{Name: "ping-pong-1", Kind: echoKind, Conns: 1, Window: 1, Size: 64, quick: true},
+	{Name: "ping-pong-1-apart", Kind: echoKind, Conns: 1, Window: 1, Size: 64, On: apart},
+	{Name: "ping-pong-1-together", Kind: echoKind, Conns: 1, Window: 1, Size: 64, On: together},
 	{Name: "ping-pong-64", Kind: echoKind, Conns: 64, Window: 1, Size: 64, quick: true},
 	{Name: "ping-pong-2000", Kind: echoKind, Conns: 2000, Window: 1, Size: 64, quick: true},
 	{Name: "pipelined-64x64", Kind: echoKind, Conns: 64, Window: 64, Size: 64, quick: true},
@@ -89,7 +92,14 @@ func (r row) describe() string {
 	case sleepKind:
 		return fmt.Sprintf("%d connections echo messages of %s; one handler in %d sleeps %v a message, the figures are the others'", r.Conns, size, sleeperIn, napTime)
 	}
-	return fmt.Sprintf("connections: %d, messages of %s under way on each: %d", r.Conns, size, r.Window)
+	about := fmt.Sprintf("connections: %d, messages of %s under way on each: %d", r.Conns, size, r.Window)
+	switch r.On {
+	case apart:
+		about += "; server and client on a processor each"
+	case together:
+		about += "; server and client on one processor"
+	}
+	return about
 }
 
 // runs reports whether the row is for this server.
