@@ -63,7 +63,7 @@ func (p *poller) close() { _ = p.file.Close() }
 // its descriptor's number, nobody gets after it. Closing the descriptor takes it out again.
 func (p *poller) register(s *Session) error {
 	event := syscall.EpollEvent{
-		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | -syscall.EPOLLET, // EPOLLET is the sign bit
+		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | edgeTriggered,
 		Fd:     int32(s.id),
 		Pad:    int32(s.id >> 32),
 	}
@@ -78,6 +78,9 @@ func (p *poller) register(s *Session) error {
 	}
 	return ctlErr
 }
+
+// edgeTriggered is EPOLLET, which package syscall has as a negative number on some architectures only.
+const edgeTriggered = 1 << 31
 
 func sessionID(e *syscall.EpollEvent) uint64 {
 	return uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
@@ -152,7 +155,7 @@ func (p *poller) wait() error {
 
 // pollOnce is the body of wait: false says that the runtime's poller should wait.
 func (p *poller) pollOnce(epfd uintptr) bool {
-	n, err := syscall.EpollWait(int(epfd), p.events[:], 0)
+	n, err := pollNow(int(epfd), p.events[:])
 	p.n = max(n, 0)
 	return n > 0 || len(p.again) > 0 || err != nil && err != syscall.EINTR
 }

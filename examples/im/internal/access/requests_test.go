@@ -295,6 +295,7 @@ func TestAClientThatKnowsNoPagesIsNotifiedUntilItHasAll(t *testing.T) {
 	for i := range messages {
 		p.ask(&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, TargetUID: 2, MsgID: fmt.Sprint(i), Msg: text})
 	}
+	p.want(&wire.ReqPing{Cmd: wire.CmdPing}, wire.OK(wire.CmdPing)) // word of the last message is out: user 2 does not hear of it
 	q := dialTCP(t, r.servers[0]).login(r, 2)
 	var ids []string
 	var current int64
