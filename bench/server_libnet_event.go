@@ -2,7 +2,6 @@ package main
 
 import (
 	"net"
-	"sync"
 
 	"github.com/libnet-go/libnet"
 )
@@ -17,19 +16,23 @@ func libnetEventEcho(before func([]byte)) (net.Addr, error) {
 	})
 }
 
-// libnetEventIntoEcho sends an address that is there already: to put a slice into Send's any, Go
-// allocates 24 bytes.
+// libnetEventIntoEcho sends an address that the session has kept since it began: to put a slice into Send's
+// any, Go allocates 24 bytes.
 func libnetEventIntoEcho(before func([]byte)) (net.Addr, error) {
-	boxes := sync.Pool{New: func() any { return new([]byte) }}
-	return startLibnetEvent(func(_ *libnet.Server, s *libnet.Session, msg []byte) {
-		if before != nil {
-			before(msg)
+	return startLibnet(frames(), queued, func(srv *libnet.Server) error {
+		srv.OnSession = func(s *libnet.Session) error {
+			s.State = new([]byte)
+			return nil
 		}
-		box := boxes.Get().(*[]byte)
-		*box = msg
-		s.Send(box)
-		*box = nil // msg is the session's again when the handler returns
-		boxes.Put(box)
+		return srv.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
+			if before != nil {
+				before(msg)
+			}
+			reply := s.State.(*[]byte)
+			*reply = msg
+			s.Send(reply)
+			*reply = nil // msg is the session's again when the handler returns
+		}))
 	})
 }
 

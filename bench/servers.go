@@ -37,7 +37,7 @@ var servers = []server{
 	{"libnet-into", "the same with ReceiveInto and one buffer", libnetIntoEcho, nil},
 	{"libnet-plain", "the same with a user's codec that knows only io.ReadWriter", libnetEcho(plainProtocol, queued), nil},
 	{"libnet-event", "ServeMessages: no goroutine a session; Send in the handler", libnetEventEcho, libnetEventBroadcast},
-	{"libnet-event-into", "the same, sending the address of a pooled slice", libnetEventIntoEcho, nil},
+	{"libnet-event-into", "the same, sending the address of a slice in Session.State", libnetEventIntoEcho, nil},
 }
 
 // The first byte of a payload tells a server what a row wants of it. All other bytes are filler.
