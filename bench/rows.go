@@ -150,7 +150,7 @@ func (p *plan) measurements() int {
 // quicken makes it a first look: one short round, and of the rows only the main ones, unless the
 // user names others.
 func (p *plan) quicken(mainRowsOnly bool) {
-	p.rounds, p.warm, p.window = 1, 100*time.Millisecond, 250*time.Millisecond
+	p.rounds, p.warm, p.window = 1, 50*time.Millisecond, 200*time.Millisecond
 	if mainRowsOnly {
 		p.rows = slices.DeleteFunc(slices.Clone(p.rows), func(r row) bool { return !r.quick })
 	}
