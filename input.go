@@ -143,7 +143,7 @@ func (in *input) keep(msg []byte) []byte {
 
 // room returns free storage behind the unread bytes: what a peer that sends hint bytes at a time is likely to fill, and
 // more when a frame has filled it, so that storage follows the bytes that arrived and copying stays linear.
-func (in *input) room(hint int32) []byte {
+func (in *input) room(hint int) []byte {
 	size := chunkSmall
 	if hint > chunkSmall/2 {
 		size = chunkLarge

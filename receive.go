@@ -230,7 +230,7 @@ func (s *Session) took(n int) {
 
 // expectRead has the next reads expect as much as this one brought, and a little less each time that they bring less.
 func (s *Session) expectRead(n int) {
-	usual := int32(min(n, chunkLarge))
+	usual := uint16(min(n, math.MaxUint16))
 	if usual < s.usualRead {
 		usual = s.usualRead - (s.usualRead-usual)/8
 	}

@@ -33,8 +33,8 @@ type Session struct {
 
 	recvMu sync.Mutex
 	// recvMu guards the following: they belong to the receiver.
-	manyReplies bool  // the last message was answered with more than one
-	usualRead   int32 // bytes that a read is likely to bring
+	manyReplies bool   // the last message was answered with more than one
+	usualRead   uint16 // bytes that a read is likely to bring; the largest may be more
 	in          input
 	parsed      uint64      // messages received
 	read        uint64      // bytes received

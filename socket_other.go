@@ -8,9 +8,9 @@ import "net"
 // empty.
 type socket struct{}
 
-func newSocket(net.Conn) *socket                { return nil }
-func (*socket) read(*input, int32) (int, error) { panic("libnet: no socket on this system") }
-func (*socket) write([]byte) (n int, err error) { panic("libnet: no socket on this system") }
-func (*socket) broken() bool                    { panic("libnet: no socket on this system") }
+func newSocket(net.Conn) *socket                 { return nil }
+func (*socket) read(*input, uint16) (int, error) { panic("libnet: no socket on this system") }
+func (*socket) write([]byte) (n int, err error)  { panic("libnet: no socket on this system") }
+func (*socket) broken() bool                     { panic("libnet: no socket on this system") }
 
 func hasInput(net.Conn) bool { return false }

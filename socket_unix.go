@@ -46,8 +46,8 @@ type readCall struct {
 	in   *input
 	n    int
 	err  error
-	wait bool  // let the poller wait when there is nothing to read
-	hint int32 // bytes that there are to read, most likely
+	wait bool   // let the poller wait when there is nothing to read
+	hint uint16 // bytes that there are to read, most likely
 
 	try func(fd uintptr) bool
 }
@@ -60,12 +60,12 @@ var readCalls = sync.Pool{New: func() any {
 
 // read waits until there is something to read and reads once. It shrinks in while it waits. hint is
 // input.room's.
-func (k *socket) read(in *input, hint int32) (int, error) { return k.readOnce(in, hint, true) }
+func (k *socket) read(in *input, hint uint16) (int, error) { return k.readOnce(in, hint, true) }
 
 // readReady reads once if there is something to read; n == 0 without an error says that there is not.
-func (k *socket) readReady(in *input, hint int32) (int, error) { return k.readOnce(in, hint, false) }
+func (k *socket) readReady(in *input, hint uint16) (int, error) { return k.readOnce(in, hint, false) }
 
-func (k *socket) readOnce(in *input, hint int32, wait bool) (int, error) {
+func (k *socket) readOnce(in *input, hint uint16, wait bool) (int, error) {
 	c := readCalls.Get().(*readCall)
 	c.in, c.hint, c.wait, c.n = in, hint, wait, 0
 	err := k.raw.Read(c.try)
@@ -80,7 +80,7 @@ func (k *socket) readOnce(in *input, hint int32, wait bool) (int, error) {
 
 // tryRead is the body of read: false says that the poller should wait.
 func (c *readCall) tryRead(fd uintptr) bool {
-	p := c.in.room(c.hint)
+	p := c.in.room(int(c.hint))
 	for {
 		n, err := readNow(int(fd), p)
 		switch {
