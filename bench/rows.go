@@ -57,7 +57,7 @@ var rows = []row{
 	{Name: "ping-pong-64", Kind: echoKind, Conns: 64, Window: 1, Size: 64, quick: true},
 	{Name: "ping-pong-2000", Kind: echoKind, Conns: 2000, Window: 1, Size: 64, quick: true},
 	{Name: "pipelined-64x64", Kind: echoKind, Conns: 64, Window: 64, Size: 64, quick: true},
-	{Name: "pipelined-64x16-1KiB", Kind: echoKind, Conns: 64, Window: 16, Size: 1024, quick: true},
+	{Name: "pipelined-64x16-1KiB", Kind: echoKind, Conns: 64, Window: 16, Size: 1024},
 	{Name: "churn", Kind: churnKind, Conns: 16, Window: 1, Size: 64, quick: true},
 	{Name: "idle-1000", Kind: idleKind, Conns: 1000, Window: 1, Size: 64, only: eventPeers},
 	{Name: "idle-5000", Kind: idleKind, Conns: 5000, Window: 1, Size: 64, only: eventPeers},
