@@ -57,9 +57,10 @@ func (c *client) join(n int) ([]net.Conn, error) {
 }
 
 // clog asks for more replies than all the kernel's buffers hold, and reads none of them. A server
-// that takes no more requests because it cannot write is as clogged as it will be.
+// that takes no more requests for that long, because it cannot write, is as clogged as it will be; one that is only
+// slow takes some.
 func clog(conn net.Conn) error {
-	const frames, size, stuck = 1024, 32 << 10, 500 * time.Millisecond
+	const frames, size, stuck = 1024, 32 << 10, 3 * time.Second
 	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		return err
 	}
