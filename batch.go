@@ -5,28 +5,47 @@ import (
 	"sync"
 )
 
-// keptBatch is the largest batch whose storage is kept for another: what a burst made grow beyond
-// it goes back to the garbage collector.
-const keptBatch = 128 << 10
+const (
+	// keptBatch is how many bytes a batch takes, and so the most that its storage keeps for another. A frame that is
+	// longer has a batch to itself, whose storage goes back to the garbage collector.
+	keptBatch = 128 << 10
+
+	// batchParts bounds the parts of a batch, which may be very small.
+	batchParts = 4 << 10
+)
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-// A batch is a run of frames on their way out. Frames are bytes one behind the other in buf, except
-// the shared ones, which lie where the broadcast that made them put them. On a session made from a
-// bare codec the messages themselves wait in msgs.
+// A batch is a run of frames on their way out, and a link of its queue's chain. Frames are bytes one
+// behind the other in buf, except the shared ones, which lie where the broadcast that made them put them.
+// On a session made from a bare codec the messages themselves wait in msgs.
 type batch struct {
+	next   *batch
 	buf    []byte
-	ends   []int    // ends[i] is where the i-th frame ends, counting shared bytes
+	parts  []part
 	shared []extent // frames that are not in buf, in order
 	msgs   []any
 
-	size    int // bytes in all, shared ones included
-	first   int // frames before this one were written or dropped
-	written int // bytes before this one were written or dropped
+	messages int // messages that are neither written nor dropped
+	size     int // bytes in all, shared ones included
+	first    int // parts before this one were written or dropped
+	written  int // bytes before this one were written or dropped
+	gone     int // of these, the shared ones that were dropped
 
-	// While a plain codec's Send writes its frame into buf.
-	open    int   // where that frame begins
-	openErr error // why one of its writes was refused
+	own bool // a synchronous Send waits for its only message and reports what became of it
+}
+
+// A part is where a message's frame ends in its batch; or the complement of that, for bytes that a codec wrote
+// outside Send and that belong to no message. Two of the latter never follow each other.
+type part int
+
+func (p part) isMessage() bool { return p >= 0 }
+
+func (p part) end() int {
+	if p < 0 {
+		return int(^p)
+	}
+	return int(p)
 }
 
 // extent is a frame that many batches share; nobody writes to it.
@@ -43,28 +62,77 @@ func putBatch(b *batch) {
 	}
 	clear(b.shared)
 	clear(b.msgs)
-	*b = batch{buf: b.buf[:0], ends: b.ends[:0], shared: b.shared[:0], msgs: b.msgs[:0]}
+	*b = batch{buf: b.buf[:0], parts: b.parts[:0], shared: b.shared[:0], msgs: b.msgs[:0]}
 	batches.Put(b)
 }
 
-// commit makes what was appended to buf since the last commit a part of the last frame, or of the
-// next one when message is false.
-func (b *batch) commit(n int, message bool) {
+// commit makes what was put into b since the last part, n bytes, a message.
+func (b *batch) commit(n int) {
 	b.size += n
-	if message {
-		b.ends = append(b.ends, b.size)
-	}
+	b.parts = append(b.parts, part(b.size))
+	b.messages++
 }
 
-func (b *batch) share(frame []byte) {
+func (b *batch) addFrame(frame []byte) {
+	b.grow(len(frame))
+	b.buf = append(b.buf, frame...)
+	b.commit(len(frame))
+}
+
+func (b *batch) addShared(frame []byte) {
 	b.shared = append(b.shared, extent{b.size, frame})
-	b.commit(len(frame), true)
+	b.commit(len(frame))
 }
 
-// next returns bytes that lie together and are to be written next; none when all is written.
-func (b *batch) next() []byte {
+func (b *batch) addMessage(msg any) {
+	b.msgs = append(b.msgs, msg)
+	b.commit(0)
+}
+
+// addLoose adds bytes that belong to no message.
+func (b *batch) addLoose(p []byte) {
+	b.grow(len(p))
+	b.buf = append(b.buf, p...)
+	b.size += len(p)
+	if last := len(b.parts) - 1; last >= b.first && !b.parts[last].isMessage() {
+		b.parts = b.parts[:last]
+	}
+	b.parts = append(b.parts, part(^b.size))
+}
+
+// grow makes room for n bytes more.
+func (b *batch) grow(n int) {
+	need := len(b.buf) + n
+	if need <= cap(b.buf) {
+		return
+	}
+	grown := make([]byte, len(b.buf), max(need, min(2*cap(b.buf), keptBatch)))
+	copy(grown, b.buf)
+	b.buf = grown
+}
+
+// hasRoom reports whether n bytes more belong into b.
+func (b *batch) hasRoom(n int) bool { return b.size+n <= keptBatch && len(b.parts) < batchParts }
+
+// merge adds what c holds, of which nothing was written or dropped.
+func (b *batch) merge(c *batch) {
+	for _, e := range c.shared {
+		b.shared = append(b.shared, extent{b.size + e.at, e.bytes})
+	}
+	b.grow(len(c.buf))
+	b.buf = append(b.buf, c.buf...)
+	for _, p := range c.parts {
+		b.parts = append(b.parts, part(b.size)+p)
+	}
+	b.msgs = append(b.msgs, c.msgs...)
+	b.size += c.size
+	b.messages += c.messages
+}
+
+// rest returns bytes that lie together and are to be written next; none when all is written.
+func (b *batch) rest() []byte {
 	at := b.written
-	sharedBefore := 0 // bytes of the shared frames before at
+	sharedBefore := b.gone // bytes of the shared frames before at
 	for _, e := range b.shared {
 		if at < e.at {
 			return b.buf[at-sharedBefore : e.at-sharedBefore]
@@ -80,36 +148,68 @@ func (b *batch) next() []byte {
 // pieces returns all that is to be written, for one writev.
 func (b *batch) pieces() net.Buffers {
 	var pieces net.Buffers
-	rest := *b
-	for rest.written < rest.size {
-		p := rest.next()
+	left := *b
+	for left.written < left.size {
+		p := left.rest()
 		pieces = append(pieces, p)
-		rest.written += len(p)
+		left.written += len(p)
 	}
 	return pieces
 }
 
-// wrote moves on by n bytes and returns how many frames that completed.
-func (b *batch) wrote(n int) (frames int) {
+// wrote moves on by n bytes and returns how many messages that completed.
+func (b *batch) wrote(n int) (messages int) {
 	b.written += n
 	if b.written == b.size {
-		frames = len(b.ends) - b.first
-	} else {
-		for b.first+frames < len(b.ends) && b.ends[b.first+frames] <= b.written {
-			frames++
-		}
+		messages, b.messages, b.first = b.messages, 0, len(b.parts)
+		return messages
 	}
-	b.first += frames
-	return frames
+	for b.first < len(b.parts) && b.parts[b.first].end() <= b.written {
+		if b.parts[b.first].isMessage() {
+			messages++
+		}
+		b.first++
+	}
+	b.messages -= messages
+	return messages
 }
 
-// dropFirst forgets the oldest frame, which must exist, and returns its size. Nothing of the batch may
-// have been written.
+// dropFirst forgets the oldest message, which must exist, and returns its size. Nothing of b may have been
+// written. Bytes before it that belong to no message move to its end.
 func (b *batch) dropFirst() int {
-	n := b.ends[b.first] - b.written
-	b.written = b.ends[b.first]
-	b.first++
+	i, from := b.first, b.written
+	if !b.parts[i].isMessage() {
+		from = b.parts[i].end()
+		i++
+	}
+	n := b.parts[i].end() - from
+	switch {
+	case len(b.msgs) > 0:
+		b.msgs[i] = nil
+	case len(b.shared) > 0 && b.shared[0].at == from && n > 0:
+		b.shared[0].bytes = nil
+		b.shared = b.shared[1:]
+		b.gone += n
+	default:
+		at := b.written - b.gone
+		loose := b.buf[at : at+from-b.written]
+		copy(b.buf[at+n:], loose)
+	}
+	b.keepLoose(i)
+	b.written += n
+	b.messages--
 	return n
 }
 
-func (b *batch) frames() int { return len(b.ends) - b.first }
+// keepLoose removes part i, the first message: the bytes of no message before it, if there are any, end where it did.
+func (b *batch) keepLoose(i int) {
+	if i == b.first {
+		b.first++
+		return
+	}
+	b.first = i
+	b.parts[i] = ^part(b.parts[i].end())
+	if i+1 < len(b.parts) && !b.parts[i+1].isMessage() {
+		b.first = i + 1
+	}
+}

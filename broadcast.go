@@ -1,9 +1,6 @@
 package libnet
 
-import (
-	"reflect"
-	"time"
-)
+import "reflect"
 
 // shareAt is the frame size from which a broadcast's sessions share one copy: below it, copying is
 // cheaper than a write of its own (measured, see bench/README.md, "Where copying ends").
@@ -22,33 +19,95 @@ func (m *Manager) Broadcast(msg any) BroadcastResult {
 	for s := range m.All() {
 		b.sendTo(s)
 	}
-	return b.result
+	return b.end()
 }
 
 // A broadcast is one message on its way to many sessions.
 type broadcast struct {
 	msg    any
 	frames []encodedFrame
-	waited time.Duration // for codecs that others are making
+	late   []*Session // have no codec yet: their turn comes last
 	result BroadcastResult
 }
 
-// A codec that is only allocated is there at once; one that first talks to its peer may never be. A
-// broadcast looks so often and for so long, at all sessions together.
-const (
-	codecPoll     = 100 * time.Microsecond
-	codecPatience = 10 * time.Millisecond
-)
-
-func (b *broadcast) hasCodec(s *Session) bool {
-	for !s.tryCodec() {
-		if s.IsClosed() || b.waited >= codecPatience {
-			return false
-		}
-		time.Sleep(codecPoll)
-		b.waited += codecPoll
+// sendTo sends the message to s, if s has a codec.
+func (b *broadcast) sendTo(s *Session) {
+	if s.hasCodec.Load() {
+		b.count(s, b.offerTo(s))
+		return
 	}
-	return true
+	b.late = append(b.late, s)
+}
+
+// end sends the message to those that had no codec, as far as they have one now, and says what came of it all.
+func (b *broadcast) end() BroadcastResult {
+	makeCodecs(b.late)
+	for _, s := range b.late {
+		if s.hasCodec.Load() {
+			b.count(s, b.offerTo(s))
+		} else {
+			b.count(s, ErrSessionBlocked)
+		}
+	}
+	return b.result
+}
+
+func (b *broadcast) count(s *Session, err error) {
+	if err == ErrSessionBlocked && !s.IsClosed() {
+		err = s.blocked()
+	}
+	switch {
+	case err == nil:
+		b.result.Sent++
+	case s.IsClosed():
+		b.result.Closed++
+	case err == ErrSessionBlocked:
+		b.result.Blocked++
+	default:
+		s.owner.eventLog().notEncoded(s, err)
+	}
+}
+
+// offerTo queues the message for s. A synchronous session, whose queue has no room at all by itself,
+// takes one; one whose codec is at work on another message, at the moment, takes none.
+func (b *broadcast) offerTo(s *Session) error {
+	if s.IsClosed() {
+		return s.closedErr()
+	}
+	limit, drop := s.owner.queueLimit(), s.owner.OnFull == DropOldest
+	limit.messages = max(limit.messages, 1)
+	switch {
+	case s.conn == nil:
+		return s.offer(b.msg, limit, drop)
+	case s.appender == nil:
+		return s.tryOffer(b.msg, limit, drop)
+	}
+	frame, err := b.frameFor(s)
+	if err != nil {
+		return err
+	}
+	return s.offerFrame(frame, limit, drop)
+}
+
+// tryOffer is offer that does not wait for a plain codec's turn.
+func (s *Session) tryOffer(msg any, limit queueLimit, drop bool) error {
+	if !s.tryTurn() {
+		return ErrSessionBlocked
+	}
+	defer s.giveTurn()
+	return s.offerPlain(msg, limit, drop)
+}
+
+// offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied.
+func (s *Session) offerFrame(frame []byte, limit queueLimit, drop bool) error {
+	s.q.mu.Lock()
+	w, err := wakeNobody, s.q.takeFrameLocked(frame, limit, drop)
+	if err == nil {
+		w = s.wakeLocked()
+	}
+	s.q.mu.Unlock()
+	s.wakeBy(w)
+	return s.refused(err)
 }
 
 // encodedFrame is the message in one protocol's encoding.
@@ -56,63 +115,6 @@ type encodedFrame struct {
 	encoding any // see owner.encoding
 	bytes    []byte
 	err      error
-}
-
-func (b *broadcast) sendTo(s *Session) {
-	if s.IsClosed() {
-		b.result.Closed++
-		return
-	}
-	err := b.offerTo(s)
-	if err == ErrSessionBlocked {
-		err = b.onFull(s)
-	}
-	switch {
-	case err == nil:
-		b.result.Sent++
-	case err == ErrSessionBlocked:
-		b.result.Blocked++
-	case s.IsClosed() || err == ErrSlowConsumer:
-		b.result.Closed++
-	default:
-		s.owner.eventLog().notEncoded(s, err)
-	}
-}
-
-// offerTo queues the message for s. A synchronous session, whose queue has no room at all by itself,
-// takes one; one whose codec takes its time to be made takes none.
-func (b *broadcast) offerTo(s *Session) error {
-	if !b.hasCodec(s) {
-		if s.IsClosed() {
-			return s.closedErr()
-		}
-		return ErrSessionBlocked
-	}
-	maxMessages, maxBytes := max(s.owner.sendQueue(), 1), s.owner.sendQueueBytes()
-	if s.appender == nil {
-		return s.offer(b.msg, maxMessages, maxBytes)
-	}
-	frame, err := b.frameFor(s)
-	if err != nil {
-		return err
-	}
-	return s.offerFrame(frame, maxMessages, maxBytes)
-}
-
-func (b *broadcast) onFull(s *Session) error {
-	switch s.owner.OnFull {
-	case CloseSession:
-		go s.terminate(ErrSlowConsumer) // its close callbacks must not hold up the others
-		return ErrSlowConsumer
-	case DropOldest:
-		for s.q.dropOldest() {
-			if err := b.offerTo(s); err != ErrSessionBlocked {
-				return err
-			}
-		}
-	}
-	s.owner.countBlocked()
-	return ErrSessionBlocked
 }
 
 // frameFor returns the message as s encodes it, encoding it if s is the first of its protocol.
@@ -127,7 +129,7 @@ func (b *broadcast) frameFor(s *Session) ([]byte, error) {
 		bytes, err = nil, ErrFrameTooLarge
 	}
 	b.frames = append(b.frames, encodedFrame{s.owner.encoding, bytes, err})
-	return bytes, s.closeIfPanic(err)
+	return bytes, s.endIfPanic(err)
 }
 
 // encodingOf identifies what o's sessions make of a message: their protocol, where protocols can be

@@ -164,6 +164,7 @@ func (s *Session) beginClosing(reason error) bool {
 	}
 	s.state.Store(sessionClosing)
 	s.reason = reason
+	s.codecKnownLocked()
 	s.mu.Unlock()
 	s.q.drain()
 	return true
@@ -197,7 +198,8 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 		s.reason = reason // else it has been told already
 	}
 	reason, s.isCut = s.reason, cut
-	codecMade := s.codecMade
+	s.codecKnownLocked()
+	codecMade := s.making == codecMade
 	s.clock.stop()
 	s.mu.Unlock()
 
@@ -239,7 +241,7 @@ func (s *Session) closeTransport(codecMade, cut bool) error {
 		return s.closeCodec()
 	}
 	err := s.closeConn(cut)
-	if codecMade {
+	if codecMade && s.hasCodec.Load() {
 		_ = s.closeCodec() // its stream is closed already: only its own error could come
 	}
 	return err
@@ -276,6 +278,7 @@ func (s *Session) awaitFlush() {
 	select {
 	case <-idle:
 	case <-bound.C:
+		s.q.abandon()
 	}
 }
 
@@ -312,14 +315,6 @@ func (s *Session) takeCallbacks() (callbacks []*callback) {
 	slices.Reverse(callbacks)
 	s.callbacks, s.called = nil, true
 	return callbacks
-}
-
-// closeIfPanic ends the session when err came from a panic of its codec.
-func (s *Session) closeIfPanic(err error) error {
-	if err != nil && errors.Is(err, ErrPanic) {
-		s.terminate(err)
-	}
-	return err
 }
 
 // recovered is deferred around user code. It turns a panic into *err.

@@ -54,9 +54,7 @@ func (s *Session) wakeLocked() wakeUp {
 func (s *Session) wakeBy(w wakeUp) {
 	switch w {
 	case wakeSender:
-		if err := s.flushReady(s.q.take()); err != nil {
-			go s.terminate(err) // the sender may hold a lock that a close callback wants
-		}
+		s.flushReady(s.q.take())
 	case wakeLater:
 		s.owner.flusher.flushLater(s)
 	case wakeFlusher:
@@ -69,46 +67,47 @@ func (s *Session) wakeBy(w wakeUp) {
 // sendLoop writes until the queue is empty. It waits for a slow peer, so it has a goroutine of its own.
 // Whoever starts it has begun the flush.
 func (s *Session) sendLoop() {
-	if err := s.flush(s.q.take()); err != nil {
-		s.terminate(err)
-	}
-}
-
-// flush writes b, which was taken from the queue, and what follows it until the queue is empty, waiting
-// for the peer. After an error the queue is closed and what was not written is counted as discarded; the
-// caller ends the session with that error.
-func (s *Session) flush(b *batch) (err error) {
+	b, err := s.q.take(), error(nil)
 	for b != nil && err == nil {
 		b, err = s.writeWaiting(b)
 	}
-	return s.flushed(err)
+	if err != nil {
+		_ = s.flushFailed(err)
+	}
 }
 
-// flushReady is flush that does not wait: what the kernel does not take at once it leaves to a send loop.
-// A receiver must not wait for a peer that may itself be waiting to be read from.
-func (s *Session) flushReady(b *batch) error {
+// flushReady writes b, which was taken from the queue, and what follows it until the queue is empty. It does not wait: what the
+// kernel does not take at once it leaves to a send loop. A receiver must not wait for a peer that may itself be waiting to be
+// read from.
+func (s *Session) flushReady(b *batch) {
 	for b != nil {
-		p := b.next()
-		n, err := s.sock.write(p)
-		next := s.q.wrote(b, n)
-		if err != nil {
-			return s.flushed(err)
-		}
-		if next == b && n < len(p) {
+		left := len(b.rest())
+		n, err := s.sock.write(b.rest())
+		next, closed := s.q.wrote(b, n)
+		switch {
+		case err != nil:
+			_ = s.flushFailed(err)
+			return
+		case closed != nil:
+			return
+		case next == b && n < left:
 			go s.sendLoop()
-			return nil
+			return
 		}
 		b = next
 	}
-	return nil
 }
 
-// flushed ends a flush that failed.
-func (s *Session) flushed(err error) error {
-	if err != nil {
-		err = s.writeError(err)
-		s.q.fail(err)
+// flushFailed ends the session whose flush failed, and returns the reason. The session is closing before its queue refuses: who is
+// refused can learn why. The caller may hold a lock that a close callback wants.
+func (s *Session) flushFailed(err error) error {
+	if err == errQueueClosed {
+		return s.closedErr()
 	}
+	err = s.writeError(err)
+	s.beginClosing(err)
+	s.q.fail(err)
+	go s.terminate(err)
 	return err
 }
 
@@ -123,6 +122,16 @@ func (s *Session) writeError(err error) error {
 	return err
 }
 
+// writeReady writes what the kernel takes of b at once, and returns what to write next.
+func (s *Session) writeReady(b *batch) (next *batch, err error) {
+	n, err := s.sock.write(b.rest())
+	next, closed := s.q.wrote(b, n)
+	if err == nil {
+		err = closed
+	}
+	return next, err
+}
+
 // writeWaiting writes what is left of b, waiting for the peer as long as it makes progress, and returns
 // what to write next.
 func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
@@ -130,8 +139,7 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 		return s.writeBare(b)
 	}
 	if s.sock != nil && len(b.shared) == 0 { // else one writev does for all pieces
-		n, err := s.sock.write(b.next())
-		if next = s.q.wrote(b, n); next != b || err != nil {
+		if next, err = s.writeReady(b); next != b || err != nil {
 			return next, err
 		}
 	}
@@ -151,8 +159,9 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 			_ = s.conn.SetWriteDeadline(deadline)
 		}
 		n, err := s.writeSome(b)
-		if next = s.q.wrote(b, n); next != b {
-			return next, nil
+		next, closed := s.q.wrote(b, n)
+		if closed != nil || next != b {
+			return next, closed
 		}
 		switch {
 		case err == nil:
@@ -181,7 +190,7 @@ func (s *Session) writeSome(b *batch) (int, error) {
 		n, err := pieces.WriteTo(s.conn)
 		return int(n), err
 	}
-	p := b.next()
+	p := b.rest()
 	if s.secure() {
 		p = p[:min(len(p), tlsRecord)]
 	}
@@ -197,14 +206,12 @@ func (s *Session) secure() bool { return s.conn != transport(s.conn) }
 // writeBare sends the messages of a session made from a bare codec. One that cannot be encoded is
 // counted as discarded: its Send has returned already.
 func (s *Session) writeBare(b *batch) (next *batch, err error) {
-	for len(b.msgs) > b.first {
-		s.sendMu.Lock()
-		err := s.codecSend(b.msgs[b.first])
-		s.sendMu.Unlock()
-		if err != nil && !notWritten(err) {
-			return b, err
+	for next = b; next == b && err == nil; {
+		sent := s.codecSend(b.msgs[b.first])
+		if sent != nil && !notWritten(sent) {
+			return b, sent
 		}
-		s.q.sentMessage(b, err == nil)
+		next, err = s.q.gave(b, sent == nil)
 	}
-	return s.q.wrote(b, 0), nil
+	return next, err
 }

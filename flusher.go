@@ -67,9 +67,7 @@ func (f *flusher) work() {
 		}
 		for i, s := range share[:n] {
 			share[i] = nil
-			if err := s.flushReady(s.q.take()); err != nil {
-				go s.terminate(err) // a slow close callback must not hold up the others
-			}
+			s.flushReady(s.q.take())
 		}
 	}
 }
@@ -137,22 +135,11 @@ func (f *flusher) takeDeferred() []deferredFlush {
 }
 
 func (f *flusher) lookAfter(d deferredFlush) {
-	q := &d.s.q
-	q.mu.Lock()
-	stillDeferred := q.pending != nil && !q.flushing && q.flushes != d.flushes
-	begun := false
-	if !stillDeferred {
-		q.deferred = false
-		if begun = q.flushableLocked(); begun {
-			q.flushing, q.away = true, true
-		}
-	}
-	d.flushes = q.flushes
-	q.mu.Unlock()
+	begun, later, flushes := d.s.q.beginOverdue(d.flushes)
 	switch {
-	case stillDeferred:
+	case later:
 		f.mu.Lock()
-		f.deferred = append(f.deferred, d)
+		f.deferred = append(f.deferred, deferredFlush{d.s, flushes})
 		f.mu.Unlock()
 	case begun && d.s.sock != nil:
 		f.flush(d.s)

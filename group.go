@@ -140,7 +140,7 @@ func (g *Group[K]) Broadcast(msg any) BroadcastResult {
 	for _, s := range g.sessions() {
 		b.sendTo(s)
 	}
-	return b.result
+	return b.end()
 }
 
 // sessions returns the members' sessions as a slice that nobody changes.

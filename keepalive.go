@@ -170,14 +170,14 @@ func (s *Session) heartbeat(c *clock, now int64) (err error) {
 
 // sendHeartbeat drops a message that finds no room: then there is no lack of things to send.
 func (s *Session) sendHeartbeat(msg any) {
-	if !s.tryCodec() {
+	if s.startCodec(); !s.hasCodec.Load() {
 		return
 	}
 	if s.owner.sendQueue() == 0 {
 		_ = s.Send(msg)
 		return
 	}
-	_ = s.offer(msg, s.owner.sendQueue(), s.owner.sendQueueBytes())
+	_ = s.offer(msg, s.owner.queueLimit(), false)
 }
 
 // earliest returns the smallest of those that are on.

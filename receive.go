@@ -194,8 +194,9 @@ func (s *Session) beforeWait(inFrame bool) error {
 		go s.sendLoop()
 		return nil
 	}
-	s.manyReplies = replied || b.frames() > 1
-	return s.flushReady(b)
+	s.manyReplies = replied || b.messages > 1
+	s.flushReady(b)
+	return nil
 }
 
 // startFrame lets FrameTimeout begin, if the frame has only just begun.

@@ -2,8 +2,6 @@ package libnet
 
 import (
 	"context"
-	"errors"
-	"math"
 )
 
 // Send queues msg for the peer, in the order of the calls, and returns without waiting for it: nil
@@ -14,184 +12,164 @@ import (
 // the session open.
 //
 // On a synchronous session (SendQueue 0) Send writes before it returns, one write a message, and waits
-// while others send; nil means that the kernel has the message, and an error of the transport closes
-// the session.
+// while others send, in the order they came; nil means that the kernel has the message, and an error of the
+// transport closes the session.
+//
+// Send runs the codec and the message's own methods, with no lock held, and no other code of the user's: a session
+// that has to end, ends on a goroutine of its own. With a codec that is not a [FrameAppender] one Send at a time
+// encodes; who waits for another's codec gets [ErrSessionBlocked] after Config.WriteTimeout.
 func (s *Session) Send(msg any) error {
-	if !s.initCodec() {
+	if !s.initCodec() || s.IsClosed() {
 		return s.closedErr()
 	}
 	if s.owner.sendQueue() == 0 {
-		return s.sendNow(msg)
+		return s.sendNow(context.Background(), msg)
 	}
-	err := s.offer(msg, s.owner.sendQueue(), s.owner.sendQueueBytes())
+	err := s.offer(msg, s.owner.queueLimit(), s.owner.OnFull == DropOldest)
 	if err == ErrSessionBlocked {
-		return s.onFull(msg)
+		return s.blocked()
 	}
 	return err
 }
 
-// SendContext is [Session.Send] that waits for room in a full queue, whatever Config.OnFull says. It
-// returns ctx's error when ctx ends first; the message is then not queued.
+// SendContext is [Session.Send] that waits for room in a full queue, whatever Config.OnFull says, behind those who
+// came before. It returns ctx's error when ctx ends first; the message is then not queued.
+//
+// On a synchronous session it waits until the kernel has the message. When ctx ends while it is being written, which cannot
+// be undone, what is left of it is written without the caller, within Config.WriteTimeout: the peer may get the message though
+// SendContext returned ctx's error.
 func (s *Session) SendContext(ctx context.Context, msg any) error {
-	if !s.initCodec() {
+	if !s.initCodec() || s.IsClosed() {
 		return s.closedErr()
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if s.owner.sendQueue() == 0 {
-		return s.sendNow(msg)
+		return s.sendNow(ctx, msg)
 	}
-	for {
-		err := s.offer(msg, s.owner.sendQueue(), s.owner.sendQueueBytes())
-		if err != ErrSessionBlocked {
-			return err
-		}
-		select {
-		case <-s.q.roomChanged():
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	w, err := s.lineUp(ctx, msg)
+	if w == nil {
+		return err
 	}
+	return s.awaitRoom(ctx, w)
 }
 
-// onFull does what Config.OnFull says with a message that found no room.
-func (s *Session) onFull(msg any) error {
-	switch s.owner.OnFull {
-	case CloseSession:
-		s.terminate(ErrSlowConsumer)
+func (o *owner) queueLimit() queueLimit { return queueLimit{o.sendQueue(), o.sendQueueBytes()} }
+
+// blocked does what Config.OnFull says with a message that found no room.
+func (s *Session) blocked() error {
+	if s.owner.OnFull == CloseSession {
+		s.endSoon(ErrSlowConsumer)
 		return ErrSlowConsumer
-	case DropOldest:
-		return s.sendDropping(msg)
 	}
 	s.owner.countBlocked()
 	return ErrSessionBlocked
 }
 
-// sendDropping queues msg and then discards the oldest messages that are too many: a message that cannot
-// be queued costs no other. What a flush is already writing cannot be taken back and does not count
-// against the new message.
-func (s *Session) sendDropping(msg any) error {
-	err := s.offer(msg, math.MaxInt, 0)
-	if err == nil {
-		s.q.dropDownTo(s.owner.sendQueue(), s.owner.sendQueueBytes())
-	}
-	return err
+// endSoon ends the session for that reason: it refuses sends at once, and the rest is done on another goroutine. The caller may hold
+// a lock that a close callback wants.
+func (s *Session) endSoon(reason error) {
+	s.beginClosing(reason)
+	go s.terminate(reason)
 }
 
-// splitAt is the payload size from which a synchronous Send writes the header and the caller's bytes
-// with one writev instead of copying them together first: below it the copy is cheaper (measured, see
-// bench/README.md, "Where copying ends").
-const splitAt = 32 << 10
-
-// sendNow is Send on a synchronous session.
-func (s *Session) sendNow(msg any) error {
-	s.sendMu.Lock()
-	err, reason := s.writeNow(msg)
-	s.sendMu.Unlock()
-	if reason != nil {
-		s.terminate(reason)
+// offer encodes msg and queues it, if there is room or older messages may be dropped for it, and sees to it that it is
+// written. The depth of this call counts: it lies on the stack of a session's goroutine, which has to stay small.
+func (s *Session) offer(msg any, limit queueLimit, drop bool) error {
+	if s.turn != nil {
+		return s.offerInTurn(msg, limit, drop)
 	}
-	return err
-}
-
-// writeNow returns Send's error and the reason to end the session for, if there is one.
-func (s *Session) writeNow(msg any) (err, reason error) {
-	if s.conn == nil {
-		return s.writeBareNow(msg)
-	}
-	if err = s.offerNow(msg); err != nil {
-		if errors.Is(err, ErrPanic) {
-			reason = err
-		}
-		return err, reason
-	}
-	reason = s.flushAndWait()
-	if reason != nil && s.q.ownWasLost() {
-		err = reason
-	}
-	return err, reason
-}
-
-func (s *Session) writeBareNow(msg any) (err, reason error) {
-	if s.IsClosed() {
-		return s.closedErr(), nil
-	}
-	switch err = s.codecSend(msg); {
-	case err == nil:
-		s.q.sentBesideQueue()
-	case !notWritten(err):
-		reason = err
-	}
-	return err, reason
-}
-
-// offerNow queues msg, however full a broadcast has made the queue. A large payload stays where the
-// caller has it: Send does not return before it is written.
-func (s *Session) offerNow(msg any) (err error) {
-	if s.appender == nil {
-		return s.encodePlain(msg, math.MaxInt, 0, true)
-	}
-	if splitter, ok := s.codec.(FrameSplitter); ok && payloadSize(msg) >= splitAt {
-		return s.offerSplit(splitter, msg)
-	}
-	_, err = s.encode(msg, math.MaxInt, 0)
-	return err
-}
-
-func payloadSize(msg any) int {
-	switch m := msg.(type) {
-	case []byte:
-		return len(m)
-	case *[]byte:
-		if m != nil {
-			return len(*m)
-		}
-	}
-	return 0
-}
-
-func (s *Session) offerSplit(splitter FrameSplitter, msg any) (err error) {
-	var room [plainFrameRoom]byte
-	header, payload, err := splitter.SplitFrame(room[:0], msg)
+	c, err := s.encode(msg)
 	if err != nil {
 		return err
 	}
-	if payload == nil {
-		_, err = s.encode(msg, math.MaxInt, 0)
-		return err
-	}
-	if len(payload) > s.maxFrame() {
-		return ErrFrameTooLarge
-	}
-	q := &s.q
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if err := s.mayQueueLocked(0, math.MaxInt, 0); err != nil {
-		return err
-	}
-	b := q.appendToLocked()
-	b.buf = append(b.buf, header...)
-	b.commit(len(header), false)
-	b.share(payload)
-	q.acceptedLocked(len(header) + len(payload))
-	q.ownLocked()
-	return nil
+	w, err := s.put(c, limit, drop)
+	s.wakeBy(w)
+	return err
 }
 
-// flushAndWait writes what is queued, or waits for the flush that is already doing so.
-func (s *Session) flushAndWait() error {
-	for {
-		if b := s.q.begin(); b != nil {
-			return s.flush(b)
-		}
-		idle := s.q.idle()
-		if idle == nil {
-			if s.q.isClosed() {
-				return s.q.failure(s.closedErr())
-			}
-			return nil
-		}
-		<-idle // that flush ends within WriteTimeout
+// put queues c, if it can, and says who is to write it.
+func (s *Session) put(c *batch, limit queueLimit, drop bool) (w wakeUp, err error) {
+	s.q.mu.Lock()
+	if err = s.q.takeMessageLocked(c, limit, drop); err == nil {
+		w = s.wakeLocked()
 	}
+	s.q.mu.Unlock()
+	if err != nil {
+		putBatch(c)
+		err = s.refused(err)
+	}
+	return w, err
+}
+
+// offerInTurn is offer with a plain codec, whose turn it waits for.
+func (s *Session) offerInTurn(msg any, limit queueLimit, drop bool) error {
+	if err := s.takeTurn(context.Background()); err != nil {
+		return err
+	}
+	defer s.giveTurn()
+	return s.offerPlain(msg, limit, drop)
+}
+
+// offerPlain is offer for the one who has the turn. It looks for room before the codec changes what it remembers of the stream.
+func (s *Session) offerPlain(msg any, limit queueLimit, drop bool) error {
+	if !drop && s.q.isFull(limit) {
+		return ErrSessionBlocked
+	}
+	c, err := s.encode(msg)
+	if err != nil {
+		return err
+	}
+	w, err := s.put(c, limit, drop)
+	s.wakeBy(w)
+	return err
+}
+
+// refused is the error of a Send that the queue answered with err.
+func (s *Session) refused(err error) error {
+	if err == errQueueClosed {
+		return s.closedErr()
+	}
+	return err
+}
+
+// lineUp encodes msg and queues it, or has it stand in line: then it returns what to wait for.
+func (s *Session) lineUp(ctx context.Context, msg any) (*waiter, error) {
+	if s.turn != nil {
+		if err := s.takeTurn(ctx); err != nil {
+			return nil, err
+		}
+		defer s.giveTurn()
+	}
+	c, err := s.encode(msg)
+	if err != nil {
+		return nil, err
+	}
+	s.q.mu.Lock()
+	wake := wakeNobody
+	w, err := s.q.lineUpLocked(c, s.owner.queueLimit())
+	if w == nil && err == nil {
+		wake = s.wakeLocked()
+	}
+	s.q.mu.Unlock()
+	if err != nil {
+		putBatch(c)
+	}
+	s.wakeBy(wake)
+	return w, s.refused(err)
+}
+
+// awaitRoom waits until w's message is queued.
+func (s *Session) awaitRoom(ctx context.Context, w *waiter) error {
+	select {
+	case err := <-w.done:
+		return s.refused(err)
+	case <-ctx.Done():
+	}
+	if s.q.leave(w) {
+		putBatch(w.msg)
+		return ctx.Err()
+	}
+	return s.refused(<-w.done)
 }

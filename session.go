@@ -28,11 +28,11 @@ type Session struct {
 	codec    Codec         // nil if the protocol failed to make one; then the session is closed
 	parser   FrameParser   // nil for a plain codec
 	appender FrameAppender // nil for a plain codec
+	turn     chan struct{} // of one place, taken by the one who calls codec.Send; nil for a FrameAppender and a bare codec
 	hasCodec atomic.Bool
-	codecMu  sync.Mutex // held while the codec is being made
 
 	recvMu sync.Mutex
-	// recvMu guards the following: they belong to the receiver.
+	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
 	manyReplies bool   // the last message was answered with more than one
 	usualRead   uint16 // bytes that a read is likely to bring; the largest may be more
 	in          input
@@ -46,9 +46,7 @@ type Session struct {
 	receiver   atomic.Int32 // receiverState
 	yieldAsked atomic.Bool  // the receiver is to begin the closing when it comes back
 
-	// sendMu makes a plain codec's Send, and a synchronous Send, one at a time.
-	sendMu sync.Mutex
-	q      sendQueue
+	q sendQueue
 
 	serving  atomic.Int32 // bits of servingState
 	returned bool         // the handler has returned; belongs to its goroutine
@@ -56,12 +54,13 @@ type Session struct {
 	state atomic.Int32 // sessionState; changes under mu
 	mu    sync.Mutex
 	// mu guards the following.
-	codecMade bool
+	making    codecState
 	isCut     bool // a shutdown whose time was up ended it
 	ended     bool // nothing more is written; done is closed
 	called    bool // the close callbacks were taken
 	reason    error
 	done      chan struct{} // made by the first Done; closed by terminate
+	made      chan struct{} // closed when making has ended, or the session refuses sends; nil while nobody waits for that
 	yield     *yield
 	callbacks *callback // the newest; nil while there is none
 	clock     *clock    // nil until a timeout or a heartbeat needs it
@@ -147,6 +146,14 @@ func newSession(o *owner, conn net.Conn) *Session {
 	return s
 }
 
+type codecState uint8
+
+const (
+	codecNone codecState = iota
+	codecMaking
+	codecMade // or failed, or given up: whether there is one, hasCodec says
+)
+
 // initCodec has the protocol make the codec, in the goroutine that first needs it, and reports whether
 // there is one; without, the session is closed. Others wait for it, but not on a closed session: its
 // callbacks may run while the codec is being made.
@@ -154,61 +161,93 @@ func (s *Session) initCodec() bool {
 	if s.hasCodec.Load() {
 		return true
 	}
-	if s.IsClosed() {
-		return false
-	}
-	s.codecMu.Lock()
-	return s.makeCodecAndUnlock()
-}
-
-// tryCodec is initCodec for those who must not wait: false, too, while another goroutine makes the codec.
-func (s *Session) tryCodec() bool {
-	if s.hasCodec.Load() {
-		return true
-	}
-	if s.IsClosed() || !s.codecMu.TryLock() {
-		return false
-	}
-	return s.makeCodecAndUnlock()
-}
-
-func (s *Session) makeCodecAndUnlock() bool {
-	var err error
-	if !s.hasCodec.Load() && !s.IsClosed() {
-		if err = s.makeCodec(); err != nil {
-			s.beginClosing(err) // now, so that those who waited find it closed
-		}
-	}
-	s.codecMu.Unlock()
-	if err != nil {
-		s.terminate(err)
+	mine, made := s.beginCodec()
+	switch {
+	case mine:
+		s.makeCodec()
+	case made != nil:
+		<-made
 	}
 	return s.hasCodec.Load()
 }
 
-func (s *Session) makeCodec() error {
+// startCodec is initCodec for those who must not wait: it returns a channel that is closed when it is known whether there is a
+// codec; nil when it is known already.
+func (s *Session) startCodec() <-chan struct{} {
+	mine, made := s.beginCodec()
+	if mine {
+		_, made = s.beginCodec()
+		go s.makeCodec()
+	}
+	return made
+}
+
+// beginCodec has the caller make the codec, if nobody does, or returns what is closed when that has been done.
+func (s *Session) beginCodec() (mine bool, made <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.state.Load() != sessionOpen || s.making == codecMade:
+		return false, nil
+	case s.making == codecNone:
+		s.making = codecMaking
+		return true, nil
+	}
+	if s.made == nil {
+		s.made = make(chan struct{})
+	}
+	return false, s.made
+}
+
+// codecKnownLocked tells those who wait for the codec.
+func (s *Session) codecKnownLocked() {
+	if s.made != nil {
+		close(s.made)
+		s.made = nil
+	}
+}
+
+// makeCodec holds recvMu, since NewCodec may read.
+func (s *Session) makeCodec() {
+	s.recvMu.Lock()
+	ended := true // its goroutine, by NewCodec
+	var err error
+	defer func() {
+		s.recvMu.Unlock()
+		if ended {
+			err = ErrSessionClosed
+		}
+		if err != nil {
+			s.endSoon(err) // before others learn that there is none
+		}
+		s.codecIsMade()
+	}()
 	codec, err := s.newCodec()
-	if err != nil {
-		return err
+	ended = false
+	if err == nil {
+		s.setCodec(codec)
 	}
+}
+
+func (s *Session) setCodec(codec Codec) {
 	s.codec = codec
-	parser, canParse := codec.(FrameParser)
-	appender, canAppend := codec.(FrameAppender)
-	if canParse {
-		s.parser = parser
-	}
-	if canAppend {
-		s.appender = appender
+	s.parser, _ = codec.(FrameParser)
+	s.appender, _ = codec.(FrameAppender)
+	if s.appender == nil {
+		s.turn = make(chan struct{}, 1)
 	}
 	s.hasCodec.Store(true)
+}
+
+func (s *Session) codecIsMade() {
 	s.mu.Lock()
-	s.codecMade = true
+	s.making = codecMade
+	s.codecKnownLocked()
 	closed := s.state.Load() == sessionClosed
 	s.mu.Unlock()
-	if closed {
+	if closed && s.hasCodec.Load() {
 		_ = s.closeCodec()
 	}
-	return nil
 }
 
 func (s *Session) newCodec() (codec Codec, err error) {

@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"io"
+	"math"
 	"net"
 )
 
@@ -57,42 +58,24 @@ type plainInput struct {
 // bytes written at another time (a greeting, an answer from within Receive) are flushed by themselves.
 func (st stream) Write(p []byte) (int, error) {
 	s := st.s
-	q := &s.q
-	q.mu.Lock()
-	if err := s.mayWriteLocked(len(p)); err != nil {
-		if q.pending != nil {
-			q.pending.openErr = err
-		}
-		q.mu.Unlock()
-		return 0, err
+	if len(p) == 0 {
+		return 0, nil
 	}
-	b := q.appendToLocked()
-	b.buf = append(b.buf, p...)
-	sending := q.sending
-	if !sending {
-		b.commit(len(p), false)
-		q.bytes += len(p)
+	inFrame, err := s.q.write(p, s.maxFrame(), s.maxLoose())
+	if err != nil {
+		return 0, s.refused(err)
 	}
-	q.mu.Unlock()
-	if !sending {
+	if !inFrame {
 		s.wake()
 	}
 	return len(p), nil
 }
 
-// mayWriteLocked bounds what a codec writes: a message by the size of a frame, what belongs to none by
-// that of the queue.
-func (s *Session) mayWriteLocked(n int) error {
-	q := &s.q
+// maxLoose bounds what a codec writes outside Send: by the bytes of the queue, in which a frame must find room.
+func (s *Session) maxLoose() int {
 	limit := s.owner.sendQueueBytes()
-	switch {
-	case q.state == queueClosed || q.state == queueDraining && !q.sending:
-		return s.closedErr()
-	case q.pending == nil:
-	case q.sending && len(q.pending.buf)-q.pending.open+n > s.maxFrame():
-		return ErrFrameTooLarge
-	case !q.sending && limit > 0 && len(q.pending.buf)+n > max(limit, s.maxFrame()):
-		return ErrSessionBlocked
+	if limit == 0 {
+		return math.MaxInt
 	}
-	return nil
+	return max(limit, s.maxFrame())
 }

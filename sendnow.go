@@ -1,0 +1,168 @@
+package libnet
+
+import "context"
+
+// splitAt is the payload size from which a synchronous Send writes the header and the caller's bytes
+// with one writev instead of copying them together first: below it the copy is cheaper (measured, see
+// bench/README.md, "Where copying ends").
+const splitAt = 32 << 10
+
+// sendNow is Send on a synchronous session: the sender is itself the one who flushes, one behind the other.
+func (s *Session) sendNow(ctx context.Context, msg any) error {
+	c, w, err := s.claim(ctx, msg)
+	if err != nil {
+		return err
+	}
+	if w != nil {
+		if s.q.begin() { // what a broadcast has queued, and a receiver was to write
+			go s.sendLoop()
+		}
+		if err := s.awaitTurn(ctx, w); err != nil {
+			return err
+		}
+	}
+	if ctx.Done() == nil {
+		return s.writeOwn(c)
+	}
+	return s.writeOwnWithin(ctx, c)
+}
+
+// claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that.
+func (s *Session) claim(ctx context.Context, msg any) (c *batch, w *waiter, err error) {
+	if s.turn != nil {
+		if err := s.takeTurn(ctx); err != nil {
+			return nil, nil, err
+		}
+		defer s.giveTurn()
+	}
+	if ctx.Done() == nil && payloadSize(msg) >= splitAt { // else the caller may change it while it is written
+		c, err = s.split(msg)
+	}
+	if c == nil && err == nil {
+		c, err = s.encode(msg)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if w, err = s.q.claim(c); err != nil {
+		return nil, nil, s.refused(err)
+	}
+	return c, w, nil
+}
+
+// awaitTurn waits until w's message is in flight and the caller has to write it.
+func (s *Session) awaitTurn(ctx context.Context, w *waiter) error {
+	select {
+	case err := <-w.done:
+		return s.refused(err)
+	case <-ctx.Done():
+	}
+	if s.q.leave(w) {
+		putBatch(w.msg)
+		return ctx.Err()
+	}
+	if err := <-w.done; err != nil {
+		return s.refused(err)
+	}
+	if s.q.giveBack(w.msg) != nil {
+		go s.sendLoop()
+	}
+	return ctx.Err()
+}
+
+// writeOwn writes c, the caller's message in flight. What was queued meanwhile is left to a send loop.
+func (s *Session) writeOwn(c *batch) (err error) {
+	if s.conn == nil {
+		return s.giveOwn(c)
+	}
+	next := c
+	for next == c && err == nil {
+		next, err = s.writeWaiting(c)
+	}
+	return s.wroteOwn(next, err)
+}
+
+func (s *Session) wroteOwn(next *batch, err error) error {
+	switch {
+	case err != nil:
+		return s.flushFailed(err)
+	case next != nil:
+		go s.sendLoop()
+	}
+	return nil
+}
+
+// giveOwn is writeOwn on a bare session, whose codec's error is Send's.
+func (s *Session) giveOwn(c *batch) error {
+	err := s.codecSend(c.msgs[0])
+	if err != nil && !notWritten(err) {
+		return s.flushFailed(err)
+	}
+	next, closed := s.q.gave(c, err == nil)
+	if closed != nil {
+		return s.refused(closed)
+	}
+	_ = s.wroteOwn(next, nil)
+	return err
+}
+
+// writeOwnWithin is writeOwn until ctx ends. A write cannot be taken back, so what the kernel does not take at once is written
+// on another goroutine.
+func (s *Session) writeOwnWithin(ctx context.Context, c *batch) error {
+	if s.sock != nil {
+		next, err := s.writeReady(c)
+		if next != c || err != nil {
+			return s.wroteOwn(next, err)
+		}
+	}
+	result := make(chan error, 1)
+	go func() { result <- s.writeOwn(c) }()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func payloadSize(msg any) int {
+	switch m := msg.(type) {
+	case []byte:
+		return len(m)
+	case *[]byte:
+		if m != nil {
+			return len(*m)
+		}
+	}
+	return 0
+}
+
+// split is encode for a large payload, which stays where the caller has it: Send does not return before it is written. It
+// returns nil for a message that must be encoded.
+func (s *Session) split(msg any) (c *batch, err error) {
+	splitter, ok := s.codec.(FrameSplitter)
+	if !ok || s.appender == nil {
+		return nil, nil
+	}
+	c = getBatch()
+	header, payload, err := s.callSplitter(splitter, c.buf, msg)
+	switch {
+	case err != nil:
+		putBatch(c)
+		return nil, s.endIfPanic(err)
+	case payload == nil:
+		putBatch(c)
+		return nil, nil
+	case len(payload) > s.maxFrame():
+		putBatch(c)
+		return nil, ErrFrameTooLarge
+	}
+	c.buf, c.size = header, len(header)
+	c.addShared(payload)
+	return c, nil
+}
+
+func (s *Session) callSplitter(splitter FrameSplitter, dst []byte, msg any) (header, payload []byte, err error) {
+	defer s.recovered("codec", &err)
+	return splitter.SplitFrame(dst, msg)
+}

@@ -1,0 +1,148 @@
+package libnet
+
+// A waitingLine has those who wait for a queue, in the order they came: for room, with SendContext, or, on a synchronous
+// session, for their turn to write. Who comes first is served first, by whoever makes the room or ends a flush, so nobody
+// wakes up in vain.
+type waitingLine struct{ first, last *waiter }
+
+type waiter struct {
+	before, next *waiter
+	in           bool // in the line
+
+	msg   *batch
+	limit queueLimit
+	turn  bool       // waits for an idle queue, to write msg itself
+	done  chan error // of one place; gets nil once msg is in the queue, or in flight where it was a turn that was waited for
+}
+
+func (l *waitingLine) add(w *waiter) {
+	w.in = true
+	if l.first == nil {
+		l.first, l.last = w, w
+		return
+	}
+	w.before = l.last
+	l.last.next, l.last = w, w
+}
+
+func (l *waitingLine) pop() *waiter {
+	w := l.first
+	l.remove(w)
+	return w
+}
+
+// remove takes w out and reports whether it was in the line.
+func (l *waitingLine) remove(w *waiter) bool {
+	if !w.in {
+		return false
+	}
+	w.in = false
+	if w.before == nil {
+		l.first = w.next
+	} else {
+		w.before.next = w.next
+	}
+	if w.next == nil {
+		l.last = w.before
+	} else {
+		w.next.before = w.before
+	}
+	w.before, w.next = nil, nil
+	return true
+}
+
+// lineUpLocked queues msg, or has its sender stand in line: it then returns what to wait for.
+func (q *sendQueue) lineUpLocked(msg *batch, limit queueLimit) (*waiter, error) {
+	if q.state != queueOpen {
+		return nil, errQueueClosed
+	}
+	if !q.fullLocked(msg.size, limit) && (q.rare == nil || q.rare.line.first == nil) {
+		q.appendLocked(msg)
+		return nil, nil
+	}
+	w := &waiter{msg: msg, limit: limit, done: make(chan error, 1)}
+	q.rareLocked().line.add(w)
+	return w, nil
+}
+
+// claim makes the caller the one who flushes, beginning with msg; or has it stand in line for that.
+func (q *sendQueue) claim(msg *batch) (*waiter, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	msg.own = true
+	switch {
+	case q.state != queueOpen:
+		return nil, errQueueClosed
+	case q.isIdleLocked() && (q.rare == nil || q.rare.line.first == nil):
+		q.flushOwnLocked(msg)
+		return nil, nil
+	}
+	w := &waiter{msg: msg, turn: true, done: make(chan error, 1)}
+	q.rareLocked().line.add(w)
+	return w, nil
+}
+
+func (q *sendQueue) flushOwnLocked(msg *batch) {
+	q.flushing, q.inflight = true, msg
+	q.messages += msg.messages
+	q.bytes += msg.size
+}
+
+// grantTurnLocked gives the first in the line its turn, if it waits for one and nobody flushes.
+func (q *sendQueue) grantTurnLocked() {
+	if q.state != queueOpen || q.rare == nil || q.flushing || q.front != nil {
+		return
+	}
+	if w := q.rare.line.first; w != nil && w.turn {
+		q.flushOwnLocked(q.rare.line.pop().msg)
+		w.done <- nil
+	}
+}
+
+// admitLocked queues the messages of those in the line for which there is room, and turns all away once the queue takes no
+// more.
+func (q *sendQueue) admitLocked() {
+	if q.rare == nil {
+		return
+	}
+	line := &q.rare.line
+	for w := line.first; w != nil; w = line.first {
+		switch {
+		case q.state != queueOpen:
+			line.pop().done <- errQueueClosed
+			continue
+		case w.turn || q.fullLocked(w.msg.size, w.limit):
+			return
+		}
+		line.pop()
+		q.appendLocked(w.msg)
+		w.done <- nil
+	}
+}
+
+// leave takes w out of the line and reports whether it was still there: else done has got what it waited for. Those behind it
+// may find room that was too small for it.
+func (q *sendQueue) leave(w *waiter) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	left := q.rare.line.remove(w)
+	if left {
+		q.admitLocked()
+	}
+	return left
+}
+
+// giveBack ends the flush of a message of which nothing was written, as if it had never been sent. It returns what to
+// write next; at nil the flush has ended.
+func (q *sendQueue) giveBack(msg *batch) (next *batch) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.inflight != msg {
+		return nil
+	}
+	q.inflight = nil
+	q.messages -= msg.messages
+	q.bytes -= msg.size
+	putBatch(msg)
+	return q.takeLocked()
+}
