@@ -2,7 +2,6 @@ package libnet
 
 import (
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -63,7 +62,7 @@ func (s *Session) fail(err error) error {
 	if s.IsClosed() {
 		return s.closedErr()
 	}
-	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) && s.IsClosed() {
+	if errorIs(err, net.ErrClosed) || errorIs(err, os.ErrDeadlineExceeded) && s.IsClosed() {
 		err = s.closedErr()
 	}
 	if err == io.EOF {
@@ -141,7 +140,7 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 		return false, nil
 	}
 	s.state.Store(sessionClosed)
-	if s.reason == nil || errors.Is(s.reason, net.ErrClosed) {
+	if s.reason == nil || s.reason == ErrSessionClosed || s.reason == ErrServerClosed {
 		s.reason = reason // else it has been told already
 	}
 	reason, s.isCut = s.reason, cut
@@ -150,16 +149,20 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 	s.mu.Unlock()
 
 	s.q.close()
-	err = s.closeTransport(codecMade, cut)
+	defer s.settle(reason) // deferred: the user's conn or codec may end the goroutine
+	return true, s.closeTransport(codecMade, cut)
+}
+
+// settle is what follows when no byte can be written any more. A callback may end the goroutine.
+func (s *Session) settle(reason error) {
+	if srv := s.owner.server; srv != nil {
+		defer srv.sessionEnded(s, reason)
+	}
 	s.awaitFlush()
 	s.noteLastReceived()
 	s.leaveOwner()
 	s.closeDone()
 	s.runCallbacks()
-	if srv := s.owner.server; srv != nil {
-		srv.sessionEnded(s, reason)
-	}
-	return true, err
 }
 
 // leaveOwner leaves the manager, and the counters to the server: in this order, or Server.Stats could count a
