@@ -20,24 +20,82 @@ const (
 func (srv *Server) acceptConn() (net.Conn, error) {
 	backoff := firstBackoff
 	for {
-		conn, err := srv.listener.Accept()
+		conn, err := srv.tryAccept()
 		if err == nil {
 			return conn, nil
 		}
-		if srv.stopped() {
-			return nil, ErrServerClosed
-		}
-		if errors.Is(err, net.ErrClosed) {
+		if srv.stopped() || errorIs(err, net.ErrClosed) {
 			return nil, ErrServerClosed
 		}
 		if !passes(err) {
-			return nil, fmt.Errorf("libnet: accept: %w", err)
+			return nil, acceptError(err)
 		}
 		srv.acceptFailed(err, backoff)
 		if !srv.pause(backoff) {
 			return nil, ErrServerClosed
 		}
 		backoff = min(2*backoff, lastBackoff)
+	}
+}
+
+// errNoConn is for a listener that panics, ends the goroutine, or returns neither a connection nor an error. Like
+// other failures of a listener it may pass.
+var errNoConn = newError("libnet: the listener returned no connection")
+
+// tryAccept asks the listener. One of the user's is asked on a goroutine of its own, which it may end.
+func (srv *Server) tryAccept() (conn net.Conn, err error) {
+	switch srv.listener.(type) {
+	case *net.TCPListener, *net.UnixListener:
+		return srv.listener.Accept()
+	}
+	err = errNoConn
+	apart(func() { conn, err = srv.acceptForeign() })
+	return conn, err
+}
+
+func (srv *Server) acceptForeign() (conn net.Conn, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			_ = srv.panicked("listener", r)
+			conn, err = nil, errNoConn
+		}
+	}()
+	conn, err = srv.listener.Accept()
+	switch none := isNil(conn); {
+	case err != nil && !none:
+		discard(conn)
+		return nil, err
+	case err == nil && none:
+		return nil, errNoConn
+	}
+	return conn, err
+}
+
+// acceptError wraps an error of the listener's; one that has no text to give is only named.
+func acceptError(err error) (wrapped error) {
+	if !apart(func() { wrapped = fmt.Errorf("libnet: accept: %w", err) }) {
+		wrapped = fmt.Errorf("libnet: accept: a %T without a text", err)
+	}
+	return wrapped
+}
+
+// closeListener closes the listener. One of the user's may panic, end the goroutine or wait: then for flushEnd.
+func (srv *Server) closeListener() {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		defer func() {
+			if r := recover(); r != nil {
+				_ = srv.panicked("listener", r)
+			}
+		}()
+		_ = srv.listener.Close()
+	}()
+	bound := time.NewTimer(flushEnd)
+	defer bound.Stop()
+	select {
+	case <-closed:
+	case <-bound.C:
 	}
 }
 
@@ -57,13 +115,15 @@ func (srv *Server) pause(d time.Duration) bool {
 // these are the errors of the table that is full, of memory, and those that accept(2) passes on from the
 // network of the connection that it was about to return.
 func passes(err error) bool {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return false // a deadline that the user set on the listener
-	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno.Temporary() || passingErrno(errno)
-	}
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Temporary() //lint:ignore SA1019 listeners that are no sockets say it this way
+	return err == errNoConn || asked(err, func() bool {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return false // a deadline that the user set on the listener
+		}
+		var errno syscall.Errno
+		if errors.As(err, &errno) {
+			return errno.Temporary() || passingErrno(errno)
+		}
+		var ne net.Error
+		return errors.As(err, &ne) && ne.Temporary() //lint:ignore SA1019 listeners that are no sockets say it this way
+	})
 }

@@ -2,14 +2,9 @@ package libnet
 
 import (
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
-	"runtime/debug"
-	"slices"
-	"strconv"
 	"time"
 )
 
@@ -25,13 +20,6 @@ const (
 
 // closedChan is what Done returns once a session has ended and nobody had asked before.
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
-
-// callback is a function to run when the session has closed.
-type callback struct {
-	f     func()
-	leave bool // removes the session from a group: these run before the user's
-	older *callback
-}
 
 // Close ends the session at once: what is queued is discarded and counted, the connection is closed,
 // the session leaves its manager and groups, and the close callbacks run, all before Close returns the
@@ -67,47 +55,6 @@ func (s *Session) Done() <-chan struct{} {
 	return s.done
 }
 
-// OnClose has f called once when the session has closed, after it left its manager and groups, with
-// no lock held, in the goroutine that closes; on a closed session at once, in the caller's. Callbacks
-// run in the order they were registered; one that panics is logged and does not keep the others from
-// running. The session's handler may still be at work: guard what both use. stop takes f back and reports whether it did: false says that f has been, or is being, run.
-func (s *Session) OnClose(f func()) (stop func() bool) {
-	if f == nil {
-		panic("libnet: OnClose with a nil function")
-	}
-	return s.onClose(&callback{f: f})
-}
-
-func (s *Session) onClose(c *callback) (stop func() bool) {
-	s.mu.Lock()
-	if s.called {
-		s.mu.Unlock()
-		s.call(c)
-		return func() bool { return false }
-	}
-	c.older, s.callbacks = s.callbacks, c
-	s.mu.Unlock()
-	return func() bool { return s.forget(c) }
-}
-
-func (s *Session) forget(c *callback) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for at := &s.callbacks; *at != nil; at = &(*at).older {
-		if *at == c {
-			*at, c.older = c.older, nil
-			return true
-		}
-	}
-	return false
-}
-
-func (s *Session) call(c *callback) {
-	var err error
-	defer s.recovered("close callback", &err)
-	c.f()
-}
-
 // fail ends the session after a failed receive and returns the reason. An orderly end of the peer lets
 // what is queued go out first.
 func (s *Session) fail(err error) error {
@@ -115,7 +62,7 @@ func (s *Session) fail(err error) error {
 	if s.IsClosed() {
 		return s.closedErr()
 	}
-	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) && s.IsClosed() {
+	if errorIs(err, net.ErrClosed) || errorIs(err, os.ErrDeadlineExceeded) && s.IsClosed() {
 		err = s.closedErr()
 	}
 	if err == io.EOF {
@@ -194,7 +141,7 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 		return false, nil
 	}
 	s.state.Store(sessionClosed)
-	if s.reason == nil || errors.Is(s.reason, net.ErrClosed) {
+	if s.reason == nil || s.reason == ErrSessionClosed || s.reason == ErrServerClosed {
 		s.reason = reason // else it has been told already
 	}
 	reason, s.isCut = s.reason, cut
@@ -204,16 +151,20 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 	s.mu.Unlock()
 
 	s.q.close()
-	err = s.closeTransport(codecMade, cut)
+	defer s.settle(reason) // deferred: the user's conn or codec may end the goroutine
+	return true, s.closeTransport(codecMade, cut)
+}
+
+// settle is what follows when no byte can be written any more. A callback may end the goroutine.
+func (s *Session) settle(reason error) {
+	if srv := s.owner.server; srv != nil {
+		defer srv.sessionEnded(s, reason)
+	}
 	s.awaitFlush()
 	s.noteLastReceived()
 	s.leaveOwner()
 	s.closeDone()
 	s.runCallbacks()
-	if srv := s.owner.server; srv != nil {
-		srv.sessionEnded(s, reason)
-	}
-	return true, err
 }
 
 // leaveOwner leaves the manager, and the counters to the server: in this order, or Server.Stats could count a
@@ -289,64 +240,4 @@ func (s *Session) closeDone() {
 	if s.done != nil {
 		close(s.done)
 	}
-}
-
-func (s *Session) runCallbacks() {
-	callbacks := s.takeCallbacks()
-	for _, c := range callbacks {
-		if c.leave {
-			s.call(c)
-		}
-	}
-	for _, c := range callbacks {
-		if !c.leave {
-			s.call(c)
-		}
-	}
-}
-
-// takeCallbacks returns the callbacks in the order they were registered.
-func (s *Session) takeCallbacks() (callbacks []*callback) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := s.callbacks; c != nil; c = c.older {
-		callbacks = append(callbacks, c)
-	}
-	slices.Reverse(callbacks)
-	s.callbacks, s.called = nil, true
-	return callbacks
-}
-
-// recovered is deferred around user code. It turns a panic into *err.
-func (s *Session) recovered(what string, err *error) {
-	if r := recover(); r != nil {
-		*err = s.panicked(what, r)
-	}
-}
-
-// panicked logs a panic, with its stack, and returns it as a session's reason. It is called by the
-// deferred function that recovered.
-func (s *Session) panicked(what string, value any) error {
-	err := fmt.Errorf("%w in a %s: %s", ErrPanic, what, printable(fmt.Sprint(value)))
-	s.owner.countPanic()
-	s.owner.eventLog().panicked(s, err, stack())
-	return err
-}
-
-// stack is the panicking goroutine's, cut where it would only repeat itself.
-func stack() string {
-	const limit = 16 << 10
-	stack := debug.Stack()
-	return string(stack[:min(len(stack), limit)])
-}
-
-// printable makes text that may come from a peer safe to log: one line, no control characters, at most
-// 128 bytes of it.
-func printable(text string) string {
-	const limit = 128
-	if len(text) > limit {
-		text = text[:limit] + "…"
-	}
-	quoted := strconv.Quote(text) // whose quotes a log handler adds where it needs them
-	return quoted[1 : len(quoted)-1]
 }

@@ -2,7 +2,6 @@ package libnet
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -91,12 +90,12 @@ func (s *Session) appendFrame(msg any) (frame []byte, err error) {
 
 // notWritten reports whether a codec's Send says that it wrote nothing and the stream is whole.
 func notWritten(err error) bool {
-	return errors.Is(err, ErrEncode) || errors.Is(err, ErrFrameTooLarge)
+	return errorIs(err, ErrEncode) || errorIs(err, ErrFrameTooLarge)
 }
 
 // endIfPanic ends the session when err came from a panic of its codec.
 func (s *Session) endIfPanic(err error) error {
-	if errors.Is(err, ErrPanic) {
+	if errorIs(err, ErrPanic) {
 		s.endSoon(err)
 	}
 	return err

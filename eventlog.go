@@ -15,8 +15,8 @@ const logLines = 10
 type eventLog struct {
 	mu sync.Mutex
 	// mu guards the following.
-	ends, panics, broadcasts lineLimit
-	acceptLine               time.Time // the last line about the listener
+	ends, panics, broadcasts, refusals lineLimit
+	acceptLine                         time.Time // the last line about the listener
 }
 
 // lineLimit is for one kind of line, so that a flood of one does not hide another.
@@ -56,29 +56,36 @@ func (l *eventLog) allow(limit *lineLimit) (dropped int, ok bool) {
 // nobody else anything.
 func loggerPanicked() { _ = recover() }
 
-func (l *eventLog) panicked(s *Session, err error, stack string) {
-	defer loggerPanicked()
-	dropped, ok := l.allow(&l.panics)
-	if !ok {
+// write writes a rate-limited line, apart from the goroutine that it is about. No lock is held: a logger may call
+// the session and the server.
+func (l *eventLog) write(limit *lineLimit, logger *slog.Logger, level slog.Level, text string, attrs ...slog.Attr) {
+	if dropped, ok := l.allow(limit); ok {
+		apart(func() { logger.LogAttrs(context.Background(), level, text, leftOut(attrs, dropped)...) })
+	}
+}
+
+// panicked is about a session, or about a connection or listener if that is 0.
+func (l *eventLog) panicked(logger *slog.Logger, session uint64, p *panicError) {
+	stack := p.stack.Swap(nil)
+	if stack == nil {
 		return
 	}
-	attrs := []slog.Attr{
-		slog.Uint64("session", s.id),
-		slog.String("error", err.Error()),
-		slog.String("stack", stack),
+	attrs := []slog.Attr{slog.String("error", p.Error()), slog.String("stack", *stack)}
+	if session != 0 {
+		attrs = append([]slog.Attr{slog.Uint64("session", session)}, attrs...)
 	}
-	s.owner.logger().LogAttrs(context.Background(), slog.LevelError, "libnet: panic", leftOut(attrs, dropped)...)
+	l.write(&l.panics, logger, slog.LevelError, "libnet: panic", attrs...)
 }
 
 // notEncoded is about a broadcast, which would otherwise write a line for each of its sessions.
 func (l *eventLog) notEncoded(s *Session, err error) {
-	defer loggerPanicked()
-	dropped, ok := l.allow(&l.broadcasts)
-	if !ok {
-		return
-	}
-	attrs := []slog.Attr{slog.Uint64("session", s.id), slog.String("error", printable(err.Error()))}
-	s.owner.logger().LogAttrs(context.Background(), slog.LevelWarn, "libnet: broadcast not encoded", leftOut(attrs, dropped)...)
+	l.write(&l.broadcasts, s.owner.logger(), slog.LevelWarn, "libnet: broadcast not encoded",
+		slog.Uint64("session", s.id), slog.String("error", errorText(err)))
+}
+
+// refused is about a connection that could not be made a session.
+func (l *eventLog) refused(logger *slog.Logger, err error) {
+	l.write(&l.refusals, logger, slog.LevelWarn, "libnet: connection refused", slog.String("error", errorText(err)))
 }
 
 func leftOut(attrs []slog.Attr, dropped int) []slog.Attr {
@@ -88,14 +95,17 @@ func leftOut(attrs []slog.Attr, dropped int) []slog.Attr {
 	return attrs
 }
 
-func (l *eventLog) sessionEnded(s *Session, reason error, stats SessionStats) {
+// sessionEnded runs on the goroutine that ended s: a line at debug level costs no other.
+func (l *eventLog) sessionEnded(s *Session, reason error, name string, stats SessionStats) {
 	defer loggerPanicked()
 	level := slog.LevelInfo
-	switch CloseReason(reason) {
+	switch name {
 	case "eof", "closed", "server_closed", "reset":
 		level = slog.LevelDebug
 	case "panic":
-		return // logged with its stack
+		if _, ok := reason.(*panicError); ok {
+			return // logged with its stack
+		}
 	}
 	logger := s.owner.logger()
 	if !logger.Enabled(context.Background(), level) {
@@ -111,8 +121,8 @@ func (l *eventLog) sessionEnded(s *Session, reason error, stats SessionStats) {
 	attrs := []slog.Attr{
 		slog.Uint64("session", s.id),
 		slog.String("remote", s.remote()),
-		slog.String("reason", CloseReason(reason)),
-		slog.String("error", printable(reason.Error())),
+		slog.String("reason", name),
+		slog.String("error", errorText(reason)),
 		slog.Uint64("messages_in", stats.MessagesIn),
 		slog.Uint64("messages_out", stats.MessagesOut),
 		slog.Uint64("discarded", stats.Discarded),
@@ -120,30 +130,36 @@ func (l *eventLog) sessionEnded(s *Session, reason error, stats SessionStats) {
 	logger.LogAttrs(context.Background(), level, "libnet: session ended", leftOut(attrs, dropped)...)
 }
 
-func (s *Session) remote() string {
-	if s.conn == nil || s.conn.RemoteAddr() == nil {
-		return ""
-	}
-	return s.conn.RemoteAddr().String()
+// remote is the peer's address as text, empty where the conn has none to give.
+func (s *Session) remote() (text string) {
+	apart(func() {
+		if addr := s.RemoteAddr(); !isNil(addr) {
+			text = addr.String()
+		}
+	})
+	return text
 }
 
 // acceptFailed counts a listener's passing error and logs one a second.
 func (srv *Server) acceptFailed(err error, backoff time.Duration) {
-	defer loggerPanicked()
 	srv.mu.Lock()
 	srv.acceptErrors++
 	srv.mu.Unlock()
-	l := &srv.log
+	if srv.log.acceptLineDue() {
+		text := errorText(err)
+		apart(func() { srv.logger().Warn("libnet: accept failed, waiting", "error", text, "wait", backoff) })
+	}
+}
+
+func (l *eventLog) acceptLineDue() bool {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := time.Now()
-	quiet := now.Sub(l.acceptLine) < time.Second
-	if !quiet {
-		l.acceptLine = now
+	if now.Sub(l.acceptLine) < time.Second {
+		return false
 	}
-	l.mu.Unlock()
-	if !quiet {
-		srv.logger().Warn("libnet: accept failed, waiting", "error", err, "wait", backoff)
-	}
+	l.acceptLine = now
+	return true
 }
 
 func (o *owner) countBlocked() {

@@ -23,36 +23,39 @@ type Group[K comparable] struct {
 // key does not touch the one that replaced it.
 type member struct {
 	session *Session
-	forget  func() bool // takes the session's leave callback back; nil until it is registered
+	leave   callback // the session's, for when it closes
 }
+
+func (m *member) forget() { m.session.forget(&m.leave) }
 
 // Put adds s under key, in the place of another session that had the key: that one stays open, and its
-// later end changes nothing here. A closed session is not added, and after [Group.Close] none is.
+// later end changes nothing here. A closed session, or one that is closing, is not added and nothing changes; after
+// [Group.Close] none is. Neither is one under a key that does not equal itself, as NaN does not: nobody would find it.
 func (g *Group[K]) Put(key K, s *Session) {
 	m := &member{session: s}
-	old, ok := g.replace(key, m)
-	if !ok {
+	m.leave = callback{f: func() { g.remove(key, m) }, leave: true}
+	if !equal(key, key) || !s.register(&m.leave) {
 		return
 	}
-	if old != nil && old.forget != nil {
+	added := false
+	defer func() { // key may be of a type that no map takes
+		if !added {
+			m.forget()
+		}
+	}()
+	var old *member
+	if old, added = g.replace(key, m); old != nil {
 		old.forget()
-	}
-	forget := s.onClose(&callback{f: func() { g.remove(key, m) }, leave: true})
-	g.mu.Lock()
-	current := g.members[key] == m
-	if current {
-		m.forget = forget
-	}
-	g.mu.Unlock()
-	if !current {
-		forget()
 	}
 }
 
-func (g *Group[K]) replace(key K, m *member) (old *member, ok bool) {
+func equal[K comparable](a, b K) bool { return a == b }
+
+// replace does nothing with a session that has begun to close: the end of one that closes later finds m.
+func (g *Group[K]) replace(key K, m *member) (old *member, added bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
+	if g.closed || m.session.IsClosed() {
 		return nil, false
 	}
 	if g.members == nil {
@@ -66,9 +69,7 @@ func (g *Group[K]) replace(key K, m *member) (old *member, ok bool) {
 
 // Get returns the session under key, nil when there is none.
 func (g *Group[K]) Get(key K) *Session {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	if m := g.members[key]; m != nil {
+	if m := g.member(key); m != nil {
 		return m.session
 	}
 	return nil
@@ -77,25 +78,32 @@ func (g *Group[K]) Get(key K) *Session {
 // Remove removes s from key and reports whether it was there. It leaves another session under the key
 // alone, and s open.
 func (g *Group[K]) Remove(key K, s *Session) bool {
-	g.mu.RLock()
-	m := g.members[key]
-	g.mu.RUnlock()
+	m := g.member(key)
 	return m != nil && m.session == s && g.remove(key, m)
 }
 
+func (g *Group[K]) member(key K) *member {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.members[key]
+}
+
 func (g *Group[K]) remove(key K, m *member) bool {
+	if !g.delete(key, m) {
+		return false
+	}
+	m.forget()
+	return true
+}
+
+func (g *Group[K]) delete(key K, m *member) bool {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.members[key] != m {
-		g.mu.Unlock()
 		return false
 	}
 	delete(g.members, key)
 	g.snapshot = nil
-	forget := m.forget
-	g.mu.Unlock()
-	if forget != nil {
-		forget()
-	}
 	return true
 }
 
@@ -169,8 +177,6 @@ func (g *Group[K]) Close() {
 	g.members, g.snapshot, g.closed = nil, nil, true
 	g.mu.Unlock()
 	for _, m := range members {
-		if m.forget != nil {
-			m.forget()
-		}
+		m.forget()
 	}
 }

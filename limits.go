@@ -6,67 +6,104 @@ import (
 	"time"
 )
 
-// count enters a connection into the server's books, or says which limit it would break.
-func (srv *Server) count(conn net.Conn) error {
-	addr := srv.limitedAddr(conn)
+// A place is a connection's in the server's books until it has become a session.
+type place struct {
+	addr  netip.Addr // what MaxSessionsPerIP counts it by; invalid without that limit
+	taken bool       // it counts against the limits
+	known bool       // that it was refused has been counted
+}
+
+// take enters a connection into the server's books, or says which limit it would break.
+func (srv *Server) take(p *place) error {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	p.known = true
 	switch {
 	case srv.isStopped:
 		return ErrServerClosed
-	case srv.MaxSessions > 0 && srv.open >= srv.MaxSessions:
+	case srv.MaxSessions > 0 && srv.open+srv.entering >= srv.MaxSessions:
 		srv.rejected++
 		return ErrTooManySessions
-	case srv.MaxSessionsPerIP > 0 && addr.IsValid() && srv.perIP[addr] >= srv.MaxSessionsPerIP:
+	case p.addr.IsValid() && srv.perIP[p.addr] >= srv.MaxSessionsPerIP:
 		srv.rejected++
 		return ErrTooManySessionsPerIP
 	}
-	srv.open++
-	srv.peak = max(srv.peak, srv.open)
-	srv.accepted++
-	if srv.MaxSessionsPerIP > 0 && addr.IsValid() {
+	srv.entering++
+	if p.addr.IsValid() {
 		if srv.perIP == nil {
-			srv.perIP = make(map[netip.Addr]int)
+			srv.perIP, srv.addrs = make(map[netip.Addr]int), make(map[uint64]netip.Addr)
 		}
-		srv.perIP[addr]++
+		srv.perIP[p.addr]++
 	}
+	p.taken, p.known = true, false
 	return nil
 }
 
-// dropped takes a connection out of the books that never became a session.
-func (srv *Server) dropped(conn net.Conn) {
-	addr := srv.limitedAddr(conn)
+// giveBack takes a connection out of the books that does not become a session.
+func (srv *Server) giveBack(p *place) {
 	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	srv.accepted--
-	srv.uncountLocked(addr)
+	if !p.known {
+		srv.rejected++
+	}
+	var idle []*eventLoop
+	if p.taken {
+		srv.entering--
+		idle = srv.leftLocked(p.addr)
+	}
+	srv.mu.Unlock()
+	closeLoops(idle)
 }
 
-func (srv *Server) uncountLocked(addr netip.Addr) {
-	if srv.MaxSessionsPerIP > 0 && addr.IsValid() {
+// entered counts a session. Its address is kept: the conn may have another, or none, when it ends.
+func (srv *Server) entered(p *place, s *Session) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.entering--
+	srv.open++
+	srv.peak = max(srv.peak, srv.open)
+	srv.accepted++
+	if p.addr.IsValid() {
+		srv.addrs[s.id] = p.addr
+	}
+}
+
+// leftLocked is for one less that was open or entering. It returns the event loops that are to be closed now.
+func (srv *Server) leftLocked(addr netip.Addr) []*eventLoop {
+	if addr.IsValid() {
 		if srv.perIP[addr]--; srv.perIP[addr] == 0 {
 			delete(srv.perIP, addr)
 		}
 	}
-	if srv.open--; srv.open == 0 && srv.none != nil {
+	if srv.emptyLocked() && srv.none != nil {
 		close(srv.none)
 		srv.none = nil
 	}
-	srv.closeLoopsLocked()
+	return srv.idleLoopsLocked()
 }
 
-// sessionEnded takes a session out of the books, after its close callbacks have run.
+func (srv *Server) emptyLocked() bool { return srv.open+srv.entering == 0 }
+
+// sessionEnded takes a session out of the books, after its close callbacks have run, and whatever the user's conn,
+// logger and error do meanwhile to this goroutine.
 func (srv *Server) sessionEnded(s *Session, reason error) {
-	stats := s.Stats()
-	addr := srv.limitedAddr(s.conn)
-	srv.log.sessionEnded(s, reason, stats)
-	name := CloseReason(reason) // may call a method of the user's error
-	closed := ClosedSession{ID: s.id, RemoteAddr: s.addrForRecord(), Err: reason, Closed: time.Now(), Stats: stats}
+	closed := ClosedSession{ID: s.id, Err: reason, Stats: s.Stats()}
+	name := CloseReason(reason)
+	defer func() { srv.addClosed(name, closed) }()
+	closed.RemoteAddr = s.addrForRecord()
+	srv.log.sessionEnded(s, reason, name, closed.Stats)
+}
+
+func (srv *Server) addClosed(name string, closed ClosedSession) {
+	closed.Closed = time.Now()
 	srv.mu.Lock()
-	defer srv.mu.Unlock()
 	srv.closed[name]++
 	srv.lastClosed.add(closed)
-	srv.uncountLocked(addr)
+	addr := srv.addrs[closed.ID]
+	delete(srv.addrs, closed.ID)
+	srv.open--
+	idle := srv.leftLocked(addr)
+	srv.mu.Unlock()
+	closeLoops(idle)
 }
 
 func (srv *Server) addEnded(stats SessionStats) {

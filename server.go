@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Server accepts connections and makes sessions of them. Set its fields before the first call of
@@ -52,8 +53,10 @@ type Server struct {
 	mu sync.Mutex
 	// mu guards the following.
 	isStopped    bool
+	entering     int // connections that are becoming sessions
 	open, peak   int
-	perIP        map[netip.Addr]int
+	perIP        map[netip.Addr]int    // nil without MaxSessionsPerIP, as addrs
+	addrs        map[uint64]netip.Addr // what perIP counts an open session by
 	accepted     uint64
 	rejected     uint64
 	acceptErrors uint64
@@ -103,14 +106,15 @@ func (srv *Server) Manager() *Manager { return srv.manager }
 // takes no session more, and a load balancer should be told so.
 func (srv *Server) Stopping() <-chan struct{} { return srv.stopping }
 
-// Accept waits for the next session. It waits out errors that pass, with a back-off of 5 ms to 1 s, and
-// returns [io.EOF] after Stop or Shutdown and other errors of the listener as they are, wrapped.
+// Accept waits for the next session. It waits out errors that pass, with a back-off of 5 ms to 1 s, a listener that
+// panics or returns no connection among them, and returns [io.EOF] after Stop or Shutdown and other errors of the
+// listener as they are, wrapped. A connection whose own methods panic is closed and counts as rejected.
 func (srv *Server) Accept() (*Session, error) {
 	for {
 		conn, err := srv.acceptConn()
 		if err == nil {
 			var s *Session
-			if s, err = srv.admit(srv.secure(conn)); err == nil {
+			if s, err = srv.admit(conn, srv.secure); err == nil {
 				err = srv.welcome(s)
 			}
 			if err == nil {
@@ -136,8 +140,7 @@ func (srv *Server) Serve(h Handler) error {
 	return srv.acceptEach(srv.secure, func(s *Session) { go srv.run(s, h) })
 }
 
-// acceptEach passes each session admitted on a connection, as prepare returns it, to start. Neither may
-// wait.
+// acceptEach passes each session admitted on a connection, as prepare returns it, to start, which may not wait.
 func (srv *Server) acceptEach(prepare func(net.Conn) net.Conn, start func(*Session)) error {
 	if srv.stopped() {
 		return ErrServerClosed
@@ -148,14 +151,43 @@ func (srv *Server) acceptEach(prepare func(net.Conn) net.Conn, start func(*Sessi
 			srv.awaitStop()
 			return err
 		}
-		s, err := srv.admit(prepare(conn))
-		switch {
-		case err == nil:
-			start(s)
-		case err == ErrServerClosed:
+		if srv.admitAndStart(conn, prepare, start) == ErrServerClosed {
 			srv.awaitStop()
-			return err
+			return ErrServerClosed
 		}
+	}
+}
+
+// admitPatience is how long the accept loop waits for the methods of a user's conn, so that sessions are admitted in
+// the order of their connections.
+const admitPatience = time.Millisecond
+
+// admitAndStart admits a conn of package net at once. One of the user's is admitted on a goroutine of its own, which
+// its methods may keep or end: one that learns its address from the peer (the PROXY protocol) holds nobody up.
+func (srv *Server) admitAndStart(conn net.Conn, prepare func(net.Conn) net.Conn, start func(*Session)) error {
+	admit := func() error {
+		s, err := srv.admit(conn, prepare)
+		if err == nil {
+			start(s)
+		}
+		return err
+	}
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return admit()
+	}
+	admitted := make(chan error, 1)
+	go func() {
+		defer close(admitted)
+		admitted <- admit()
+	}()
+	bound := time.NewTimer(admitPatience)
+	defer bound.Stop()
+	select {
+	case err := <-admitted:
+		return err
+	case <-bound.C:
+		return nil
 	}
 }
 
@@ -192,12 +224,13 @@ func (s *Session) handlerEnded() {
 
 // NewSession makes a session of a connection that came from elsewhere: a WebSocket, a test's pipe. It
 // counts as accepted, and all but TLSConfig applies to it. It returns [ErrServerClosed] after Stop or
-// Shutdown, [ErrTooManySessions], [ErrTooManySessionsPerIP], or OnSession's error; conn is then closed.
+// Shutdown, [ErrTooManySessions], [ErrTooManySessionsPerIP], OnSession's error, or one that wraps [ErrPanic] where
+// conn's own methods panic; conn is then closed.
 func (srv *Server) NewSession(conn net.Conn) (*Session, error) {
-	if conn == nil {
+	if isNil(conn) {
 		return nil, errors.New("libnet: NewSession with a nil connection")
 	}
-	s, err := srv.admit(conn)
+	s, err := srv.admit(conn, func(conn net.Conn) net.Conn { return conn })
 	if err != nil {
 		return nil, err
 	}
@@ -237,19 +270,12 @@ func (srv *Server) secure(conn net.Conn) net.Conn {
 	return tls.Server(conn, srv.TLSConfig)
 }
 
-// admit makes and registers a session, or closes conn.
-func (srv *Server) admit(conn net.Conn) (*Session, error) {
-	if err := srv.count(conn); err != nil {
-		_ = transport(conn).Close()
+// admit makes and registers a session of what prepare returns, or closes conn.
+func (srv *Server) admit(conn net.Conn, prepare func(net.Conn) net.Conn) (*Session, error) {
+	s, err := srv.enter(conn, prepare)
+	if err != nil {
 		return nil, err
 	}
-	o := srv.ownerFor(conn)
-	if err := setSocketOptions(conn, &o.Config); err != nil {
-		srv.dropped(conn)
-		_ = transport(conn).Close()
-		return nil, &refusal{err}
-	}
-	s := newSession(o, conn)
 	if !srv.manager.add(s) {
 		s.terminate(ErrServerClosed)
 		return nil, ErrServerClosed
@@ -258,18 +284,76 @@ func (srv *Server) admit(conn net.Conn) (*Session, error) {
 	return s, nil
 }
 
-// welcome asks OnSession.
+// enter makes a session and counts it, or closes conn, also where the conn's methods, which may be the user's, panic
+// or end the goroutine.
+func (srv *Server) enter(conn net.Conn, prepare func(net.Conn) net.Conn) (s *Session, err error) {
+	var p place
+	defer func() {
+		if r := recover(); r != nil {
+			s, err = nil, &refusal{srv.panicked("connection", r)}
+		}
+		if s == nil {
+			srv.giveBack(&p)
+			discard(conn)
+		}
+	}()
+	conn = prepare(conn)
+	p.addr = srv.limitedAddr(conn)
+	if err := srv.take(&p); err != nil {
+		return nil, err
+	}
+	made, err := srv.newSession(conn)
+	if err != nil {
+		srv.log.refused(srv.logger(), err)
+		return nil, &refusal{err}
+	}
+	srv.entered(&p, made)
+	return made, nil
+}
+
+func (srv *Server) newSession(conn net.Conn) (*Session, error) {
+	o, err := srv.ownerFor(conn)
+	if err != nil {
+		return nil, err
+	}
+	if err := setSocketOptions(conn, &o.Config); err != nil {
+		return nil, err
+	}
+	return newSession(o, conn), nil
+}
+
+// discard closes a conn that is no session, without a word to its peer.
+func discard(conn net.Conn) {
+	defer func() { _ = recover() }()
+	below := conn
+	defer func() {
+		_ = recover() // from asking for what is below
+		_ = below.Close()
+	}()
+	if t := transport(conn); !isNil(t) {
+		below = t
+	}
+}
+
+// welcome asks OnSession, which may end the goroutine.
 func (srv *Server) welcome(s *Session) (err error) {
 	if srv.OnSession == nil {
 		return nil
 	}
+	admitted, reason := false, ErrSessionClosed
+	defer func() {
+		if !admitted {
+			srv.mu.Lock()
+			srv.rejected++
+			srv.mu.Unlock()
+			s.refuse(reason)
+		}
+	}()
 	if err = srv.callOnSession(s); err != nil {
-		srv.mu.Lock()
-		srv.rejected++
-		srv.mu.Unlock()
-		s.refuse(err)
+		reason = err
 		return &refusal{err}
 	}
+	admitted = true
 	return nil
 }
 
@@ -295,18 +379,24 @@ type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
+// isRefusal is asked about errors of admit and welcome, which are not the user's.
 func isRefusal(err error) bool {
-	var r *refusal
-	return errors.As(err, &r) || errors.Is(err, ErrTooManySessions) || errors.Is(err, ErrTooManySessionsPerIP)
+	_, ok := err.(*refusal)
+	return ok || err == ErrTooManySessions || err == ErrTooManySessionsPerIP
 }
 
 // ownerFor is sessionOwner, but for a connection that has a framing of its own.
-func (srv *Server) ownerFor(conn net.Conn) *owner {
+func (srv *Server) ownerFor(conn net.Conn) (*owner, error) {
 	o := srv.sessionOwner()
-	if m, ok := conn.(MessageConn); ok {
-		return newOwner(o.Config, m.WrapProtocol(srv.protocol), srv, &srv.flusher)
+	m, ok := conn.(MessageConn)
+	if !ok {
+		return o, nil
 	}
-	return o
+	protocol := m.WrapProtocol(srv.protocol)
+	if isNil(protocol) {
+		return nil, errors.New("libnet: the connection made no protocol")
+	}
+	return newOwner(o.Config, protocol, srv, &srv.flusher), nil
 }
 
 func (srv *Server) sessionOwner() *owner {

@@ -26,7 +26,7 @@ type SessionStats struct {
 type ServerStats struct {
 	Open, Peak              int    // sessions open now, and at most
 	Accepted                uint64 // sessions that were made
-	Rejected                uint64 // connections refused by MaxSessions or MaxSessionsPerIP, and sessions by OnSession, which were accepted
+	Rejected                uint64 // connections refused by MaxSessions or MaxSessionsPerIP, or whose own methods or options fail, and sessions by OnSession, which were accepted
 	AcceptErrors            uint64 // errors of the listener that were waited out
 	Blocked                 uint64 // messages refused because a queue was full
 	Discarded               uint64
@@ -67,18 +67,23 @@ func (q *sendQueue) discardedCount() uint64 {
 // CloseReason returns the short name under which ServerStats.Closed counts a session that ended with
 // err, one of: eof, closed, server_closed, reset, frame_too_large, malformed_frame, unexpected_eof,
 // handshake_timeout, frame_timeout, write_timeout, idle_timeout, slow_consumer, panic, error. The last is
-// for all others: the transport's own, and the user's (of OnSession, of [Session.CloseWithError]). Of
-// nil it is empty.
+// for all others: the transport's own, and the user's (of OnSession, of [Session.CloseWithError]), also where
+// their methods panic. Of nil it is empty.
 func CloseReason(err error) string {
 	if err == nil {
 		return ""
 	}
-	for _, r := range closeReasons {
-		if errors.Is(err, r.err) {
-			return r.name
+	name := "error"
+	asked(err, func() bool {
+		for _, r := range closeReasons {
+			if errors.Is(err, r.err) {
+				name = r.name
+				return true
+			}
 		}
-	}
-	return "error"
+		return false
+	})
+	return name
 }
 
 var closeReasons = []struct {

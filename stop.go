@@ -48,15 +48,18 @@ func (srv *Server) addLoop(loop *eventLoop) bool {
 	return true
 }
 
-// closeLoopsLocked ends the event loops once nothing is left for them to do.
-func (srv *Server) closeLoopsLocked() {
-	if !srv.isStopped || srv.open > 0 {
-		return
+// idleLoopsLocked returns the event loops once nothing is left for them to do: closing them takes system calls.
+func (srv *Server) idleLoopsLocked() (idle []*eventLoop) {
+	if srv.isStopped && srv.emptyLocked() {
+		idle, srv.loops = srv.loops, nil
 	}
-	for _, loop := range srv.loops {
+	return idle
+}
+
+func closeLoops(loops []*eventLoop) {
+	for _, loop := range loops {
 		loop.close()
 	}
-	srv.loops = nil
 }
 
 // stop ends accepting. Accept, Serve and NewSession answer so from now on.
@@ -64,11 +67,12 @@ func (srv *Server) stop() {
 	srv.mu.Lock()
 	first := !srv.isStopped
 	srv.isStopped = true
-	srv.closeLoopsLocked()
+	idle := srv.idleLoopsLocked()
 	srv.mu.Unlock()
+	closeLoops(idle)
 	if first {
 		close(srv.stopping)
-		_ = srv.listener.Close()
+		srv.closeListener()
 	}
 	srv.manager.dispose()
 }
@@ -88,7 +92,7 @@ func (srv *Server) awaitNone(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, max(srv.linger(), flushEnd))
 	defer cancel()
 	srv.mu.Lock()
-	if srv.open == 0 {
+	if srv.emptyLocked() {
 		srv.mu.Unlock()
 		return
 	}

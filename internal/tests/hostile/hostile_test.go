@@ -1,0 +1,202 @@
+package hostile
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Bounds of what a server promises, and the slack that a loaded machine is allowed.
+const (
+	statsBound    = 100 * time.Millisecond
+	shutdownBound = time.Second
+	slack         = 4 * time.Second
+)
+
+// TestHostileUserCode is the table: a subtest a row, interface.method/behaviour/mode.
+func TestHostileUserCode(t *testing.T) {
+	type row struct {
+		site *site
+		does behaviour
+		mode mode
+	}
+	rows := make(chan row)
+	go func() {
+		defer close(rows)
+		for i := range table {
+			s := &table[i]
+			for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
+				for _, m := range modes {
+					if _, forbidden := s.not[does]; !forbidden && (s.in == nil || s.in(m)) {
+						rows <- row{s, does, m}
+					}
+				}
+			}
+		}
+	}()
+	var workers sync.WaitGroup
+	for range 8 * runtime.GOMAXPROCS(0) { // they mostly wait
+		workers.Go(func() {
+			for row := range rows {
+				name := row.site.name
+				if row.site.source != "" {
+					name += " of " + row.site.source
+				}
+				t.Run(fmt.Sprintf("%s/%s/%s", name, row.does, row.mode.name), func(t *testing.T) {
+					if why, is := isPending(t.Name()); is {
+						t.Skip(why)
+					}
+					play(t, row.site, row.does, row.mode)
+				})
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// play has a victim's session meet the row's user code, and looks at what that left of the server.
+func play(t *testing.T, s *site, does behaviour, m mode) {
+	r := newRig(t, m, s, does)
+	witness, err := r.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer witness.close()
+	if err := ask(witness, "before"); err != nil {
+		t.Fatal("before: ", err)
+	}
+	r.b.armed.Store(true)
+	r.lead(t, s)
+	select {
+	case <-r.b.fired:
+	case <-time.After(inTime):
+		t.Error("the site was not called")
+	}
+	if does != stops && s.name != "net.Listener.Close" {
+		r.wantOthersServed(t, witness)
+	}
+	r.wantStats(t)
+	r.conns.Go(func() { _ = atEnd(witness); witness.close() })
+	r.wantShutdown(t)
+	r.wantAccount(t)
+	r.end()
+	within(t, "the rig's own goroutines", inTime, r.conns.Wait)
+}
+
+// lead takes a client through all that a session can come to.
+func (r *rig) lead(t *testing.T, s *site) {
+	victim, err := r.dial()
+	if err != nil {
+		return // as a server that is being shut down answers
+	}
+	defer victim.close()
+	steps := []string{"one", "address", "two", strings.Repeat("large", 16<<10)}
+	if s.source == "libnet.Session.CloseWithError" {
+		r.b.source = "" // its error comes without a call of the user's code
+		steps = append(steps, "fail")
+	}
+	for _, msg := range steps {
+		if err := r.askVictim(victim, msg); err != nil {
+			break
+		}
+	}
+	within(t, "a broadcast", inTime, r.broadcast)
+	if strings.HasPrefix(s.name, "libnet.Heartbeat.") {
+		select {
+		case <-r.b.fired:
+		case <-time.After(inTime):
+		}
+	}
+	if s.name == "net.Listener.Close" {
+		return // Shutdown calls it
+	}
+	_ = victim.send([]byte("bye"))
+	_ = atEnd(victim)
+}
+
+// askVictim is ask, whose answer may get lost.
+func (r *rig) askVictim(c client, msg string) error {
+	if msg == "address" {
+		return c.send([]byte(msg))
+	}
+	return ask(c, msg)
+}
+
+func (r *rig) wantOthersServed(t *testing.T, witness client) {
+	t.Helper()
+	if err := ask(witness, "after"); err != nil {
+		t.Error("the other session is not served: ", err)
+	}
+	fresh, err := r.dial()
+	if err == nil {
+		defer fresh.close()
+		err = ask(fresh, "fresh")
+	}
+	if err != nil {
+		t.Error("a new session is not served: ", err)
+	}
+}
+
+func (r *rig) wantStats(t *testing.T) {
+	t.Helper()
+	took := within(t, "Server.Stats", statsBound+slack, func() { _ = r.srv.Stats() })
+	if took > statsBound {
+		t.Logf("Server.Stats took %v: more than %v, which a busy machine may explain", took, statsBound)
+	}
+}
+
+func (r *rig) wantShutdown(t *testing.T) {
+	t.Helper()
+	within(t, "Shutdown(1 s)", shutdownBound+slack, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownBound)
+		defer cancel()
+		_ = r.srv.Shutdown(ctx)
+	})
+}
+
+// wantAccount compares the server's books with themselves and with what Send has taken.
+func (r *rig) wantAccount(t *testing.T) {
+	t.Helper()
+	exact := func() string {
+		stats := r.srv.Stats()
+		closed := uint64(0)
+		for _, n := range stats.Closed {
+			closed += n
+		}
+		if stats.Open != 0 || stats.Accepted != closed || r.srv.Manager().Len() != 0 || r.group.Len() != 0 {
+			return fmt.Sprintf("%+v; %d in the manager, %d in the group", stats, r.srv.Manager().Len(), r.group.Len())
+		}
+		if sent := r.sent.Load(); sent != stats.MessagesOut+stats.Discarded {
+			return fmt.Sprintf("%d messages sent, %d written, %d discarded", sent, stats.MessagesOut, stats.Discarded)
+		}
+		return ""
+	}
+	for end := time.Now().Add(inTime); ; time.Sleep(time.Millisecond) {
+		wrong := exact()
+		if wrong == "" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Error("the account is wrong: ", wrong)
+			return
+		}
+	}
+}
+
+// within calls f, fails the test if that does not return within d, and says how long it took.
+func within(t *testing.T, what string, d time.Duration, f func()) time.Duration {
+	t.Helper()
+	began := time.Now()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(d):
+		t.Errorf("%s: not done after %v", what, d)
+	}
+	return time.Since(began)
+}

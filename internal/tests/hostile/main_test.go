@@ -1,0 +1,13 @@
+// Package hostile tests libnet against user code that does what it can to take a server down: one table of every
+// callback, interface and conn method through which libnet calls a user, each made to misbehave in every way that
+// its signature allows, in every mode and over every transport where it is called.
+package hostile
+
+import (
+	"testing"
+
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+// No row may leave a goroutine behind.
+func TestMain(m *testing.M) { libnettest.VerifyMain(m) }

@@ -1,0 +1,395 @@
+package hostile
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/ws"
+)
+
+// A mode is one way to run a server.
+type mode struct {
+	name      string
+	serve     string // Serve, ServeMessages, Accept, ServeConn or ws
+	transport string // tcp, unix, pipe or tls
+	codec     string // plain, pure, splitting, composed, whole or func
+	queue     int
+}
+
+var modes = []mode{
+	{"Serve over TCP", "Serve", "tcp", "pure", 8},
+	{"Serve over TCP with a plain codec", "Serve", "tcp", "plain", 8},
+	{"Serve over TLS", "Serve", "tls", "pure", 8},
+	{"Serve over a pipe", "Serve", "pipe", "composed", 8},
+	{"Serve over Unix", "Serve", "unix", "func", 8},
+	{"synchronous over TCP", "Serve", "tcp", "splitting", 0},
+	{"synchronous over a pipe with a plain codec", "Serve", "pipe", "plain", 0},
+	{"synchronous over TLS", "Serve", "tls", "whole", 0},
+	{"ServeMessages over TCP", "ServeMessages", "tcp", "pure", 8},
+	{"ServeMessages over Unix", "ServeMessages", "unix", "composed", 8},
+	{"ServeMessages over a pipe with a plain codec", "ServeMessages", "pipe", "plain", 8},
+	{"Accept over Unix", "Accept", "unix", "pure", 8},
+	{"Accept over TCP with a plain codec", "Accept", "tcp", "plain", 0},
+	{"ServeConn over a pipe", "ServeConn", "pipe", "whole", 8},
+	{"WebSocket", "ws", "tcp", "pure", 8},
+}
+
+// inTime bounds what takes no time on a machine that has it.
+const inTime = 5 * time.Second
+
+// A rig is a server, with all its user code, and what a row needs of it.
+type rig struct {
+	mode
+	b        *bomb
+	srv      *libnet.Server
+	listener net.Listener
+	pipes    *libnettest.Listener // nil but for pipes
+	group    libnet.Group[uint64]
+	victim   atomic.Pointer[libnet.Session] // the session on which the bomb is to go off
+	sent     atomic.Uint64                  // messages that Send has taken
+	conns    sync.WaitGroup                 // goroutines of the rig's own
+	end      func()
+}
+
+func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
+	r := &rig{mode: m}
+	r.b = &bomb{site: site.name, source: site.source, does: does, rig: r, fired: make(chan struct{})}
+	r.listen(t)
+	l := r.listener
+	if site.cover != "" {
+		l = &coveringListener{l, site.cover, r.b}
+	}
+	if strings.HasPrefix(site.of(), "net.Listener.") {
+		l = &userListener{l, r.b}
+	}
+	r.srv = libnet.NewServer(l, protocolOf(m.codec, r.b), m.queue)
+	r.srv.Logger = slog.New(logs{r.b})
+	r.srv.Linger = 200 * time.Millisecond
+	r.srv.OnSession = r.admit
+	if strings.HasPrefix(site.of(), "libnet.Heartbeat.") {
+		r.srv.Heartbeat = libnet.Heartbeat{Interval: 5 * time.Millisecond, Message: r.heartbeat}
+	}
+	if site.perIP {
+		r.srv.MaxSessionsPerIP = 100
+	}
+	if m.transport == "tls" {
+		r.srv.TLSConfig = serverTLS()
+	}
+	r.serve()
+	return r
+}
+
+func (r *rig) listen(t testing.TB) {
+	var err error
+	switch r.transport {
+	case "pipe":
+		r.pipes = libnettest.NewListener()
+		r.listener = r.pipes
+	case "unix":
+		r.listener, err = net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	default:
+		r.listener, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A coveringListener makes conns of the user's of what it accepts.
+type coveringListener struct {
+	net.Listener
+	cover string
+	b     *bomb
+}
+
+func (l *coveringListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &userConn{conn, l.b}
+	switch l.cover {
+	case "slice":
+		return sliceConn{Conn: c}, nil
+	case "NetConn":
+		return coverConn{c}, nil
+	case "SyscallConn":
+		return systemConn{c}, nil
+	case "MessageConn":
+		return framedConn{c}, nil
+	}
+	return c, nil
+}
+
+// serve runs the server; end waits until that has ended.
+func (r *rig) serve() {
+	run := func() {
+		switch r.mode.serve {
+		case "Serve":
+			_ = r.srv.Serve(libnet.HandlerFunc(r.handle))
+		case "ServeMessages":
+			_ = r.srv.ServeMessages(libnet.MessageHandlerFunc(r.handleMessage))
+		case "Accept":
+			r.acceptEach()
+		case "ServeConn":
+			r.serveConns()
+		}
+	}
+	r.end = func() {}
+	if r.mode.serve == "ws" {
+		h := &http.Server{Handler: ws.Handler(r.srv, libnet.HandlerFunc(r.handle), nil), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+		r.end = func() { _ = h.Close() }
+		run = func() { _ = h.Serve(r.srv.Listener()) }
+	}
+	r.conns.Go(func() {
+		done := make(chan struct{})
+		go func() { defer close(done); run() }()
+		<-done
+	})
+}
+
+func (r *rig) acceptEach() {
+	for {
+		s, exited, err := r.accept()
+		switch {
+		case exited:
+		case err != nil:
+			return
+		default:
+			r.conns.Go(func() {
+				r.apart(func() {
+					defer s.Close() // what a careful user does
+					r.handle(s)
+					_ = s.Shutdown(context.Background())
+				})
+			})
+		}
+	}
+}
+
+// accept is Accept on a goroutine that user code may end.
+func (r *rig) accept() (s *libnet.Session, exited bool, err error) {
+	exited = true
+	r.apart(func() {
+		s, err = r.srv.Accept()
+		exited = false
+	})
+	return s, exited, err
+}
+
+func (r *rig) apart(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }()
+		f()
+	}()
+	<-done
+}
+
+func (r *rig) serveConns() {
+	for {
+		conn, err := r.srv.Listener().Accept()
+		if err != nil {
+			return
+		}
+		r.conns.Go(func() { r.apart(func() { _ = r.srv.ServeConn(conn, libnet.HandlerFunc(r.handle)) }) })
+	}
+}
+
+// admit is OnSession.
+func (r *rig) admit(s *libnet.Session) error {
+	r.group.Put(s.ID(), s)
+	if r.b.armed.Load() {
+		r.victim.Store(s)
+		s.OnClose(func() { r.b.at("libnet.Session.OnClose") })
+	}
+	return r.b.failure(r.b.at("libnet.Server.OnSession"))
+}
+
+func (r *rig) heartbeat(s *libnet.Session) any {
+	if s != r.victim.Load() {
+		return nil
+	}
+	switch r.b.at("libnet.Heartbeat.Message") {
+	case givesTyped:
+		return (*plain)(nil)
+	}
+	return nil
+}
+
+func (r *rig) handle(s *libnet.Session) {
+	r.b.at("libnet.Handler.ServeSession")
+	for {
+		msg, err := s.Receive()
+		if err != nil || !r.answer(s, msg) {
+			return
+		}
+	}
+}
+
+func (r *rig) handleMessage(s *libnet.Session, msg []byte) {
+	r.b.at("libnet.MessageHandler.ServeMessage")
+	if !r.answer(s, append([]byte(nil), msg...)) {
+		r.conns.Go(func() { _ = s.Shutdown(context.Background()) })
+	}
+}
+
+// answer does what a message asks for; false if the session is to end.
+func (r *rig) answer(s *libnet.Session, msg []byte) bool {
+	switch string(msg) {
+	case "bye":
+		return false
+	case "address":
+		msg = []byte(fmt.Sprint(s.LocalAddr() != nil))
+	case "fail":
+		_ = s.CloseWithError(&slyError{r.b})
+		return false
+	}
+	return r.send(s, msg) == nil
+}
+
+func (r *rig) send(s *libnet.Session, msg []byte) error {
+	err := s.Send(msg)
+	if err == nil {
+		r.sent.Add(1)
+	}
+	return err
+}
+
+func (r *rig) broadcast() {
+	r.sent.Add(uint64(r.group.Broadcast([]byte("to the group")).Sent))
+	r.sent.Add(uint64(r.srv.Manager().Broadcast([]byte("to all")).Sent))
+}
+
+// A client is a peer that behaves.
+type client interface {
+	send(msg []byte) error
+	receive() ([]byte, error)
+	close()
+}
+
+func (r *rig) dial() (client, error) {
+	if r.mode.serve == "ws" {
+		return dialWebSocket(r.listener.Addr().String())
+	}
+	var conn net.Conn
+	var err error
+	if r.pipes != nil {
+		conn, err = r.pipes.Dial()
+	} else {
+		conn, err = net.Dial(r.listener.Addr().Network(), r.listener.Addr().String())
+	}
+	if err == nil && r.transport == "tls" {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	}
+	return frameClient{conn}, err
+}
+
+type frameClient struct{ conn net.Conn }
+
+func (c frameClient) send(msg []byte) error {
+	_ = c.conn.SetWriteDeadline(time.Now().Add(inTime))
+	_, err := c.conn.Write(appendFrame(nil, msg))
+	return err
+}
+
+func (c frameClient) receive() ([]byte, error) {
+	_ = c.conn.SetReadDeadline(time.Now().Add(inTime))
+	return (&plain{rw: c.conn, b: new(bomb)}).Receive()
+}
+
+func (c frameClient) close() { _ = c.conn.Close() }
+
+type webClient struct{ conn *websocket.Conn }
+
+func dialWebSocket(addr string) (client, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), inTime)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, "ws://"+addr, &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}})
+	return webClient{conn}, err
+}
+
+func (c webClient) send(msg []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), inTime)
+	defer cancel()
+	return c.conn.Write(ctx, websocket.MessageBinary, msg)
+}
+
+func (c webClient) receive() ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), inTime)
+	defer cancel()
+	_, msg, err := c.conn.Read(ctx)
+	return msg, err
+}
+
+func (c webClient) close() {
+	if c.conn != nil {
+		_ = c.conn.CloseNow()
+	}
+}
+
+// serverTLS makes a certificate that nobody checks, once.
+var serverTLS = sync.OnceValue(func() *tls.Config {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+})
+
+// ask sends a message and waits for its answer, past whatever else the server sends.
+func ask(c client, msg string) error {
+	if err := c.send([]byte(msg)); err != nil {
+		return err
+	}
+	for {
+		got, err := c.receive()
+		if err != nil {
+			return err
+		}
+		if string(got) == msg {
+			return nil
+		}
+	}
+}
+
+// atEnd reads until the server ends.
+func atEnd(c client) error {
+	for {
+		_, err := c.receive()
+		var timeout net.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
+			return err
+		default:
+			return io.EOF
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package hostile
+
+import (
+	"slices"
+	"strings"
+)
+
+// A site is one method, or function, of the user's that libnet calls.
+type site struct {
+	name   string
+	source string               // for the methods of an error: the site that returns it
+	does   []behaviour          // beside those that are possible anywhere
+	not    map[behaviour]string // what the documentation forbids there, and where it says so
+	in     func(m mode) bool    // where it is called; nil: everywhere
+	cover  string               // the kind of the user's conn that it takes; empty: one of package net
+	perIP  bool                 // it takes MaxSessionsPerIP
+}
+
+// of is the site that row's user code begins with.
+func (s *site) of() string {
+	if s.source != "" {
+		return s.source
+	}
+	return s.name
+}
+
+func codecs(kinds ...string) func(mode) bool {
+	return func(m mode) bool { return m.serve != "ws" && slices.Contains(kinds, m.codec) }
+}
+
+func serves(kinds ...string) func(mode) bool {
+	return func(m mode) bool { return slices.Contains(kinds, m.serve) }
+}
+
+func notWeb(m mode) bool { return m.serve != "ws" }
+
+func and(a, b func(mode) bool) func(mode) bool { return func(m mode) bool { return a(m) && b(m) } }
+
+func synchronous(m mode) bool { return m.queue == 0 }
+
+var failures = []behaviour{givesError, givesHostile, givesOther}
+
+func with(does ...behaviour) []behaviour { return append(slices.Clone(failures), does...) }
+
+// plainSend says what a plain codec must not do: its Send is called by one goroutine at a time.
+var plainSend = map[behaviour]string{sends: "Codec: one goroutine at a time"}
+
+// table has every site that libnet calls. TestEveryInterfaceIsInTheTable says which are missing.
+var table = slices.Concat([]site{
+	{name: "libnet.Protocol.NewCodec", does: []behaviour{givesNil, givesTyped}, in: codecs("plain", "pure", "splitting", "func")},
+	{name: "libnet.Codec.Receive", does: failures, in: codecs("plain")},
+	{name: "libnet.Codec.Send", does: failures, in: codecs("plain"), not: plainSend},
+	{name: "libnet.Codec.Close", does: failures, in: codecs("plain", "pure", "splitting", "func")},
+	{name: "libnet.FrameAppender.AppendFrame", does: with(givesNil, givesLess), in: codecs("pure", "func")},
+	{name: "libnet.FrameParser.ParseFrame", does: with(givesNil, givesLess, givesMore), in: codecs("pure", "splitting", "func")},
+	{name: "libnet.FrameSplitter.SplitFrame", does: with(givesNil), in: codecs("splitting")},
+	{name: "codec.Framing.AppendFrame", does: with(givesNil, givesLess), in: codecs("composed")},
+	{name: "codec.Framing.ParseFrame", does: with(givesNil, givesLess, givesMore), in: codecs("composed")},
+	{name: "codec.Sealer.Room", does: []behaviour{givesLess, givesMore}, in: codecs("whole")},
+	{name: "codec.Sealer.SealFrame", does: with(givesNil, givesLess), in: codecs("whole")},
+	{name: "codec.Limiter.ParseFrameMax", does: with(givesNil, givesLess, givesMore), in: codecs("whole")},
+	{name: "codec.Marshaler.AppendMarshal", does: with(givesNil, givesLess), in: codecs("composed", "whole")},
+
+	{name: "libnet.Server.OnSession", does: failures},
+	{name: "libnet.Session.OnClose"},
+	{name: "libnet.Handler.ServeSession", in: serves("Serve", "Accept", "ServeConn", "ws")},
+	{name: "libnet.MessageHandler.ServeMessage", in: serves("ServeMessages")},
+	{name: "libnet.Heartbeat.Message", does: []behaviour{givesTyped}},
+	{name: "slog.Handler.Enabled"},
+	{name: "slog.Handler.Handle", does: failures},
+
+	{name: "net.Listener.Accept", does: with(givesNil, givesTyped, givesBoth), in: serves("Serve", "ServeMessages", "Accept")},
+	{name: "net.Listener.Close", does: failures, in: serves("Serve", "ServeMessages", "Accept", "ServeConn")},
+	{name: "libnet.MessageConn.WrapProtocol", does: []behaviour{givesNil, givesTyped}, in: notWeb, cover: "MessageConn"},
+	{name: "net.Conn.SetWriteBuffer", does: failures, in: notWeb, cover: "conn"},
+	{name: "net.Conn.NetConn", does: []behaviour{givesNil, givesTyped}, in: notWeb, cover: "NetConn"},
+	{name: "syscall.Conn.SyscallConn", does: failures, in: func(mode) bool { return false }, cover: "SyscallConn"},
+	{name: "net.Conn.Read", does: with(givesNil, givesLess, givesMore), in: notWeb, cover: "conn"},
+	{name: "net.Conn.Write", does: with(givesNil, givesLess, givesMore), in: notWeb, cover: "conn"},
+	{name: "net.Conn.Close", does: failures, in: notWeb, cover: "conn"},
+	{name: "net.Conn.CloseWrite", does: failures, in: func(m mode) bool { return notWeb(m) && m.transport != "tls" }, cover: "conn"},
+	{name: "net.Conn.LocalAddr", does: []behaviour{givesNil, givesTyped}, in: notWeb, cover: "conn"},
+	{name: "net.Conn.RemoteAddr", does: []behaviour{givesNil, givesTyped}, in: notWeb, cover: "conn", perIP: true},
+	{name: "net.Conn.SetReadDeadline", does: failures, in: notWeb, cover: "conn"},
+	{name: "net.Conn.SetWriteDeadline", does: failures, in: notWeb, cover: "conn"},
+	{name: "net.Addr.String", in: notWeb, cover: "conn"},
+}, errorSites())
+
+// errorSites are the methods of an error, by the site that returned it.
+func errorSites() (sites []site) {
+	sources := []site{
+		{name: "libnet.Server.OnSession"},
+		{name: "libnet.Session.CloseWithError"},
+		{name: "libnet.Codec.Receive", in: codecs("plain")},
+		{name: "libnet.Codec.Send", in: codecs("plain")},
+		{name: "libnet.FrameAppender.AppendFrame", in: codecs("pure")},
+		{name: "libnet.FrameParser.ParseFrame", in: codecs("pure")},
+		{name: "net.Listener.Accept", in: serves("Serve", "ServeMessages")},
+		{name: "net.Conn.Read", in: notWeb, cover: "conn"},
+		{name: "net.Conn.Write", in: notWeb, cover: "conn"},
+	}
+	for _, source := range sources {
+		for _, method := range []string{"error.Error", "error.Is", "error.Unwrap"} {
+			s := source
+			s.source, s.name = source.name, method
+			if method == "error.Unwrap" {
+				s.does = []behaviour{givesTyped}
+			}
+			sites = append(sites, s)
+		}
+	}
+	for _, method := range []string{"error.As", "net.Error.Temporary"} {
+		sites = append(sites, site{name: method, source: "net.Listener.Accept", in: serves("Serve", "ServeMessages")})
+	}
+	return sites
+}
+
+// uncalled are methods that libnet never calls by itself, and why.
+var uncalled = map[string]string{
+	"slog.Handler.WithAttrs": "a logger's own business, when its user calls With",
+	"slog.Handler.WithGroup": "the same",
+	"net.Listener.Addr":      "only for Session.LocalAddr of a closed event-mode session",
+	"net.Addr.Network":       "",
+	"net.Conn.SetDeadline":   "each direction has its own deadline",
+	"net.Error.Timeout":      "errors.Is(err, os.ErrDeadlineExceeded) tells",
+}
+
+// pending are rows that fail, by a part of their name, and what they wait for.
+var pending = map[string]string{}
+
+func isPending(name string) (why string, is bool) {
+	for part, why := range pending {
+		if strings.Contains(name, part) {
+			return why, true
+		}
+	}
+	return "", false
+}
