@@ -1,13 +1,5 @@
 package libnet
 
-import (
-	"errors"
-	"io"
-	"net"
-	"os"
-	"time"
-)
-
 // wakeUp says who is to write what was queued.
 type wakeUp uint8
 
@@ -74,16 +66,6 @@ func (s *Session) sendLoop() {
 	}
 }
 
-// flush writes b, which was taken from the queue, and what follows it until the queue is empty, waiting
-// for the peer. After an error the queue is closed and what was not written is counted as discarded; the
-// caller ends the session with that error.
-func (s *Session) flush(b *batch) (err error) {
-	for b != nil && err == nil {
-		b, err = s.writeWaiting(b)
-	}
-	return s.flushed(err)
-}
-
 // flushReady is flush that does not wait: what the kernel does not take at once it leaves to a send loop.
 // A receiver must not wait for a peer that may itself be waiting to be read from.
 func (s *Session) flushReady(b *batch) error {
@@ -101,110 +83,4 @@ func (s *Session) flushReady(b *batch) error {
 		b = next
 	}
 	return nil
-}
-
-// flushed ends a flush that failed.
-func (s *Session) flushed(err error) error {
-	if err != nil {
-		err = s.writeError(err)
-		s.q.fail(err)
-	}
-	return err
-}
-
-// writeError is the reason that a failed write gives the session.
-func (s *Session) writeError(err error) error {
-	switch {
-	case errors.Is(err, net.ErrClosed):
-		return s.closedErr()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return ErrWriteTimeout
-	}
-	return err
-}
-
-// writeWaiting writes what is left of b, waiting for the peer as long as it makes progress, and returns
-// what to write next.
-func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
-	if s.conn == nil {
-		return s.writeBare(b)
-	}
-	if s.sock != nil && len(b.shared) == 0 { // else one writev does for all pieces
-		n, err := s.sock.write(b.next())
-		if next = s.q.wrote(b, n); next != b || err != nil {
-			return next, err
-		}
-	}
-	return s.writeWithin(b, s.owner.writeTimeout())
-}
-
-// writeWithin is writeWaiting with a deadline, which a write that the kernel takes at once does without.
-func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err error) {
-	defer s.recovered("connection", &err)
-	if timeout > 0 {
-		defer func() { _ = s.conn.SetWriteDeadline(time.Time{}) }()
-	}
-	wait := timeout
-	for again := false; ; {
-		deadline := time.Now().Add(wait)
-		if timeout > 0 {
-			_ = s.conn.SetWriteDeadline(deadline)
-		}
-		n, err := s.writeSome(b)
-		if next = s.q.wrote(b, n); next != b {
-			return next, nil
-		}
-		switch {
-		case err == nil:
-		case s.secure() || !errors.Is(err, os.ErrDeadlineExceeded):
-			return b, err
-		case n > 0:
-			wait, again = timeout, false
-		case !again && time.Since(deadline) > starvation:
-			// This process was away: the peer may have made room since. One look tells.
-			wait, again = min(timeout, starvation), true
-		default:
-			return b, err
-		}
-	}
-}
-
-// tlsRecord is the largest payload of a TLS record (RFC 8446, 5.1).
-const tlsRecord = 16 << 10
-
-// writeSome is one waiting write. crypto/tls cannot go on after a deadline, so progress there is
-// measured by the record. Only a socket gets all pieces at a time: of another conn, net.Buffers would
-// not notice a short write and go on with the next piece.
-func (s *Session) writeSome(b *batch) (int, error) {
-	if s.sock != nil && len(b.shared) > 0 {
-		pieces := b.pieces()
-		n, err := pieces.WriteTo(s.conn)
-		return int(n), err
-	}
-	p := b.next()
-	if s.secure() {
-		p = p[:min(len(p), tlsRecord)]
-	}
-	n, err := s.conn.Write(p)
-	if n < 0 || n > len(p) || n == 0 && len(p) > 0 && err == nil {
-		return 0, io.ErrShortWrite // it would be asked again for ever
-	}
-	return n, err
-}
-
-func (s *Session) secure() bool { return s.conn != transport(s.conn) }
-
-// writeBare sends the messages of a session made from a bare codec. One that cannot be encoded is
-// counted as discarded: its Send has returned already.
-func (s *Session) writeBare(b *batch) (next *batch, err error) {
-	for len(b.msgs) > b.first {
-		s.sendMu.Lock()
-		err := s.codecSend(b.msgs[b.first])
-		s.sendMu.Unlock()
-		if err != nil && !notWritten(err) {
-			return b, err
-		}
-		s.q.sentMessage(b, err == nil)
-	}
-	return s.q.wrote(b, 0), nil
 }
