@@ -172,12 +172,6 @@ func (q *sendQueue) noteReceived(messages, bytes uint64) {
 	q.messagesIn, q.bytesIn = messages, bytes
 }
 
-func (q *sendQueue) received() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.messagesIn
-}
-
 // begin makes the caller the one who flushes and returns what to write first; nil when there is nothing
 // to flush or somebody does.
 func (q *sendQueue) begin() *batch {

@@ -270,6 +270,7 @@ func (srv *Server) welcome(s *Session) (err error) {
 		s.refuse(err)
 		return &refusal{err}
 	}
+	s.admitted(awaitWelcome)
 	return nil
 }
 
