@@ -1,6 +1,10 @@
 package libnet
 
-import "reflect"
+import (
+	"context"
+	"reflect"
+	"time"
+)
 
 // shareAt is the frame size from which a broadcast's sessions share one copy: below it, copying is
 // cheaper than a write of its own (measured, see bench/README.md, "Where copying ends").
@@ -26,7 +30,8 @@ func (m *Manager) Broadcast(msg any) BroadcastResult {
 type broadcast struct {
 	msg    any
 	frames []encodedFrame
-	late   []*Session // have no codec yet: their turn comes last
+	waited time.Duration // for codecs that were at work on another message for too long
+	late   []*Session    // have no codec yet: their turn comes last
 	result BroadcastResult
 }
 
@@ -54,12 +59,12 @@ func (b *broadcast) end() BroadcastResult {
 
 func (b *broadcast) count(s *Session, err error) {
 	if err == ErrSessionBlocked && !s.IsClosed() {
-		err = s.blocked()
+		err = b.blocked(s)
 	}
 	switch {
 	case err == nil:
 		b.result.Sent++
-	case s.IsClosed():
+	case s.IsClosed(): // or is now for want of room
 		b.result.Closed++
 	case err == ErrSessionBlocked:
 		b.result.Blocked++
@@ -68,8 +73,17 @@ func (b *broadcast) count(s *Session, err error) {
 	}
 }
 
+// blocked is Session.blocked for one who does not wait for the end of a slow consumer.
+func (b *broadcast) blocked(s *Session) error {
+	if s.owner.OnFull == CloseSession {
+		s.endSoon(ErrSlowConsumer)
+		return ErrSlowConsumer
+	}
+	return s.blocked()
+}
+
 // offerTo queues the message for s. A synchronous session, whose queue has no room at all by itself,
-// takes one; one whose codec is at work on another message, at the moment, takes none.
+// takes one; one whose codec stays at work on another message takes none.
 func (b *broadcast) offerTo(s *Session) error {
 	if s.IsClosed() {
 		return s.closedErr()
@@ -80,7 +94,7 @@ func (b *broadcast) offerTo(s *Session) error {
 	case s.conn == nil:
 		return s.offer(b.msg, limit, drop)
 	case s.appender == nil:
-		return s.tryOffer(b.msg, limit, drop)
+		return b.offerInTurn(s, limit, drop)
 	}
 	frame, err := b.frameFor(s)
 	if err != nil {
@@ -89,13 +103,16 @@ func (b *broadcast) offerTo(s *Session) error {
 	return s.offerFrame(frame, limit, drop)
 }
 
-// tryOffer is offer that does not wait for a plain codec's turn.
-func (s *Session) tryOffer(msg any, limit queueLimit, drop bool) error {
-	if !s.tryTurn() {
+// offerInTurn is Session.offerInTurn that waits for another's message only as long as an ordinary codec takes.
+func (b *broadcast) offerInTurn(s *Session, limit queueLimit, drop bool) error {
+	began := time.Now()
+	bound := min(codecPatience, maxSlowCodecs*codecPatience-b.waited)
+	if !s.takeTurnWithin(context.Background(), bound) {
+		b.waited += time.Since(began)
 		return ErrSessionBlocked
 	}
 	defer s.giveTurn()
-	return s.offerPlain(msg, limit, drop)
+	return s.offerPlain(b.msg, limit, drop)
 }
 
 // offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied.

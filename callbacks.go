@@ -1,5 +1,7 @@
 package libnet
 
+import "slices"
+
 // callback is a function to run when the session has closed, in the list of those.
 type callback struct {
 	f     func()
@@ -64,10 +66,9 @@ func (s *Session) call(c *callback) {
 	c.f()
 }
 
-// runCallbacks is for the one who has ended the session. What the session ended for is in the log before.
-func (s *Session) runCallbacks() {
-	s.logPanic(s.Err())
-	s.callEach(s.takeCallbacks())
+// hasUsers reports whether there are others than those that leave groups.
+func hasUsers(callbacks []*callback) bool {
+	return slices.ContainsFunc(callbacks, func(c *callback) bool { return !c.leave })
 }
 
 // callEach calls one behind the other. Where one ends the goroutine, the deferred function calls those behind it

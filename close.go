@@ -121,7 +121,7 @@ func (s *Session) terminate(reason error) { _, _ = s.end(reason) }
 
 // cut is terminate for a shutdown whose time is up. It takes no leave of the peer, which must not take
 // what it got for all there was.
-func (s *Session) cut(reason error) { _, _ = s.endWith(reason, true) }
+func (s *Session) cut(reason error) { _, _ = s.endWith(reason, true, false) }
 
 func (s *Session) wasCut() bool {
 	s.mu.Lock()
@@ -129,12 +129,21 @@ func (s *Session) wasCut() bool {
 	return s.isCut
 }
 
-func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false) }
+func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false, false) }
+
+// endAside is terminate for a caller who may hold a lock that a close callback wants: a Send.
+func (s *Session) endAside(reason error) { _, _ = s.endWith(reason, false, true) }
+
+// endSoon is endAside for a caller who must not wait for the transport either. The session refuses sends at once.
+func (s *Session) endSoon(reason error) {
+	s.beginClosing(reason)
+	go s.terminate(reason)
+}
 
 // endWith is the session's end, whatever the reason. One caller gets through. The order: no more sends,
 // no more bytes, final counters, which the server has before Done tells of them, and only then the callbacks and
-// the count of open sessions.
-func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
+// the count of open sessions. With aside, the user's callbacks run on a goroutine of their own.
+func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error) {
 	s.mu.Lock()
 	if s.state.Load() == sessionClosed {
 		s.mu.Unlock()
@@ -151,20 +160,32 @@ func (s *Session) endWith(reason error, cut bool) (ended bool, err error) {
 	s.mu.Unlock()
 
 	s.q.close()
-	defer s.settle(reason) // deferred: the user's conn or codec may end the goroutine
+	defer s.settle(reason, aside) // deferred: the user's conn or codec may end the goroutine
 	return true, s.closeTransport(codecMade, cut)
 }
 
-// settle is what follows when no byte can be written any more. A callback may end the goroutine.
-func (s *Session) settle(reason error) {
-	if srv := s.owner.server; srv != nil {
-		defer srv.sessionEnded(s, reason)
-	}
+// settle is what follows when no byte can be written any more.
+func (s *Session) settle(reason error, aside bool) {
 	s.awaitFlush()
 	s.noteLastReceived()
 	s.leaveOwner()
 	s.closeDone()
-	s.runCallbacks()
+	callbacks := s.takeCallbacks()
+	if aside && hasUsers(callbacks) {
+		go s.conclude(reason, callbacks)
+		return
+	}
+	s.conclude(reason, callbacks)
+}
+
+// conclude is the last of an end. What the session ended for is in the log before the callbacks run, of which one may end the
+// goroutine.
+func (s *Session) conclude(reason error, callbacks []*callback) {
+	if srv := s.owner.server; srv != nil {
+		defer srv.sessionEnded(s, reason)
+	}
+	s.logPanic(reason)
+	s.callEach(callbacks)
 }
 
 // leaveOwner leaves the manager, and the counters to the server: in this order, or Server.Stats could count a

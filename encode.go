@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -48,7 +49,7 @@ func (s *Session) commit(c *batch) error {
 func (s *Session) recoveredEncode(err *error) {
 	if r := recover(); r != nil {
 		*err = s.panicked("codec", r)
-		s.endSoon(*err)
+		s.endAside(*err)
 	}
 }
 
@@ -96,7 +97,7 @@ func notWritten(err error) bool {
 // endIfPanic ends the session when err came from a panic of its codec.
 func (s *Session) endIfPanic(err error) error {
 	if errorIs(err, ErrPanic) {
-		s.endSoon(err)
+		s.endAside(err)
 	}
 	return err
 }
@@ -104,37 +105,37 @@ func (s *Session) endIfPanic(err error) error {
 // takeTurn makes the caller the one who may call a plain codec's Send. It waits for another who does so, as long as
 // WriteTimeout, the session, and ctx last: a codec that calls its own session would wait for itself.
 func (s *Session) takeTurn(ctx context.Context) error {
-	select {
-	case s.turn <- struct{}{}:
-		return nil
-	default:
+	bound := s.owner.writeTimeout()
+	if bound == 0 {
+		bound = math.MaxInt64
 	}
-	var bound <-chan time.Time
-	if timeout := s.owner.writeTimeout(); timeout > 0 {
-		timer := time.NewTimer(timeout)
-		defer timer.Stop()
-		bound = timer.C
-	}
-	select {
-	case s.turn <- struct{}{}:
+	switch {
+	case s.takeTurnWithin(ctx, bound):
 		return nil
-	case <-s.Done():
+	case s.IsClosed():
 		return s.closedErr()
-	case <-ctx.Done():
+	case ctx.Err() != nil:
 		return ctx.Err()
-	case <-bound:
-		return ErrSessionBlocked
 	}
+	return ErrSessionBlocked
 }
 
-// tryTurn is takeTurn that does not wait.
-func (s *Session) tryTurn() bool {
+func (s *Session) takeTurnWithin(ctx context.Context, bound time.Duration) bool {
 	select {
 	case s.turn <- struct{}{}:
 		return true
 	default:
-		return false
 	}
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	select {
+	case s.turn <- struct{}{}:
+		return true
+	case <-s.Done():
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return false
 }
 
 func (s *Session) giveTurn() { <-s.turn }

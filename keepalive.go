@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"math"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,8 +14,13 @@ const starvation = 100 * time.Millisecond
 // when it fires: what happens in between only leaves a time stamp.
 type clock struct {
 	timer   *time.Timer
-	due     int64 // on Session.now's scale, as all of these
+	session atomic.Pointer[Session] // nil once the session has ended: the runtime may keep a stopped timer until it was due
+	awaited atomic.Int32            // bits of admission: what HandshakeTimeout still waits for
+	beating atomic.Bool             // a heartbeat is being made or sent
+
+	// Guarded by the session's mu.
 	ticking bool
+	due     int64 // on Session.now's scale, as all of these; while ticking, what others have asked for
 
 	// Owned by tick.
 	from int64 // when HandshakeTimeout began to count
@@ -24,8 +30,25 @@ type clock struct {
 	frameAgain, receivedAgain int64
 }
 
+// What admission takes.
+const (
+	awaitMessage int32 = 1 << iota // a first complete message
+	awaitWelcome                   // OnSession's return
+)
+
+func (s *Session) newClock(due int64) *clock {
+	c := &clock{due: due, from: openedNow, beat: openedNow + int64(s.owner.heartbeatInterval())}
+	c.session.Store(s)
+	c.awaited.Store(awaitMessage)
+	if srv := s.owner.server; srv != nil && srv.OnSession != nil {
+		c.awaited.Store(awaitMessage | awaitWelcome)
+	}
+	return c
+}
+
 func (c *clock) stop() {
 	if c != nil {
+		c.session.Store(nil)
 		c.timer.Stop()
 	}
 }
@@ -42,58 +65,79 @@ func (s *Session) startClock() {
 func (s *Session) watch(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	due := s.now() + int64(d)
+	now := s.now()
+	due := now + min(int64(d), math.MaxInt64-now)
 	switch c := s.clock; {
-	case s.state.Load() != sessionOpen:
+	case s.state.Load() == sessionClosed:
 	case c == nil:
-		s.clock = &clock{due: due, from: openedNow, beat: openedNow + int64(s.owner.heartbeatInterval())}
-		s.clock.timer = time.AfterFunc(d, s.tick)
-	case !c.ticking && due < c.due:
+		s.clock = s.newClock(due)
+		s.clock.timer = time.AfterFunc(d, s.clock.tick)
+	case due < c.due:
 		c.due = due
-		c.timer.Reset(d)
+		if !c.ticking {
+			c.timer.Reset(d)
+		}
 	}
 }
 
-// tick runs on the timer's goroutine.
-func (s *Session) tick() {
-	c := s.beginTick()
-	if c == nil {
+// admitted notes what HandshakeTimeout need not wait for any more.
+func (s *Session) admitted(what int32) {
+	if s.owner.handshakeTimeout() == 0 {
+		return
+	}
+	s.mu.Lock()
+	c := s.clock
+	s.mu.Unlock()
+	if c != nil {
+		c.awaited.And(^what)
+	}
+}
+
+// tick runs on the timer's goroutine, with no lock held. A heartbeat comes last, when the timer is set again:
+// it may wait for the peer, or for its user.
+func (c *clock) tick() {
+	s := c.session.Load()
+	if s == nil {
+		return
+	}
+	due, ok := s.beginTick(c)
+	if !ok {
 		return
 	}
 	now := s.now()
-	if now-c.due > int64(starvation) {
+	if now-due > int64(starvation) {
 		s.beginAgain(c, now)
 	}
 	if err := s.expired(c, now); err != nil {
 		s.terminate(err)
 		return
 	}
-	if err := s.heartbeat(c, now); err != nil {
-		s.terminate(err)
-		return
+	beats := s.beatIsDue(c, now)
+	s.endTick(c, s.nextDue(c))
+	if beats {
+		s.sendBeat(c)
 	}
-	s.endTick(c)
 }
 
-// beginTick returns nil when there is nothing to look after: a session that is closing has only
-// WriteTimeout and Linger.
-func (s *Session) beginTick() *clock {
+// beginTick returns what the timer was set for.
+func (s *Session) beginTick(c *clock) (due int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.Load() != sessionOpen || s.clock.ticking {
-		return nil
+	if s.state.Load() == sessionClosed || c.ticking {
+		return 0, false
 	}
-	s.clock.ticking = true
-	return s.clock
+	due, c.due = c.due, math.MaxInt64
+	c.ticking = true
+	return due, true
 }
 
 // endTick sets the timer for what is due next, if anything is.
-func (s *Session) endTick(c *clock) {
+func (s *Session) endTick(c *clock, next int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.ticking = false
-	c.due = s.nextDue(c)
-	if c.due < math.MaxInt64 && s.state.Load() == sessionOpen {
+	c.due = min(c.due, next)
+	if c.due < math.MaxInt64 && s.state.Load() != sessionClosed {
 		c.timer.Reset(time.Duration(max(c.due-s.now(), 0)))
 	}
 }
@@ -133,39 +177,71 @@ func (s *Session) expired(c *clock, now int64) error {
 func (s *Session) nextDue(c *clock) int64 {
 	handshake, frame, idle := s.dues(c)
 	beat := int64(math.MaxInt64)
-	if s.owner.heartbeatInterval() > 0 {
+	if s.owner.heartbeatInterval() > 0 && !c.beating.Load() && !s.IsClosed() {
 		beat = c.beat
 	}
 	return min(handshake, frame, idle, beat)
 }
 
-// dues returns when each timeout will have passed, the far future for one that cannot.
+// dues returns when each timeout will have passed, the far future for one that cannot. Of a session that is
+// closing, which has WriteTimeout and Linger, HandshakeTimeout bounds the handshake of TLS.
 func (s *Session) dues(c *clock) (handshake, frame, idle int64) {
 	handshake, frame, idle = math.MaxInt64, math.MaxInt64, math.MaxInt64
-	if d := s.owner.handshakeTimeout(); d > 0 && s.q.received() == 0 {
-		handshake = c.from + int64(d)
+	open := !s.IsClosed()
+	if d := s.owner.handshakeTimeout(); d > 0 && (open && c.awaited.Load() != 0 || !open && s.shaking()) {
+		handshake = after(c.from, d)
+	}
+	if !open {
+		return handshake, frame, idle
 	}
 	if start := s.frameStart.Load(); start != 0 {
-		frame = start + int64(s.owner.frameTimeout())
+		frame = after(start, s.owner.frameTimeout())
 	}
 	if d := s.owner.idleTimeout(); d > 0 {
-		idle = max(s.received.Load(), openedNow) + int64(d)
+		idle = after(max(s.received.Load(), openedNow), d)
 	}
 	return handshake, frame, idle
 }
 
-// heartbeat sends one if it is due.
-func (s *Session) heartbeat(c *clock, now int64) (err error) {
-	interval := int64(s.owner.heartbeatInterval())
-	if interval == 0 || now < c.beat || s.IsClosed() {
-		return nil
+// after is start + d, or the far future.
+func after(start int64, d time.Duration) int64 { return start + min(int64(d), math.MaxInt64-start) }
+
+// shaking reports whether the handshake of TLS may still be under way. Nobody can ask crypto/tls without
+// waiting for it; but it is over once a byte has passed, either way.
+func (s *Session) shaking() bool {
+	return s.conn != nil && s.secure() && s.received.Load() == 0 && s.Stats().BytesOut == 0
+}
+
+// beatIsDue reports whether the caller is to send a heartbeat. One that is late comes once: the time for the
+// next begins now.
+func (s *Session) beatIsDue(c *clock, now int64) bool {
+	interval := s.owner.heartbeatInterval()
+	if interval == 0 || now < c.beat || s.IsClosed() || c.beating.Load() {
+		return false
 	}
-	c.beat = now + interval
-	defer s.recovered("heartbeat", &err)
+	c.beat = after(now, interval)
+	c.beating.Store(true)
+	return true
+}
+
+// sendBeat sends a heartbeat. The timer, which others may have fire meanwhile, waits for it with the next.
+func (s *Session) sendBeat(c *clock) {
+	var err error = ErrSessionClosed // stays if Message ends the goroutine
+	defer func() {
+		if r := recover(); r != nil {
+			err = s.panicked("heartbeat", r)
+		}
+		c.beating.Store(false)
+		if err != nil {
+			s.terminate(err)
+			return
+		}
+		s.watch(s.owner.heartbeatInterval())
+	}()
 	if msg := s.owner.Heartbeat.Message(s); msg != nil {
 		s.sendHeartbeat(msg)
 	}
-	return nil
+	err = nil
 }
 
 // sendHeartbeat drops a message that finds no room: then there is no lack of things to send.

@@ -127,6 +127,7 @@ func (s *Session) countMessage() {
 	s.parsed++
 	if s.parsed == 1 || s.conn == nil {
 		s.q.noteReceived(s.parsed, s.read)
+		s.admitted(awaitMessage)
 	}
 	if s.frameStart.Load() != 0 {
 		s.frameStart.Store(0)

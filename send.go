@@ -60,18 +60,11 @@ func (o *owner) queueLimit() queueLimit { return queueLimit{o.sendQueue(), o.sen
 // blocked does what Config.OnFull says with a message that found no room.
 func (s *Session) blocked() error {
 	if s.owner.OnFull == CloseSession {
-		s.endSoon(ErrSlowConsumer)
+		s.endAside(ErrSlowConsumer)
 		return ErrSlowConsumer
 	}
 	s.owner.countBlocked()
 	return ErrSessionBlocked
-}
-
-// endSoon ends the session for that reason: it refuses sends at once, and the rest is done on another goroutine. The caller may hold
-// a lock that a close callback wants.
-func (s *Session) endSoon(reason error) {
-	s.beginClosing(reason)
-	go s.terminate(reason)
 }
 
 // offer encodes msg and queues it, if there is room or older messages may be dropped for it, and sees to it that it is

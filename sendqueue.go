@@ -289,12 +289,6 @@ func (q *sendQueue) noteReceived(messages, bytes uint64) {
 	q.messagesIn, q.bytesIn = messages, bytes
 }
 
-func (q *sendQueue) received() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.messagesIn
-}
-
 // begin makes the caller the one who flushes; false when there is nothing to flush or somebody does.
 func (q *sendQueue) begin() bool {
 	q.mu.Lock()

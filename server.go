@@ -354,6 +354,7 @@ func (srv *Server) welcome(s *Session) (err error) {
 		return &refusal{err}
 	}
 	admitted = true
+	s.admitted(awaitWelcome)
 	return nil
 }
 

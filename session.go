@@ -218,9 +218,12 @@ func (s *Session) makeCodec() {
 			err = ErrSessionClosed
 		}
 		if err != nil {
-			s.endSoon(err) // before others learn that there is none
+			s.beginClosing(err) // before others learn that there is none
 		}
 		s.codecIsMade()
+		if err != nil {
+			s.endAside(err)
+		}
 	}()
 	codec, err := s.newCodec()
 	ended = false
