@@ -56,13 +56,15 @@ type extent struct {
 
 func getBatch() *batch { return batches.Get().(*batch) }
 
+// putBatch gives b back. It costs as little as b holds: most have carried one small message.
 func putBatch(b *batch) {
 	if cap(b.buf) > keptBatch {
 		return
 	}
 	clear(b.shared)
 	clear(b.msgs)
-	*b = batch{buf: b.buf[:0], parts: b.parts[:0], shared: b.shared[:0], msgs: b.msgs[:0]}
+	b.buf, b.parts, b.shared, b.msgs = b.buf[:0], b.parts[:0], b.shared[:0], b.msgs[:0]
+	b.messages, b.size, b.first, b.written, b.gone, b.own = 0, 0, 0, 0, 0, false
 	batches.Put(b)
 }
 
@@ -114,19 +116,17 @@ func (b *batch) grow(n int) {
 // hasRoom reports whether n bytes more belong into b.
 func (b *batch) hasRoom(n int) bool { return b.size+n <= keptBatch && len(b.parts) < batchParts }
 
-// merge adds what c holds, of which nothing was written or dropped.
+// merge adds the message that c holds.
 func (b *batch) merge(c *batch) {
 	for _, e := range c.shared {
 		b.shared = append(b.shared, extent{b.size + e.at, e.bytes})
 	}
+	if len(c.msgs) > 0 {
+		b.msgs = append(b.msgs, c.msgs...)
+	}
 	b.grow(len(c.buf))
 	b.buf = append(b.buf, c.buf...)
-	for _, p := range c.parts {
-		b.parts = append(b.parts, part(b.size)+p)
-	}
-	b.msgs = append(b.msgs, c.msgs...)
-	b.size += c.size
-	b.messages += c.messages
+	b.commit(c.size)
 }
 
 // rest returns bytes that lie together and are to be written next; none when all is written.

@@ -85,15 +85,15 @@ func (s *Session) offer(msg any, limit queueLimit, drop bool) error {
 // put queues c, if it can, and says who is to write it.
 func (s *Session) put(c *batch, limit queueLimit, drop bool) (w wakeUp, err error) {
 	s.q.mu.Lock()
-	if err = s.q.takeMessageLocked(c, limit, drop); err == nil {
+	kept, err := s.q.takeMessageLocked(c, limit, drop)
+	if err == nil {
 		w = s.wakeLocked()
 	}
 	s.q.mu.Unlock()
-	if err != nil {
+	if !kept {
 		putBatch(c)
-		err = s.refused(err)
 	}
-	return w, err
+	return w, s.refused(err)
 }
 
 // offerInTurn is offer with a plain codec, whose turn it waits for.
@@ -141,12 +141,12 @@ func (s *Session) lineUp(ctx context.Context, msg any) (*waiter, error) {
 	}
 	s.q.mu.Lock()
 	wake := wakeNobody
-	w, err := s.q.lineUpLocked(c, s.owner.queueLimit())
+	w, kept, err := s.q.lineUpLocked(c, s.owner.queueLimit())
 	if w == nil && err == nil {
 		wake = s.wakeLocked()
 	}
 	s.q.mu.Unlock()
-	if err != nil {
+	if !kept {
 		putBatch(c)
 	}
 	s.wakeBy(wake)
@@ -155,6 +155,7 @@ func (s *Session) lineUp(ctx context.Context, msg any) (*waiter, error) {
 
 // awaitRoom waits until w's message is queued.
 func (s *Session) awaitRoom(ctx context.Context, w *waiter) error {
+	defer putWaiter(w)
 	select {
 	case err := <-w.done:
 		return s.refused(err)

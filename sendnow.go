@@ -52,6 +52,7 @@ func (s *Session) claim(ctx context.Context, msg any) (c *batch, w *waiter, err 
 
 // awaitTurn waits until w's message is in flight and the caller has to write it.
 func (s *Session) awaitTurn(ctx context.Context, w *waiter) error {
+	defer putWaiter(w)
 	select {
 	case err := <-w.done:
 		return s.refused(err)

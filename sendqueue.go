@@ -88,16 +88,17 @@ func (q *sendQueue) isFull(limit queueLimit) bool {
 	return q.state == queueOpen && q.fullLocked(0, limit)
 }
 
-// takeMessageLocked queues c, a message in a batch of its own, and keeps it. With drop, older messages make room.
-func (q *sendQueue) takeMessageLocked(c *batch, limit queueLimit, drop bool) error {
+// takeMessageLocked queues c, a message in a batch of its own. With drop, older messages make room. kept says that c is
+// the queue's; otherwise the caller gives it back.
+func (q *sendQueue) takeMessageLocked(c *batch, limit queueLimit, drop bool) (kept bool, err error) {
 	if err := q.mayTakeLocked(c.size, orNone(limit, drop)); err != nil {
-		return err
+		return false, err
 	}
-	q.appendLocked(c)
+	kept = q.appendLocked(c)
 	if drop {
 		q.dropDownToLocked(limit)
 	}
-	return nil
+	return kept, nil
 }
 
 // takeFrameLocked is takeMessageLocked for a frame that others send, too.
@@ -126,16 +127,16 @@ func orNone(limit queueLimit, drop bool) queueLimit {
 	return limit
 }
 
-// appendLocked makes what c holds the last in the queue.
-func (q *sendQueue) appendLocked(c *batch) {
-	q.messages += c.messages
+// appendLocked makes the message that c holds the last in the queue. kept says that c is the queue's.
+func (q *sendQueue) appendLocked(c *batch) (kept bool) {
+	q.messages++
 	q.bytes += c.size
 	if b := q.back; b != nil && b.hasRoom(c.size) {
 		b.merge(c)
-		putBatch(c)
-		return
+		return false
 	}
 	q.linkLocked(c)
+	return true
 }
 
 // backForLocked returns the batch that n bytes more belong into.

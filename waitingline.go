@@ -1,9 +1,13 @@
 package libnet
 
+import "sync"
+
 // A waitingLine has those who wait for a queue, in the order they came: for room, with SendContext, or, on a synchronous
 // session, for their turn to write. Who comes first is served first, by whoever makes the room or ends a flush, so nobody
 // wakes up in vain.
 type waitingLine struct{ first, last *waiter }
+
+var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan error, 1)} }}
 
 type waiter struct {
 	before, next *waiter
@@ -13,6 +17,18 @@ type waiter struct {
 	limit queueLimit
 	turn  bool       // waits for an idle queue, to write msg itself
 	done  chan error // of one place; gets nil once msg is in the queue, or in flight where it was a turn that was waited for
+}
+
+func getWaiter(msg *batch, limit queueLimit) *waiter {
+	w := waiters.Get().(*waiter)
+	w.msg, w.limit, w.turn = msg, limit, false
+	return w
+}
+
+// putWaiter gives w back, which is in no line and whose done is empty.
+func putWaiter(w *waiter) {
+	w.msg = nil
+	waiters.Put(w)
 }
 
 func (l *waitingLine) add(w *waiter) {
@@ -51,18 +67,18 @@ func (l *waitingLine) remove(w *waiter) bool {
 	return true
 }
 
-// lineUpLocked queues msg, or has its sender stand in line: it then returns what to wait for.
-func (q *sendQueue) lineUpLocked(msg *batch, limit queueLimit) (*waiter, error) {
+// lineUpLocked queues msg, or has its sender stand in line: it then returns what to wait for. kept says that msg is the
+// queue's, or the line's.
+func (q *sendQueue) lineUpLocked(msg *batch, limit queueLimit) (w *waiter, kept bool, err error) {
 	if q.state != queueOpen {
-		return nil, errQueueClosed
+		return nil, false, errQueueClosed
 	}
 	if !q.fullLocked(msg.size, limit) && (q.rare == nil || q.rare.line.first == nil) {
-		q.appendLocked(msg)
-		return nil, nil
+		return nil, q.appendLocked(msg), nil
 	}
-	w := &waiter{msg: msg, limit: limit, done: make(chan error, 1)}
+	w = getWaiter(msg, limit)
 	q.rareLocked().line.add(w)
-	return w, nil
+	return w, true, nil
 }
 
 // claim makes the caller the one who flushes, beginning with msg; or has it stand in line for that.
@@ -77,7 +93,8 @@ func (q *sendQueue) claim(msg *batch) (*waiter, error) {
 		q.flushOwnLocked(msg)
 		return nil, nil
 	}
-	w := &waiter{msg: msg, turn: true, done: make(chan error, 1)}
+	w := getWaiter(msg, noLimit)
+	w.turn = true
 	q.rareLocked().line.add(w)
 	return w, nil
 }
@@ -115,7 +132,9 @@ func (q *sendQueue) admitLocked() {
 			return
 		}
 		line.pop()
-		q.appendLocked(w.msg)
+		if !q.appendLocked(w.msg) {
+			putBatch(w.msg)
+		}
 		w.done <- nil
 	}
 }
