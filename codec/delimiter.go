@@ -31,9 +31,15 @@ func (f lines) ParseFrame(src []byte) (payload []byte, n int, err error) {
 }
 
 func (f lines) ParseFrameMax(src []byte, limit int) (payload []byte, n int, err error) {
+	return f.resumeFrameMax(src, 0, limit)
+}
+
+func (f lines) resumeFrameMax(src []byte, seen, limit int) (payload []byte, n int, err error) {
 	limit = min(limit, f.Max())
-	end := bytes.IndexByte(src[:min(len(src), limit+len("\r\n"))], '\n')
-	if end < 0 {
+	whole := src[:min(len(src), limit+len("\r\n"))]
+	from := min(seen, len(whole))
+	end := from + bytes.IndexByte(whole[from:], '\n')
+	if end < from {
 		if len(src) > limit && !(len(src) == limit+1 && src[limit] == '\r') {
 			return nil, 0, undelimited(limit)
 		}
@@ -52,20 +58,32 @@ func (f lines) ParseFrameMax(src []byte, limit int) (payload []byte, n int, err 
 func (lines) Room() int { return 0 }
 
 func (lines) SealFrame(dst []byte, start int) ([]byte, error) {
-	payload := dst[start:]
-	if bytes.IndexByte(payload, '\n') >= 0 || bytes.HasSuffix(payload, []byte{'\r'}) {
-		return dst, fmt.Errorf("%w: a message that contains its delimiter", libnet.ErrEncode)
+	if !isLine(dst[start:]) {
+		return dst, errDelimiter
 	}
 	return append(dst, '\n'), nil
 }
+
+func (lines) checkPayload(payload []byte, _ int) error {
+	if !isLine(payload) {
+		return errDelimited
+	}
+	return nil
+}
+
+func isLine(payload []byte) bool {
+	return bytes.IndexByte(payload, '\n') < 0 && !bytes.HasSuffix(payload, []byte{'\r'})
+}
+
+var (
+	errDelimiter = fmt.Errorf("%w: a message that contains its delimiter", libnet.ErrEncode)
+	errDelimited = fmt.Errorf("%w: a message that contains its delimiter", libnet.ErrMalformedFrame)
+)
 
 type delimiter struct{ sep []byte }
 
 // Delimiter ends each message with sep. A message in which sep would be found before its end is
 // refused by Send. It panics when sep is empty.
-//
-// A message that arrives in many small pieces is searched from its start for each of them: where
-// peers are not trusted, let [Composed.MaxMessage] be no larger than it must.
 func Delimiter[S ~string | ~[]byte](sep S) Framing {
 	if len(sep) == 0 {
 		panic("libnet: codec.Delimiter: an empty delimiter")
@@ -86,9 +104,15 @@ func (f *delimiter) ParseFrame(src []byte) (payload []byte, n int, err error) {
 }
 
 func (f *delimiter) ParseFrameMax(src []byte, limit int) (payload []byte, n int, err error) {
+	return f.resumeFrameMax(src, 0, limit)
+}
+
+func (f *delimiter) resumeFrameMax(src []byte, seen, limit int) (payload []byte, n int, err error) {
 	limit = min(limit, f.Max())
-	end := bytes.Index(src[:min(len(src), limit+len(f.sep))], f.sep)
-	if end >= 0 {
+	whole := src[:min(len(src), limit+len(f.sep))]
+	from := min(max(0, seen-len(f.sep)+1), len(whole)) // a delimiter may have begun in what was seen
+	if i := bytes.Index(whole[from:], f.sep); i >= 0 {
+		end := from + i
 		return src[:end:end], end + len(f.sep), nil
 	}
 	if len(src) <= limit {
@@ -110,9 +134,19 @@ func (f *delimiter) SealFrame(dst []byte, start int) ([]byte, error) {
 	end := len(dst)
 	dst = append(dst, f.sep...)
 	if bytes.Index(dst[start:], f.sep) != end-start {
-		return dst, fmt.Errorf("%w: a message that contains its delimiter", libnet.ErrEncode)
+		return dst, errDelimiter
 	}
 	return dst, nil
+}
+
+// checkPayload looks into the payload, and then at its end together with the delimiter.
+func (f *delimiter) checkPayload(payload []byte, _ int) error {
+	tail := payload[max(0, len(payload)-len(f.sep)+1):]
+	end := append(tail[:len(tail):len(tail)], f.sep...)
+	if bytes.Contains(payload, f.sep) || bytes.Index(end, f.sep) != len(tail) {
+		return errDelimited
+	}
+	return nil
 }
 
 func undelimited(limit int) error {
