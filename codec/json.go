@@ -56,11 +56,14 @@ func (jsonMarshaler) appendMax(dst []byte, msg any, limit int) ([]byte, error) {
 	return out, err
 }
 
+// maxPointers is how many pointers before its bytes a message is followed through: they may form a ring.
+const maxPointers = 8
+
 // wouldBeBase64 reports whether encoding/json takes v for bytes.
 func wouldBeBase64(v reflect.Value) bool {
-	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
-		if v = v.Elem(); !v.IsValid() {
-			return false
+	for range maxPointers {
+		if v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
+			v = v.Elem()
 		}
 	}
 	if v.Kind() != reflect.Slice || v.Type().Elem().Kind() != reflect.Uint8 {

@@ -1,0 +1,116 @@
+package codec
+
+import (
+	"reflect"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/runtime/protoimpl"
+)
+
+// protoEncoding is how [Proto] encodes the messages of a type. It never changes.
+type protoEncoding struct {
+	of        reflect.Type
+	by        encoder
+	generated bool   // by ProtoReflect, and all of it is protobuf-go's
+	refusal   string // why it is not encoded, of notEncoded
+}
+
+type encoder uint8
+
+const (
+	notEncoded     encoder = iota
+	byProtoReflect         // by protobuf-go, whatever other methods there are
+	bySizedMarshal
+	byMarshal
+	byMarshalVT
+	byLayout // by protobuf-go from its struct tags
+)
+
+// encodings holds a *protoEncoding for each reflect.Type that was asked for. recentEncodings saves looking there:
+// each type has one place in it, which it shares with few others.
+var (
+	encodings       sync.Map
+	recentEncodings [64]atomic.Pointer[protoEncoding]
+)
+
+func howToEncode(msg any) *protoEncoding {
+	t := reflect.TypeOf(msg)
+	recent := &recentEncodings[reflect.ValueOf(t).Pointer()/64%uintptr(len(recentEncodings))]
+	if how := recent.Load(); how != nil && how.of == t {
+		return how
+	}
+	how, ok := encodings.Load(t)
+	if !ok {
+		how, _ = encodings.LoadOrStore(t, newEncoding(t))
+	}
+	recent.Store(how.(*protoEncoding))
+	return how.(*protoEncoding)
+}
+
+// newEncoding asks methods of the type, as protobuf-go will, for what a oneof may hold.
+func newEncoding(t reflect.Type) (how *protoEncoding) {
+	defer func() {
+		if recover() != nil {
+			how = &protoEncoding{of: t, refusal: "not encoded, for its methods panic"}
+		}
+	}()
+	by := encodedBy(t)
+	if by != byProtoReflect && by != byLayout {
+		return &protoEncoding{of: t, by: by, refusal: "not a protobuf message"}
+	}
+	l := newProtoLayout(t)
+	if !l.walk(t) {
+		return &protoEncoding{of: t, refusal: "not encoded, for it would lose data: " + l.problem}
+	}
+	if l.embeds {
+		by = bySizedMarshal
+	}
+	return &protoEncoding{of: t, by: by, generated: !l.foreign && isGenerated(t)}
+}
+
+func encodedBy(t reflect.Type) encoder {
+	switch {
+	case implements[proto.Message](t):
+		return byProtoReflect
+	case implements[sizedMarshaler](t) && !mergesByProtobufGo(t):
+		return bySizedMarshal
+	case implements[sizedMarshaler](t):
+		return byLayout
+	case implements[oldMarshaler](t) && implements[protoadapt.MessageV1](t):
+		return byMarshal
+	case implements[vtMarshaler](t):
+		return byMarshalVT
+	case implements[protoadapt.MessageV1](t):
+		return byLayout
+	}
+	return notEncoded
+}
+
+func implements[I any](t reflect.Type) bool { return t.Implements(reflect.TypeFor[I]()) }
+
+// mergesByProtobufGo tells the messages that golang/protobuf 1.2 and 1.3 generated from those of gogo: the
+// methods that these have in common belong to the package whose Message XXX_Merge takes. golang/protobuf's
+// have become protobuf-go's, which XXX_Marshal asks for an encoding without a look at required fields.
+func mergesByProtobufGo(t reflect.Type) bool {
+	return implements[interface{ XXX_Merge(protoadapt.MessageV1) }](t)
+}
+
+// isGenerated reports whether t's ProtoReflect is its own, and so cannot panic.
+func isGenerated(t reflect.Type) bool {
+	info := messageInfo(t)
+	return info != nil && info.GoReflectType == t
+}
+
+// messageInfo is protobuf-go's of a generated message, else nil.
+func messageInfo(t reflect.Type) (info *protoimpl.MessageInfo) {
+	defer func() {
+		if recover() != nil {
+			info = nil // ProtoReflect is that of a nil which t embeds
+		}
+	}()
+	info, _ = reflect.Zero(t).Interface().(proto.Message).ProtoReflect().Type().(*protoimpl.MessageInfo)
+	return info
+}
