@@ -31,15 +31,9 @@ func (f lines) ParseFrame(src []byte) (payload []byte, n int, err error) {
 }
 
 func (f lines) ParseFrameMax(src []byte, limit int) (payload []byte, n int, err error) {
-	return f.resumeFrameMax(src, 0, limit)
-}
-
-func (f lines) resumeFrameMax(src []byte, seen, limit int) (payload []byte, n int, err error) {
 	limit = min(limit, f.Max())
-	whole := src[:min(len(src), limit+len("\r\n"))]
-	from := min(seen, len(whole))
-	end := from + bytes.IndexByte(whole[from:], '\n')
-	if end < from {
+	end := bytes.IndexByte(src[:min(len(src), limit+len("\r\n"))], '\n')
+	if end < 0 {
 		if len(src) > limit && !(len(src) == limit+1 && src[limit] == '\r') {
 			return nil, 0, undelimited(limit)
 		}
@@ -54,6 +48,8 @@ func (f lines) resumeFrameMax(src []byte, seen, limit int) (payload []byte, n in
 	}
 	return payload, end + 1, nil
 }
+
+func (lines) unfinished(src []byte, seen int) bool { return bytes.IndexByte(src[seen:], '\n') < 0 }
 
 func (lines) Room() int { return 0 }
 
@@ -72,7 +68,7 @@ func (lines) checkPayload(payload []byte, _ int) error {
 }
 
 func isLine(payload []byte) bool {
-	return bytes.IndexByte(payload, '\n') < 0 && !bytes.HasSuffix(payload, []byte{'\r'})
+	return bytes.IndexByte(payload, '\n') < 0 && (len(payload) == 0 || payload[len(payload)-1] != '\r')
 }
 
 var (
@@ -104,15 +100,9 @@ func (f *delimiter) ParseFrame(src []byte) (payload []byte, n int, err error) {
 }
 
 func (f *delimiter) ParseFrameMax(src []byte, limit int) (payload []byte, n int, err error) {
-	return f.resumeFrameMax(src, 0, limit)
-}
-
-func (f *delimiter) resumeFrameMax(src []byte, seen, limit int) (payload []byte, n int, err error) {
 	limit = min(limit, f.Max())
-	whole := src[:min(len(src), limit+len(f.sep))]
-	from := min(max(0, seen-len(f.sep)+1), len(whole)) // a delimiter may have begun in what was seen
-	if i := bytes.Index(whole[from:], f.sep); i >= 0 {
-		end := from + i
+	end := bytes.Index(src[:min(len(src), limit+len(f.sep))], f.sep)
+	if end >= 0 {
 		return src[:end:end], end + len(f.sep), nil
 	}
 	if len(src) <= limit {
@@ -125,6 +115,11 @@ func (f *delimiter) resumeFrameMax(src []byte, seen, limit int) (payload []byte,
 		}
 	}
 	return nil, 0, undelimited(limit)
+}
+
+// unfinished knows that a delimiter may have begun in what was seen.
+func (f *delimiter) unfinished(src []byte, seen int) bool {
+	return !bytes.Contains(src[max(0, seen-len(f.sep)+1):], f.sep)
 }
 
 func (*delimiter) Room() int { return 0 }

@@ -85,7 +85,7 @@ func (f *foreign) SealFrame(dst []byte, start int) ([]byte, error) {
 		out, err = f.sealer.SealFrame(dst[start:], len(guard))
 	} else {
 		payload := slices.Clip(dst[start:])
-		dst = append(dst, guard...)
+		dst = append(slices.Grow(dst, len(guard)+len(payload)+usualHeader), guard...)
 		out, err = f.Framing.AppendFrame(dst[len(dst)-len(guard):], payload)
 	}
 	if err != nil {
@@ -100,6 +100,9 @@ func (f *foreign) SealFrame(dst []byte, start int) ([]byte, error) {
 	}
 	return append(dst[:start], frame...), nil
 }
+
+// usualHeader is what a user's framing may add to a payload before it must allocate.
+const usualHeader = 64
 
 var errEmptyFrame = fmt.Errorf("%w: the framing made a frame of no bytes", libnet.ErrEncode)
 

@@ -53,15 +53,16 @@ func (c *framed) ParseFrame(src []byte) (payload []byte, n int, err error) {
 // src when ParseFrame or ResumeFrame last looked at it and answered n == 0. A framing by a delimiter
 // does not search them again, so that a message costs as much in many pieces as in one.
 func (c *framed) ResumeFrame(src []byte, seen int) (payload []byte, n int, err error) {
-	if f, ok := c.framing.(resumer); ok && 0 <= seen && seen <= len(src) {
-		return f.resumeFrameMax(src, seen, c.max)
+	f, ok := c.framing.(searcher)
+	if ok && 0 <= seen && seen <= len(src) && len(src) <= c.max && f.unfinished(src, seen) {
+		return nil, 0, nil
 	}
 	return c.framing.ParseFrameMax(src, c.max)
 }
 
-// A resumer is a framing that may have to look at all of an unfinished frame.
-type resumer interface {
-	resumeFrameMax(src []byte, seen, limit int) (payload []byte, n int, err error)
+// A searcher is a framing that looks at every byte of an unfinished frame.
+type searcher interface {
+	unfinished(src []byte, seen int) bool // where src[:seen] was, by itself
 }
 
 // CheckPayload says why a frame could not bring this payload: an error that wraps

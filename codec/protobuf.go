@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"runtime"
 	"slices"
 
@@ -39,12 +40,16 @@ func (protoMarshaler) appendMax(dst []byte, msg any, limit int) (out []byte, err
 	if msg == nil {
 		return dst, errNil
 	}
-	// Before any of its methods is called: few of them expect a nil receiver.
-	if isNil(msg) {
-		return dst, fmt.Errorf("%w: a nil %T", libnet.ErrEncode, msg)
+	t := reflect.TypeOf(msg)
+	how := recentEncoding.Load()
+	if how == nil || how.of != t {
+		how = findEncoding(t)
 	}
-	if how := howToEncode(msg); how.generated {
-		out, err = appendNew(dst, msg.(proto.Message))
+	if how.generated {
+		m := msg.(proto.Message)
+		if out, err = (proto.MarshalOptions{}).MarshalAppend(dst, m); len(out) == len(dst) && err == nil {
+			err = refuseInvalid(m)
+		}
 	} else {
 		out, err = how.append(dst, msg, limit)
 	}
@@ -61,10 +66,17 @@ func (protoMarshaler) appendMax(dst []byte, msg any, limit int) (out []byte, err
 // MarshalAppend does just that itself, and relies on a Size that belongs to somebody else's encoding.
 func appendNew(dst []byte, m proto.Message) ([]byte, error) {
 	out, err := proto.MarshalOptions{}.MarshalAppend(dst, m)
-	if len(out) == len(dst) && err == nil && !m.ProtoReflect().IsValid() {
-		err = fmt.Errorf("%w: an invalid %T", libnet.ErrEncode, m) // a nil that is no nil pointer
+	if len(out) == len(dst) && err == nil {
+		err = refuseInvalid(m)
 	}
 	return out, err
+}
+
+func refuseInvalid(m proto.Message) error {
+	if m.ProtoReflect().IsValid() {
+		return nil
+	}
+	return fmt.Errorf("%w: a nil %T", libnet.ErrEncode, m)
 }
 
 // The methods by which a message encodes itself, in the order in which they count.
@@ -85,6 +97,10 @@ func (how *protoEncoding) append(dst []byte, msg any, limit int) (out []byte, er
 			out, err = dst, fmt.Errorf("%w: %T cannot be encoded: a panic of %T: %s", libnet.ErrEncode, msg, p, textOf(p))
 		}
 	}()
+	// Before any of its methods is called: few of them expect a nil receiver.
+	if v := reflect.ValueOf(msg); v.Kind() == reflect.Pointer && v.IsNil() {
+		return dst, fmt.Errorf("%w: a nil %T", libnet.ErrEncode, msg)
+	}
 	switch how.by {
 	case byProtoReflect:
 		return appendNew(dst, msg.(proto.Message))
@@ -95,7 +111,7 @@ func (how *protoEncoding) append(dst []byte, msg any, limit int) (out []byte, er
 	case byMarshalVT:
 		return appendWhole(dst, msg.(vtMarshaler).MarshalVT)
 	case byLayout:
-		return appendNew(dst, protoadapt.MessageV2Of(msg.(protoadapt.MessageV1)))
+		return proto.MarshalOptions{}.MarshalAppend(dst, protoadapt.MessageV2Of(msg.(protoadapt.MessageV1)))
 	}
 	return dst, fmt.Errorf("%w: %T is %s", libnet.ErrEncode, msg, how.refusal)
 }

@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"math/rand/v2"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -29,25 +30,23 @@ const (
 	byLayout // by protobuf-go from its struct tags
 )
 
-// encodings holds a *protoEncoding for each reflect.Type that was asked for. recentEncodings saves looking there:
-// each type has one place in it, which it shares with few others.
+// encodings holds a *protoEncoding for each reflect.Type that was asked for. recentEncoding saves looking
+// there, where most messages are of one type.
 var (
-	encodings       sync.Map
-	recentEncodings [64]atomic.Pointer[protoEncoding]
+	encodings      sync.Map
+	recentEncoding atomic.Pointer[protoEncoding]
 )
 
-func howToEncode(msg any) *protoEncoding {
-	t := reflect.TypeOf(msg)
-	recent := &recentEncodings[reflect.ValueOf(t).Pointer()/64%uintptr(len(recentEncodings))]
-	if how := recent.Load(); how != nil && how.of == t {
-		return how
-	}
-	how, ok := encodings.Load(t)
+func findEncoding(t reflect.Type) *protoEncoding {
+	found, ok := encodings.Load(t)
 	if !ok {
-		how, _ = encodings.LoadOrStore(t, newEncoding(t))
+		found, _ = encodings.LoadOrStore(t, newEncoding(t))
 	}
-	recent.Store(how.(*protoEncoding))
-	return how.(*protoEncoding)
+	how := found.(*protoEncoding)
+	if rand.Uint32()%64 == 0 { // seldom, so that processors do not take it from each other
+		recentEncoding.Store(how)
+	}
+	return how
 }
 
 // newEncoding asks methods of the type, as protobuf-go will, for what a oneof may hold.
