@@ -24,10 +24,10 @@ type protoMarshaler struct{}
 // of XXX_Marshal (with XXX_Size), Marshal and MarshalVT, as golang/protobuf 1.3 did. One without any is
 // encoded by protobuf-go, from its struct tags, if all of it has the form that Google's generator gives to a
 // message; protobuf-go would leave out or confuse what has not, such as gogo's fields by value, so
-// this is an error.
+// this is an error. A struct that has its methods from a message that it embeds is encoded as that message.
 //
-// A nil message, a nil pointer, and a message that cannot be marshalled, such as one without a required
-// field, are errors.
+// A nil message, a nil pointer, and a message that cannot be marshalled, such as one without a field that its
+// descriptor requires, are errors.
 //
 // The message must not be changed while it is being sent.
 var Proto protoMarshaler
@@ -110,6 +110,8 @@ func (how *protoEncoding) append(dst []byte, msg any, limit int) (out []byte, er
 		return appendWhole(dst, msg.(oldMarshaler).Marshal)
 	case byMarshalVT:
 		return appendWhole(dst, msg.(vtMarshaler).MarshalVT)
+	case byEmbedded:
+		return Proto.appendMax(dst, reflect.ValueOf(msg).Elem().Field(how.embedded).Interface(), limit)
 	case byLayout:
 		return proto.MarshalOptions{}.MarshalAppend(dst, protoadapt.MessageV2Of(msg.(protoadapt.MessageV1)))
 	}

@@ -15,6 +15,7 @@ import (
 type protoEncoding struct {
 	of        reflect.Type
 	by        encoder
+	embedded  int    // the field, of byEmbedded
 	generated bool   // by ProtoReflect, and all of it is protobuf-go's
 	refusal   string // why it is not encoded, of notEncoded
 }
@@ -27,7 +28,8 @@ const (
 	bySizedMarshal
 	byMarshal
 	byMarshalVT
-	byLayout // by protobuf-go from its struct tags
+	byLayout   // by protobuf-go from its struct tags
+	byEmbedded // as the message is encoded that it embeds
 )
 
 // encodings holds a *protoEncoding for each reflect.Type that was asked for. recentEncoding saves looking
@@ -60,14 +62,32 @@ func newEncoding(t reflect.Type) (how *protoEncoding) {
 	if by != byProtoReflect && by != byLayout {
 		return &protoEncoding{of: t, by: by, refusal: "not a protobuf message"}
 	}
-	l := newProtoLayout(t)
+	if field, ok := embeddedMessage(t); ok && by == byLayout {
+		return &protoEncoding{of: t, by: byEmbedded, embedded: field}
+	}
+	l := newProtoLayout()
 	if !l.walk(t) {
 		return &protoEncoding{of: t, refusal: "not encoded, for it would lose data: " + l.problem}
 	}
-	if l.embeds {
-		by = bySizedMarshal
-	}
 	return &protoEncoding{of: t, by: by, generated: !l.foreign && isGenerated(t)}
+}
+
+// embeddedMessage returns the field from which a struct has its XXX_Marshal, if that is all of the message.
+func embeddedMessage(t reflect.Type) (field int, ok bool) {
+	if !implements[sizedMarshaler](t) || t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
+		return 0, false
+	}
+	for i := range t.Elem().NumField() {
+		f := t.Elem().Field(i)
+		_, tagged := f.Tag.Lookup("protobuf")
+		switch {
+		case tagged:
+			return 0, false
+		case f.Anonymous && f.IsExported() && f.Type.Kind() == reflect.Pointer && implements[sizedMarshaler](f.Type):
+			field, ok = i, true
+		}
+	}
+	return field, ok
 }
 
 func encodedBy(t reflect.Type) encoder {
@@ -110,6 +130,10 @@ func messageInfo(t reflect.Type) (info *protoimpl.MessageInfo) {
 			info = nil // ProtoReflect is that of a nil which t embeds
 		}
 	}()
-	info, _ = reflect.Zero(t).Interface().(proto.Message).ProtoReflect().Type().(*protoimpl.MessageInfo)
+	m := reflect.Zero(t)
+	if t.Kind() == reflect.Pointer {
+		m = reflect.New(t.Elem()) // so that what t embeds can be found
+	}
+	info, _ = m.Interface().(proto.Message).ProtoReflect().Type().(*protoimpl.MessageInfo)
 	return info
 }

@@ -16,16 +16,12 @@ import (
 // take for something else. protobuf-go believes what a generated type's descriptor says and reads the
 // struct's memory accordingly, so a type must have the form that Google's generator gives it.
 type protoLayout struct {
-	root    reflect.Type
 	seen    map[reflect.Type]bool
 	foreign bool   // something in it is no message of protobuf-go's own
-	embeds  bool   // root has its XXX_Marshal from a message that it embeds
 	problem string // what was found first
 }
 
-func newProtoLayout(root reflect.Type) *protoLayout {
-	return &protoLayout{root: root, seen: make(map[reflect.Type]bool)}
-}
+func newProtoLayout() *protoLayout { return &protoLayout{seen: make(map[reflect.Type]bool)} }
 
 // walk reports whether protobuf-go can be trusted with messages of type t.
 func (l *protoLayout) walk(t reflect.Type) bool {
@@ -51,25 +47,35 @@ func (l *protoLayout) refuse(what any, why string) bool {
 
 // walkNew looks for older messages in one that protobuf-go generated.
 func (l *protoLayout) walkNew(t reflect.Type) bool {
-	if info := messageInfo(t); info != nil {
-		for _, wrapper := range info.OneofWrappers {
-			if !l.walkFields(reflect.TypeOf(wrapper)) {
-				return false
-			}
+	info := messageInfo(t)
+	if info == nil {
+		return l.walkFields(t, nil)
+	}
+	for _, wrapper := range info.OneofWrappers {
+		if !l.walkFields(reflect.TypeOf(wrapper), nil) {
+			return false
 		}
 	}
-	return l.walkFields(t)
+	return l.walkFields(t, info.GoReflectType)
 }
 
-func (l *protoLayout) walkFields(t reflect.Type) bool {
+// walkFields knows, if it is not nil, for which type the message was generated: another one than t is embedded
+// in t, and encoded alone.
+func (l *protoLayout) walkFields(t, generated reflect.Type) bool {
+	fields := t
 	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
+		fields = t.Elem()
 	}
-	if t.Kind() != reflect.Struct {
+	if fields.Kind() != reflect.Struct {
 		return true
 	}
-	for i := range t.NumField() {
-		if m := messageOf(t.Field(i).Type); m != nil && !l.walkPart(m) {
+	for i := range fields.NumField() {
+		f := fields.Field(i)
+		_, tagged := f.Tag.Lookup("protobuf")
+		if tagged && generated != nil && generated != t {
+			return l.refuse(t, "has a field beside the message that it embeds: "+f.Name)
+		}
+		if m := messageOf(f.Type); m != nil && !l.walkPart(m) {
 			return false
 		}
 	}
@@ -127,9 +133,6 @@ func (l *protoLayout) walkField(t reflect.Type, f reflect.StructField) bool {
 		return l.walkOneof(t, f)
 	case tagged:
 		return l.walkTagged(t, f)
-	case f.Anonymous && messageOf(f.Type) != nil && t == l.root && implements[sizedMarshaler](t):
-		l.embeds = true
-		return l.walkPart(messageOf(f.Type))
 	}
 	return !f.IsExported() || l.refuse(t, "has a field without a protobuf tag: "+f.Name)
 }
