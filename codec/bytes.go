@@ -1,7 +1,6 @@
 package codec
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
@@ -71,25 +70,4 @@ func withBound(m Marshaler) boundedMarshaler {
 		return b
 	}
 	return foreignMarshaler{m}
-}
-
-// foreignMarshaler is a user's marshaler.
-type foreignMarshaler struct{ Marshaler }
-
-func (m foreignMarshaler) appendMax(dst []byte, msg any, limit int) ([]byte, error) {
-	if msg == nil {
-		return dst, errNil
-	}
-	out, err := m.Marshaler.AppendMarshal(dst, msg)
-	switch {
-	case err != nil && !errors.Is(err, libnet.ErrFrameTooLarge):
-		return dst, encodeError(err)
-	case err != nil:
-		return dst, err
-	case len(out) < len(dst):
-		return dst, errShrunk
-	case len(out)-len(dst) > limit:
-		return dst, tooLarge(uint64(len(out)-len(dst)), limit)
-	}
-	return out, nil
 }

@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"fmt"
 	"io"
 	"sync/atomic"
 
@@ -29,9 +30,10 @@ type Framing interface {
 
 // A Sealer is a [Framing] into whose frames a message is marshalled directly: Room bytes are left
 // free, the message is appended behind them, and SealFrame makes a frame of both. A framing without
-// it works as well, at the price of one more copy.
+// it works as well, at the price of one more copy. It is asked in the place of AppendFrame: a type that
+// embeds a Sealer and changes AppendFrame must change this, too.
 type Sealer interface {
-	// Room is how many bytes to leave free before the payload, at least 0.
+	// Room is how many bytes to leave free before the payload, 0 to 65,535.
 	Room() int
 
 	// SealFrame makes a frame of dst[start:], which is Room zero bytes and then the payload, and
@@ -42,7 +44,9 @@ type Sealer interface {
 // A Limiter is a [Framing] that can be told of a bound smaller than its Max, and so refuses a frame
 // over [Composed.MaxMessage] as soon as its header is there. For a framing without it the bound is
 // applied to what has arrived: to the payload once it is whole, and to an unfinished frame once that
-// is longer than twice the bound and 1 KiB, so that there is room for headers and escapes.
+// is longer than twice the bound and 1 KiB, so that there is room for headers and escapes. A type of yours
+// that embeds a [LengthField] or another framing is one without it, unless you write the method; then it is
+// asked in the place of ParseFrame.
 type Limiter interface {
 	// ParseFrameMax is ParseFrame where a payload longer than limit bytes is a frame too large.
 	ParseFrameMax(src []byte, limit int) (payload []byte, n int, err error)
@@ -55,7 +59,8 @@ type Limiter interface {
 // expect, unmarshals.
 type Marshaler interface {
 	// AppendMarshal appends msg to dst, leaves the bytes before it alone, and returns the longer
-	// slice. msg is never nil. An error is given to the caller of Send, wrapped in libnet.ErrEncode.
+	// slice. msg is never nil. An error is given to the caller of Send, wrapped in libnet.ErrEncode. So is
+	// an answer that does not begin with dst.
 	AppendMarshal(dst []byte, msg any) ([]byte, error)
 }
 
@@ -75,17 +80,49 @@ type Composed struct {
 var _ libnet.Protocol = (*Composed)(nil)
 
 // New returns the protocol whose frames are f's and whose messages are m's. It panics when one of
-// them is nil, or is a [LengthField] that no frame can satisfy.
+// them is nil or a nil pointer, or f is a [LengthField] that no frame can satisfy or has a negative Max.
+// A pointer to a framing or a marshaler of this package is taken for what it points to.
 //
 // Its bound is the default of [Composed.MaxMessage].
 func New(f Framing, m Marshaler) *Composed {
-	if f == nil || m == nil {
+	if f == nil || m == nil || isNil(f) || isNil(m) {
 		panic("libnet: codec.New: a nil framing or marshaler")
 	}
-	if field, ok := f.(LengthField); ok {
-		f = field.compile()
+	f, m = ownFraming(f), ownMarshaler(m)
+	if f.Max() < 0 {
+		panic(fmt.Sprintf("libnet: codec.New: a framing whose Max is %d", f.Max()))
 	}
 	return &Composed{framing: f, marshaler: m}
+}
+
+// ownFraming returns f, or the framing of this package that it points to, made ready.
+func ownFraming(f Framing) Framing {
+	switch p := f.(type) {
+	case *prefix:
+		return *p
+	case *uvarint:
+		return *p
+	case *lines:
+		return *p
+	case LengthField:
+		return p.compile()
+	case *LengthField:
+		return p.compile()
+	}
+	return f
+}
+
+// ownMarshaler returns m, or the marshaler of this package that it points to.
+func ownMarshaler(m Marshaler) Marshaler {
+	switch p := m.(type) {
+	case *bytesMarshaler:
+		return *p
+	case *jsonMarshaler:
+		return *p
+	case *protoMarshaler:
+		return *p
+	}
+	return m
 }
 
 // MaxMessage returns a protocol like c that neither sends nor accepts a message longer than n bytes,
@@ -102,7 +139,9 @@ func (c *Composed) MaxMessage(n int) *Composed {
 //
 // The codec is a libnet.FrameAppender and a libnet.FrameParser, and with [Bytes] behind a length
 // it is a libnet.FrameSplitter: a session uses these and does the input and output itself. Its method
-// MaxMessage() int tells the bound. Without a session, on any rw, its Receive returns a slice that the
+// MaxMessage() int tells the bound, and CheckPayload(payload []byte) error says why a frame could not bring
+// that payload: a transport that keeps messages apart by itself asks, so that the framing's rules hold there,
+// too. Any goroutine may call both. Without a session, on any rw, its Receive returns a slice that the
 // caller owns and repeats its first error; its Send makes one Write call a message.
 func (c *Composed) NewCodec(rw io.ReadWriter) libnet.Codec {
 	return c.transcoder(c.bound(rw)).over(rw)
@@ -135,7 +174,7 @@ func (c *Composed) newTranscoder(bound int) transcoder {
 
 // bound is the longest payload of a codec on rw.
 func (c *Composed) bound(rw io.ReadWriter) int {
-	most := c.framing.Max()
+	most := max(0, c.framing.Max())
 	own := min(c.maxExplicit, most)
 	switch {
 	case c.maxExplicit < 0:
@@ -169,6 +208,7 @@ type transcoder interface {
 	libnet.FrameAppender
 	libnet.FrameParser
 	MaxMessage() int
+	CheckPayload(payload []byte) error
 	over(rw io.ReadWriter) libnet.Codec
 }
 
@@ -215,6 +255,7 @@ type pureCodec interface {
 	libnet.FrameAppender
 	libnet.FrameParser
 	MaxMessage() int
+	CheckPayload(payload []byte) error
 }
 
 var (

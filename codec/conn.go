@@ -37,6 +37,7 @@ const (
 type input struct {
 	buf  []byte
 	r, w int
+	seen int   // that many bytes from r are known to be no whole frame
 	err  error // what ended the input; repeated for ever
 }
 
@@ -47,14 +48,14 @@ func (c *conn) receive(frames transcoder) ([]byte, error) {
 	in := &c.use().in
 	for {
 		if in.r < in.w {
-			payload, n, err := frames.ParseFrame(in.buf[in.r:in.w])
+			payload, n, err := in.parse(frames)
 			if err != nil {
 				in.fail(err)
 			}
 			if n > 0 && err == nil {
 				msg := make([]byte, len(payload))
 				copy(msg, payload)
-				in.r += n
+				in.r, in.seen = in.r+n, 0
 				return msg, nil
 			}
 		}
@@ -66,6 +67,22 @@ func (c *conn) receive(frames transcoder) ([]byte, error) {
 		}
 		in.err = in.read(c.rw)
 	}
+}
+
+// parse looks for a frame at the start of what was read. seen is not 0 only where it looked before.
+func (in *input) parse(frames transcoder) (payload []byte, n int, err error) {
+	src := in.buf[in.r:in.w:in.w]
+	seen := in.seen
+	if in.seen = len(src); seen > 0 {
+		if resumer, ok := frames.(frameResumer); ok {
+			return resumer.ResumeFrame(src, seen)
+		}
+	}
+	return frames.ParseFrame(src)
+}
+
+type frameResumer interface {
+	ResumeFrame(src []byte, seen int) (payload []byte, n int, err error)
 }
 
 // fail ends the input for good and gives its memory back.

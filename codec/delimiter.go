@@ -49,23 +49,37 @@ func (f lines) ParseFrameMax(src []byte, limit int) (payload []byte, n int, err 
 	return payload, end + 1, nil
 }
 
+func (lines) unfinished(src []byte, seen int) bool { return bytes.IndexByte(src[seen:], '\n') < 0 }
+
 func (lines) Room() int { return 0 }
 
 func (lines) SealFrame(dst []byte, start int) ([]byte, error) {
-	payload := dst[start:]
-	if bytes.IndexByte(payload, '\n') >= 0 || bytes.HasSuffix(payload, []byte{'\r'}) {
-		return dst, fmt.Errorf("%w: a message that contains its delimiter", libnet.ErrEncode)
+	if !isLine(dst[start:]) {
+		return dst, errDelimiter
 	}
 	return append(dst, '\n'), nil
 }
+
+func (lines) checkPayload(payload []byte, _ int) error {
+	if !isLine(payload) {
+		return errDelimited
+	}
+	return nil
+}
+
+func isLine(payload []byte) bool {
+	return bytes.IndexByte(payload, '\n') < 0 && (len(payload) == 0 || payload[len(payload)-1] != '\r')
+}
+
+var (
+	errDelimiter = fmt.Errorf("%w: a message that contains its delimiter", libnet.ErrEncode)
+	errDelimited = fmt.Errorf("%w: a message that contains its delimiter", libnet.ErrMalformedFrame)
+)
 
 type delimiter struct{ sep []byte }
 
 // Delimiter ends each message with sep. A message in which sep would be found before its end is
 // refused by Send. It panics when sep is empty.
-//
-// A message that arrives in many small pieces is searched from its start for each of them: where
-// peers are not trusted, let [Composed.MaxMessage] be no larger than it must.
 func Delimiter[S ~string | ~[]byte](sep S) Framing {
 	if len(sep) == 0 {
 		panic("libnet: codec.Delimiter: an empty delimiter")
@@ -103,6 +117,11 @@ func (f *delimiter) ParseFrameMax(src []byte, limit int) (payload []byte, n int,
 	return nil, 0, undelimited(limit)
 }
 
+// unfinished knows that a delimiter may have begun in what was seen.
+func (f *delimiter) unfinished(src []byte, seen int) bool {
+	return !bytes.Contains(src[max(0, seen-len(f.sep)+1):], f.sep)
+}
+
 func (*delimiter) Room() int { return 0 }
 
 // SealFrame looks for the delimiter as the peer will: "a" and "aab" make a frame that ends too early.
@@ -110,9 +129,19 @@ func (f *delimiter) SealFrame(dst []byte, start int) ([]byte, error) {
 	end := len(dst)
 	dst = append(dst, f.sep...)
 	if bytes.Index(dst[start:], f.sep) != end-start {
-		return dst, fmt.Errorf("%w: a message that contains its delimiter", libnet.ErrEncode)
+		return dst, errDelimiter
 	}
 	return dst, nil
+}
+
+// checkPayload looks into the payload, and then at its end together with the delimiter.
+func (f *delimiter) checkPayload(payload []byte, _ int) error {
+	tail := payload[max(0, len(payload)-len(f.sep)+1):]
+	end := append(tail[:len(tail):len(tail)], f.sep...)
+	if bytes.Contains(payload, f.sep) || bytes.Index(end, f.sep) != len(tail) {
+		return errDelimited
+	}
+	return nil
 }
 
 func undelimited(limit int) error {

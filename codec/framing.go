@@ -3,7 +3,6 @@ package codec
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/libnet-go/libnet"
@@ -14,6 +13,9 @@ type completeFraming interface {
 	Framing
 	Sealer
 	Limiter
+
+	// checkPayload says why no frame with at most limit bytes of payload could hold this one.
+	checkPayload(payload []byte, limit int) error
 }
 
 // complete adds what f has not, and checks the answers of a framing that is not of this package.
@@ -30,10 +32,7 @@ func complete(f Framing) completeFraming {
 	case *lengthField:
 		return f
 	}
-	c := &foreign{Framing: f}
-	c.sealer, _ = f.(Sealer)
-	c.limiter, _ = f.(Limiter)
-	return c
+	return newForeign(f)
 }
 
 // framed encodes and decodes for any framing and marshaler.
@@ -48,6 +47,32 @@ func (c *framed) MaxMessage() int { return c.max }
 
 func (c *framed) ParseFrame(src []byte) (payload []byte, n int, err error) {
 	return c.framing.ParseFrameMax(src, c.max)
+}
+
+// ResumeFrame is ParseFrame for a src whose first seen bytes were, by themselves, no whole frame: all of
+// src when ParseFrame or ResumeFrame last looked at it and answered n == 0. A framing by a delimiter
+// does not search them again, so that a message costs as much in many pieces as in one.
+func (c *framed) ResumeFrame(src []byte, seen int) (payload []byte, n int, err error) {
+	f, ok := c.framing.(searcher)
+	if ok && 0 <= seen && seen <= len(src) && len(src) <= c.max && f.unfinished(src, seen) {
+		return nil, 0, nil
+	}
+	return c.framing.ParseFrameMax(src, c.max)
+}
+
+// A searcher is a framing that looks at every byte of an unfinished frame.
+type searcher interface {
+	unfinished(src []byte, seen int) bool // where src[:seen] was, by itself
+}
+
+// CheckPayload says why a frame could not bring this payload: an error that wraps
+// libnet.ErrFrameTooLarge or libnet.ErrMalformedFrame, or nil. It is for a transport that keeps messages
+// apart without a framing, so that the rules of the framing hold there as well.
+func (c *framed) CheckPayload(payload []byte) error {
+	if len(payload) > c.max {
+		return tooLarge(uint64(len(payload)), c.max)
+	}
+	return c.framing.checkPayload(payload, c.max)
 }
 
 func (c *framed) AppendFrame(dst []byte, msg any) ([]byte, error) {
@@ -94,77 +119,8 @@ func (c *splitting) SplitFrame(dst []byte, msg any) (header, payload []byte, err
 	if err != nil {
 		return dst, nil, err
 	}
-	return header, payload, nil
+	return header, slices.Clip(payload), nil
 }
-
-// foreign is a user's framing, of which only the three methods of [Framing] are certain, and its
-// answers are not.
-type foreign struct {
-	Framing
-	sealer  Sealer
-	limiter Limiter
-}
-
-func (f *foreign) Room() int {
-	if f.sealer == nil {
-		return 0
-	}
-	return f.sealer.Room()
-}
-
-func (f *foreign) SealFrame(dst []byte, start int) ([]byte, error) {
-	if f.sealer != nil {
-		out, err := f.sealer.SealFrame(dst, start)
-		if err == nil && len(out) < start {
-			err = errShrunk
-		}
-		return out, err
-	}
-	// The frame is appended behind the payload it is made of, and then moved over it.
-	out, err := f.Framing.AppendFrame(dst, dst[start:])
-	if err != nil {
-		return dst, err
-	}
-	if len(out) < len(dst) {
-		return dst, errShrunk
-	}
-	return out[:start+copy(out[start:], out[len(dst):])], nil
-}
-
-func (f *foreign) ParseFrameMax(src []byte, limit int) (payload []byte, n int, err error) {
-	if f.limiter != nil {
-		payload, n, err = f.limiter.ParseFrameMax(src, limit)
-	} else {
-		payload, n, err = f.Framing.ParseFrame(src)
-	}
-	switch {
-	case errors.Is(err, libnet.ErrFrameTooLarge) || errors.Is(err, libnet.ErrMalformedFrame):
-		return nil, 0, err
-	case err != nil:
-		return nil, 0, fmt.Errorf("%w: %w", libnet.ErrMalformedFrame, err)
-	case n < 0 || n > len(src):
-		return nil, 0, fmt.Errorf("%w: the framing cut %d bytes from %d", libnet.ErrMalformedFrame, n, len(src))
-	case n > 0 && len(payload) > limit:
-		return nil, 0, tooLarge(uint64(len(payload)), limit)
-	case n == 0 && len(src) > unfinishedMax(limit):
-		return nil, 0, tooLarge(uint64(len(src)), limit)
-	case n == 0:
-		return nil, 0, nil
-	case payload == nil:
-		payload = src[:0:0]
-	}
-	return slices.Clip(payload), n, nil
-}
-
-// unfinishedMax is what [Limiter] documents for a framing that does not know the bound.
-func unfinishedMax(limit int) int {
-	if limit > (math.MaxInt-1024)/2 {
-		return math.MaxInt
-	}
-	return 2*limit + 1024
-}
-
-var errShrunk = fmt.Errorf("%w: the framing or marshaler returned less than it was given", libnet.ErrEncode)
 
 // appendPayload is AppendFrame for a framing that can seal.
 func appendPayload(s Sealer, dst, payload []byte) ([]byte, error) {
@@ -185,7 +141,7 @@ func tooLarge(n uint64, limit int) error {
 	return fmt.Errorf("%w: %d bytes, limit %d", libnet.ErrFrameTooLarge, n, limit)
 }
 
-// encodeError makes err one that wraps libnet.ErrEncode.
+// encodeError makes err, which is sound, one that wraps libnet.ErrEncode.
 func encodeError(err error) error {
 	if errors.Is(err, libnet.ErrEncode) {
 		return err

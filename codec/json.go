@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -12,9 +13,14 @@ import (
 
 type jsonMarshaler struct{}
 
-// JSON takes whatever encoding/json takes. It writes compact JSON without a line feed, so that it
-// fits [Lines], and leaves <, > and & as they are. [json.RawMessage] is sent byte for byte as it is
+// JSON takes whatever encoding/json takes, but for bytes. It writes compact JSON without a line feed, so
+// that it fits [Lines], and leaves <, > and & as they are. [json.RawMessage] is sent byte for byte as it is
 // once it has been found valid.
+//
+// A message that is a []byte, or a pointer to one, is an error: encoding/json would make a string of
+// base64 of it, which is seldom meant. Bytes that are JSON already, as a received message is, are sent as
+// json.RawMessage(msg), text as string(msg). Bytes within a message become base64, and a string's bytes
+// that are no UTF-8 become U+FFFD, as encoding/json has it.
 //
 // A nil pointer, and anything else that would become the JSON null, is an error: the peer would
 // unmarshal it into nothing. To send a null all the same, send json.RawMessage("null").
@@ -35,13 +41,42 @@ func (jsonMarshaler) appendMax(dst []byte, msg any, limit int) ([]byte, error) {
 			return appendRaw(dst, *m, limit)
 		}
 	}
-	if v := reflect.ValueOf(msg); v.Kind() == reflect.Pointer && v.IsNil() {
-		return dst, fmt.Errorf("%w: a nil %T", libnet.ErrEncode, msg)
+	switch v := reflect.ValueOf(msg); v.Kind() {
+	case reflect.Pointer, reflect.Slice:
+		if v.IsNil() {
+			return dst, fmt.Errorf("%w: a nil %T", libnet.ErrEncode, msg)
+		}
+		if wouldBeBase64(v) {
+			return dst, fmt.Errorf("%w: JSON takes bytes as json.RawMessage or as string, not as %T", libnet.ErrEncode, msg)
+		}
 	}
 	e := jsonEncoders.Get().(*jsonEncoder)
 	out, err := e.append(dst, msg, limit)
 	jsonEncoders.Put(e)
 	return out, err
+}
+
+// maxPointers is how many pointers before its bytes a message is followed through: they may form a ring.
+const maxPointers = 8
+
+// wouldBeBase64 reports whether encoding/json takes v for bytes.
+func wouldBeBase64(v reflect.Value) bool {
+	for range maxPointers {
+		if v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
+			v = v.Elem()
+		}
+	}
+	if v.Kind() != reflect.Slice || v.Type().Elem().Kind() != reflect.Uint8 {
+		return false
+	}
+	return !encodesItself(v.Type(), v.CanAddr()) && !encodesItself(v.Type().Elem(), true)
+}
+
+func encodesItself(t reflect.Type, addressable bool) bool {
+	if addressable {
+		t = reflect.PointerTo(t)
+	}
+	return t.Implements(reflect.TypeFor[json.Marshaler]()) || t.Implements(reflect.TypeFor[encoding.TextMarshaler]())
 }
 
 func appendRaw(dst []byte, raw json.RawMessage, limit int) ([]byte, error) {

@@ -154,6 +154,23 @@ func (f *lengthField) putNumber(field []byte, v uint64) {
 	}
 }
 
+// checkPayload looks for what of the length is a part of the message, which must tell its length.
+func (f *lengthField) checkPayload(payload []byte, _ int) error {
+	length := int64(f.strip) + int64(len(payload))
+	number := length - f.base
+	if length < int64(f.head) || number < 0 || uint64(number) > f.maxNumber {
+		return fmt.Errorf("%w: %d bytes, which its length cannot tell", libnet.ErrMalformedFrame, len(payload))
+	}
+	var field [8]byte
+	f.putNumber(field[:f.size], uint64(number))
+	for i := max(0, f.strip-f.offset); i < f.size; i++ {
+		if payload[f.offset+i-f.strip] != field[i] {
+			return fmt.Errorf("%w: %d bytes, whose header tells another length", libnet.ErrMalformedFrame, len(payload))
+		}
+	}
+	return nil
+}
+
 func (f *lengthField) Room() int { return f.strip }
 
 func (f *lengthField) SealFrame(dst []byte, start int) ([]byte, error) {

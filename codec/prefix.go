@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 )
 
 // prefix is a framing whose header is the payload's length in a fixed number of bytes, and nothing else.
@@ -166,6 +167,14 @@ func (c *prefixedBytes) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	return append(c.prefix.appendHeader(dst, len(payload)), payload...), nil
 }
 
+// CheckPayload is that of [framed].
+func (c *prefixed) CheckPayload(payload []byte) error {
+	if len(payload) > c.max {
+		return tooLarge(uint64(len(payload)), c.max)
+	}
+	return nil
+}
+
 // SplitFrame answers a nil payload for a string: AppendFrame has to copy it anyway.
 func (c *prefixedBytes) SplitFrame(dst []byte, msg any) (header, payload []byte, err error) {
 	payload, err = splittable(msg)
@@ -175,7 +184,7 @@ func (c *prefixedBytes) SplitFrame(dst []byte, msg any) (header, payload []byte,
 	if err != nil || len(payload) == 0 {
 		return dst, nil, err
 	}
-	return c.prefix.appendHeader(dst, len(payload)), payload, nil
+	return c.prefix.appendHeader(dst, len(payload)), slices.Clip(payload), nil
 }
 
 var _ Framing = Uint8

@@ -68,6 +68,8 @@ func (uvarint) SealFrame(dst []byte, start int) ([]byte, error) {
 	return dst, nil
 }
 
+func (uvarint) checkPayload([]byte, int) error { return nil }
+
 func (uvarint) splits() bool { return true }
 
 func (uvarint) appendHeader(dst []byte, payloadLen int) ([]byte, error) {

@@ -1,0 +1,459 @@
+package codec_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	//lint:ignore SA1019 it is what the messages of 2017 to 2020 were made for, and the reference for their bytes
+	oldproto "github.com/golang/protobuf/proto"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+)
+
+// bare gives the methods of an older message to what embeds it, and no method that encodes.
+type bare struct{}
+
+func (*bare) Reset()         {}
+func (*bare) String() string { return "" }
+func (*bare) ProtoMessage()  {}
+
+// Each of these has a field as gogo/protobuf generates it, or as nobody does, which protobuf-go would leave
+// out or take for something else.
+type (
+	byValue struct {
+		bare
+		Inner legacyPart `protobuf:"bytes,1,opt,name=inner"`
+	}
+	manyByValue struct {
+		bare
+		Inner []legacyPart `protobuf:"bytes,1,rep,name=inner"`
+	}
+	mapOfValues struct {
+		bare
+		Inner map[string]legacyPart `protobuf:"bytes,1,rep,name=inner" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	}
+	embedding struct {
+		bare
+		*legacyPart `protobuf:"bytes,1,opt,name=inner,embedded=inner"`
+	}
+	embeddingUntagged struct {
+		bare
+		*LegacyEmbedded
+	}
+	// LegacyEmbedded is exported, as generated messages are.
+	LegacyEmbedded legacyPart
+
+	customType struct {
+		bare
+		ID ownBytes `protobuf:"bytes,1,opt,name=id,customtype=ownBytes"`
+	}
+	ownBytes []byte
+	stdTime  struct {
+		bare
+		At *time.Time `protobuf:"bytes,1,opt,name=at,proto3,stdtime"`
+	}
+	stdDuration struct {
+		bare
+		For time.Duration `protobuf:"bytes,1,opt,name=for,proto3,stdduration"`
+	}
+	castType struct {
+		bare
+		N []ownInt `protobuf:"varint,1,rep,name=n,casttype=ownInt"`
+	}
+	ownInt       int32
+	requiredHere struct {
+		bare
+		N int64 `protobuf:"varint,1,req,name=n"`
+	}
+	otherDefault struct {
+		bare
+		N int64 `protobuf:"varint,1,opt,name=n,def=5"`
+	}
+	foreignExtensions struct {
+		bare
+		XXX_InternalExtensions map[int32][]byte
+	}
+	foreignUnknown struct {
+		bare
+		XXX_unrecognized string
+	}
+	unknownOneof struct {
+		bare
+		Choice any `protobuf_oneof:"choice"`
+	}
+	untagged struct {
+		bare
+		Text string
+	}
+	arrayOfBytes struct {
+		bare
+		ID [16]byte `protobuf:"bytes,1,opt,name=id"`
+	}
+	noWireType struct {
+		bare
+		N int32 `protobuf:"1,opt,name=n"`
+	}
+	goInt struct {
+		bare
+		N int `protobuf:"varint,1,opt,name=n,proto3"`
+	}
+)
+
+// inside has another message in every place where one can be.
+type (
+	insideOne[T any] struct {
+		bare
+		Inner *T `protobuf:"bytes,1,opt,name=inner"`
+	}
+	insideMany[T any] struct {
+		bare
+		Inner []*T `protobuf:"group,1,rep,name=Inner"`
+	}
+	insideMap[T any] struct {
+		bare
+		Inner map[int32]*T `protobuf:"bytes,1,rep,name=inner" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	}
+	insideOneof[T any] struct {
+		bare
+		Choice insideChoice `protobuf_oneof:"choice"`
+	}
+	insideChoice        interface{ choice() }
+	insideMember[T any] struct {
+		Inner *T `protobuf:"bytes,1,opt,name=inner,oneof"`
+	}
+	// insideNew is a message of today that holds an older one.
+	insideNew[T any] struct {
+		*durationpb.Duration
+		Inner *T `protobuf:"bytes,1,opt,name=inner"`
+	}
+)
+
+func (*insideMember[T]) choice() {}
+
+func (*insideOneof[T]) XXX_OneofWrappers() []any { return []any{(*insideMember[T])(nil)} }
+
+// everywhereInside returns m, and m within others.
+func everywhereInside[T any](m *T) []any {
+	return []any{
+		m,
+		&insideOne[T]{Inner: m},
+		&insideMany[T]{Inner: []*T{m}},
+		&insideMap[T]{Inner: map[int32]*T{0: m}},
+		&insideOneof[T]{Choice: &insideMember[T]{Inner: m}},
+		&insideNew[T]{Duration: durationpb.New(1), Inner: m},
+		&insideNew[insideOne[T]]{Duration: durationpb.New(1), Inner: &insideOne[T]{Inner: m}},
+	}
+}
+
+func TestProtoLosesNoFieldThatProtobufGoDoesNotSee(t *testing.T) {
+	part := legacyPart{Sign: 5}
+	now := time.Unix(1, 2)
+	for _, msg := range slices.Concat(
+		everywhereInside(&byValue{Inner: part}),
+		everywhereInside(&manyByValue{Inner: []legacyPart{part}}),
+		everywhereInside(&mapOfValues{Inner: map[string]legacyPart{"": part}}),
+		everywhereInside(&embedding{legacyPart: &part}),
+		everywhereInside(&embeddingUntagged{LegacyEmbedded: &LegacyEmbedded{Sign: 5}}),
+		everywhereInside(&customType{ID: ownBytes("id")}),
+		everywhereInside(&stdTime{At: &now}),
+		everywhereInside(&stdDuration{For: time.Second}),
+		everywhereInside(&castType{N: []ownInt{1}}),
+		everywhereInside(&requiredHere{N: 1}),
+		everywhereInside(&otherDefault{}),
+		everywhereInside(&foreignExtensions{XXX_InternalExtensions: map[int32][]byte{1: {1}}}),
+		everywhereInside(&foreignUnknown{XXX_unrecognized: "\x08\x01"}),
+		everywhereInside(&unknownOneof{Choice: &part}),
+		everywhereInside(&untagged{Text: "text"}),
+		everywhereInside(&arrayOfBytes{ID: [16]byte{1}}),
+		everywhereInside(&noWireType{N: 1}),
+		everywhereInside(&goInt{N: 1}),
+	) {
+		for range 2 { // the second time from memory
+			out, err := codec.Proto.AppendMarshal([]byte("before"), msg)
+			if wantError(t, "lost", err, libnet.ErrEncode); string(out) != "before" {
+				t.Errorf("%T: %q", msg, out)
+			}
+		}
+	}
+	for _, msg := range everywhereInside(&legacyPart{Sign: 5})[:5] {
+		if _, err := codec.Proto.AppendMarshal(nil, msg); err != nil {
+			t.Errorf("%T, of which nothing is lost: %v", msg, err)
+		}
+	}
+}
+
+// everyKind has what a message of Google's generator could have until 2020.
+type (
+	everyKind struct {
+		I32              *int32                 `protobuf:"varint,1,req,name=i32,def=7" json:"i32,omitempty"`
+		S64              *int64                 `protobuf:"zigzag64,2,opt,name=s64" json:"s64,omitempty"`
+		F32              []float32              `protobuf:"fixed32,3,rep,packed,name=f32" json:"f32,omitempty"`
+		Blobs            [][]byte               `protobuf:"bytes,4,rep,name=blobs" json:"blobs,omitempty"`
+		Kind             *legacyEnum            `protobuf:"varint,5,opt,name=kind,enum=legacyEnum" json:"kind,omitempty"`
+		Group            *legacyPart            `protobuf:"group,6,opt,name=Group,json=group" json:"group,omitempty"`
+		Parts            map[uint32]*legacyPart `protobuf:"bytes,7,rep,name=parts" json:"parts,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+		Choice           everyChoice            `protobuf_oneof:"choice"`
+		Today            *durationpb.Duration   `protobuf:"bytes,10,opt,name=today" json:"today,omitempty"`
+		Comma            *string                `protobuf:"bytes,11,opt,name=comma,def=a,b=c" json:"comma,omitempty"`
+		cached           int
+		Cached           int `json:"-"`
+		XXX_unrecognized []byte
+		XXX_sizecache    int32
+		XXX_NoUnkeyed    struct{}
+
+		oldproto.XXX_InternalExtensions `json:"-"`
+	}
+	legacyEnum  int32
+	everyChoice interface{ isEveryChoice() }
+	everyText   struct {
+		Text string `protobuf:"bytes,8,opt,name=text,oneof"`
+	}
+	everyPart struct {
+		Part *legacyPart `protobuf:"bytes,9,opt,name=part,oneof"`
+	}
+)
+
+func (m *everyKind) Reset()         { *m = everyKind{} }
+func (m *everyKind) String() string { return "" }
+func (*everyKind) ProtoMessage()    {}
+
+func (*everyKind) XXX_OneofWrappers() []any { return []any{(*everyText)(nil), (*everyPart)(nil)} }
+func (*everyText) isEveryChoice()           {}
+func (*everyPart) isEveryChoice()           {}
+
+func (*everyKind) ExtensionRangeArray() []oldproto.ExtensionRange {
+	return []oldproto.ExtensionRange{{Start: 100, End: 200}}
+}
+
+func TestProtoEncodesEveryKindOfFieldOfAnOlderMessage(t *testing.T) {
+	kind := legacyEnum(-3)
+	extension := &oldproto.ExtensionDesc{
+		ExtendedType: (*everyKind)(nil), ExtensionType: (*legacyPart)(nil), Field: 150, Name: "part", Tag: "bytes,150,opt,name=part",
+	}
+	oldproto.RegisterExtension(extension)
+	full := func(choice everyChoice) *everyKind {
+		m := &everyKind{
+			I32: proto.Int32(0), S64: proto.Int64(-1 << 62), F32: []float32{1, -2}, Blobs: [][]byte{{}, {1}},
+			Kind: &kind, Group: &legacyPart{Sign: -1}, Parts: map[uint32]*legacyPart{3: {Ok: true}}, Choice: choice,
+			Today: durationpb.New(5), Comma: proto.String(""), XXX_unrecognized: []byte{0x98, 0x06, 0x2a}, cached: 1, Cached: 2,
+		}
+		if err := oldproto.SetExtension(m, extension, &legacyPart{Ratio: 2}); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	for _, m := range []*everyKind{
+		{I32: proto.Int32(1)},
+		full(nil),
+		full(&everyText{}),
+		full(&everyText{"text"}),
+		full(&everyPart{&legacyPart{Inner: &legacyPart{}}}),
+	} {
+		want, err := oldproto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := codec.Proto.AppendMarshal([]byte("before"), m)
+		if err != nil || string(got) != "before"+string(want) {
+			t.Errorf("%x, %v, want %x", got, err, want)
+			continue
+		}
+		var back everyKind
+		if err := oldproto.Unmarshal(got[len("before"):], &back); err != nil {
+			t.Error(err)
+		}
+		if m.Group != nil { // what is not known by a registry is decoded when it is asked for
+			if part, err := oldproto.GetExtension(&back, extension); err != nil || part.(*legacyPart).Ratio != 2 {
+				t.Errorf("the extension came back as %v, %v", part, err)
+			}
+		}
+		if !oldproto.Equal(m, &back) {
+			t.Errorf("%v came back as %v", m, &back)
+		}
+	}
+	_, err := codec.Proto.AppendMarshal(nil, &everyKind{S64: proto.Int64(1)})
+	wantError(t, "without a required field", err, libnet.ErrEncode)
+}
+
+// Generated2019 is what golang/protobuf 1.3 generated: its own methods, which are protobuf-go's today.
+type (
+	Generated2019[T any] struct {
+		Cmd   *uint32 `protobuf:"varint,1,req,name=cmd"`
+		Inner *T      `protobuf:"bytes,2,opt,name=inner"`
+
+		oldproto.XXX_InternalExtensions `json:"-"`
+	}
+	embedding2019 struct {
+		*Generated2019[legacyPart]
+		Seen time.Time
+	}
+)
+
+var info2019 oldproto.InternalMessageInfo
+
+func (m *Generated2019[T]) Reset()                          { *m = Generated2019[T]{} }
+func (*Generated2019[T]) String() string                    { return "" }
+func (*Generated2019[T]) ProtoMessage()                     {}
+func (m *Generated2019[T]) XXX_Merge(from oldproto.Message) { info2019.Merge(m, from) }
+func (m *Generated2019[T]) XXX_Size() int                   { return info2019.Size(m) }
+func (m *Generated2019[T]) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	return info2019.Marshal(b, m, deterministic)
+}
+
+// ExtensionRangeArray has protobuf-go look for required fields, which it else does where there is a descriptor.
+func (*Generated2019[T]) ExtensionRangeArray() []oldproto.ExtensionRange {
+	return []oldproto.ExtensionRange{{Start: 100, End: 200}}
+}
+
+func TestProtoLooksForRequiredFieldsThatXXXMarshalDoesNotMiss(t *testing.T) {
+	whole := &Generated2019[legacyPart]{Cmd: proto.Uint32(3), Inner: &legacyPart{Sign: 1}}
+	for _, msg := range []any{whole, &embedding2019{Generated2019: whole}} {
+		out, err := codec.Proto.AppendMarshal(nil, msg)
+		if want := "\x08\x03\x12\x02\x10\x02"; string(out) != want || err != nil {
+			t.Errorf("%T: %x, %v", msg, out, err)
+		}
+	}
+	for _, msg := range []any{
+		&Generated2019[legacyPart]{},
+		&Generated2019[byValue]{Cmd: proto.Uint32(3), Inner: &byValue{Inner: legacyPart{Sign: 1}}},
+		&embedding2019{},
+		(*embedding2019)(nil),
+	} {
+		_, err := codec.Proto.AppendMarshal(nil, msg)
+		wantError(t, fmt.Sprintf("%T", msg), err, libnet.ErrEncode)
+	}
+}
+
+// sized is what gogo/protobuf generates: XXX_Marshal fills all the room that it gets, from its end, and is right
+// only if that is just what XXX_Size asked for.
+type sized struct {
+	bare
+	body string
+	size int // 0: that of body
+	err  error
+	Text customType
+}
+
+func (m *sized) XXX_Size() int {
+	if m.size != 0 {
+		return m.size
+	}
+	return len(m.body)
+}
+
+func (m *sized) XXX_Marshal(b []byte, _ bool) ([]byte, error) {
+	b = b[:cap(b)]
+	n := copy(b[len(b)-len(m.body):], m.body)
+	return b[:n], m.err
+}
+
+func (*sized) Marshal() ([]byte, error)   { return []byte("Marshal"), nil }
+func (*sized) MarshalVT() ([]byte, error) { return []byte("MarshalVT"), nil }
+
+// whole has the methods that come after.
+type whole struct {
+	bare
+	Text customType
+	err  error
+}
+
+func (m *whole) Marshal() ([]byte, error) { return []byte("Marshal"), m.err }
+func (*whole) MarshalVT() ([]byte, error) { return []byte("MarshalVT"), nil }
+
+type vt struct{ body []byte }
+
+func (m vt) MarshalVT() ([]byte, error) { return m.body, nil }
+
+// stranger has a Marshal that need not be protobuf's.
+type stranger struct{}
+
+func (stranger) Marshal() ([]byte, error) { return []byte("Marshal"), nil }
+
+type panicking struct{ bare }
+
+func (*panicking) Marshal() ([]byte, error) { panic(errOwn) }
+
+// nilError is an error as a function returns it that meant to return none.
+type nilError struct{ text string }
+
+func (e *nilError) Error() string { return e.text }
+func (e *nilError) Is(error) bool { return e.text == "" }
+
+func TestAMessagesOwnMethodsEncodeIt(t *testing.T) {
+	for _, room := range []int{0, 3, 1000} {
+		for want, msg := range map[string]any{
+			"by itself": &sized{body: "by itself"},
+			"":          &sized{},
+			"Marshal":   &whole{},
+			"vt":        vt{[]byte("vt")},
+		} {
+			dst := append(make([]byte, 0, len("before")+room), "before"...)
+			out, err := codec.Proto.AppendMarshal(dst, msg)
+			if string(out) != "before"+want || string(dst) != "before" || err != nil {
+				t.Errorf("%T with room for %d: %q, %v", msg, room, out, err)
+			}
+		}
+	}
+	part := &whole{Text: customType{ID: ownBytes("id")}}
+	out, err := codec.Proto.AppendMarshal(nil, &insideOne[whole]{Inner: part})
+	if string(out) != "\x0a\x07Marshal" || err != nil {
+		t.Errorf("within another message: %q, %v", out, err)
+	}
+}
+
+func TestAMessagesOwnMethodsAreNotTrusted(t *testing.T) {
+	var none *nilError
+	for name, msg := range map[string]any{
+		"an error":                 &sized{body: "half", err: errOwn},
+		"a nil as an error":        &sized{body: "half", err: none},
+		"another nil as an error":  &whole{err: none},
+		"a negative size":          &sized{size: -1},
+		"no memory for its size":   &sized{size: math.MaxInt},
+		"too small a size":         &sized{body: "body", size: 1},
+		"a panic":                  &panicking{},
+		"Marshal, but no message":  stranger{},
+		"a nil":                    (*sized)(nil),
+		"a nil within":             struct{ *sized }{},
+		"a nil of today within":    struct{ proto.Message }{},
+		"a nil pointer of today":   struct{ *anypb.Any }{},
+		"a nil of 2017 within":     struct{ protoadapt.MessageV1 }{},
+		"a slice":                  []*sized{},
+		"a function":               (func())(nil),
+		"a message, not a pointer": legacyPart{},
+	} {
+		out, err := codec.Proto.AppendMarshal([]byte("before"), msg)
+		if wantError(t, name, err, libnet.ErrEncode); string(out) != "before" {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
+	}
+	c := pure(codec.New(codec.Uint32BE, codec.Proto).MaxMessage(1000))
+	_, err := c.AppendFrame(nil, &sized{size: math.MaxInt})
+	wantError(t, "a size over the bound", err, libnet.ErrFrameTooLarge)
+	_, err = c.AppendFrame(nil, vt{make([]byte, 1001)})
+	wantError(t, "a message over the bound", err, libnet.ErrFrameTooLarge)
+	if _, err := codec.Proto.AppendMarshal(nil, &sized{err: errOwn}); !errors.Is(err, errOwn) {
+		t.Errorf("the cause is gone: %v", err)
+	}
+}
+
+func TestAMessageEncodedByItselfMayKeepItsBytes(t *testing.T) {
+	kept := []byte("kept")
+	frames, err := codec.New(codec.Uint8, codec.Proto).NewCodec(nil).(libnet.FrameAppender).AppendFrame(nil, vt{kept})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept[0] = 'X'
+	if !bytes.Equal(frames, []byte("\x04kept")) {
+		t.Errorf("%q", frames)
+	}
+}
