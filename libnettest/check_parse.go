@@ -99,13 +99,13 @@ func (k *kit) parsesAsReceived(tb testing.TB, parser libnet.FrameParser, in []by
 				want = io.ErrUnexpectedEOF
 			}
 			if i != len(received) || kindOfEnd(receiveErr) != want {
-				tb.Fatalf("from %.64q ParseFrame makes %d frames and then %v with %d bytes left, Receive %d and then %v",
+				tb.Fatalf("from %.64q ParseFrame makes %d frames and then %v with %d bytes left, Receive %d and then %v: ParseFrame depends on nothing but src, and finds what Receive does",
 					in, i, err, len(rest), len(received), receiveErr)
 			}
 			return
 		}
 		if i >= len(received) || !bytes.Equal(payload, received[i]) {
-			tb.Fatalf("from %.64q ParseFrame makes a frame %d of %.64q, which Receive does not", in, i, payload)
+			tb.Fatalf("from %.64q ParseFrame makes a frame %d of %.64q, which Receive does not: ParseFrame depends on nothing but src, and finds what Receive does", in, i, payload)
 		}
 		rest = rest[n:]
 	}

@@ -37,9 +37,14 @@ func newKit(tb testing.TB, p libnet.Protocol, messages []any) *kit {
 		tb.Fatal("libnettest: a protocol cannot be tested without messages")
 	}
 	k := &kit{protocol: p}
+	given := make([]any, len(messages)) // and kept as they were before a codec saw them
 	for i, msg := range messages {
-		if expect, ok := msg.(Expect); ok {
-			msg = expect.Message
+		given[i] = msg
+		switch m := msg.(type) {
+		case Expect:
+			msg = m.Message
+		case []byte:
+			given[i] = bytes.Clone(m)
 		}
 		k.samples = append(k.samples, sample{name: fmt.Sprint("message ", i), msg: msg})
 	}
@@ -49,10 +54,11 @@ func newKit(tb testing.TB, p libnet.Protocol, messages []any) *kit {
 		tb.Fatalf("sent %d messages in %d bytes, received %d and then %v; want all and then EOF", len(messages), len(k.stream), len(payloads), err)
 	}
 	k.payloads = payloads
-	k.learn(tb, messages)
-	for i := range messages {
-		if own, isBytes := plainBytes(messages[i]); isBytes && (k.plain == nil || len(k.plain.unit) == 0 && len(own) > 0) {
-			k.plain = newSource(messages[i], !bytes.Equal(payloads[i], own))
+	k.learn(tb, given)
+	for i, msg := range given {
+		own, isBytes := plainBytes(msg)
+		if isBytes && (k.plain == nil || len(k.plain.unit) == 1 && len(own) > 1) {
+			k.plain = newSource(msg, !bytes.Equal(payloads[i], own))
 		}
 	}
 	return k

@@ -90,18 +90,21 @@ func TestProtocolCatchesEachDefect(t *testing.T) {
 		{"", "has a SplitFrame with another length", "SplitFrame", "SplitFrame of message"},
 	} {
 		t.Run(strings.TrimSpace(defect.label+" "+defect.bug), func(t *testing.T) {
-			// In a bubble what waits for ever, or for seconds, is found at once.
-			r := recordInBubble(t, func(tb testing.TB) {
-				libnettest.RunCheck(tb, defect.check, pureProtocol{defect.bug}, lengthMessages()...)
-			})
-			said := r.output.String()
-			if !r.failed {
-				t.Fatal("the check did not fail")
-			}
-			if !strings.Contains(said, defect.said) {
-				t.Fatalf("the check failed for another reason, want one that says %q:\n%s", defect.said, said)
-			}
+			wantCaught(t, defect.check, defect.said, pureProtocol{defect.bug}, lengthMessages()...)
 		})
+	}
+}
+
+// wantCaught runs a check on a codec that it should find at fault, and looks for the reason.
+func wantCaught(t *testing.T, check, said string, p libnet.Protocol, messages ...any) {
+	t.Helper()
+	// In a bubble what waits for ever, or for seconds, is found at once.
+	r := recordInBubble(t, func(tb testing.TB) { libnettest.RunCheck(tb, check, p, messages...) })
+	if !r.failed {
+		t.Fatal("the check did not fail")
+	}
+	if output := r.output.String(); !strings.Contains(output, said) {
+		t.Fatalf("the check failed for another reason, want one that says %q:\n%s", said, output)
 	}
 }
 
