@@ -104,12 +104,13 @@ func learn(arrived [][]byte) (truth, error) {
 }
 
 // damaged tells a codec that spoils a frame now and then from one whose payloads are meant to vary: nearly all
-// are the same, and after another one comes this one again. A clock does not go back, a nonce seldom.
+// have the same bytes in some order, and after another one comes such a one again. A clock does not go back, a
+// nonce seldom.
 func damaged(arrived [][]byte) error {
 	const enough = 20
 	counts := make(map[string]int)
 	for _, p := range arrived {
-		counts[string(p)]++
+		counts[string(sorted(p))]++
 	}
 	usual := ""
 	for p, n := range counts {
@@ -120,17 +121,15 @@ func damaged(arrived [][]byte) error {
 	if len(arrived) < enough || counts[usual]*4 < len(arrived)*3 {
 		return nil
 	}
-	last := 0
-	for i, p := range arrived {
-		if string(p) == usual {
-			last = i
-		}
-	}
-	for _, p := range arrived[:last] {
-		if string(p) != usual {
-			return fmt.Errorf("arrived %d times of %d as %.64q, and now and then otherwise, as %.64q: "+
+	var other []byte
+	for _, p := range arrived {
+		switch isUsual := string(sorted(p)) == usual; {
+		case isUsual && other != nil:
+			return fmt.Errorf("arrived %d times of %d as the like of %.64q, and now and then otherwise, as %.64q: "+
 				"every message must arrive as it was sent; where that is meant, use libnettest.Expect with a Check",
-				counts[usual], len(arrived), usual, p)
+				counts[usual], len(arrived), p, other)
+		case !isUsual:
+			other = p
 		}
 	}
 	return nil
