@@ -39,8 +39,12 @@ func checkLong(tb testing.TB, k *kit) {
 	if limit, refused := k.limit(tb); refused != nil {
 		list = append(list, max(limit-1, 0), max(limit, 0), limit+1, limit+2)
 	}
-	for _, size := range list {
-		k.encodesAlike(tb, k.plain.make(size, 0))
+	for _, kind := range k.kinds {
+		for _, size := range list {
+			if kind == k.plain || size < 1<<17 { // once is enough of the longest
+				k.encodesAlike(tb, kind.make(size, 0))
+			}
+		}
 	}
 }
 
@@ -64,18 +68,18 @@ func (k *kit) limit(tb testing.TB) (limit int, refused error) {
 	limit = -1
 	above := k.plain.longest()
 	for size := 0; size < above; size = 2*size + 1 {
-		if k.refuses(tb, size) == nil {
+		if k.refuses(tb, k.plain.make(size, 0)) == nil {
 			limit = size
 		} else if limit >= 0 {
 			above = size
 		}
 	}
-	if refused = k.refuses(tb, above); refused == nil {
+	if refused = k.refuses(tb, k.plain.make(above, 0)); refused == nil {
 		return 0, nil
 	}
 	for above-limit > 1 {
 		middle := limit + (above-limit)/2
-		if err := k.refuses(tb, middle); err != nil {
+		if err := k.refuses(tb, k.plain.make(middle, 0)); err != nil {
 			above, refused = middle, err
 		} else {
 			limit = middle
@@ -84,9 +88,10 @@ func (k *kit) limit(tb testing.TB) (limit int, refused error) {
 	return limit, refused
 }
 
-func (k *kit) refuses(tb testing.TB, size int) error {
+// refuses returns Send's error.
+func (k *kit) refuses(tb testing.TB, s sample) error {
 	tb.Helper()
-	return send(tb, k.newCodec(tb, &wire{tb: tb, discard: true}), k.plain.make(size, 0).msg)
+	return send(tb, k.newCodec(tb, &wire{tb: tb, discard: true}), s.msg)
 }
 
 // boundedProtocol makes its codecs on streams as those of sessions are.

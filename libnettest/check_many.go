@@ -18,11 +18,10 @@ func (k *kit) crowd(tb testing.TB) (list []sample) {
 	const volume, period = 1 << 20, 61
 	var made []sample
 	for i := range period {
-		if k.plain == nil {
+		if len(k.kinds) == 0 {
 			break
 		}
-		s := k.plain.make(i, i*7)
-		if send(tb, k.newCodec(tb, &wire{tb: tb, discard: true}), s.msg) == nil {
+		if s := k.kinds[i%len(k.kinds)].make(i, i*7); k.refuses(tb, s) == nil {
 			made = append(made, s)
 		}
 	}

@@ -17,7 +17,7 @@ func checkHostile(tb testing.TB, k *kit) {
 	const start = 64
 	for size := 1 << 20; k.plain != nil && size >= 1<<12; size /= 4 {
 		s := k.plain.make(size, 0)
-		if k.refuses(tb, size) != nil {
+		if k.refuses(tb, s) != nil {
 			continue
 		}
 		frame, _ := k.sendOrRefuse(tb, s)

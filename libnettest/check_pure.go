@@ -144,8 +144,8 @@ func (k *kit) appendsConcurrently(tb testing.TB, appender libnet.FrameAppender) 
 	samples := k.samples
 	if k.plain != nil {
 		for size := range 40 {
-			if k.refuses(tb, 50*size) == nil {
-				samples = append(samples[:len(samples):len(samples)], k.plain.make(50*size, size))
+			if s := k.plain.make(50*size, size); k.refuses(tb, s) == nil {
+				samples = append(samples[:len(samples):len(samples)], s)
 			}
 		}
 	}

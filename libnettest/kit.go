@@ -15,7 +15,8 @@ import (
 type kit struct {
 	protocol libnet.Protocol
 	samples  []sample
-	plain    *source // of messages that the user did not give; nil if the codec takes none that can be made
+	plain    *source   // of messages that the user did not give; nil if the codec takes none that can be made
+	kinds    []*source // plain, and that of strings if it takes these, too
 
 	stream   []byte
 	ends     []int    // where frames may end: before the first message, and after each
@@ -48,20 +49,72 @@ func newKit(tb testing.TB, p libnet.Protocol, messages []any) *kit {
 		}
 		k.samples = append(k.samples, sample{name: fmt.Sprint("message ", i), msg: msg})
 	}
-	k.stream, k.ends = k.encode(tb, k.samples)
-	payloads, err := k.decode(tb, &wire{in: k.stream})
-	if len(payloads) != len(messages) || err != io.EOF {
-		tb.Fatalf("sent %d messages in %d bytes, received %d and then %v; want all and then EOF", len(messages), len(k.stream), len(payloads), err)
-	}
-	k.payloads = payloads
-	k.learn(tb, given)
-	for i, msg := range given {
-		own, isBytes := plainBytes(msg)
-		if isBytes && (k.plain == nil || len(k.plain.unit) == 1 && len(own) > 1) {
-			k.plain = newSource(msg, !bytes.Equal(payloads[i], own))
+	k.exchangeAll(tb)
+	for i, s := range k.samples {
+		if own, isSlice := given[i].([]byte); isSlice && !bytes.Equal(s.msg.([]byte), own) {
+			tb.Fatalf("Send of %s changed it: it must leave a message alone", s.name)
 		}
 	}
+	k.learn(tb, given)
+	k.findKinds(tb, given)
+	for _, kind := range k.kinds {
+		for i, size := range []int{9, 0, 4} {
+			if s := kind.make(size, i); k.refuses(tb, s) == nil {
+				k.samples = append(k.samples, s)
+			}
+		}
+	}
+	k.exchangeAll(tb)
 	return k
+}
+
+// findKinds looks for a message to make others of: []byte before string, because SplitFrame is for these.
+func (k *kit) findKinds(tb testing.TB, given []any) {
+	tb.Helper()
+	var model *source
+	for i, msg := range given {
+		own, isBytes := plainBytes(msg)
+		if isBytes && (model == nil || len(model.unit) == 1 && len(own) > 1) {
+			model = newSource(msg, !bytes.Equal(k.payloads[i], own))
+		}
+	}
+	if model == nil {
+		return
+	}
+	for _, isString := range []bool{false, true} {
+		kind := model.as(isString)
+		if isString == model.isString || k.takes(tb, kind.make(len(kind.unit), 0)) {
+			k.kinds = append(k.kinds, kind)
+		}
+	}
+	k.plain = k.kinds[0]
+}
+
+// takes reports whether s can be sent, and arrives.
+func (k *kit) takes(tb testing.TB, s sample) bool {
+	tb.Helper()
+	w := &wire{tb: tb}
+	if send(tb, k.newCodec(tb, w), s.msg) != nil {
+		return false
+	}
+	got, err := k.decode(tb, &wire{in: w.written()})
+	return len(got) == 1 && err == io.EOF && s.first(got[0]) == nil
+}
+
+// exchangeAll makes the stream of the samples, and receives it.
+func (k *kit) exchangeAll(tb testing.TB) {
+	tb.Helper()
+	k.stream, k.ends = k.encode(tb, k.samples)
+	payloads, err := k.decode(tb, &wire{in: k.stream})
+	if len(payloads) != len(k.samples) || err != io.EOF {
+		tb.Fatalf("sent %d messages in %d bytes, received %d and then %v; want all and then EOF", len(k.samples), len(k.stream), len(payloads), err)
+	}
+	k.payloads = payloads
+	for i, payload := range payloads {
+		if s := k.samples[i]; s.first != nil && s.first(payload) != nil {
+			tb.Fatalf("%s %v", s.name, s.first(payload))
+		}
+	}
 }
 
 // learn finds each sample's truth.

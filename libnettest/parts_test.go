@@ -167,6 +167,27 @@ func (c *parts) soundReceive() ([]byte, error) {
 	}
 }
 
+// receiveSoundly leaves ParseFrame alone to what a mutant does to c.parse.
+func (c *parts) receiveSoundly() {
+	c.receive = func() ([]byte, error) {
+		parse := c.parse
+		c.parse = c.soundParse
+		defer func() { c.parse = parse }()
+		return c.soundReceive()
+	}
+}
+
+// sendSoundly leaves AppendFrame alone to what a mutant does to c.encode.
+func (c *parts) sendSoundly() {
+	c.send = func(msg any) error {
+		frame, err := c.soundEncode(nil, msg)
+		if err != nil {
+			return err
+		}
+		return c.write(frame)
+	}
+}
+
 func (c *parts) soundRead() error {
 	chunk := make([]byte, 4<<10)
 	n, err := c.rw.Read(chunk)

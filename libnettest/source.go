@@ -3,6 +3,7 @@ package libnettest
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"sync"
 )
 
@@ -13,8 +14,8 @@ type source struct {
 	isJSON   bool // they arrive as JSON
 
 	mu    sync.Mutex
-	bytes []byte // unit again and again; never written to
-	text  string // the same
+	text  string // unit again and again
+	bytes []byte // the same, in the hands of codecs
 }
 
 func newSource(msg any, isJSON bool) *source {
@@ -26,47 +27,34 @@ func newSource(msg any, isJSON bool) *source {
 	return &source{unit: bytes.Clone(unit), isString: isString, isJSON: isJSON}
 }
 
+// as is s for messages of that kind.
+func (s *source) as(isString bool) *source {
+	return &source{unit: s.unit, isString: isString, isJSON: s.isJSON}
+}
+
 // make returns a message of size bytes that begins somewhere in the unit.
 func (s *source) make(size, from int) sample {
 	from %= len(s.unit)
-	var msg any
-	payload, text := s.atLeast(from + size)
-	payload = payload[from : from+size : from+size]
-	if msg = payload; s.isString {
-		msg = text[from : from+size]
+	text, payload := s.atLeast(from + size)
+	text = text[from : from+size]
+	if s.isString {
+		return s.sample(text, text)
 	}
-	t := exactly(payload)
-	if s.isJSON {
-		t = asJSONOf(msg)
-	}
-	return sample{name: fmt.Sprintf("a message of %d bytes", size), msg: msg, first: t, later: t}
+	return s.sample(payload[from:from+size:from+size], text)
 }
 
-// of makes a message of payload.
-func (s *source) of(payload []byte) sample {
-	m := sample{name: fmt.Sprintf("a message of %d bytes", len(payload)), msg: payload, first: exactly(payload)}
-	if s.isString {
-		m.msg = string(payload)
+// sample is msg, which holds text.
+func (s *source) sample(msg any, text string) sample {
+	m := sample{name: fmt.Sprintf("a message of %d bytes", len(text)), msg: msg, first: exactly(text)}
+	if s.isJSON {
+		m.first = asJSONOf(text, s.isString)
 	}
 	m.later = m.first
 	return m
 }
 
-func (s *source) atLeast(size int) ([]byte, string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.bytes) < size {
-		const spare = 64 << 10
-		s.bytes = bytes.Repeat(s.unit, (size+spare)/len(s.unit)+1)
-		if s.isString {
-			s.text = string(s.bytes)
-		}
-	}
-	return s.bytes, s.text
-}
-
 // own is a message in memory of its own, with some to spare behind it: storage is what the user handed over, and
-// what lies behind the message.
+// what lies behind the message. Strings cannot be changed and have none.
 func (s *source) own(size int) (m sample, storage []byte) {
 	m = s.make(size, 0)
 	payload, isSlice := m.msg.([]byte)
@@ -75,10 +63,26 @@ func (s *source) own(size int) (m sample, storage []byte) {
 	}
 	storage = append(bytes.Clone(payload), bytes.Repeat([]byte{0xA5}, 16)...)
 	m.msg = storage[:size]
-	m.first = exactly(bytes.Clone(payload))
-	if s.isJSON {
-		m.first = asJSONOf(bytes.Clone(payload))
-	}
-	m.later = m.first
 	return m, storage
+}
+
+// of makes a message of payload.
+func (s *source) of(payload []byte) sample {
+	if s.isString {
+		return s.sample(string(payload), string(payload))
+	}
+	return s.sample(payload, string(payload))
+}
+
+func (s *source) atLeast(size int) (string, []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.text) < size {
+		const spare = 64 << 10
+		s.text = strings.Repeat(string(s.unit), (size+spare)/len(s.unit)+1)
+		if !s.isString {
+			s.bytes = []byte(s.text)
+		}
+	}
+	return s.text, s.bytes
 }

@@ -3,7 +3,6 @@ package libnettest
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -12,35 +11,32 @@ import (
 // A truth says what is wrong with the payload that a message has arrived as; nil: nothing.
 type truth func(payload []byte) error
 
-func exactly(want []byte) truth {
+func exactly(want string) truth {
 	return func(payload []byte) error {
-		if !bytes.Equal(payload, want) {
+		if string(payload) != want {
 			return fmt.Errorf("arrived as %.64q, want %.64q", payload, want)
 		}
 		return nil
 	}
 }
 
-// asJSONOf is for a []byte or string that arrives as its JSON, of which there is more than one form.
-func asJSONOf(msg any) truth {
+// asJSONOf is for a string, or a []byte of that text, that arrives as its JSON, of which there is more than one form.
+func asJSONOf(text string, isString bool) truth {
 	return func(payload []byte) error {
-		if !isJSONOf(payload, msg) {
-			return fmt.Errorf("arrived as %.64q, which is not its JSON", payload)
+		var err error
+		var got string
+		var bytes []byte
+		if isString {
+			err = json.Unmarshal(payload, &got)
+		} else {
+			err = json.Unmarshal(payload, &bytes)
+			got = string(bytes)
+		}
+		if err != nil || got != text {
+			return fmt.Errorf("arrived as %.64q, which is not the JSON of %.64q", payload, text)
 		}
 		return nil
 	}
-}
-
-func isJSONOf(payload []byte, msg any) bool {
-	switch msg := msg.(type) {
-	case []byte:
-		var got []byte
-		return json.Unmarshal(payload, &got) == nil && bytes.Equal(got, msg)
-	case string:
-		var got string
-		return json.Unmarshal(payload, &got) == nil && got == msg
-	}
-	return false
 }
 
 // plainBytes returns the bytes of a message that is nothing else.
@@ -142,17 +138,20 @@ func truthOf(message any, got []byte) (truth, error) {
 		if expect.Check != nil {
 			return expect.Check, expect.Check(got)
 		}
-		t := exactly(bytes.Clone(expect.Payload))
+		t := exactly(string(expect.Payload))
 		return t, t(got)
 	}
 	own, isBytes := plainBytes(message)
-	switch {
-	case !isBytes:
+	if !isBytes {
 		return nil, nil
-	case bytes.Equal(got, own):
-		return exactly(bytes.Clone(own)), nil
-	case isJSONOf(got, message):
-		return asJSONOf(message), nil
 	}
-	return nil, errors.Join(exactly(own)(got), errors.New("where that is meant, use libnettest.Expect"))
+	_, isString := message.(string)
+	exact, json := exactly(string(own)), asJSONOf(string(own), isString)
+	if json(got) == nil && exact(got) != nil {
+		return json, nil
+	}
+	if err := exact(got); err != nil {
+		return nil, fmt.Errorf("%w; where that is meant, use libnettest.Expect", err)
+	}
+	return exact, nil
 }
