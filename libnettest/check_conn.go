@@ -1,9 +1,8 @@
 package libnettest
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -24,7 +23,7 @@ func checkConcurrent(tb testing.TB, k *kit) {
 	defer b.Close()
 	a.SetDeadline(time.Now().Add(checkPatience))
 	b.SetDeadline(time.Now().Add(checkPatience))
-	conns := [2]*firstRead{{Conn: a, began: make(chan struct{})}, {Conn: b, began: make(chan struct{})}}
+	conns := [2]*firstUse{{Conn: a, began: make(chan struct{})}, {Conn: b, began: make(chan struct{})}}
 	codecs := [2]libnet.Codec{k.newCodec(tb, conns[0]), k.newCodec(tb, conns[1])}
 
 	results := make(chan error, 4)
@@ -51,23 +50,28 @@ func checkConcurrent(tb testing.TB, k *kit) {
 	}
 }
 
-// firstRead tells when its conn is first read from.
-type firstRead struct {
+// firstUse tells when its conn is first read from or written to.
+type firstUse struct {
 	net.Conn
 	once  sync.Once
-	began chan struct{} // closed by the first Read
+	began chan struct{} // closed by the first Read or Write
 }
 
-func (c *firstRead) Read(p []byte) (int, error) {
+func (c *firstUse) Read(p []byte) (int, error) {
 	c.once.Do(func() { close(c.began) })
 	return c.Conn.Read(p)
 }
 
+func (c *firstUse) Write(p []byte) (int, error) {
+	c.once.Do(func() { close(c.began) })
+	return c.Conn.Write(p)
+}
+
 func (k *kit) sendRounds(codec libnet.Codec, rounds int) error {
 	for range rounds {
-		for i, msg := range k.messages {
-			if err := codec.Send(msg); err != nil {
-				return fmt.Errorf("sending message %d: %w", i, err)
+		for _, s := range k.samples {
+			if err := codec.Send(s.msg); err != nil {
+				return fmt.Errorf("sending %s: %w", s.name, err)
 			}
 		}
 	}
@@ -76,13 +80,17 @@ func (k *kit) sendRounds(codec libnet.Codec, rounds int) error {
 
 func (k *kit) receiveRounds(codec libnet.Codec, rounds int) error {
 	for round := range rounds {
-		for i, want := range k.payloads {
+		for _, s := range k.samples {
 			payload, err := codec.Receive()
 			if err != nil {
-				return fmt.Errorf("receiving message %d in round %d: %w", i, round, err)
+				return fmt.Errorf("receiving %s in round %d: %w", s.name, round, err)
 			}
-			if !k.varies && round == 0 && !bytes.Equal(payload, want) {
-				return fmt.Errorf("message %d arrived as %.64q, alone as %.64q", i, payload, want)
+			is := s.later
+			if round == 0 {
+				is = s.first
+			}
+			if err := is(payload); err != nil {
+				return fmt.Errorf("%s in round %d, while both ends send and receive: %w", s.name, round, err)
 			}
 		}
 	}
@@ -107,38 +115,80 @@ func checkClose(tb testing.TB, k *kit) {
 	if !w.closed {
 		tb.Fatal("Close did not close what the codec was made from")
 	}
+	open := k.newCodec(tb, struct{ io.ReadWriter }{&wire{tb: tb}})
+	if err := guard("Close", func() error { _ = open.Close(); return nil }); err != nil {
+		tb.Fatalf("Close of a codec on what is no io.Closer: %v", err)
+	}
 
 	self, before := goroutines()
-	a, b := Pipe()
+	k.closeEnds(tb, "Receive", Pipe, func(codec libnet.Codec) error {
+		_, err := codec.Receive()
+		return err
+	})
+	full := func() (a, b net.Conn) { return PipeSize(1) }
+	k.closeEnds(tb, "Send", full, func(codec libnet.Codec) (err error) {
+		for range 1000 { // the first frames may be of a byte, and pass
+			if err = codec.Send(k.samples[0].msg); err != nil {
+				break
+			}
+		}
+		return err
+	})
+	checkNoneStarted(tb, self, before)
+}
+
+// closeEnds closes a codec, more than once and by several goroutines, while a call of it waits.
+func (k *kit) closeEnds(tb testing.TB, what string, pipe func() (a, b net.Conn), call func(libnet.Codec) error) {
+	tb.Helper()
+	a, b := pipe()
 	defer b.Close()
 	defer a.Close()
-	codec := k.newCodec(tb, a)
+	conn := &firstUse{Conn: a, began: make(chan struct{})}
+	codec := k.newCodec(tb, conn)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- guard("Receive", func() error {
-			_, err := codec.Receive()
-			if err == nil {
-				return errors.New("no error from Receive after Close")
+		ended <- guard(what, func() error {
+			if err := call(codec); err == nil {
+				return fmt.Errorf("no error from %s after Close", what)
 			}
 			return nil
 		})
 	}()
-	if err := guard("Close", codec.Close); err != nil {
-		tb.Fatalf("Close while Receive waits: %v", err)
+	inTime(tb, what+" uses the connection", conn.began)
+	const closers = 3
+	closed := make(chan error, closers)
+	for range closers {
+		go func() {
+			closed <- guard("Close", func() error { _ = codec.Close(); return nil }) // all but the first may fail
+		}()
 	}
-	select {
-	case err := <-ended:
-		if err != nil {
-			tb.Fatal(err)
+	for range closers {
+		if err := inTime(tb, "Close, by several goroutines while "+what+" waits,", closed); err != nil {
+			tb.Fatalf("Close by several goroutines while %s waits: %v: Close may be called more than once", what, err)
 		}
-	case <-time.After(checkPatience):
-		tb.Fatal("Close did not end a Receive that waits")
 	}
-	if err := guard("Send", func() error { return codec.Send(k.messages[0]) }); err == nil {
+	if err := inTime(tb, "Close must end a "+what+" that waits: it", ended); err != nil {
+		tb.Fatal(err)
+	}
+	if err := guard("Send", func() error { return codec.Send(k.samples[0].msg) }); err == nil {
 		tb.Fatal("Send after Close reported no error")
 	}
-	_ = guard("Close", codec.Close) // a second one may fail
-	checkNoneStarted(tb, self, before)
+	if err := guard("Close", func() error { _ = codec.Close(); return nil }); err != nil {
+		tb.Fatalf("a second Close: %v: Close may be called more than once", err)
+	}
+}
+
+// inTime returns what c says.
+func inTime[T any](tb testing.TB, what string, c <-chan T) (v T) {
+	tb.Helper()
+	timer := time.NewTimer(checkPatience)
+	defer timer.Stop()
+	select {
+	case v = <-c:
+	case <-timer.C:
+		tb.Fatalf("%s did not end within %v", what, checkPatience)
+	}
+	return v
 }
 
 // checkNoneStarted fails when this goroutine, or one that it started, has left one behind. Others are

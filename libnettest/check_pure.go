@@ -11,24 +11,15 @@ import (
 )
 
 // optional returns a codec as one of the optional interfaces, and ends the check when it has not got
-// that one.
-func optional[T any](tb testing.TB, k *kit) T {
+// that one. After the check nothing may have been read from, nor written to w.
+func optional[T any](tb testing.TB, k *kit) (codec T, w *wire, touched int) {
 	tb.Helper()
-	codec, ok := k.newCodec(tb, &wire{tb: tb}).(T)
+	w = &wire{tb: tb}
+	codec, ok := k.newCodec(tb, w).(T)
 	if !ok {
 		tb.Skipf("the codec is no %v", reflect.TypeFor[T]())
 	}
-	return codec
-}
-
-// arrives fails tb unless frame is received as message i, and as nothing else.
-func (k *kit) arrives(tb testing.TB, what string, frame []byte, i int) {
-	tb.Helper()
-	got, err := k.decode(tb, &wire{in: frame})
-	if len(got) != 1 || !(k.varies || bytes.Equal(got[0], k.payloads[i])) {
-		tb.Fatalf("%s of message %d made %.64q, which is received as %d messages and then %v, not as the message that Send sends",
-			what, i, frame, len(got), err)
-	}
+	return codec, w, w.touched()
 }
 
 func appendFrame(tb testing.TB, appender libnet.FrameAppender, dst []byte, msg any) ([]byte, error) {
@@ -37,173 +28,215 @@ func appendFrame(tb testing.TB, appender libnet.FrameAppender, dst []byte, msg a
 	return appender.AppendFrame(dst, msg)
 }
 
+var prefix = []byte("before")
+
+// prefixed is a dst with room behind it.
+func prefixed(room int) []byte { return append(make([]byte, 0, len(prefix)+room), prefix...) }
+
 func checkAppendFrame(tb testing.TB, k *kit) {
-	appender := optional[libnet.FrameAppender](tb, k)
-	prefix := []byte("before")
-	dst := func() []byte { return append(make([]byte, 0, 64), prefix...) }
+	appender, w, touched := optional[libnet.FrameAppender](tb, k)
+	for _, s := range k.samples {
+		frame, err := k.sendOrRefuse(tb, s)
+		for _, room := range []int{0, 1, len(frame), 2*len(frame) + 64} {
+			k.appendsInto(tb, appender, prefixed(room), s, frame, err)
+		}
+		k.appendsInto(tb, appender, nil, s, frame, err)
+	}
+	for _, s := range k.unusables() {
+		frame, err := k.sendOrRefuse(tb, s)
+		k.appendsAlike(tb, appender, s, frame, err)
+	}
+	k.appendsApart(tb, appender)
+	k.appendsBetween(tb, appender)
+	k.appendsConcurrently(tb, appender)
+	if w.touched() != touched {
+		tb.Fatal("AppendFrame used the connection: it depends on nothing but its arguments")
+	}
+}
 
-	for i, msg := range k.messages {
-		frame, err := appendFrame(tb, appender, dst(), msg)
+func (k *kit) appendsAlike(tb testing.TB, appender libnet.FrameAppender, s sample, frame []byte, refused error) {
+	tb.Helper()
+	k.appendsInto(tb, appender, prefixed(64), s, frame, refused)
+}
+
+// appendsInto wants of AppendFrame what Send did with s: to make frame, or another that arrives as s, or an error.
+func (k *kit) appendsInto(tb testing.TB, appender libnet.FrameAppender, dst []byte, s sample, frame []byte, refused error) {
+	tb.Helper()
+	n := len(dst)
+	got, err := appendFrame(tb, appender, dst, s.msg)
+	switch {
+	case (err == nil) != (refused == nil):
+		tb.Fatalf("AppendFrame of %s answers %v, Send %v: they must agree", s.name, err, refused)
+	case err != nil && (len(got) != n || !bytes.HasPrefix(prefix, got)):
+		tb.Fatalf("AppendFrame of %s failed (%v) and returned dst as %.64q, want it as it was", s.name, err, got)
+	case err != nil:
+	case len(got) < n || !bytes.HasPrefix(prefix, got[:n]):
+		tb.Fatalf("AppendFrame of %s changed what was in dst", s.name)
+	case !bytes.Equal(got[n:], frame):
+		k.arrives(tb, "AppendFrame", got[n:], s)
+	}
+}
+
+// appendsApart writes over each frame when the next one is made.
+func (k *kit) appendsApart(tb testing.TB, appender libnet.FrameAppender) {
+	tb.Helper()
+	var frames [][]byte
+	var copies [][]byte
+	for range 2 {
+		for _, s := range k.samples {
+			frame, err := appendFrame(tb, appender, nil, s.msg)
+			if err != nil {
+				tb.Fatalf("AppendFrame of %s, once more: %v: it must keep nothing from call to call", s.name, err)
+			}
+			k.arrives(tb, "AppendFrame, after others were written over,", frame, s)
+			frames, copies = append(frames, frame), append(copies, bytes.Clone(frame))
+			for i := range frames[:len(frames)-1] {
+				if len(copies[i]) > 0 && !bytes.Equal(frames[i], copies[i]) {
+					tb.Fatalf("AppendFrame of %s changed a frame made before: it must not keep what it returned", s.name)
+				}
+			}
+			if last := len(frames) - 1; last%2 == 1 {
+				spoil(frame[:cap(frame)])
+				copies[last] = nil
+			}
+		}
+	}
+}
+
+func spoil(p []byte) {
+	for i := range p {
+		p[i] = 0xA5
+	}
+}
+
+// appendsBetween puts frames that another codec has made among those that one sends, as a broadcast does.
+func (k *kit) appendsBetween(tb testing.TB, appender libnet.FrameAppender) {
+	tb.Helper()
+	w := &wire{tb: tb}
+	sender := k.newCodec(tb, w)
+	for _, s := range k.samples {
+		frame, err := appendFrame(tb, appender, nil, s.msg)
 		if err != nil {
-			tb.Fatalf("AppendFrame of message %d: %v; Send sends it", i, err)
+			tb.Fatalf("AppendFrame of %s: %v", s.name, err)
 		}
-		if !bytes.HasPrefix(frame, prefix) {
-			tb.Fatalf("AppendFrame of message %d changed what was in dst", i)
+		if err := send(tb, sender, s.msg); err != nil {
+			tb.Fatalf("Send of %s: %v", s.name, err)
 		}
-		k.arrives(tb, "AppendFrame", frame[len(prefix):], i)
-	}
-	for _, msg := range unusables() {
-		got, err := appendFrame(tb, appender, dst(), msg)
-		if err != nil && !bytes.Equal(got, prefix) {
-			tb.Fatalf("AppendFrame of a %T failed (%v) and returned dst as %q, want it as it was", msg, err, got)
-		}
-		if sendErr := k.trySend(tb, msg); (err == nil) != (sendErr == nil) {
-			tb.Fatalf("AppendFrame of a %T answers %v, Send %v", msg, err, sendErr)
+		if _, err := w.Write(frame); err != nil {
+			tb.Fatal(err)
 		}
 	}
-	for _, size := range longSizes {
-		msg, _ := k.long(size)
-		if msg == nil {
-			break
-		}
-		got, err := appendFrame(tb, appender, dst(), msg)
-		if err != nil && !bytes.Equal(got, prefix) {
-			tb.Fatalf("AppendFrame of %d bytes failed (%v) and returned a dst of %d bytes, want it as it was", size, err, len(got))
-		}
-		if sendErr := k.trySend(tb, msg); (err == nil) != (sendErr == nil) {
-			tb.Fatalf("AppendFrame of %d bytes answers %v, Send %v", size, err, sendErr)
+	got, err := k.decode(tb, &wire{in: w.written()})
+	if len(got) != 2*len(k.samples) || err != io.EOF {
+		tb.Fatalf("frames of Send and of another codec's AppendFrame in turn: received %d messages and then %v, want %d and EOF: AppendFrame depends on nothing but its arguments",
+			len(got), err, 2*len(k.samples))
+	}
+	for i, payload := range got {
+		if s := k.samples[i/2]; s.later(payload) != nil && s.first(payload) != nil {
+			tb.Fatalf("frames of Send and of another codec's AppendFrame in turn: %s %v: AppendFrame depends on nothing but its arguments", s.name, s.later(payload))
 		}
 	}
-	k.appendConcurrently(tb, appender)
 }
 
-func (k *kit) trySend(tb testing.TB, msg any) error {
+func (k *kit) appendsConcurrently(tb testing.TB, appender libnet.FrameAppender) {
 	tb.Helper()
-	return send(tb, k.newCodec(tb, &wire{tb: tb}), msg)
-}
-
-func (k *kit) appendConcurrently(tb testing.TB, appender libnet.FrameAppender) {
-	tb.Helper()
-	const goroutines = 4
-	frames := make([][][]byte, goroutines)
+	const goroutines, volume = 4, 256 << 10
+	samples := k.samples
+	if k.plain != nil {
+		for size := range 40 {
+			if s := k.plain.make(50*size, size); k.refuses(tb, s) == nil {
+				samples = append(samples[:len(samples):len(samples)], s)
+			}
+		}
+	}
+	total := 0
+	for _, s := range samples {
+		frame, _ := appendFrame(tb, appender, nil, s.msg)
+		total += len(frame)
+	}
+	rounds := min(50, 1+volume/max(total, 1))
+	frames := make([][]byte, goroutines*rounds*len(samples))
+	errs := make(chan error, goroutines)
 	var wg sync.WaitGroup
 	for g := range goroutines {
-		frames[g] = make([][]byte, len(k.messages))
 		wg.Go(func() {
-			for i, msg := range k.messages {
-				frames[g][i], _ = appender.AppendFrame(nil, msg)
-			}
+			errs <- guard("AppendFrame", func() (err error) {
+				for i := g; i < len(frames) && err == nil; i += goroutines {
+					frames[i], err = appender.AppendFrame(nil, samples[i/goroutines%len(samples)].msg)
+				}
+				return err
+			})
 		})
 	}
 	wg.Wait()
-	for _, list := range frames {
-		for i, frame := range list {
-			k.arrives(tb, "AppendFrame by several goroutines", frame, i)
+	for range goroutines {
+		if err := <-errs; err != nil {
+			tb.Fatalf("AppendFrame by several goroutines: %v", err)
 		}
 	}
-}
-
-func parseFrame(tb testing.TB, parser libnet.FrameParser, src []byte) (payload []byte, n int, err error) {
-	tb.Helper()
-	defer failOnPanic(tb, "ParseFrame")
-	before := bytes.Clone(src)
-	payload, n, err = parser.ParseFrame(src)
-	switch {
-	case !bytes.Equal(src, before):
-		tb.Fatalf("ParseFrame changed src from %.64q to %.64q", before, src)
-	case n < 0 || n > len(src):
-		tb.Fatalf("ParseFrame says that %d of %d bytes are a frame", n, len(src))
-	case n == 0 && len(payload) > 0, err != nil && (n != 0 || len(payload) > 0):
-		tb.Fatalf("ParseFrame returned %d bytes of payload, n = %d and the error %v", len(payload), n, err)
-	}
-	return payload, n, err
-}
-
-func checkParseFrame(tb testing.TB, k *kit) {
-	parser := optional[libnet.FrameParser](tb, k)
-	if k.ends[0] != 0 {
-		tb.Fatal("a codec that sends something before the first message cannot have ParseFrame, which depends on nothing but src")
-	}
-	for i := range k.payloads {
-		start, end := k.ends[i], k.ends[i+1]
-		payload, n, err := parseFrame(tb, parser, k.stream[start:])
-		if n != end-start || err != nil || !bytes.Equal(payload, k.payloads[i]) {
-			tb.Fatalf("ParseFrame of frame %d = %.64q, %d, %v; Receive returns %.64q, and the frame is of %d bytes",
-				i, payload, n, err, k.payloads[i], end-start)
+	alone := make([][]byte, len(samples))
+	for i, frame := range frames {
+		at := i / goroutines % len(samples)
+		if alone[at] == nil || !bytes.Equal(frame, alone[at]) {
+			k.arrives(tb, "AppendFrame by several goroutines", frame, samples[at])
+			alone[at] = frame
 		}
-	}
-	for _, position := range k.positions() {
-		start := k.ends[min(k.complete(position), len(k.messages))]
-		if payload, n, err := parseFrame(tb, parser, k.stream[start:position]); n != 0 || err != nil {
-			tb.Fatalf("ParseFrame of a frame's first %d bytes = %.64q, %d, %v; want n = 0 and no error", position-start, payload, n, err)
-		}
-	}
-	for _, in := range k.hostile() {
-		k.parsesAsReceived(tb, parser, in)
-	}
-}
-
-// parsesAsReceived wants ParseFrame and Receive to find the same in any bytes.
-func (k *kit) parsesAsReceived(tb testing.TB, parser libnet.FrameParser, in []byte) {
-	tb.Helper()
-	received, receiveErr := k.decode(tb, &wire{in: in})
-	rest := in
-	for i := 0; ; i++ {
-		payload, n, err := parseFrame(tb, parser, rest)
-		if n == 0 {
-			want := errBroken // anything but an end
-			switch {
-			case err == nil && len(rest) == 0:
-				want = io.EOF
-			case err == nil:
-				want = io.ErrUnexpectedEOF
-			}
-			if i != len(received) || kindOfEnd(receiveErr) != want {
-				tb.Fatalf("from %.64q ParseFrame makes %d frames and then %v with %d bytes left, Receive %d and then %v",
-					in, i, err, len(rest), len(received), receiveErr)
-			}
-			return
-		}
-		if i >= len(received) || !bytes.Equal(payload, received[i]) {
-			tb.Fatalf("from %.64q ParseFrame makes a frame %d of %.64q, which Receive does not", in, i, payload)
-		}
-		rest = rest[n:]
 	}
 }
 
 func checkSplitFrame(tb testing.TB, k *kit) {
-	splitter := optional[libnet.FrameSplitter](tb, k)
-	prefix := []byte("before")
-	split := func(msg any) (header, payload []byte, err error) {
-		defer failOnPanic(tb, "SplitFrame")
-		return splitter.SplitFrame(append(make([]byte, 0, 64), prefix...), msg)
+	splitter, w, touched := optional[libnet.FrameSplitter](tb, k)
+	var headers, payloads, kept [][]byte
+	for _, s := range k.samples {
+		frame, err := k.sendOrRefuse(tb, s)
+		header, payload := k.splitsAlike(tb, splitter, s, frame, err)
+		headers, payloads = append(headers, header), append(payloads, payload)
+		kept = append(kept, bytes.Clone(header), bytes.Clone(payload))
 	}
-	for i, msg := range k.messages {
-		header, payload, err := split(msg)
-		switch {
-		case err != nil:
-			tb.Fatalf("SplitFrame of message %d: %v; Send sends it", i, err)
-		case payload == nil && !bytes.Equal(header, prefix):
-			tb.Fatalf("SplitFrame of message %d returned no payload and dst as %.64q, want it as it was", i, header)
-		case payload == nil:
-		case !bytes.HasPrefix(header, prefix):
-			tb.Fatalf("SplitFrame of message %d changed what was in dst", i)
-		default:
-			k.arrives(tb, "SplitFrame", append(header[len(prefix):], payload...), i)
+	for i, s := range k.samples {
+		if !bytes.Equal(headers[i], kept[2*i]) || !bytes.Equal(payloads[i], kept[2*i+1]) {
+			tb.Fatalf("SplitFrame of another message changed what it had returned for %s: it must not keep that", s.name)
 		}
 	}
-	for _, msg := range unusables() {
-		header, payload, err := split(msg)
-		if err == nil && payload == nil && !bytes.Equal(header, prefix) {
-			tb.Fatalf("SplitFrame of a %T returned no payload and dst as %q, want it as it was", msg, header)
+	for _, s := range k.unusables() {
+		if _, isNil := s.msg.([]byte); isNil { // which is the payload as the message holds it
+			continue
 		}
+		frame, err := k.sendOrRefuse(tb, s)
+		k.splitsAlike(tb, splitter, s, frame, err)
+	}
+	if w.touched() != touched {
+		tb.Fatal("SplitFrame used the connection: it depends on nothing but its arguments")
 	}
 }
 
-// kindOfEnd tells the two ends of a stream from all that can be wrong in it.
-func kindOfEnd(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return err
+// splitsAlike wants of SplitFrame what Send did with s, or nothing at all, which leaves it to AppendFrame.
+func (k *kit) splitsAlike(tb testing.TB, splitter libnet.FrameSplitter, s sample, frame []byte, refused error) (header, payload []byte) {
+	tb.Helper()
+	header, payload, err := split(tb, splitter, s.msg)
+	switch {
+	case err != nil && refused == nil:
+		tb.Fatalf("SplitFrame of %s: %v; Send sends it: they must agree", s.name, err)
+	case err != nil && header != nil && !bytes.Equal(header, prefix):
+		tb.Fatalf("SplitFrame of %s failed (%v) and returned dst as %.64q, want it as it was", s.name, err, header)
+	case err != nil:
+	case payload == nil && !bytes.Equal(header, prefix):
+		tb.Fatalf("SplitFrame of %s returned no payload and dst as %.64q, want it as it was", s.name, header)
+	case payload == nil:
+	case refused != nil:
+		tb.Fatalf("SplitFrame of %s makes a frame; Send refuses it (%v): they must agree", s.name, refused)
+	case !bytes.HasPrefix(header, prefix):
+		tb.Fatalf("SplitFrame of %s changed what was in dst", s.name)
+	default:
+		if whole := append(bytes.Clone(header[len(prefix):]), payload...); !bytes.Equal(whole, frame) {
+			k.arrives(tb, "SplitFrame", whole, s)
+		}
 	}
-	return errBroken
+	return header, payload
+}
+
+func split(tb testing.TB, splitter libnet.FrameSplitter, msg any) (header, payload []byte, err error) {
+	tb.Helper()
+	defer failOnPanic(tb, "SplitFrame")
+	return splitter.SplitFrame(prefixed(64), msg)
 }

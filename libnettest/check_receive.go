@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"runtime/metrics"
 	"testing"
 )
 
@@ -31,7 +29,7 @@ func checkSplit(tb testing.TB, k *kit) {
 		tb.Helper()
 		w.in = k.stream
 		got, err := k.decode(tb, w)
-		k.compare(tb, how, got, len(k.messages))
+		k.compare(tb, how, got, len(k.samples))
 		if err != io.EOF {
 			tb.Fatalf("%s: ended with %v, want EOF", how, err)
 		}
@@ -42,6 +40,7 @@ func checkSplit(tb testing.TB, k *kit) {
 	whole("reads of 3 bytes more", &wire{next: chunksOf(size + 3)})
 	whole("the last bytes together with EOF", &wire{withEnd: true})
 	whole("the last byte together with EOF", &wire{withEnd: true, next: cutAt(len(k.stream) - 1)})
+	whole("every other read brings nothing, without an error", &wire{empty: true, next: chunksOf(size + 1)})
 	for _, position := range k.positions() {
 		whole(fmt.Sprintf("two reads, the first of %d bytes", position), &wire{next: cutAt(position)})
 	}
@@ -75,14 +74,14 @@ func (k *kit) receiveUntil(tb testing.TB, how string, w *wire, want error) {
 	codec := k.newCodec(tb, w)
 	var got [][]byte
 	var err error
-	for err == nil && len(got) <= len(k.messages) {
+	for err == nil && len(got) <= len(k.samples) {
 		var payload []byte
 		if payload, err = receive(tb, codec, w); err == nil {
 			got = append(got, bytes.Clone(payload))
 		}
 	}
 	k.compare(tb, how, got, k.complete(len(w.in)))
-	if !errors.Is(err, want) || want != io.EOF && errors.Is(err, io.EOF) {
+	if !errors.Is(err, want) || want != io.EOF && errors.Is(err, io.EOF) || want == io.EOF && err != io.EOF {
 		tb.Fatalf("%s: Receive returned %v, want %v", how, err, want)
 	}
 	for range 3 {
@@ -119,64 +118,4 @@ func checkOwnership(tb testing.TB, k *kit) {
 			}
 		}
 	}
-}
-
-// checkHostile feeds bytes that no peer in its right mind sends.
-func checkHostile(tb testing.TB, k *kit) {
-	for _, in := range k.hostile() {
-		allocated := allocatedBy(func() { k.decode(tb, &wire{in: in}) }, allocLimit(len(in)))
-		if limit := allocLimit(len(in)); allocated > limit {
-			tb.Fatalf("%d bytes made Receive allocate %d, want at most %d: memory must grow with what arrived, not with what was claimed\n%.32q",
-				len(in), allocated, limit, in)
-		}
-	}
-}
-
-// hostile returns noise, and the start of the stream with one byte of it set to the values that make
-// lengths large, negative or zero. Smaller claims come first, so that a codec that believes them is
-// found out by a small one.
-func (k *kit) hostile() [][]byte {
-	list := [][]byte{
-		{0, 0, 0xff, 0xff}, {0, 0xff, 0xff, 0xff}, {0xff, 0xff, 0xff, 0}, {0xff, 0xff},
-		bytes.Repeat([]byte{0}, 64), bytes.Repeat([]byte{' '}, 64), bytes.Repeat([]byte{'\n'}, 64),
-		[]byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-		[]byte("SSH-2.0-OpenSSH_9.9\r\n"),
-		{0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03}, // a TLS ClientHello begins so
-	}
-	start := k.stream[:min(len(k.stream), 64)]
-	for i := range min(len(start), 16) {
-		for _, b := range []byte{0, 1, 0x7f, 0x80, 0xff} {
-			mutated := bytes.Clone(start)
-			mutated[i] = b
-			list = append(list, mutated, mutated[:i+1])
-		}
-	}
-	return append(list,
-		bytes.Repeat([]byte{0x7f}, 64), bytes.Repeat([]byte{0x80}, 64), bytes.Repeat([]byte{0xff}, 64),
-		append([]byte{0x80}, make([]byte, 7)...), append(make([]byte, 7), 0x80))
-}
-
-// allocLimit is what a codec may allocate for n bytes: its buffers, and a slice for each message that
-// could be in them.
-func allocLimit(n int) uint64 { return 256<<10 + 64*uint64(n) }
-
-// allocatedBy returns what f allocates. Others allocate, too, so over the limit f runs again.
-func allocatedBy(f func(), limit uint64) uint64 {
-	least := uint64(math.MaxUint64)
-	for range 3 {
-		before := allocated()
-		f()
-		if least = min(least, allocated()-before); least <= limit {
-			break
-		}
-	}
-	return least
-}
-
-// allocated does not stop the world, as runtime.ReadMemStats does: it runs in every step of a fuzzer.
-// Small objects are counted late, large ones at once.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
 }

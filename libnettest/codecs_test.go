@@ -286,7 +286,12 @@ type lineCodec struct {
 	lines *bufio.Reader
 }
 
-func (c *lineCodec) Close() error { return c.rw.(io.Closer).Close() }
+func (c *lineCodec) Close() error {
+	if closer, ok := c.rw.(io.Closer); ok {
+		return closer.Close()
+	}
+	return nil
+}
 
 func (c *lineCodec) Receive() ([]byte, error) {
 	line, err := c.lines.ReadBytes('\n')

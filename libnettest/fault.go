@@ -1,10 +1,12 @@
 package libnettest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // An Op is a kind of call on a [FaultConn].
@@ -55,11 +57,25 @@ func (f Fault) String() string {
 	case f.Block:
 		words = append(words, "block")
 	case f.Err != nil:
-		words = append(words, f.Err.Error())
+		words = append(words, addressable(f.Err))
 	default:
 		words = append(words, "no error")
 	}
 	return strings.Join(words, ", then ")
+}
+
+// addressable is an error's text as a part of a test's name that stays the same, and that go test -run takes as it
+// is: without the addresses that errors of package net begin with, and without what means something in a pattern.
+func addressable(err error) string {
+	for cause := err; cause != nil; cause = errors.Unwrap(err) {
+		err = cause
+	}
+	return strings.Map(func(r rune) rune {
+		if r == ' ' || r == ',' || r == ':' || r == '-' || unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return '_'
+	}, err.Error())
 }
 
 // Faults says which calls fail, and counts the calls. The zero value lets every call work. One
@@ -71,10 +87,17 @@ type Faults struct {
 	faults map[Op]map[int]Fault
 }
 
-// Fail makes the k-th call of op fail, from 1. It panics for a fault that op cannot have: only Read
-// and Write can block and move bytes.
+// Fail makes the k-th call of op fail, from 1. It panics for a fault that can never happen: in a call before the
+// first, of an op that there is not, of fewer than no bytes; and only Read and Write can block and move bytes.
 func (f *Faults) Fail(op Op, k int, fault Fault) {
-	if op != OpRead && op != OpWrite && (fault.Block || fault.N != 0) {
+	switch {
+	case op < OpRead || op > OpSetDeadline:
+		panic(fmt.Sprintf("libnettest: there is no %v", op))
+	case k < 1:
+		panic(fmt.Sprintf("libnettest: the first %v is number 1, and there is no %d", op, k))
+	case fault.N < 0:
+		panic(fmt.Sprintf("libnettest: %v cannot move %d bytes", op, fault.N))
+	case op != OpRead && op != OpWrite && (fault.Block || fault.N != 0):
 		panic(fmt.Sprintf("libnettest: %v can neither block nor move bytes", op))
 	}
 	f.mu.Lock()

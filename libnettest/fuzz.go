@@ -58,10 +58,7 @@ func fuzzOnce(tb testing.TB, k *kit, data, cuts []byte) {
 	if parser, ok := k.newCodec(tb, &wire{tb: tb}).(libnet.FrameParser); ok {
 		k.parsesAsReceived(tb, parser, data)
 	}
-	switch k.plain.(type) {
-	case []byte:
-		k.sendOrRefuse(tb, "a fuzzed message", data, data)
-	case string:
-		k.sendOrRefuse(tb, "a fuzzed message", string(data), data)
+	if k.plain != nil && !k.plain.isJSON {
+		k.sendOrRefuse(tb, k.plain.of(data))
 	}
 }

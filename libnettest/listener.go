@@ -73,6 +73,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, l.errClosed("accept")
 		case len(l.queue) > 0:
 			next := l.queue[0]
+			l.queue[0] = accepted{} // the array must not keep what was accepted
 			l.queue = l.queue[1:]
 			return next.conn, next.err
 		}
@@ -115,7 +116,9 @@ func (a accepted) refuse() {
 	switch conn := a.conn.(type) {
 	case nil:
 	case *PipeConn:
-		conn.Reset()
+		if conn != nil { // a script may hold even that
+			conn.Reset()
+		}
 	default:
 		conn.Close()
 	}

@@ -14,8 +14,8 @@ const defaultPipeSize = 64 << 10
 // buffered, whether or not anybody reads.
 func Pipe() (a, b net.Conn) { return PipeSize(defaultPipeSize) }
 
-// PipeSize is [Pipe] with a buffer of size bytes in each direction, at least one. The buffers take
-// memory only as they fill.
+// PipeSize is [Pipe] with a buffer of size bytes in each direction, at least one; a size of 0 or less is one. The
+// buffers take memory only as they fill, and give back what is more than 64 KiB when they are empty.
 func PipeSize(size int) (a, b net.Conn) {
 	return newPipe(size, pipeAddr{}, pipeAddr{})
 }
@@ -63,9 +63,12 @@ func (c *PipeConn) CloseWrite() error { return c.opError("close", c.out.finish()
 // peer's next read or write fails with [syscall.ECONNRESET].
 func (c *PipeConn) Reset() error { return c.close(true) }
 
+// close does nothing the second time: what was closed cannot be reset any more.
 func (c *PipeConn) close(reset bool) error {
 	err := c.out.closeWrite(reset)
-	c.in.closeRead(reset)
+	if err == nil {
+		c.in.closeRead(reset)
+	}
 	return c.opError("close", err)
 }
 

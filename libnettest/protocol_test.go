@@ -77,10 +77,10 @@ func TestProtocolCatchesEachDefect(t *testing.T) {
 		{"", "reuses the payload's memory", ownership, "must return memory of its own"},
 		{"", "one lock for both directions", concurrent, "i/o timeout"},
 		{"", "does not close", "Close", "did not close"},
-		{"", "leaves a goroutine", "Close", "the codec left 1 behind"},
+		{"", "leaves a goroutine", "Close", "the codec left"},
 		{"", "leaves a part of a frame in dst", "AppendFrame", "want it as it was"},
 		{"", "has an AppendFrame that forgets dst", "AppendFrame", "changed what was in dst"},
-		{"", "has an AppendFrame that takes more than Send", "AppendFrame", "of a <nil> answers <nil>, Send"},
+		{"", "has an AppendFrame that takes more than Send", "AppendFrame", "(<nil>) answers <nil>, Send"},
 		{"", "has a ParseFrame that takes the beginning of a frame for an error", "ParseFrame", "want n = 0 and no error"},
 		{"", "has a ParseFrame that refuses what Receive takes", "ParseFrame", "ParseFrame makes"},
 		{"", "has a ParseFrame that cuts a frame short", "ParseFrame", "want n = 0 and no error"},
@@ -90,18 +90,21 @@ func TestProtocolCatchesEachDefect(t *testing.T) {
 		{"", "has a SplitFrame with another length", "SplitFrame", "SplitFrame of message"},
 	} {
 		t.Run(strings.TrimSpace(defect.label+" "+defect.bug), func(t *testing.T) {
-			// In a bubble what waits for ever, or for seconds, is found at once.
-			r := recordInBubble(t, func(tb testing.TB) {
-				libnettest.RunCheck(tb, defect.check, pureProtocol{defect.bug}, lengthMessages()...)
-			})
-			said := r.output.String()
-			if !r.failed {
-				t.Fatal("the check did not fail")
-			}
-			if !strings.Contains(said, defect.said) {
-				t.Fatalf("the check failed for another reason, want one that says %q:\n%s", defect.said, said)
-			}
+			wantCaught(t, defect.check, defect.said, pureProtocol{defect.bug}, lengthMessages()...)
 		})
+	}
+}
+
+// wantCaught runs a check on a codec that it should find at fault, and looks for the reason.
+func wantCaught(t *testing.T, check, said string, p libnet.Protocol, messages ...any) {
+	t.Helper()
+	// In a bubble what waits for ever, or for seconds, is found at once.
+	r := recordInBubble(t, func(tb testing.TB) { libnettest.RunCheck(tb, check, p, messages...) })
+	if !r.failed {
+		t.Fatal("the check did not fail")
+	}
+	if output := r.output.String(); !strings.Contains(output, said) {
+		t.Fatalf("the check failed for another reason, want one that says %q:\n%s", said, output)
 	}
 }
 

@@ -57,6 +57,9 @@ func (s *stream) takeLocked(p []byte) int {
 	s.read += n
 	if s.read == len(s.buf) {
 		s.buf, s.read = s.buf[:0], 0
+		if s.finished || cap(s.buf) > defaultPipeSize {
+			s.buf = nil
+		}
 	}
 	s.notifyLocked()
 	return n
@@ -144,6 +147,9 @@ func (s *stream) closeWrite(reset bool) error {
 		return net.ErrClosed
 	}
 	s.writerClosed, s.finished, s.reset = true, true, s.reset || reset
+	if s.reset {
+		s.buf, s.read = nil, 0
+	}
 	s.writeDeadline.stopLocked()
 	s.notifyLocked()
 	return nil

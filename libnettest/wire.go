@@ -21,19 +21,31 @@ type wire struct {
 	withEnd bool                                 // the last bytes come together with the end, as io.Reader allows
 	end     error                                // what follows in; nil is io.EOF
 	onWrite func(k, size int) (n int, err error) // what the k-th Write does; nil: its work
+	empty   bool                                 // every other read brings nothing, as io.Reader allows
+	meddle  func(Op)                             // runs before each Read and Write, which wait for it; nil: nothing
+	discard bool                                 // what is written is only counted
 
 	mu sync.Mutex // guards the following
 	at int        // in[:at] was read
 
 	readsAtEnd int
 	out        []byte
+	count      int // bytes written
+	reads      int
 	writes     int
 	closed     bool
 }
 
 func (w *wire) Read(p []byte) (int, error) {
+	if w.meddle != nil {
+		w.meddle(OpRead)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.reads++
+	if w.empty && w.reads%2 == 1 {
+		return 0, nil
+	}
 	end := w.end
 	if end == nil {
 		end = io.EOF
@@ -57,6 +69,9 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 func (w *wire) Write(p []byte) (n int, err error) {
+	if w.meddle != nil {
+		w.meddle(OpWrite)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writes++
@@ -64,7 +79,10 @@ func (w *wire) Write(p []byte) (n int, err error) {
 	if w.onWrite != nil {
 		n, err = w.onWrite(w.writes, len(p))
 	}
-	w.out = append(w.out, p[:n]...)
+	w.count += n
+	if !w.discard {
+		w.out = append(w.out, p[:n]...)
+	}
 	return n, err
 }
 
@@ -80,6 +98,27 @@ func (w *wire) written() []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.out
+}
+
+// size is how many bytes were written so far.
+func (w *wire) size() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count
+}
+
+// position is how many bytes were read.
+func (w *wire) position() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at
+}
+
+// touched says how often the connection was used, by codecs that should know nothing of it.
+func (w *wire) touched() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.reads + w.writes
 }
 
 // beginReceive starts the count of reads that go past the end.
