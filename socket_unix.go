@@ -82,9 +82,10 @@ func (k *socket) readOnce(in *input, hint uint16, wait bool) (int, error) {
 func (c *readCall) tryRead(fd uintptr) bool {
 	p := c.in.room(int(c.hint))
 	for {
-		n, err := readNow(int(fd), p)
+		n, err := receiveNow(int(fd), p)
 		switch {
 		case n > 0:
+			raceReceived(int(fd), p[:n])
 			c.n = n
 		case err == syscall.EINTR:
 			continue
@@ -94,6 +95,7 @@ func (c *readCall) tryRead(fd uintptr) bool {
 		case err != nil:
 			c.err = err
 		default:
+			raceReceived(int(fd), nil)
 			c.err = io.EOF
 		}
 		return true
@@ -132,7 +134,8 @@ func (k *socket) write(p []byte) (int, error) {
 // tryWrite is the body of write. It never asks the poller to wait.
 func (c *writeCall) tryWrite(fd uintptr) bool {
 	for c.n < len(c.out) {
-		n, err := writeNow(int(fd), c.out[c.n:])
+		raceSends(c.out[c.n:])
+		n, err := sendNow(int(fd), c.out[c.n:])
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
