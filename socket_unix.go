@@ -3,8 +3,10 @@
 package libnet
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 )
@@ -159,13 +161,25 @@ func (k *socket) broken() (is bool) {
 	return is
 }
 
+// unblock gives conn's descriptor its non-blocking mode back, which belongs to all its duplicates: os.File.Fd takes it
+// away from all of them. A Read or Write of conn, other than of a socket, would then wait in the kernel, where neither
+// a deadline nor Close reaches it.
+func unblock(conn net.Conn) (err error) {
+	raw := rawConn(conn)
+	if raw == nil {
+		return nil
+	}
+	controlErr := raw.Control(func(fd uintptr) { err = os.NewSyscallError("fcntl", syscall.SetNonblock(int(fd), true)) })
+	return errors.Join(controlErr, err)
+}
+
 // hasInput reports whether something lies in conn's receive buffer. It does not take it.
-func hasInput(conn net.Conn) bool {
+func hasInput(conn net.Conn) (pending bool) {
+	defer func() { _ = recover() }() // of a conn of the user's
 	raw := rawConn(conn)
 	if raw == nil {
 		return false
 	}
-	pending := false
 	_ = raw.Control(func(fd uintptr) {
 		var one [1]byte
 		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
