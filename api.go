@@ -89,12 +89,14 @@ type MessageConn interface {
 
 // Serve listens on address and returns a server that has not begun to accept: set the fields of
 // [Server] that should differ from their defaults, then call [Server.Accept] in a loop, or
-// [Server.Serve], or [Server.ServeMessages]. The networks are those of [net.Listen].
+// [Server.Serve], or [Server.ServeMessages]. The networks are those of [net.Listen] but "unixpacket", which keeps
+// messages apart where libnet needs a stream. On "unix" the socket that a server left behind when it ended does not
+// keep a new one from listening; the end of a server removes its socket, but not one that another server listens on by then.
 //
 // sendChanSize is how many messages a session queues before Send answers [ErrSessionBlocked];
 // with 0, Send writes before it returns. It is Config.SendQueue.
 func Serve(network, address string, protocol Protocol, sendChanSize int) (*Server, error) {
-	listener, err := net.Listen(network, address)
+	listener, err := listen(network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -2,12 +2,13 @@ package libnet
 
 import (
 	"log/slog"
+	"math"
 	"time"
 )
 
 // Config is what can be set for each session of a [Server] or [Dialer]. Zero means the default,
-// a negative value means off. It is read when the first session is made; later changes have no
-// effect.
+// a negative value means off. A duration counts as 1 ms at least and 73 years at most. Config is read
+// when the first session is made; later changes have no effect.
 type Config struct {
 	// SendQueue is how many messages Send may queue before the peer has taken them. 0 means that
 	// Send writes before it returns. Why a queue is bounded at all: see DESIGN.md.
@@ -17,7 +18,7 @@ type Config struct {
 	// always accepted by an empty queue, whatever its size.
 	SendQueueBytes int
 
-	// OnFull is what Send does when the queue is full.
+	// OnFull is what Send does when the queue is full. What is no FullPolicy counts as RejectNewest.
 	OnFull FullPolicy
 
 	// MaxMessage is the largest message in bytes, in either direction; default 1 MiB, or what the
@@ -46,22 +47,27 @@ type Config struct {
 	Linger time.Duration
 
 	// PeerTimeout is how long a TCP peer may be gone without a word before the kernel ends the
-	// connection (keepalive, and TCP_USER_TIMEOUT on Linux); default 15 s, whole seconds. On Linux
-	// a peer that keeps its receive window shut as long is ended, too. Negative leaves the socket's
-	// own settings.
+	// connection (keepalive, and TCP_USER_TIMEOUT on Linux); default 15 s, whole seconds, at least 1 s.
+	// On Linux a peer that keeps its receive window shut as long is ended, too, and 24 days are the most that
+	// the kernel takes. Negative leaves the socket's own settings.
+	//
+	// For PeerTimeout and SendBuffer a connection that wraps another one must lead to its socket: by embedding
+	// it, or by a method SyscallConn() (syscall.RawConn, error) or NetConn() net.Conn. An option that the kernel
+	// refuses is logged, and the session goes on without it.
 	PeerTimeout time.Duration
 
 	// SendBuffer is the size in bytes of the kernel's send buffer of a TCP or Unix socket, the
 	// bound on what a peer that never reads can pin there; default 128 KiB. The kernel doubles it
-	// for its own bookkeeping. Negative leaves the system's own, which grows to megabytes.
+	// for its own bookkeeping, and has bounds of its own (net.core.wmem_max). Negative leaves the system's own,
+	// which grows to megabytes.
 	SendBuffer int
 
 	// Logger receives lifecycle events, never payloads; default slog.Default().
 	Logger *slog.Logger
 }
 
-// Heartbeat says what a session sends by itself: every Interval of its life Message is called and its result
-// sent. A nil result is not sent, and one that finds the queue full is dropped.
+// Heartbeat says what a session sends by itself: every Interval of its life, of 1 ms at least, Message is called and
+// its result sent. A nil result is not sent, and one that finds the queue full is dropped.
 //
 // Message is called on a goroutine of its own, for one session never twice at a time. To end a
 // session whose peer does not answer, set Config.IdleTimeout to a few intervals.
@@ -92,6 +98,14 @@ const (
 	defaultSendBuffer     = 128 << 10
 )
 
+// Bounds of what a user may set. A timer of a nanosecond would fire all the time and find nothing to do; a time stamp of
+// a session and a duration may be added up without an overflow, and so may a message's size and its frame's header.
+const (
+	minDuration    = time.Millisecond
+	maxDuration    = time.Duration(1 << 61)
+	maxMessageSize = math.MaxInt - 1<<20
+)
+
 // resolve is the one rule of Config's numbers: zero is the default, negative is off (0).
 func resolve[T int | time.Duration](set, byDefault T) T {
 	switch {
@@ -103,22 +117,45 @@ func resolve[T int | time.Duration](set, byDefault T) T {
 	return set
 }
 
-func (c *Config) sendQueue() int                  { return resolve(c.SendQueue, 0) }
-func (c *Config) sendQueueBytes() int             { return resolve(c.SendQueueBytes, defaultSendQueueBytes) }
-func (c *Config) maxMessage() int                 { return resolve(c.MaxMessage, defaultMaxMessage) }
-func (c *Config) handshakeTimeout() time.Duration { return resolve(c.HandshakeTimeout, 0) }
-func (c *Config) frameTimeout() time.Duration     { return resolve(c.FrameTimeout, defaultFrameTimeout) }
-func (c *Config) writeTimeout() time.Duration     { return resolve(c.WriteTimeout, defaultWriteTimeout) }
-func (c *Config) idleTimeout() time.Duration      { return resolve(c.IdleTimeout, 0) }
-func (c *Config) linger() time.Duration           { return resolve(c.Linger, defaultLinger) }
-func (c *Config) peerTimeout() time.Duration      { return resolve(c.PeerTimeout, defaultPeerTimeout) }
-func (c *Config) sendBuffer() int                 { return resolve(c.SendBuffer, defaultSendBuffer) }
+// resolveTime is resolve for durations.
+func resolveTime(set, byDefault time.Duration) time.Duration {
+	d := resolve(set, byDefault)
+	if d == 0 {
+		return 0
+	}
+	return min(max(d, minDuration), maxDuration)
+}
+
+func (c *Config) sendQueue() int      { return resolve(c.SendQueue, 0) }
+func (c *Config) sendQueueBytes() int { return resolve(c.SendQueueBytes, defaultSendQueueBytes) }
+func (c *Config) maxMessage() int {
+	return min(resolve(c.MaxMessage, defaultMaxMessage), maxMessageSize)
+}
+func (c *Config) sendBuffer() int { return resolve(c.SendBuffer, defaultSendBuffer) }
+
+func (c *Config) handshakeTimeout() time.Duration { return resolveTime(c.HandshakeTimeout, 0) }
+func (c *Config) frameTimeout() time.Duration {
+	return resolveTime(c.FrameTimeout, defaultFrameTimeout)
+}
+func (c *Config) writeTimeout() time.Duration {
+	return resolveTime(c.WriteTimeout, defaultWriteTimeout)
+}
+func (c *Config) idleTimeout() time.Duration { return resolveTime(c.IdleTimeout, 0) }
+func (c *Config) linger() time.Duration      { return resolveTime(c.Linger, defaultLinger) }
+
+func (c *Config) peerTimeout() time.Duration {
+	d := resolveTime(c.PeerTimeout, defaultPeerTimeout)
+	if d == 0 {
+		return 0
+	}
+	return max(d, time.Second).Truncate(time.Second)
+}
 
 func (c *Config) heartbeatInterval() time.Duration {
 	if c.Heartbeat.Message == nil {
 		return 0
 	}
-	return resolve(c.Heartbeat.Interval, 0)
+	return resolveTime(c.Heartbeat.Interval, 0)
 }
 
 func (c *Config) logger() *slog.Logger {

@@ -421,3 +421,27 @@ func TestEveryModeSendsSynchronously(t *testing.T) {
 		}
 	})
 }
+
+func TestEveryModeShutsDownASessionThatIsBeingAdmitted(t *testing.T) {
+	overEventModes(t, eventModes[:5], func(t *testing.T, mode eventMode) {
+		admitting, shutting := make(chan struct{}), make(chan struct{})
+		r := mode.start(t, func(srv *libnet.Server) {
+			srv.Linger = time.Minute
+			srv.OnSession = func(s *libnet.Session) error {
+				_, err := s.Receive()
+				close(admitting)
+				<-shutting
+				return err
+			}
+		}, func(*libnet.Session, []byte) {})
+		conn := r.dial()
+		mustWrite(t, conn, frame("login"))
+		go func() { // a good peer ends when it sees the end
+			_, _ = io.Copy(io.Discard, conn)
+			_ = conn.Close()
+		}()
+		await(t, patience, "OnSession", admitting)
+		time.AfterFunc(20*time.Millisecond, func() { close(shutting) })
+		within(t, patience, "Shutdown", func() { _ = r.Shutdown(context.Background()) })
+	})
+}

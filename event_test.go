@@ -22,15 +22,16 @@ type eventMode struct {
 	network  string
 	protocol libnet.Protocol
 	serve    func(*libnet.Server, libnet.MessageHandler) error
+	wrap     func(net.Listener) net.Listener // nil: not at all
 }
 
 var eventModes = []eventMode{
-	{"Serve", "tcp", frames, eventReceiveLoop},
-	{"ServeMessages", "tcp", frames, (*libnet.Server).ServeMessages},
-	{"Unix", "unix", frames, (*libnet.Server).ServeMessages},
-	{"TLS", "tls", frames, (*libnet.Server).ServeMessages},
-	{"Pipe", "pipe", frames, (*libnet.Server).ServeMessages},
-	{"plain codec", "tcp", plain, (*libnet.Server).ServeMessages},
+	{"Serve", "tcp", frames, eventReceiveLoop, nil},
+	{"ServeMessages", "tcp", frames, (*libnet.Server).ServeMessages, nil},
+	{"Unix", "unix", frames, (*libnet.Server).ServeMessages, nil},
+	{"TLS", "tls", frames, (*libnet.Server).ServeMessages, nil},
+	{"Pipe", "pipe", frames, (*libnet.Server).ServeMessages, nil},
+	{"plain codec", "tcp", plain, (*libnet.Server).ServeMessages, nil},
 }
 
 // eventLoops are the modes that have no goroutine a session.
@@ -71,7 +72,11 @@ type eventRig struct {
 func (mode eventMode) start(tb testing.TB, configure func(*libnet.Server), h libnet.MessageHandlerFunc) *eventRig {
 	tb.Helper()
 	r := &eventRig{tb: tb, mode: mode, sessions: make(chan *libnet.Session, 1<<14), served: make(chan error, 1)}
-	r.Server = libnet.NewServer(mode.listen(tb), mode.protocol, 64)
+	l := mode.listen(tb)
+	if mode.wrap != nil {
+		l = mode.wrap(l)
+	}
+	r.Server = libnet.NewServer(l, mode.protocol, 64)
 	r.Logger = quiet
 	r.Linger = 2 * time.Second
 	if mode.network == "tls" {

@@ -87,22 +87,31 @@ func (loop *eventLoop) add(s *Session) bool {
 	if s.sock == nil || s.parser == nil {
 		return false
 	}
-	s.serving.Store(eventMode | serving)
-	s.receiver.Store(receiverWaiting)
+	s.serving.Store(servingFrom(s.conn))
 	p := loop.pollers[loop.added.Add(1)%uint64(len(loop.pollers))]
-	if err := p.register(s); err != nil {
-		s.terminate(fmt.Errorf("libnet: event loop: %w", err))
-		return true
+	err := p.register(s)
+	if err != nil {
+		err = fmt.Errorf("libnet: event loop: %w", err)
+	} else {
+		// OnSession may have received, so that more came than it asked for, or sent, or a shutdown may wait for it.
+		err = s.dispatch(loop.handler)
 	}
-	if !s.in.empty() { // OnSession received, and more came than it asked for
-		if err := s.dispatch(loop.handler); err != nil {
-			s.failServing(err)
-		}
+	if err != nil {
+		s.failServing(err)
 	}
 	if s.endServing() {
 		p.serveAlone(s)
 	}
 	return true
+}
+
+// servingFrom is how a session begins to be served. A read of a Unix socket also stops where descriptors or credentials
+// were passed, and no event tells of what lies behind them.
+func servingFrom(conn net.Conn) servingState {
+	if _, taken := conn.(*eventConn); taken {
+		return eventMode | serving
+	}
+	return eventMode | serving | servingAll
 }
 
 // eager reports whether handlers are to get goroutines of their own.

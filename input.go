@@ -1,21 +1,31 @@
 package libnet
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
-// Storage for input comes in these sizes. The largest is what one read asks the kernel for: it
-// takes a pipelining peer's whole window, and a goroutine gives it back before it waits, so a few
-// stay hot however many sessions there are.
+// Storage for input comes in powers of two. A large chunk is what one read asks the kernel for, unless a frame needs
+// more: it takes a pipelining peer's whole window, and a goroutine gives it back before it waits, so a few stay hot
+// however many sessions there are.
 const (
 	chunkTiny  = 512
 	chunkSmall = 4 << 10
 	chunkLarge = 64 << 10
 )
 
-var (
-	tinyChunks  = sync.Pool{New: func() any { return newChunk(chunkTiny) }}
-	smallChunks = sync.Pool{New: func() any { return newChunk(chunkSmall) }}
-	largeChunks = sync.Pool{New: func() any { return newChunk(chunkLarge) }}
-)
+// chunkPools has a pool for each size from chunkTiny to 2 MiB, which holds a frame of the default MaxMessage.
+var chunkPools [13]sync.Pool
+
+func fromPool(i int) *chunk {
+	if c, ok := chunkPools[i].Get().(*chunk); ok {
+		return c
+	}
+	return newChunk(chunkTiny << i)
+}
+
+// chunkPool returns the number of the pool of the smallest chunks that hold n bytes; beyond the last there is none.
+func chunkPool(n int) int { return bits.Len(uint(max(n, 1)-1) / chunkTiny) }
 
 // keptChunks keeps large chunks beyond collections, which empty a sync.Pool. A server whose own heap is small
 // is collected many times a second, and each time its receivers wait with a chunk in hand: making, faulting in and
@@ -41,7 +51,7 @@ func (l *chunkList) get() *chunk {
 			return c
 		}
 	}
-	return largeChunks.Get().(*chunk)
+	return fromPool(chunkPool(chunkLarge))
 }
 
 func (l *chunkList) put(c *chunk) {
@@ -52,7 +62,7 @@ func (l *chunkList) put(c *chunk) {
 			return
 		}
 	}
-	largeChunks.Put(c)
+	chunkPools[chunkPool(chunkLarge)].Put(c)
 }
 
 // A chunk is storage for input.
@@ -67,28 +77,25 @@ type chunk struct {
 
 func newChunk(n int) *chunk { return &chunk{bytes: make([]byte, n)} }
 
-// getChunk returns an empty chunk for at least n bytes. Beyond chunkLarge it is not pooled.
+// getChunk returns an empty chunk for at least n bytes.
 func getChunk(n int) *chunk {
-	switch {
-	case n <= chunkTiny:
-		return tinyChunks.Get().(*chunk)
-	case n <= chunkSmall:
-		return smallChunks.Get().(*chunk)
-	case n <= chunkLarge:
+	switch i := chunkPool(n); {
+	case i == chunkPool(chunkLarge):
 		return keptChunks.get()
+	case i < len(chunkPools):
+		return fromPool(i)
+	default:
+		return newChunk(chunkTiny << i)
 	}
-	return newChunk(n)
 }
 
 func putChunk(c *chunk) {
 	c.r, c.w, c.filled, c.copies = 0, 0, false, nil
-	switch len(c.bytes) {
-	case chunkTiny:
-		tinyChunks.Put(c)
-	case chunkSmall:
-		smallChunks.Put(c)
-	case chunkLarge:
+	switch i := chunkPool(len(c.bytes)); {
+	case i == chunkPool(chunkLarge):
 		keptChunks.put(c)
+	case i < len(chunkPools):
+		chunkPools[i].Put(c)
 	}
 }
 
@@ -151,16 +158,23 @@ func (in *input) room(hint int) []byte {
 	switch c := in.chunk; {
 	case c == nil:
 		in.chunk = getChunk(size)
-	case len(c.bytes) < size:
+	case len(c.bytes) < chunkSmall, len(c.bytes) < size && len(c.bytes)-c.w < 2*hint:
 		in.moveTo(getChunk(size))
-	case c.w < len(c.bytes):
-	case c.w-c.r <= len(c.bytes)/2:
-		c.w = copy(c.bytes, c.bytes[c.r:c.w])
-		c.r = 0
-	default:
-		in.moveTo(getChunk(max(2*len(c.bytes), chunkLarge)))
+	case c.w == len(c.bytes):
+		in.makeRoom()
 	}
 	return in.chunk.bytes[in.chunk.w:]
+}
+
+// makeRoom is for a full chunk.
+func (in *input) makeRoom() {
+	c := in.chunk
+	if c.w-c.r > len(c.bytes)/2 {
+		in.moveTo(getChunk(2 * len(c.bytes)))
+		return
+	}
+	c.w = copy(c.bytes, c.bytes[c.r:c.w])
+	c.r = 0
 }
 
 // waitingRoom is room for a conn that must be given storage before it waits: very little, and a small
@@ -176,19 +190,20 @@ func (in *input) waitingRoom() []byte {
 	if in.chunk == nil {
 		in.chunk = getChunk(chunkTiny)
 	}
-	if !in.full() {
-		return in.chunk.bytes[in.chunk.w:]
+	if in.full() {
+		in.makeRoom()
 	}
-	return in.room(chunkLarge)
+	return in.chunk.bytes[in.chunk.w:]
 }
 
-// shrink gives back storage that what is unread does not need: all of it when nothing is.
+// shrink gives back storage that what is unread does not need, all of it when nothing is: a session that waits for the
+// rest of a frame holds twice what has arrived of it at most, and chunkTiny more.
 func (in *input) shrink() {
 	unread := len(in.unread())
 	switch {
 	case unread == 0:
 		in.release()
-	case unread <= len(in.chunk.bytes)/8:
+	case len(in.chunk.bytes) > 2*unread+chunkTiny:
 		in.moveTo(getChunk(unread))
 	}
 }

@@ -63,7 +63,7 @@ func (p *poller) close() { _ = p.file.Close() }
 // its descriptor's number, nobody gets after it. Closing the descriptor takes it out again.
 func (p *poller) register(s *Session) error {
 	event := syscall.EpollEvent{
-		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | edgeTriggered,
+		Events: syscall.EPOLLIN | syscall.EPOLLPRI | syscall.EPOLLRDHUP | edgeTriggered,
 		Fd:     int32(s.id),
 		Pad:    int32(s.id >> 32),
 	}
@@ -78,6 +78,10 @@ func (p *poller) register(s *Session) error {
 	}
 	return ctlErr
 }
+
+// notOnlyInput are the events after which a read that brings less than it asked for may not be the last: no other will
+// tell of an end that has been announced, and urgent data (EPOLLPRI) stops a read where it lies.
+const notOnlyInput = syscall.EPOLLPRI | syscall.EPOLLRDHUP | syscall.EPOLLHUP | syscall.EPOLLERR
 
 // edgeTriggered is EPOLLET, which package syscall has as a negative number on some architectures only.
 const edgeTriggered = 1 << 31
@@ -141,8 +145,8 @@ func (p *poller) wait() error {
 		if s == nil {
 			continue
 		}
-		if p.events[i].Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
-			s.serving.Or(servingLast)
+		if p.events[i].Events&notOnlyInput != 0 {
+			s.serving.Or(servingAll)
 		}
 		p.ready = append(p.ready, s)
 	}

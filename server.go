@@ -87,7 +87,7 @@ func NewServer(l net.Listener, protocol Protocol, sendChanSize int) *Server {
 	}
 	return &Server{
 		Config:   Config{SendQueue: sendChanSize},
-		listener: l,
+		listener: ownListener(l),
 		protocol: protocol,
 		manager:  NewManager(),
 		stopping: make(chan struct{}),
@@ -97,7 +97,7 @@ func NewServer(l net.Listener, protocol Protocol, sendChanSize int) *Server {
 }
 
 // Listener returns the server's listener.
-func (srv *Server) Listener() net.Listener { return srv.listener }
+func (srv *Server) Listener() net.Listener { return usersListener(srv.listener) }
 
 // Manager returns the manager of the server's open sessions.
 func (srv *Server) Manager() *Manager { return srv.manager }

@@ -46,8 +46,9 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 	n, err := s.sock.readReady(&s.in, s.usualRead)
 	if n > 0 {
 		s.took(n)
-		// No other event will tell of an end that has been announced.
-		more = s.in.full() || s.serving.Load()&servingLast != 0
+		// A read of a TCP socket that brings less than it asked for has emptied it, and the next event comes with
+		// the next byte: that spares a read that would find nothing.
+		more = s.in.full() || s.serving.Load()&servingAll != 0
 		err = s.dispatch(h)
 	}
 	if err != nil {

@@ -80,7 +80,7 @@ const (
 	eventMode    servingState = 1 << iota // the event loop reads, and nobody may Receive
 	serving                               // a goroutine reads and calls the message handler
 	servingAgain                          // and something arrived since it began
-	servingLast                           // nothing will arrive any more: read until the end
+	servingAll                            // a short read says nothing: read until there is nothing
 )
 
 type receiverState = int32

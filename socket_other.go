@@ -14,3 +14,5 @@ func (*socket) write([]byte) (n int, err error)  { panic("libnet: no socket on t
 func (*socket) broken() bool                     { panic("libnet: no socket on this system") }
 
 func hasInput(net.Conn) bool { return false }
+
+func unblock(net.Conn) error { return nil }

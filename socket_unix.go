@@ -3,8 +3,10 @@
 package libnet
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 )
@@ -82,9 +84,10 @@ func (k *socket) readOnce(in *input, hint uint16, wait bool) (int, error) {
 func (c *readCall) tryRead(fd uintptr) bool {
 	p := c.in.room(int(c.hint))
 	for {
-		n, err := readNow(int(fd), p)
+		n, err := receiveNow(int(fd), p)
 		switch {
 		case n > 0:
+			raceReceived(int(fd), p[:n])
 			c.n = n
 		case err == syscall.EINTR:
 			continue
@@ -94,6 +97,7 @@ func (c *readCall) tryRead(fd uintptr) bool {
 		case err != nil:
 			c.err = err
 		default:
+			raceReceived(int(fd), nil)
 			c.err = io.EOF
 		}
 		return true
@@ -132,7 +136,8 @@ func (k *socket) write(p []byte) (int, error) {
 // tryWrite is the body of write. It never asks the poller to wait.
 func (c *writeCall) tryWrite(fd uintptr) bool {
 	for c.n < len(c.out) {
-		n, err := writeNow(int(fd), c.out[c.n:])
+		raceSends(c.out[c.n:])
+		n, err := sendNow(int(fd), c.out[c.n:])
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
@@ -156,13 +161,25 @@ func (k *socket) broken() (is bool) {
 	return is
 }
 
+// unblock gives conn's descriptor its non-blocking mode back, which belongs to all its duplicates: os.File.Fd takes it
+// away from all of them. A Read or Write of conn, other than of a socket, would then wait in the kernel, where neither
+// a deadline nor Close reaches it.
+func unblock(conn net.Conn) (err error) {
+	raw := rawConn(conn)
+	if raw == nil {
+		return nil
+	}
+	controlErr := raw.Control(func(fd uintptr) { err = os.NewSyscallError("fcntl", syscall.SetNonblock(int(fd), true)) })
+	return errors.Join(controlErr, err)
+}
+
 // hasInput reports whether something lies in conn's receive buffer. It does not take it.
-func hasInput(conn net.Conn) bool {
+func hasInput(conn net.Conn) (pending bool) {
+	defer func() { _ = recover() }() // of a conn of the user's
 	raw := rawConn(conn)
 	if raw == nil {
 		return false
 	}
-	pending := false
 	_ = raw.Control(func(fd uintptr) {
 		var one [1]byte
 		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)

@@ -1,26 +1,58 @@
 package libnet
 
 import (
+	"errors"
 	"net"
+	"os"
 	"syscall"
-	"time"
 )
 
 // tcpUserTimeout is TCP_USER_TIMEOUT of linux/tcp.h, which package syscall lacks: how long, in
 // milliseconds, sent data may stay unacknowledged (tcp(7)).
 const tcpUserTimeout = 18
 
-func setUserTimeout(conn *net.TCPConn, timeout time.Duration) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
+func setOptions(conn net.Conn, c *Config) error {
+	raw := rawConn(conn)
+	if raw == nil {
+		return nil
 	}
-	var optErr error
-	err = raw.Control(func(fd uintptr) {
-		optErr = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(timeout.Milliseconds()))
-	})
-	if err != nil {
-		return err
+	_, isTCP := conn.(*net.TCPConn)
+	if _, taken := conn.(*eventConn); taken {
+		isTCP = true
 	}
-	return optErr
+	var err error
+	controlErr := raw.Control(func(fd uintptr) { err = setDescriptorOptions(int(fd), isTCP, c) })
+	if controlErr != nil {
+		return controlErr
+	}
+	return err
+}
+
+// setDescriptorOptions sets what can be set and returns what cannot.
+func setDescriptorOptions(fd int, isTCP bool, c *Config) error {
+	if !isTCP {
+		if kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE); err == nil && kind != syscall.SOCK_STREAM {
+			return errNotAStream
+		}
+		domain, _ := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_DOMAIN)
+		isTCP = domain == syscall.AF_INET || domain == syscall.AF_INET6
+	}
+	err := os.NewSyscallError("fcntl", syscall.SetNonblock(fd, true))
+	if size := c.sendBuffer(); size > 0 {
+		err = errors.Join(err, setOption(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, min(size, maxSendBuffer)))
+	}
+	if timeout := c.peerTimeout(); timeout > 0 && isTCP {
+		third := int(keepAlive(timeout).Seconds())
+		err = errors.Join(err,
+			setOption(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1),
+			setOption(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, third),
+			setOption(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, third),
+			setOption(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, keepAliveProbes),
+			setOption(fd, syscall.IPPROTO_TCP, tcpUserTimeout, int(min(timeout, maxUserTimeout).Milliseconds())))
+	}
+	return err
+}
+
+func setOption(fd, level, option, value int) error {
+	return os.NewSyscallError("setsockopt", syscall.SetsockoptInt(fd, level, option, value))
 }

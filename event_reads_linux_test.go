@@ -1,0 +1,167 @@
+package libnet_test
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+// eventInbox is a handler that passes on what it is called with.
+func eventInbox() (libnet.MessageHandlerFunc, <-chan string) {
+	got := make(chan string, 16)
+	return func(_ *libnet.Session, msg []byte) { got <- string(msg) }, got
+}
+
+func eventServed(t *testing.T, got <-chan string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if msg := await(t, patience, "message "+w, got); msg != w {
+			t.Fatalf("served %q; want %q", msg, w)
+		}
+	}
+}
+
+// A read of a Unix socket ends where descriptors were passed, though there is more.
+func TestEventModeReadsOnBehindPassedDescriptors(t *testing.T) {
+	handler, got := eventInbox()
+	r := eventModes[2].start(t, nil, handler)
+	conn := r.dial().(*net.UnixConn)
+	pass := func(msg string) {
+		t.Helper()
+		if _, _, err := conn.WriteMsgUnix(frame(msg), syscall.UnixRights(0, 1, 2), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass("so that what is made once exists")
+	eventServed(t, got, "so that what is made once exists")
+	before := eventDescriptors(t)
+	for range 100 {
+		pass("one")
+		mustWrite(t, conn, frame("two"))
+		eventServed(t, got, "one", "two")
+	}
+	if after := eventDescriptors(t); after > before {
+		t.Errorf("%d descriptors more than before: those that were passed stay open", after-before)
+	}
+}
+
+// A read of a TCP socket ends where urgent data lie, though there is more.
+func TestEventModeReadsOnBehindUrgentData(t *testing.T) {
+	overEventModes(t, eventModes[:3], func(t *testing.T, mode eventMode) {
+		handler, got := eventInbox()
+		r := mode.start(t, nil, handler)
+		conn := r.dial()
+		for range 100 {
+			mustWrite(t, conn, frame("one"))
+			eventUrgent(t, conn)
+			mustWrite(t, conn, frame("two"))
+			eventServed(t, got, "one", "two")
+		}
+		mustWrite(t, conn, append(frame("three"), frame("four")[:3]...)) // the mark lies in a frame
+		eventUrgent(t, conn)
+		mustWrite(t, conn, frame("four")[3:])
+		eventServed(t, got, "three", "four")
+	})
+}
+
+// eventUrgent sends a byte that is no part of the stream.
+func eventUrgent(t *testing.T, conn net.Conn) {
+	t.Helper()
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ctlErr := raw.Control(func(fd uintptr) { err = syscall.Sendto(int(fd), []byte("!"), syscall.MSG_OOB, nil) }); ctlErr != nil {
+		t.Fatal(ctlErr)
+	}
+	if err == syscall.EOPNOTSUPP {
+		t.Skip("a kernel without urgent data of Unix sockets")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnIdleTimeoutEndsASilentSessionBehindUrgentData(t *testing.T) {
+	overEventModes(t, eventModes[:2], func(t *testing.T, mode eventMode) {
+		handler, got := eventInbox()
+		r := mode.start(t, func(srv *libnet.Server) { srv.IdleTimeout = 300 * time.Millisecond }, handler)
+		conn := r.dial()
+		mustWrite(t, conn, frame("one"))
+		eventUrgent(t, conn)
+		mustWrite(t, conn, frame("two"))
+		eventServed(t, got, "one", "two")
+		r.wantClosed(<-r.sessions, libnet.ErrIdleTimeout)
+	})
+}
+
+// A dupListener keeps a duplicate of each descriptor that it accepts, as code does that sets options or watches
+// sockets. The first is blocking before the session is made: os.File.Fd takes the mode away from all duplicates.
+type dupListener struct {
+	net.Listener
+	dups chan *os.File
+}
+
+func (l *dupListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	dup, err := conn.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		return nil, err
+	}
+	_ = dup.Fd()
+	l.dups <- dup
+	return conn, nil
+}
+
+// inAChild runs the calling test by itself in a process of its own, because what it tests could stop that for good, and
+// returns true there.
+func inAChild(t *testing.T) bool {
+	t.Helper()
+	const env = "LIBNET_TEST_CHILD"
+	if os.Getenv(env) == t.Name() {
+		return true
+	}
+	ctx := timeoutContext(t, 2*patience)
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), env+"="+t.Name())
+	cmd.WaitDelay = time.Second
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v, %v\n%.4000s", err, ctx.Err(), out)
+	}
+	return false
+}
+
+func TestASocketThatIsMadeBlockingHoldsNobodyUp(t *testing.T) {
+	if !inAChild(t) {
+		return
+	}
+	overEventModes(t, eventModes[:4], func(t *testing.T, mode eventMode) {
+		dups := make(chan *os.File, 1)
+		mode.wrap = func(l net.Listener) net.Listener { return &dupListener{l, dups} }
+		r := mode.start(t, nil, eventEcho)
+		conn, s := r.open()
+		dup := <-dups
+		defer dup.Close()
+		waits := func() {
+			eventAsk(t, conn, "x")
+			time.Sleep(5 * time.Millisecond)
+			within(t, patience, "a collection while the session waits", runtime.GC)
+		}
+		waits()
+		if mode.network != "tls" { // whose reads are package net's
+			_ = syscall.SetNonblock(int(dup.Fd()), false)
+			waits()
+			waits()
+		}
+		within(t, patience, "Close", func() { _ = s.Close() })
+	})
+}

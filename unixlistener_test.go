@@ -1,0 +1,171 @@
+package libnet_test
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+// unixServer echoes on path until the test ends.
+func unixServer(t *testing.T, path string) *libnet.Server {
+	t.Helper()
+	srv, err := libnet.Serve("unix", path, frames, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return echoing(t, srv)
+}
+
+func echoing(t *testing.T, srv *libnet.Server) *libnet.Server {
+	t.Helper()
+	srv.Logger = quiet
+	t.Cleanup(srv.Stop)
+	go srv.Serve(libnet.HandlerFunc(echo))
+	return srv
+}
+
+// answersAt fails the test unless an echo server is behind path.
+func answersAt(t *testing.T, path string) {
+	t.Helper()
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	eventAsk(t, conn, "who is there")
+}
+
+// staleSocket leaves a socket's file behind as a process does that was killed.
+func staleSocket(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = l.Close()
+	return path
+}
+
+func TestAStaleUnixSocketKeepsNobodyFromListening(t *testing.T) {
+	path := staleSocket(t)
+	srv := unixServer(t, path)
+	answersAt(t, path)
+	srv.Stop()
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there after Stop: %v", err)
+	}
+}
+
+func TestAUnixSocketThatIsListenedOnIsNotTaken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	unixServer(t, path)
+	_, err := libnet.Serve("unix", path, frames, 10)
+	wantErr(t, "a second server on the path", err, syscall.EADDRINUSE)
+	answersAt(t, path)
+}
+
+func TestAFileThatIsNoSocketIsNotRemoved(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(staleSocket(t), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, link} {
+		_, err := libnet.Serve("unix", path, frames, 10)
+		wantErr(t, "a server on "+path, err, syscall.EADDRINUSE)
+		if _, err := os.Lstat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestOfManyThatFindAStaleSocketOneListens(t *testing.T) {
+	path := staleSocket(t)
+	var wg sync.WaitGroup
+	servers := make(chan *libnet.Server, 16)
+	for range cap(servers) {
+		wg.Go(func() {
+			srv, err := libnet.Serve("unix", path, frames, 10)
+			if err != nil {
+				wantErrIn(t, "a server that came later", err, syscall.EADDRINUSE)
+				return
+			}
+			servers <- srv
+		})
+	}
+	wg.Wait()
+	if len(servers) != 1 {
+		t.Fatalf("%d servers listen on one path", len(servers))
+	}
+	echoing(t, <-servers)
+	answersAt(t, path)
+}
+
+// wantErrIn is wantErr for goroutines other than the test's.
+func wantErrIn(t *testing.T, what string, got, want error) {
+	if !errors.Is(got, want) {
+		t.Errorf("%s = %v; want %v", what, got, want)
+	}
+}
+
+func TestTheEndOfAServerLeavesItsSuccessorsSocketAlone(t *testing.T) {
+	old := map[string]func(t *testing.T, path string) *libnet.Server{
+		"Serve": unixServer,
+		"NewServer": func(t *testing.T, path string) *libnet.Server {
+			l, err := net.Listen("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return echoing(t, libnet.NewServer(l, frames, 10))
+		},
+	}
+	for name, start := range old {
+		t.Run(name+", bound again", func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "s")
+			first := start(t, path)
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			unixServer(t, path)
+			first.Stop()
+			answersAt(t, path)
+		})
+	}
+	t.Run("Serve, handed over", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "s")
+		first := unixServer(t, path)
+		file, err := first.Listener().(*net.UnixListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		l, err := net.FileListener(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		echoing(t, libnet.NewServer(l, frames, 10))
+		first.Stop()
+		answersAt(t, path)
+	})
+}
+
+func TestAnAbstractUnixSocketHasNoFileToLookAfter(t *testing.T) {
+	if _, err := os.Stat("/proc/net/unix"); err != nil {
+		t.Skip("no abstract sockets here")
+	}
+	srv := unixServer(t, "@libnet-test-"+filepath.Base(t.TempDir())+time.Now().Format("150405.000000000"))
+	answersAt(t, srv.Listener().Addr().String())
+}
