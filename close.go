@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"os"
 	"time"
 )
 
@@ -17,6 +16,36 @@ const (
 	// flushEnd is how long Close waits for a write that its closing of the conn has interrupted.
 	flushEnd = time.Second
 )
+
+// A session's output and its input end separately:
+//
+//	state          Send     queue       Receive                          entered by                      left by
+//	open           queues   is written  waits
+//	outputFailed   refuses  discards    what has arrived, then the end   a write that failed             the input's end, Linger, Close
+//	closing        refuses  is written  the end                          Shutdown, refusal, peer's end   the queue's end, and the peer's or Linger
+//	closed         refuses  discards    the end                          all others, at once
+//
+// The first step away from open has the reason: it is what Err, Send and Receive answer from then on. A state changes before
+// the queue does, so nobody is refused without a reason. Done and the close callbacks tell of closed.
+type sessionState = int32
+
+const (
+	sessionOpen sessionState = iota
+	sessionOutputFailed
+	sessionClosing
+	sessionClosed
+)
+
+// canReceive reports whether what arrives, or has arrived, is anybody's to receive.
+func (s *Session) canReceive() bool {
+	switch s.state.Load() {
+	case sessionOpen:
+		return true
+	case sessionOutputFailed:
+		return s.hasCodec.Load()
+	}
+	return false
+}
 
 // closedChan is what Done returns once a session has ended and nobody had asked before.
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -59,10 +88,13 @@ func (s *Session) Done() <-chan struct{} {
 // what is queued go out first.
 func (s *Session) fail(err error) error {
 	s.receiver.Store(receiverAbsent)
-	if s.IsClosed() {
+	switch state := s.state.Load(); {
+	case state == sessionOutputFailed:
+		s.terminate(err)
 		return s.closedErr()
-	}
-	if errorIs(err, net.ErrClosed) || errorIs(err, os.ErrDeadlineExceeded) && s.IsClosed() {
+	case state != sessionOpen:
+		return s.closedErr()
+	case errorIs(err, net.ErrClosed):
 		err = s.closedErr()
 	}
 	if err == io.EOF {

@@ -39,7 +39,7 @@ func (s *Session) leaveServing() (again bool) {
 // serve reads once from s and calls h for each message that is complete. It reports whether there may be
 // more to read. The caller has begun serving s.
 func (s *Session) serve(h MessageHandler) (more bool) {
-	if s.state.Load() != sessionOpen {
+	if !s.canReceive() {
 		s.in.release() // whoever is closing it reads the rest
 		return false
 	}
@@ -49,6 +49,11 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		// No other event will tell of an end that has been announced.
 		more = s.in.full() || s.serving.Load()&servingLast != 0
 		err = s.dispatch(h)
+	}
+	if s.state.Load() == sessionOutputFailed { // only what has arrived is read
+		if more = n > 0; !more && err == nil {
+			err = s.closedErr()
+		}
 	}
 	if err != nil {
 		s.failServing(err)
@@ -77,7 +82,7 @@ func (s *Session) dispatch(h MessageHandler) (err error) {
 
 // handle is dispatch where nothing panics.
 func (s *Session) handle(h MessageHandler) error {
-	for s.state.Load() == sessionOpen && !s.yieldAsked.Load() {
+	for s.canReceive() && !s.yieldAsked.Load() {
 		payload, ok, err := s.parse()
 		if err != nil {
 			return err
@@ -87,13 +92,13 @@ func (s *Session) handle(h MessageHandler) error {
 		}
 		h.ServeMessage(s, payload)
 	}
-	err := s.beforeWait(!s.in.empty())
+	s.beforeWait(!s.in.empty())
 	// After beforeWait, which says that the receiver is not at work: else a wish might be overlooked.
 	if s.yieldAsked.Load() {
 		s.yieldNow()
 	}
 	s.in.shrink()
-	return err
+	return nil
 }
 
 func (s *Session) failServing(err error) {

@@ -66,14 +66,6 @@ type Session struct {
 	clock     *clock    // nil until a timeout or a heartbeat needs it
 }
 
-type sessionState = int32
-
-const (
-	sessionOpen    sessionState = iota
-	sessionClosing              // refuses sends, delivers what is queued
-	sessionClosed
-)
-
 type servingState = int32
 
 const (
