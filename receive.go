@@ -56,7 +56,7 @@ func (s *Session) endReceive(err *error) {
 // frames, and those below, lie on the stack of every session that waits: see DESIGN.md before adding to
 // them.
 func (s *Session) next() ([]byte, error) {
-	if !s.canReceive() || s.yieldAsked.Load() && s.yieldNow() {
+	if !s.canReceive() || s.mustYield() {
 		return nil, s.closedErr()
 	}
 	if s.parser == nil {
@@ -180,7 +180,8 @@ func (s *Session) fill(inFrame bool) error {
 		s.took(n)
 		return nil
 	}
-	s.in.release()
+	s.noteDropped(max(n, 0))
+	s.dropUnread()
 	return s.readError(err, inFrame)
 }
 

@@ -40,7 +40,7 @@ func (s *Session) leaveServing() (again bool) {
 // more to read. The caller has begun serving s.
 func (s *Session) serve(h MessageHandler) (more bool) {
 	if !s.canReceive() {
-		s.in.release() // whoever is closing it reads the rest
+		s.dropUnread() // whoever is closing it reads the rest
 		return false
 	}
 	n, err := s.sock.readReady(&s.in, s.usualRead)
@@ -49,6 +49,9 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		// No other event will tell of an end that has been announced.
 		more = s.in.full() || s.serving.Load()&servingLast != 0
 		err = s.dispatch(h)
+	}
+	if s.yieldAsked.Load() && !s.yieldNow() {
+		more = more || n > 0
 	}
 	if s.state.Load() == sessionOutputFailed { // only what has arrived is read
 		if more = n > 0; !more && err == nil {
@@ -82,7 +85,7 @@ func (s *Session) dispatch(h MessageHandler) (err error) {
 
 // handle is dispatch where nothing panics.
 func (s *Session) handle(h MessageHandler) error {
-	for s.canReceive() && !s.yieldAsked.Load() {
+	for s.canReceive() && !(s.yieldAsked.Load() && !s.servesArrived()) {
 		payload, ok, err := s.parse()
 		if err != nil {
 			return err
@@ -105,7 +108,7 @@ func (s *Session) failServing(err error) {
 	if err == io.EOF && !s.in.empty() {
 		err = io.ErrUnexpectedEOF
 	}
-	s.in.release()
+	s.dropUnread()
 	s.q.noteReceived(s.parsed, s.read)
 	_ = s.fail(err)
 }
