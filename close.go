@@ -4,7 +4,8 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,36 @@ const (
 	// flushEnd is how long Close waits for a write that its closing of the conn has interrupted.
 	flushEnd = time.Second
 )
+
+// A session's output and its input end separately:
+//
+//	state          Send     queue       Receive                          entered by                      left by
+//	open           queues   is written  waits
+//	outputFailed   refuses  discards    what has arrived, then the end   a write that failed             the input's end, Linger, Close
+//	closing        refuses  is written  the end                          Shutdown, refusal, peer's end   the queue's end, and the peer's or Linger
+//	closed         refuses  discards    the end                          all others, at once
+//
+// The first step away from open has the reason: it is what Err, Send and Receive answer from then on. A state changes before
+// the queue does, so nobody is refused without a reason. Done and the close callbacks tell of closed.
+type sessionState = int32
+
+const (
+	sessionOpen sessionState = iota
+	sessionOutputFailed
+	sessionClosing
+	sessionClosed
+)
+
+// canReceive reports whether what arrives, or has arrived, is anybody's to receive.
+func (s *Session) canReceive() bool {
+	switch s.state.Load() {
+	case sessionOpen:
+		return true
+	case sessionOutputFailed:
+		return s.hasCodec.Load()
+	}
+	return false
+}
 
 // closedChan is what Done returns once a session has ended and nobody had asked before.
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -43,7 +74,9 @@ func (s *Session) CloseWithError(reason error) error {
 
 // Done returns a channel that is closed when the session has ended: nothing more is written, and the
 // counters of Stats are final. Close callbacks may still be running.
-func (s *Session) Done() <-chan struct{} {
+func (s *Session) Done() <-chan struct{} { return s.doneChan() }
+
+func (s *Session) doneChan() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -59,10 +92,13 @@ func (s *Session) Done() <-chan struct{} {
 // what is queued go out first.
 func (s *Session) fail(err error) error {
 	s.receiver.Store(receiverAbsent)
-	if s.IsClosed() {
+	switch state := s.state.Load(); {
+	case state == sessionOutputFailed:
+		s.terminate(err)
 		return s.closedErr()
-	}
-	if errorIs(err, net.ErrClosed) || errorIs(err, os.ErrDeadlineExceeded) && s.IsClosed() {
+	case state != sessionOpen:
+		return s.closedErr()
+	case errorIs(err, net.ErrClosed):
 		err = s.closedErr()
 	}
 	if err == io.EOF {
@@ -123,10 +159,10 @@ func (s *Session) terminate(reason error) { _, _ = s.end(reason) }
 // what it got for all there was.
 func (s *Session) cut(reason error) { _, _ = s.endWith(reason, true, false) }
 
-func (s *Session) wasCut() bool {
+func (s *Session) endedOrCut() (ended, cut bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.isCut
+	return s.ended, s.isCut
 }
 
 func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false, false) }
@@ -160,31 +196,62 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 	s.mu.Unlock()
 
 	s.q.close()
-	defer s.settle(reason, aside) // deferred: the user's conn or codec may end the goroutine
-	return true, s.closeTransport(codecMade, cut)
+	return true, s.closeAndSettle(reason, codecMade, cut, aside)
+}
+
+// A settling is the rest of an end. It follows the closing of the transport, or does not wait for it for longer than flushEnd.
+type settling struct {
+	once    sync.Once
+	session atomic.Pointer[Session] // nil when it is settled: the runtime may keep a stopped timer until it was due
+	closing sync.WaitGroup          // the transport
+	reason  error
+	aside   bool
+}
+
+func (s *Session) closeAndSettle(reason error, codecMade, cut, aside bool) error {
+	rest := &settling{reason: reason, aside: aside}
+	rest.session.Store(s)
+	rest.closing.Add(1)
+	late := time.AfterFunc(flushEnd, rest.settle)
+	defer func() { // deferred: the user's conn or codec may end the goroutine
+		rest.closing.Done()
+		late.Stop()
+		rest.settle()
+		rest.session.Store(nil)
+	}()
+	return s.closeTransport(codecMade, cut)
+}
+
+func (r *settling) settle() {
+	if s := r.session.Load(); s != nil {
+		r.once.Do(func() { s.settle(r) })
+	}
 }
 
 // settle is what follows when no byte can be written any more.
-func (s *Session) settle(reason error, aside bool) {
+func (s *Session) settle(rest *settling) {
 	s.awaitFlush()
 	s.noteLastReceived()
 	s.leaveOwner()
 	s.closeDone()
 	callbacks := s.takeCallbacks()
-	if aside && hasUsers(callbacks) {
-		go s.conclude(reason, callbacks)
+	if rest.aside && hasUsers(callbacks) {
+		go s.conclude(rest, callbacks)
 		return
 	}
-	s.conclude(reason, callbacks)
+	s.conclude(rest, callbacks)
 }
 
 // conclude is the last of an end. What the session ended for is in the log before the callbacks run, of which one may end the
-// goroutine.
-func (s *Session) conclude(reason error, callbacks []*callback) {
+// goroutine. The server counts the session for as long as its connection is open.
+func (s *Session) conclude(rest *settling, callbacks []*callback) {
 	if srv := s.owner.server; srv != nil {
-		defer srv.sessionEnded(s, reason)
+		defer func() {
+			rest.closing.Wait()
+			srv.sessionEnded(s, rest.reason)
+		}()
 	}
-	s.logPanic(reason)
+	s.logPanic(rest.reason)
 	s.callEach(callbacks)
 }
 
@@ -204,6 +271,7 @@ func (s *Session) leaveOwner() {
 func (s *Session) noteLastReceived() {
 	if s.serving.Load() == 0 && s.recvMu.TryLock() {
 		s.q.noteReceived(s.parsed, s.read)
+		s.dropUnread()
 		s.recvMu.Unlock()
 	}
 }
@@ -211,6 +279,9 @@ func (s *Session) noteLastReceived() {
 func (s *Session) closeTransport(codecMade, cut bool) error {
 	if s.conn == nil {
 		return s.closeCodec()
+	}
+	if s.sock != nil {
+		s.noteDropped(unreadBytes(s.conn))
 	}
 	err := s.closeConn(cut)
 	if codecMade && s.hasCodec.Load() {

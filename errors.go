@@ -76,11 +76,16 @@ var (
 type ShutdownError struct {
 	Undelivered uint64 // messages that Send had accepted and that were not written
 	Forced      int    // sessions that were cut off
+	Running     int    // sessions that had ended and whose close callbacks had not returned
 	Err         error  // the context's error
 }
 
 func (e *ShutdownError) Error() string {
-	return fmt.Sprintf("libnet: shutdown left %d messages undelivered and cut off %d sessions: %v", e.Undelivered, e.Forced, e.Err)
+	text := fmt.Sprintf("libnet: shutdown left %d messages undelivered and cut off %d sessions", e.Undelivered, e.Forced)
+	if e.Running > 0 {
+		text += fmt.Sprintf(", and close callbacks of %d sessions at work", e.Running)
+	}
+	return fmt.Sprintf("%s: %v", text, e.Err)
 }
 
 // Unwrap returns the context's error.

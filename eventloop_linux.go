@@ -99,6 +99,9 @@ func (loop *eventLoop) add(s *Session) bool {
 	if err != nil {
 		s.failServing(err)
 	}
+	if s.yieldAsked.Load() { // while OnSession was at work
+		s.yieldNow()
+	}
 	if s.endServing() {
 		p.serveAlone(s)
 	}

@@ -64,7 +64,7 @@ func (s *Session) sendLoop() {
 		b, err = s.writeWaiting(b)
 	}
 	if err != nil {
-		_ = s.flushFailed(err)
+		_ = s.outputFailed(err)
 	}
 }
 
@@ -78,7 +78,7 @@ func (s *Session) flushReady(b *batch) {
 		next, closed := s.q.wrote(b, n)
 		switch {
 		case err != nil:
-			_ = s.flushFailed(err)
+			_ = s.outputFailed(err)
 			return
 		case closed != nil:
 			return
@@ -88,17 +88,4 @@ func (s *Session) flushReady(b *batch) {
 		}
 		b = next
 	}
-}
-
-// flushFailed ends the session whose flush failed, and returns the reason. The session is closing before its queue refuses: who is
-// refused can learn why. The caller may hold a lock that a close callback wants.
-func (s *Session) flushFailed(err error) error {
-	if err == errQueueClosed {
-		return s.closedErr()
-	}
-	err = s.writeError(err)
-	s.beginClosing(err)
-	s.q.fail(err)
-	go s.terminate(err)
-	return err
 }

@@ -1,6 +1,7 @@
 package libnet
 
 import (
+	"io"
 	"math"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ type clock struct {
 	timer   *time.Timer
 	session atomic.Pointer[Session] // nil once the session has ended: the runtime may keep a stopped timer until it was due
 	awaited atomic.Int32            // bits of admission: what HandshakeTimeout still waits for
+	giveUp  atomic.Int64            // when a session is ended one of whose directions has; 0: not
 	beating atomic.Bool             // a heartbeat is being made or sent
 
 	// Guarded by the session's mu.
@@ -65,8 +67,22 @@ func (s *Session) startClock() {
 func (s *Session) watch(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.watchLocked(d)
+}
+
+// giveUpIn has the session end in d at the latest, unless it is closing.
+func (s *Session) giveUpIn(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchLocked(d)
+	if s.clock != nil {
+		s.clock.giveUp.CompareAndSwap(0, after(s.now(), d))
+	}
+}
+
+func (s *Session) watchLocked(d time.Duration) {
 	now := s.now()
-	due := now + min(int64(d), math.MaxInt64-now)
+	due := after(now, d)
 	switch c := s.clock; {
 	case s.state.Load() == sessionClosed:
 	case c == nil:
@@ -160,6 +176,8 @@ func (s *Session) beginAgain(c *clock, now int64) {
 func (s *Session) expired(c *clock, now int64) error {
 	handshake, frame, idle := s.dues(c)
 	switch {
+	case s.givenUp(c) <= now:
+		return io.EOF // or the reason that its output has
 	case handshake <= now:
 		return ErrHandshakeTimeout
 	case frame <= now:
@@ -180,7 +198,16 @@ func (s *Session) nextDue(c *clock) int64 {
 	if s.owner.heartbeatInterval() > 0 && !c.beating.Load() && !s.IsClosed() {
 		beat = c.beat
 	}
-	return min(handshake, frame, idle, beat)
+	return min(handshake, frame, idle, beat, s.givenUp(c))
+}
+
+// givenUp returns when that is. What is closing has another bound.
+func (s *Session) givenUp(c *clock) int64 {
+	at := c.giveUp.Load()
+	if at == 0 || s.state.Load() > sessionOutputFailed {
+		return math.MaxInt64
+	}
+	return at
 }
 
 // dues returns when each timeout will have passed, the far future for one that cannot. Of a session that is

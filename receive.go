@@ -56,7 +56,7 @@ func (s *Session) endReceive(err *error) {
 // frames, and those below, lie on the stack of every session that waits: see DESIGN.md before adding to
 // them.
 func (s *Session) next() ([]byte, error) {
-	if s.state.Load() != sessionOpen || s.yieldAsked.Load() && s.yieldNow() {
+	if !s.canReceive() || s.mustYield() {
 		return nil, s.closedErr()
 	}
 	if s.parser == nil {
@@ -159,30 +159,48 @@ func (s *Session) maxFrame() int {
 // fill reads once, waiting if it must. Before it waits it flushes, so that request and response need
 // no other goroutine, and gives the input's storage back.
 func (s *Session) fill(inFrame bool) error {
-	if err := s.beforeWait(inFrame); err != nil {
-		return err
-	}
+	s.beforeWait(inFrame)
 	if s.yieldAsked.Load() && s.yieldNow() { // asked for since next looked
 		return s.closedErr()
 	}
 	var n int
 	var err error
-	if s.sock != nil {
+	switch {
+	case s.state.Load() == sessionOutputFailed:
+		n, err = s.readArrived()
+	case s.sock != nil:
 		n, err = s.sock.read(&s.in, s.usualRead)
-	} else {
+	default:
 		n, err = s.readPlain()
 	}
-	if n > 0 && s.state.Load() == sessionOpen {
+	if n == 0 && s.sock != nil && s.state.Load() == sessionOutputFailed {
+		n, err = s.readArrived() // it may have come when the read was interrupted
+	}
+	if n > 0 && s.canReceive() {
 		s.took(n)
 		return nil
 	}
-	s.in.release()
+	s.noteDropped(max(n, 0))
+	s.dropUnread()
 	return s.readError(err, inFrame)
+}
+
+// arrivedWait is how long a read waits for what has arrived, where nobody can ask for that without waiting.
+const arrivedWait = 50 * time.Millisecond
+
+// readArrived reads what has arrived on a session whose output has failed: it does not wait for more.
+func (s *Session) readArrived() (int, error) {
+	if s.sock == nil {
+		_ = s.conn.SetReadDeadline(time.Now().Add(arrivedWait))
+		return s.readPlain()
+	}
+	_ = s.conn.SetReadDeadline(time.Time{})
+	return s.sock.readReady(&s.in, s.usualRead)
 }
 
 // beforeWait is what a receiver does before it reads. The order matters: a sender that still finds it
 // active has its message seen by this flush.
-func (s *Session) beforeWait(inFrame bool) error {
+func (s *Session) beforeWait(inFrame bool) {
 	replied := s.receiver.Swap(receiverWaiting) == receiverReplied
 	if inFrame {
 		s.startFrame()
@@ -190,14 +208,12 @@ func (s *Session) beforeWait(inFrame bool) error {
 	b := s.q.receiverWaits(s.parsed, s.read, s.sock != nil)
 	switch {
 	case b == nil:
-		return nil
 	case s.sock == nil:
 		go s.sendLoop()
-		return nil
+	default:
+		s.manyReplies = replied || b.messages > 1
+		s.flushReady(b)
 	}
-	s.manyReplies = replied || b.messages > 1
-	s.flushReady(b)
-	return nil
 }
 
 // startFrame lets FrameTimeout begin, if the frame has only just begun.

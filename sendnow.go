@@ -86,7 +86,7 @@ func (s *Session) writeOwn(c *batch) (err error) {
 func (s *Session) wroteOwn(next *batch, err error) error {
 	switch {
 	case err != nil:
-		return s.flushFailed(err)
+		return s.outputFailed(err)
 	case next != nil:
 		go s.sendLoop()
 	}
@@ -97,7 +97,7 @@ func (s *Session) wroteOwn(next *batch, err error) error {
 func (s *Session) giveOwn(c *batch) error {
 	err := s.codecSend(c.msgs[0])
 	if err != nil && !notWritten(err) {
-		return s.flushFailed(err)
+		return s.outputFailed(err)
 	}
 	next, closed := s.q.gave(c, err == nil)
 	if closed != nil {

@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -34,6 +33,12 @@ type Server struct {
 	// call it on a goroutine of the session's own; Accept and NewSession call it themselves, so there it
 	// should not wait. HandshakeTimeout bounds how long a login may take.
 	OnSession func(*Session) error
+
+	// ServeArrived has Shutdown let each session receive what had arrived, and send its replies, before it is closed to sends: for
+	// at most Config.Linger or half the time that the Shutdown has. Of a connection without a descriptor (TLS, WebSocket) that
+	// is what had been read. Otherwise a handler gets no message after the one it is at work on; what arrived behind that
+	// is counted in ServerStats.Dropped.
+	ServeArrived bool
 
 	// Immutable after NewServer.
 	listener net.Listener
@@ -212,7 +217,7 @@ func (srv *Server) prepare(s *Session) bool {
 // handlerEnded is deferred by run: the handler returned, panicked, or ended its goroutine.
 func (s *Session) handlerEnded() {
 	if s.returned {
-		s.shutdown(context.Background(), ErrSessionClosed) // WriteTimeout and Linger bound it
+		s.handlerReturned()
 		return
 	}
 	if r := recover(); r != nil {
@@ -371,7 +376,7 @@ func (s *Session) refuse(reason error) {
 		return
 	}
 	if s.beginClosing(reason) {
-		go s.deliver(context.Background(), reason)
+		go s.deliver(reason)
 	}
 }
 

@@ -39,8 +39,8 @@ func (s *Session) leaveServing() (again bool) {
 // serve reads once from s and calls h for each message that is complete. It reports whether there may be
 // more to read. The caller has begun serving s.
 func (s *Session) serve(h MessageHandler) (more bool) {
-	if s.state.Load() != sessionOpen {
-		s.in.release() // whoever is closing it reads the rest
+	if !s.canReceive() {
+		s.dropUnread() // whoever is closing it reads the rest
 		return false
 	}
 	n, err := s.sock.readReady(&s.in, s.usualRead)
@@ -50,6 +50,14 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		// the next byte: that spares a read that would find nothing.
 		more = s.in.full() || s.serving.Load()&servingAll != 0
 		err = s.dispatch(h)
+	}
+	if s.yieldAsked.Load() && !s.yieldNow() {
+		more = more || n > 0
+	}
+	if s.state.Load() == sessionOutputFailed { // only what has arrived is read
+		if more = n > 0; !more && err == nil {
+			err = s.closedErr()
+		}
 	}
 	if err != nil {
 		s.failServing(err)
@@ -78,7 +86,7 @@ func (s *Session) dispatch(h MessageHandler) (err error) {
 
 // handle is dispatch where nothing panics.
 func (s *Session) handle(h MessageHandler) error {
-	for s.state.Load() == sessionOpen && !s.yieldAsked.Load() {
+	for s.canReceive() && !(s.yieldAsked.Load() && !s.servesArrived()) {
 		payload, ok, err := s.parse()
 		if err != nil {
 			return err
@@ -88,20 +96,20 @@ func (s *Session) handle(h MessageHandler) error {
 		}
 		h.ServeMessage(s, payload)
 	}
-	err := s.beforeWait(!s.in.empty())
+	s.beforeWait(!s.in.empty())
 	// After beforeWait, which says that the receiver is not at work: else a wish might be overlooked.
 	if s.yieldAsked.Load() {
 		s.yieldNow()
 	}
 	s.in.shrink()
-	return err
+	return nil
 }
 
 func (s *Session) failServing(err error) {
 	if err == io.EOF && !s.in.empty() {
 		err = io.ErrUnexpectedEOF
 	}
-	s.in.release()
+	s.dropUnread()
 	s.q.noteReceived(s.parsed, s.read)
 	_ = s.fail(err)
 }

@@ -61,18 +61,10 @@ type Session struct {
 	reason    error
 	done      chan struct{} // made by the first Done; closed by terminate
 	made      chan struct{} // closed when making has ended, or the session refuses sends; nil while nobody waits for that
-	yield     *yield
-	callbacks *callback // the newest; nil while there is none
-	clock     *clock    // nil until a timeout or a heartbeat needs it
+	ending    *ending       // nil until a shutdown, or bytes that were dropped, need it
+	callbacks *callback     // the newest; nil while there is none
+	clock     *clock        // nil until a timeout or a heartbeat needs it
 }
-
-type sessionState = int32
-
-const (
-	sessionOpen    sessionState = iota
-	sessionClosing              // refuses sends, delivers what is queued
-	sessionClosed
-)
 
 type servingState = int32
 

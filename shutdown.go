@@ -6,93 +6,151 @@ import (
 	"time"
 )
 
+const (
+	// drainLimit is how many bytes of a peer that goes on sending Shutdown reads and drops. Such a peer does not wait
+	// for the end, so there is no use in sparing it the reset.
+	drainLimit = 16 << 20
+
+	// cutPatience is how long a Shutdown whose context has ended waits for the sessions it cuts off. It only
+	// matters when closing a connection takes its time.
+	cutPatience = 300 * time.Millisecond
+)
+
 // Shutdown ends the session without losing what Send has accepted: further sends answer
 // [ErrSessionClosed], the queue is written, the connection is half-closed so that the peer sees EOF
 // behind the last message, and is closed when the peer ends its side too or Config.Linger has passed.
-// What the peer sends meanwhile is read and dropped: left unread, it would make the kernel reset the
-// connection and the peer lose what it had been sent.
+// What the peer sends meanwhile, 16 MiB of it at most, is read, dropped, and counted in Stats().Dropped: left unread, it
+// would make the kernel reset the connection and the peer lose what it had been sent.
 //
-// Shutdown returns nil when everything was written, and a [*ShutdownError] when ctx ended first, or the
-// connection failed, with messages undelivered. On a session that is closed, or closing elsewhere, it
-// waits for the end and counts what is discarded from then on.
+// Shutdown returns nil when everything was written and the close callbacks have run, and a [*ShutdownError] when ctx
+// ended first, or the connection failed, with messages undelivered. It does not outlive ctx, whatever the
+// connection or a callback does, but for 0.3 s that a session may take to be cut off. On a session that is closed, or
+// closing elsewhere, it waits for the end and counts what is discarded from then on.
 func (s *Session) Shutdown(ctx context.Context) error {
-	return s.shutdown(ctx, ErrSessionClosed).asError(ctx)
+	return s.ShutdownWithError(ctx, ErrSessionClosed)
+}
+
+// ShutdownWithError is [Session.Shutdown] with a reason of the caller's, which becomes [Session.Err]; nil means
+// ErrSessionClosed. Send and then ShutdownWithError is a last word: the message arrives, and the reason is known.
+func (s *Session) ShutdownWithError(ctx context.Context, reason error) error {
+	if reason == nil {
+		reason = ErrSessionClosed
+	}
+	return s.shutdownWhole(ctx, reason).asError(ctx)
 }
 
 // shutdownResult is what a shutdown left undone.
 type shutdownResult struct {
 	undelivered uint64
 	forced      int
+	running     int   // sessions whose close callbacks have not returned
 	cause       error // why, if not for the context
 }
 
 func (r shutdownResult) asError(ctx context.Context) error {
-	if r.undelivered == 0 && r.forced == 0 {
+	if r.undelivered == 0 && r.forced == 0 && r.running == 0 {
 		return nil
 	}
 	cause := r.cause
-	if r.forced > 0 {
+	if r.forced > 0 || r.running > 0 {
 		cause = ctx.Err()
 	}
-	return &ShutdownError{Undelivered: r.undelivered, Forced: r.forced, Err: cause}
+	return &ShutdownError{Undelivered: r.undelivered, Forced: r.forced, Running: r.running, Err: cause}
 }
 
-func (s *Session) shutdown(ctx context.Context, reason error) (r shutdownResult) {
-	if !s.beginClosing(reason) {
-		return s.awaitEnd(ctx)
+// shutdownWhole is shutdown that waits for the close callbacks, too, if this call is what runs them.
+func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResult {
+	r, ended := s.shutdown(ctx, reason)
+	if ended == nil {
+		return r
 	}
-	return s.deliver(ctx, reason)
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		r.running = 1
+	}
+	return r
+}
+
+// shutdown begins the closing, if nobody has, and waits for the end. The channel, nil where somebody else does the work, is
+// closed when the callbacks have run.
+func (s *Session) shutdown(ctx context.Context, reason error) (r shutdownResult, ended <-chan struct{}) {
+	before := s.q.discardedCount()
+	if s.beginClosing(reason) {
+		ended = s.startDelivery(reason)
+	}
+	select {
+	case <-s.doneChan():
+	case <-ctx.Done():
+		go s.cut(s.closedErr())
+		s.awaitCut()
+	}
+	return s.result(before), ended
+}
+
+// startDelivery has a goroutine do what follows once the session refuses sends. Whoever waits for it may give up.
+func (s *Session) startDelivery(reason error) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.deliver(reason)
+	}()
+	return ended
+}
+
+// deliver ends a session that refuses sends, after what is queued. WriteTimeout and Linger bound it.
+func (s *Session) deliver(reason error) {
+	s.drain()
+	s.terminate(s.q.failure(reason))
+}
+
+func (s *Session) awaitCut() {
+	bound := time.NewTimer(cutPatience)
+	defer bound.Stop()
+	select {
+	case <-s.doneChan():
+	case <-bound.C:
+	}
+}
+
+// result says what became of what had been accepted. before is what had been discarded when the shutdown began. Of a
+// session that is still being cut off, what is queued will not be written.
+func (s *Session) result(before uint64) (r shutdownResult) {
+	ended, cut := s.endedOrCut()
+	stats := s.Stats()
+	if cut || !ended {
+		r.forced = 1
+	}
+	r.undelivered = stats.Discarded + uint64(stats.Queued) - before
+	r.cause = s.Err()
+	return r
+}
+
+// handlerReturned delivers what is queued, and returns when the session has ended. Nobody receives any more.
+func (s *Session) handlerReturned() {
+	switch {
+	case s.beginClosing(ErrSessionClosed):
+		s.deliver(ErrSessionClosed)
+	case s.state.Load() == sessionOutputFailed:
+		s.terminate(ErrSessionClosed)
+	}
+	<-s.doneChan()
 }
 
 // shutdownServed is shutdown for a session whose handler may be at work on a message: the handler first
 // gets to send its reply, for at most the given time.
 func (s *Session) shutdownServed(ctx context.Context, reason error, patience time.Duration) shutdownResult {
-	yielded := s.askReceiver(reason)
-	if yielded == nil {
-		return s.shutdown(ctx, reason)
+	if yielded := s.askReceiver(reason); yielded != nil {
+		bound := time.NewTimer(patience)
+		defer bound.Stop()
+		select {
+		case <-yielded:
+		case <-s.doneChan():
+		case <-ctx.Done():
+		case <-bound.C:
+		}
 	}
-	bound := time.NewTimer(patience)
-	defer bound.Stop()
-	select {
-	case <-yielded:
-		return s.deliver(ctx, reason)
-	case <-s.Done():
-	case <-ctx.Done():
-	case <-bound.C:
-	}
-	return s.shutdown(ctx, reason)
-}
-
-// deliver is what follows once the session refuses sends.
-func (s *Session) deliver(ctx context.Context, reason error) (r shutdownResult) {
-	before := s.q.discardedCount()
-	stop := context.AfterFunc(ctx, func() { s.cut(reason) })
-	s.drain()
-	if stop() {
-		s.terminate(s.q.failure(reason))
-	}
-	return s.result(before)
-}
-
-// awaitEnd waits for somebody else's closing, and cuts it short when ctx ends.
-func (s *Session) awaitEnd(ctx context.Context) (r shutdownResult) {
-	before := s.q.discardedCount()
-	select {
-	case <-s.Done():
-	case <-ctx.Done():
-		s.cut(s.closedErr())
-	}
-	return s.result(before)
-}
-
-// result waits for the end. before is what had been discarded when the shutdown began.
-func (s *Session) result(before uint64) (r shutdownResult) {
-	<-s.Done()
-	if s.wasCut() {
-		r.forced = 1
-	}
-	r.undelivered = s.q.discardedCount() - before
-	r.cause = s.Err()
+	r, _ := s.shutdown(ctx, reason)
 	return r
 }
 
@@ -137,10 +195,12 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 	defer s.recovered("connection", &err)
 	room := getChunk(chunkSmall)
 	defer putChunk(room)
-	for empty := 0; err == nil && empty < 100; empty++ {
+	for empty, total := 0, 0; err == nil && empty < 100 && total < drainLimit; empty++ {
 		var n int
 		if n, err = s.conn.Read(room.bytes); n > 0 {
 			empty = 0
+			total += n
+			s.noteDropped(n)
 		}
 	}
 }
@@ -149,13 +209,12 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 // It returns nil, or a [*ShutdownError] that adds up what was not delivered.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	m.dispose()
-	return m.shutdown(ctx, func(s *Session) shutdownResult { return s.shutdown(ctx, ErrSessionClosed) })
+	return m.shutdown(func(s *Session) shutdownResult { return s.shutdownWhole(ctx, ErrSessionClosed) }).asError(ctx)
 }
 
-func (m *Manager) shutdown(ctx context.Context, one func(*Session) shutdownResult) error {
+func (m *Manager) shutdown(one func(*Session) shutdownResult) (sum shutdownResult) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	var sum shutdownResult
 	for s := range m.All() {
 		wg.Go(func() {
 			r := one(s)
@@ -163,11 +222,12 @@ func (m *Manager) shutdown(ctx context.Context, one func(*Session) shutdownResul
 			defer mu.Unlock()
 			sum.undelivered += r.undelivered
 			sum.forced += r.forced
+			sum.running += r.running
 			if r.undelivered > 0 && sum.cause == nil {
 				sum.cause = r.cause
 			}
 		})
 	}
 	wg.Wait()
-	return sum.asError(ctx)
+	return sum
 }

@@ -16,6 +16,7 @@ type SessionStats struct {
 	MessagesIn, MessagesOut uint64 // messages received; messages written
 	BytesIn, BytesOut       uint64 // the same in bytes on the wire (under TLS); 0 for a bare codec
 	Discarded               uint64 // messages that Send had accepted and that will not be written
+	Dropped                 uint64 // bytes that had arrived and that nobody received: they lay unread at the end, or Shutdown read them away
 	Queued, QueuedBytes     int    // messages and bytes accepted and not yet written
 	Opened                  time.Time
 	LastReceived            time.Time // Opened while nothing has been received
@@ -30,6 +31,7 @@ type ServerStats struct {
 	AcceptErrors            uint64 // errors of the listener that were waited out
 	Blocked                 uint64 // messages refused because a queue was full
 	Discarded               uint64
+	Dropped                 uint64
 	Panics                  uint64
 	MessagesIn, MessagesOut uint64
 	BytesIn, BytesOut       uint64
@@ -43,6 +45,7 @@ func (s *Session) Stats() SessionStats {
 		LastReceived: s.opened.Add(time.Duration(max(s.received.Load(), openedNow) - openedNow)),
 	}
 	s.q.addStats(&stats)
+	stats.Dropped = s.droppedBytes()
 	return stats
 }
 
@@ -129,11 +132,12 @@ func (srv *Server) Stats() ServerStats {
 	live.add(ended)
 	f := &srv.floor
 	f.Discarded = max(f.Discarded, live.Discarded)
+	f.Dropped = max(f.Dropped, live.Dropped)
 	f.MessagesIn = max(f.MessagesIn, live.MessagesIn)
 	f.MessagesOut = max(f.MessagesOut, live.MessagesOut)
 	f.BytesIn = max(f.BytesIn, live.BytesIn)
 	f.BytesOut = max(f.BytesOut, live.BytesOut)
-	stats.Discarded = f.Discarded
+	stats.Discarded, stats.Dropped = f.Discarded, f.Dropped
 	stats.MessagesIn, stats.MessagesOut = f.MessagesIn, f.MessagesOut
 	stats.BytesIn, stats.BytesOut = f.BytesIn, f.BytesOut
 	return stats
@@ -158,4 +162,5 @@ func (sum *SessionStats) add(s SessionStats) {
 	sum.BytesIn += s.BytesIn
 	sum.BytesOut += s.BytesOut
 	sum.Discarded += s.Discarded
+	sum.Dropped += s.Dropped
 }

@@ -14,15 +14,16 @@ func (srv *Server) Stop() {
 	for s := range srv.manager.All() {
 		go s.terminate(ErrServerClosed)
 	}
-	srv.awaitNone(context.Background())
+	_ = srv.awaitNone(context.Background())
 }
 
 // Shutdown closes the listener and shuts all sessions down as [Session.Shutdown] does, all at once. A
 // handler that is at work on a message may still send its reply, for at most Config.Linger or half the
-// time that ctx leaves. It returns nil when everything was delivered, or a [*ShutdownError] when ctx ended
-// first: the sessions that were left were then cut off. It waits for the close callbacks until ctx ends,
-// and no longer than [Server.Stop] does. It does not wait for handlers to return, and may be called from
-// one and from a close callback.
+// time that ctx leaves; with ServeArrived it also receives, for as long, what has arrived. It returns nil when everything was
+// delivered and the close callbacks have run, or a [*ShutdownError] when ctx ended first: the sessions that were
+// left were then cut off. Like Session.Shutdown it does not outlive ctx. Where ctx has no deadline it waits for close callbacks
+// as [Server.Stop] does. Of several calls each waits. It does not wait for handlers to return, and may be called from one; from a
+// close callback, too, for which it then waits itself.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	defer srv.stopReturns()
 	srv.stop()
@@ -30,11 +31,11 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		patience = min(patience, time.Until(deadline)/2)
 	}
-	err := srv.manager.shutdown(ctx, func(s *Session) shutdownResult {
+	r := srv.manager.shutdown(func(s *Session) shutdownResult {
 		return s.shutdownServed(ctx, ErrServerClosed, patience)
 	})
-	srv.awaitNone(ctx)
-	return err
+	r.running = srv.awaitNone(ctx)
+	return r.asError(ctx)
 }
 
 // addLoop has loop closed when no session can need it any more; false if that is so already.
@@ -86,15 +87,23 @@ func (srv *Server) stopped() bool {
 	}
 }
 
-// awaitNone waits until no session is open and all close callbacks have run, for Linger at most: called
-// from a callback it waits for itself.
-func (srv *Server) awaitNone(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, max(srv.linger(), flushEnd))
-	defer cancel()
+// awaitNone waits until no session is open and all close callbacks have run, or until ctx ends: then it returns how many are
+// left. Without a deadline Linger is the bound: called from a callback it waits for itself.
+func (srv *Server) awaitNone(ctx context.Context) (left int) {
+	if _, ok := ctx.Deadline(); !ok {
+		bounded, cancel := context.WithTimeout(ctx, max(srv.linger(), flushEnd))
+		defer cancel()
+		_ = srv.awaitEmpty(bounded)
+		return 0
+	}
+	return srv.awaitEmpty(ctx)
+}
+
+func (srv *Server) awaitEmpty(ctx context.Context) (left int) {
 	srv.mu.Lock()
 	if srv.emptyLocked() {
 		srv.mu.Unlock()
-		return
+		return 0
 	}
 	if srv.none == nil {
 		srv.none = make(chan struct{})
@@ -103,8 +112,12 @@ func (srv *Server) awaitNone(ctx context.Context) {
 	srv.mu.Unlock()
 	select {
 	case <-none:
+		return 0
 	case <-ctx.Done():
 	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.open
 }
 
 // awaitStop waits for the Stop or Shutdown that is under way, if one is.

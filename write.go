@@ -1,19 +1,98 @@
 package libnet
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
 	"time"
 )
 
+// outputFailed ends the output of a session for a flush that is the caller's and cannot go on; it returns the reason. What has
+// arrived from the peer is still to be received, for Linger at most: see sessionState. It does not wait, and calls nothing
+// of the user's in the caller, who may hold locks.
+func (s *Session) outputFailed(err error) error {
+	if err == errQueueClosed {
+		return s.closedErr() // somebody else ended it
+	}
+	reason := s.writeError(err)
+	first := s.endOutput(reason)
+	s.q.fail(reason)
+	if first && !s.leaveInput(reason) {
+		go s.terminate(reason)
+	}
+	return reason
+}
+
+// endOutput refuses sends from now on; false if the session was not open: then somebody waits for the flush to end it.
+func (s *Session) endOutput(reason error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() != sessionOpen {
+		return false
+	}
+	s.reason = reason
+	s.state.Store(sessionOutputFailed)
+	return true
+}
+
+// leaveInput leaves a session whose output has failed to its receiver, and interrupts one that waits. It is false if there
+// is nothing to receive.
+func (s *Session) leaveInput(reason error) bool {
+	linger := s.owner.linger()
+	if s.conn == nil || linger == 0 || errorIs(reason, ErrPanic) {
+		return false
+	}
+	s.giveUpIn(linger)
+	switch s.receiver.Load() {
+	case receiverAbsent: // but it may come
+		switch {
+		case s.sock != nil:
+			return hasInput(s.conn)
+		case errorIs(reason, ErrWriteTimeout): // it has had the time
+			return false
+		}
+		go s.lookForInput()
+	case receiverWaiting:
+		if s.serving.Load() != 0 { // then the poller is told of an end, but not of a peer that does not read
+			return !errorIs(reason, ErrWriteTimeout) || hasInput(s.conn)
+		}
+		return s.conn.SetReadDeadline(time.Unix(1, 0)) == nil
+	}
+	return true
+}
+
+// lookForInput ends a session whose output has failed and whose input has come to its end, too. It reads for a receiver that
+// has not come yet.
+func (s *Session) lookForInput() {
+	var err error
+	defer func() {
+		if r := recover(); r != nil {
+			err = s.panicked("connection", r)
+		}
+		s.recvMu.Unlock()
+		if err != nil {
+			s.terminate(err)
+		}
+	}()
+	s.recvMu.Lock()
+	if !s.canReceive() || !s.in.empty() {
+		return
+	}
+	n, err := s.readArrived()
+	if n > 0 {
+		s.took(n)
+		err = nil
+	} else if err == nil {
+		err = io.ErrNoProgress
+	}
+}
+
 // writeError is the reason that a failed write gives the session.
 func (s *Session) writeError(err error) error {
 	switch {
-	case errors.Is(err, net.ErrClosed):
+	case errorIs(err, net.ErrClosed):
 		return s.closedErr()
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errorIs(err, os.ErrDeadlineExceeded):
 		return ErrWriteTimeout
 	}
 	return err
@@ -40,39 +119,73 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 			return next, err
 		}
 	}
+	if s.secure() {
+		return s.writeGuarded(b)
+	}
 	return s.writeWithin(b, s.owner.writeTimeout())
 }
 
 // writeWithin is writeWaiting with a deadline, which a write that the kernel takes at once does without.
 func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err error) {
 	defer s.recovered("connection", &err)
-	if timeout > 0 {
-		defer func() { _ = s.conn.SetWriteDeadline(time.Time{}) }()
-	}
-	wait := timeout
-	for again := false; ; {
+	wait, again := timeout, false
+	held := s.unsent()
+	for {
 		deadline := time.Now().Add(wait)
-		if timeout > 0 {
-			_ = s.conn.SetWriteDeadline(deadline)
-		}
-		n, err := s.writeSome(b)
+		n, err := s.writeBefore(b, deadline, timeout > 0)
 		next, closed := s.q.wrote(b, n)
 		if closed != nil || next != b {
+			if errorIs(err, ErrPanic) {
+				go s.terminate(err)
+			}
 			return next, closed
 		}
 		switch {
 		case err == nil:
-		case s.secure() || !errors.Is(err, os.ErrDeadlineExceeded):
+		case !errorIs(err, os.ErrDeadlineExceeded):
 			return b, err
-		case n > 0:
+		case n > 0 || s.kernelMoved(&held):
 			wait, again = timeout, false
-		case !again && time.Since(deadline) > starvation:
-			// This process was away: the peer may have made room since. One look tells.
-			wait, again = min(timeout, starvation), true
+		case !again && (s.sock != nil || time.Since(deadline) > starvation):
+			// The kernel has a socket wait for a third of its buffer and more, and this process may have been
+			// away: a write may find room though none was announced. One look tells.
+			wait, again = min(timeout, lookAgain), true
 		default:
 			return b, err
 		}
 	}
+}
+
+// lookAgain is how long the last look of a write waits whose time is up.
+const lookAgain = time.Millisecond
+
+// writeBefore writes once. It takes the deadline back: after q.wrote the conn may be another flush's.
+func (s *Session) writeBefore(b *batch, deadline time.Time, bounded bool) (int, error) {
+	if !bounded {
+		return s.writeSome(b)
+	}
+	_ = s.conn.SetWriteDeadline(deadline)
+	n, err := s.writeSome(b)
+	if after := s.noWriteDeadline(); err == nil {
+		err = after
+	}
+	return n, err
+}
+
+// noWriteDeadline returns no error but of a panic: what was written then is written.
+func (s *Session) noWriteDeadline() (err error) {
+	defer s.recovered("connection", &err)
+	_ = s.conn.SetWriteDeadline(time.Time{})
+	return nil
+}
+
+// kernelMoved reports whether bytes have left the kernel's send buffer, or entered it, since held was noted: then the
+// peer reads, however slowly.
+func (s *Session) kernelMoved(held *int) bool {
+	now := s.unsent()
+	moved := now != *held
+	*held = now
+	return moved
 }
 
 // tlsRecord is the largest payload of a TLS record (RFC 8446, 5.1).

@@ -1,40 +1,100 @@
 package libnet
 
-// yield is a server's wish to shut a session down once its handler has answered the message it works
-// on. The receiver grants it when it comes back for the next one.
-type yield struct {
+import "sync/atomic"
+
+// An ending is what only a session needs that is being shut down or has dropped what arrived.
+type ending struct {
+	dropped atomic.Uint64 // bytes
+
+	// Guarded by the session's mu. A server's wish to shut the session down once its handler has answered the message it
+	// works on; the receiver grants it when it comes back for the next one.
 	reason  error
-	granted chan struct{} // closed by the receiver once it has begun the closing
+	granted chan struct{} // closed by the receiver once it has begun the closing; nil while nobody has asked
+}
+
+func (s *Session) endingLocked() *ending {
+	if s.ending == nil {
+		s.ending = new(ending)
+	}
+	return s.ending
 }
 
 // askReceiver returns a channel that is closed when the receiver has begun the closing; nil when the
-// receiver is not at work.
+// receiver is not at work. Who asks second waits for the same.
 func (s *Session) askReceiver(reason error) <-chan struct{} {
+	pending := s.inputPending()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.receiver.Load() < receiverActive || s.state.Load() != sessionOpen || s.yield != nil {
+	if s.state.Load() != sessionOpen || s.receiver.Load() < receiverActive && !pending {
 		return nil
 	}
-	s.yield = &yield{reason, make(chan struct{})}
+	e := s.endingLocked()
+	if e.granted != nil {
+		return e.granted
+	}
+	e.reason, e.granted = reason, make(chan struct{})
 	s.yieldAsked.Store(true)
-	if s.receiver.Load() < receiverActive && s.yieldAsked.CompareAndSwap(true, false) {
-		s.yield = nil // it may have gone to wait without noticing
+	if s.receiver.Load() < receiverActive && !pending && s.yieldAsked.CompareAndSwap(true, false) {
+		e.granted = nil // it may have gone to wait without noticing
 		return nil
 	}
-	return s.yield.granted
+	return e.granted
 }
 
-// yieldNow begins the closing that was asked for; false if somebody else has begun one.
+// yieldNow begins the closing that was asked for; false if nobody has asked, or somebody else has begun one. With
+// Server.ServeArrived it waits until all that has arrived is received.
 func (s *Session) yieldNow() bool {
-	if !s.yieldAsked.CompareAndSwap(true, false) {
+	if s.inputPending() || !s.yieldAsked.CompareAndSwap(true, false) {
 		return false
 	}
 	s.mu.Lock()
-	y := s.yield
+	e := s.ending
 	s.mu.Unlock()
-	if !s.beginClosing(y.reason) {
+	if !s.beginClosing(e.reason) {
 		return false
 	}
-	close(y.granted)
+	close(e.granted)
+	s.startDelivery(e.reason)
 	return true
+}
+
+// mustYield is yieldNow for a receiver that has perhaps read more messages: with Server.ServeArrived it goes on.
+func (s *Session) mustYield() bool {
+	return s.yieldAsked.Load() && !s.servesArrived() && s.yieldNow()
+}
+
+func (s *Session) servesArrived() bool {
+	srv := s.owner.server
+	return srv != nil && srv.ServeArrived
+}
+
+// inputPending reports whether a server that shuts down is to let the session read more.
+func (s *Session) inputPending() bool {
+	return s.servesArrived() && s.sock != nil && hasInput(s.conn)
+}
+
+// noteDropped counts bytes that nobody will receive.
+func (s *Session) noteDropped(n int) {
+	if n <= 0 {
+		return
+	}
+	s.mu.Lock()
+	e := s.endingLocked()
+	s.mu.Unlock()
+	e.dropped.Add(uint64(n))
+}
+
+// dropUnread gives the input's storage back. It belongs to the receiver.
+func (s *Session) dropUnread() {
+	s.noteDropped(len(s.in.unread()))
+	s.in.release()
+}
+
+func (s *Session) droppedBytes() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending == nil {
+		return 0
+	}
+	return s.ending.dropped.Load()
 }
