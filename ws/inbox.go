@@ -64,6 +64,13 @@ func (in *inbox) take(p []byte) (int, error) {
 	return n, nil
 }
 
+// waits reports whether something is unread and more may come.
+func (in *inbox) waits() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.buf != nil && in.err == nil
+}
+
 // put appends b's bytes and takes b over. It does not wait.
 func (in *inbox) put(b *inbuf) {
 	in.mu.Lock()
