@@ -124,7 +124,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	for {
 		select {
 		case <-passed:
-			return 0, c.opError("read", os.ErrDeadlineExceeded)
+			return 0, opError("read", os.ErrDeadlineExceeded)
 		default:
 		}
 		if n, err := c.in.take(p); n > 0 || err != nil {
@@ -163,9 +163,9 @@ func (c *conn) finished() error {
 	case <-c.in.drained:
 		return c.in.ended()
 	case <-c.in.closed:
-		return c.opError("write", net.ErrClosed)
+		return opError("write", net.ErrClosed)
 	case <-bound.C:
-		return c.opError("write", syscall.EPIPE)
+		return opError("write", syscall.EPIPE)
 	}
 }
 
@@ -178,8 +178,8 @@ func (c *conn) CloseWrite() error {
 
 // Close closes the connection without waiting for the peer. It sends a close frame if there is room for it.
 func (c *conn) Close() (err error) {
-	if !c.in.close(c.opError("read", net.ErrClosed)) {
-		return c.opError("close", net.ErrClosed)
+	if !c.in.close(opError("read", net.ErrClosed)) {
+		return opError("close", net.ErrClosed)
 	}
 	var frame []byte
 	defer func() { err = c.link.close(frame) }() // also when the reason's own methods end the goroutine
@@ -189,7 +189,7 @@ func (c *conn) Close() (err error) {
 
 // refuse closes a conn of which no session was made, and tells the peer why.
 func (c *conn) refuse(reason error) {
-	if c.in.close(c.opError("read", net.ErrClosed)) {
+	if c.in.close(opError("read", net.ErrClosed)) {
 		_ = c.link.close(c.closeFrame(reason))
 	}
 }
@@ -228,6 +228,5 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline applies to a Write that is waiting, too.
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.link.SetWriteDeadline(t) }
 
-func (c *conn) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: "websocket", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
-}
+// opError asks the connection for no addresses: it may be one of the user's.
+func opError(op string, err error) error { return &net.OpError{Op: op, Net: "websocket", Err: err} }

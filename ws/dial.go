@@ -83,12 +83,15 @@ type clientUpgrade struct {
 	upgraded  *upgradedBody // nil before
 }
 
-// An upgradedBody is the body of the answer: the library closes it, until it is taken.
+// An upgradedBody is the body of the answer: the library closes it, until it is taken. For the library there is nothing
+// in it: of an answer that is wrong it would wait for some.
 type upgradedBody struct {
 	io.ReadWriteCloser
 	conn  net.Conn
 	taken atomic.Bool
 }
+
+func (*upgradedBody) Read([]byte) (int, error) { return 0, io.EOF }
 
 func (b *upgradedBody) Close() error {
 	if b.taken.Load() {

@@ -3,12 +3,15 @@ package ws
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet"
 )
 
 const (
@@ -218,13 +221,21 @@ func (l *link) writePending() error {
 }
 
 func (l *link) write(out *outbuf) {
-	err := io.ErrClosedPipe // stays if the connection's Write panics: nobody knows then what went out
-	defer func() { l.wrote(out, err) }()
+	err := errLost // stays if the connection's Write panics or ends the goroutine
+	defer func() {
+		l.wrote(out, err)
+		if err == errLost {
+			_ = guard(l.cut) // which ends the input, and so the session
+		}
+	}()
 	var n int
 	if n, err = l.conn.Write(out.bytes); err == nil && n != len(out.bytes) {
 		err = io.ErrShortWrite
 	}
 }
+
+// errLost says that nobody knows what has gone out.
+var errLost = fmt.Errorf("%w in a connection's Write", libnet.ErrPanic)
 
 // failed returns what writing has failed with, if it has.
 func (l *link) failed() error {

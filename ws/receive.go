@@ -59,11 +59,16 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// run receives until something ends the input. What is then to be answered is out, or has failed, before the
-// session learns of the end.
+// run receives until something ends the input.
 func (r *receiver) run() {
+	end := fmt.Errorf("%w: a connection's Read ended its goroutine", libnet.ErrPanic)
+	defer func() { r.leave(end) }()
+	end = r.receive()
+}
+
+// leave has the session learn of the end, when what is to be answered is out or has failed.
+func (r *receiver) leave(end error) {
 	defer r.link.readerLeaves()
-	end := r.receive()
 	_ = guard(func() error { r.link.flushAnswers(); return nil })
 	r.in.end(end)
 	r.seeOff()
@@ -109,7 +114,7 @@ func (r *receiver) loop() error {
 			}
 		}
 	}
-	return r.opError("read", net.ErrClosed)
+	return opError("read", net.ErrClosed)
 }
 
 // fill reads for from when it is empty. A message that is late by that is announced with its frame's first byte.

@@ -119,10 +119,14 @@ func TestDialTellsOfAnUpgradeThatIsWrong(t *testing.T) {
 			}
 		})
 	})
+	begin := time.Now()
 	_, err := ws.Dial(t.Context(), url, &libnet.Dialer{Protocol: frames}, nil)
 	var answer *ws.HandshakeError
 	if !errors.As(err, &answer) || answer.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("Dial: %v", err)
+	}
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("Dial waited %v for more", took)
 	}
 }
 
