@@ -30,7 +30,7 @@
 //     seen to make progress. Messages of either type, text or binary, are accepted.
 //   - WebSocket has no half-close. A peer that closes gets the answer at once, and what is queued for it
 //     then is discarded and counted. Shutdown on this side sends its close frame behind the last message.
-//   - A session whose peer has closed ends as soon as all that came before is received, though its handler receives no
+//   - A session whose peer has closed ends 1 s after all that came before is received, though its handler receives no
 //     more: one that only sends, or waits for Done, need not Receive to learn of the end. What a handler leaves unread
 //     keeps it open until it sends, or until Config.IdleTimeout; beyond 32 KiB unread, nothing more is read, and
 //     no end is seen.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
@@ -230,19 +231,26 @@ func (r *receiver) receiveClose(payload []byte) error {
 	return fmt.Errorf("libnet: ws: closed by the peer: %w", e)
 }
 
+// endGrace is how long a handler has to receive the end itself, behind the last message: one that does has done with
+// that message by then.
+const endGrace = time.Second
+
 // seeOff receives the end for the session once all that came before is taken, so that it ends though its handler
 // receives no more: it may only send, or wait for Done. Until then it is the handler's to receive.
 func (r *receiver) seeOff() {
 	s := r.session.Load()
-	for s != nil {
-		if r.taken.Load() >= r.whole {
-			_, _ = s.Receive()
-			return
-		}
+	for r.taken.Load() < r.whole {
 		select {
 		case <-r.took:
 		case <-r.in.closed:
 			return
 		}
+	}
+	grace := time.NewTimer(endGrace)
+	defer grace.Stop()
+	select {
+	case <-grace.C:
+		_, _ = s.Receive()
+	case <-r.in.closed:
 	}
 }
