@@ -30,6 +30,7 @@ func (st stream) Conn() net.Conn { return st.s.conn }
 // readAhead notes what the conn has read that the session has not. It reports whether that was later than
 // what was known.
 func (s *Session) readAhead() bool {
+	defer func() { _ = recover() }() // from a conn of the user's after all
 	c, ok := s.conn.(readAheadConn)
 	if !ok {
 		return false

@@ -153,14 +153,13 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// finished is what Write answers behind the close frame. If the peer's was first, that is io.EOF, and not before Read
-// has answered that, too: an error of Write ends the session, and what the peer sent before its close frame is still
-// to be received. It does not wait for that longer than answerTimeout.
+// finished is what Write answers behind the close frame: if the peer's was first, the end that Read answers behind the
+// last message. The receive loop is about to tell, once it has written the answer.
 func (c *conn) finished() error {
 	bound := time.NewTimer(answerTimeout)
 	defer bound.Stop()
 	select {
-	case <-c.in.drained:
+	case <-c.in.over:
 		return c.in.ended()
 	case <-c.in.closed:
 		return opError("write", net.ErrClosed)

@@ -199,6 +199,44 @@ func TestMessagesThatArrivedBeforeTheEndAreReceivedByASlowHandler(t *testing.T) 
 	})
 }
 
+// Behind the peer's close frame nothing can be sent. What came before it is received all the same.
+func TestMessagesThatArrivedSurviveAFailedSend(t *testing.T) {
+	for _, queue := range []int{0, 16} {
+		t.Run(fmt.Sprint("a queue of ", queue), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
+				got := make(chan int, 1)
+				r := start(t, setup{listener: pipes, queue: queue, handler: libnet.HandlerFunc(func(s *libnet.Session) {
+					n := 0
+					for {
+						msg, err := s.Receive()
+						if err != nil {
+							got <- n
+							return
+						}
+						n++
+						s.Send(msg)
+						time.Sleep(10 * time.Millisecond)
+					}
+				})})
+				conn, in := r.raw(t)
+				s := r.session(t)
+				begin := time.Now()
+				write(t, conn, strings.Repeat(frame(fin|binaryFrame, "hello"), 100)+frame(0x88, "\x03\xe8"))
+				if payloads := closes(t, in); len(payloads) != 1 {
+					t.Errorf("close frames %q", payloads)
+				}
+				if n := <-got; n != 100 {
+					t.Errorf("received %d of 100", n)
+				}
+				wantEnd(t, s, io.EOF)
+				if took := time.Since(begin); took > 3*time.Second {
+					t.Errorf("took %v", took)
+				}
+			})
+		})
+	}
+}
+
 func TestTheCountersOfASessionThatEndedUnderItsHandlerAreExact(t *testing.T) {
 	inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
 		for n := range 20 {
