@@ -144,8 +144,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	defer c.writeMu.Unlock()
 	c.out.split(p)
 	err := c.link.flush()
-	if err == nil && c.link.isFinished() {
-		err = c.finished() // p may have come behind the close frame, where the link drops it
+	if err == nil && c.out.dropped {
+		err = c.finished()
 	}
 	if err != nil {
 		return 0, err

@@ -24,10 +24,10 @@ func putInbuf(b *inbuf) {
 
 // An inbox is where the receive loop leaves frames for Read. It has no storage while it is empty.
 type inbox struct {
-	filled  chan struct{} // one element; sent by the receive loop, received by Read
-	room    chan struct{} // one element; sent by Read, received by the receive loop
-	over    chan struct{} // closed by end
-	closed  chan struct{} // closed by close
+	filled chan struct{} // one element; sent by the receive loop, received by Read
+	room   chan struct{} // one element; sent by Read, received by the receive loop
+	over   chan struct{} // closed by end
+	closed chan struct{} // closed by close
 
 	mu sync.Mutex
 	// mu guards the following.

@@ -97,17 +97,18 @@ func (l *link) Read(p []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
-// add appends a frame to what is to be sent. Behind the close frame, or a failed write, it is dropped.
-func (l *link) add(first byte, payload []byte) {
+// add appends a frame to what is to be sent; false if it may not be, behind the close frame or a failed write.
+func (l *link) add(first byte, payload []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.finished || l.err != nil {
-		return
+		return false
 	}
 	out := l.outLocked()
 	before := len(out.bytes)
 	out.bytes = appendFrame(out.bytes, first, payload, l.client)
 	l.waiting += len(out.bytes) - before
+	return true
 }
 
 func (l *link) outLocked() *outbuf {
@@ -130,12 +131,6 @@ func (l *link) finish(frame []byte) {
 		out.bytes = append(out.bytes, frame...)
 		l.waiting += len(frame)
 	}
-}
-
-func (l *link) isFinished() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.finished
 }
 
 // answersPing reports whether a ping is to be answered.

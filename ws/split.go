@@ -16,6 +16,7 @@ type splitter struct {
 	left       int     // how much of the payload is to come, once the header is whole
 	part       *outbuf // the payload so far, less the fragments; nil when empty
 	fragmented bool    // a fragment has gone out
+	dropped    bool    // a part of a message came too late for the link
 }
 
 func (s *splitter) split(p []byte) {
@@ -66,5 +67,5 @@ func (s *splitter) send(p []byte, last bool) {
 		s.headerLen = 0
 	}
 	s.fragmented = !last
-	s.link.add(first, p)
+	s.dropped = !s.link.add(first, p) || s.dropped
 }
