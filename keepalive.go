@@ -183,6 +183,9 @@ func (s *Session) expired(c *clock, now int64) error {
 	case frame <= now:
 		return ErrFrameTimeout
 	case idle <= now:
+		if s.readAhead() {
+			return nil
+		}
 		if s.receiver.Load() != receiverAbsent && s.conn != nil && hasInput(s.conn) {
 			s.received.Store(now) // it came, and the receiver is behind
 			return nil

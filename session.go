@@ -134,6 +134,7 @@ func newSession(o *owner, conn net.Conn) *Session {
 	}
 	if conn != nil {
 		s.sock = newSocket(conn)
+		tellConn(conn, s)
 	}
 	return s
 }

@@ -1,71 +1,77 @@
 package ws
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 )
 
-// Of a close frame (RFC 6455, 5.2 and 5.5.1).
-const (
-	opcodeClose    = 0x88 // with the FIN bit
-	maskBit        = 0x80
-	maxCloseReason = 123
-)
+// maxCloseReason is how many bytes of text a close frame has room for behind its code.
+const maxCloseReason = maxControlPayload - 2
 
-// closeError says with which code a session that ends for reason closes its WebSocket.
+// closeError says with which code, and which text, a session that ends for reason closes its WebSocket.
 func closeError(reason error) websocket.CloseError {
 	var chosen websocket.CloseError
-	code := websocket.StatusNormalClosure
-	switch {
-	case errors.As(reason, &chosen):
+	if errors.As(reason, &chosen) {
 		return chosen
+	}
+	code := closeCode(reason)
+	switch code {
+	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusInternalError:
+		return websocket.CloseError{Code: code} // the last may tell what is nobody's business
+	}
+	return websocket.CloseError{Code: code, Reason: reason.Error()}
+}
+
+func closeCode(reason error) websocket.StatusCode {
+	var transport *net.OpError
+	switch {
+	case reason == nil, errors.Is(reason, libnet.ErrSessionClosed), errors.Is(reason, io.EOF):
+		return websocket.StatusNormalClosure
 	case errors.Is(reason, libnet.ErrServerClosed):
-		code = websocket.StatusGoingAway
+		return websocket.StatusGoingAway
+	case errors.Is(reason, libnet.ErrTooManySessions), errors.Is(reason, libnet.ErrTooManySessionsPerIP):
+		return websocket.StatusTryAgainLater
 	case errors.Is(reason, libnet.ErrFrameTooLarge):
-		code = websocket.StatusMessageTooBig
+		return websocket.StatusMessageTooBig
 	case errors.Is(reason, errNotUTF8):
-		code = websocket.StatusInvalidFramePayloadData
+		return websocket.StatusInvalidFramePayloadData
 	case errors.Is(reason, libnet.ErrMalformedFrame):
-		code = websocket.StatusProtocolError
-	case errors.Is(reason, libnet.ErrPanic):
-		code = websocket.StatusInternalError
-	case isTimeout(reason), errors.Is(reason, libnet.ErrSlowConsumer):
-		code = websocket.StatusPolicyViolation
+		return websocket.StatusProtocolError
+	case errors.Is(reason, libnet.ErrPanic), errors.As(reason, &transport):
+		return websocket.StatusInternalError
 	}
-	return websocket.CloseError{Code: code}
+	return websocket.StatusPolicyViolation
 }
 
-func isTimeout(err error) bool {
-	var t net.Error
-	return errors.As(err, &t) && t.Timeout()
-}
-
-// appendCloseFrame appends a close frame. The library can only write one and then wait for the answer.
-// A code that may not be sent, or a reason that is too long, is left out.
-func appendCloseFrame(dst []byte, e websocket.CloseError, masked bool) []byte {
+// appendClose appends a close frame. A code that may not be sent becomes 1000; of a text that is too long, or no
+// UTF-8, what fits and is.
+func appendClose(dst []byte, e websocket.CloseError, masked bool) []byte {
 	if !sendable(e.Code) {
-		e = websocket.CloseError{Code: websocket.StatusNormalClosure}
-	}
-	if len(e.Reason) > maxCloseReason {
-		e.Reason = ""
+		e.Code = websocket.StatusNormalClosure
 	}
 	payload := binary.BigEndian.AppendUint16(nil, uint16(e.Code))
-	payload = append(payload, e.Reason...)
-	if !masked {
-		return append(append(dst, opcodeClose, byte(len(payload))), payload...)
+	payload = append(payload, closeText(e.Reason)...)
+	return appendFrame(dst, finBit|opClose, payload, masked)
+}
+
+func closeText(text string) string {
+	text = text[:min(len(text), 4*maxCloseReason)] // of what may be megabytes
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= maxCloseReason {
+		return text
 	}
-	var mask [4]byte
-	_, _ = rand.Read(mask[:]) // never fails, says crypto/rand
-	for i := range payload {
-		payload[i] ^= mask[i%4]
+	end := maxCloseReason
+	for !utf8.RuneStart(text[end]) {
+		end--
 	}
-	dst = append(dst, opcodeClose, maskBit|byte(len(payload)))
-	return append(append(dst, mask[:]...), payload...)
+	return text[:end]
 }
 
 // sendable holds for the codes that RFC 6455, 7.4 lets an endpoint send.
@@ -75,4 +81,23 @@ func sendable(code websocket.StatusCode) bool {
 		return false
 	}
 	return code >= 1000 && code <= 1014 || code >= 3000 && code <= 4999
+}
+
+// parseClose reads a close frame's payload (RFC 6455, 5.5.1). An empty one has the code that stands for none.
+func parseClose(payload []byte) (websocket.CloseError, error) {
+	none := websocket.CloseError{Code: websocket.StatusNoStatusRcvd}
+	switch len(payload) {
+	case 0:
+		return none, nil
+	case 1:
+		return none, malformed("a close frame with half a code")
+	}
+	e := websocket.CloseError{Code: websocket.StatusCode(binary.BigEndian.Uint16(payload)), Reason: string(payload[2:])}
+	switch {
+	case !sendable(e.Code):
+		return none, malformed("a close frame with a code that nobody may send")
+	case !utf8.ValidString(e.Reason):
+		return none, &fault{errNotUTF8}
+	}
+	return e, nil
 }

@@ -1,13 +1,15 @@
 package ws
 
 import (
-	"context"
+	"bufio"
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/coder/websocket"
@@ -21,14 +23,19 @@ import (
 // the conn's output, as with crypto/tls.
 type conn struct {
 	// Immutable after newConn.
-	ws        *websocket.Conn
-	link      *link
-	client    bool
-	protocols *protocols
+	link        *link
+	protocols   *protocols
+	request     *http.Request // nil on the client's side
+	subprotocol string
 
-	session   atomic.Pointer[libnet.Session] // nil until it is made; tells why the conn is closed
-	inner     *protocol                      // set by WrapProtocol, before any Read or Write
-	startOnce sync.Once                      // starts the receive loop
+	session atomic.Pointer[libnet.Session] // nil until it is made; tells why the conn is closed
+	wrapped atomic.Bool                    // WrapProtocol was called: a session is being made
+	limit   atomic.Int64                   // the longest message; set when the session's codec is made
+	taken   atomic.Uint64                  // bytes of the frames that the session has cut from what Read returned
+	took    chan struct{}                  // one element; sent when taken grows, received by the receive loop
+
+	beginOnce sync.Once     // starts the receive loop
+	reader    *bufio.Reader // the receive loop's; nil once that has begun
 
 	reading      chan struct{} // one element, put in by the Read whose turn it is
 	readDeadline deadline
@@ -41,41 +48,72 @@ type conn struct {
 
 var _ libnet.MessageConn = (*conn)(nil)
 
-func newConn(ws *websocket.Conn, l *link, client bool, protocols *protocols) *conn {
-	c := &conn{ws: ws, link: l, client: client, protocols: protocols}
-	c.out = splitter{ws: ws, typ: protocols.messageType()}
-	c.reading = make(chan struct{}, 1)
+// newConn makes a conn of an upgraded connection. Without a reader it makes one.
+func newConn(l *link, reader *bufio.Reader, protocols *protocols, subprotocol string) *conn {
+	if reader == nil {
+		reader = bufio.NewReader(nil)
+	}
+	c := &conn{link: l, protocols: protocols, subprotocol: subprotocol, reader: reader}
+	c.out = splitter{link: l, opcode: protocols.opcode()}
+	c.reading, c.took = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.in.init()
 	return c
 }
 
 // WrapProtocol implements libnet.MessageConn.
 func (c *conn) WrapProtocol(p libnet.Protocol) libnet.Protocol {
-	c.inner = c.protocols.wrap(p)
-	return c.inner
+	c.wrapped.Store(true)
+	return c.protocols.wrap(p)
+}
+
+// SetSession is called by libnet when the session is made, before anything else can end it.
+func (c *conn) SetSession(s *libnet.Session) { c.session.Store(s) }
+
+// LastInput is when something last came from the peer, pings and parts of messages included: now, while a
+// message waits to be read. The zero time is before anything has come.
+func (c *conn) LastInput() time.Time {
+	if c.in.waits() {
+		return time.Now()
+	}
+	if last := c.link.lastInput.Load(); last != 0 {
+		return time.Unix(0, last)
+	}
+	return time.Time{}
 }
 
 // NetConn is the socket below: the session sets its options. It also makes the session write at most
 // 16 KiB at a time, as to TLS, so that WriteTimeout bounds that much and not a whole batch.
-func (c *conn) NetConn() net.Conn { return c.link.socket() }
+//
+// A server that takes no session asks for it, too, and only to close it: before the protocol is wrapped. The handler
+// does that, once it has told the peer why.
+func (c *conn) NetConn() net.Conn {
+	if !c.link.client && !c.wrapped.Load() {
+		return unclosed{c.link.conn}
+	}
+	return c.link.socket()
+}
+
+type unclosed struct{ net.Conn }
+
+func (unclosed) Close() error { return nil }
 
 // ConnectionState is for Session.TLS; the zero value without TLS.
 func (c *conn) ConnectionState() tls.ConnectionState {
-	if t, ok := c.link.Conn.(*tls.Conn); ok {
+	if t, ok := c.link.conn.(*tls.Conn); ok {
 		return t.ConnectionState()
 	}
 	return tls.ConnectionState{}
 }
 
-func (c *conn) LocalAddr() net.Addr  { return c.link.LocalAddr() }
-func (c *conn) RemoteAddr() net.Addr { return c.link.RemoteAddr() }
+func (c *conn) LocalAddr() net.Addr  { return c.link.conn.LocalAddr() }
+func (c *conn) RemoteAddr() net.Addr { return c.link.conn.RemoteAddr() }
 
-// Read reads frames that the receive loop has left. The loop begins with the first Read.
+// Read reads frames that the receive loop has left.
 func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	c.startOnce.Do(c.startReceiving)
+	c.begin()
 	passed := c.readDeadline.wait()
 	select {
 	case c.reading <- struct{}{}:
@@ -86,7 +124,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	for {
 		select {
 		case <-passed:
-			return 0, c.opError("read", os.ErrDeadlineExceeded)
+			return 0, opError("read", os.ErrDeadlineExceeded)
 		default:
 		}
 		if n, err := c.in.take(p); n > 0 || err != nil {
@@ -104,67 +142,80 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) Write(p []byte) (int, error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
-	err := c.out.split(p)
-	if flushed := c.link.flush(); flushed != nil {
-		err = flushed
-	} else if err == nil && c.link.isFinished() {
-		err = net.ErrClosed // p may have come behind the close frame, where the link drops it
+	c.out.split(p)
+	err := c.link.flush()
+	if err == nil && c.out.dropped {
+		err = c.finished()
 	}
 	if err != nil {
-		return 0, c.writeError(err)
+		return 0, err
 	}
 	return len(p), nil
 }
 
-// writeError is what Write answers when the output has failed with err. After the close frame of a peer that
-// is io.EOF, and not before Read has answered that, too: an error of Write ends the session, and what
-// the peer sent before its close frame is still to be received.
-func (c *conn) writeError(err error) error {
-	if !errors.Is(err, net.ErrClosed) {
-		return err
-	}
+// finished is what Write answers behind the close frame: if the peer's was first, the end that Read answers behind the
+// last message. The receive loop is about to tell, once it has written the answer.
+func (c *conn) finished() error {
 	bound := time.NewTimer(answerTimeout)
 	defer bound.Stop()
 	select {
-	case <-c.in.drained:
+	case <-c.in.over:
 		return c.in.ended()
 	case <-c.in.closed:
+		return opError("write", net.ErrClosed)
 	case <-bound.C:
+		return opError("write", syscall.EPIPE)
 	}
-	return err
 }
 
 // CloseWrite sends the close frame. The peer answers with its own, which Read returns as io.EOF.
 func (c *conn) CloseWrite() error {
-	c.link.finish(c.closeFrame())
+	c.link.finish(c.sessionCloseFrame())
 	c.link.flushAnswers()
 	return nil
 }
 
 // Close closes the connection without waiting for the peer. It sends a close frame if there is room for it.
-func (c *conn) Close() error {
-	closed := c.opError("read", net.ErrClosed)
-	if !c.in.close(closed) {
-		return c.opError("close", net.ErrClosed)
+func (c *conn) Close() (err error) {
+	if !c.in.close(opError("read", net.ErrClosed)) {
+		return opError("close", net.ErrClosed)
 	}
-	err := c.link.close(c.closeFrame())
-	_ = c.ws.CloseNow() // frees what the library holds: the connection is closed already
-	return err
+	var frame []byte
+	defer func() { err = c.link.close(frame) }() // also when the reason's own methods end the goroutine
+	frame = c.sessionCloseFrame()
+	return nil
 }
 
-// closeFrame tells the peer why the session ends.
-func (c *conn) closeFrame() []byte {
-	e := websocket.CloseError{Code: websocket.StatusPolicyViolation} // refused before its handler ran
-	if s := c.session.Load(); s != nil {
-		e = closeError(s.Err())
+// refuse closes a conn of which no session was made, and tells the peer why.
+func (c *conn) refuse(reason error) {
+	if c.in.close(opError("read", net.ErrClosed)) {
+		_ = c.link.close(c.closeFrame(reason))
 	}
-	return appendCloseFrame(nil, e, c.client)
+}
+
+// sessionCloseFrame tells the peer why the session ends.
+func (c *conn) sessionCloseFrame() []byte {
+	var reason error
+	if s := c.session.Load(); s != nil {
+		reason = s.Err()
+	}
+	return c.closeFrame(reason)
+}
+
+// closeFrame tells the peer reason, an error that may be the user's: one that panics is an internal error.
+func (c *conn) closeFrame(reason error) (frame []byte) {
+	e := websocket.CloseError{Code: websocket.StatusInternalError}
+	defer func() {
+		_ = recover()
+		frame = appendClose(nil, e, c.link.client)
+	}()
+	e = closeError(reason)
+	return nil
 }
 
 // SetDeadline sets both deadlines.
 func (c *conn) SetDeadline(t time.Time) error {
-	c.readDeadline.set(t)
-	return c.link.SetWriteDeadline(t)
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // SetReadDeadline applies to a Read that is waiting, too.
@@ -176,9 +227,5 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline applies to a Write that is waiting, too.
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.link.SetWriteDeadline(t) }
 
-func (c *conn) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: "websocket", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
-}
-
-// background is for the library's calls: it closes the WebSocket when a context ends, so none does.
-var background = context.Background()
+// opError asks the connection for no addresses: it may be one of the user's.
+func opError(op string, err error) error { return &net.OpError{Op: op, Net: "websocket", Err: err} }

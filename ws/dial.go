@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"sync/atomic"
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
@@ -20,15 +21,18 @@ type DialOptions struct {
 	// Header is sent with the request, for example Authorization.
 	Header http.Header
 
-	// Subprotocols are the WebSocket subprotocols to offer.
+	// Subprotocols are the WebSocket subprotocols to offer. Which was agreed on, Subprotocol tells.
 	Subprotocols []string
 }
 
 // Dial connects to a ws, wss, http or https URL, through the proxy that the environment names
 // (http.ProxyFromEnvironment), and returns a session. d's NetDialer, TLSConfig and Config apply; o may
 // be nil. ctx, and d's HandshakeTimeout, bound the whole of it; neither has a bearing on the session that Dial
-// returns. On an error nothing is left open.
+// returns. On an error nothing is left open; it wraps a [*HandshakeError] if the server has answered.
 func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*libnet.Session, error) {
+	if d == nil {
+		d = new(libnet.Dialer)
+	}
 	if o == nil {
 		o = new(DialOptions)
 	}
@@ -40,27 +44,23 @@ func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*l
 	transport := newTransport(d)
 	defer transport.CloseIdleConnections() // of a server that did not agree to upgrade
 	up := &clientUpgrade{transport: transport}
-	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{
+	ws, response, err := websocket.Dial(ctx, url, &websocket.DialOptions{
 		HTTPClient:      &http.Client{Transport: up},
 		HTTPHeader:      o.Header,
 		Subprotocols:    o.Subprotocols,
 		CompressionMode: websocket.CompressionDisabled,
-		OnPingReceived:  func(context.Context, []byte) bool { return up.link.answersPing() },
 	})
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return nil, fmt.Errorf("libnet: ws: %w", err)
+		return nil, fmt.Errorf("libnet: ws: %w", dialError(ctx, response, err))
 	}
-	up.link.adopt()
-	c := newConn(ws, up.link, true, &protocols{text: o.Text})
+	c := newConn(up.take(), nil, &protocols{text: o.Text}, ws.Subprotocol())
+	_ = ws.CloseNow() // its part was the handshake
 	s, err := d.NewSession(c)
 	if err != nil {
 		_ = c.Close()
 		return nil, err
 	}
-	c.session.Store(s)
+	c.begin()
 	return s, nil
 }
 
@@ -77,10 +77,27 @@ func newTransport(d *libnet.Dialer) *http.Transport {
 	return t
 }
 
-// A clientUpgrade puts a link between the connection and the library.
+// A clientUpgrade keeps hold of the connection that the WebSocket library has upgraded.
 type clientUpgrade struct {
 	transport *http.Transport
-	link      *link
+	upgraded  *upgradedBody // nil before
+}
+
+// An upgradedBody is the body of the answer: the library closes it, until it is taken. For the library there is nothing
+// in it: of an answer that is wrong it would wait for some.
+type upgradedBody struct {
+	io.ReadWriteCloser
+	conn  net.Conn
+	taken atomic.Bool
+}
+
+func (*upgradedBody) Read([]byte) (int, error) { return 0, io.EOF }
+
+func (b *upgradedBody) Close() error {
+	if b.taken.Load() {
+		return nil
+	}
+	return b.ReadWriteCloser.Close()
 }
 
 func (u *clientUpgrade) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -91,8 +108,14 @@ func (u *clientUpgrade) RoundTrip(r *http.Request) (*http.Response, error) {
 		return response, err
 	}
 	if body, ok := response.Body.(io.ReadWriteCloser); ok {
-		u.link = newLink(conn, body)
-		response.Body = u.link
+		u.upgraded = &upgradedBody{ReadWriteCloser: body, conn: conn}
+		response.Body = u.upgraded
 	}
 	return response, nil
+}
+
+// take makes the connection the caller's.
+func (u *clientUpgrade) take() *link {
+	u.upgraded.taken.Store(true)
+	return newLink(u.upgraded.conn, u.upgraded.ReadWriteCloser, true)
 }

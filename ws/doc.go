@@ -13,28 +13,61 @@
 // Everything else is the server's: the sessions are in its Manager, share groups and broadcasts with
 // those over TCP, keep its limits, timeouts and queue, and end with its Stop and Shutdown.
 //
+// [Request] tells a handler, and OnSession, which path, cookies and header the peer came with; [Subprotocol] what both
+// have agreed on.
+//
 // # What is different
 //
 //   - The protocol's codecs must implement [libnet.FrameAppender] and [libnet.FrameParser], as all of
 //     package codec do; a session whose codec does not is closed with a reason that wraps libnet.ErrPanic.
+//   - What the framing could not carry is refused here, too, both ways: a payload of another size than codec.Fixed says, a
+//     line feed under codec.Lines. A codec of your own whose framing has such a rule tells by a method
+//     CheckPayload(payload []byte) error, whose error wraps libnet.ErrMalformedFrame or libnet.ErrFrameTooLarge, what
+//     is not to be received.
 //   - A message may be as long as on the server's other connections: the codec's MaxMessage method says
-//     how long if there is one, else Config.MaxMessage, else 1 MiB.
+//     how long if there is one, else Config.MaxMessage, else 1 MiB. A frame that claims more is refused at its header.
 //   - A message over 16 KiB is sent in several WebSocket fragments, so that a peer which takes it slowly is
 //     seen to make progress. Messages of either type, text or binary, are accepted.
 //   - WebSocket has no half-close. A peer that closes gets the answer at once, and what is queued for it
 //     then is discarded and counted. Shutdown on this side sends its close frame behind the last message.
-//   - The close code tells the peer why: 1000 after Close and Shutdown, 1001 when the server ends, 1002
-//     for malformed input, 1009 for a message too large, 1008 for a timeout, a slow consumer or a session that was
-//     refused, 1011 after a panic. A reason for CloseWithError that is a websocket.CloseError chooses its own.
+//   - A session whose peer has closed ends 1 s after all that came before is received, though its handler receives no
+//     more: one that only sends, or waits for Done, need not Receive to learn of the end. What a handler leaves unread
+//     keeps it open until it sends, or until Config.IdleTimeout; beyond 32 KiB unread, nothing more is read, and
+//     no end is seen.
 //   - [libnet.Session.Err] is [io.EOF] when the peer closed with 1000, 1001 or without a code,
-//     [io.ErrUnexpectedEOF] when the connection ended without a close frame, and wraps a
+//     [io.ErrUnexpectedEOF] when the connection ended without a close frame or within a message, and wraps a
 //     websocket.CloseError for other codes.
-//   - A session takes one goroutine more than over TCP from its first Receive on. It answers pings; of a
+//   - A session takes one goroutine more than over TCP. It answers pings; of a
 //     peer that pings and does not read, it drops pings once 4 KiB of answers wait. libnet sends no pings:
-//     Config.PeerTimeout and Config.Heartbeat find dead peers.
-//   - A peer that stalls between a WebSocket frame's header bytes, or while it pings, counts as idle, not as one
-//     that has begun a message: Config.IdleTimeout bounds it, FrameTimeout does not.
+//     Config.PeerTimeout and Config.Heartbeat find dead peers. Pings and pongs that come count for
+//     Config.IdleTimeout as messages do.
+//   - A peer that stalls within a control frame counts as idle, not as one that has begun a message:
+//     Config.IdleTimeout bounds it, FrameTimeout does not.
+//   - Close gives the peer 0.5 s to read the close frame and to close its side, without waiting for that: the socket is
+//     closed then, in the background.
 //   - There is no compression.
 //
-// The protocol itself is github.com/coder/websocket's (RFC 6455).
+// # Close codes
+//
+// Each session ends with one close frame, if the connection still takes it. Its code and text tell the peer why:
+//
+//	1000  Close and Shutdown, and a handler that returned
+//	1001  Stop and Shutdown of the server, and a request that comes after them
+//	1002  malformed input: of the WebSocket itself, or a payload that the framing could not have carried
+//	1007  text that is not UTF-8, a close reason among it
+//	1008  a timeout, a slow consumer, and every reason for CloseWithError or error of OnSession that is not listed here
+//	1009  a message too large
+//	1011  a panic, or an error of a network connection, without its text
+//	1013  MaxSessions or MaxSessionsPerIP are open
+//
+// The text is the error's, up to 123 bytes of it, but for 1000, 1001 and 1011: what a reason says, the peer gets to read. A
+// reason that is, or wraps, a websocket.CloseError chooses both: 3000 to 4999 are free to use. A client that is thrown out
+// because its user has logged in elsewhere must be able to tell, or it comes back and throws that one out:
+//
+//	old.CloseWithError(websocket.CloseError{Code: 4001, Reason: "logged in elsewhere"})
+//
+// A full or stopped server agrees to the upgrade and then closes, because a browser's script gets to see the close code
+// and never an HTTP status.
+//
+// The handshake is github.com/coder/websocket's, the protocol RFC 6455's.
 package ws

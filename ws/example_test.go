@@ -2,10 +2,13 @@ package ws_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
@@ -51,6 +54,64 @@ func ExampleHandler() {
 	// Output:
 	// {"hello":"browser"} <nil>
 	// StatusGoingAway
+}
+
+// Chat rooms by path, for those who have a cookie. Middleware answers with an HTTP status, which browsers show nobody;
+// OnSession with a close code, which they do.
+func ExampleRequest() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := libnet.NewServer(listener, codec.New(codec.Uint16BE, codec.Bytes), 64)
+	server.Logger = slog.New(slog.DiscardHandler)
+	server.OnSession = func(s *libnet.Session) error {
+		if _, err := ws.Request(s).Cookie("user"); err != nil {
+			return websocket.CloseError{Code: 4001, Reason: "log in first"}
+		}
+		return nil
+	}
+	join := libnet.HandlerFunc(func(s *libnet.Session) {
+		user, _ := ws.Request(s).Cookie("user")
+		s.Send(fmt.Sprintf("%s is in %s, speaking %s", user.Value, ws.Request(s).URL.Path, ws.Subprotocol(s)))
+	})
+	o := &ws.HandlerOptions{Subprotocols: []string{"chat.v2", "chat.v1"}}
+	go http.Serve(listener, ws.Handler(server, join, o))
+	defer server.Stop()
+
+	d := &libnet.Dialer{Protocol: codec.New(codec.Uint16BE, codec.Bytes)}
+	for _, cookie := range []string{"user=ann", "none=0"} {
+		s, err := ws.Dial(context.Background(), "ws://"+listener.Addr().String()+"/lobby", d, &ws.DialOptions{
+			Header:       http.Header{"Cookie": {cookie}},
+			Subprotocols: []string{"chat.v1"},
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		msg, err := s.Receive()
+		fmt.Printf("%s %d\n", msg, websocket.CloseStatus(err))
+		s.Close()
+	}
+	// Output:
+	// ann is in /lobby, speaking chat.v1 -1
+	//  4001
+}
+
+func ExampleHandshakeError() {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "120")
+		http.Error(w, "back soon", http.StatusServiceUnavailable)
+	}))
+	defer web.Close()
+
+	d := &libnet.Dialer{Protocol: codec.New(codec.Uint16BE, codec.Bytes)}
+	_, err := ws.Dial(context.Background(), web.URL, d, nil)
+	var answer *ws.HandshakeError
+	if errors.As(err, &answer) {
+		fmt.Printf("%d, again in %s s: %s", answer.StatusCode, answer.Header.Get("Retry-After"), answer.Body)
+	}
+	// Output:
+	// 503, again in 120 s: back soon
 }
 
 func ExampleDial() {

@@ -15,9 +15,9 @@ import (
 func FuzzBytesOfAPeer(f *testing.F) {
 	for _, seed := range []string{
 		"",
-		frame(fin|binary, "hello") + frame(fin|text, "wörld") + frame(0x88, "\x03\xe8"),
-		frame(binary, "two ") + frame(ping, "?") + frame(fin, "fragments"),
-		frame(fin|binary, strings.Repeat("x", 5000)),
+		frame(fin|binaryFrame, "hello") + frame(fin|text, "wörld") + frame(0x88, "\x03\xe8"),
+		frame(binaryFrame, "two ") + frame(ping, "?") + frame(fin, "fragments"),
+		frame(fin|binaryFrame, strings.Repeat("x", 5000)),
 		frame(fin|text, "\xff"),
 		frame(0x88, "\x00"),
 		"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00", // a length with the top bit set

@@ -1,10 +1,7 @@
 package ws
 
 import (
-	"bufio"
-	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"path"
 
@@ -24,17 +21,24 @@ type HandlerOptions struct {
 	// let in.
 	OriginPatterns []string
 
-	// Subprotocols are the WebSocket subprotocols that may be agreed on, the preferred ones first.
+	// Subprotocols are the WebSocket subprotocols that may be agreed on, the preferred ones first. Which it
+	// is, Subprotocol tells.
 	Subprotocols []string
 }
 
 // Handler returns an http.Handler that makes WebSocket requests sessions of srv and has h run each, as
 // [libnet.Server.Serve] does: in the request's goroutine, until h returns; then what is queued is delivered
-// and the session closed. It answers other requests, and those from foreign origins, with an error.
+// and the session closed. It answers other requests, and those from foreign origins, with an error, and with 501
+// those whose connection cannot be taken over. Behind middleware it finds the connection as
+// http.ResponseController does, and the header fields that middleware has set go out with the answer.
+//
+// To refuse a request with a status of its own, wrap the handler: what comes before it may answer instead. What
+// OnSession refuses is told by close code and text, which is also all that a browser's script gets to see.
+// [Request] tells both what was asked for.
 //
 // The HTTP server's own timeouts apply until the upgrade and the session's from then on; srv's
 // Shutdown ends the sessions, the HTTP server's does not. A request that comes when srv is stopped or has too
-// many sessions is upgraded and closed. srv.TLSConfig has no effect here: TLS is the HTTP server's.
+// many sessions is upgraded and closed with 1001 or 1013. srv.TLSConfig has no effect here: TLS is the HTTP server's.
 //
 // It panics without srv or h, and for a pattern that path.Match does not accept.
 func Handler(srv *libnet.Server, h libnet.Handler, o *HandlerOptions) http.Handler {
@@ -49,50 +53,34 @@ func Handler(srv *libnet.Server, h libnet.Handler, o *HandlerOptions) http.Handl
 			panic(fmt.Sprintf("libnet: ws: origin pattern %q: %v", pattern, err))
 		}
 	}
-	return &handler{server: srv, handler: h, options: *o, protocols: protocols{text: o.Text}}
+	return &handler{server: srv, handler: h, protocols: protocols{text: o.Text}, accept: websocket.AcceptOptions{
+		OriginPatterns:  append([]string(nil), o.OriginPatterns...),
+		Subprotocols:    append([]string(nil), o.Subprotocols...),
+		CompressionMode: websocket.CompressionDisabled,
+	}}
 }
 
 type handler struct {
 	server    *libnet.Server
 	handler   libnet.Handler
-	options   HandlerOptions
+	accept    websocket.AcceptOptions
 	protocols protocols
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	up := &upgrade{ResponseWriter: w}
-	ws, err := websocket.Accept(up, r, &websocket.AcceptOptions{
-		OriginPatterns:  h.options.OriginPatterns,
-		Subprotocols:    h.options.Subprotocols,
-		CompressionMode: websocket.CompressionDisabled,
-		OnPingReceived:  func(context.Context, []byte) bool { return up.link.answersPing() },
-	})
+	ws, err := websocket.Accept(up, r, &h.accept)
 	if err != nil {
-		return // and Accept has answered
+		return // and the request has been answered
 	}
-	up.link.adopt()
-	c := newConn(ws, up.link, false, &h.protocols)
-	defer c.Close() // frees what a session that was refused has left
-	_ = h.server.ServeConn(c, libnet.HandlerFunc(func(s *libnet.Session) {
-		c.session.Store(s)
+	c := newConn(up.link, up.reader, &h.protocols, ws.Subprotocol())
+	c.request = r
+	_ = ws.CloseNow() // its part was the handshake
+	err = h.server.ServeConn(c, libnet.HandlerFunc(func(s *libnet.Session) {
+		c.begin()
 		h.handler.ServeSession(s)
 	}))
-}
-
-// An upgrade puts a link between the connection and the library.
-type upgrade struct {
-	http.ResponseWriter
-	link *link
-}
-
-func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(u.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
+	if c.session.Load() == nil {
+		c.refuse(err)
 	}
-	u.link = newLink(conn, conn)
-	return u.link, bufio.NewReadWriter(rw.Reader, bufio.NewWriterSize(u.link, writerSize)), nil
 }
-
-// writerSize is that of the buffer which the library wants before the link's.
-const writerSize = 256

@@ -3,6 +3,8 @@ package ws_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -92,7 +94,7 @@ func start(t testing.TB, set setup) *rig {
 		r.sessions <- s
 		set.handler.ServeSession(s)
 	}), set.options)
-	web := &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	web := &http.Server{Handler: handler, ErrorLog: discardLog}
 	served := make(chan error, 1)
 	go func() { served <- set.serve(web, set.listener) }()
 	t.Cleanup(func() {
@@ -158,6 +160,11 @@ func (r *rig) browser(t testing.TB) *websocket.Conn {
 	return c
 }
 
+const upgradeRequest = "GET / HTTP/1.1\r\nHost: libnet.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+
+var discardLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+
 // raw returns a connection that has been upgraded and on which the test speaks WebSocket itself.
 func (r *rig) raw(t testing.TB) (net.Conn, *bufio.Reader) {
 	t.Helper()
@@ -172,11 +179,7 @@ func (r *rig) raw(t testing.TB) (net.Conn, *bufio.Reader) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: libnet.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
-	if err != nil {
-		t.Fatal(err)
-	}
+	write(t, conn, upgradeRequest)
 	in := bufio.NewReader(conn)
 	response, err := http.ReadResponse(in, nil)
 	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
@@ -252,3 +255,23 @@ func wantCode(t testing.TB, c *websocket.Conn, code websocket.StatusCode) {
 }
 
 func numbered(n int) string { return fmt.Sprintf("message %d %s", n, strings.Repeat("x", n%200)) }
+
+// acceptRaw is a server that agrees to the upgrade and then lets the test speak WebSocket itself.
+func acceptRaw(t testing.TB, listener net.Listener) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Error(err)
+		return nil, nil
+	}
+	in := bufio.NewReader(conn)
+	request, err := http.ReadRequest(in)
+	if err != nil {
+		t.Error(err)
+		return conn, in
+	}
+	sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	write(t, conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "+
+		base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
+	return conn, in
+}

@@ -24,23 +24,22 @@ func putInbuf(b *inbuf) {
 
 // An inbox is where the receive loop leaves frames for Read. It has no storage while it is empty.
 type inbox struct {
-	filled  chan struct{} // one element; sent by the receive loop, received by Read
-	room    chan struct{} // one element; sent by Read, received by the receive loop
-	drained chan struct{} // closed when Read has answered what end was told
-	closed  chan struct{} // closed by close
+	filled chan struct{} // one element; sent by the receive loop, received by Read
+	room   chan struct{} // one element; sent by Read, received by the receive loop
+	over   chan struct{} // closed by end
+	closed chan struct{} // closed by close
 
 	mu sync.Mutex
 	// mu guards the following.
 	buf  *inbuf
 	read int   // how much of buf was read
 	err  error // what follows buf
-	told bool  // Read has answered err
 	shut bool
 }
 
 func (in *inbox) init() {
 	in.filled, in.room = make(chan struct{}, 1), make(chan struct{}, 1)
-	in.drained, in.closed = make(chan struct{}), make(chan struct{})
+	in.over, in.closed = make(chan struct{}), make(chan struct{})
 }
 
 // take reads into p; 0, nil when there is nothing.
@@ -48,10 +47,6 @@ func (in *inbox) take(p []byte) (int, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.buf == nil {
-		if in.err != nil && !in.told {
-			in.told = true
-			close(in.drained)
-		}
 		return 0, in.err
 	}
 	n := copy(p, in.buf.bytes[in.read:])
@@ -62,6 +57,13 @@ func (in *inbox) take(p []byte) (int, error) {
 		signal(in.room)
 	}
 	return n, nil
+}
+
+// waits reports whether something is unread and more may come.
+func (in *inbox) waits() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.buf != nil && in.err == nil
 }
 
 // put appends b's bytes and takes b over. It does not wait.
@@ -98,13 +100,14 @@ func (in *inbox) awaitRoom() bool {
 	}
 }
 
-// end says what comes behind the last message.
+// end says, once, what comes behind the last message.
 func (in *inbox) end(err error) {
 	in.mu.Lock()
 	if in.err == nil {
 		in.err = err
 	}
 	in.mu.Unlock()
+	close(in.over)
 	signal(in.filled)
 }
 

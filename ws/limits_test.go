@@ -167,7 +167,7 @@ type plainCodec struct{ libnet.Codec }
 func TestAProtocolThatCannotEncodeWithoutTheConnectionIsRefused(t *testing.T) {
 	plain := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return plainCodec{frames.NewCodec(rw)} })
 	r := start(t, setup{protocol: plain})
-	wantCode(t, r.browser(t), websocket.StatusPolicyViolation)
+	wantCode(t, r.browser(t), websocket.StatusInternalError)
 
 	d := &libnet.Dialer{Protocol: plain}
 	d.Logger = slog.New(slog.DiscardHandler)

@@ -2,10 +2,16 @@ package ws
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet"
 )
 
 const (
@@ -16,6 +22,10 @@ const (
 	// goodbyeTimeout is how long Close, which waits for nobody, lets a close frame wait for room.
 	goodbyeTimeout = 100 * time.Millisecond
 
+	// lingerTimeout is how long the connection is read on after Close: closed with input unread, it would be reset,
+	// and the peer might never see the close frame.
+	lingerTimeout = 500 * time.Millisecond
+
 	// maxWaitingPongs is how many bytes of output may wait before further pings go unanswered (RFC 6455,
 	// 5.5.3 allows that).
 	maxWaitingPongs = 4 << 10
@@ -24,111 +34,103 @@ const (
 	keptOutput = 64 << 10
 )
 
-// A link is the connection below a WebSocket, as the WebSocket library sees it. What the library writes
-// only gathers here; it goes out when a batch of messages is complete, or when the library waits for
-// input. So a batch costs one system call, and no write is bounded by a context, whose end would
-// tear the WebSocket down: deadlines are those of the conn.
+// A link is the connection below a WebSocket. Frames that are to be sent only gather here; they go out when a
+// batch of messages is complete, or before the receive loop waits for input. So a batch costs one system call.
 //
-// The library may write and read from any goroutine.
+// Read belongs to the receive loop; all else may be called by any goroutine. The connection may be one of the user's:
+// none of its methods is called under mu, and each may panic.
 type link struct {
-	net.Conn           // the TCP or TLS connection; for what is not overridden
-	body     io.Reader // where input comes from: the library or net/http may have buffered some
+	// Immutable after newLink.
+	conn   net.Conn  // the TCP or TLS connection
+	body   io.Reader // where input comes from: net/http may have buffered some
+	client bool      // masks what it sends
 
-	// beforeRead is called before each read from the connection. Set before the first.
-	beforeRead func()
+	lastInput atomic.Int64 // when something last came, in Unix nanoseconds; 0 before
 
-	// readErr is what the connection's last read answered, if it failed. It belongs to the receive loop.
-	readErr error
+	closed  chan struct{} // closed by close, when it has said who closes the connection
+	cutOnce sync.Once
 
-	flushing chan struct{} // one element, put in by who writes to the connection; taken before mu
+	flushing chan struct{} // one element, put in by who writes to the connection; taken before a mutex
+
+	deadlineMu sync.Mutex
+	// deadlineMu guards the following, and is held while the connection is told of it.
+	writing  bool      // a flush of Write is in the connection: deadline applies to it
+	deadline time.Time // of Write
 
 	mu sync.Mutex
 	// mu guards the following.
-	pending  *outbuf   // written by the library and not yet to the connection; nil when empty
-	waiting  int       // bytes of pending and of what is just being written
-	adopted  bool      // by a conn, which closes the connection
-	finished bool      // a close frame is in pending or out: nothing may follow
-	writing  bool      // a flush of Write is in the connection: deadline applies to it
-	deadline time.Time // of Write
-	err      error     // what the connection's write failed with; nothing more is written
+	pending  *outbuf     // not yet written to the connection; nil when empty
+	waiting  int         // bytes of pending and of what is just being written
+	finished bool        // a close frame is in pending or out: nothing may follow
+	err      error       // what the connection's write failed with; nothing more is written
+	reading  bool        // the receive loop is at work
+	force    *time.Timer // closes the connection if the receive loop, which close has left that to, does not; else nil
 }
 
 type outbuf struct{ bytes []byte }
 
 var outbufs = sync.Pool{New: func() any { return new(outbuf) }}
 
-func newLink(conn net.Conn, body io.Reader) *link {
-	return &link{Conn: conn, body: body, flushing: make(chan struct{}, 1)}
+func newLink(conn net.Conn, body io.Reader, client bool) *link {
+	return &link{conn: conn, body: body, client: client, closed: make(chan struct{}), flushing: make(chan struct{}, 1)}
 }
 
-// Read reads for the library. The end of the connection is never the end of a WebSocket, and the library
-// would take a message that it cuts short for a whole one.
+var errReadCount = errors.New("libnet: ws: the connection's Read returned an impossible count")
+
+// Read reads at least one byte or answers an error. The end of the connection is never the end of a WebSocket.
 func (l *link) Read(p []byte) (int, error) {
-	if l.beforeRead != nil {
-		l.beforeRead()
+	// 100 empty reads are what bufio allows a reader, too.
+	for range 100 {
+		n, err := l.body.Read(p)
+		switch {
+		case n < 0 || n > len(p):
+			return 0, errReadCount
+		case n > 0:
+			l.lastInput.Store(time.Now().UnixNano())
+			return n, nil // an error comes again
+		case err == io.EOF:
+			return 0, io.ErrUnexpectedEOF
+		case err != nil:
+			return 0, err
+		}
 	}
-	l.flushAnswers()
-	n, err := l.body.Read(p)
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	l.readErr = err
-	return n, err
+	return 0, io.ErrNoProgress
 }
 
-// Write gathers what the library writes. After the close frame it drops it.
-func (l *link) Write(p []byte) (int, error) {
+// add appends a frame to what is to be sent; false if it may not be, behind the close frame or a failed write.
+func (l *link) add(first byte, payload []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return 0, l.err
+	if l.finished || l.err != nil {
+		return false
 	}
-	if !l.finished {
-		l.appendLocked(p)
-	}
-	return len(p), nil
+	out := l.outLocked()
+	before := len(out.bytes)
+	out.bytes = appendFrame(out.bytes, first, payload, l.client)
+	l.waiting += len(out.bytes) - before
+	return true
 }
 
-func (l *link) appendLocked(p []byte) {
+func (l *link) outLocked() *outbuf {
 	if l.pending == nil {
 		l.pending = outbufs.Get().(*outbuf)
 	}
-	l.pending.bytes = append(l.pending.bytes, p...)
-	l.waiting += len(p)
+	return l.pending
 }
 
-// Close is called by the library: when the upgrade fails, and when the close frames have been exchanged.
-// Ours may then still be pending, and the conn closes the connection. See close.
-func (l *link) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.adopted {
-		return nil
-	}
-	return l.Conn.Close()
-}
-
-// adopt makes closing the connection the conn's business.
-func (l *link) adopt() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.adopted = true
-}
-
-// finish appends a close frame, if that has not happened; nil only says that the library has written one.
+// finish appends a close frame, if that has not happened: there is one, and nothing behind it.
 func (l *link) finish(frame []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.finished && l.err == nil && len(frame) > 0 {
-		l.appendLocked(frame)
+	if l.finished {
+		return
 	}
 	l.finished = true
-}
-
-func (l *link) isFinished() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.finished
+	if l.err == nil {
+		out := l.outLocked()
+		out.bytes = append(out.bytes, frame...)
+		l.waiting += len(frame)
+	}
 }
 
 // answersPing reports whether a ping is to be answered.
@@ -141,37 +143,59 @@ func (l *link) answersPing() bool {
 // flush writes what is pending, within the deadline of Write.
 func (l *link) flush() error {
 	l.flushing <- struct{}{}
-	l.mu.Lock()
-	l.writing = true
-	_ = l.Conn.SetWriteDeadline(l.deadline)
-	l.mu.Unlock()
-
-	err := l.writePending()
-
-	l.mu.Lock()
-	l.writing = false
-	l.mu.Unlock()
-	<-l.flushing
+	err := l.flushWithin()
 	l.flushAnswers() // of pings that came while we had the connection
 	return err
 }
 
+func (l *link) flushWithin() error {
+	defer func() { <-l.flushing }()
+	l.beginWrite()
+	defer l.endWrite()
+	return l.writePending()
+}
+
+func (l *link) beginWrite() {
+	l.deadlineMu.Lock()
+	defer l.deadlineMu.Unlock()
+	l.writing = true
+	_ = l.conn.SetWriteDeadline(l.deadline)
+}
+
+func (l *link) endWrite() {
+	l.deadlineMu.Lock()
+	defer l.deadlineMu.Unlock()
+	l.writing = false
+}
+
+// SetWriteDeadline bounds flush, also one that is under way.
+func (l *link) SetWriteDeadline(t time.Time) error {
+	l.deadlineMu.Lock()
+	defer l.deadlineMu.Unlock()
+	l.deadline = t
+	if l.writing {
+		return l.conn.SetWriteDeadline(t)
+	}
+	return nil
+}
+
 // flushAnswers writes what is pending, unless somebody is writing already: that one then sees to it.
 func (l *link) flushAnswers() {
-	for l.hasPending() && l.tryFlushing() {
-		_ = l.Conn.SetWriteDeadline(time.Now().Add(answerTimeout))
-		_ = l.writePending()
-		<-l.flushing
+	for l.hasPending() && l.tryFlush(answerTimeout) {
 	}
 }
 
-func (l *link) tryFlushing() bool {
+// tryFlush writes what is pending within a time of its own; false if somebody else is writing.
+func (l *link) tryFlush(within time.Duration) bool {
 	select {
 	case l.flushing <- struct{}{}:
-		return true
 	default:
 		return false
 	}
+	defer func() { <-l.flushing }()
+	_ = l.conn.SetWriteDeadline(time.Now().Add(within))
+	_ = l.writePending()
+	return true
 }
 
 func (l *link) hasPending() bool {
@@ -187,10 +211,26 @@ func (l *link) writePending() error {
 		if out == nil {
 			return err
 		}
-		_, err = l.Conn.Write(out.bytes)
-		l.wrote(out, err)
+		l.write(out)
 	}
 }
+
+func (l *link) write(out *outbuf) {
+	err := errLost // stays if the connection's Write panics or ends the goroutine
+	defer func() {
+		l.wrote(out, err)
+		if err == errLost {
+			_ = guard(l.cut) // which ends the input, and so the session
+		}
+	}()
+	var n int
+	if n, err = l.conn.Write(out.bytes); err == nil && n != len(out.bytes) {
+		err = io.ErrShortWrite
+	}
+}
+
+// errLost says that nobody knows what has gone out.
+var errLost = fmt.Errorf("%w in a connection's Write", libnet.ErrPanic)
 
 // failed returns what writing has failed with, if it has.
 func (l *link) failed() error {
@@ -212,49 +252,93 @@ func (l *link) takePending() (*outbuf, error) {
 
 func (l *link) wrote(out *outbuf, err error) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.waiting -= len(out.bytes)
 	if err != nil {
 		l.err = err
 	}
-	l.mu.Unlock()
 	if cap(out.bytes) <= keptOutput {
 		out.bytes = out.bytes[:0]
 		outbufs.Put(out)
 	}
 }
 
-// SetWriteDeadline bounds flush, also one that is under way.
-func (l *link) SetWriteDeadline(t time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.deadline = t
-	if l.writing {
-		return l.Conn.SetWriteDeadline(t)
+// close closes the connection, after a last attempt to write frame that waits for no peer. Where the receive loop is
+// at work, that one reads on for a moment and closes then; see lingerTimeout.
+func (l *link) close(frame []byte) error {
+	defer close(l.closed)
+	left := false
+	defer func() { // also when the connection panics
+		if !left {
+			_ = l.cut()
+		}
+	}()
+	l.finish(frame)
+	if l.tryFlush(goodbyeTimeout) && l.failed() == nil {
+		half, ok := l.conn.(interface{ CloseWrite() error })
+		left = ok && half.CloseWrite() == nil && l.leaveToReader()
 	}
-	return nil
+	if left {
+		return nil
+	}
+	return l.cut()
 }
 
-// close closes the connection, after a last attempt to write frame that waits for no peer.
-func (l *link) close(frame []byte) error {
-	l.finish(frame)
-	if l.tryFlushing() {
-		_ = l.Conn.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
-		_ = l.writePending()
-		<-l.flushing
+// leaveToReader has the receive loop close the connection; false if there is none, or nothing that could be reset.
+func (l *link) leaveToReader() bool {
+	if _, ok := l.socket().(syscall.Conn); !ok {
+		return false
 	}
-	t, ok := l.Conn.(*tls.Conn)
-	if !ok {
-		return l.Conn.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.reading {
+		l.force = time.AfterFunc(lingerTimeout, func() { _ = guard(l.cut) })
 	}
-	force := time.AfterFunc(goodbyeTimeout, func() { _ = t.NetConn().Close() })
-	defer force.Stop()
-	return t.Close()
+	return l.reading
+}
+
+// readerStarts and readerLeaves enclose the receive loop.
+func (l *link) readerStarts() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reading = true
+}
+
+// readerLeaves reads on after close, if that has left it to the receive loop.
+func (l *link) readerLeaves() {
+	<-l.closed
+	l.mu.Lock()
+	l.reading = false
+	force := l.force
+	l.mu.Unlock()
+	if force == nil {
+		return
+	}
+	_ = guard(l.discard)
+	force.Stop()
+	_ = guard(l.cut)
+}
+
+func (l *link) discard() error {
+	room := make([]byte, 512)
+	for {
+		if _, err := l.Read(room); err != nil {
+			return err
+		}
+	}
+}
+
+// cut closes the connection without another word, once.
+func (l *link) cut() error {
+	err := net.ErrClosed
+	l.cutOnce.Do(func() { err = l.socket().Close() })
+	return err
 }
 
 // socket is the connection below TLS, if there is any.
 func (l *link) socket() net.Conn {
-	if t, ok := l.Conn.(*tls.Conn); ok {
+	if t, ok := l.conn.(*tls.Conn); ok {
 		return t.NetConn()
 	}
-	return l.Conn
+	return l.conn
 }

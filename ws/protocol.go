@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"sync"
-	"sync/atomic"
 	"unicode/utf8"
 
-	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 )
 
@@ -39,22 +38,20 @@ func (ps *protocols) wrap(p libnet.Protocol) *protocol {
 	return ps.made
 }
 
-func (ps *protocols) messageType() websocket.MessageType {
+func (ps *protocols) opcode() byte {
 	if ps.text {
-		return websocket.MessageText
+		return opText
 	}
-	return websocket.MessageBinary
+	return opBinary
 }
 
 // protocol is another one without its framing.
 type protocol struct {
 	inner libnet.Protocol
 	text  bool
-
-	// limit is the longest message, set by each NewCodec to the same value.
-	limit atomic.Int64
 }
 
+// NewCodec is given the stream of a session on a conn, which tells what it runs on.
 func (p *protocol) NewCodec(rw io.ReadWriter) libnet.Codec {
 	inner := p.inner.NewCodec(rw)
 	parser, canParse := inner.(libnet.FrameParser)
@@ -62,34 +59,56 @@ func (p *protocol) NewCodec(rw io.ReadWriter) libnet.Codec {
 	if !canParse || !canAppend {
 		panic(fmt.Sprintf("libnet: ws: a %T is no FrameAppender and FrameParser", inner))
 	}
+	c := connOf(rw)
 	limit := maxMessage(inner, rw)
-	p.limit.Store(int64(limit))
-	return &messageCodec{Codec: inner, parser: parser, appender: appender, limit: limit, text: p.text}
+	c.limit.Store(int64(limit))
+	checker, _ := inner.(payloadChecker)
+	return &messageCodec{Codec: inner, conn: c, parser: parser, appender: appender, checker: checker, limit: limit, text: p.text}
 }
 
+func connOf(rw io.ReadWriter) *conn { return rw.(interface{ Conn() net.Conn }).Conn().(*conn) }
+
+// payloadChecker is an optional interface of a codec whose framing cannot carry every payload. Without the framing
+// nothing else would tell one that no other connection could have brought.
+type payloadChecker interface {
+	// CheckPayload returns an error that wraps libnet.ErrMalformedFrame or libnet.ErrFrameTooLarge.
+	CheckPayload(payload []byte) error
+}
+
+// longest is the longest message: with the header it must have a length that is an int.
+const longest = math.MaxInt32 - headerSize
+
+// maxMessage is the longest message of a session.
 func maxMessage(codec libnet.Codec, rw io.ReadWriter) int {
 	if c, ok := codec.(interface{ MaxMessage() int }); ok {
-		return min(c.MaxMessage(), math.MaxInt32)
+		return atMost(c.MaxMessage())
 	}
 	set := 0
 	if stream, ok := rw.(libnet.Stream); ok {
 		set = stream.MaxMessage()
 	}
-	switch {
-	case set == 0:
-		return defaultMaxMessage
-	case set < 0:
-		return math.MaxInt32
+	if set == 0 {
+		set = defaultMaxMessage
 	}
-	return min(set, math.MaxInt32)
+	return atMost(set)
+}
+
+// atMost is limit, where a negative one means no bound.
+func atMost(limit int) int {
+	if limit < 0 {
+		return longest
+	}
+	return min(limit, longest)
 }
 
 // messageCodec marshals as the server's codec does and frames as conn expects it. A session uses nothing
 // else of it: its Receive and Send are the inner codec's and would speak the wrong framing.
 type messageCodec struct {
 	libnet.Codec
+	conn     *conn
 	parser   libnet.FrameParser
 	appender libnet.FrameAppender
+	checker  payloadChecker // nil if every payload will do
 	limit    int
 	text     bool
 }
@@ -105,6 +124,9 @@ func (c *messageCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	framed, err := c.appender.AppendFrame(append(dst, make([]byte, headerSize)...), msg)
 	if err != nil {
 		return dst, err
+	}
+	if len(framed) < start {
+		return dst, fmt.Errorf("%w: the codec shortened what it should append to", libnet.ErrEncode)
 	}
 	payload, n, err := c.parser.ParseFrame(framed[start:])
 	switch {
@@ -122,18 +144,22 @@ func (c *messageCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	return framed, nil
 }
 
-// ParseFrame cuts what conn.Read delivered.
+// ParseFrame cuts what conn.Read delivered. The session calls it once for each frame.
 func (c *messageCodec) ParseFrame(src []byte) (payload []byte, n int, err error) {
 	if len(src) < headerSize {
 		return nil, 0, nil
 	}
-	length := int(binary.BigEndian.Uint32(src[lengthAt:]))
-	if length > c.limit {
-		return nil, 0, libnet.ErrFrameTooLarge
-	}
-	if len(src)-headerSize < length {
+	n = headerSize + int(binary.BigEndian.Uint32(src[lengthAt:]))
+	if len(src) < n {
 		return nil, 0, nil
 	}
-	n = headerSize + length
-	return src[headerSize:n:n], n, nil
+	payload = src[headerSize:n:n]
+	if c.checker != nil {
+		if err := c.checker.CheckPayload(payload); err != nil {
+			return nil, 0, err
+		}
+	}
+	c.conn.taken.Add(uint64(n))
+	signal(c.conn.took)
+	return payload, n, nil
 }

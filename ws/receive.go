@@ -1,101 +1,158 @@
 package ws
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 )
 
-// errNotUTF8 is what RFC 6455, 8.1 wants a connection to fail for.
-var errNotUTF8 = errors.New("a text message is not UTF-8")
+// A fault is an error of the peer's, which is told of it at once.
+type fault struct{ error }
 
-// A receiver is the receive loop's state. The loop has a goroutine of its own because the library cannot
-// stop reading and go on later, which a deadline of Read asks for; and so pings are answered while the
-// session is busy.
+func malformed(what string) error {
+	return &fault{fmt.Errorf("%w: %s", libnet.ErrMalformedFrame, what)}
+}
+
+var (
+	errNotUTF8  = fmt.Errorf("%w: a text that is not UTF-8", libnet.ErrMalformedFrame) // RFC 6455, 8.1
+	errTooLarge = &fault{libnet.ErrFrameTooLarge}
+)
+
+// A receiver is the receive loop's state. The loop has a goroutine of its own so that pings and close frames are
+// answered while the session is busy, and its peer's end is noticed though nobody receives.
 type receiver struct {
 	*conn
-	buf       *inbuf // the frame that is arriving; nil between two
-	inMessage bool   // the library has the header of a message whose end has not come
-	announced bool   // Read was told so
+	from  *bufio.Reader
+	limit int64 // of a message
+
+	buf        *inbuf // the message that is arriving; nil between two
+	text       bool   // it is to be UTF-8
+	begun      bool   // its first byte has come, if only of a header
+	fragmented bool   // it has more fragments than have come
+	announced  bool   // conn.Read was told that it has begun
+	whole      uint64 // bytes of all frames that were left in the inbox
+
+	scratch [8]byte
+	control [maxControlPayload]byte
 }
 
-func (c *conn) startReceiving() {
-	r := &receiver{conn: c}
-	if c.inner != nil {
-		c.ws.SetReadLimit(c.inner.limit.Load())
-	}
-	c.link.beforeRead = r.beforeRead
-	go r.run()
+// begin starts the receive loop, once. The session's codec has been made: it has set the limit.
+func (c *conn) begin() {
+	c.beginOnce.Do(func() {
+		r := &receiver{conn: c, from: c.reader, limit: c.limit.Load()}
+		c.reader = nil
+		r.from.Reset(readerFunc(r.fill))
+		c.link.readerStarts()
+		go r.run()
+	})
 }
 
-// run receives until something ends the input, and sees the close frame off that the library may have
-// answered with before the session learns of the end and closes the connection.
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// run receives until something ends the input.
 func (r *receiver) run() {
-	err := r.loop()
-	putInbuf(r.buf)
-	end, answered := r.inputError(err)
-	if answered {
-		r.link.finish(nil)
-	}
-	r.link.flushAnswers()
-	r.in.end(end)
+	end := fmt.Errorf("%w: a connection's Read ended its goroutine", libnet.ErrPanic)
+	defer func() { r.leave(end) }()
+	end = r.receive()
 }
 
+// leave has the session learn of the end, when what is to be answered is out or has failed.
+func (r *receiver) leave(end error) {
+	defer r.link.readerLeaves()
+	_ = guard(func() error { r.link.flushAnswers(); return nil })
+	r.in.end(end)
+	r.seeOff()
+}
+
+// guard calls a function that uses a connection, which may be one of the user's and panic.
+func guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w in a connection: %.128q", libnet.ErrPanic, fmt.Sprint(v))
+		}
+	}()
+	return f()
+}
+
+// receive returns what comes behind the last message.
+func (r *receiver) receive() (end error) {
+	err := guard(r.loop)
+	putInbuf(r.buf)
+	r.buf = nil
+	if f, ok := err.(*fault); ok {
+		r.link.finish(r.closeFrame(f.error))
+		return f.error
+	}
+	return err
+}
+
+// loop returns why there is no more input: a *fault, the end that the peer's close frame means, or what the
+// connection's Read answered.
 func (r *receiver) loop() error {
 	for r.in.awaitRoom() {
-		typ, from, err := r.ws.Reader(background)
-		if err != nil {
-			return err
-		}
-		if err := r.receive(typ, from); err != nil {
-			return err
-		}
-	}
-	return nil // closed
-}
-
-// receive makes a frame of one message. Its storage grows with what arrives.
-func (r *receiver) receive(typ websocket.MessageType, from io.Reader) error {
-	r.inMessage, r.announced = true, false
-	r.newFrame()
-	for {
-		b := r.buf.bytes
-		if len(b) == cap(b) {
-			b = append(b, 0)[:len(b)]
-		}
-		n, err := from.Read(b[len(b):cap(b)])
-		r.buf.bytes = b[:len(b)+n]
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
+		for done := false; !done; {
+			h, err := r.readHeader()
+			switch {
+			case err != nil:
+			case h.opcode() >= opClose:
+				err = r.receiveControl(h)
+			default:
+				done, err = r.receiveData(h)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
-	r.inMessage = false
-	return r.deliver(typ)
+	return opError("read", net.ErrClosed)
 }
 
-// beforeRead is called when the library has to wait. A message that is late by that is announced with its
-// frame's first byte.
-func (r *receiver) beforeRead() {
-	if !r.inMessage || r.announced {
-		return
+// fill reads for from when it is empty. A message that is late by that is announced with its frame's first byte.
+func (r *receiver) fill(p []byte) (int, error) {
+	if r.begun && !r.announced {
+		r.announced = true
+		b := inbufs.Get().(*inbuf)
+		b.bytes = append(b.bytes[:0], 0)
+		r.in.put(b)
 	}
-	r.announced = true
-	b := inbufs.Get().(*inbuf)
-	b.bytes = append(b.bytes[:0], 0)
-	r.in.put(b)
+	r.link.flushAnswers()
+	if errors.Is(r.link.failed(), os.ErrDeadlineExceeded) { // of an answer to a ping
+		return 0, libnet.ErrWriteTimeout
+	}
+	return r.link.Read(p) // whatever else has become of the output
 }
 
-func (r *receiver) newFrame() {
+// receiveData reports whether the frame was the last of its message.
+func (r *receiver) receiveData(h header) (last bool, err error) {
+	if !r.fragmented {
+		r.text = h.opcode() == opText
+		r.newMessage()
+	}
+	if h.length > r.limit-int64(len(r.buf.bytes)-headerSize) {
+		return false, errTooLarge
+	}
+	if err := r.readPayload(h); err != nil {
+		return false, err
+	}
+	r.fragmented = !h.fin()
+	if r.fragmented {
+		return false, nil
+	}
+	return true, r.deliver()
+}
+
+func (r *receiver) newMessage() {
 	r.buf = inbufs.Get().(*inbuf)
 	if cap(r.buf.bytes) < 512 {
 		r.buf.bytes = make([]byte, 0, 512)
@@ -103,42 +160,97 @@ func (r *receiver) newFrame() {
 	r.buf.bytes = append(r.buf.bytes[:0], make([]byte, headerSize)...)
 }
 
-func (r *receiver) deliver(typ websocket.MessageType) error {
+// readPayload appends to the message. Its storage grows with what arrives.
+func (r *receiver) readPayload(h header) error {
+	for left := h.length; left > 0; {
+		b := r.buf.bytes
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := r.from.Read(b[len(b):min(int64(cap(b)), int64(len(b))+left)])
+		if h.masked {
+			h.key = mask4(b[len(b):len(b)+n], h.key)
+		}
+		r.buf.bytes = b[:len(b)+n]
+		left -= int64(n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deliver makes the message a frame for Read.
+func (r *receiver) deliver() error {
 	b := r.buf
 	payload := b.bytes[headerSize:]
-	if typ == websocket.MessageText && !utf8.Valid(payload) {
-		return errNotUTF8
+	if r.text && !utf8.Valid(payload) {
+		return &fault{errNotUTF8}
 	}
 	binary.BigEndian.PutUint32(b.bytes[lengthAt:], uint32(len(payload)))
+	r.whole += uint64(len(b.bytes))
 	if r.announced {
 		b.bytes = b.bytes[1:]
 	}
-	r.buf = nil
+	r.buf, r.begun, r.announced = nil, false, false
 	r.in.put(b)
 	return nil
 }
 
-// inputError is what Read returns behind the last message when the loop ended with err. answered says that
-// the library has written a close frame.
-func (r *receiver) inputError(err error) (end error, answered bool) {
-	var closed websocket.CloseError
-	switch {
-	case errors.As(err, &closed):
-		switch closed.Code {
-		case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
-			return io.EOF, true
-		}
-		return fmt.Errorf("libnet: ws: closed by the peer: %w", closed), true
-	case errors.Is(err, websocket.ErrMessageTooBig):
-		return libnet.ErrFrameTooLarge, true
-	case r.link.readErr != nil:
-		return r.link.readErr, false
-	case errors.Is(r.link.failed(), os.ErrDeadlineExceeded): // of an answer to a ping
-		return libnet.ErrWriteTimeout, false
-	case r.link.failed() != nil:
-		return r.link.failed(), false
-	case err == nil || errors.Is(err, net.ErrClosed):
-		return r.opError("read", net.ErrClosed), false
+func (r *receiver) receiveControl(h header) error {
+	payload := r.control[:h.length]
+	if _, err := io.ReadFull(r.from, payload); err != nil {
+		return err
 	}
-	return fmt.Errorf("%w: %w", libnet.ErrMalformedFrame, err), false
+	if h.masked {
+		mask4(payload, h.key)
+	}
+	switch {
+	case h.opcode() == opClose:
+		return r.receiveClose(payload)
+	case h.opcode() == opPing && r.link.answersPing():
+		r.link.add(finBit|opPong, payload)
+	}
+	return nil
+}
+
+// receiveClose answers a close frame with the same, and returns what it means.
+func (r *receiver) receiveClose(payload []byte) error {
+	e, err := parseClose(payload)
+	if err != nil {
+		return err
+	}
+	r.link.finish(appendFrame(nil, finBit|opClose, payload, r.link.client))
+	switch e.Code {
+	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
+		if r.begun {
+			return io.ErrUnexpectedEOF
+		}
+		return io.EOF
+	}
+	return fmt.Errorf("libnet: ws: closed by the peer: %w", e)
+}
+
+// endGrace is how long a handler has to receive the end itself, behind the last message: one that does has done with
+// that message by then.
+const endGrace = time.Second
+
+// seeOff receives the end for the session once all that came before is taken, so that it ends though its handler
+// receives no more: it may only send, or wait for Done. Until then it is the handler's to receive.
+func (r *receiver) seeOff() {
+	s := r.session.Load()
+	for r.taken.Load() < r.whole {
+		select {
+		case <-r.took:
+		case <-r.in.closed:
+			return
+		}
+	}
+	grace := time.NewTimer(endGrace)
+	defer grace.Stop()
+	select {
+	case <-grace.C:
+		_, _ = s.Receive()
+	case <-r.in.closed:
+	}
 }

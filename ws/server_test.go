@@ -217,7 +217,7 @@ func TestTheCloseCodeTellsThePeerWhy(t *testing.T) {
 		"Shutdown":          {func(r *rig, s *libnet.Session) { s.Shutdown(context.Background()) }, 1000},
 		"Server.Stop":       {func(r *rig, s *libnet.Session) { r.Stop() }, 1001},
 		"Server.Shutdown":   {func(r *rig, s *libnet.Session) { r.Server.Shutdown(context.Background()) }, 1001},
-		"a reason":          {func(r *rig, s *libnet.Session) { s.CloseWithError(closing) }, 1000},
+		"a reason":          {func(r *rig, s *libnet.Session) { s.CloseWithError(closing) }, 1008},
 		"a panic":           {func(r *rig, s *libnet.Session) { s.CloseWithError(libnet.ErrPanic) }, 1011},
 		"a chosen code":     {func(r *rig, s *libnet.Session) { s.CloseWithError(websocket.CloseError{Code: 4001}) }, 4001},
 		"a forbidden code":  {func(r *rig, s *libnet.Session) { s.CloseWithError(websocket.CloseError{Code: 1006}) }, 1000},

@@ -1,11 +1,6 @@
 package ws
 
-import (
-	"encoding/binary"
-	"io"
-
-	"github.com/coder/websocket"
-)
+import "encoding/binary"
 
 // fragmentSize is how much of a message is gathered before it goes out as a fragment of its own: as much as
 // a session writes at a time.
@@ -13,37 +8,35 @@ const fragmentSize = 16 << 10
 
 // A splitter turns frames, however they are cut, into WebSocket messages.
 type splitter struct {
-	ws  *websocket.Conn
-	typ websocket.MessageType
+	link   *link
+	opcode byte // of a message's first fragment
 
-	header    [headerSize]byte
-	headerLen int            // how much of the header has come
-	left      int            // how much of the payload is to come, once the header is whole
-	part      *outbuf        // the payload so far, less the fragments; nil when empty
-	fragments io.WriteCloser // of a message that goes out in several; nil else
+	header     [headerSize]byte
+	headerLen  int     // how much of the header has come
+	left       int     // how much of the payload is to come, once the header is whole
+	part       *outbuf // the payload so far, less the fragments; nil when empty
+	fragmented bool    // a fragment has gone out
+	dropped    bool    // a part of a message came too late for the link
 }
 
-func (s *splitter) split(p []byte) error {
+func (s *splitter) split(p []byte) {
 	for len(p) > 0 {
 		if s.headerLen < headerSize {
 			n := copy(s.header[s.headerLen:], p)
 			s.headerLen, p = s.headerLen+n, p[n:]
 			if s.headerLen < headerSize {
-				return nil
+				return
 			}
 			s.left = int(binary.BigEndian.Uint32(s.header[lengthAt:]))
 		}
 		n := min(len(p), s.left)
-		if err := s.add(p[:n]); err != nil {
-			return err
-		}
+		s.add(p[:n])
 		p = p[n:]
 	}
-	return nil
 }
 
 // add takes a part of the payload, which is the last one when left is 0 behind it.
-func (s *splitter) add(p []byte) error {
+func (s *splitter) add(p []byte) {
 	s.left -= len(p)
 	last := s.left == 0
 	if !last || s.part != nil {
@@ -54,33 +47,25 @@ func (s *splitter) add(p []byte) error {
 		p = s.part.bytes
 	}
 	if !last && len(p) < fragmentSize {
-		return nil
+		return
 	}
-	err := s.send(p, last)
+	s.send(p, last)
 	if s.part != nil {
 		s.part.bytes = s.part.bytes[:0]
 		outbufs.Put(s.part)
 		s.part = nil
 	}
-	if last {
-		s.headerLen = 0
-	}
-	return err
 }
 
-func (s *splitter) send(p []byte, last bool) (err error) {
-	if last && s.fragments == nil {
-		return s.ws.Write(background, s.typ, p)
+func (s *splitter) send(p []byte, last bool) {
+	first := s.opcode
+	if s.fragmented {
+		first = opContinuation
 	}
-	if s.fragments == nil {
-		if s.fragments, err = s.ws.Writer(background, s.typ); err != nil {
-			return err
-		}
+	if last {
+		first |= finBit
+		s.headerLen = 0
 	}
-	if _, err = s.fragments.Write(p); err != nil || !last {
-		return err
-	}
-	err = s.fragments.Close()
-	s.fragments = nil
-	return err
+	s.fragmented = !last
+	s.dropped = !s.link.add(first, p) || s.dropped
 }

@@ -15,29 +15,29 @@ import (
 )
 
 const (
-	text   = 0x1
-	binary = 0x2
-	fin    = 0x80
-	ping   = 0x89
+	text        = 0x1
+	binaryFrame = 0x2
+	fin         = 0x80
+	ping        = 0x89
 )
 
 // The library answers io.EOF for a message that the connection's end cuts at a frame's or a read's border.
 func TestAConnectionThatEndsWithinAMessageIsNeverAMessage(t *testing.T) {
 	for name, cut := range map[string]string{
 		"before any frame":       "",
-		"within a header":        frame(fin|binary, "")[:3],
-		"before the payload":     frame(fin|binary, strings.Repeat("x", 5000))[:8],
-		"within the payload":     frame(fin|binary, strings.Repeat("x", 5000))[:2000],
-		"at a read's border":     frame(fin|binary, strings.Repeat("x", 5000))[:4096],
-		"between two fragments":  frame(binary, "first half"),
-		"after a whole fragment": frame(binary, strings.Repeat("x", 4088)),
+		"within a header":        frame(fin|binaryFrame, "")[:3],
+		"before the payload":     frame(fin|binaryFrame, strings.Repeat("x", 5000))[:8],
+		"within the payload":     frame(fin|binaryFrame, strings.Repeat("x", 5000))[:2000],
+		"at a read's border":     frame(fin|binaryFrame, strings.Repeat("x", 5000))[:4096],
+		"between two fragments":  frame(binaryFrame, "first half"),
+		"after a whole fragment": frame(binaryFrame, strings.Repeat("x", 4088)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
 				r := start(t, setup{listener: pipes, handler: sink})
 				conn, _ := r.raw(t)
 				s := r.session(t)
-				write(t, conn, frame(fin|binary, "whole")+cut)
+				write(t, conn, frame(fin|binaryFrame, "whole")+cut)
 				synctest.Wait()
 				conn.Close()
 				wantEnd(t, s, io.ErrUnexpectedEOF)
@@ -51,8 +51,8 @@ func TestAConnectionThatEndsWithinAMessageIsNeverAMessage(t *testing.T) {
 
 func TestAMessageThatDoesNotEndRunsIntoTheFrameTimeout(t *testing.T) {
 	for name, test := range map[string]struct{ partial, every string }{
-		"a byte a second":       {frame(fin|binary, "a payload that is long")[:8], "x"},
-		"between two fragments": {frame(binary, "first"), frame(ping, "")}, // which is no progress
+		"a byte a second":       {frame(fin|binaryFrame, "a payload that is long")[:8], "x"},
+		"between two fragments": {frame(binaryFrame, "first"), frame(ping, "")}, // which is no progress
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
@@ -82,7 +82,7 @@ func TestALateMessageArrivesWhole(t *testing.T) {
 		r := start(t, setup{listener: pipes})
 		conn, in := r.raw(t)
 		for _, msg := range []string{"dribble", "", "again"} {
-			for _, b := range []byte(frame(fin|binary, msg)) {
+			for _, b := range []byte(frame(fin|binaryFrame, msg)) {
 				write(t, conn, string([]byte{b}))
 				synctest.Wait()
 			}
@@ -126,7 +126,7 @@ func TestAPeerThatVanishedIsFound(t *testing.T) {
 		}})
 		conn, _ := r.raw(t)
 		s := r.session(t)
-		write(t, conn, frame(fin|binary, "I am here"))
+		write(t, conn, frame(fin|binaryFrame, "I am here"))
 		synctest.Wait()
 		begin := time.Now()
 		conn.(*libnettest.PipeConn).Unplug()

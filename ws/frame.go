@@ -1,0 +1,69 @@
+package ws
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"math/rand/v2"
+)
+
+// Of a frame (RFC 6455, 5.2): its first byte is finBit, reservedBits and the opcode, its second maskBit and the
+// payload's length, or one of two marks that say where the length is.
+const (
+	finBit       = 0x80
+	reservedBits = 0x70
+	opcodeBits   = 0x0f
+	maskBit      = 0x80
+	lengthBits   = 0x7f
+
+	lengthIn16 = 126
+	lengthIn64 = 127
+
+	opContinuation = 0x0
+	opText         = 0x1
+	opBinary       = 0x2
+	opClose        = 0x8
+	opPing         = 0x9
+	opPong         = 0xa
+
+	maxControlPayload = 125 // RFC 6455, 5.5
+)
+
+// appendFrame appends a frame. A client masks what it sends, a server does not.
+func appendFrame(dst []byte, first byte, payload []byte, masked bool) []byte {
+	var mask byte
+	if masked {
+		mask = maskBit
+	}
+	dst = append(dst, first)
+	switch n := len(payload); {
+	case n < lengthIn16:
+		dst = append(dst, mask|byte(n))
+	case n <= 0xffff:
+		dst = binary.BigEndian.AppendUint16(append(dst, mask|lengthIn16), uint16(n))
+	default:
+		dst = binary.BigEndian.AppendUint64(append(dst, mask|lengthIn64), uint64(n))
+	}
+	if !masked {
+		return append(dst, payload...)
+	}
+	// Unpredictable to whoever chooses the payload, as RFC 6455, 10.3 wants: the generator is ChaCha8 with a random seed.
+	key := rand.Uint32()
+	dst = binary.LittleEndian.AppendUint32(dst, key)
+	start := len(dst)
+	dst = append(dst, payload...)
+	mask4(dst[start:], key)
+	return dst
+}
+
+// mask4 masks or unmasks p with a key, whose first byte is the lowest, and returns the key for what follows p.
+func mask4(p []byte, key uint32) uint32 {
+	both := uint64(key)<<32 | uint64(key)
+	for ; len(p) >= 8; p = p[8:] {
+		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^both)
+	}
+	for i := range p {
+		p[i] ^= byte(key)
+		key = bits.RotateLeft32(key, -8)
+	}
+	return key
+}

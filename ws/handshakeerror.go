@@ -1,0 +1,36 @@
+package ws
+
+import (
+	"context"
+	"io"
+	"net/http"
+)
+
+// A HandshakeError is wrapped by the error of a [Dial] whose server has answered, and not agreed to a WebSocket: find
+// it with errors.As. Its StatusCode tells what to try again (503, 429) from what will not get better (401, 404).
+type HandshakeError struct {
+	StatusCode int         // of the answer; 101 if the rest of it was wrong
+	Header     http.Header // of the answer, Retry-After perhaps among it
+	Body       []byte      // of the answer, its first 1,024 bytes; empty for 101
+	Err        error       // the error in words
+}
+
+func (e *HandshakeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns e.Err.
+func (e *HandshakeError) Unwrap() error { return e.Err }
+
+// dialError is Dial's for what the WebSocket library answered: the cause of ctx's end, if that has ended it.
+func dialError(ctx context.Context, response *http.Response, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if response == nil {
+		return err
+	}
+	var body []byte
+	if response.Body != nil && response.StatusCode != http.StatusSwitchingProtocols {
+		body, _ = io.ReadAll(response.Body) // which the library has read from the connection already
+	}
+	return &HandshakeError{StatusCode: response.StatusCode, Header: response.Header, Body: body, Err: err}
+}

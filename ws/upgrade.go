@@ -1,0 +1,86 @@
+package ws
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// An upgrade is the ResponseWriter that the WebSocket library gets to see. The answer that agrees to the upgrade is
+// written by Hijack, on the connection itself: what a ResponseWriter was told before, it may have sent or not, and
+// the peer of one that turns out to have no connection must not be told that all is well.
+type upgrade struct {
+	http.ResponseWriter
+	answered bool // whatever else is written is not for the peer
+
+	// Set by Hijack.
+	link   *link
+	reader *bufio.Reader // nil if there was none
+}
+
+func (u *upgrade) WriteHeader(status int) {
+	if status != http.StatusSwitchingProtocols && !u.answered {
+		u.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (u *upgrade) Write(p []byte) (int, error) {
+	if u.answered {
+		return len(p), nil
+	}
+	return u.ResponseWriter.Write(p)
+}
+
+// Hijack is called once the request is known to be right.
+func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	u.answered = true
+	conn, rw, err := http.NewResponseController(u.ResponseWriter).Hijack()
+	if err == nil && conn == nil {
+		err = http.ErrNotSupported
+	}
+	if err != nil {
+		u.cannot()
+		return nil, nil, err
+	}
+	if err := switchProtocols(conn, u.Header()); err != nil {
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	var body io.Reader = conn
+	if rw != nil && rw.Reader != nil {
+		u.reader = rw.Reader
+		early, _ := u.reader.Peek(u.reader.Buffered())
+		body = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
+	}
+	u.link = newLink(conn, body, false)
+	unused := unclosed{conn}
+	return unused, bufio.NewReadWriter(bufio.NewReaderSize(unused, 16), bufio.NewWriterSize(unused, 16)), nil
+}
+
+// cannot answers a request whose connection cannot be taken over.
+func (u *upgrade) cannot() {
+	h := u.Header()
+	for _, key := range upgradeFields {
+		h.Del(key)
+	}
+	http.Error(u.ResponseWriter, "WebSocket is not possible here", http.StatusNotImplemented)
+}
+
+var upgradeFields = []string{"Upgrade", "Connection", "Sec-Websocket-Accept", "Sec-Websocket-Protocol"}
+
+// switchProtocols answers that the connection is a WebSocket from here on. It clears deadlines: those that are set
+// are the HTTP server's.
+func switchProtocols(conn net.Conn, h http.Header) error {
+	var answer bytes.Buffer
+	answer.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+	_ = h.WriteSubset(&answer, map[string]bool{"Content-Length": true, "Transfer-Encoding": true, "Trailer": true})
+	answer.WriteString("\r\n")
+	_ = conn.SetDeadline(time.Now().Add(answerTimeout))
+	if _, err := conn.Write(answer.Bytes()); err != nil {
+		return err
+	}
+	return conn.SetDeadline(time.Time{})
+}
