@@ -64,7 +64,8 @@ func putBatch(b *batch) {
 	clear(b.shared)
 	clear(b.msgs)
 	b.buf, b.parts, b.shared, b.msgs = b.buf[:0], b.parts[:0], b.shared[:0], b.msgs[:0]
-	b.messages, b.size, b.first, b.written, b.gone, b.own = 0, 0, 0, 0, 0, false
+	b.next, b.own = nil, false
+	b.messages, b.size, b.first, b.written, b.gone = 0, 0, 0, 0, 0
 	batches.Put(b)
 }
 

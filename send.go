@@ -155,7 +155,6 @@ func (s *Session) lineUp(ctx context.Context, msg any) (*waiter, error) {
 
 // awaitRoom waits until w's message is queued.
 func (s *Session) awaitRoom(ctx context.Context, w *waiter) error {
-	defer putWaiter(w)
 	select {
 	case err := <-w.done:
 		return s.refused(err)

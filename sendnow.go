@@ -52,12 +52,23 @@ func (s *Session) claim(ctx context.Context, msg any) (c *batch, w *waiter, err 
 
 // awaitTurn waits until w's message is in flight and the caller has to write it.
 func (s *Session) awaitTurn(ctx context.Context, w *waiter) error {
-	defer putWaiter(w)
-	select {
-	case err := <-w.done:
-		return s.refused(err)
-	case <-ctx.Done():
+	for {
+		select {
+		case err := <-w.done:
+			if err != errYourTurn {
+				return s.refused(err)
+			}
+			if s.q.takeTurn(w) {
+				return nil
+			}
+		case <-ctx.Done():
+			return s.giveUpTurn(ctx, w)
+		}
 	}
+}
+
+// giveUpTurn takes w's message back, of which nothing is written yet.
+func (s *Session) giveUpTurn(ctx context.Context, w *waiter) error {
 	if s.q.leave(w) {
 		putBatch(w.msg)
 		return ctx.Err()

@@ -83,8 +83,12 @@ func wrapped(conn net.Conn) net.Conn {
 
 // setSocketOptions bounds what a silent peer can cost: how long it stays unnoticed and how much of the kernel's memory
 // it can pin. It also takes back what made a socket blocking, since the waiting of package net and all deadlines rest
-// on that. What the kernel refuses is logged and is no error: that is only a conn that is no stream.
+// on that. What the kernel refuses is logged and is no error. A conn that is no stream is one, and so is what a conn's own
+// SetWriteBuffer answers.
 func setSocketOptions(conn net.Conn, c *Config) error {
+	if err := askSendBuffer(conn, c.sendBuffer()); err != nil {
+		return err
+	}
 	err := trySocketOptions(conn, c)
 	if err == errNotAStream {
 		return err
@@ -95,11 +99,29 @@ func setSocketOptions(conn net.Conn, c *Config) error {
 	return nil
 }
 
+// askSendBuffer has a conn that is not one of package net bound its send buffer itself, if it can.
+func askSendBuffer(conn net.Conn, size int) (err error) {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return nil
+	}
+	b, ok := conn.(interface{ SetWriteBuffer(int) error })
+	if !ok || size == 0 {
+		return nil
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w in a connection: %s", ErrPanic, describe(r))
+		}
+	}()
+	return b.SetWriteBuffer(size)
+}
+
 // trySocketOptions calls methods of the user's conn, which may panic.
 func trySocketOptions(conn net.Conn, c *Config) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w in a connection: %s", ErrPanic, printable(fmt.Sprint(r)))
+			err = fmt.Errorf("%w in a connection: %s", ErrPanic, describe(r))
 		}
 	}()
 	return setOptions(conn, c)

@@ -1,13 +1,9 @@
 package libnet
 
-import "sync"
-
 // A waitingLine has those who wait for a queue, in the order they came: for room, with SendContext, or, on a synchronous
 // session, for their turn to write. Who comes first is served first, by whoever makes the room or ends a flush, so nobody
 // wakes up in vain.
 type waitingLine struct{ first, last *waiter }
-
-var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan error, 1)} }}
 
 type waiter struct {
 	before, next *waiter
@@ -15,20 +11,14 @@ type waiter struct {
 
 	msg   *batch
 	limit queueLimit
-	turn  bool       // waits for an idle queue, to write msg itself
 	done  chan error // of one place; gets nil once msg is in the queue, or in flight where it was a turn that was waited for
+
+	turn   bool // waits for an idle queue, to write msg itself
+	passed int  // how many took the queue before it though it was first
 }
 
-func getWaiter(msg *batch, limit queueLimit) *waiter {
-	w := waiters.Get().(*waiter)
-	w.msg, w.limit, w.turn = msg, limit, false
-	return w
-}
-
-// putWaiter gives w back, which is in no line and whose done is empty.
-func putWaiter(w *waiter) {
-	w.msg = nil
-	waiters.Put(w)
+func newWaiter(msg *batch, limit queueLimit) *waiter {
+	return &waiter{msg: msg, limit: limit, done: make(chan error, 1)}
 }
 
 func (l *waitingLine) add(w *waiter) {
@@ -76,10 +66,17 @@ func (q *sendQueue) lineUpLocked(msg *batch, limit queueLimit) (w *waiter, kept 
 	if !q.fullLocked(msg.size, limit) && (q.rare == nil || q.rare.line.first == nil) {
 		return nil, q.appendLocked(msg), nil
 	}
-	w = getWaiter(msg, limit)
+	w = newWaiter(msg, limit)
 	q.rareLocked().line.add(w)
 	return w, true, nil
 }
+
+// maxPassed is how often the first in the line may lose its turn to one who runs already: as long as it takes to wake up. After that
+// the queue is kept for it.
+const maxPassed = 16
+
+// errYourTurn wakes the first in the line, who is then to take its turn.
+var errYourTurn = newError("libnet: the queue is idle")
 
 // claim makes the caller the one who flushes, beginning with msg; or has it stand in line for that.
 func (q *sendQueue) claim(msg *batch) (*waiter, error) {
@@ -89,14 +86,24 @@ func (q *sendQueue) claim(msg *batch) (*waiter, error) {
 	switch {
 	case q.state != queueOpen:
 		return nil, errQueueClosed
-	case q.isIdleLocked() && (q.rare == nil || q.rare.line.first == nil):
+	case q.isIdleLocked() && q.mayPassLocked():
 		q.flushOwnLocked(msg)
 		return nil, nil
 	}
-	w := getWaiter(msg, noLimit)
+	w := newWaiter(msg, noLimit)
 	w.turn = true
 	q.rareLocked().line.add(w)
 	return w, nil
+}
+
+// mayPassLocked reports whether one who does not stand in the line may go before those who do.
+func (q *sendQueue) mayPassLocked() bool {
+	if q.rare == nil || q.rare.line.first == nil {
+		return true
+	}
+	first := q.rare.line.first
+	first.passed++
+	return first.passed < maxPassed
 }
 
 func (q *sendQueue) flushOwnLocked(msg *batch) {
@@ -105,15 +112,45 @@ func (q *sendQueue) flushOwnLocked(msg *batch) {
 	q.bytes += msg.size
 }
 
-// grantTurnLocked gives the first in the line its turn, if it waits for one and nobody flushes.
+// grantTurnLocked wakes the first in the line, if it waits for its turn and nobody flushes; or gives it the queue, if it has been
+// passed too often.
 func (q *sendQueue) grantTurnLocked() {
 	if q.state != queueOpen || q.rare == nil || q.flushing || q.front != nil {
 		return
 	}
-	if w := q.rare.line.first; w != nil && w.turn {
-		q.flushOwnLocked(q.rare.line.pop().msg)
-		w.done <- nil
+	w := q.rare.line.first
+	if w == nil || !w.turn {
+		return
 	}
+	if w.passed < maxPassed {
+		select {
+		case w.done <- errYourTurn:
+		default: // is waking up already
+		}
+		return
+	}
+	q.flushOwnLocked(q.rare.line.pop().msg)
+	w.answer(nil)
+}
+
+// answer tells w what came of its message. It has left the line.
+func (w *waiter) answer(err error) {
+	select {
+	case <-w.done: // a call to its turn, which is no more
+	default:
+	}
+	w.done <- err
+}
+
+// takeTurn is for w when it was woken: true says that its message is in flight, false that it has to wait on.
+func (q *sendQueue) takeTurn(w *waiter) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.state != queueOpen || !q.isIdleLocked() || !q.rare.line.remove(w) {
+		return false
+	}
+	q.flushOwnLocked(w.msg)
+	return true
 }
 
 // admitLocked queues the messages of those in the line for which there is room, and turns all away once the queue takes no
@@ -126,7 +163,7 @@ func (q *sendQueue) admitLocked() {
 	for w := line.first; w != nil; w = line.first {
 		switch {
 		case q.state != queueOpen:
-			line.pop().done <- errQueueClosed
+			line.pop().answer(errQueueClosed)
 			continue
 		case w.turn || q.fullLocked(w.msg.size, w.limit):
 			return
@@ -135,7 +172,7 @@ func (q *sendQueue) admitLocked() {
 		if !q.appendLocked(w.msg) {
 			putBatch(w.msg)
 		}
-		w.done <- nil
+		w.answer(nil)
 	}
 }
 
@@ -147,6 +184,7 @@ func (q *sendQueue) leave(w *waiter) bool {
 	left := q.rare.line.remove(w)
 	if left {
 		q.admitLocked()
+		q.grantTurnLocked()
 	}
 	return left
 }
