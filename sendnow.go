@@ -1,6 +1,9 @@
 package libnet
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // splitAt is the payload size from which a synchronous Send writes the header and the caller's bytes
 // with one writev instead of copying them together first: below it the copy is cheaper (measured, see
@@ -133,9 +136,17 @@ func (s *Session) writeOwnWithin(ctx context.Context, c *batch) error {
 	case err := <-result:
 		return err
 	case <-ctx.Done():
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-time.After(writeReturns):
 		return ctx.Err()
 	}
 }
+
+// writeReturns is how long a write that the peer may have answered already has to return when ctx ends.
+const writeReturns = 5 * time.Millisecond
 
 func payloadSize(msg any) int {
 	switch m := msg.(type) {
