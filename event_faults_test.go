@@ -445,3 +445,14 @@ func TestEveryModeShutsDownASessionThatIsBeingAdmitted(t *testing.T) {
 		within(t, patience, "Shutdown", func() { _ = r.Shutdown(context.Background()) })
 	})
 }
+
+func TestEveryModeLetsAHandlerAppendToItsMessage(t *testing.T) {
+	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) { _ = s.Send(append(msg, " and more than a header"...)) })
+		conn := r.dial()
+		mustWrite(t, conn, append(append(frame("one"), frame("two")...), frame("three")...)) // which arrive together
+		for _, msg := range []string{"one", "two", "three"} {
+			eventWant(t, conn, msg+" and more than a header")
+		}
+	})
+}

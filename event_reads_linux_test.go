@@ -165,3 +165,31 @@ func TestASocketThatIsMadeBlockingHoldsNobodyUp(t *testing.T) {
 		within(t, patience, "Close", func() { _ = s.Close() })
 	})
 }
+
+// A write that waits is bounded by WriteTimeout, and a shutdown by Linger, whatever mode somebody gave the descriptor.
+func TestASocketThatIsMadeBlockingKeepsItsTimeouts(t *testing.T) {
+	if !inAChild(t) {
+		return
+	}
+	overEventModes(t, eventModes[:3], func(t *testing.T, mode eventMode) {
+		dups := make(chan *os.File, 2)
+		mode.wrap = func(l net.Listener) net.Listener { return &dupListener{l, dups} }
+		r := mode.start(t, func(srv *libnet.Server) {
+			srv.SendBuffer, srv.WriteTimeout, srv.Linger, srv.SendQueueBytes = 8<<10, 100*time.Millisecond, 100*time.Millisecond, 64<<20
+		}, func(s *libnet.Session, msg []byte) {
+			for range 64 {
+				_ = s.Send(make([]byte, 64<<10))
+			}
+		})
+		_, quiet := r.open()
+		conn, flooded := r.open()
+		for range 2 {
+			dup := <-dups
+			defer dup.Close()
+			_ = syscall.SetNonblock(int(dup.Fd()), false)
+		}
+		mustWrite(t, conn, frame("flood"))
+		r.wantClosed(flooded, libnet.ErrWriteTimeout)
+		within(t, patience, "Shutdown", func() { _ = quiet.Shutdown(t.Context()) })
+	})
+}

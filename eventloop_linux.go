@@ -72,14 +72,10 @@ func (loop *eventLoop) close() {
 // prepare takes a TCP connection over from package net. One that it cannot take over (descriptors may be
 // short) is served as it is, at a higher cost.
 func (loop *eventLoop) prepare(conn net.Conn) net.Conn {
-	srv := loop.server
-	if srv.TLSConfig != nil {
-		return srv.secure(conn)
+	if srv := loop.server; srv.TLSConfig == nil {
+		return takeOver(conn, srv)
 	}
-	if setSocketOptions(conn, &srv.sessionOwner().Config) != nil {
-		return conn
-	}
-	return takeOver(conn, srv)
+	return loop.server.secure(conn)
 }
 
 // add hands s over to a poller; false if it must have a goroutine.

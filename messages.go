@@ -1,9 +1,10 @@
 package libnet
 
 // A MessageHandler serves messages for [Server.ServeMessages]. ServeMessage is called for each message of
-// a session in order, one at a time per session; msg is valid until it returns. Replies sent from within
-// it leave together, in one write for all messages that arrived together. It must not call the session's
-// Receive. When it panics, the session is closed with a reason that wraps [ErrPanic].
+// a session in order, one at a time per session; msg is valid until it returns, and may be changed and
+// appended to. Replies sent from within it leave together, in one write for all messages that arrived
+// together. It must not call the session's Receive. When it panics, the session is closed with a reason that
+// wraps [ErrPanic].
 type MessageHandler interface {
 	ServeMessage(s *Session, msg []byte)
 }
@@ -55,7 +56,7 @@ func (srv *Server) runMessages(s *Session, h MessageHandler) {
 			s.returned = true
 			return
 		}
-		h.ServeMessage(s, msg)
+		h.ServeMessage(s, msg[:len(msg):len(msg)])
 		if buf = msg; cap(buf) > keptBatch {
 			buf = nil
 		}

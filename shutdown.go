@@ -193,6 +193,9 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 	defer close(ended)
 	var err error
 	defer s.recovered("connection", &err)
+	if s.sock != nil {
+		s.sock.unblock()
+	}
 	room := getChunk(chunkSmall)
 	defer putChunk(room)
 	for empty, total := 0, 0; err == nil && empty < 100 && total < drainLimit; empty++ {

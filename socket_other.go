@@ -8,11 +8,13 @@ import "net"
 // empty.
 type socket struct{}
 
-func newSocket(net.Conn) *socket                 { return nil }
-func (*socket) read(*input, uint16) (int, error) { panic("libnet: no socket on this system") }
-func (*socket) write([]byte) (n int, err error)  { panic("libnet: no socket on this system") }
-func (*socket) broken() bool                     { panic("libnet: no socket on this system") }
+func newSocket(net.Conn) *socket                      { return nil }
+func (*socket) read(*input, uint16) (int, error)      { panic("libnet: no socket on this system") }
+func (*socket) readReady(*input, uint16) (int, error) { panic("libnet: no socket on this system") }
+func (*socket) write([]byte) (n int, err error)       { panic("libnet: no socket on this system") }
+func (*socket) unblock()                              { panic("libnet: no socket on this system") }
+func (*socket) broken() bool                          { panic("libnet: no socket on this system") }
 
 func hasInput(net.Conn) bool { return false }
 
-func unblock(net.Conn) error { return nil }
+func unblock(uintptr) {}

@@ -3,10 +3,8 @@
 package libnet
 
 import (
-	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 )
@@ -161,17 +159,12 @@ func (k *socket) broken() (is bool) {
 	return is
 }
 
-// unblock gives conn's descriptor its non-blocking mode back, which belongs to all its duplicates: os.File.Fd takes it
-// away from all of them. A Read or Write of conn, other than of a socket, would then wait in the kernel, where neither
-// a deadline nor Close reaches it.
-func unblock(conn net.Conn) (err error) {
-	raw := rawConn(conn)
-	if raw == nil {
-		return nil
-	}
-	controlErr := raw.Control(func(fd uintptr) { err = os.NewSyscallError("fcntl", syscall.SetNonblock(int(fd), true)) })
-	return errors.Join(controlErr, err)
-}
+// unblock gives a descriptor its non-blocking mode back, which belongs to all its duplicates: os.File.Fd takes it away from
+// all of them. A read or write of package net would then wait in the kernel, where neither a deadline nor Close reaches it.
+func unblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
+
+// unblock is for who is about to wait in a call of the conn's.
+func (k *socket) unblock() { _ = k.raw.Control(unblock) }
 
 // hasInput reports whether something lies in conn's receive buffer. It does not take it.
 func hasInput(conn net.Conn) (pending bool) {

@@ -37,7 +37,8 @@ func setDescriptorOptions(fd int, isTCP bool, c *Config) error {
 		domain, _ := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_DOMAIN)
 		isTCP = domain == syscall.AF_INET || domain == syscall.AF_INET6
 	}
-	err := os.NewSyscallError("fcntl", syscall.SetNonblock(fd, true))
+	unblock(uintptr(fd))
+	var err error
 	if size := c.sendBuffer(); size > 0 {
 		err = errors.Join(err, setOption(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, min(size, maxSendBuffer)))
 	}

@@ -99,7 +99,7 @@ func TestSocketOptionsEndWhereTheKernelDoes(t *testing.T) {
 			{25 * 24 * time.Hour, 32767, math.MaxInt32},
 			{math.MaxInt64, 32767, math.MaxInt32},
 		} {
-			for _, buffer := range []int{1, math.MaxInt32, math.MaxInt32 + 1, 1 << 32, math.MaxInt} {
+			for _, buffer := range []int{1, math.MaxInt32, min(math.MaxInt, math.MaxInt32+1), min(math.MaxInt, 1<<32), math.MaxInt} {
 				accepted := make(chan *os.File, 1)
 				mode.wrap = func(l net.Listener) net.Listener { return &dupListener{l, accepted} }
 				logs := new(lockedBuffer)

@@ -13,7 +13,10 @@ func setOptions(conn net.Conn, c *Config) error {
 	if !isStream(conn) {
 		return errNotAStream
 	}
-	err := unblock(conn)
+	var err error
+	if raw := rawConn(conn); raw != nil {
+		err = raw.Control(unblock)
+	}
 	if size := c.sendBuffer(); size > 0 {
 		err = errors.Join(err, setSendBuffer(conn, min(size, maxSendBuffer)))
 	}

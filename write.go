@@ -195,8 +195,12 @@ const tlsRecord = 16 << 10
 // measured by the record. Only a socket gets all pieces at a time: of another conn, net.Buffers would
 // not notice a short write and go on with the next piece.
 func (s *Session) writeSome(b *batch) (int, error) {
+	if s.sock != nil {
+		s.sock.unblock()
+	}
 	if s.sock != nil && len(b.shared) > 0 {
 		pieces := b.pieces()
+		raceSends(nil) // of which package net does not tell the race detector
 		n, err := pieces.WriteTo(s.conn)
 		return int(n), err
 	}
