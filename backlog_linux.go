@@ -49,3 +49,31 @@ func (c *queuedCall) ask(fd uintptr) {
 		c.n = 0
 	}
 }
+
+// Of poll.h, which package syscall lacks.
+const (
+	pollRDHUP = 0x2000
+	pollErr   = 0x8
+	pollHup   = 0x10
+)
+
+// pollFd is struct pollfd (poll(2)).
+type pollFd struct {
+	fd              int32
+	events, revents int16
+}
+
+// peerEnded reports whether conn's peer, or that of what a TLS conn runs on, sends no more. It does not wait.
+func peerEnded(conn net.Conn) (ended bool) {
+	raw := rawConn(conn)
+	if raw == nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		p := pollFd{fd: int32(fd), events: pollRDHUP}
+		var now syscall.Timespec
+		n, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		ended = errno == 0 && n == 1 && p.revents&(pollRDHUP|pollErr|pollHup) != 0
+	})
+	return ended
+}

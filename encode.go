@@ -131,7 +131,7 @@ func (s *Session) takeTurnWithin(ctx context.Context, bound time.Duration) bool 
 	select {
 	case s.turn <- struct{}{}:
 		return true
-	case <-s.Done():
+	case <-s.doneChan():
 	case <-ctx.Done():
 	case <-timer.C:
 	}

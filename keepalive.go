@@ -18,6 +18,7 @@ type clock struct {
 	session atomic.Pointer[Session] // nil once the session has ended: the runtime may keep a stopped timer until it was due
 	awaited atomic.Int32            // bits of admission: what HandshakeTimeout still waits for
 	giveUp  atomic.Int64            // when a session is ended one of whose directions has; 0: not
+	look    atomic.Int64            // when to look for the peer's end; 0: nobody has asked
 	beating atomic.Bool             // a heartbeat is being made or sent
 
 	// Guarded by the session's mu.
@@ -27,6 +28,9 @@ type clock struct {
 	// Owned by tick.
 	from int64 // when HandshakeTimeout began to count
 	beat int64 // when the next heartbeat is due
+
+	unread int   // what the receiver was behind when IdleTimeout last had passed
+	over   int64 // when the peer was first seen to have ended; 0: not
 
 	// What beginAgain has granted already: a machine that is always late must not do so for ever.
 	frameAgain, receivedAgain int64
@@ -98,9 +102,6 @@ func (s *Session) watchLocked(d time.Duration) {
 
 // admitted notes what HandshakeTimeout need not wait for any more.
 func (s *Session) admitted(what int32) {
-	if s.owner.handshakeTimeout() == 0 {
-		return
-	}
 	s.mu.Lock()
 	c := s.clock
 	s.mu.Unlock()
@@ -128,6 +129,7 @@ func (c *clock) tick() {
 		s.terminate(err)
 		return
 	}
+	s.lookAtPeer(c, now)
 	beats := s.beatIsDue(c, now)
 	s.endTick(c, s.nextDue(c))
 	if beats {
@@ -186,8 +188,8 @@ func (s *Session) expired(c *clock, now int64) error {
 		if s.readAhead() {
 			return nil
 		}
-		if s.receiver.Load() != receiverAbsent && s.conn != nil && hasInput(s.conn) {
-			s.received.Store(now) // it came, and the receiver is behind
+		if s.isBehind(c) {
+			s.received.Store(now)
 			return nil
 		}
 		return ErrIdleTimeout
@@ -201,7 +203,11 @@ func (s *Session) nextDue(c *clock) int64 {
 	if s.owner.heartbeatInterval() > 0 && !c.beating.Load() && !s.IsClosed() {
 		beat = c.beat
 	}
-	return min(handshake, frame, idle, beat, s.givenUp(c))
+	look := int64(math.MaxInt64)
+	if at := c.look.Load(); at != 0 && !s.IsClosed() {
+		look = at
+	}
+	return min(handshake, frame, idle, beat, look, s.givenUp(c))
 }
 
 // givenUp returns when that is. What is closing has another bound.

@@ -14,6 +14,7 @@ import (
 // returned first. Calls take turns. On a session of [Server.ServeMessages] it panics, but in OnSession.
 func (s *Session) Receive() (msg []byte, err error) {
 	s.beginReceive()
+	err = errGoroutineEnded
 	defer s.endReceive(&err)
 	payload, err := s.next()
 	if err != nil || s.parser == nil {
@@ -26,6 +27,7 @@ func (s *Session) Receive() (msg []byte, err error) {
 // allocates nothing.
 func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
 	s.beginReceive()
+	err = errGoroutineEnded
 	defer s.endReceive(&err)
 	payload, err := s.next()
 	return append(buf[:0], payload...), err
@@ -40,12 +42,18 @@ func (s *Session) beginReceive() {
 	s.recvMu.Lock()
 }
 
+// errGoroutineEnded is what Receive returns to nobody: its codec has called runtime.Goexit.
+var errGoroutineEnded = newError("libnet: the codec ended the goroutine")
+
 // endReceive is deferred: the codec may have panicked. An error ends the session, with no lock held.
 func (s *Session) endReceive(err *error) {
 	r := recover()
 	s.recvMu.Unlock()
-	if r != nil {
+	switch {
+	case r != nil:
 		*err = s.panicked("codec", r)
+	case *err == errGoroutineEnded:
+		*err = ErrSessionClosed
 	}
 	if *err != nil {
 		*err = s.fail(*err)
@@ -92,7 +100,7 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 	}
 	s.in.advance(n)
 	s.countMessage()
-	return payload, true, nil
+	return payload[:len(payload):len(payload)], true, nil // appending to it must not reach the next frame
 }
 
 func badCut(n, of int) error {
@@ -127,6 +135,8 @@ func (s *Session) countMessage() {
 	s.parsed++
 	if s.parsed == 1 || s.conn == nil {
 		s.q.noteReceived(s.parsed, s.read)
+	}
+	if s.parsed == 1 {
 		s.admitted(awaitMessage)
 	}
 	if s.frameStart.Load() != 0 {

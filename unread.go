@@ -1,0 +1,53 @@
+package libnet
+
+import (
+	"io"
+	"time"
+)
+
+// What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has ended.
+
+// isBehind reports whether something came that is still to be received. Where nobody has ever received, and OnSession is not
+// about to, that must be more than at the last look.
+func (s *Session) isBehind(c *clock) bool {
+	if s.conn == nil {
+		return false
+	}
+	unread := unreadBytes(s.conn)
+	comes := s.receiver.Load() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
+	behind := unread > 0 && (comes || unread > c.unread)
+	c.unread = unread
+	return behind
+}
+
+// peerLook is how often a session looks for its peer's end that somebody waits for: it is noticed within twice as long.
+const peerLook = 2 * time.Second
+
+// watchPeerLocked has the clock look for the peer's end, which nobody may notice who does not receive.
+func (s *Session) watchPeerLocked() {
+	if s.conn == nil || s.state.Load() != sessionOpen || s.serving.Load() != 0 || s.clock != nil && s.clock.look.Load() != 0 {
+		return
+	}
+	s.watchLocked(peerLook)
+	s.clock.look.Store(after(s.now(), peerLook))
+}
+
+// lookAtPeer ends a session whose peer has ended, unless something is to be received before. Where nobody has ever
+// received, that is left lying for Linger.
+func (s *Session) lookAtPeer(c *clock, now int64) {
+	if at := c.look.Load(); at == 0 || now < at || s.IsClosed() {
+		return
+	}
+	c.look.Store(after(now, peerLook))
+	if s.receiver.Load() == receiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) || !s.recvMu.TryLock() {
+		return
+	}
+	left := !s.in.empty() || unreadBytes(s.conn) > 0
+	s.recvMu.Unlock()
+	if c.over == 0 {
+		c.over = now
+	}
+	if !left || s.receiver.Load() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
+		s.endOfPeer(io.EOF)
+	}
+}
