@@ -309,13 +309,13 @@ func (r *rig) dial() (client, error) {
 type frameClient struct{ conn net.Conn }
 
 func (c frameClient) send(msg []byte) error {
-	_ = c.conn.SetWriteDeadline(time.Now().Add(inTime))
+	_ = c.conn.SetDeadline(time.Now().Add(inTime))
 	_, err := c.conn.Write(appendFrame(nil, msg))
 	return err
 }
 
 func (c frameClient) receive() ([]byte, error) {
-	_ = c.conn.SetReadDeadline(time.Now().Add(inTime))
+	_ = c.conn.SetDeadline(time.Now().Add(inTime))
 	return (&plain{rw: c.conn, b: new(bomb)}).Receive()
 }
 
