@@ -97,8 +97,11 @@ func (r *rig) callBack(b behaviour) bool {
 			if r.queue > 0 { // a synchronous Send waits while others send, without a bound
 				_ = r.send(s, []byte("called back"))
 			}
-			if s.SendContext(ctx, []byte("called back")) == nil {
+			switch s.SendContext(ctx, []byte("called back")) {
+			case nil:
 				r.sent.Add(1)
+			case ctx.Err():
+				r.unsure.Add(1)
 			}
 		}
 	case closes:

@@ -67,6 +67,7 @@ type rig struct {
 	group    libnet.Group[uint64]
 	victim   atomic.Pointer[libnet.Session] // the session on which the bomb is to go off
 	sent     atomic.Uint64                  // messages that Send has taken
+	unsure   atomic.Uint64                  // messages that a synchronous SendContext left when its context ended
 	conns    sync.WaitGroup                 // goroutines of the rig's own
 	end      func()
 }
@@ -277,8 +278,11 @@ func (r *rig) send(s *libnet.Session, msg []byte) error {
 	return err
 }
 
+// toGroup is the message of a group's broadcast: its codec is the first member's.
+const toGroup = "to the group"
+
 func (r *rig) broadcast() {
-	r.sent.Add(uint64(r.group.Broadcast([]byte("to the group")).Sent))
+	r.sent.Add(uint64(r.group.Broadcast([]byte(toGroup)).Sent))
 	r.sent.Add(uint64(r.srv.Manager().Broadcast([]byte("to all")).Sent))
 }
 
@@ -327,6 +331,9 @@ func dialWebSocket(addr string) (client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), inTime)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, "ws://"+addr, &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}})
+	if err == nil {
+		conn.SetReadLimit(-1)
+	}
 	return webClient{conn}, err
 }
 
