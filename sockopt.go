@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -99,7 +98,7 @@ func setSocketOptions(conn net.Conn, c *Config) error {
 func trySocketOptions(conn net.Conn, c *Config) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w in a connection: %s", ErrPanic, printable(fmt.Sprint(r)))
+			err = fmt.Errorf("%w in a connection: %s", ErrPanic, describe(r))
 		}
 	}()
 	return setOptions(conn, c)
@@ -109,13 +108,7 @@ func trySocketOptions(conn net.Conn, c *Config) (err error) {
 var optionLines lineLimit
 
 func logRefusedOption(c *Config, err error) {
-	defer loggerPanicked()
-	dropped, ok := dialLog.allow(&optionLines)
-	if !ok {
-		return
-	}
-	attrs := []slog.Attr{slog.String("error", err.Error())}
-	c.logger().LogAttrs(context.Background(), slog.LevelWarn, "libnet: socket option refused", leftOut(attrs, dropped)...)
+	dialLog.write(&optionLines, c.logger(), slog.LevelWarn, "libnet: socket option refused", slog.String("error", errorText(err)))
 }
 
 // What the kernel takes at most. Beyond, it would refuse the option.

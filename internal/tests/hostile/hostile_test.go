@@ -39,7 +39,7 @@ func TestHostileUserCode(t *testing.T) {
 		}
 	}()
 	var workers sync.WaitGroup
-	for range 8 * runtime.GOMAXPROCS(0) { // they mostly wait
+	for range 32 * runtime.GOMAXPROCS(0) { // they mostly wait
 		workers.Go(func() {
 			for row := range rows {
 				name := row.site.name

@@ -24,6 +24,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/reconnect"
 	"github.com/libnet-go/libnet/ws"
 )
 
@@ -69,6 +70,7 @@ type rig struct {
 	sent     atomic.Uint64                  // messages that Send has taken
 	unsure   atomic.Uint64                  // messages that a synchronous SendContext left when its context ended
 	conns    sync.WaitGroup                 // goroutines of the rig's own
+	client   *reconnect.Client              // nil but in the rows of package reconnect
 	end      func()
 }
 
@@ -86,6 +88,7 @@ func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	r.srv = libnet.NewServer(l, protocolOf(m.codec, r.b), m.queue)
 	r.srv.Logger = slog.New(logs{r.b})
 	r.srv.Linger = 200 * time.Millisecond
+	r.srv.WriteTimeout = time.Second
 	r.srv.OnSession = r.admit
 	if strings.HasPrefix(site.of(), "libnet.Heartbeat.") {
 		r.srv.Heartbeat = libnet.Heartbeat{Interval: 5 * time.Millisecond, Message: r.heartbeat}
@@ -128,7 +131,7 @@ func (l *coveringListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &userConn{conn, l.b}
+	c := &userConn{conn, l.b.orInert()}
 	switch l.cover {
 	case "slice":
 		return sliceConn{Conn: c}, nil
@@ -278,11 +281,17 @@ func (r *rig) send(s *libnet.Session, msg []byte) error {
 	return err
 }
 
-// toGroup is the message of a group's broadcast: its codec is the first member's.
+// toGroup is the message of a broadcast to the victim alone.
 const toGroup = "to the group"
 
 func (r *rig) broadcast() {
-	r.sent.Add(uint64(r.group.Broadcast([]byte(toGroup)).Sent))
+	if s := r.victim.Load(); s != nil { // a group of its own, or another session's codec might be asked
+		var only libnet.Group[string]
+		only.Put("victim", s)
+		r.sent.Add(uint64(only.Broadcast([]byte(toGroup)).Sent))
+		only.Close()
+	}
+	r.sent.Add(uint64(r.group.Broadcast([]byte("to most")).Sent))
 	r.sent.Add(uint64(r.srv.Manager().Broadcast([]byte("to all")).Sent))
 }
 

@@ -315,13 +315,14 @@ type userProtocol struct {
 }
 
 func (p *userProtocol) NewCodec(rw io.ReadWriter) libnet.Codec {
+	b := p.b.orInert()
 	switch p.b.at("libnet.Protocol.NewCodec") {
 	case givesNil:
 		return nil
 	case givesTyped:
 		return (*splitting)(nil)
 	}
-	c := plain{rw, p.b}
+	c := plain{rw, b}
 	switch p.kind {
 	case "plain":
 		return &c
