@@ -79,7 +79,7 @@ func (s *Session) encodePlain(msg any) (c *batch, err error) {
 }
 
 func (s *Session) codecSend(msg any) (err error) {
-	defer s.recovered("codec", &err)
+	defer s.recoveredLocked("codec", &err)
 	return s.codec.Send(msg)
 }
 

@@ -272,12 +272,19 @@ func (s *Session) readPlain() (n int, err error) {
 	for range 100 {
 		p := s.in.waitingRoom()
 		n, err = s.conn.Read(p)
+		if n < 0 || n > len(p) {
+			return 0, badRead(n, len(p))
+		}
 		s.in.chunk.filled = n == len(p)
 		if n > 0 || err != nil {
 			return n, err
 		}
 	}
 	return 0, nil
+}
+
+func badRead(n, of int) error {
+	return fmt.Errorf("%w: the connection read %d bytes into %d", ErrPanic, n, of)
 }
 
 // openedNow is now() at the moment the session was opened, so that 0 can stand for no time.

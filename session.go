@@ -247,7 +247,7 @@ func (s *Session) codecIsMade() {
 }
 
 func (s *Session) newCodec() (codec Codec, err error) {
-	defer s.recovered("protocol", &err)
+	defer s.recoveredLocked("protocol", &err)
 	codec = s.owner.protocol.NewCodec(stream{s})
 	if codec == nil {
 		err = fmt.Errorf("%w: the protocol made no codec", ErrPanic)

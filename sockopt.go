@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -131,13 +130,7 @@ func trySocketOptions(conn net.Conn, c *Config) (err error) {
 var optionLines lineLimit
 
 func logRefusedOption(c *Config, err error) {
-	defer loggerPanicked()
-	dropped, ok := dialLog.allow(&optionLines)
-	if !ok {
-		return
-	}
-	attrs := []slog.Attr{slog.String("error", err.Error())}
-	c.logger().LogAttrs(context.Background(), slog.LevelWarn, "libnet: socket option refused", leftOut(attrs, dropped)...)
+	dialLog.write(&optionLines, c.logger(), slog.LevelWarn, "libnet: socket option refused", slog.String("error", errorText(err)))
 }
 
 // What the kernel takes at most. Beyond, it would refuse the option.

@@ -215,7 +215,11 @@ func (s *Session) writeSome(b *batch) (int, error) {
 	return n, err
 }
 
-func (s *Session) secure() bool { return s.conn != transport(s.conn) }
+// secure reports whether there is another conn below: not by comparing the two, of which one may be of a type that cannot be.
+func (s *Session) secure() bool {
+	_, ok := s.conn.(interface{ NetConn() net.Conn })
+	return ok
+}
 
 // writeBare sends the messages of a session made from a bare codec. One that cannot be encoded is
 // counted as discarded: its Send has returned already.

@@ -79,6 +79,14 @@ func (b *bomb) at(site string) behaviour {
 	return ""
 }
 
+// orInert returns b while it is armed: what is made then is the victim's. What others have never goes off.
+func (b *bomb) orInert() *bomb {
+	if b.armed.Load() {
+		return b
+	}
+	return new(bomb)
+}
+
 // badValue panics with itself when it is to be printed, which fmt passes on.
 type badValue struct{}
 
@@ -89,14 +97,22 @@ func (r *rig) callBack(b behaviour) bool {
 	s := r.victim.Load()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
+	if r.client != nil {
+		r.callClient(ctx, b)
+	}
 	switch b {
 	case asks:
 		r.ask(s)
 	case sends:
 		if s != nil {
-			r.send(s, []byte("called back"))
-			if s.SendContext(ctx, []byte("called back")) == nil {
+			if r.queue > 0 { // a synchronous Send waits while others send, without a bound
+				_ = r.send(s, []byte("called back"))
+			}
+			switch s.SendContext(ctx, []byte("called back")) {
+			case nil:
 				r.sent.Add(1)
+			case ctx.Err():
+				r.unsure.Add(1)
 			}
 		}
 	case closes:
@@ -115,6 +131,19 @@ func (r *rig) callBack(b behaviour) bool {
 		return false
 	}
 	return true
+}
+
+func (r *rig) callClient(ctx context.Context, b behaviour) {
+	switch b {
+	case asks:
+		_, _, _ = r.client.Stats(), r.client.Session(), r.client.Done()
+	case sends:
+		_ = r.client.Send([]byte("called back"))
+	case closes:
+		r.client.Close()
+	case shuts:
+		_ = r.client.Shutdown(ctx)
+	}
 }
 
 // ask calls what only looks.

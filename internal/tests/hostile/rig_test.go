@@ -24,6 +24,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/reconnect"
 	"github.com/libnet-go/libnet/ws"
 )
 
@@ -67,7 +68,9 @@ type rig struct {
 	group    libnet.Group[uint64]
 	victim   atomic.Pointer[libnet.Session] // the session on which the bomb is to go off
 	sent     atomic.Uint64                  // messages that Send has taken
+	unsure   atomic.Uint64                  // messages that a synchronous SendContext left when its context ended
 	conns    sync.WaitGroup                 // goroutines of the rig's own
+	client   *reconnect.Client              // nil but in the rows of package reconnect
 	end      func()
 }
 
@@ -85,6 +88,7 @@ func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	r.srv = libnet.NewServer(l, protocolOf(m.codec, r.b), m.queue)
 	r.srv.Logger = slog.New(logs{r.b})
 	r.srv.Linger = 200 * time.Millisecond
+	r.srv.WriteTimeout = time.Second
 	r.srv.OnSession = r.admit
 	if strings.HasPrefix(site.of(), "libnet.Heartbeat.") {
 		r.srv.Heartbeat = libnet.Heartbeat{Interval: 5 * time.Millisecond, Message: r.heartbeat}
@@ -127,7 +131,7 @@ func (l *coveringListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &userConn{conn, l.b}
+	c := &userConn{conn, l.b.orInert()}
 	switch l.cover {
 	case "slice":
 		return sliceConn{Conn: c}, nil
@@ -277,8 +281,17 @@ func (r *rig) send(s *libnet.Session, msg []byte) error {
 	return err
 }
 
+// toGroup is the message of a broadcast to the victim alone.
+const toGroup = "to the group"
+
 func (r *rig) broadcast() {
-	r.sent.Add(uint64(r.group.Broadcast([]byte("to the group")).Sent))
+	if s := r.victim.Load(); s != nil { // a group of its own, or another session's codec might be asked
+		var only libnet.Group[string]
+		only.Put("victim", s)
+		r.sent.Add(uint64(only.Broadcast([]byte(toGroup)).Sent))
+		only.Close()
+	}
+	r.sent.Add(uint64(r.group.Broadcast([]byte("to most")).Sent))
 	r.sent.Add(uint64(r.srv.Manager().Broadcast([]byte("to all")).Sent))
 }
 
@@ -309,13 +322,13 @@ func (r *rig) dial() (client, error) {
 type frameClient struct{ conn net.Conn }
 
 func (c frameClient) send(msg []byte) error {
-	_ = c.conn.SetWriteDeadline(time.Now().Add(inTime))
+	_ = c.conn.SetDeadline(time.Now().Add(inTime))
 	_, err := c.conn.Write(appendFrame(nil, msg))
 	return err
 }
 
 func (c frameClient) receive() ([]byte, error) {
-	_ = c.conn.SetReadDeadline(time.Now().Add(inTime))
+	_ = c.conn.SetDeadline(time.Now().Add(inTime))
 	return (&plain{rw: c.conn, b: new(bomb)}).Receive()
 }
 
@@ -327,6 +340,9 @@ func dialWebSocket(addr string) (client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), inTime)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, "ws://"+addr, &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}})
+	if err == nil {
+		conn.SetReadLimit(-1)
+	}
 	return webClient{conn}, err
 }
 

@@ -24,6 +24,12 @@ func (s *site) of() string {
 	return s.name
 }
 
+// endsAccepting reports whether Serve and Accept return an error of the listener's, as they do with one that does not
+// pass.
+func (s *site) endsAccepting(does behaviour) bool {
+	return s.of() == "net.Listener.Accept" && (s.source != "" || slices.Contains(failures, does))
+}
+
 func codecs(kinds ...string) func(mode) bool {
 	return func(m mode) bool { return m.serve != "ws" && slices.Contains(kinds, m.codec) }
 }
@@ -33,10 +39,6 @@ func serves(kinds ...string) func(mode) bool {
 }
 
 func notWeb(m mode) bool { return m.serve != "ws" }
-
-func and(a, b func(mode) bool) func(mode) bool { return func(m mode) bool { return a(m) && b(m) } }
-
-func synchronous(m mode) bool { return m.queue == 0 }
 
 var failures = []behaviour{givesError, givesHostile, givesOther}
 
@@ -52,6 +54,7 @@ var table = slices.Concat([]site{
 	{name: "libnet.Codec.Send", does: failures, in: codecs("plain"), not: plainSend},
 	{name: "libnet.Codec.Close", does: failures, in: codecs("plain", "pure", "splitting", "func")},
 	{name: "libnet.FrameAppender.AppendFrame", does: with(givesNil, givesLess), in: codecs("pure", "func")},
+	{name: "libnet.FrameAppender.AppendFrame for a broadcast", does: with(givesNil, givesLess), in: codecs("pure", "func")},
 	{name: "libnet.FrameParser.ParseFrame", does: with(givesNil, givesLess, givesMore), in: codecs("pure", "splitting", "func")},
 	{name: "libnet.FrameSplitter.SplitFrame", does: with(givesNil), in: codecs("splitting")},
 	{name: "codec.Framing.AppendFrame", does: with(givesNil, givesLess), in: codecs("composed")},
@@ -71,14 +74,13 @@ var table = slices.Concat([]site{
 
 	{name: "net.Listener.Accept", does: with(givesNil, givesTyped, givesBoth), in: serves("Serve", "ServeMessages", "Accept")},
 	{name: "net.Listener.Close", does: failures, in: serves("Serve", "ServeMessages", "Accept", "ServeConn")},
-	{name: "libnet.MessageConn.WrapProtocol", does: []behaviour{givesNil, givesTyped}, in: notWeb, cover: "MessageConn"},
-	{name: "net.Conn.SetWriteBuffer", does: failures, in: notWeb, cover: "conn"},
-	{name: "net.Conn.NetConn", does: []behaviour{givesNil, givesTyped}, in: notWeb, cover: "NetConn"},
-	{name: "syscall.Conn.SyscallConn", does: failures, in: func(mode) bool { return false }, cover: "SyscallConn"},
+	{name: "libnet.MessageConn.WrapProtocol", does: []behaviour{givesNil, givesTyped}, in: bare, cover: "MessageConn"},
+	{name: "net.Conn.NetConn", does: []behaviour{givesNil, givesTyped}, in: bare, cover: "NetConn"},
+	{name: "syscall.Conn.SyscallConn", does: failures, in: notWeb, cover: "SyscallConn"},
 	{name: "net.Conn.Read", does: with(givesNil, givesLess, givesMore), in: notWeb, cover: "conn"},
 	{name: "net.Conn.Write", does: with(givesNil, givesLess, givesMore), in: notWeb, cover: "conn"},
 	{name: "net.Conn.Close", does: failures, in: notWeb, cover: "conn"},
-	{name: "net.Conn.CloseWrite", does: failures, in: func(m mode) bool { return notWeb(m) && m.transport != "tls" }, cover: "conn"},
+	{name: "net.Conn.CloseWrite", does: failures, in: bare, cover: "conn"},
 	{name: "net.Conn.LocalAddr", does: []behaviour{givesNil, givesTyped}, in: notWeb, cover: "conn"},
 	{name: "net.Conn.RemoteAddr", does: []behaviour{givesNil, givesTyped}, in: notWeb, cover: "conn", perIP: true},
 	{name: "net.Conn.SetReadDeadline", does: failures, in: notWeb, cover: "conn"},
@@ -93,7 +95,7 @@ func errorSites() (sites []site) {
 		{name: "libnet.Session.CloseWithError"},
 		{name: "libnet.Codec.Receive", in: codecs("plain")},
 		{name: "libnet.Codec.Send", in: codecs("plain")},
-		{name: "libnet.FrameAppender.AppendFrame", in: codecs("pure")},
+		{name: "libnet.FrameAppender.AppendFrame for a broadcast", in: codecs("pure")},
 		{name: "libnet.FrameParser.ParseFrame", in: codecs("pure")},
 		{name: "net.Listener.Accept", in: serves("Serve", "ServeMessages")},
 		{name: "net.Conn.Read", in: notWeb, cover: "conn"},
@@ -101,6 +103,9 @@ func errorSites() (sites []site) {
 	}
 	for _, source := range sources {
 		for _, method := range []string{"error.Error", "error.Is", "error.Unwrap"} {
+			if source.name == "libnet.Codec.Send" && method == "error.Error" {
+				continue // it goes to the caller of Send as it is
+			}
 			s := source
 			s.source, s.name = source.name, method
 			if method == "error.Unwrap" {
@@ -117,22 +122,42 @@ func errorSites() (sites []site) {
 
 // uncalled are methods that libnet never calls by itself, and why.
 var uncalled = map[string]string{
-	"slog.Handler.WithAttrs": "a logger's own business, when its user calls With",
-	"slog.Handler.WithGroup": "the same",
-	"net.Listener.Addr":      "only for Session.LocalAddr of a closed event-mode session",
-	"net.Addr.Network":       "",
-	"net.Conn.SetDeadline":   "each direction has its own deadline",
-	"net.Error.Timeout":      "errors.Is(err, os.ErrDeadlineExceeded) tells",
+	"codec.Framing.Max":       "in codec.New, which is the user's own call",
+	"slog.Handler.WithAttrs":  "a logger's own business, when its user calls With",
+	"slog.Handler.WithGroup":  "the same",
+	"net.Listener.Addr":       "only for Session.LocalAddr of a closed event-mode session",
+	"net.Addr.Network":        "",
+	"net.Conn.SetWriteBuffer": "the descriptor is asked, where there is one",
+	"net.Conn.SetDeadline":    "each direction has its own deadline",
+	"net.Error.Timeout":       "errors.Is(err, os.ErrDeadlineExceeded) tells",
 }
 
 // pending are rows that fail, by a part of their name, and what they wait for.
-var pending = map[string]string{}
+var pending = map[string]string{
+	"reconnect.Client.Dial/panics with a value that panics":             "reconnect prints what a panic was given with fmt",
+	"reconnect.Client.OnConnect/panics with a value that panics":        "the same",
+	"reconnect.Client.OnState/panics with a value that panics":          "the same",
+	"reconnect.Client.Dial/ends its goroutine":                          "it ends the client's goroutine, and with it the client",
+	"reconnect.Client.OnConnect/ends its goroutine":                     "the same",
+	"reconnect.Client.OnState/ends its goroutine":                       "the same",
+	"reconnect.Client.Size/asks":                                        "Size is called under the client's lock",
+	"reconnect.Client.Size/sends":                                       "the same",
+	"reconnect.Client.Size/closes":                                      "the same",
+	"reconnect.Client.Size/shuts its session":                           "the same",
+	"monitor.Options.Authorize/panics with a value that panics":         "net/http prints it, and dies; the monitor has to recover",
+	"monitor.Options.Ready/panics with a value that panics":             "the same",
+	"net.Conn.SetWriteDeadline/closes its session/Serve over TLS":       "crypto/tls calls it with a lock held for which its Close waits",
+	"net.Conn.SetWriteDeadline/closes its session/synchronous over TLS": "the same",
+}
 
 func isPending(name string) (why string, is bool) {
 	for part, why := range pending {
-		if strings.Contains(name, part) {
+		if strings.Contains(name, strings.ReplaceAll(part, " ", "_")) {
 			return why, true
 		}
 	}
 	return "", false
 }
+
+// bare is where the session has the user's conn itself.
+func bare(m mode) bool { return notWeb(m) && m.transport != "tls" }

@@ -258,7 +258,11 @@ func parseFrame(src []byte) ([]byte, int) {
 type pure struct{ plain }
 
 func (c *pure) AppendFrame(dst []byte, msg any) ([]byte, error) {
-	switch does := c.b.at("libnet.FrameAppender.AppendFrame"); does {
+	site := "libnet.FrameAppender.AppendFrame"
+	if body, ok := msg.([]byte); ok && string(body) == toGroup {
+		site += " for a broadcast"
+	}
+	switch does := c.b.at(site); does {
 	case "":
 		return appendFrame(dst, msg), nil
 	case givesNil:
@@ -311,13 +315,14 @@ type userProtocol struct {
 }
 
 func (p *userProtocol) NewCodec(rw io.ReadWriter) libnet.Codec {
+	b := p.b.orInert()
 	switch p.b.at("libnet.Protocol.NewCodec") {
 	case givesNil:
 		return nil
 	case givesTyped:
 		return (*splitting)(nil)
 	}
-	c := plain{rw, p.b}
+	c := plain{rw, b}
 	switch p.kind {
 	case "plain":
 		return &c

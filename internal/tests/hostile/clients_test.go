@@ -1,0 +1,151 @@
+package hostile
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/monitor"
+	"github.com/libnet-go/libnet/reconnect"
+)
+
+// clientSites are those of packages that use a server or a session from outside.
+var clientSites = []site{
+	{name: "reconnect.Client.Dial", does: with(givesNil, givesTyped)},
+	{name: "reconnect.Client.OnConnect", does: failures},
+	{name: "reconnect.Client.OnState"},
+	{name: "reconnect.Client.Size", does: []behaviour{givesLess, givesMore}},
+	{name: "monitor.Options.Authorize", does: []behaviour{givesNil}},
+	{name: "monitor.Options.Ready", does: []behaviour{givesNil}},
+}
+
+// TestHostileUserCodeOfClients is the same for package reconnect and package monitor.
+func TestHostileUserCodeOfClients(t *testing.T) {
+	for i := range clientSites {
+		s := &clientSites[i]
+		for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
+			t.Run(s.name+"/"+string(does), func(t *testing.T) {
+				if why, is := isPending(t.Name()); is {
+					t.Skip(why)
+				}
+				r := newRig(t, modes[0], s, does)
+				if s.name[0] == 'r' {
+					r.leadClient(t)
+				} else {
+					r.leadMonitor(t)
+				}
+				r.wantStats(t)
+				r.wantShutdown(t)
+				if !t.Failed() {
+					r.wantAccount(t)
+				}
+				within(t, "the rig's own goroutines", inTime, r.conns.Wait)
+			})
+		}
+	}
+}
+
+// leadClient has a client meet its user's code, and wants it to connect again after that, and to end when told.
+func (r *rig) leadClient(t *testing.T) {
+	echoed := make(chan struct{}, 1<<10)
+	c := &reconnect.Client{
+		Dial: func(ctx context.Context) (*libnet.Session, error) {
+			switch does := r.b.at("reconnect.Client.Dial"); does {
+			case "", givesNil:
+				if does == givesNil {
+					return nil, nil
+				}
+			default:
+				return nil, r.b.failure(does)
+			}
+			d := libnet.Dialer{Protocol: protocolOf("pure", new(bomb))}
+			d.SendQueue = 8
+			return d.Dial(ctx, "tcp", r.listener.Addr().String())
+		},
+		OnConnect: func(context.Context, *libnet.Session) error {
+			return r.b.failure(r.b.at("reconnect.Client.OnConnect"))
+		},
+		OnState: func(reconnect.Change) { r.b.at("reconnect.Client.OnState") },
+		Handler: libnet.MessageHandlerFunc(func(*libnet.Session, []byte) {
+			select {
+			case echoed <- struct{}{}:
+			default:
+			}
+		}),
+		Size: func(msg any) int {
+			switch r.b.at("reconnect.Client.Size") {
+			case givesLess:
+				return -1
+			case givesMore:
+				return 1 << 62
+			}
+			return len(msg.([]byte))
+		},
+		MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond,
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	r.client = c
+	r.b.armed.Store(true)
+	r.apart(func() { _ = c.Send([]byte("held")) }) // the user's goroutine is his own to lose
+	c.Start()
+	r.wantCalled(t)
+	ends := r.b.does == closes || r.b.does == shuts || r.b.does == stops
+	if !ends {
+		r.wantEcho(t, c, echoed)
+	}
+	c.Close()
+	within(t, "the client's end", inTime, func() { <-c.Done() })
+}
+
+// wantEcho sends until an answer comes: what was sent on a session that failed is lost.
+func (r *rig) wantEcho(t *testing.T, c *reconnect.Client, echoed <-chan struct{}) {
+	for end := time.Now().Add(inTime); time.Now().Before(end); {
+		_ = c.Send([]byte("again"))
+		select {
+		case <-echoed:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Error("the client does not come back")
+}
+
+// leadMonitor asks a monitor twice: the first request meets the user's code.
+func (r *rig) leadMonitor(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes := func(site string) bool { return r.b.at(site) == "" }
+	web := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: monitor.Handler(r.srv, monitor.Options{
+		Authorize: func(*http.Request) bool { return yes("monitor.Options.Authorize") },
+		Ready:     func() bool { return yes("monitor.Options.Ready") },
+	})}
+	r.conns.Go(func() { _ = web.Serve(l) })
+	defer web.Close()
+	client := &http.Client{Timeout: inTime, Transport: &http.Transport{DisableKeepAlives: true}}
+	get := func(path string) string {
+		answer, err := client.Get("http://" + l.Addr().String() + path)
+		if err != nil {
+			return err.Error()
+		}
+		defer answer.Body.Close()
+		_, _ = io.Copy(io.Discard, answer.Body)
+		return fmt.Sprint(answer.StatusCode)
+	}
+	r.b.armed.Store(true)
+	_, _ = get("/varz"), get("/readyz")
+	r.wantCalled(t)
+	want := "200"
+	for _, path := range []string{"/varz", "/connz", "/metrics", "/healthz"} {
+		if got := get(path); got != want {
+			t.Errorf("%s answers %s after that", path, got)
+		}
+	}
+}
