@@ -52,9 +52,10 @@
 //
 //   - A codec works on any io.ReadWriter, with or without a session, and allocates nothing to encode
 //     or to find a frame with [Bytes] and [Proto]. (A message of the older protobuf package costs
-//     16 bytes, for the wrapper that protobuf-go puts around it.)
+//     16 bytes, for the wrapper that protobuf-go puts around it; one with a Marshal of its own what that costs.)
 //   - A frame's memory grows with the bytes that have arrived, never with the length that was claimed.
 //   - A frame of length 0 is a message of length 0.
+//   - Bytes that are handed to you end where they end: an append to them overwrites nothing.
 //   - An error of Send is the sender's: it wraps libnet.ErrEncode or libnet.ErrFrameTooLarge, nothing
 //     of the message was written, and the next one can be sent.
 //   - An error of Receive is the end: io.EOF between two frames, io.ErrUnexpectedEOF inside one,
@@ -66,7 +67,8 @@
 //   - Sending or receiving a message over the bound, see [Composed.MaxMessage]. A length is refused
 //     when its header is complete, a missing delimiter as soon as the bound is passed.
 //   - A message that would arrive as another: one that contains its delimiter, or has not the fixed size.
-//   - nil, nil pointers, and messages of a type that the marshaler does not know.
+//   - nil, nil pointers, and messages of a type that the marshaler does not know or would not send whole.
+//   - A framing or marshaler of yours that answers what cannot be: what it returned is not sent.
 //   - Guessing where the next frame begins after one that makes no sense.
 //
 // There is no compression, no checksum and no encryption here: the first two can be a [Framing] or a

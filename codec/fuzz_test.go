@@ -121,6 +121,10 @@ func FuzzRoundTrip(f *testing.F) {
 		case err != nil:
 			t.Fatalf("%s: %q: %v", framing.name, payload, err)
 		}
+		roomy, roomyErr := c.AppendFrame(append(make([]byte, 0, len(next)+len(payload)+100), next...), &payload)
+		if !bytes.Equal(roomy, frame) || (roomyErr == nil) != (err == nil) {
+			t.Fatalf("%s: with room behind it %q, %v, without %q, %v", framing.name, roomy, roomyErr, frame, err)
+		}
 		if !bytes.HasPrefix(frame, next) || err != nil && len(frame) != len(next) {
 			t.Fatalf("%s: what was there before, %q, became %q", framing.name, next, frame)
 		}

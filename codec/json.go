@@ -43,17 +43,25 @@ func (jsonMarshaler) appendMax(dst []byte, msg any, limit int) ([]byte, error) {
 	}
 	switch v := reflect.ValueOf(msg); v.Kind() {
 	case reflect.Pointer, reflect.Slice:
-		if v.IsNil() {
-			return dst, fmt.Errorf("%w: a nil %T", libnet.ErrEncode, msg)
-		}
-		if wouldBeBase64(v) {
-			return dst, fmt.Errorf("%w: JSON takes bytes as json.RawMessage or as string, not as %T", libnet.ErrEncode, msg)
+		if err := refuseJSON(v); err != nil {
+			return dst, err
 		}
 	}
 	e := jsonEncoders.Get().(*jsonEncoder)
 	out, err := e.append(dst, msg, limit)
 	jsonEncoders.Put(e)
 	return out, err
+}
+
+// refuseJSON says why a pointer or a slice is not sent.
+func refuseJSON(v reflect.Value) error {
+	if v.IsNil() {
+		return fmt.Errorf("%w: a nil %v", libnet.ErrEncode, v.Type())
+	}
+	if wouldBeBase64(v) {
+		return fmt.Errorf("%w: JSON takes bytes as json.RawMessage or as string, not as %v", libnet.ErrEncode, v.Type())
+	}
+	return nil
 }
 
 // maxPointers is how many pointers before its bytes a message is followed through: they may form a ring.

@@ -45,12 +45,15 @@ func (protoMarshaler) appendMax(dst []byte, msg any, limit int) (out []byte, err
 	if how == nil || how.of != t {
 		how = findEncoding(t)
 	}
-	if how.generated {
+	switch {
+	case how.generated:
 		m := msg.(proto.Message)
 		if out, err = (proto.MarshalOptions{}).MarshalAppend(dst, m); len(out) == len(dst) && err == nil {
 			err = refuseInvalid(m)
 		}
-	} else {
+	case how.by == byLayout:
+		out, err = appendOld(dst, msg)
+	default:
 		out, err = how.append(dst, msg, limit)
 	}
 	switch {
@@ -94,7 +97,7 @@ type (
 func (how *protoEncoding) append(dst []byte, msg any, limit int) (out []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			out, err = dst, fmt.Errorf("%w: %T cannot be encoded: a panic of %T: %s", libnet.ErrEncode, msg, p, textOf(p))
+			out, err = dst, panicked(msg, p)
 		}
 	}()
 	// Before any of its methods is called: few of them expect a nil receiver.
@@ -112,10 +115,25 @@ func (how *protoEncoding) append(dst []byte, msg any, limit int) (out []byte, er
 		return appendWhole(dst, msg.(vtMarshaler).MarshalVT)
 	case byEmbedded:
 		return Proto.appendMax(dst, reflect.ValueOf(msg).Elem().Field(how.embedded).Interface(), limit)
-	case byLayout:
-		return proto.MarshalOptions{}.MarshalAppend(dst, protoadapt.MessageV2Of(msg.(protoadapt.MessageV1)))
 	}
 	return dst, fmt.Errorf("%w: %T is %s", libnet.ErrEncode, msg, how.refusal)
+}
+
+// appendOld encodes a message from its struct tags. That derives its layout at first, and may panic.
+func appendOld(dst []byte, msg any) (out []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = dst, panicked(msg, p)
+		}
+	}()
+	if v := reflect.ValueOf(msg); v.Kind() == reflect.Pointer && v.IsNil() {
+		return dst, fmt.Errorf("%w: a nil %T", libnet.ErrEncode, msg)
+	}
+	return proto.MarshalOptions{}.MarshalAppend(dst, protoadapt.MessageV2Of(msg.(protoadapt.MessageV1)))
+}
+
+func panicked(msg, p any) error {
+	return fmt.Errorf("%w: %T cannot be encoded: a panic of %T: %s", libnet.ErrEncode, msg, p, textOf(p))
 }
 
 // textOf is what a panic says, if it can be asked without another.

@@ -27,7 +27,7 @@ func TestProtocolAcceptsCodecsThatKeepTheContract(t *testing.T) {
 			gobMessage{Text: "second", Tags: map[string]int{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}},
 		}},
 		"our lengths":      {codec.New(codec.Uint16BE, codec.Bytes), lengthMessages()},
-		"our lines":        {codec.New(codec.Lines, codec.JSON), []any{"<html>", []byte{1, 2}, map[string]int{"a": 1, "b": 2}}},
+		"our lines":        {codec.New(codec.Lines, codec.JSON), []any{"<html>", []int{1, 2}, map[string]int{"a": 1, "b": 2}}},
 		"expected payload": {lengthProtocol{}, []any{libnettest.Expect{Message: "text", Payload: []byte("text")}}},
 	} {
 		t.Run(name, func(t *testing.T) {
