@@ -10,8 +10,9 @@ import (
 type Options struct {
 	// Authorize, if set, is asked about every request but those of /healthz and /readyz, which say one
 	// word; false answers 401 with a challenge for a password, a panic or no answer within 10 s 503. It may be
-	// called by many goroutines at a time, and reads a body of at most 1 KiB. With it, and only then, a monitor may be reached from other machines and close sessions; it
-	// can tell a closing by its method, POST. See [BasicAuth].
+	// called by many goroutines at a time, and reads a body of at most 1 KiB. With it, and only then, a monitor
+	// may be reached from other machines and close sessions; it can tell a closing by its method, POST. See
+	// [BasicAuth].
 	Authorize func(*http.Request) bool
 
 	// Hosts are names that requests may use for the monitor beside loopback ones and the address itself:
@@ -21,7 +22,7 @@ type Options struct {
 
 	// Ready, if set, has a say in /readyz beside Server.Stopping: false answers 503. A server says so some time
 	// before its Shutdown, for balancers to notice while it still accepts. It may be called by many
-	// goroutines at a time.
+	// goroutines at a time; a panic, or no answer within 10 s, is a no.
 	Ready func() bool
 
 	// RemoteAddrs shows the addresses of peers.
