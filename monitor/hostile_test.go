@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -231,14 +232,14 @@ func TestAnAddressIsShownUpToALength(t *testing.T) {
 
 // hostileReason is a reason to close a session with that does what it likes when it is looked at.
 type hostileReason struct {
-	looked    *int
+	looked    *atomic.Int64
 	misbehave func()
 }
 
 func (r hostileReason) Error() string { return "hostile" }
 
 func (r hostileReason) Is(error) bool {
-	if *r.looked++; *r.looked > 100 { // libnet looks first
+	if r.looked.Add(1) > 100 { // libnet looks first
 		r.misbehave()
 	}
 	return false
@@ -249,9 +250,9 @@ func TestAReasonThatMisbehavesKeepsNobody(t *testing.T) {
 		srv := newServer(t)
 		h := monitor.Handler(srv, monitor.Options{})
 		s, _ := adopt(t, srv)
-		looked := 0
+		var looked atomic.Int64
 		_ = s.CloseWithError(hostileReason{&looked, misbehave})
-		looked = 1000
+		looked.Store(1000)
 		for _, path := range []string{"/", "/connz?state=closed"} {
 			w := within(t, 3*time.Second, h, request("GET", path))
 			if w.Code != http.StatusOK {
