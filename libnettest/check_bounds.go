@@ -15,12 +15,20 @@ import (
 // where buffers do. A header that the length includes makes it end some bytes earlier.
 func lengths() []int {
 	list := []int{0, 1}
-	for _, edge := range []int{1 << 7, 1 << 8, 1 << 12, 1 << 14, 1 << 15, 1 << 16} {
+	for edge := 1 << 7; edge <= 1<<16; edge *= 2 {
 		for size := edge - 10; size <= edge+2; size++ {
 			list = append(list, size)
 		}
 	}
 	return list
+}
+
+// longLengths are beyond those, and take longer.
+func (s *source) longLengths() []int {
+	if s.isJSON {
+		return []int{1<<17 + 1}
+	}
+	return []int{1<<17 + 1, 1<<18 + 1, 1<<20 + 1, 1<<21 - 1, 1 << 21, 1 << 24, 1<<24 + 5}
 }
 
 // longest is how long a message the checks make: what three bytes can say, and some more.
@@ -35,7 +43,7 @@ func checkLong(tb testing.TB, k *kit) {
 	if k.plain == nil {
 		tb.Skipf("no message is a []byte or string")
 	}
-	list := append(lengths(), k.plain.longest(), k.plain.longest()-5)
+	list := append(lengths(), k.plain.longLengths()...)
 	if limit, refused := k.limit(tb); refused != nil {
 		list = append(list, max(limit, 0), limit+1)
 	}

@@ -140,7 +140,7 @@ func (k *kit) appendsBetween(tb testing.TB, appender libnet.FrameAppender) {
 
 func (k *kit) appendsConcurrently(tb testing.TB, appender libnet.FrameAppender) {
 	tb.Helper()
-	const goroutines, volume = 4, 256 << 10
+	const goroutines, volume = 4, 2 << 20
 	samples := k.samples
 	if k.plain != nil {
 		for size := range 40 {
@@ -154,7 +154,7 @@ func (k *kit) appendsConcurrently(tb testing.TB, appender libnet.FrameAppender) 
 		frame, _ := appendFrame(tb, appender, nil, s.msg)
 		total += len(frame)
 	}
-	rounds := min(50, 1+volume/max(total, 1))
+	rounds := min(200, 1+volume/max(total, 1))
 	frames := make([][]byte, goroutines*rounds*len(samples))
 	errs := make(chan error, goroutines)
 	var wg sync.WaitGroup
