@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"io"
 	"reflect"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/libnet-go/libnet"
@@ -158,8 +160,12 @@ func (k *kit) appendsConcurrently(tb testing.TB, appender libnet.FrameAppender) 
 	frames := make([][]byte, goroutines*rounds*len(samples))
 	errs := make(chan error, goroutines)
 	var wg sync.WaitGroup
+	var ready atomic.Int32
 	for g := range goroutines {
 		wg.Go(func() {
+			for ready.Add(1); ready.Load() < goroutines; { // so that they do meet
+				runtime.Gosched()
+			}
 			errs <- guard("AppendFrame", func() (err error) {
 				for i := g; i < len(frames) && err == nil; i += goroutines {
 					frames[i], err = appender.AppendFrame(nil, samples[i/goroutines%len(samples)].msg)
