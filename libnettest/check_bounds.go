@@ -15,12 +15,20 @@ import (
 // where buffers do. A header that the length includes makes it end some bytes earlier.
 func lengths() []int {
 	list := []int{0, 1}
-	for _, edge := range []int{1 << 7, 1 << 8, 1 << 12, 1 << 14, 1 << 15, 1 << 16} {
+	for edge := 1 << 7; edge <= 1<<16; edge *= 2 {
 		for size := edge - 10; size <= edge+2; size++ {
 			list = append(list, size)
 		}
 	}
 	return list
+}
+
+// longLengths are beyond those, and take longer.
+func (s *source) longLengths() []int {
+	if s.isJSON {
+		return []int{1<<17 + 1}
+	}
+	return []int{1<<17 + 1, 1<<18 + 1, 1<<20 + 1, 1<<21 - 1, 1 << 21, 1 << 24, 1<<24 + 5}
 }
 
 // longest is how long a message the checks make: what three bytes can say, and some more.
@@ -35,9 +43,9 @@ func checkLong(tb testing.TB, k *kit) {
 	if k.plain == nil {
 		tb.Skipf("no message is a []byte or string")
 	}
-	list := append(lengths(), k.plain.longest(), k.plain.longest()-5, k.plain.longest()-6)
+	list := append(lengths(), k.plain.longLengths()...)
 	if limit, refused := k.limit(tb); refused != nil {
-		list = append(list, max(limit-1, 0), max(limit, 0), limit+1, limit+2)
+		list = append(list, max(limit, 0), limit+1)
 	}
 	for _, kind := range k.kinds {
 		for _, size := range list {
@@ -64,6 +72,22 @@ func (k *kit) encodesAlike(tb testing.TB, s sample) {
 // limit is the length of the longest message that Send takes, and the error that it refuses a longer one with;
 // nil if there is none among those that the checks make.
 func (k *kit) limit(tb testing.TB) (limit int, refused error) {
+	tb.Helper()
+	if !k.found.known {
+		k.found.limit, k.found.refused = k.findLimit(tb)
+		k.found.known = true
+	}
+	return k.found.limit, k.found.refused
+}
+
+// A knownLimit is a limit, which takes a while to find.
+type knownLimit struct {
+	known   bool
+	limit   int
+	refused error
+}
+
+func (k *kit) findLimit(tb testing.TB) (limit int, refused error) {
 	tb.Helper()
 	limit = -1
 	above := k.plain.longest()
@@ -122,7 +146,7 @@ func (boundedStream) RemoteAddr() net.Addr { return pipeAddr{} }
 // bounded is k on streams with that MaxMessage.
 func (k *kit) bounded(max int) *kit {
 	b := *k
-	b.protocol = boundedProtocol{k.protocol, max}
+	b.protocol, b.found = boundedProtocol{k.protocol, max}, new(knownLimit)
 	return &b
 }
 

@@ -69,6 +69,11 @@ func (k *kit) parsesFrames(tb testing.TB, parser libnet.FrameParser) {
 		if !bytes.Equal(payloads[i], want) {
 			tb.Fatalf("ParseFrame of later frames changed the payload of frame %d: it must not keep what it returned", i)
 		}
+	}
+	if !bytes.Equal(stream, k.stream) {
+		tb.Fatal("ParseFrame changed src in a later call: it must not keep src")
+	}
+	for i := range k.payloads {
 		k.appendsTo(tb, payloads[i], stream, i)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"io"
 	"reflect"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/libnet-go/libnet"
@@ -140,7 +142,7 @@ func (k *kit) appendsBetween(tb testing.TB, appender libnet.FrameAppender) {
 
 func (k *kit) appendsConcurrently(tb testing.TB, appender libnet.FrameAppender) {
 	tb.Helper()
-	const goroutines, volume = 4, 256 << 10
+	const goroutines, volume = 4, 2 << 20
 	samples := k.samples
 	if k.plain != nil {
 		for size := range 40 {
@@ -154,12 +156,16 @@ func (k *kit) appendsConcurrently(tb testing.TB, appender libnet.FrameAppender) 
 		frame, _ := appendFrame(tb, appender, nil, s.msg)
 		total += len(frame)
 	}
-	rounds := min(50, 1+volume/max(total, 1))
+	rounds := min(200, 1+volume/max(total, 1))
 	frames := make([][]byte, goroutines*rounds*len(samples))
 	errs := make(chan error, goroutines)
 	var wg sync.WaitGroup
+	var ready atomic.Int32
 	for g := range goroutines {
 		wg.Go(func() {
+			for ready.Add(1); ready.Load() < goroutines; { // so that they do meet
+				runtime.Gosched()
+			}
 			errs <- guard("AppendFrame", func() (err error) {
 				for i := g; i < len(frames) && err == nil; i += goroutines {
 					frames[i], err = appender.AppendFrame(nil, samples[i/goroutines%len(samples)].msg)

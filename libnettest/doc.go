@@ -10,6 +10,10 @@
 // [time.Timer], so that a [testing/synctest] bubble sees it as durably blocked and its clock drives
 // the deadlines.
 //
+// [TestProtocol] is itself tested with codecs that are broken on purpose, each in one way: for each promise that
+// package libnet asks of a Protocol, a Codec and its optional interfaces there are some, and every one must be
+// caught with the promise named. A case of [Sweep] can be run alone by its name.
+//
 // The package imports nothing but the standard library and libnet, because it becomes part of the
 // module graph of those who import libnet. The leak check is its own for that reason: goleak would
 // bring testify and a YAML parser with it, and does not look at file descriptors.

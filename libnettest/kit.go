@@ -11,7 +11,7 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// kit is what the checks share. It is immutable after newKit.
+// kit is what the checks share, which come one after the other. It is immutable after newKit, but for found.
 type kit struct {
 	protocol libnet.Protocol
 	samples  []sample
@@ -21,6 +21,8 @@ type kit struct {
 	stream   []byte
 	ends     []int    // where frames may end: before the first message, and after each
 	payloads [][]byte // what Receive made of stream
+
+	found *knownLimit
 }
 
 // A sample is a message and what is known of the payload it arrives as.
@@ -37,7 +39,7 @@ func newKit(tb testing.TB, p libnet.Protocol, messages []any) *kit {
 	if len(messages) == 0 {
 		tb.Fatal("libnettest: a protocol cannot be tested without messages")
 	}
-	k := &kit{protocol: p}
+	k := &kit{protocol: p, found: new(knownLimit)}
 	given := make([]any, len(messages)) // and kept as they were before a codec saw them
 	for i, msg := range messages {
 		given[i] = msg

@@ -182,6 +182,20 @@ var parseMutants = []mutant{
 			return c.keep[:len(p):len(p)], n, err
 		}
 	}},
+	{"has a ParseFrame that keeps src", "ParseFrame", "must not keep src", func(c *parts) {
+		var last []byte // of the frame before, whose header it marks as read
+		c.receiveSoundly()
+		c.parse = func(src []byte) ([]byte, int, error) {
+			p, n, err := c.soundParse(src)
+			if n > 0 && (last == nil || &last[0] != &src[0]) {
+				if last != nil {
+					last[0] = 0xff
+				}
+				last = src
+			}
+			return p, n, err
+		}
+	}},
 	{"has a ParseFrame that remembers where it was", "ParseFrame", "depends on nothing but src", func(c *parts) {
 		waits := 0 // for a frame of that length
 		c.receiveSoundly()

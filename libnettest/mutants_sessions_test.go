@@ -1,6 +1,7 @@
 package libnettest_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"time"
@@ -46,6 +47,31 @@ var messageMutants = []mutant{
 				frames[key] = frame
 			}
 			return append(dst, frames[key]...), nil
+		}
+	}},
+	{"trims spaces", "a message of any bytes", wholeOrNot, func(c *parts) {
+		c.encode = func(dst []byte, msg any) ([]byte, error) {
+			p, err := payloadOf(msg)
+			if err != nil {
+				return dst, err
+			}
+			return c.soundEncode(dst, bytes.Trim(p, " "))
+		}
+	}},
+	{"ends a message at a NUL", "a message of any bytes", wholeOrNot, func(c *parts) {
+		c.receive = func() ([]byte, error) {
+			p, err := c.soundReceive()
+			p, _, _ = bytes.Cut(p, []byte{0})
+			return p, err
+		}
+	}},
+	{"takes bytes for UTF-8", "a message of any bytes", wholeOrNot, func(c *parts) {
+		c.encode = func(dst []byte, msg any) ([]byte, error) {
+			p, err := payloadOf(msg)
+			if err != nil {
+				return dst, err
+			}
+			return c.soundEncode(dst, bytes.ToValidUTF8(p, []byte("�")))
 		}
 	}},
 	{"panics on a nil slice", "a message of a wrong type", "Send panicked", func(c *parts) {

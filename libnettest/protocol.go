@@ -18,6 +18,7 @@ import (
 //     given is the caller's again, unchanged;
 //   - Send reports an error of the writer, and a short write, wherever in the frame it happens;
 //   - a message of a wrong type, or too long, is an error before a byte was written, and not a panic;
+//     whatever bytes a message has, it arrives or is refused;
 //     the longest message that Send takes arrives, and so does one of each length at which a length field of one,
 //     two or three bytes ends, or is refused;
 //   - a bound holds in both directions, and so does the stream's MaxMessage for a codec that looks at it; a
@@ -66,6 +67,7 @@ var checks = []struct {
 	{"claimed lengths and noise", checkHostile},
 	{"a write that fails anywhere", checkWriteError},
 	{"a message of a wrong type", checkWrongType},
+	{"a message of any bytes", checkContents},
 	{"a message that is too long", checkLong},
 	{"a bound that the stream sets", checkStreamBound},
 	{"a bound on what is received", checkReceiveBound},

@@ -57,7 +57,7 @@ func TestProtocolCatchesEachDefect(t *testing.T) {
 		{"K1", "answers nothing after the end", truncated, "after the end it must return an error"},
 		{"K1", "answers its error once", truncated, "without an error"},
 		{"K2", "forgets the writer's error", writeError, "Send reported no error"},
-		{"K3", "casts the length", tooLong, "a message of 16777221 bytes"},
+		{"K3", "casts the length", tooLong, "a message of 16777216 bytes"},
 		{"K5", "panics on a message of a wrong type", wrongType, "Send panicked"},
 		{"K6", "reports a torn frame as a clean end", truncated, "want unexpected EOF"},
 		{"K6", "takes an end after the header for a clean one", truncated, "want unexpected EOF"},

@@ -12,7 +12,7 @@ import (
 // errByOperator is the reason of a session that was closed from the page.
 var errByOperator = fmt.Errorf("%w: from the monitor", libnet.ErrSessionClosed)
 
-// maxForm is ample for a form of two short values.
+// maxForm is ample for a form of two short values, the longest body that any request has.
 const maxForm = 1 << 10
 
 // serveClose closes a session. Unlike all else here it changes something, so it takes more: somebody who was
@@ -29,14 +29,12 @@ func (m *monitor) serveClose(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "This request comes from another origin.", http.StatusForbidden)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	id, err := strconv.ParseUint(r.PostFormValue("id"), 10, 64)
 	if err != nil {
 		http.Error(w, "The form's id is not a session's number.", http.StatusBadRequest)
 		return
 	}
-	s := m.find(id)
-	if s == nil || s.CloseWithError(errByOperator) == libnet.ErrSessionClosed {
+	if !m.closeSession(id) {
 		http.Error(w, fmt.Sprintf("Session %d is not open.", id), http.StatusNotFound)
 		return
 	}
@@ -46,6 +44,17 @@ func (m *monitor) serveClose(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Location", back+"#sessions") // not http.Redirect, which would undo a prefix's removal
 	w.WriteHeader(http.StatusSeeOther)
+}
+
+// closeSession reports whether there is such a session. Its end runs callbacks, which may take their time; it is
+// closed before they have returned.
+func (m *monitor) closeSession(id uint64) bool {
+	s := m.find(id)
+	if s == nil {
+		return false
+	}
+	err, _ := call(&m.outside, "callbacks of a session", optionPatience, func() error { return s.CloseWithError(errByOperator) })
+	return err != libnet.ErrSessionClosed
 }
 
 // find looks through all: in a drain, Manager.GetSession does not find any more what is still closing.

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/libnet-go/libnet"
 )
 
 // Connz is what /connz answers: sessions, in an order, some of them. Its parameters, each at most once:
@@ -71,7 +73,7 @@ func parseQuestion(query url.Values) (q question, err error) {
 	q = question{limit: defaultLimit}
 	for name, values := range query {
 		if len(values) != 1 {
-			return q, fmt.Errorf("%s is given %d times", name, len(values))
+			return q, fmt.Errorf("%.64q is given %d times", name, len(values))
 		}
 		if err = q.set(name, values[0]); err != nil {
 			return q, err
@@ -92,12 +94,12 @@ func (q *question) set(name, value string) (err error) {
 	switch name {
 	case "state":
 		if value != stateOpen && value != stateClosing && value != stateClosed {
-			return fmt.Errorf("state is open, closing or closed, not %q", value)
+			return fmt.Errorf("state is open, closing or closed, not %.64q", value)
 		}
 		q.state = value
 	case "sort":
 		if orders[value] == nil {
-			return fmt.Errorf("sort is one of %s, not %q", sorts, value)
+			return fmt.Errorf("sort is one of %s, not %.64q", sorts, value)
 		}
 		q.sort = value
 	case "limit":
@@ -105,7 +107,7 @@ func (q *question) set(name, value string) (err error) {
 	case "offset":
 		q.offset, err = number(name, value, 0, math.MaxInt32)
 	default:
-		return fmt.Errorf("%q is not a parameter; these are: state, sort, limit, offset", name)
+		return fmt.Errorf("%.64q is not a parameter; these are: state, sort, limit, offset", name)
 	}
 	return err
 }
@@ -113,7 +115,7 @@ func (q *question) set(name, value string) (err error) {
 func number(name, value string, least, most int) (int, error) {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < least || n > most {
-		return 0, fmt.Errorf("%s is a number from %d to %d, not %q", name, least, most, value)
+		return 0, fmt.Errorf("%s is a number from %d to %d, not %.64q", name, least, most, value)
 	}
 	return n, nil
 }
@@ -133,6 +135,9 @@ func (m *monitor) connz(r *http.Request) answer {
 func (m *monitor) ask(q question) Connz {
 	c := Connz{Now: time.Now(), State: q.state, Sort: q.sort, Limit: q.limit, Offset: q.offset}
 	first := top{order: orders[q.sort], most: q.offset + q.limit}
+	if q.offset >= m.atMost(q.state) {
+		first.most = 0 // the page is empty, and the look only counts
+	}
 	visit := func(e *entry) {
 		if q.state == "" || q.state == e.state() {
 			c.Total++
@@ -140,8 +145,7 @@ func (m *monitor) ask(q question) Connz {
 		}
 	}
 	if q.state == stateClosed {
-		for _, closed := range m.server.LastClosed() {
-			e := closedEntry(closed)
+		for _, e := range m.lastClosed() {
 			visit(&e)
 		}
 	} else {
@@ -151,14 +155,40 @@ func (m *monitor) ask(q question) Connz {
 	return c
 }
 
+// atMost is how many sessions there may be in that state.
+func (m *monitor) atMost(state string) int {
+	if state == stateClosed {
+		return len(m.server.LastClosed())
+	}
+	return m.server.Manager().Len()
+}
+
+// lastClosed asks for the reasons as it does for addresses: they may be errors of the program's types.
+func (m *monitor) lastClosed() []entry {
+	closed := m.server.LastClosed()
+	entries, err := call(&m.outside, "the reasons of sessions", addressPatience, func() (entries []entry) {
+		for _, c := range closed {
+			entries = append(entries, closedEntry(c, libnet.CloseReason(c.Err)))
+		}
+		return entries
+	})
+	if err != nil {
+		for _, c := range closed {
+			entries = append(entries, closedEntry(c, "error"))
+		}
+	}
+	return entries
+}
+
 // describe asks connections for their addresses, which may be slow: it comes after the look.
 func (m *monitor) describe(entries []*entry) []Session {
 	sessions := make([]Session, 0, len(entries))
-	for _, e := range entries {
+	remotes := m.remotesOf(entries)
+	for i, e := range entries {
 		sessions = append(sessions, Session{
 			ID:           e.id,
 			State:        e.state(),
-			Remote:       m.remoteOf(e),
+			Remote:       remotes[i],
 			Opened:       e.stats.Opened,
 			LastReceived: e.stats.LastReceived,
 			Rate:         math.Round(e.rate*10) / 10,
@@ -174,18 +204,4 @@ func (m *monitor) describe(entries []*entry) []Session {
 		})
 	}
 	return sessions
-}
-
-func (m *monitor) remoteOf(e *entry) string {
-	if !m.RemoteAddrs {
-		return ""
-	}
-	addr := e.remote
-	if e.session != nil {
-		addr = e.session.RemoteAddr()
-	}
-	if addr == nil {
-		return ""
-	}
-	return addr.String()
 }

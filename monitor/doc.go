@@ -24,8 +24,10 @@
 // one. From another machine: ssh -L 7001:127.0.0.1:7001 server.
 //
 // A request must name the monitor by a loopback name or address and its port, by the address that it came
-// in at, or by one of Options.Hosts. A page of somebody else's, whose name is made to point here (DNS
-// rebinding), names itself and is refused. Pages of other origins may link here and nothing else: there is no
+// in at, or by one of Options.Hosts. The port may be left out where it is the scheme's own, 80 or 443, and
+// a request of HTTP/1.0 need not name a host at all. A page of somebody else's, whose name is made to point here
+// (DNS rebinding), names itself and is refused. X-Forwarded-Host and the like are not looked at: a proxy
+// passes the Host on, and Options.Hosts has it. Pages of other origins may link here and nothing else: there is no
 // CORS, and browsers say who asks. The page's own Content-Security-Policy forbids scripts in the text, other
 // origins and frames. Everything is GET or HEAD but the closing of a session, which takes a POST from the same
 // origin.
@@ -39,6 +41,14 @@
 // copying nine numbers. Once a second, or a hundred times as long as a look takes if that is longer, the
 // monitor keeps one for the charts, which go five minutes back: under [ListenAndServe] always, else when
 // somebody asks. It keeps some forty bytes a session, to tell which are busy now.
+//
+// # What the program's own code can do to it
+//
+// The options, and the methods of addresses and errors that the monitor shows, run on goroutines of their own.
+// One that panics is logged with its stack, to the server's Logger, and one that does not return is not waited
+// for: 10 s for Options.Authorize and Options.Ready, which then count as no, with status 503; 10 s for the callbacks of a
+// session that is closed from here; 1 s for addresses, which are then left out. Once 64 of such calls hang, no
+// other is begun until one returns. Addresses are shown up to 256 bytes, and what a request says is quoted up to 100.
 //
 // It is plain net/http and depends on nothing but the standard library: Prometheus' own package for /metrics
 // would bring nine modules to every user of libnet, whether they want a monitor or not.

@@ -29,12 +29,12 @@ func (e *entry) observe(s *libnet.Session) {
 	*e = entry{id: s.ID(), session: s, closing: s.IsClosed(), stats: s.Stats()}
 }
 
-func closedEntry(c libnet.ClosedSession) entry {
+func closedEntry(c libnet.ClosedSession, reason string) entry {
 	return entry{
 		id:     c.ID,
 		stats:  c.Stats,
 		remote: c.RemoteAddr,
-		reason: libnet.CloseReason(c.Err),
+		reason: reason,
 		closed: c.Closed,
 	}
 }

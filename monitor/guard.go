@@ -34,10 +34,21 @@ func (m *monitor) admit(w http.ResponseWriter, r *http.Request) bool {
 	case m.Authorize == nil && !isLoopback(local):
 		http.Error(w, "This monitor answers its own machine only: it has no Options.Authorize.", http.StatusForbidden)
 		return false
-	case !m.isHost(r.Host, local):
-		http.Error(w, fmt.Sprintf("This monitor is not known as %q. Options.Hosts can add a name.", r.Host), http.StatusForbidden)
+	case !m.isHost(r, local):
+		http.Error(w, fmt.Sprintf("This monitor is not known as %.100q. Options.Hosts can add a name.", r.Host), http.StatusForbidden)
 		return false
-	case m.Authorize != nil && !isProbe(r) && !m.Authorize(r):
+	case m.Authorize != nil && !isProbe(r):
+		return m.authorize(w, r)
+	}
+	return true
+}
+
+func (m *monitor) authorize(w http.ResponseWriter, r *http.Request) bool {
+	switch ok, err := call(&m.outside, "Options.Authorize", optionPatience, func() bool { return m.Authorize(r) }); {
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return false
+	case !ok:
 		w.Header().Set("WWW-Authenticate", `Basic realm="libnet monitor", charset="UTF-8"`)
 		http.Error(w, "Who are you?", http.StatusUnauthorized)
 		return false
@@ -52,38 +63,52 @@ func isProbe(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Pa
 func isLoopback(addr net.Addr) bool {
 	switch a := addr.(type) {
 	case *net.TCPAddr:
-		return a.IP.IsLoopback()
+		return a != nil && a.IP.IsLoopback()
 	case *net.UnixAddr:
-		return true
+		return a != nil
 	}
 	return false
 }
 
-// isHost reports whether host, from a request's header, is a name of this monitor's. A name that somebody
-// else's DNS can point here is none; an address is no such name.
-func (m *monitor) isHost(host string, local net.Addr) bool {
-	name, port := splitHost(host)
+// isHost reports whether a request is for a name of this monitor's. A name that somebody else's DNS can point here
+// is none; an address is no such name. What a proxy says of itself, in X-Forwarded-Host and the like, anybody can say.
+func (m *monitor) isHost(r *http.Request, local net.Addr) bool {
+	if r.Host == "" && !r.ProtoAtLeast(1, 1) {
+		return true // HTTP/1.0 need not name a host, and no browser speaks it: a health check
+	}
+	name, port := splitHost(r.Host)
 	for _, allowed := range m.Hosts {
 		n, p := splitHost(allowed)
-		if n != "" && strings.EqualFold(n, name) && (p == "" || p == port) {
+		if n != "" && strings.EqualFold(n, name) && (p == "" || p == port || port == "" && (p == "80" || p == "443")) {
 			return true
 		}
 	}
 	addr, _ := netip.ParseAddr(name)
 	loopback := strings.EqualFold(name, "localhost") || addr.IsLoopback()
 	tcp, ok := local.(*net.TCPAddr)
-	if !ok {
+	if !ok || tcp == nil {
 		return loopback
 	}
-	if port == "" {
-		port = "80" // what a browser leaves out
-	}
-	self := addr.IsValid() && addr.Unmap() == tcp.AddrPort().Addr().Unmap().WithZone("")
-	return port == strconv.Itoa(tcp.Port) && (loopback || self)
+	self := addr.IsValid() && unzoned(addr) == unzoned(tcp.AddrPort().Addr())
+	return (port == strconv.Itoa(tcp.Port) || port == "" && tcp.Port == defaultPort(r)) && (loopback || self)
 }
 
-// splitHost is net.SplitHostPort for what may have no port. The brackets of an IPv6 address go.
+func unzoned(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+
+// defaultPort is what a browser leaves out.
+func defaultPort(r *http.Request) int {
+	if r.TLS != nil {
+		return 443
+	}
+	return 80
+}
+
+// splitHost is net.SplitHostPort for what may have no port. The brackets of an IPv6 address go; one without them is
+// an address, too, in Options.Hosts.
 func splitHost(host string) (name, port string) {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return host, ""
+	}
 	u := url.URL{Host: host}
 	return strings.TrimSuffix(u.Hostname(), "."), u.Port()
 }

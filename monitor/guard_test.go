@@ -1,6 +1,7 @@
 package monitor_test
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strings"
@@ -206,5 +207,120 @@ func TestAWrongPathIsToldTheRightOnes(t *testing.T) {
 	w := serve(monitor.Handler(newServer(t), monitor.Options{}), request("GET", "/metric"))
 	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), " /metrics ") {
 		t.Errorf("%d %q", w.Code, w.Body)
+	}
+}
+
+func TestAPortThatBrowsersLeaveOutIsTheSchemesOwn(t *testing.T) {
+	srv := newServer(t)
+	h := monitor.Handler(srv, monitor.Options{Authorize: anybody, Hosts: []string{
+		"https.example:443", "http.example:80", "odd.example:8443", "2001:db8::1", "[2001:db8::2]:443", "Dotted.Example.",
+	}})
+	overTLS := func(r *http.Request) { r.TLS = &tls.ConnectionState{} }
+	plain := func(*http.Request) {}
+	for _, test := range []struct {
+		port   int
+		scheme func(*http.Request)
+		host   string
+		ok     bool
+	}{
+		{443, overTLS, "127.0.0.1", true},
+		{443, overTLS, "127.0.0.1:443", true},
+		{443, overTLS, "[::1]", true},
+		{443, overTLS, "LocalHost.", true},
+		{443, overTLS, "192.0.2.7", true},
+		{443, overTLS, "127.0.0.1:80", false},
+		{443, overTLS, "evil.example", false},
+		{443, plain, "127.0.0.1", false}, // plain HTTP at 443 would have named it
+		{443, plain, "127.0.0.1:443", true},
+		{80, plain, "127.0.0.1", true},
+		{80, plain, "[::1]", true},
+		{80, plain, "127.0.0.1:80", true},
+		{80, plain, "127.0.0.1:", true},
+		{80, overTLS, "127.0.0.1", false},
+		{80, overTLS, "127.0.0.1:80", true},
+		{7001, overTLS, "127.0.0.1", false},
+		{7001, overTLS, "127.0.0.1:443", false},
+		{7001, overTLS, "127.0.0.1:7001", true},
+		{7001, overTLS, "[::1]:7001", true},
+		{7001, plain, "[::FFFF:127.0.0.1]:7001", true},
+		{7001, plain, "[::ffff:192.0.2.7]:7001", true},
+		{7001, plain, "[0:0:0:0:0:0:0:1]:7001", true},
+		{7001, plain, "[::1%25lo]:7001", true},
+		{7001, plain, "127.0.0.1.:7001", true},
+		{7001, plain, "127.0.0.1:0", false},
+		{7001, plain, "127.0.0.1:07001", false},
+		{7001, plain, "127.0.0.1:7001:7001", false},
+		{7001, plain, "127.0.0.1:99999999999999999999", false},
+		{7001, plain, "0.0.0.0:7001", false},
+		{7001, plain, "[::]:7001", false},
+		{7001, plain, "[::1", false},
+		{7001, plain, "::1:7001", false},
+		{7001, plain, "https.example", true},
+		{7001, plain, "HTTPS.EXAMPLE:443", true},
+		{7001, plain, "http.example", true},
+		{7001, plain, "odd.example", false},
+		{7001, plain, "odd.example:8443", true},
+		{7001, plain, "[2001:db8::1]:9", true},
+		{7001, plain, "[2001:db8::2]", true},
+		{7001, plain, "[2001:db8::2]:9", false},
+		{7001, plain, "dotted.example", true},
+		{7001, plain, "dotted.example.", true},
+	} {
+		local := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: test.port}
+		r := request("GET", "/varz", arrivedAt(local), withHost(test.host))
+		test.scheme(r)
+		if w := serve(h, r); (w.Code == http.StatusOK) != test.ok {
+			t.Errorf("host %q at port %d, over TLS: %v: %d", test.host, test.port, r.TLS != nil, w.Code)
+		}
+	}
+}
+
+func TestAHealthCheckOfHTTP10NeedNameNoHost(t *testing.T) {
+	h := monitor.Handler(newServer(t), monitor.Options{})
+	old := func(r *http.Request) { r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.0", 1, 0 }
+	for _, path := range []string{"/readyz", "/healthz", "/metrics"} {
+		if w := serve(h, request("GET", path, withHost(""), old)); w.Code != http.StatusOK {
+			t.Errorf("%s: %d %q", path, w.Code, w.Body)
+		}
+		if w := serve(h, request("GET", path, withHost(""))); w.Code != http.StatusForbidden {
+			t.Errorf("%s by HTTP/1.1: %d", path, w.Code)
+		}
+		if w := serve(h, request("GET", path, withHost("evil.example"), old)); w.Code != http.StatusForbidden {
+			t.Errorf("%s of another host: %d", path, w.Code)
+		}
+		if w := serve(h, request("GET", path, withHost(""), old, arrivedAt(outside))); w.Code != http.StatusForbidden {
+			t.Errorf("%s from another machine: %d", path, w.Code)
+		}
+	}
+}
+
+// Anybody can say so: what a proxy adds opens nothing, and closes nothing.
+func TestWhatAProxySaysOfARequestChangesNothing(t *testing.T) {
+	h := monitor.Handler(newServer(t), monitor.Options{})
+	for name, value := range map[string]string{
+		"X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1", "X-Forwarded-Host": "127.0.0.1:7001",
+		"X-Forwarded-Proto": "https", "X-Forwarded-Port": "7001", "Forwarded": "for=127.0.0.1;host=127.0.0.1:7001",
+	} {
+		said := withHeader(name, value)
+		for _, r := range []*http.Request{
+			request("GET", "/varz", said, arrivedAt(outside)), request("GET", "/varz", said, withHost("evil.example")),
+			request("GET", "/varz", said, withHost("127.0.0.1")), request("GET", "/varz", said, withHeader("Sec-Fetch-Site", "cross-site")),
+		} {
+			if w := serve(h, r); w.Code != http.StatusForbidden {
+				t.Errorf("%s lets %s in: %d", name, r.Host, w.Code)
+			}
+		}
+		if w := serve(h, request("GET", "/varz", withHeader(name, "evil.example"))); w.Code != http.StatusOK {
+			t.Errorf("%s keeps a request out: %d", name, w.Code)
+		}
+	}
+}
+
+func TestAnAddressThatIsNilIsNoLoopback(t *testing.T) {
+	h := monitor.Handler(newServer(t), monitor.Options{})
+	for _, local := range []net.Addr{(*net.TCPAddr)(nil), (*net.UnixAddr)(nil), addr("127.0.0.1:7001"), nil} {
+		if w := serve(h, request("GET", "/varz", arrivedAt(local))); w.Code != http.StatusForbidden {
+			t.Errorf("%T: %d", local, w.Code)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -20,13 +21,18 @@ type monitor struct {
 	since  time.Time
 	rates  rates
 	past   history
+
+	outside  outside
+	listener func() string // network and address of the server's listener; asked once
 }
 
 func newMonitor(server *libnet.Server, o Options) *monitor {
 	if server == nil {
 		panic("libnet: a monitor of no server")
 	}
-	return &monitor{Options: o, server: server, since: time.Now()}
+	m := &monitor{Options: o, server: server, since: time.Now(), outside: outside{logger: server.Logger}}
+	m.listener = sync.OnceValue(m.listenerAddr)
+	return m
 }
 
 // An answer is a whole response, made before the first byte of it is written.
@@ -50,6 +56,9 @@ var paths = map[string]func(*monitor, *http.Request) answer{
 
 func (m *monitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setHeaders(w.Header(), r)
+	if r.Body != nil {
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	}
 	if !m.admit(w, r) {
 		return
 	}
@@ -94,7 +103,13 @@ func (m *monitor) readyz(*http.Request) answer {
 	if m.draining() {
 		return text(http.StatusServiceUnavailable, "draining")
 	}
-	if ready := m.Options.Ready; ready != nil && !ready() {
+	if m.Options.Ready == nil {
+		return text(http.StatusOK, "ready")
+	}
+	switch ready, err := call(&m.outside, "Options.Ready", optionPatience, m.Options.Ready); {
+	case err != nil:
+		return text(http.StatusServiceUnavailable, "not ready: "+err.Error())
+	case !ready:
 		return text(http.StatusServiceUnavailable, "not ready")
 	}
 	return text(http.StatusOK, "ready")

@@ -4,8 +4,6 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"time"
-
-	"github.com/libnet-go/libnet"
 )
 
 // look passes over all sessions. It calls visit, if there is one, with each, and returns the server's
@@ -39,7 +37,7 @@ func (m *monitor) serverNumbers(now time.Time) Varz {
 	return Varz{
 		Now:          now,
 		Since:        m.since,
-		Listener:     listenerOf(m.server),
+		Listener:     m.listener(),
 		Draining:     m.draining(),
 		Open:         stats.Open,
 		Peak:         stats.Peak,
@@ -60,12 +58,13 @@ func (m *monitor) serverNumbers(now time.Time) Varz {
 	}
 }
 
-func listenerOf(server *libnet.Server) string {
-	addr := server.Listener().Addr()
-	if addr == nil {
-		return ""
-	}
-	return addr.Network() + " " + addr.String()
+// listenerAddr is empty where the listener does not say.
+func (m *monitor) listenerAddr() string {
+	text, _ := call(&m.outside, "the listener's address", addressPatience, func() string {
+		addr := m.server.Listener().Addr()
+		return shown(addr.Network() + " " + addr.String())
+	})
+	return text
 }
 
 // processMemory is what the Go runtime has of the system, in bytes. Unlike runtime.ReadMemStats, reading it

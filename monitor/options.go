@@ -9,18 +9,20 @@ import (
 // Options say what a monitor shows and to whom. The zero value answers this machine only, and hides addresses.
 type Options struct {
 	// Authorize, if set, is asked about every request but those of /healthz and /readyz, which say one
-	// word; false answers 401 with a challenge for a password. It may be called by many goroutines at a
-	// time. With it, and only then, a monitor may be reached from other machines and close sessions; it
-	// can tell a closing by its method, POST. See [BasicAuth].
+	// word; false answers 401 with a challenge for a password, a panic or no answer within 10 s 503. It may be
+	// called by many goroutines at a time, and reads a body of at most 1 KiB. With it, and only then, a monitor
+	// may be reached from other machines and close sessions; it can tell a closing by its method, POST. See
+	// [BasicAuth].
 	Authorize func(*http.Request) bool
 
 	// Hosts are names that requests may use for the monitor beside loopback ones and the address itself:
-	// "name" with any port, or "name:port". A proxy in front of the monitor makes one necessary.
+	// "name" with any port, or "name:port", which a request may leave out where it is 80 or 443. An address of
+	// IPv6 is in brackets if it has a port. A proxy in front of the monitor makes one necessary.
 	Hosts []string
 
 	// Ready, if set, has a say in /readyz beside Server.Stopping: false answers 503. A server says so some time
 	// before its Shutdown, for balancers to notice while it still accepts. It may be called by many
-	// goroutines at a time.
+	// goroutines at a time; a panic, or no answer within 10 s, is a no.
 	Ready func() bool
 
 	// RemoteAddrs shows the addresses of peers.
