@@ -23,7 +23,7 @@ func (c *Client) tell(change Change) {
 // recovered is deferred around user code. It turns a panic into *err, and logs it.
 func (c *Client) recovered(what string, err *error) {
 	if r := recover(); r != nil {
-		*err = fmt.Errorf("%w in %s: %.128q", libnet.ErrPanic, what, fmt.Sprint(r))
+		*err = fmt.Errorf("%w in %s: %s", libnet.ErrPanic, what, text(r))
 		c.log(slog.LevelError, "libnet: panic", slog.Any("error", *err), slog.String("stack", string(debug.Stack())))
 	}
 }
@@ -36,6 +36,18 @@ func (c *Client) log(level slog.Level, msg string, attrs ...slog.Attr) {
 		logger = slog.Default()
 	}
 	logger.LogAttrs(context.Background(), level, msg, attrs...)
+}
+
+// text is that of an error, or of what a panic was given: one line, with a bound, since a part of it may come from a peer. fmt deals with
+// a method that panics, but not if what it panics with does so, too.
+func text(value any) (line string) {
+	defer func() {
+		if recover() != nil {
+			line = fmt.Sprintf("a %T without a text", value)
+		}
+	}()
+	quoted := fmt.Sprintf("%.256q", fmt.Sprint(value))
+	return quoted[1 : len(quoted)-1]
 }
 
 // is reports errors.Is, and no where the error's own methods panic.

@@ -32,9 +32,9 @@ func (c *Client) Close() {
 }
 
 // Shutdown takes no further messages, sends what is held, connecting for it if need be, shuts the session down
-// as [libnet.Session.Shutdown] does, and ends the client. It returns nil when everything was written that the last session
-// was given or that was held, or a [*libnet.ShutdownError] that says how many messages were not: ctx ended first, or a session
-// failed, perhaps just before. It returns within 1.5 s of ctx's end.
+// as [libnet.Session.Shutdown] does, and ends the client. It returns nil when everything was written that it found held or
+// queued and the last session has lost nothing, or a [*libnet.ShutdownError] that says how many messages were not written: ctx
+// ended first, or a session failed, perhaps a moment before. It returns within 1.5 s of ctx's end.
 //
 // A callback, or a client that was not started, cannot wait for the next session: then what is held without one is given up
 // at once.
@@ -52,23 +52,33 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	return &libnet.ShutdownError{Undelivered: lost, Forced: forced, Err: cmp.Or(err, lostTo, libnet.ErrSessionClosed)}
 }
 
-// lostSince returns how many messages more than before are lost, and why the last session that lost any ended.
-func (c *Client) lostSince(before uint64) (lost uint64, reason error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return max(c.stats.Lost, before) - before, c.lostTo
+// A tally is what was lost when a Shutdown began.
+type tally struct {
+	lost   uint64
+	last   *link  // the newest
+	ofLast uint64 // what it had lost of that: it may have ended a moment ago
 }
 
-// beginShutdown returns how many messages were lost before those that Shutdown is to answer for.
-func (c *Client) beginShutdown() (lost uint64) {
+func (c *Client) beginShutdown() tally {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = true
-	lost = c.stats.Lost
-	if c.last != nil {
-		lost -= c.last.lost // it may have ended a moment ago
+	t := tally{lost: c.stats.Lost, last: c.last}
+	if t.last != nil {
+		t.ofLast = t.last.lost
 	}
-	return lost
+	return t
+}
+
+// lostSince returns how many messages were lost since then, or by what is the last session still, and why that ended.
+func (c *Client) lostSince(t tally) (lost uint64, reason error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lost = max(c.stats.Lost, t.lost) - t.lost
+	if c.last == t.last {
+		lost += t.ofLast
+	}
+	return lost, c.lostTo
 }
 
 // deliver returns whether it leaves a session that must be cut off, and why.

@@ -2,7 +2,6 @@ package reconnect
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"time"
@@ -50,10 +49,4 @@ func reasonOf(err error) (reason string) {
 		reason = text(op.Err)
 	}
 	return reason
-}
-
-// text is err's, one line, with a bound: a part of it may come from a peer. fmt deals with one that panics.
-func text(err error) string {
-	quoted := fmt.Sprintf("%.256q", fmt.Sprint(err))
-	return quoted[1 : len(quoted)-1]
 }
