@@ -19,17 +19,21 @@ const (
 )
 
 // A Client keeps a session up. Set its fields, then call Start; they are not to be changed after that. All
-// methods may be called by any goroutine, also from the client's own callbacks.
+// methods may be called by any goroutine, also from the client's own callbacks, which are called with no lock held.
+// A callback that panics, or ends its goroutine, has failed; one that does not return holds the client up, but
+// none of its methods.
 //
 // Zero means the default, a negative number means none.
 type Client struct {
-	// Dial makes a session. It is required, and should end when ctx does.
+	// Dial makes a session. It is required, and should end when ctx does. A session that has ended already is
+	// a failure.
 	Dial func(ctx context.Context) (*libnet.Session, error)
 
 	// OnConnect, if set, prepares each new session before anything else is sent on it: it logs in. It may
-	// send and receive. An error of it ends the session, and another attempt follows after the back-off: where
-	// that is of no use, as with a wrong password, call Close. When ctx ends, after AttemptTimeout or Close,
-	// the session is closed.
+	// send and receive. Only when it has returned nil is the session up, and is given what is held: where it waits for
+	// an answer, no message goes to a server that is not there. An error of it ends the session, and another attempt
+	// follows after the back-off: where that is of no use, as with a wrong password, call Close. When ctx ends, after
+	// AttemptTimeout or Close, the session is closed.
 	OnConnect func(ctx context.Context, s *libnet.Session) error
 
 	// Handler is given the messages, one at a time and in order, on the client's goroutine. A message is valid
@@ -40,7 +44,8 @@ type Client struct {
 	OnState func(Change)
 
 	// MinBackoff and MaxBackoff bound the delay before an attempt, as the package's documentation says;
-	// default 1 s and 30 s.
+	// default 1 s and 30 s. MaxBackoff is 10 ms at least: no client makes more than some 200 attempts a second for long.
+	// A MinBackoff beyond it counts as MaxBackoff, a negative one as 1 ns.
 	MinBackoff, MaxBackoff time.Duration
 
 	// AttemptTimeout bounds Dial and OnConnect together; default 10 s.
@@ -51,28 +56,31 @@ type Client struct {
 	HoldMessages, HoldBytes int
 
 	// Size says how many bytes of HoldBytes a message counts for; the default is the length of a []byte
-	// or string, and 0 for others.
+	// or string, and 0 for others. Less than 0 counts as 0. It is called on the goroutine of Send, for what is to be held.
 	Size func(msg any) int
 
-	// Logger is told of panics, and of held messages that turned out to be ones that cannot be sent; default
-	// slog.Default().
+	// Logger is told of panics, of held messages that turned out to be ones that cannot be sent, and why attempts fail: of
+	// the first of a row, and when the reason changes, at most ten lines a minute. Default slog.Default().
 	Logger *slog.Logger
 
 	startOnce sync.Once
 
 	mu sync.Mutex
-	// mu guards the following.
+	// mu guards the following. No user code runs under it.
 	life     *life
-	session  *libnet.Session // connected and prepared; nil while there is none
-	held     []heldMessage   // to be sent before anything else
+	started  bool
+	link     *link // of the session that is up; nil while there is none
+	last     *link // the newest of all; nil before the first
+	held     []heldMessage
 	heldSize int
 	inHand   bool          // the first of held is being sent
-	sending  chan struct{} // closed when sendHeld has ended; nil before the first session
 	closing  bool          // Send refuses
-	closed   bool
-	dropped  uint64        // messages of held that closing discarded
-	changed  chan struct{} // closed when held or session changes; nil while nobody waits
+	closed   bool          // and what is held is dropped
+	changed  chan struct{} // closed when held or link changes; nil while nobody waits
 	stats    Stats
+	lostTo   error  // why the last session that lost messages ended
+	runner   uint64 // the goroutine of run, as goroutineID has it
+	sender   uint64 // that of sendHeld
 }
 
 // life is the context of a client, made when it is first needed.
@@ -82,11 +90,12 @@ type life struct {
 	done   chan struct{} // closed when the client's goroutine has ended
 }
 
-// Stats is a snapshot of a client's counters.
+// Stats is a snapshot of a client's counters. Once Done is closed, what Send has accepted is what was written and Lost
+// together.
 type Stats struct {
-	Connects uint64 // sessions that OnConnect accepted
-	Failures uint64 // attempts that came to nothing
-	Lost     uint64 // messages that Send had accepted and that will not be written
+	Connects uint64 // sessions that were up: OnConnect accepted them
+	Failures uint64 // attempts that came to nothing: see the package's documentation
+	Lost     uint64 // messages that Send had accepted and that will not be written, counted when their session has ended
 	Held     int    // messages that wait for a session
 	HeldSize int    // their bytes, as Size counts them
 }
@@ -96,14 +105,11 @@ func (c *Client) Start() {
 	if c.Dial == nil {
 		panic("libnet: reconnect.Client without a Dial")
 	}
-	l := c.theLife()
-	c.startOnce.Do(func() { go c.run(l) })
-}
-
-func (c *Client) theLife() *life {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lifeLocked()
+	l := c.lifeLocked()
+	c.started = true
+	c.mu.Unlock()
+	c.startOnce.Do(func() { go c.run(&loop{life: l, delays: c.newBackOff()}) })
 }
 
 func (c *Client) lifeLocked() *life {
@@ -118,7 +124,10 @@ func (c *Client) lifeLocked() *life {
 func (c *Client) Session() *libnet.Session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.session
+	if c.link == nil {
+		return nil
+	}
+	return c.link.session
 }
 
 // Stats returns a snapshot.
@@ -130,107 +139,12 @@ func (c *Client) Stats() Stats {
 	return stats
 }
 
-// Close ends the client and its session, and discards what is held or queued, which is counted as lost. It does not
-// wait for callbacks that are running: Done does. A second call does nothing.
-func (c *Client) Close() {
-	c.mu.Lock()
-	c.closing, c.closed = true, true
-	c.dropHeldLocked()
-	l := c.lifeLocked()
-	c.changedLocked()
-	c.mu.Unlock()
-	l.cancel()
-	c.startOnce.Do(func() { close(l.done) }) // never started: nothing to wait for
-}
-
 // Done returns a channel that is closed when the client has ended: its goroutine is gone and its last
-// callback has returned.
-func (c *Client) Done() <-chan struct{} { return c.theLife().done }
-
-// Shutdown takes no further messages, sends what is held, connecting for it if need be, shuts the session down
-// as [libnet.Session.Shutdown] does, and ends the client. It returns nil, or a [*libnet.ShutdownError] when
-// ctx ended first or the session failed with messages undelivered.
-func (c *Client) Shutdown(ctx context.Context) error {
-	c.mu.Lock()
-	c.closing = true
-	c.mu.Unlock()
-	defer c.Close()
-	noneHeld := c.awaitNoneHeld(ctx)
-	s := c.Session()
-	switch {
-	case !noneHeld:
-		return c.abandon(ctx, s)
-	case s != nil:
-		return s.Shutdown(ctx)
-	}
-	return nil
-}
-
-// abandon closes the client, which holds messages, and says how many are lost.
-func (c *Client) abandon(ctx context.Context, s *libnet.Session) error {
-	err := &libnet.ShutdownError{Err: ctx.Err()}
-	if err.Err == nil {
-		err.Err = libnet.ErrSessionClosed // somebody else's Close
-	}
-	c.Close()
-	if s != nil {
-		<-s.Done() // Close sees to that
-		err.Undelivered = s.Stats().Discarded
-		err.Forced = 1
-	}
-	err.Undelivered += c.droppedAtLast()
-	return err
-}
-
-// droppedAtLast returns how many held messages Close has discarded, once that is settled.
-func (c *Client) droppedAtLast() uint64 {
-	c.mu.Lock()
-	sending := c.sending
-	c.mu.Unlock()
-	if sending != nil {
-		<-sending
-	}
+// callback has returned. So a callback must not wait for it.
+func (c *Client) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.dropped
-}
-
-// awaitNoneHeld waits until nothing is held; false if ctx, or the client, ended first.
-func (c *Client) awaitNoneHeld(ctx context.Context) bool {
-	for {
-		c.mu.Lock()
-		held := len(c.held)
-		l := c.lifeLocked()
-		if c.changed == nil {
-			c.changed = make(chan struct{})
-		}
-		changed := c.changed
-		c.mu.Unlock()
-		if held == 0 {
-			return true
-		}
-		select {
-		case <-changed:
-		case <-l.ctx.Done():
-			return false
-		case <-ctx.Done():
-			return false
-		}
-	}
-}
-
-func (c *Client) changedLocked() {
-	if c.changed != nil {
-		close(c.changed)
-		c.changed = nil
-	}
-}
-
-func (c *Client) logger() *slog.Logger {
-	if c.Logger == nil {
-		return slog.Default()
-	}
-	return c.Logger
+	return c.lifeLocked().done
 }
 
 // resolve is the rule of Client's numbers.

@@ -255,60 +255,6 @@ func TestAPeerThatReadsOnlyOnceItWasReadFromGetsWhatIsHeld(t *testing.T) {
 	})
 }
 
-func TestPanicsOfTheUsersCodeEndTheSessionAndNotTheProcess(t *testing.T) {
-	for name, set := range map[string]func(c *reconnect.Client, panics func()){
-		"Dial": func(c *reconnect.Client, panics func()) {
-			dial := c.Dial
-			c.Dial = func(ctx context.Context) (*libnet.Session, error) { panics(); return dial(ctx) }
-		},
-		"OnConnect": func(c *reconnect.Client, panics func()) {
-			c.OnConnect = func(context.Context, *libnet.Session) error { panics(); return nil }
-		},
-		"OnState": func(c *reconnect.Client, panics func()) {
-			c.OnState = func(reconnect.Change) { panics() }
-		},
-		"Handler": func(c *reconnect.Client, panics func()) {
-			c.Handler = libnet.MessageHandlerFunc(func(*libnet.Session, []byte) { panics() })
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T) {
-				var server recorder
-				place := newSite(t, 8, func(s *libnet.Session) {
-					s.Send("hello")
-					server.ServeSession(s)
-				})
-				place.up()
-				first := true
-				client := &reconnect.Client{Dial: place.dial}
-				set(client, func() {
-					if first {
-						first = false
-						panic("as asked")
-					}
-				})
-				start(t, client)
-				time.Sleep(time.Minute)
-				send(t, client, "alive")
-				synctest.Wait()
-				if got := server.received(); !slices.Equal(got, []string{"alive"}) || first {
-					t.Fatalf("%q", got)
-				}
-			})
-		})
-	}
-}
-
-func TestADialThatReturnsNothingIsAFailure(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		client := start(t, &reconnect.Client{Dial: func(context.Context) (*libnet.Session, error) { return nil, nil }})
-		time.Sleep(time.Minute)
-		if stats := client.Stats(); stats.Failures < 3 {
-			t.Fatalf("%+v", stats)
-		}
-	})
-}
-
 func TestStartWithoutADialPanics(t *testing.T) {
 	defer func() {
 		if recover() == nil {

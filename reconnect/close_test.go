@@ -127,35 +127,6 @@ func hangOn(ctx context.Context, s *libnet.Session) error {
 	return err
 }
 
-func TestCloseFromEveryCallback(t *testing.T) {
-	for name, set := range map[string]func(c *reconnect.Client){
-		"OnState": func(c *reconnect.Client) { c.OnState = func(reconnect.Change) { c.Close() } },
-		"OnConnect": func(c *reconnect.Client) {
-			c.OnConnect = func(context.Context, *libnet.Session) error { c.Close(); return nil }
-		},
-		"Handler": func(c *reconnect.Client) {
-			c.Handler = libnet.MessageHandlerFunc(func(*libnet.Session, []byte) { c.Close() })
-		},
-		"Shutdown in Handler": func(c *reconnect.Client) {
-			c.Handler = libnet.MessageHandlerFunc(func(*libnet.Session, []byte) { c.Shutdown(context.Background()) })
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T) {
-				place := newSite(t, 8, func(s *libnet.Session) {
-					s.Send("hello")
-					new(recorder).ServeSession(s)
-				})
-				place.up()
-				client := &reconnect.Client{Dial: place.dial}
-				set(client)
-				start(t, client)
-				<-client.Done()
-			})
-		})
-	}
-}
-
 func TestAnAttemptIsBounded(t *testing.T) {
 	for name, client := range map[string]*reconnect.Client{
 		"Dial":      {Dial: hang},

@@ -2,77 +2,115 @@ package reconnect
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/libnet-go/libnet"
 )
 
-// A State is what a client is doing.
-type State int
+// A loop is what the client's goroutine knows from one attempt to the next.
+type loop struct {
+	life       *life
+	delays     *backoff.ExponentialBackOff
+	next       phase
+	last       outcome
+	delay      time.Duration
+	trouble    trouble
+	toldClosed bool
+	ended      bool
+}
 
-// The states of a client. It goes from Connecting to Connected or Waiting, from Connected to Waiting, from
-// Waiting to Connecting, and from each of them to Closed.
+type phase int
+
 const (
-	Connecting State = iota // Dial and OnConnect are at work
-	Connected               // messages go out and come in
-	Waiting                 // until the back-off has passed
-	Closed                  // for good
+	attempting phase = iota
+	reporting
+	waiting
 )
 
-func (s State) String() string {
-	names := [...]string{"connecting", "connected", "waiting", "closed"}
-	if s < 0 || int(s) >= len(names) {
-		return fmt.Sprintf("State(%d)", int(s))
-	}
-	return names[s]
+// An outcome is what an attempt came to.
+type outcome struct {
+	lasted time.Duration // from when the session was up until it ended; 0 if it never was
+	heard  bool          // and it had brought a message
+	err    error
 }
 
-// A Change is a client's new state.
-type Change struct {
-	State   State
-	Session *libnet.Session // Connected: the session that is up
-	Err     error           // Waiting: why the session ended or the attempt failed
-	Delay   time.Duration   // Waiting: how long
+// run is the client's goroutine. A callback may end it (runtime.Goexit): each phase says what follows before it begins, and another
+// goroutine goes on from there.
+func (c *Client) run(r *loop) {
+	defer func() {
+		if r.ended {
+			close(r.life.done)
+		} else {
+			go c.run(r)
+		}
+	}()
+	c.mu.Lock()
+	c.runner = goroutineID()
+	c.mu.Unlock()
+	for r.life.ctx.Err() == nil {
+		c.step(r)
+	}
+	if !r.toldClosed {
+		r.toldClosed = true
+		c.tell(Change{State: Closed})
+	}
+	r.ended = true
 }
 
-// run is the client's goroutine.
-func (c *Client) run(l *life) {
-	defer close(l.done)
-	delays := c.newBackOff()
-	for l.ctx.Err() == nil {
-		lasted, err := c.attempt(l)
-		if l.ctx.Err() != nil {
-			break
-		}
-		if lasted >= c.maxBackoff() {
-			delays.Reset()
-		}
-		delay := delays.NextBackOff()
-		c.tell(Change{State: Waiting, Err: err, Delay: delay})
-		pause(l.ctx, delay)
+func (c *Client) step(r *loop) {
+	switch r.next {
+	case attempting:
+		r.next = reporting
+		c.attempt(r)
+	case reporting:
+		r.next = waiting
+		c.report(r)
+	case waiting:
+		r.next = attempting
+		pause(r.life.ctx, r.delay)
 	}
-	c.tell(Change{State: Closed})
 }
+
+// report draws the delay, counts, and tells of the attempt.
+func (c *Client) report(r *loop) {
+	if r.last.lasted >= c.maxBackoff() {
+		r.delays.Reset()
+	}
+	r.delay = r.delays.NextBackOff()
+	if r.last.heard || r.last.lasted >= c.maxBackoff() {
+		r.trouble.over()
+	} else {
+		c.mu.Lock()
+		c.stats.Failures++
+		c.mu.Unlock()
+		c.logFailure(&r.trouble, r.last.err, r.delay)
+	}
+	c.tell(Change{State: Waiting, Err: r.last.err, Delay: r.delay})
+}
+
+// Bounds of the back-off's own numbers.
+const (
+	leastMaxBackoff = 10 * time.Millisecond
+	longestInterval = time.Duration(1) << 61 // twice that, in floating point, is a Duration still
+)
 
 // newBackOff returns a back-off with full jitter: an interval randomized by all of it reaches from 0 to twice
-// its length, so that half of each bound goes in.
+// its length, so that half of each bound goes in. What doubles has to begin above 0.
 func (c *Client) newBackOff() *backoff.ExponentialBackOff {
+	longest := min(c.maxBackoff()/2, longestInterval)
 	b := &backoff.ExponentialBackOff{
-		InitialInterval:     resolve(c.MinBackoff, defaultMinBackoff) / 2,
-		MaxInterval:         c.maxBackoff() / 2,
+		InitialInterval:     min(max(resolve(c.MinBackoff, defaultMinBackoff)/2, 1), longest),
+		MaxInterval:         longest,
 		Multiplier:          2,
 		RandomizationFactor: 1,
 	}
-	b.InitialInterval = min(b.InitialInterval, b.MaxInterval)
 	b.Reset()
 	return b
 }
 
-func (c *Client) maxBackoff() time.Duration { return resolve(c.MaxBackoff, defaultMaxBackoff) }
+func (c *Client) maxBackoff() time.Duration {
+	return max(resolve(c.MaxBackoff, defaultMaxBackoff), leastMaxBackoff)
+}
 
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
@@ -80,137 +118,5 @@ func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-	}
-}
-
-// attempt connects and stays with the session until it ends. It returns for how long there was one, and why there is
-// none any more.
-func (c *Client) attempt(l *life) (lasted time.Duration, err error) {
-	c.tell(Change{State: Connecting})
-	s, err := c.connect(l)
-	if err != nil {
-		c.mu.Lock()
-		c.stats.Failures++
-		c.mu.Unlock()
-		return 0, err
-	}
-	stop := context.AfterFunc(l.ctx, func() { _ = s.Close() })
-	defer stop()
-	begin := time.Now()
-	c.serve(l, s)
-	<-s.Done()
-	c.account(s)
-	return time.Since(begin), s.Err()
-}
-
-// connect makes a session and has OnConnect prepare it.
-func (c *Client) connect(l *life) (*libnet.Session, error) {
-	ctx := l.ctx
-	if bound := resolve(c.AttemptTimeout, defaultAttemptTimeout); bound > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, bound)
-		defer cancel()
-	}
-	s, err := c.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = s.CloseWithError(ctx.Err()) })
-	err = c.prepare(ctx, s)
-	if !stop() {
-		err = ctx.Err()
-	}
-	if err == nil {
-		return s, nil
-	}
-	_ = s.CloseWithError(err)
-	<-s.Done()
-	c.account(s)
-	return nil, err
-}
-
-func (c *Client) dial(ctx context.Context) (s *libnet.Session, err error) {
-	defer c.recovered("Dial", &err)
-	s, err = c.Dial(ctx)
-	if err == nil && s == nil {
-		err = errNoSession
-	}
-	return s, err
-}
-
-var errNoSession = fmt.Errorf("%w: Dial returned no session", libnet.ErrPanic)
-
-func (c *Client) prepare(ctx context.Context, s *libnet.Session) (err error) {
-	if c.OnConnect == nil {
-		return nil
-	}
-	defer c.recovered("OnConnect", &err)
-	return c.OnConnect(ctx, s)
-}
-
-// account adds a session that has ended to the counters.
-func (c *Client) account(s *libnet.Session) {
-	c.sessionEnded(s)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.Lost += s.Stats().Discarded
-}
-
-// serve receives until s ends. What is held goes out meanwhile: a peer may have to be read from before
-// it reads.
-func (c *Client) serve(l *life, s *libnet.Session) {
-	sent := make(chan struct{})
-	c.mu.Lock()
-	c.session, c.sending = s, sent
-	c.stats.Connects++
-	c.mu.Unlock()
-	go func() {
-		defer close(sent)
-		c.sendHeld(l, s)
-	}()
-	c.tell(Change{State: Connected, Session: s})
-	var buf []byte
-	for {
-		var err error
-		if buf, err = s.ReceiveInto(buf); err != nil {
-			break
-		}
-		if err := c.handle(s, buf); err != nil {
-			_ = s.CloseWithError(err)
-			break
-		}
-		if cap(buf) > keptBuffer {
-			buf = nil
-		}
-	}
-	<-sent
-}
-
-// keptBuffer is the largest receive buffer that is kept for the next message.
-const keptBuffer = 64 << 10
-
-func (c *Client) handle(s *libnet.Session, msg []byte) (err error) {
-	if c.Handler == nil {
-		return nil
-	}
-	defer c.recovered("Handler", &err)
-	c.Handler.ServeMessage(s, msg)
-	return nil
-}
-
-func (c *Client) tell(change Change) {
-	if c.OnState == nil {
-		return
-	}
-	var err error
-	defer c.recovered("OnState", &err)
-	c.OnState(change)
-}
-
-// recovered is deferred around user code. It turns a panic into *err, and logs it.
-func (c *Client) recovered(what string, err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("%w in %s: %.128q", libnet.ErrPanic, what, fmt.Sprint(r))
-		c.logger().Error("libnet: panic", slog.Any("error", *err), slog.String("stack", string(debug.Stack())))
 	}
 }

@@ -1,155 +1,109 @@
 package reconnect
 
 import (
-	"log/slog"
+	"math"
 
 	"github.com/libnet-go/libnet"
 )
 
-type heldMessage struct {
-	msg  any
-	size int
-}
-
-// Send sends msg as [libnet.Session.Send] does while there is a session, and holds it while there is none. A message
-// that is held must not be changed until it has been sent, except for a []byte, which is copied.
+// Send sends msg as [libnet.Session.Send] does while there is a session, and holds it while there is none, also before
+// Start. A message that is held must not be changed until it has been sent, except for a []byte, which is copied. A session
+// that has just ended is none: Send then holds msg, or says that there is no room.
 //
 // Errors: [libnet.ErrSessionClosed] after Close or Shutdown; [libnet.ErrSessionBlocked] when what is held, or the
-// session's queue, is full; and those of Session.Send that leave a session open. With an error the message is
-// not sent. A held message that turns out to be one that cannot be sent is logged and counted as lost.
+// session's queue, is full; those of Session.Send that leave a session open; and [libnet.ErrPanic], wrapped, when msg's own methods
+// or Size panicked. With an error the message is not sent. A held message that turns out to be one that cannot be sent is logged and
+// counted as lost.
 func (c *Client) Send(msg any) error {
 	for {
-		s, err := c.sessionOrHold(msg)
-		if s == nil {
+		k, err := c.openLink()
+		if err != nil {
 			return err
 		}
-		if err = s.Send(msg); err == nil || !s.IsClosed() {
+		if k != nil {
+			if taken, err := c.sendOn(k, msg); taken || err != nil {
+				return err
+			}
+			continue
+		}
+		size, err := c.size(msg)
+		if err != nil {
 			return err
 		}
-		c.sessionEnded(s)
+		if held, err := c.hold(msg, size); held || err != nil {
+			return err
+		}
 	}
 }
 
-// sessionOrHold returns the session to send msg on, or nil once msg is held or refused.
-func (c *Client) sessionOrHold(msg any) (*libnet.Session, error) {
+// openLink returns the session to send a message on, and counts it as given; nil if it is to be held.
+func (c *Client) openLink() (*link, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.closing:
 		return nil, libnet.ErrSessionClosed
-	case c.session != nil && len(c.held) == 0:
-		return c.session, nil
+	case c.link == nil || len(c.held) > 0:
+		return nil, nil
 	}
-	return nil, c.holdLocked(msg)
+	c.link.given++
+	return c.link, nil
 }
 
-func (c *Client) holdLocked(msg any) error {
-	h := heldMessage{msg, c.size(msg)}
-	limit := resolve(c.HoldBytes, defaultHoldBytes)
-	if len(c.held) >= resolve(c.HoldMessages, defaultHoldMessages) || limit > 0 && c.heldSize+h.size > limit {
-		return libnet.ErrSessionBlocked
+// sendOn sends msg on k. Neither taken nor an error: k has ended, and msg needs another session.
+func (c *Client) sendOn(k *link, msg any) (taken bool, err error) {
+	defer func() {
+		if !taken {
+			c.takeBack(k)
+		}
+	}()
+	open := !k.session.IsClosed()
+	err = k.session.Send(msg)
+	switch {
+	case err == nil:
+		return true, nil
+	case !k.session.IsClosed(), is(err, libnet.ErrEncode), open && is(err, libnet.ErrPanic):
+		return false, err
 	}
-	if b, ok := msg.([]byte); ok {
-		h.msg = append(make([]byte, 0, len(b)), b...)
-	}
-	c.held = append(c.held, h)
-	c.heldSize += h.size
-	return nil
+	c.sessionGone(k)
+	return false, nil
 }
 
-func (c *Client) size(msg any) int {
+// size says what msg counts for.
+func (c *Client) size(msg any) (n int, err error) {
 	if c.Size != nil {
-		return c.Size(msg)
+		defer c.recovered("Size", &err)
+		return max(c.Size(msg), 0), nil
 	}
 	switch m := msg.(type) {
 	case []byte:
-		return len(m)
+		return len(m), nil
 	case string:
-		return len(m)
+		return len(m), nil
 	}
-	return 0
+	return 0, nil
 }
 
-// sendHeld sends what is held on s, in order; what is sent meanwhile is held behind it. It ends when nothing
-// is left or s has ended. The message in hand stays held until s has accepted it.
-func (c *Client) sendHeld(l *life, s *libnet.Session) {
-	for {
-		msg, ok := c.takeInHand(s)
-		if !ok {
-			return
-		}
-		err := s.SendContext(l.ctx, msg)
-		goOn := c.putDown(s, err)
-		if !goOn {
-			return
-		}
-		if err != nil {
-			c.logger().Warn("libnet: held message not sent", slog.Uint64("session", s.ID()), slog.Any("error", err))
-		}
-	}
-}
-
-// takeInHand returns the message to send next.
-func (c *Client) takeInHand(s *libnet.Session) (msg any, ok bool) {
+// hold holds msg; not held and no error: there is a session now.
+func (c *Client) hold(msg any, size int) (held bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.held) == 0 || c.session != s || c.closed {
-		return nil, false
+	limit := resolve(c.HoldBytes, defaultHoldBytes)
+	if limit == 0 {
+		limit = math.MaxInt
 	}
-	c.inHand = true
-	return c.held[0].msg, true
-}
-
-// putDown decides about the message in hand once it was sent, or was not; false ends the sending.
-func (c *Client) putDown(s *libnet.Session, err error) (goOn bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.inHand = false
 	switch {
-	case c.closed:
-		if err == nil {
-			c.removeFirstLocked()
-		}
-		c.dropHeldLocked()
-		return false
-	case err != nil && s.IsClosed():
-		return false
-	case err != nil: // of the message and not of s
-		c.stats.Lost++
+	case c.closing:
+		return false, libnet.ErrSessionClosed
+	case c.link != nil && len(c.held) == 0:
+		return false, nil
+	case len(c.held) >= resolve(c.HoldMessages, defaultHoldMessages) || size > limit-c.heldSize:
+		return false, libnet.ErrSessionBlocked
 	}
-	c.removeFirstLocked()
-	return true
-}
-
-func (c *Client) removeFirstLocked() {
-	c.heldSize -= c.held[0].size
-	c.held[0] = heldMessage{}
-	c.held = c.held[1:]
-	if len(c.held) == 0 {
-		c.held = nil
-		c.changedLocked()
+	if b, ok := msg.([]byte); ok {
+		msg = append(make([]byte, 0, len(b)), b...)
 	}
-}
-
-// dropHeldLocked discards what is held, but for a message in hand: that is putDown's.
-func (c *Client) dropHeldLocked() {
-	first := 0
-	if c.inHand {
-		first = 1
-	}
-	for _, h := range c.held[first:] {
-		c.heldSize -= h.size
-		c.dropped++
-		c.stats.Lost++
-	}
-	c.held = c.held[:first]
-}
-
-// sessionEnded makes room for the next session.
-func (c *Client) sessionEnded(s *libnet.Session) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.session == s {
-		c.session = nil
-	}
+	c.held = append(c.held, heldMessage{msg: msg, size: size})
+	c.heldSize += size
+	return true, nil
 }
