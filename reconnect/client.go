@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // Defaults of a Client's numbers.
@@ -60,7 +61,7 @@ type Client struct {
 
 	startOnce sync.Once
 
-	mu sync.Mutex
+	mu lock.Mutex[clientLock]
 	// mu guards the following.
 	life     *life
 	session  *libnet.Session // connected and prepared; nil while there is none
