@@ -6,10 +6,11 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // An eventConn is the connection of an event-mode session: a descriptor that the runtime's poller does not
@@ -26,7 +27,7 @@ type eventConn struct {
 	// it, so nobody can use its number when another connection has it.
 	users atomic.Int32
 
-	mu      sync.Mutex                  // held while fd is given up
+	mu      lock.Mutex[connLock]        // held while fd is given up
 	waiting atomic.Pointer[waitingConn] // nil while there is fd; set under mu
 }
 

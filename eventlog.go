@@ -3,8 +3,9 @@ package libnet
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // logLines is how many lines a second peers can cause above debug level. What is left out is counted
@@ -13,7 +14,7 @@ const logLines = 10
 
 // An eventLog writes a server's log lines. What peers cause is rate-limited.
 type eventLog struct {
-	mu sync.Mutex
+	mu lock.Mutex[logLock]
 	// mu guards the following.
 	ends, panics, broadcasts, refusals lineLimit
 	acceptLine                         time.Time // the last line about the listener

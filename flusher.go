@@ -2,8 +2,9 @@ package libnet
 
 import (
 	"runtime"
-	"sync"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // A flusher writes for sessions whose receiver is not about to. Its goroutines exist only while there
@@ -13,7 +14,7 @@ import (
 // before it waits: a reply then costs no goroutine switch, and a run of replies one write. The
 // flusher looks after receivers that do not come back within flushDelay.
 type flusher struct {
-	mu sync.Mutex
+	mu lock.Mutex[flusherLock]
 	// mu guards the following.
 	ready    []*Session // from taken on: their flush has begun and is to be carried out
 	taken    int        // how many of ready are with a worker

@@ -2,7 +2,8 @@ package libnet
 
 import (
 	"iter"
-	"sync"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // A Group knows sessions by keys of the user's choice: user ids, room members. The zero value is ready.
@@ -12,7 +13,7 @@ import (
 // A session leaves when it closes, before its close callbacks run. It may be in many groups, and in one
 // under many keys.
 type Group[K comparable] struct {
-	mu sync.RWMutex
+	mu lock.RWMutex[groupLock]
 	// mu guards the following.
 	members  map[K]*member
 	closed   bool

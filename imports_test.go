@@ -1,6 +1,7 @@
 package libnet_test
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -20,11 +21,9 @@ func nested(dir string) bool {
 	return dir != "." && len(found) > 0
 }
 
-// imports lists what the packages of this module import, by package; tests, whose arrows may point
-// anywhere, are left out.
-func imports(t *testing.T) map[string][]string {
+// sources calls f with each Go file of this module but tests, whose arrows may point anywhere.
+func sources(t *testing.T, mode parser.Mode, f func(file string, parsed *ast.File)) {
 	t.Helper()
-	all := make(map[string][]string)
 	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -34,23 +33,31 @@ func imports(t *testing.T) map[string][]string {
 		case entry.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go"):
 			return nil
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
-		if err != nil {
-			return err
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, mode)
+		if err == nil {
+			f(filepath.ToSlash(file), parsed)
 		}
-		pkg := path.Join(module, filepath.ToSlash(filepath.Dir(file)))
-		for _, spec := range parsed.Imports {
-			imported, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				return err
-			}
-			all[pkg] = append(all[pkg], imported)
-		}
-		return nil
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// imports lists what the packages of this module import, by package.
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	all := make(map[string][]string)
+	sources(t, parser.ImportsOnly, func(file string, parsed *ast.File) {
+		pkg := path.Join(module, path.Dir(file))
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[pkg] = append(all[pkg], imported)
+		}
+	})
 	return all
 }
 
@@ -60,27 +67,34 @@ func isStd(imported string) bool {
 	return !strings.Contains(first, ".")
 }
 
+// locks is the one package of ours that the root imports: whoever imports the root gets nothing but the
+// standard library with it.
+const locks = module + "/internal/lock"
+
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
 	if len(all[module]) < 10 {
 		t.Fatalf("found only these imports of the root package: %q", all[module])
 	}
-	for _, imported := range all[module] {
-		if !isStd(imported) || imported == "C" {
-			t.Errorf("the root package imports %s", imported)
+	for _, pkg := range []string{module, locks} {
+		for _, imported := range all[pkg] {
+			if !isStd(imported) && imported != locks || imported == "C" {
+				t.Errorf("%s imports %s", pkg, imported)
+			}
 		}
 	}
 }
 
 // What the module's packages may import beside the standard library. The arrows point to the root.
 var mayImport = map[string][]string{
-	module:                    {},
+	locks:                     {},
+	module:                    {locks},
 	module + "/codec":         {module, "google.golang.org/protobuf/"},
-	module + "/libnettest":    {module},
+	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
-	module + "/reconnect":     {module, "github.com/cenkalti/backoff/v5"},
-	module + "/ws":            {module, "github.com/coder/websocket"},
-	module + "/monitor":       {module},
+	module + "/reconnect":     {module, locks, "github.com/cenkalti/backoff/v5"},
+	module + "/ws":            {module, locks, "github.com/coder/websocket"},
+	module + "/monitor":       {module, locks},
 	module + "/examples/echo": {module, module + "/"},
 }
 

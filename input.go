@@ -3,6 +3,8 @@ package libnet
 import (
 	"math/bits"
 	"sync"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // Storage for input comes in powers of two. A large chunk is what one read asks the kernel for, unless a frame needs
@@ -38,7 +40,7 @@ const maxKeptChunks = 64
 
 // A chunkList is a stack, so that few chunks stay hot. Who finds it taken goes to the pool: nobody waits.
 type chunkList struct {
-	mu   sync.Mutex
+	mu   lock.Mutex[chunksLock]
 	free []*chunk
 }
 

@@ -2,8 +2,9 @@ package libnet
 
 import (
 	"iter"
-	"sync"
 	"sync/atomic"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // managerShards is the original design's number. DESIGN.md has the measurement: these tables against shards of
@@ -21,7 +22,7 @@ type managerShard struct {
 	disposed atomic.Bool
 
 	// mu is held by those who write the above.
-	mu sync.Mutex
+	mu lock.Mutex[shardLock]
 }
 
 // NewManager returns a manager without sessions.

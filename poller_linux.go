@@ -2,10 +2,11 @@ package libnet
 
 import (
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // A poller waits for many sessions at a time on an epoll descriptor of its own, edge-triggered, and
@@ -24,7 +25,7 @@ type poller struct {
 	// progress is odd while the poller works and counts up with every session it begins to serve.
 	progress atomic.Uint64
 
-	mu sync.Mutex
+	mu lock.Mutex[pollerLock]
 	// mu guards the following.
 	turn uint64 // the goroutine that runs with this number owns what follows
 

@@ -2,7 +2,8 @@ package libnet
 
 import (
 	"math"
-	"sync"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // A sendQueue holds what Send accepted until it is written. It costs nothing while it is empty.
@@ -10,7 +11,7 @@ import (
 // It is a chain of batches, each bounded: Send appends to the last while one flush writes the one that it took from
 // the front. No user code runs and no other lock is taken under mu.
 type sendQueue struct {
-	mu sync.Mutex
+	mu lock.Mutex[queueLock]
 	// mu guards the following.
 	front, back *batch // accepted and not yet taken by a flush; nil when there is nothing
 	inflight    *batch // taken by the flush; its owner is whoever set flushing

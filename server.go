@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // A Server accepts connections and makes sessions of them. Set its fields before the first call of
@@ -55,7 +57,7 @@ type Server struct {
 	blocked   atomic.Uint64
 	panics    atomic.Uint64
 
-	mu sync.Mutex
+	mu lock.Mutex[serverLock]
 	// mu guards the following.
 	isStopped    bool
 	entering     int // connections that are becoming sessions

@@ -3,9 +3,10 @@ package libnet
 import (
 	"fmt"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // lastSessionID makes ids unique in a process, whichever server or dialer a session belongs to.
@@ -31,7 +32,7 @@ type Session struct {
 	turn     chan struct{} // of one place, taken by the one who calls codec.Send; nil for a FrameAppender and a bare codec
 	hasCodec atomic.Bool
 
-	recvMu sync.Mutex
+	recvMu lock.Mutex[receiverLock]
 	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
 	manyReplies bool   // the last message was answered with more than one
 	usualRead   uint16 // bytes that a read is likely to bring; the largest may be more
@@ -52,7 +53,7 @@ type Session struct {
 	returned bool         // the handler has returned; belongs to its goroutine
 
 	state atomic.Int32 // sessionState; changes under mu
-	mu    sync.Mutex
+	mu    lock.Mutex[sessionLock]
 	// mu guards the following.
 	making    codecState
 	isCut     bool // a shutdown whose time was up ended it

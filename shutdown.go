@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 const (
@@ -217,7 +219,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 
 func (m *Manager) shutdown(one func(*Session) shutdownResult) (sum shutdownResult) {
 	var wg sync.WaitGroup
-	var mu sync.Mutex
+	var mu lock.Mutex[resultLock]
 	for s := range m.All() {
 		wg.Go(func() {
 			r := one(s)

@@ -1,8 +1,9 @@
 package libnet
 
 import (
-	"sync"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // A writeGuard bounds a write through TLS, or another protocol that runs in this process. That cannot go on after a
@@ -11,7 +12,7 @@ import (
 type writeGuard struct {
 	timer *time.Timer
 
-	mu sync.Mutex
+	mu lock.Mutex[guardLock]
 	// mu guards the following.
 	session     *Session // nil once the write has returned
 	held        int      // unsent at the last look

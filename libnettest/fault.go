@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"unicode"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // An Op is a kind of call on a [FaultConn].
@@ -82,7 +83,7 @@ func addressable(err error) string {
 // Faults may serve several conns: its numbers then run over all of their calls. Its methods may be
 // called by any goroutine.
 type Faults struct {
-	mu     sync.Mutex // guards the following
+	mu     lock.Mutex[faultsLock] // guards the following
 	calls  map[Op]int
 	faults map[Op]map[int]Fault
 }

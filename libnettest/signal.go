@@ -1,15 +1,16 @@
 package libnettest
 
 import (
-	"sync"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // signal is a condition variable whose waits are on a channel: testing/synctest counts a goroutine
 // that waits for a channel of its own bubble as durably blocked, one that waits for a mutex not.
 type signal struct {
 	// mu guards changed and whatever else the owner of the signal keeps. It is never held across a wait.
-	mu      sync.Mutex
+	mu      lock.Mutex[signalLock]
 	changed chan struct{} // made by the first waiter, closed by notifyLocked; nil while nobody waits
 }
 

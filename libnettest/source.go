@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-	"sync"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // A source makes messages like one of the user's, of any length.
@@ -13,7 +14,7 @@ type source struct {
 	isString bool
 	isJSON   bool // they arrive as JSON
 
-	mu    sync.Mutex
+	mu    lock.Mutex[sourceLock]
 	text  string // unit again and again
 	bytes []byte // the same, in the hands of codecs
 }

@@ -3,8 +3,9 @@ package libnettest
 import (
 	"io"
 	"math"
-	"sync"
 	"testing"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // maxReadsAtEnd is how often one Receive may read past the end; more is a spin.
@@ -25,8 +26,8 @@ type wire struct {
 	meddle  func(Op)                             // runs before each Read and Write, which wait for it; nil: nothing
 	discard bool                                 // what is written is only counted
 
-	mu sync.Mutex // guards the following
-	at int        // in[:at] was read
+	mu lock.Mutex[wireLock] // guards the following
+	at int                  // in[:at] was read
 
 	readsAtEnd int
 	out        []byte

@@ -2,8 +2,9 @@ package monitor
 
 import (
 	"slices"
-	"sync"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 const (
@@ -53,7 +54,7 @@ func sampleOf(v Varz) sample {
 
 // history keeps samples for pastKept.
 type history struct {
-	mu sync.Mutex
+	mu lock.Mutex[historyLock]
 	// mu guards the following.
 	samples []sample // the oldest first
 	pause   time.Duration

@@ -1,4 +1,4 @@
-//go:build race
+//go:build race || lockcheck
 
 package monitor_test
 

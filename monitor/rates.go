@@ -1,17 +1,18 @@
 package monitor
 
 import (
-	"sync"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // rates knows how many messages each session had some looks ago, and so tells which are busy now.
 type rates struct {
 	// noting makes the filling of spare one look's.
-	noting sync.Mutex
+	noting lock.Mutex[notingLock]
 	spare  *tally
 
-	mu sync.RWMutex
+	mu lock.RWMutex[ratesLock]
 	// mu guards the following. A look holds it for reading all the way, and takes it for writing when it
 	// has ended.
 	base, recent *tally // recent is between a look and the next that counts old, base one older

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // Defaults of a Client's numbers.
@@ -65,7 +66,7 @@ type Client struct {
 
 	startOnce sync.Once
 
-	mu sync.Mutex
+	mu lock.Mutex[clientLock]
 	// mu guards the following. No user code runs under it.
 	life     *life
 	started  bool

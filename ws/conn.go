@@ -14,6 +14,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // A conn is a WebSocket as a session sees it: a net.Conn on which one message is one frame of protocol. All
@@ -41,7 +42,7 @@ type conn struct {
 	readDeadline deadline
 	in           inbox
 
-	writeMu sync.Mutex
+	writeMu lock.Mutex[writerLock]
 	// writeMu guards the following.
 	out splitter
 }

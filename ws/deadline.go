@@ -1,13 +1,14 @@
 package ws
 
 import (
-	"sync"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // A deadline is one of net.Conn's: it can be set while somebody waits for it.
 type deadline struct {
-	mu sync.Mutex
+	mu lock.Mutex[deadlineLock]
 	// mu guards the following.
 	timer  *time.Timer   // nil when nothing is to come
 	passed chan struct{} // closed when the deadline has passed; nil until somebody asks or sets one

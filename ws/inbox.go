@@ -1,6 +1,10 @@
 package ws
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/libnet-go/libnet/internal/lock"
+)
 
 const (
 	// inboxSize is how many bytes may wait to be read before the receive loop waits, too. One message
@@ -29,7 +33,7 @@ type inbox struct {
 	over   chan struct{} // closed by end
 	closed chan struct{} // closed by close
 
-	mu sync.Mutex
+	mu lock.Mutex[inboxLock]
 	// mu guards the following.
 	buf  *inbuf
 	read int   // how much of buf was read

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 const (
@@ -52,12 +53,12 @@ type link struct {
 
 	flushing chan struct{} // one element, put in by who writes to the connection; taken before a mutex
 
-	deadlineMu sync.Mutex
+	deadlineMu lock.Mutex[linkDeadlineLock]
 	// deadlineMu guards the following, and is held while the connection is told of it.
 	writing  bool      // a flush of Write is in the connection: deadline applies to it
 	deadline time.Time // of Write
 
-	mu sync.Mutex
+	mu lock.Mutex[linkLock]
 	// mu guards the following.
 	pending  *outbuf     // not yet written to the connection; nil when empty
 	waiting  int         // bytes of pending and of what is just being written

@@ -1,0 +1,8 @@
+package monitor
+
+// The classes of the package's locks: see docs/locks.md.
+type (
+	historyLock struct{}
+	notingLock  struct{}
+	ratesLock   struct{}
+)
