@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,6 +16,7 @@ type eventLoop struct {
 	handler MessageHandler
 	pollers []*poller
 
+	started    sync.Once
 	added      atomic.Uint64 // sessions so far
 	closed     atomic.Bool
 	watching   atomic.Bool
@@ -55,10 +57,15 @@ func newEventLoop(srv *Server, h MessageHandler) (*eventLoop, error) {
 		loop.close()
 		return nil, ErrServerClosed
 	}
+	return loop, nil
+}
+
+// start has the pollers run, from the first connection on that can use them: where none comes, as in a test with conns in memory,
+// nobody waits for the system.
+func (loop *eventLoop) start() {
 	for _, p := range loop.pollers {
 		go p.run(0)
 	}
-	return loop, nil
 }
 
 // close ends the pollers. No session is open any more.
@@ -83,6 +90,7 @@ func (loop *eventLoop) add(s *Session) bool {
 	if s.sock == nil || s.parser == nil {
 		return false
 	}
+	loop.started.Do(loop.start)
 	s.serving.Store(servingFrom(s.conn))
 	p := loop.pollers[loop.added.Add(1)%uint64(len(loop.pollers))]
 	err := p.register(s)

@@ -87,20 +87,38 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 	if len(src) == 0 {
 		return nil, false, nil
 	}
-	payload, n, err := s.parser.ParseFrame(src)
+	payload, n, err := s.parseFrame(src)
 	switch {
 	case err != nil:
 		return nil, false, err
 	case n == 0 && len(src) > s.maxFrame():
 		return nil, false, ErrFrameTooLarge
 	case n == 0:
+		s.seen = len(src)
 		return nil, false, nil
 	case n < 0 || n > len(src):
 		return nil, false, badCut(n, len(src))
 	}
+	s.seen = 0
 	s.in.advance(n)
 	s.countMessage()
 	return payload[:len(payload):len(payload)], true, nil // appending to it must not reach the next frame
+}
+
+// parseFrame has the codec look at src, and a codec that can go on where it ended look no more at what it has seen: a long line
+// that arrives in many pieces is then searched once.
+func (s *Session) parseFrame(src []byte) (payload []byte, n int, err error) {
+	if s.seen > 0 {
+		if r, ok := s.parser.(frameResumer); ok {
+			return r.ResumeFrame(src, s.seen)
+		}
+	}
+	return s.parser.ParseFrame(src)
+}
+
+// frameResumer is what package codec's codecs have: ParseFrame for a src of which the first seen bytes were no whole frame.
+type frameResumer interface {
+	ResumeFrame(src []byte, seen int) (payload []byte, n int, err error)
 }
 
 func badCut(n, of int) error {

@@ -37,6 +37,7 @@ type Session struct {
 	manyReplies bool   // the last message was answered with more than one
 	usualRead   uint16 // bytes that a read is likely to bring; the largest may be more
 	in          input
+	seen        int         // unread bytes that the codec found to be no whole frame
 	parsed      uint64      // messages received
 	read        uint64      // bytes received
 	plain       *plainInput // nil until a plain codec reads
