@@ -10,10 +10,15 @@ import (
 // unsent is what the kernel holds of what was written to the session's conn, or to what its TLS runs on, and the peer
 // has not taken; 0 where nobody can tell (SIOCOUTQ of tcp(7) and unix(7)).
 func (s *Session) unsent() int {
+	return queued(s.descriptor(), syscall.TIOCOUTQ)
+}
+
+// descriptor returns the handle of the session's descriptor, or of the one below its conn; nil if there is none.
+func (s *Session) descriptor() syscall.RawConn {
 	if s.sock != nil {
-		return queued(s.sock.raw, syscall.TIOCOUTQ)
+		return s.sock.raw
 	}
-	return queued(rawConn(s.conn), syscall.TIOCOUTQ)
+	return s.below
 }
 
 // unreadBytes is what the kernel holds for conn and nobody has read; 0 where nobody can tell (SIOCINQ).
@@ -33,15 +38,19 @@ var queuedCalls = sync.Pool{New: func() any {
 	return c
 }}
 
-func queued(raw syscall.RawConn, request uintptr) int {
+func queued(raw syscall.RawConn, request uintptr) (n int) {
 	if raw == nil {
 		return 0
 	}
 	c := queuedCalls.Get().(*queuedCall)
-	defer queuedCalls.Put(c)
 	c.request, c.n = request, 0
+	defer func() {
+		_ = recover() // from a RawConn of the user's
+		n = int(c.n)
+		queuedCalls.Put(c)
+	}()
 	_ = raw.Control(c.try)
-	return int(c.n)
+	return n
 }
 
 func (c *queuedCall) ask(fd uintptr) {
@@ -65,6 +74,7 @@ type pollFd struct {
 
 // peerEnded reports whether conn's peer, or that of what a TLS conn runs on, sends no more. It does not wait.
 func peerEnded(conn net.Conn) (ended bool) {
+	defer func() { _ = recover() }() // from a RawConn of the user's
 	raw := rawConn(conn)
 	if raw == nil {
 		return false

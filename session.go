@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/lock"
@@ -21,8 +22,9 @@ type Session struct {
 	// Immutable after newSession.
 	id     uint64
 	owner  *owner
-	conn   net.Conn // nil for a session made from a bare codec
-	sock   *socket  // nil when conn has no descriptor of its own
+	conn   net.Conn        // nil for a session made from a bare codec
+	sock   *socket         // nil when conn has no descriptor of its own
+	below  syscall.RawConn // then that of what conn runs on; nil if there is none
 	opened time.Time
 
 	// Immutable once hasCodec is set.
@@ -135,7 +137,9 @@ func newSession(o *owner, conn net.Conn) *Session {
 		opened: time.Now(),
 	}
 	if conn != nil {
-		s.sock = newSocket(conn)
+		if s.sock = newSocket(conn); s.sock == nil {
+			s.below = rawConn(conn)
+		}
 		tellConn(conn, s)
 	}
 	return s
