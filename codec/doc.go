@@ -55,6 +55,7 @@
 //     16 bytes, for the wrapper that protobuf-go puts around it; one with a Marshal of its own what that costs.)
 //   - A frame's memory grows with the bytes that have arrived, never with the length that was claimed.
 //   - A frame of length 0 is a message of length 0.
+//   - A message that arrives in many small pieces is not searched from its start with each of them.
 //   - Bytes that are handed to you end where they end: an append to them overwrites nothing.
 //   - An error of Send is the sender's: it wraps libnet.ErrEncode or libnet.ErrFrameTooLarge, nothing
 //     of the message was written, and the next one can be sent.

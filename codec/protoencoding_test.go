@@ -40,7 +40,6 @@ type (
 		Inner map[string]legacyPart `protobuf:"bytes,1,rep,name=inner" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	}
 	embedding struct {
-		bare
 		*legacyPart `protobuf:"bytes,1,opt,name=inner,embedded=inner"`
 	}
 	embeddingUntagged struct {

@@ -1,11 +1,12 @@
 package codec_test
 
+//lint:file-ignore SA1019 golang/protobuf is what these messages were made for, and the reference for their bytes
+
 import (
 	"fmt"
 	"testing"
 	"time"
 
-	//lint:ignore SA1019 it is what the messages of 2017 to 2020 were made for, and the reference for their bytes
 	oldproto "github.com/golang/protobuf/proto"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
