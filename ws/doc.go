@@ -55,7 +55,7 @@
 //	1001  Stop and Shutdown of the server, and a request that comes after them
 //	1002  malformed input: of the WebSocket itself, or a payload that the framing could not have carried
 //	1007  text that is not UTF-8, a close reason among it
-//	1008  a timeout, a slow consumer, and every reason for CloseWithError or error of OnSession that is not listed here
+//	1008  a timeout, a slow consumer, and every other reason that is given, and every other error of OnSession
 //	1009  a message too large
 //	1011  a panic, or an error of a network connection, without its text
 //	1013  MaxSessions or MaxSessionsPerIP are open
@@ -65,6 +65,8 @@
 // because its user has logged in elsewhere must be able to tell, or it comes back and throws that one out:
 //
 //	old.CloseWithError(websocket.CloseError{Code: 4001, Reason: "logged in elsewhere"})
+//
+// CloseWithError discards what is queued; [libnet.Session.ShutdownWithError] delivers it first.
 //
 // A full or stopped server agrees to the upgrade and then closes, because a browser's script gets to see the close code
 // and never an HTTP status.

@@ -125,6 +125,25 @@ func TestAClientIsToldWhyItWasThrownOut(t *testing.T) {
 	}
 }
 
+func TestALastWordArrivesAndThenItsReason(t *testing.T) {
+	for _, queue := range []int{0, 8} {
+		r := start(t, setup{queue: queue, handler: sink})
+		browser := r.browser(t)
+		s := r.session(t)
+		send(t, s, "you have logged in elsewhere")
+		go s.ShutdownWithError(t.Context(), websocket.CloseError{Code: 4001, Reason: "replaced"})
+		if _, msg, err := browser.Read(t.Context()); string(msg) != "you have logged in elsewhere" {
+			t.Fatalf("read %q, %v", msg, err)
+		}
+		_, _, err := browser.Read(t.Context())
+		var e websocket.CloseError
+		if !errors.As(err, &e) || e != (websocket.CloseError{Code: 4001, Reason: "replaced"}) {
+			t.Fatal(err)
+		}
+		<-s.Done()
+	}
+}
+
 // pushOnly never receives.
 var pushOnly = libnet.HandlerFunc(func(s *libnet.Session) { <-s.Done() })
 

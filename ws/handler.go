@@ -75,12 +75,15 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := newConn(up.link, up.reader, &h.protocols, ws.Subprotocol())
 	c.request = r
-	_ = ws.CloseNow() // its part was the handshake
+	_ = ws.CloseNow()     // its part was the handshake
+	err = libnet.ErrPanic // stays if the connection's own methods end the goroutine
+	defer func() {
+		if c.session.Load() == nil {
+			c.refuse(err)
+		}
+	}()
 	err = h.server.ServeConn(c, libnet.HandlerFunc(func(s *libnet.Session) {
 		c.begin()
 		h.handler.ServeSession(s)
 	}))
-	if c.session.Load() == nil {
-		c.refuse(err)
-	}
 }

@@ -45,8 +45,12 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		u.cannot()
 		return nil, nil, err
 	}
+	defer func() {
+		if u.link == nil { // also when the connection panics
+			_ = conn.Close()
+		}
+	}()
 	if err := switchProtocols(conn, u.Header()); err != nil {
-		_ = conn.Close()
 		return nil, nil, err
 	}
 	var body io.Reader = conn
