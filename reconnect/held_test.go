@@ -59,11 +59,13 @@ func TestWhatIsHeldStaysHeldWhateverItsSessionEndsWith(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				const queue, messages = 4, 20
 				dial, sessions := stalled(queue)
-				c := start(t, &reconnect.Client{Dial: dial, MaxBackoff: time.Second})
+				c := &reconnect.Client{Dial: dial, MaxBackoff: time.Second}
 				for i := range messages {
 					send(t, c, numbered(i))
 				}
+				start(t, c)
 				time.Sleep(2 * time.Second)
+				synctest.Wait()
 				for _, s := range *sessions {
 					_ = s.CloseWithError(reason)
 				}
@@ -223,6 +225,7 @@ func TestWhatALoginSentIsNotLost(t *testing.T) {
 			return errors.Join(s.Send("user"), s.Send("password"), errors.New("no answer"))
 		}})
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if stats := c.Stats(); len(*sessions) < 3 || stats.Lost != 0 {
 			t.Errorf("%d sessions, %+v", len(*sessions), stats)
 		}
