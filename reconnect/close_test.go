@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/reconnect"
 )
 
@@ -153,4 +154,89 @@ func TestAnAttemptIsBounded(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestShutdownOfAClientThatWasNotStartedGivesUpAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := new(reconnect.Client)
+		for i := range 5 {
+			send(t, c, numbered(i))
+		}
+		begin := time.Now()
+		var undelivered *libnet.ShutdownError
+		if err := c.Shutdown(context.Background()); !errors.As(err, &undelivered) || undelivered.Undelivered != 5 || time.Since(begin) != 0 {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		<-c.Done()
+		if err := new(reconnect.Client).Shutdown(context.Background()); err != nil {
+			t.Errorf("with nothing held: %v", err)
+		}
+	})
+}
+
+// The session takes ten messages and fails, before, while, or after Shutdown looks.
+func TestShutdownAnswersNilOnlyWhenAllWasWritten(t *testing.T) {
+	for round := range 300 {
+		up := make(chan struct{})
+		first := true
+		c := &reconnect.Client{
+			MinBackoff: time.Hour, MaxBackoff: time.Hour, Logger: quiet,
+			Dial: func(context.Context) (*libnet.Session, error) {
+				if !first {
+					return nil, errDown
+				}
+				first = false
+				<-up
+				near, far := libnettest.PipeSize(1)
+				go func() {
+					_, _ = far.Read(make([]byte, 1))
+					_ = far.(*libnettest.PipeConn).Reset()
+				}()
+				d := libnet.Dialer{Protocol: frames}
+				d.SendQueue, d.Logger = 64, quiet
+				return d.NewSession(near)
+			},
+		}
+		for i := range 10 {
+			send(t, c, numbered(i))
+		}
+		c.Start()
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		result := make(chan error)
+		go func() { result <- c.Shutdown(ctx) }()
+		time.Sleep(time.Duration(round%5) * 10 * time.Microsecond)
+		close(up)
+		err := <-result
+		cancel()
+		<-c.Done()
+		lost := c.Stats().Lost
+		var undelivered *libnet.ShutdownError
+		if errors.As(err, &undelivered) && undelivered.Undelivered != lost || err == nil && lost > 0 {
+			t.Fatalf("round %d: %v, but lost %d", round, err, lost)
+		}
+	}
+}
+
+func TestShutdownAnswersForNoEarlierSession(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var server recorder
+		place := newSite(t, 8, server.ServeSession)
+		dial, sessions := stalled(8)
+		c := &reconnect.Client{Dial: func(ctx context.Context) (*libnet.Session, error) {
+			if len(*sessions) == 0 {
+				return dial(ctx)
+			}
+			return place.dial(ctx)
+		}}
+		start(t, c)
+		synctest.Wait()
+		send(t, c, "lost")
+		_ = (*sessions)[0].Close()
+		synctest.Wait()
+		place.up()
+		send(t, c, "delivered")
+		if err := c.Shutdown(t.Context()); err != nil || c.Stats().Lost != 1 {
+			t.Errorf("%v, %+v", err, c.Stats())
+		}
+	})
 }

@@ -12,6 +12,17 @@
 //	defer client.Close()
 //	err := client.Send("hello") // held while there is no session
 //
+// # What connected means
+//
+// A session is up when Dial has returned it and OnConnect has returned nil; from then on it is given what Send held and sends. Without an
+// OnConnect that waits for an answer this says no more than that something took the connection: a proxy does so although nobody is
+// behind it, and so does a machine whose server hangs. What is written then is gone, and nobody counts it. So have OnConnect make a round
+// trip: log in and receive the answer, or send a ping and receive its echo. What is held waits for it, and the attempt that gets no answer has
+// failed.
+//
+// An attempt has failed, and is counted in [Stats].Failures, if there was no session, or if it ended before it had lasted
+// MaxBackoff and before it had brought a message. Logger is told why.
+//
 // # Back-off
 //
 // The delay before an attempt is drawn evenly from 0 to a bound (full jitter: the clients of a server that
@@ -23,13 +34,23 @@
 //
 // While there is no session Send holds at most HoldMessages messages of together at most HoldBytes bytes, 256
 // and 1 MiB by default, and refuses more. Dial and OnConnect together take at most AttemptTimeout, 10 s by
-// default. A client has one goroutine, one more while held messages are being sent, and those of its session.
+// default; one that goes on after its context has ended holds the client up, which the log is told of after 5 s. A client has one goroutine,
+// one more while held messages are being sent, and those of its session.
+//
+// # What becomes of a message
+//
+// Each message for which Send returned nil is written to a connection, once, or counted in [Stats].Lost. It is lost when its session had
+// accepted it and not written it when the connection broke, when Close found it held or queued, or when it was held and turned out
+// to be one that cannot be sent: its encoding fails, or ended two sessions. While a message is held no session's end loses it. Messages are
+// sent in the order of Send, but those that are lost.
+//
+// The session's own queue does not know who sent what. What OnConnect has sent, or a Heartbeat, is never counted beyond the number of
+// Send's messages that the session had; where others send beside Send, some of theirs may be counted for some of Send's.
 //
 // # What it does not do
 //
-// It does not repeat messages. What a session had accepted and not written when its connection broke is
-// counted in [Stats].Lost, and what was written may not have arrived: where that matters, the
-// application's own protocol must acknowledge. Messages are sent in the order of Send, but those that are lost.
+// It does not repeat messages. What was written may not have arrived: where that matters, the
+// application's own protocol must acknowledge.
 //
 // It does not find out by itself that a connection is dead. Over TCP, libnet.Config's PeerTimeout does, where
 // the peer's machine or the way there is gone; a peer that is there and does not answer takes Heartbeat and

@@ -88,16 +88,13 @@ func (c *Client) report(r *loop) {
 	c.tell(Change{State: Waiting, Err: r.last.err, Delay: r.delay})
 }
 
-// Bounds of the back-off's own numbers.
-const (
-	leastMaxBackoff = 10 * time.Millisecond
-	longestInterval = time.Duration(1) << 61 // twice that, in floating point, is a Duration still
-)
+// leastMaxBackoff keeps a client whose numbers ask for no delay from a hot loop.
+const leastMaxBackoff = 10 * time.Millisecond
 
 // newBackOff returns a back-off with full jitter: an interval randomized by all of it reaches from 0 to twice
 // its length, so that half of each bound goes in. What doubles has to begin above 0.
 func (c *Client) newBackOff() *backoff.ExponentialBackOff {
-	longest := min(c.maxBackoff()/2, longestInterval)
+	longest := c.maxBackoff() / 2
 	b := &backoff.ExponentialBackOff{
 		InitialInterval:     min(max(resolve(c.MinBackoff, defaultMinBackoff)/2, 1), longest),
 		MaxInterval:         longest,

@@ -91,8 +91,25 @@ func (c *Client) deliver(ctx context.Context) (forced int, err error) {
 	case err != nil:
 		return 1, err
 	}
+	return shutDown(ctx, s)
+}
+
+// shutDown is the session's Shutdown, which also waits for close callbacks; this one does so until ctx ends, no longer.
+func shutDown(ctx context.Context, s *libnet.Session) (forced int, err error) {
+	result := make(chan error, 1)
+	go func() { result <- s.Shutdown(ctx) }()
+	select {
+	case err = <-result:
+	case <-ctx.Done():
+		select {
+		case <-s.Done():
+			return 0, ctx.Err()
+		default:
+			return 1, ctx.Err()
+		}
+	}
 	var undelivered *libnet.ShutdownError
-	if errors.As(s.Shutdown(ctx), &undelivered) {
+	if errors.As(err, &undelivered) {
 		return undelivered.Forced, undelivered.Err
 	}
 	return 0, nil
