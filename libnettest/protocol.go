@@ -28,7 +28,8 @@ import (
 //   - Close closes the conn if it can be closed, ends Send and Receive, and leaves no goroutine;
 //   - AppendFrame, ParseFrame and SplitFrame, of a codec that has them, agree with Send and Receive, depend on
 //     nothing but their arguments, keep none of them and change none; with an error, AppendFrame and SplitFrame
-//     leave dst as it was; a payload's capacity ends with it.
+//     leave dst as it was; a payload's capacity ends with it;
+//   - ResumeFrame, of a codec that has it as those of package codec do, finds what ParseFrame finds.
 //
 // Messages are compared by what arrives, so a frame may differ each time, by a time stamp or a nonce. A message
 // that is a []byte or string must arrive as these bytes, or as their JSON; from one of them the checks also make
@@ -77,5 +78,6 @@ var checks = []struct {
 	{"Close", checkClose},
 	{"AppendFrame", checkAppendFrame},
 	{"ParseFrame", checkParseFrame},
+	{"ResumeFrame", checkResumeFrame},
 	{"SplitFrame", checkSplitFrame},
 }
