@@ -57,6 +57,7 @@ var table = slices.Concat([]site{
 	{name: "libnet.FrameAppender.AppendFrame for a broadcast", does: with(givesNil, givesLess), in: codecs("pure", "func")},
 	{name: "libnet.FrameParser.ParseFrame", does: with(givesNil, givesLess, givesMore), in: codecs("pure", "splitting", "func")},
 	{name: "libnet.FrameSplitter.SplitFrame", does: with(givesNil), in: codecs("splitting")},
+	{name: "codec.Framing.Max", does: []behaviour{givesLess, givesMore}, in: codecs("composed", "whole")},
 	{name: "codec.Framing.AppendFrame", does: with(givesNil, givesLess), in: codecs("composed")},
 	{name: "codec.Framing.ParseFrame", does: with(givesNil, givesLess, givesMore), in: codecs("composed")},
 	{name: "codec.Sealer.Room", does: []behaviour{givesLess, givesMore}, in: codecs("whole")},
@@ -122,7 +123,6 @@ func errorSites() (sites []site) {
 
 // uncalled are methods that libnet never calls by itself, and why.
 var uncalled = map[string]string{
-	"codec.Framing.Max":       "in codec.New, which is the user's own call",
 	"slog.Handler.WithAttrs":  "a logger's own business, when its user calls With",
 	"slog.Handler.WithGroup":  "the same",
 	"net.Listener.Addr":       "only for Session.LocalAddr of a closed event-mode session",
