@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -128,6 +129,18 @@ func TestASessionOfNoConnectionIsAnError(t *testing.T) {
 			t.Errorf("ServeConn(%T): no error", conn)
 		}
 	}
+}
+
+func TestServeWithoutAProtocolListensOnNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	if _, err := libnet.Serve("unix", path, nil, 8); err == nil {
+		t.Error("Serve without a protocol: no error")
+	}
+	srv, err := libnet.Serve("unix", path, frames, 8)
+	if err != nil {
+		t.Fatalf("the address is not free: %v", err)
+	}
+	srv.Stop()
 }
 
 // mined is a conn that panics, or worse, when it is asked for its address.

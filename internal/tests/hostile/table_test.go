@@ -134,16 +134,6 @@ var uncalled = map[string]string{
 
 // pending are rows that fail, by a part of their name, and what they wait for.
 var pending = map[string]string{
-	"reconnect.Client.Dial/panics with a value that panics":             "reconnect prints what a panic was given with fmt",
-	"reconnect.Client.OnConnect/panics with a value that panics":        "the same",
-	"reconnect.Client.OnState/panics with a value that panics":          "the same",
-	"reconnect.Client.Dial/ends its goroutine":                          "it ends the client's goroutine, and with it the client",
-	"reconnect.Client.OnConnect/ends its goroutine":                     "the same",
-	"reconnect.Client.OnState/ends its goroutine":                       "the same",
-	"reconnect.Client.Size/asks":                                        "Size is called under the client's lock",
-	"reconnect.Client.Size/sends":                                       "the same",
-	"reconnect.Client.Size/closes":                                      "the same",
-	"reconnect.Client.Size/shuts its session":                           "the same",
 	"monitor.Options.Authorize/panics with a value that panics":         "net/http prints it, and dies; the monitor has to recover",
 	"monitor.Options.Ready/panics with a value that panics":             "the same",
 	"net.Conn.SetWriteDeadline/closes its session/Serve over TLS":       "crypto/tls calls it with a lock held for which its Close waits",
