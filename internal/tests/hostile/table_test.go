@@ -134,8 +134,6 @@ var uncalled = map[string]string{
 
 // pending are rows that fail, by a part of their name, and what they wait for.
 var pending = map[string]string{
-	"monitor.Options.Authorize/panics with a value that panics":         "net/http prints it, and dies; the monitor has to recover",
-	"monitor.Options.Ready/panics with a value that panics":             "the same",
 	"net.Conn.SetWriteDeadline/closes its session/Serve over TLS":       "crypto/tls calls it with a lock held for which its Close waits",
 	"net.Conn.SetWriteDeadline/closes its session/synchronous over TLS": "the same",
 }
