@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -96,6 +97,9 @@ type MessageConn interface {
 // sendChanSize is how many messages a session queues before Send answers [ErrSessionBlocked];
 // with 0, Send writes before it returns. It is Config.SendQueue.
 func Serve(network, address string, protocol Protocol, sendChanSize int) (*Server, error) {
+	if protocol == nil {
+		return nil, errors.New("libnet: Serve without a protocol")
+	}
 	listener, err := listen(network, address)
 	if err != nil {
 		return nil, err

@@ -57,6 +57,7 @@ var table = slices.Concat([]site{
 	{name: "libnet.FrameAppender.AppendFrame for a broadcast", does: with(givesNil, givesLess), in: codecs("pure", "func")},
 	{name: "libnet.FrameParser.ParseFrame", does: with(givesNil, givesLess, givesMore), in: codecs("pure", "splitting", "func")},
 	{name: "libnet.FrameSplitter.SplitFrame", does: with(givesNil), in: codecs("splitting")},
+	{name: "codec.Framing.Max", does: []behaviour{givesLess, givesMore}, in: codecs("composed", "whole")},
 	{name: "codec.Framing.AppendFrame", does: with(givesNil, givesLess), in: codecs("composed")},
 	{name: "codec.Framing.ParseFrame", does: with(givesNil, givesLess, givesMore), in: codecs("composed")},
 	{name: "codec.Sealer.Room", does: []behaviour{givesLess, givesMore}, in: codecs("whole")},
@@ -122,7 +123,6 @@ func errorSites() (sites []site) {
 
 // uncalled are methods that libnet never calls by itself, and why.
 var uncalled = map[string]string{
-	"codec.Framing.Max":       "in codec.New, which is the user's own call",
 	"slog.Handler.WithAttrs":  "a logger's own business, when its user calls With",
 	"slog.Handler.WithGroup":  "the same",
 	"net.Listener.Addr":       "only for Session.LocalAddr of a closed event-mode session",
@@ -134,18 +134,6 @@ var uncalled = map[string]string{
 
 // pending are rows that fail, by a part of their name, and what they wait for.
 var pending = map[string]string{
-	"reconnect.Client.Dial/panics with a value that panics":             "reconnect prints what a panic was given with fmt",
-	"reconnect.Client.OnConnect/panics with a value that panics":        "the same",
-	"reconnect.Client.OnState/panics with a value that panics":          "the same",
-	"reconnect.Client.Dial/ends its goroutine":                          "it ends the client's goroutine, and with it the client",
-	"reconnect.Client.OnConnect/ends its goroutine":                     "the same",
-	"reconnect.Client.OnState/ends its goroutine":                       "the same",
-	"reconnect.Client.Size/asks":                                        "Size is called under the client's lock",
-	"reconnect.Client.Size/sends":                                       "the same",
-	"reconnect.Client.Size/closes":                                      "the same",
-	"reconnect.Client.Size/shuts its session":                           "the same",
-	"monitor.Options.Authorize/panics with a value that panics":         "net/http prints it, and dies; the monitor has to recover",
-	"monitor.Options.Ready/panics with a value that panics":             "the same",
 	"net.Conn.SetWriteDeadline/closes its session/Serve over TLS":       "crypto/tls calls it with a lock held for which its Close waits",
 	"net.Conn.SetWriteDeadline/closes its session/synchronous over TLS": "the same",
 }

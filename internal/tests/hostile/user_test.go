@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"syscall"
 	"time"
@@ -371,7 +372,15 @@ func (f framing) ParseFrame(src []byte) ([]byte, int, error) {
 	return f.parse("codec.Framing.ParseFrame", src)
 }
 
-func (f framing) Max() int { return 1 << 20 }
+func (f framing) Max() int {
+	switch f.b.at("codec.Framing.Max") {
+	case givesLess:
+		return -1
+	case givesMore:
+		return math.MaxInt
+	}
+	return 1 << 20
+}
 
 // wholeFraming is one with all that is optional.
 type wholeFraming struct{ framing }
