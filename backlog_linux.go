@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -86,4 +87,17 @@ func peerEnded(conn net.Conn) (ended bool) {
 		ended = errno == 0 && n == 1 && p.revents&(pollRDHUP|pollErr|pollHup) != 0
 	})
 	return ended
+}
+
+// setUserTimeout sets how long sent data may stay unacknowledged before the kernel ends the connection; 0 leaves that to its
+// retransmissions. False says that conn does not run over TCP.
+func setUserTimeout(conn net.Conn, d time.Duration) (ok bool) {
+	raw := rawConn(conn)
+	if raw == nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		ok = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(min(d, maxUserTimeout).Milliseconds())) == nil
+	})
+	return ok
 }

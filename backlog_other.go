@@ -2,7 +2,10 @@
 
 package libnet
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // Elsewhere only what a write or a read brings is known.
 
@@ -16,3 +19,5 @@ func unreadBytes(conn net.Conn) int {
 }
 
 func peerEnded(net.Conn) bool { return false }
+
+func setUserTimeout(net.Conn, time.Duration) bool { return false }

@@ -26,15 +26,16 @@ type Config struct {
 	// MaxMessage is for codecs without a session.)
 	MaxMessage int
 
-	// HandshakeTimeout bounds the time from accept to the first complete message, and so covers the
-	// TLS handshake and a login; default off.
+	// HandshakeTimeout bounds the time from accept until OnSession, if there is one, has returned and a first complete message
+	// has come, and so covers the TLS handshake and a login; default off.
 	HandshakeTimeout time.Duration
 
 	// FrameTimeout bounds the time from a frame's first byte to its last; default 30 s.
 	FrameTimeout time.Duration
 
 	// WriteTimeout ends a session whose peer takes no byte of what is to be written for this long,
-	// and is noticed within twice as long; default 10 s.
+	// and is noticed within twice as long; default 10 s. On Linux what leaves the kernel's send buffer counts, too. The
+	// first write over TLS completes the handshake, for as long at most.
 	WriteTimeout time.Duration
 
 	// IdleTimeout ends a session from which nothing came for this long; default off.
@@ -43,13 +44,15 @@ type Config struct {
 	// Heartbeat sends a message at intervals; default off.
 	Heartbeat Heartbeat
 
-	// Linger is how long Shutdown waits for the peer's EOF after its own half-close; default 5 s.
+	// Linger is how long Shutdown waits for the peer's EOF after its own half-close, and how long a session whose write
+	// has failed leaves its receiver to take what has arrived; default 5 s.
 	Linger time.Duration
 
 	// PeerTimeout is how long a TCP peer may be gone without a word before the kernel ends the
 	// connection (keepalive, and TCP_USER_TIMEOUT on Linux); default 15 s, whole seconds, at least 1 s.
-	// On Linux a peer that keeps its receive window shut as long is ended, too, and 24 days are the most that
-	// the kernel takes. Negative leaves the socket's own settings.
+	// A peer that reads slowly is not ended, though the kernel would: a session that has to wait for it looks itself whether it
+	// takes anything, and ends with ErrWriteTimeout if it takes nothing for two to three times PeerTimeout and WriteTimeout has not
+	// passed. 24 days are the most that Linux takes. Negative leaves the socket's own settings.
 	//
 	// For PeerTimeout and SendBuffer a connection that wraps another one must lead to its socket: by embedding
 	// it, or by a method SyscallConn() (syscall.RawConn, error) or NetConn() net.Conn. An option that the kernel

@@ -19,6 +19,8 @@ type clock struct {
 	awaited atomic.Int32            // bits of admission: what HandshakeTimeout still waits for
 	giveUp  atomic.Int64            // when a session is ended one of whose directions has; 0: not
 	look    atomic.Int64            // when to look for the peer's end; 0: nobody has asked
+	slow    atomic.Int64            // when to look what a slow peer has taken; 0: not
+	held    atomic.Int64            // what the kernel held at the last such look
 	beating atomic.Bool             // a heartbeat is being made or sent
 
 	// Guarded by the session's mu.
@@ -30,6 +32,7 @@ type clock struct {
 	beat int64 // when the next heartbeat is due
 
 	unread int   // what the receiver was behind when IdleTimeout last had passed
+	inVain bool  // a slow peer had taken nothing at the last look
 	over   int64 // when the peer was first seen to have ended; 0: not
 
 	// What beginAgain has granted already: a machine that is always late must not do so for ever.
@@ -125,7 +128,11 @@ func (c *clock) tick() {
 	if now-due > int64(starvation) {
 		s.beginAgain(c, now)
 	}
-	if err := s.expired(c, now); err != nil {
+	err := s.expired(c, now)
+	if err == nil {
+		err = s.lookAtSlow(c, now)
+	}
+	if err != nil {
 		s.terminate(err)
 		return
 	}
@@ -207,7 +214,11 @@ func (s *Session) nextDue(c *clock) int64 {
 	if at := c.look.Load(); at != 0 && !s.IsClosed() {
 		look = at
 	}
-	return min(handshake, frame, idle, beat, look, s.givenUp(c))
+	slow := c.slow.Load()
+	if slow == 0 {
+		slow = math.MaxInt64
+	}
+	return min(handshake, frame, idle, beat, look, slow, s.givenUp(c))
 }
 
 // givenUp returns when that is. What is closing has another bound.

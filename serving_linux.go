@@ -101,6 +101,10 @@ func (s *Session) handle(h MessageHandler) error {
 	if s.yieldAsked.Load() {
 		s.yieldNow()
 	}
+	if !s.canReceive() {
+		s.dropUnread()
+		return nil
+	}
 	s.in.shrink()
 	return nil
 }

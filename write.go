@@ -128,6 +128,9 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 // writeWithin is writeWaiting with a deadline, which a write that the kernel takes at once does without.
 func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err error) {
 	defer s.recovered("connection", &err)
+	if s.sock != nil && len(b.shared) == 0 { // the kernel has just taken less
+		s.peerIsSlow()
+	}
 	wait, again := timeout, false
 	held := s.unsent()
 	for {

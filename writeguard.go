@@ -91,6 +91,7 @@ func (g *writeGuard) isStuck(s *Session) bool {
 	case g.interrupted:
 		return true
 	case s.kernelMoved(&g.held):
+		go s.peerIsSlow() // which takes the session's lock
 		g.again = false
 		g.setLocked(timeout)
 	case !g.again && time.Since(g.due) > starvation:

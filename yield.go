@@ -1,12 +1,11 @@
 package libnet
 
-import "sync/atomic"
-
-// An ending is what only a session needs that is being shut down or has dropped what arrived.
+// An ending is what only a session needs that is being shut down, or has dropped what arrived.
 type ending struct {
-	dropped atomic.Uint64 // bytes
+	// Guarded by the session's mu.
+	dropped uint64 // bytes
 
-	// Guarded by the session's mu. A server's wish to shut the session down once its handler has answered the message it
+	// A server's wish to shut the session down once its handler has answered the message it
 	// works on; the receiver grants it when it comes back for the next one.
 	reason  error
 	granted chan struct{} // closed by the receiver once it has begun the closing; nil while nobody has asked
@@ -54,6 +53,7 @@ func (s *Session) yieldNow() bool {
 		return false
 	}
 	close(e.granted)
+	s.dropUnread()
 	s.startDelivery(e.reason)
 	return true
 }
@@ -73,15 +73,16 @@ func (s *Session) inputPending() bool {
 	return s.servesArrived() && s.sock != nil && hasInput(s.conn)
 }
 
-// noteDropped counts bytes that nobody will receive.
+// noteDropped counts bytes that nobody will receive, until the counters are final.
 func (s *Session) noteDropped(n int) {
 	if n <= 0 {
 		return
 	}
 	s.mu.Lock()
-	e := s.endingLocked()
-	s.mu.Unlock()
-	e.dropped.Add(uint64(n))
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.endingLocked().dropped += uint64(n)
+	}
 }
 
 // dropUnread gives the input's storage back. It belongs to the receiver.
@@ -96,5 +97,5 @@ func (s *Session) droppedBytes() uint64 {
 	if s.ending == nil {
 		return 0
 	}
-	return s.ending.dropped.Load()
+	return s.ending.dropped
 }

@@ -1,0 +1,104 @@
+package libnet_test
+
+import (
+	"io"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+func TestAHandlerThatOnlyPushesNoticesItsPeersEnd(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("looked for on Linux")
+	}
+	for _, network := range []string{"tcp", "unix", "tls"} {
+		for name, first := range map[string]string{"a silent peer": "", "a peer that said something": "anybody there?"} {
+			t.Run(network+", "+name, func(t *testing.T) {
+				t.Parallel()
+				srv, dial := listenOn(t, network, 8, func(srv *libnet.Server) { srv.Linger = time.Second })
+				ended := make(chan error, 1)
+				go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+					if network == "tls" {
+						_, _ = s.TLS()
+					}
+					<-s.Done()
+					ended <- s.Err()
+				}))
+				conn := dial()
+				if first != "" {
+					mustWrite(t, conn, frame(first))
+				}
+				eventually(t, "the session", func() bool { return srv.Stats().Open == 1 })
+				_ = conn.Close()
+				wantErr(t, "the reason", await(t, patience, "the end", ended), io.EOF)
+			})
+		}
+	}
+}
+
+// Who asks for Done and receives loses nothing of what arrived before the peer's end, however slow they are.
+func TestASlowReceiverThatAskedForDoneGetsWhatArrived(t *testing.T) {
+	t.Parallel()
+	srv, dial := listenOn(t, "tcp", 8, func(srv *libnet.Server) { srv.Linger = 100 * time.Millisecond })
+	got := make(chan int, 1)
+	go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		_ = s.Done()
+		n := 0
+		for ; ; n++ {
+			if _, err := s.Receive(); err != nil {
+				break
+			}
+			time.Sleep(1100 * time.Millisecond)
+		}
+		got <- n
+	}))
+	conn := dial()
+	for range 4 {
+		mustWrite(t, conn, frame("a request"))
+	}
+	_ = conn.Close()
+	if n := await(t, patience, "the end", got); n != 4 {
+		t.Errorf("received %d of 4", n)
+	}
+}
+
+func TestIdleTimeoutSparesAPeerThatOnSessionKeepsWaiting(t *testing.T) {
+	srv, dial := listenOn(t, "tcp", 8, func(srv *libnet.Server) {
+		srv.IdleTimeout = 100 * time.Millisecond
+		srv.OnSession = func(*libnet.Session) error { time.Sleep(500 * time.Millisecond); return nil }
+	})
+	received := make(chan error, 1)
+	go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) { _, err := s.Receive(); received <- err }))
+	mustWrite(t, dial(), frame("a login"))
+	wantErr(t, "Receive", await(t, patience, "the login", received), nil)
+}
+
+// What is appended to a message goes nowhere else.
+func TestAppendingToAMessageLeavesTheNextOneWhole(t *testing.T) {
+	srv, dial := listenOn(t, "tcp", 8, nil)
+	seen := make(chan string, 4)
+	go srv.ServeMessages(libnet.MessageHandlerFunc(func(_ *libnet.Session, msg []byte) {
+		seen <- string(append(msg, "##########"...))
+	}))
+	mustWrite(t, dial(), append(frame("first"), frame("second")...))
+	for _, want := range []string{"first##########", "second##########"} {
+		if got := await(t, patience, want, seen); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestACodecThatEndsTheReceiversGoroutineEndsTheSession(t *testing.T) {
+	near, peer := libnettest.Pipe()
+	p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		return &funcCodec{receive: func() ([]byte, error) { runtime.Goexit(); return nil, nil }}
+	})
+	s := adopt(t, newServer(t, p, 8), near)
+	mustWrite(t, peer, frame("x"))
+	go s.Receive()
+	wantEnd(t, s, libnet.ErrSessionClosed)
+	within(t, patience, "another Receive", func() { _, _ = s.Receive() })
+}
