@@ -208,6 +208,22 @@ func clientFrame(in *bufio.Reader) (first byte, payload string, err error) {
 	return header[0], string(b), err
 }
 
+func TestNothingFollowsTheCloseFrame(t *testing.T) {
+	inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
+		r := start(t, setup{listener: pipes, handler: sink})
+		conn, in := r.raw(t)
+		go r.session(t).Shutdown(t.Context())
+		closing := make([]byte, 4)
+		if _, err := io.ReadFull(in, closing); err != nil || string(closing) != "\x88\x02\x03\xe8" {
+			t.Fatalf("%q, %v", closing, err)
+		}
+		write(t, conn, frame(ping, "are you there?")+frame(fin|binaryFrame, "hello")+"\xff\xff")
+		if rest, err := io.ReadAll(in); len(rest) > 0 || err != nil {
+			t.Fatalf("%q behind the close frame, %v", rest, err)
+		}
+	})
+}
+
 // What the peer still sends when it is closed must not reset the connection: it would lose the reason.
 func TestAPeerThatGoesOnSendingSeesTheCloseCode(t *testing.T) {
 	r := start(t, setup{handler: sink, config: func(srv *libnet.Server) { srv.MaxMessage = 4096 }})
