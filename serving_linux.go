@@ -94,8 +94,10 @@ func (s *Session) handle(h MessageHandler) error {
 		if !ok {
 			break
 		}
+		s.noteBehind()
 		h.ServeMessage(s, payload)
 	}
+	s.noteBehind()
 	s.beforeWait(!s.in.empty())
 	// After beforeWait, which says that the receiver is not at work: else a wish might be overlooked.
 	if s.yieldAsked.Load() {
@@ -107,6 +109,13 @@ func (s *Session) handle(h MessageHandler) error {
 	}
 	s.in.shrink()
 	return nil
+}
+
+// noteBehind says what an end that comes while the handler is at work drops.
+func (s *Session) noteBehind() {
+	if n := int32(len(s.in.unread())); n != s.behind.Load() {
+		s.behind.Store(n)
+	}
 }
 
 func (s *Session) failServing(err error) {

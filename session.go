@@ -53,6 +53,7 @@ type Session struct {
 	q sendQueue
 
 	serving  atomic.Int32 // bits of servingState
+	behind   atomic.Int32 // bytes that lie behind the message which an event loop's handler is at work on
 	returned bool         // the handler has returned; belongs to its goroutine
 
 	state atomic.Int32 // sessionState; changes under mu

@@ -89,6 +89,7 @@ func (s *Session) noteDropped(n int) {
 func (s *Session) dropUnread() {
 	s.noteDropped(len(s.in.unread()))
 	s.in.release()
+	s.behind.Store(0)
 }
 
 func (s *Session) droppedBytes() uint64 {

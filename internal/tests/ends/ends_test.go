@@ -1,0 +1,356 @@
+package ends
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+const (
+	requests  = 5        // that the peer sends where input is to lie unread
+	frameSize = 4 + 8    // of a request
+	bigFrame  = 32 << 10 // of what is sent where output is to lie unwritten
+)
+
+// TestEnds runs the table: each end over each transport, in each mode, with each thing on the way.
+func TestEnds(t *testing.T) {
+	for _, e := range table {
+		for _, transport := range []string{"tcp", "unix", "tls", "pipe"} {
+			for _, mode := range []string{"serve", "messages", "accept"} {
+				for _, queue := range []int{0, 64} {
+					for _, what := range []lies{nothing, unread, unwritten} {
+						if !e.holds(what, transport) || !e.happens(mode, queue) {
+							continue
+						}
+						t.Run(fmt.Sprintf("%s/%s/%s/queue %d/%s", e.who, transport, mode, queue, what), func(t *testing.T) {
+							t.Parallel()
+							newScenario(t, &e, transport, mode, queue, what).run()
+						})
+					}
+				}
+			}
+		}
+	}
+}
+
+// A scenario is one session from its beginning to its end.
+type scenario struct {
+	t         *testing.T
+	end       *end
+	what      lies
+	transport string
+	listener  net.Listener
+	server    *libnet.Server
+	session   *libnet.Session
+	peer      net.Conn
+
+	made     chan *libnet.Session
+	working  chan struct{} // closed when the handler has its first message
+	release  chan struct{} // closed when it may go on
+	first    sync.Once
+	replies  atomic.Bool
+	received atomic.Int32
+	accepted atomic.Int32 // messages that Send took
+	sender   sync.WaitGroup
+	wg       sync.WaitGroup
+}
+
+func newScenario(t *testing.T, e *end, transport, mode string, queue int, what lies) *scenario {
+	c := &scenario{t: t, end: e, what: what, transport: transport, made: make(chan *libnet.Session, 1),
+		working: make(chan struct{}), release: make(chan struct{})}
+	c.listener = listen(t, transport)
+	c.server = libnet.NewServer(c.listener, codec.New(codec.Uint32BE, codec.Bytes), queue)
+	c.server.Logger = slog.New(slog.DiscardHandler)
+	c.server.Linger = 500 * time.Millisecond
+	if transport == "tls" {
+		c.server.TLSConfig = certificates().TLS
+	}
+	if e.set != nil {
+		e.set(c.server)
+	}
+	admit := c.server.OnSession
+	c.server.OnSession = func(s *libnet.Session) error {
+		c.made <- s
+		if admit != nil {
+			return admit(s)
+		}
+		return nil
+	}
+	t.Cleanup(c.server.Stop)
+	go c.serve(mode)
+	return c
+}
+
+func (c *scenario) serve(mode string) {
+	receive := libnet.HandlerFunc(func(s *libnet.Session) {
+		for {
+			msg, err := s.Receive()
+			if err != nil {
+				return
+			}
+			c.handle(s, msg)
+		}
+	})
+	switch mode {
+	case "serve":
+		_ = c.server.Serve(receive)
+	case "messages":
+		_ = c.server.ServeMessages(libnet.MessageHandlerFunc(c.handle))
+	case "accept":
+		for {
+			s, err := c.server.Accept()
+			if err != nil {
+				return
+			}
+			go receive(s)
+		}
+	}
+}
+
+func (c *scenario) handle(s *libnet.Session, msg []byte) {
+	c.received.Add(1)
+	c.first.Do(func() { close(c.working) })
+	if c.what == unread {
+		<-c.release
+	}
+	if c.replies.Load() {
+		time.Sleep(time.Millisecond)
+		c.send(s, msg)
+	}
+}
+
+func (c *scenario) send(s *libnet.Session, msg []byte) error {
+	err := s.Send(msg)
+	if err == nil {
+		c.accepted.Add(1)
+	}
+	return err
+}
+
+func (c *scenario) run() {
+	defer c.wg.Wait()
+	defer c.peerCloses()
+	released := sync.OnceFunc(func() { close(c.release) })
+	defer released()
+	c.peer = c.dial()
+	c.session = c.await1(c.made)
+	if c.transport == "tls" { // an end before the handshake is another matter
+		_, _ = c.session.TLS()
+	}
+	read := make(chan peerSaw, 1)
+	switch c.what {
+	case unread:
+		c.sendRequests()
+		c.await(c.working)
+	case unwritten:
+		c.fill()
+	}
+	begun := time.Now()
+	if c.end.does != nil {
+		c.end.does(c)
+	}
+	if c.what == unread {
+		time.AfterFunc(50*time.Millisecond, released) // nothing announces that a handler at work has been asked
+	}
+	c.wg.Go(func() { read <- c.readAll() })
+	c.await(c.session.Done())
+	if took := time.Since(begun); took > c.end.within {
+		c.t.Errorf("took %v", took)
+	}
+	saw := c.await2(read)
+	c.sender.Wait()
+	c.check(saw)
+}
+
+func (c *scenario) peerCloses() {
+	if c.peer != nil {
+		_ = c.peer.Close()
+	}
+}
+
+// sendRequests writes with one call: what a peer's kernel has not sent when it closes, did not arrive.
+func (c *scenario) sendRequests() {
+	var b []byte
+	for i := range requests {
+		b = binary.BigEndian.AppendUint32(b, frameSize-4)
+		b = binary.BigEndian.AppendUint64(b, uint64(i))
+	}
+	if _, err := c.peer.Write(b); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// fill sends until nothing more is taken, or, where Send waits, until one does.
+func (c *scenario) fill() {
+	full := make(chan struct{})
+	fullOnce := sync.OnceFunc(func() { close(full) })
+	c.sender.Go(func() {
+		for {
+			stuck := time.AfterFunc(30*time.Millisecond, fullOnce)
+			err := c.send(c.session, make([]byte, bigFrame))
+			stuck.Stop()
+			if err != nil {
+				fullOnce()
+				return
+			}
+		}
+	})
+	c.await(full)
+}
+
+type peerSaw struct {
+	messages int32
+	err      error
+}
+
+// readAll is the peer that reads to the end and closes then.
+func (c *scenario) readAll() (saw peerSaw) {
+	var header [4]byte
+	for {
+		if _, err := io.ReadFull(c.peer, header[:]); err != nil {
+			saw.err = err
+			break
+		}
+		if _, err := io.CopyN(io.Discard, c.peer, int64(binary.BigEndian.Uint32(header[:]))); err != nil {
+			saw.err = fmt.Errorf("in a frame: %w", err)
+			break
+		}
+		saw.messages++
+	}
+	_ = c.peer.Close()
+	return saw
+}
+
+func (c *scenario) check(saw peerSaw) {
+	c.t.Helper()
+	if reason := libnet.CloseReason(c.session.Err()); !strings.Contains(" "+c.end.reasons+" ", " "+reason+" ") {
+		c.t.Errorf("the reason is %s, %v; want one of: %s", reason, c.session.Err(), c.end.reasons)
+	}
+	stats := c.session.Stats()
+	c.checkReceived(stats)
+	c.checkSent(stats, saw)
+	switch {
+	case c.end.peer == sees && saw.err != io.EOF:
+		c.t.Errorf("behind %d messages the peer saw %v, want io.EOF", saw.messages, saw.err)
+	case c.end.peer == seesReset && saw.err == nil:
+		c.t.Error("the peer saw no end")
+	}
+}
+
+func (c *scenario) checkReceived(stats libnet.SessionStats) {
+	c.t.Helper()
+	if c.what != unread {
+		return
+	}
+	switch got := c.received.Load(); c.end.received {
+	case allReceived:
+		if got != requests || stats.MessagesIn != requests {
+			c.t.Errorf("received %d messages, and counted %d, of %d that had arrived", got, stats.MessagesIn, requests)
+		}
+	case atWorkReceived:
+		if got != 1 {
+			c.t.Errorf("received %d messages, want the one at work", got)
+		}
+		if hasDescriptor(c.transport) && stats.Dropped != (requests-1)*frameSize {
+			c.t.Errorf("%d bytes dropped, want those of %d messages: %+v", stats.Dropped, requests-1, stats)
+		}
+	}
+}
+
+func (c *scenario) checkSent(stats libnet.SessionStats, saw peerSaw) {
+	c.t.Helper()
+	if c.server.OnSession != nil && c.end.when != nil { // the word of a refusal
+		c.accepted.Store(1)
+	}
+	accepted := uint64(c.accepted.Load())
+	if stats.MessagesOut+stats.Discarded != accepted || stats.Queued != 0 {
+		c.t.Errorf("%d messages were accepted: %+v", accepted, stats)
+	}
+	if c.end.sent == delivered && (stats.Discarded != 0 || uint64(saw.messages) != accepted) {
+		c.t.Errorf("%d messages were accepted, %d arrived, %d discarded", accepted, saw.messages, stats.Discarded)
+	}
+}
+
+func (c *scenario) go_(f func()) { c.wg.Go(f) }
+
+func (c *scenario) await(done <-chan struct{}) {
+	c.t.Helper()
+	await(c.t, done)
+}
+
+func (c *scenario) await1(made <-chan *libnet.Session) *libnet.Session {
+	c.t.Helper()
+	return await(c.t, made)
+}
+
+func (c *scenario) await2(read <-chan peerSaw) peerSaw {
+	c.t.Helper()
+	return await(c.t, read)
+}
+
+func await[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(20 * time.Second):
+		t.Fatal("waited in vain")
+		panic("unreachable")
+	}
+}
+
+var certificates = sync.OnceValue(func() *httptest.Server {
+	srv := httptest.NewUnstartedServer(nil)
+	srv.StartTLS()
+	srv.Listener.Close()
+	srv.Close()
+	return srv
+})
+
+func listen(t *testing.T, transport string) net.Listener {
+	var l net.Listener
+	var err error
+	switch transport {
+	case "pipe":
+		return libnettest.NewListener()
+	case "unix":
+		l, err = net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	default:
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func (c *scenario) dial() (conn net.Conn) {
+	var err error
+	switch c.transport {
+	case "pipe":
+		conn, err = c.listener.(*libnettest.Listener).Dial()
+	case "tls":
+		conn, err = tls.Dial("tcp", c.listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	default:
+		conn, err = net.Dial(c.transport, c.listener.Addr().String())
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.t.Fatal(err)
+	}
+	return conn
+}

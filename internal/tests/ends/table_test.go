@@ -1,0 +1,138 @@
+package ends
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+// What lies on the way when the end begins.
+type lies string
+
+const (
+	nothing   lies = "nothing"
+	unread    lies = "unread input"
+	unwritten lies = "unwritten output"
+)
+
+// What becomes of the messages that the peer had sent.
+const (
+	allReceived    = "all are received"
+	atWorkReceived = "the one at work; the rest is in `Dropped`"
+	someReceived   = "what the kernel kept"
+)
+
+// What becomes of the messages that Send had taken.
+const (
+	delivered = "all are delivered"
+	counted   = "written or in `Discarded`"
+)
+
+// What the peer sees behind the last message.
+const (
+	sees      = "EOF"
+	seesReset = "EOF or a reset"
+	seesNone  = "–" // it is gone, or does not look
+)
+
+// An end is a row of the table: who ends a session, and what follows.
+type end struct {
+	who      string
+	reasons  string // names of CloseReason, of which one is the session's
+	received string
+	sent     string
+	peer     string
+	within   time.Duration // beyond what the scenario itself waits for
+
+	set  func(*libnet.Server)          // nil: nothing
+	does func(c *scenario)             // begins the end
+	on   func(transport string) bool   // nil: on every transport
+	with func(what lies) bool          // nil: whatever lies on the way
+	when func(mode string, q int) bool // nil: in every mode
+}
+
+const soon = 3 * time.Second // nothing is to take so long; the machine may be busy
+
+var errReason = errors.New("a reason of the user's")
+
+// The one table of what is expected. docs/ends.md has it, too.
+var table = []end{
+	{
+		who: "the peer closes, having read all", reasons: "eof", received: allReceived, sent: counted, peer: seesNone, within: soon,
+		does: func(c *scenario) { _ = c.peer.Close() }, with: isNot(unwritten),
+	},
+	{
+		who: "the peer closes, not having read", reasons: "eof reset", received: allReceived, sent: counted, peer: seesNone, within: soon,
+		does: func(c *scenario) { _ = c.peer.Close() }, with: is(unwritten),
+	},
+	{
+		who: "the peer half-closes", reasons: "eof", received: allReceived, sent: delivered, peer: sees, within: soon,
+		does: func(c *scenario) { _ = c.peer.(interface{ CloseWrite() error }).CloseWrite() }, on: canHalfClose,
+	},
+	{
+		who: "the peer resets", reasons: "reset eof unexpected_eof", received: someReceived, sent: counted, peer: seesNone, within: soon,
+		does: func(c *scenario) { _ = c.peer.(*net.TCPConn).SetLinger(0); _ = c.peer.Close() }, on: isTransport("tcp"),
+	},
+	{
+		who: "the peer falls silent (IdleTimeout)", reasons: "idle_timeout", received: allReceived, sent: counted, peer: seesReset, within: soon,
+		set: func(srv *libnet.Server) { srv.IdleTimeout = 100 * time.Millisecond },
+	},
+	{
+		who: "the peer does not read (WriteTimeout)", reasons: "write_timeout", received: allReceived, sent: counted, peer: seesReset, within: soon,
+		set: func(srv *libnet.Server) { srv.WriteTimeout = 100 * time.Millisecond }, with: is(unwritten),
+		does: func(c *scenario) { c.await(c.session.Done()) },
+	},
+	{
+		who: "`Close`", reasons: "closed", received: atWorkReceived, sent: counted, peer: seesReset, within: soon,
+		does: func(c *scenario) { _ = c.session.Close() },
+	},
+	{
+		who: "`CloseWithError`", reasons: "error", received: atWorkReceived, sent: counted, peer: seesReset, within: soon,
+		does: func(c *scenario) { _ = c.session.CloseWithError(errReason) },
+	},
+	{
+		who: "`Session.Shutdown`", reasons: "closed", received: atWorkReceived, sent: delivered, peer: sees, within: soon,
+		does: func(c *scenario) { c.go_(func() { _ = c.session.Shutdown(context.Background()) }) },
+	},
+	{
+		who: "`ShutdownWithError`", reasons: "error", received: atWorkReceived, sent: delivered, peer: sees, within: soon,
+		does: func(c *scenario) { c.go_(func() { _ = c.session.ShutdownWithError(context.Background(), errReason) }) },
+	},
+	{
+		who: "`Server.Shutdown`", reasons: "server_closed", received: atWorkReceived, sent: delivered, peer: sees, within: soon,
+		does: func(c *scenario) { c.go_(func() { _ = c.server.Shutdown(context.Background()) }) },
+	},
+	{
+		who: "`Server.Shutdown` with `ServeArrived`", reasons: "server_closed", received: allReceived, sent: delivered, peer: sees, within: soon,
+		set:  func(srv *libnet.Server) { srv.ServeArrived = true },
+		does: func(c *scenario) { c.go_(func() { _ = c.server.Shutdown(context.Background()) }) }, on: hasDescriptor,
+	},
+	{
+		who: "`Server.Stop`", reasons: "server_closed", received: atWorkReceived, sent: counted, peer: seesReset, within: soon,
+		does: func(c *scenario) { c.server.Stop() },
+	},
+	{
+		who: "`OnSession` refuses, having sent", reasons: "error", received: someReceived, sent: delivered, peer: sees, within: soon,
+		set: func(srv *libnet.Server) {
+			srv.OnSession = func(s *libnet.Session) error { _ = s.Send([]byte("no")); return errReason }
+		},
+		with: is(nothing), when: func(mode string, _ int) bool { return mode != "accept" },
+	},
+	{
+		who: "a write fails, the peer being gone", reasons: "eof reset error", received: allReceived, sent: counted, peer: seesNone, within: soon,
+		does: func(c *scenario) { c.replies.Store(true); _ = c.peer.Close() }, with: is(unread),
+	},
+}
+
+func is(what lies) func(lies) bool              { return func(w lies) bool { return w == what } }
+func isNot(what lies) func(lies) bool           { return func(w lies) bool { return w != what } }
+func isTransport(name string) func(string) bool { return func(n string) bool { return n == name } }
+func canHalfClose(transport string) bool        { return transport != "tls" }
+func hasDescriptor(transport string) bool       { return transport == "tcp" || transport == "unix" }
+func (e *end) holds(what lies, on string) bool {
+	return (e.with == nil || e.with(what)) && (e.on == nil || e.on(on))
+}
+func (e *end) happens(mode string, q int) bool { return e.when == nil || e.when(mode, q) }
