@@ -100,7 +100,7 @@ func (s *Session) writeOwn(c *batch) (err error) {
 func (s *Session) wroteOwn(next *batch, err error) error {
 	switch {
 	case err != nil:
-		return s.outputFailed(err)
+		return s.ownOutputFailed(err)
 	case next != nil:
 		go s.sendLoop()
 	}
@@ -111,7 +111,7 @@ func (s *Session) wroteOwn(next *batch, err error) error {
 func (s *Session) giveOwn(c *batch) error {
 	err := s.codecSend(c.msgs[0])
 	if err != nil && !notWritten(err) {
-		return s.outputFailed(err)
+		return s.ownOutputFailed(err)
 	}
 	next, closed := s.q.gave(c, err == nil)
 	if closed != nil {

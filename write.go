@@ -11,16 +11,40 @@ import (
 // arrived from the peer is still to be received, for Linger at most: see sessionState. It does not wait, and calls nothing
 // of the user's in the caller, who may hold locks.
 func (s *Session) outputFailed(err error) error {
-	if err == errQueueClosed {
-		return s.closedErr() // somebody else ended it
-	}
-	reason := s.writeError(err)
-	first := s.endOutput(reason)
-	s.q.fail(reason)
-	if first && !s.leaveInput(reason) {
-		go s.terminate(reason)
+	reason, rest := s.failOutput(err)
+	if rest != nil {
+		go rest(s.terminate)
 	}
 	return reason
+}
+
+// ownOutputFailed is outputFailed for a Send that writes itself: nothing is left to do when it returns but to run close callbacks.
+func (s *Session) ownOutputFailed(err error) error {
+	reason, rest := s.failOutput(err)
+	if rest != nil {
+		rest(s.endAside)
+	}
+	return reason
+}
+
+// failOutput returns the reason, and what is left to do, which may end the session with what it is given; nil for nothing.
+func (s *Session) failOutput(err error) (reason error, rest func(end func(error))) {
+	if err == errQueueClosed {
+		return s.closedErr(), nil // somebody else ended it
+	}
+	reason = s.writeError(err)
+	first := s.endOutput(reason)
+	s.q.fail(reason)
+	if !first {
+		return reason, nil
+	}
+	switch s.leaveInput(reason) {
+	case inputEnded:
+		rest = func(end func(error)) { end(reason) }
+	case inputUnknown:
+		rest = s.lookForInput
+	}
+	return reason, rest
 }
 
 // endOutput refuses sends from now on; false if the session was not open: then somebody waits for the flush to end it.
@@ -35,35 +59,56 @@ func (s *Session) endOutput(reason error) bool {
 	return true
 }
 
-// leaveInput leaves a session whose output has failed to its receiver, and interrupts one that waits. It is false if there
-// is nothing to receive.
-func (s *Session) leaveInput(reason error) bool {
+// What is known of the input of a session whose output has failed.
+type inputLeft uint8
+
+const (
+	inputEnded   inputLeft = iota // nothing is left to receive
+	inputUnknown                  // lookForInput tells
+	inputOpen                     // the receiver comes to its end
+)
+
+// leaveInput leaves a session whose output has failed to its receiver, and interrupts one that waits.
+func (s *Session) leaveInput(reason error) inputLeft {
 	linger := s.owner.linger()
 	if s.conn == nil || linger == 0 || errorIs(reason, ErrPanic) {
-		return false
+		return inputEnded
 	}
 	s.giveUpIn(linger)
 	switch s.receiver.Load() {
 	case receiverAbsent: // but it may come
 		switch {
 		case s.sock != nil:
-			return hasInput(s.conn)
+			return openIf(hasInput(s.conn))
 		case errorIs(reason, ErrWriteTimeout): // it has had the time
-			return false
+			return inputEnded
 		}
-		go s.lookForInput()
+		return inputUnknown
 	case receiverWaiting:
 		if s.serving.Load() != 0 { // then the poller is told of an end, but not of a peer that does not read
-			return !errorIs(reason, ErrWriteTimeout) || hasInput(s.conn)
+			return openIf(!errorIs(reason, ErrWriteTimeout) || hasInput(s.conn))
 		}
-		return s.conn.SetReadDeadline(time.Unix(1, 0)) == nil
+		return openIf(s.interruptReceiver())
 	}
-	return true
+	return inputOpen
+}
+
+func openIf(open bool) inputLeft {
+	if open {
+		return inputOpen
+	}
+	return inputEnded
+}
+
+// interruptReceiver has a read that waits return; false if the conn cannot.
+func (s *Session) interruptReceiver() (can bool) {
+	defer func() { _ = recover() }() // of a conn of the user's
+	return s.conn.SetReadDeadline(time.Unix(1, 0)) == nil
 }
 
 // lookForInput ends a session whose output has failed and whose input has come to its end, too. It reads for a receiver that
 // has not come yet.
-func (s *Session) lookForInput() {
+func (s *Session) lookForInput(end func(error)) {
 	var err error
 	defer func() {
 		if r := recover(); r != nil {
@@ -71,7 +116,7 @@ func (s *Session) lookForInput() {
 		}
 		s.recvMu.Unlock()
 		if err != nil {
-			s.terminate(err)
+			end(err)
 		}
 	}()
 	s.recvMu.Lock()
