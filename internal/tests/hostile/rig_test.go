@@ -2,16 +2,8 @@ package hostile
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -21,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/reconnect"
@@ -296,119 +287,4 @@ func (r *rig) broadcast() {
 	}
 	r.sent.Add(uint64(r.group.Broadcast([]byte("to most")).Sent))
 	r.sent.Add(uint64(r.srv.Manager().Broadcast([]byte("to all")).Sent))
-}
-
-// A client is a peer that behaves.
-type client interface {
-	send(msg []byte) error
-	receive() ([]byte, error)
-	close()
-}
-
-func (r *rig) dial() (client, error) {
-	if r.mode.serve == "ws" {
-		return dialWebSocket(r.listener.Addr().String())
-	}
-	var conn net.Conn
-	var err error
-	if r.pipes != nil {
-		conn, err = r.pipes.Dial()
-	} else {
-		conn, err = net.Dial(r.listener.Addr().Network(), r.listener.Addr().String())
-	}
-	if err == nil && r.transport == "tls" {
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-	}
-	return frameClient{conn}, err
-}
-
-type frameClient struct{ conn net.Conn }
-
-func (c frameClient) send(msg []byte) error {
-	_ = c.conn.SetDeadline(time.Now().Add(inTime))
-	_, err := c.conn.Write(appendFrame(nil, msg))
-	return err
-}
-
-func (c frameClient) receive() ([]byte, error) {
-	_ = c.conn.SetDeadline(time.Now().Add(inTime))
-	return (&plain{rw: c.conn, b: new(bomb)}).Receive()
-}
-
-func (c frameClient) close() { _ = c.conn.Close() }
-
-type webClient struct{ conn *websocket.Conn }
-
-func dialWebSocket(addr string) (client, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), inTime)
-	defer cancel()
-	conn, _, err := websocket.Dial(ctx, "ws://"+addr, &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}})
-	if err == nil {
-		conn.SetReadLimit(-1)
-	}
-	return webClient{conn}, err
-}
-
-func (c webClient) send(msg []byte) error {
-	ctx, cancel := context.WithTimeout(context.Background(), inTime)
-	defer cancel()
-	return c.conn.Write(ctx, websocket.MessageBinary, msg)
-}
-
-func (c webClient) receive() ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), inTime)
-	defer cancel()
-	_, msg, err := c.conn.Read(ctx)
-	return msg, err
-}
-
-func (c webClient) close() {
-	if c.conn != nil {
-		_ = c.conn.CloseNow()
-	}
-}
-
-// serverTLS makes a certificate that nobody checks, once.
-var serverTLS = sync.OnceValue(func() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-})
-
-// ask sends a message and waits for its answer, past whatever else the server sends.
-func ask(c client, msg string) error {
-	if err := c.send([]byte(msg)); err != nil {
-		return err
-	}
-	for {
-		got, err := c.receive()
-		if err != nil {
-			return err
-		}
-		if string(got) == msg {
-			return nil
-		}
-	}
-}
-
-// atEnd reads until the server ends.
-func atEnd(c client) error {
-	for {
-		_, err := c.receive()
-		var timeout net.Error
-		switch {
-		case err == nil:
-		case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-			return err
-		default:
-			return io.EOF
-		}
-	}
 }
