@@ -94,7 +94,7 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 	case n == 0 && len(src) > s.maxFrame():
 		return nil, false, ErrFrameTooLarge
 	case n == 0:
-		s.seen = len(src)
+		s.seen = uint32(min(len(src), math.MaxUint32))
 		return nil, false, nil
 	case n < 0 || n > len(src):
 		return nil, false, badCut(n, len(src))
@@ -110,7 +110,7 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 func (s *Session) parseFrame(src []byte) (payload []byte, n int, err error) {
 	if s.seen > 0 {
 		if r, ok := s.parser.(frameResumer); ok {
-			return r.ResumeFrame(src, s.seen)
+			return r.ResumeFrame(src, int(s.seen))
 		}
 	}
 	return s.parser.ParseFrame(src)

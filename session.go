@@ -38,8 +38,8 @@ type Session struct {
 	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
 	manyReplies bool   // the last message was answered with more than one
 	usualRead   uint16 // bytes that a read is likely to bring; the largest may be more
+	seen        uint32 // unread bytes that the codec found to be no whole frame; the largest may be more
 	in          input
-	seen        int         // unread bytes that the codec found to be no whole frame
 	parsed      uint64      // messages received
 	read        uint64      // bytes received
 	plain       *plainInput // nil until a plain codec reads
