@@ -56,7 +56,7 @@ var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); retu
 // the session leaves its manager and groups, and the close callbacks run, all before Close returns the
 // error of closing the connection. Of several calls one does so; the others return
 // [ErrSessionClosed], perhaps before it is done. To deliver what is queued first, see
-// [Session.Shutdown].
+// [Session.Shutdown], and [Session.ShutdownWithError] for a last word with a reason.
 func (s *Session) Close() error { return s.CloseWithError(ErrSessionClosed) }
 
 // CloseWithError is [Session.Close] with a reason of the caller's, which becomes [Session.Err]; nil

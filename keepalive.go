@@ -17,14 +17,15 @@ type clock struct {
 	timer   *time.Timer
 	session atomic.Pointer[Session] // nil once the session has ended: the runtime may keep a stopped timer until it was due
 	awaited atomic.Int32            // bits of admission: what HandshakeTimeout still waits for
+	held    atomic.Int32            // what the kernel held when a slow peer was last looked at
 	giveUp  atomic.Int64            // when a session is ended one of whose directions has; 0: not
 	look    atomic.Int64            // when to look for the peer's end; 0: nobody has asked
 	slow    atomic.Int64            // when to look what a slow peer has taken; 0: not
-	held    atomic.Int64            // what the kernel held at the last such look
 	beating atomic.Bool             // a heartbeat is being made or sent
 
 	// Guarded by the session's mu.
 	ticking bool
+	inVain  bool  // owned by tick: a slow peer had taken nothing at the last look
 	due     int64 // on Session.now's scale, as all of these; while ticking, what others have asked for
 
 	// Owned by tick.
@@ -32,7 +33,6 @@ type clock struct {
 	beat int64 // when the next heartbeat is due
 
 	unread int   // what the receiver was behind when IdleTimeout last had passed
-	inVain bool  // a slow peer had taken nothing at the last look
 	over   int64 // when the peer was first seen to have ended; 0: not
 
 	// What beginAgain has granted already: a machine that is always late must not do so for ever.

@@ -94,7 +94,7 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 	case n == 0 && len(src) > s.maxFrame():
 		return nil, false, ErrFrameTooLarge
 	case n == 0:
-		s.seen = uint32(min(len(src), math.MaxUint32))
+		s.seen = uint32(min(len(src), math.MaxInt32))
 		return nil, false, nil
 	case n < 0 || n > len(src):
 		return nil, false, badCut(n, len(src))

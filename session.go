@@ -37,6 +37,7 @@ type Session struct {
 	recvMu lock.Mutex[receiverLock]
 	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
 	manyReplies bool   // the last message was answered with more than one
+	returned    bool   // the handler has returned; belongs to its goroutine, and fills a gap here
 	usualRead   uint16 // bytes that a read is likely to bring; the largest may be more
 	seen        uint32 // unread bytes that the codec found to be no whole frame; the largest may be more
 	in          input
@@ -52,9 +53,8 @@ type Session struct {
 
 	q sendQueue
 
-	serving  atomic.Int32 // bits of servingState
-	behind   atomic.Int32 // bytes that lie behind the message which an event loop's handler is at work on
-	returned bool         // the handler has returned; belongs to its goroutine
+	serving atomic.Int32 // bits of servingState
+	behind  atomic.Int32 // bytes that lie behind the message which an event loop's handler is at work on
 
 	state atomic.Int32 // sessionState; changes under mu
 	mu    lock.Mutex[sessionLock]
@@ -291,7 +291,7 @@ func (s *Session) RemoteAddr() net.Addr {
 }
 
 // IsClosed reports whether the session takes no more messages: from the first Close, Shutdown, or
-// failure on.
+// failure on. Receive may still return what arrived before a write failed.
 func (s *Session) IsClosed() bool { return s.state.Load() != sessionOpen }
 
 // Err returns nil while the session is open, then why it closed: [ErrSessionClosed] for Close and

@@ -16,7 +16,7 @@ func (s *Session) peerIsSlow() {
 	defer s.mu.Unlock()
 	s.watchLocked(timeout)
 	if c := s.clock; c != nil {
-		c.held.Store(int64(held))
+		c.held.Store(int32(held))
 		c.slow.Store(after(s.now(), timeout))
 	}
 }
@@ -33,7 +33,7 @@ func (s *Session) lookAtSlow(c *clock, now int64) error {
 		return nil
 	}
 	timeout := s.owner.peerTimeout()
-	switch held := int64(s.unsent()); {
+	switch held := int32(s.unsent()); {
 	case held == 0:
 		c.slow.Store(0)
 		setUserTimeout(s.conn, timeout)
