@@ -380,3 +380,27 @@ func TestAPartialFrameKeepsLittleMoreThanItsOwnBytes(t *testing.T) {
 		t.Errorf("after it %d bytes stay", each)
 	}
 }
+
+// When event mode's conn becomes one of package net, that sets the socket's keepalive anew. What the session has set, and
+// has changed since, stays.
+func TestTheConnOfEventModeKeepsItsSocketOptions(t *testing.T) {
+	const userTimeout = 18 // TCP_USER_TIMEOUT of linux/tcp.h
+	conn, _ := eventTakenOver(t)
+	set := conn.(syscall.Conn)
+	raw, err := set.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, userTimeout, 4321) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetDeadline(time.Now().Add(time.Hour)); err != nil { // which only package net's can
+		t.Fatal(err)
+	}
+	idle := socketOption(t, set, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE)
+	probes := socketOption(t, set, syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT)
+	if timeout := socketOption(t, set, syscall.IPPROTO_TCP, userTimeout); idle != 5 || probes != 2 || timeout != 4321 {
+		t.Errorf("a probe after %d s, %d of them, and %d ms; want 5, 2 and 4321", idle, probes, timeout)
+	}
+}

@@ -151,8 +151,9 @@ func (c *eventConn) tryConn() (*waitingConn, error) {
 	}
 	w := &waitingConn{TCPConn: tcp}
 	w.raw, err = tcp.SyscallConn()
-	if err == nil {
-		err = setSocketOptions(tcp, &c.server.sessionOwner().Config) // package net has set its own
+	if timeout := c.server.sessionOwner().peerTimeout(); err == nil && timeout > 0 {
+		// Package net has set its own. The session's other options stay as they are.
+		err = w.raw.Control(func(fd uintptr) { _ = setKeepAlive(int(fd), timeout) })
 	}
 	if err != nil {
 		_ = tcp.Close()

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 )
 
 // tcpUserTimeout is TCP_USER_TIMEOUT of linux/tcp.h, which package syscall lacks: how long, in
@@ -43,15 +44,19 @@ func setDescriptorOptions(fd int, isTCP bool, c *Config) error {
 		err = errors.Join(err, setOption(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, min(size, maxSendBuffer)))
 	}
 	if timeout := c.peerTimeout(); timeout > 0 && isTCP {
-		third := int(keepAlive(timeout).Seconds())
-		err = errors.Join(err,
-			setOption(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1),
-			setOption(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, third),
-			setOption(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, third),
-			setOption(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, keepAliveProbes),
+		err = errors.Join(err, setKeepAlive(fd, timeout),
 			setOption(fd, syscall.IPPROTO_TCP, tcpUserTimeout, int(min(timeout, maxUserTimeout).Milliseconds())))
 	}
 	return err
+}
+
+func setKeepAlive(fd int, timeout time.Duration) error {
+	third := int(keepAlive(timeout).Seconds())
+	return errors.Join(
+		setOption(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1),
+		setOption(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, third),
+		setOption(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, third),
+		setOption(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, keepAliveProbes))
 }
 
 func setOption(fd, level, option, value int) error {

@@ -166,9 +166,6 @@ func faultBytes(t *testing.T, n int64) {
 // backoff counts the attempts of a client whose server is not there, and then has it connect.
 func backoff(field func(*reconnect.Client) *time.Duration) number {
 	return number{durations, func(t *testing.T, value int64) {
-		if value != 0 && value < int64(time.Millisecond) {
-			t.Skip("a client has no least back-off yet")
-		}
 		var dials atomic.Int64
 		var c reconnect.Client
 		c.Logger = quiet
