@@ -43,7 +43,7 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, e
 // NewSession makes a client session of a connection that came from elsewhere: a proxy, a test's pipe. NetDialer
 // and TLSConfig do not apply to it. With an error conn is closed.
 func (d *Dialer) NewSession(conn net.Conn) (*Session, error) {
-	if conn == nil {
+	if isNil(conn) {
 		return nil, errors.New("libnet: NewSession with a nil connection")
 	}
 	if d.Protocol == nil {
@@ -58,9 +58,10 @@ func (d *Dialer) NewSession(conn net.Conn) (*Session, error) {
 }
 
 func (d *Dialer) newSession(conn net.Conn) (*Session, error) {
-	protocol := d.Protocol
-	if m, ok := conn.(MessageConn); ok {
-		protocol = m.WrapProtocol(protocol)
+	protocol, err := wrapProtocol(conn, d.Protocol)
+	if err != nil {
+		discard(conn)
+		return nil, err
 	}
 	config := d.Config
 	config.HandshakeTimeout = 0 // has done its work: a server need not send anything
@@ -74,6 +75,23 @@ func (d *Dialer) newSession(conn net.Conn) (*Session, error) {
 	}
 	s.startClock()
 	return s, nil
+}
+
+// wrapProtocol returns the protocol to use on conn in the place of p.
+func wrapProtocol(conn net.Conn, p Protocol) (wrapped Protocol, err error) {
+	m, ok := conn.(MessageConn)
+	if !ok {
+		return p, nil
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = caughtPanic("connection", r)
+		}
+	}()
+	if wrapped = m.WrapProtocol(p); isNil(wrapped) {
+		return nil, errors.New("libnet: the connection made no protocol")
+	}
+	return wrapped, nil
 }
 
 func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
