@@ -109,24 +109,21 @@ func (c *conn) ConnectionState() tls.ConnectionState {
 func (c *conn) LocalAddr() net.Addr  { return c.link.conn.LocalAddr() }
 func (c *conn) RemoteAddr() net.Addr { return c.link.conn.RemoteAddr() }
 
-// Read reads frames that the receive loop has left.
+// Read reads frames that the receive loop has left. Once the input has ended, no deadline keeps what is left from being
+// read: libnet lets one pass to find out what has arrived.
 func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
 	c.begin()
 	passed := c.readDeadline.wait()
-	select {
-	case c.reading <- struct{}{}:
-		defer func() { <-c.reading }()
-	case <-passed:
-	case <-c.in.closed:
+	if !c.takeTurn(passed) {
+		return 0, c.readTooLate()
 	}
+	defer func() { <-c.reading }()
 	for {
-		select {
-		case <-passed:
+		if !c.in.hasEnded() && isClosed(passed) {
 			return 0, opError("read", os.ErrDeadlineExceeded)
-		default:
 		}
 		if n, err := c.in.take(p); n > 0 || err != nil {
 			return n, err
@@ -136,6 +133,38 @@ func (c *conn) Read(p []byte) (int, error) {
 		case <-passed:
 		case <-c.in.closed:
 		}
+	}
+}
+
+func (c *conn) takeTurn(passed <-chan struct{}) bool {
+	select {
+	case c.reading <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case c.reading <- struct{}{}:
+		return true
+	case <-passed:
+	case <-c.in.closed:
+	}
+	return false
+}
+
+// readTooLate is for a Read whose turn did not come.
+func (c *conn) readTooLate() error {
+	if isClosed(c.in.closed) {
+		return c.in.ended()
+	}
+	return opError("read", os.ErrDeadlineExceeded)
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -256,6 +256,34 @@ func TestMessagesThatArrivedSurviveAFailedSend(t *testing.T) {
 	}
 }
 
+// A failed Send interrupts a Receive that waits. That must not cost what arrives at this moment.
+func TestMessagesThatArriveAsASendFailsAreReceived(t *testing.T) {
+	for range 300 {
+		inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
+			got := make(chan int, 1)
+			r := start(t, setup{listener: pipes, queue: 16, handler: libnet.HandlerFunc(func(s *libnet.Session) {
+				n := 0
+				for receiveOne(s) == nil {
+					n++
+				}
+				got <- n
+			})})
+			conn, in := r.raw(t)
+			s := r.session(t)
+			go io.Copy(io.Discard, in)
+			go func() {
+				for s.SendContext(t.Context(), "push") == nil {
+				}
+			}()
+			write(t, conn, strings.Repeat(frame(fin|binaryFrame, "hello"), 20)+frame(0x88, "\x03\xe8"))
+			if n := <-got; n != 20 {
+				t.Fatalf("received %d of 20", n)
+			}
+			wantEnd(t, s, io.EOF)
+		})
+	}
+}
+
 func TestTheCountersOfASessionThatEndedUnderItsHandlerAreExact(t *testing.T) {
 	inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
 		for n := range 20 {

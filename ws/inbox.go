@@ -115,7 +115,9 @@ func (in *inbox) end(err error) {
 	signal(in.filled)
 }
 
-// ended returns what end was told, nil before.
+func (in *inbox) hasEnded() bool { return in.ended() != nil }
+
+// ended returns what end or close was told, nil before.
 func (in *inbox) ended() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
