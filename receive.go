@@ -193,15 +193,16 @@ func (s *Session) fill(inFrame bool) error {
 	}
 	var n int
 	var err error
+	failed := s.state.Load() == sessionOutputFailed
 	switch {
-	case s.state.Load() == sessionOutputFailed:
+	case failed:
 		n, err = s.readArrived()
 	case s.sock != nil:
 		n, err = s.sock.read(&s.in, s.usualRead)
 	default:
 		n, err = s.readPlain()
 	}
-	if n == 0 && s.sock != nil && s.state.Load() == sessionOutputFailed {
+	if n == 0 && !failed && s.state.Load() == sessionOutputFailed {
 		n, err = s.readArrived() // it may have come when the read was interrupted
 	}
 	if n > 0 && s.canReceive() {

@@ -183,7 +183,7 @@ func (q *sendQueue) dropDownToLocked(limit queueLimit) {
 }
 
 // dropOldestLocked discards the oldest message that no flush has taken; there must be one. A batch that has no message more
-// is given back, and what else it holds goes to the one behind it.
+// is given back, and what else it holds goes to one before it.
 func (q *sendQueue) dropOldestLocked() {
 	var before *batch
 	b := q.front
@@ -196,12 +196,11 @@ func (q *sendQueue) dropOldestLocked() {
 	if b.messages > 0 || b == q.back {
 		return
 	}
-	switch loose := b.rest(); {
-	case len(loose) == 0:
-	case before != nil && before.hasRoom(len(loose)):
+	if loose := b.rest(); len(loose) > 0 {
+		if before == nil || !before.hasRoom(len(loose)) {
+			before = q.insertLocked(before, b)
+		}
 		before.addLoose(loose)
-	default:
-		return
 	}
 	if before == nil {
 		q.front = b.next
@@ -209,6 +208,18 @@ func (q *sendQueue) dropOldestLocked() {
 		before.next = b.next
 	}
 	putBatch(b)
+}
+
+// insertLocked puts an empty batch between two that follow each other, of which the first may be none.
+func (q *sendQueue) insertLocked(before, b *batch) *batch {
+	c := getBatch()
+	c.next = b
+	if before == nil {
+		q.front = c
+	} else {
+		before.next = c
+	}
+	return c
 }
 
 // beginFrame has write put what a plain codec's Send writes into b.
