@@ -7,17 +7,30 @@ import (
 
 // What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has ended.
 
-// isBehind reports whether something came that is still to be received. Where nobody has ever received, and OnSession is not
+// isBehind reports whether something came that is still to be received, in the kernel or in hand. Where nobody has ever received, and OnSession is not
 // about to, that must be more than at the last look.
 func (s *Session) isBehind(c *clock) bool {
 	if s.conn == nil {
 		return false
 	}
-	unread := unreadBytes(s.conn)
+	unread := unreadBytes(s.conn) + s.inHand()
 	comes := s.receiver.Load() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
 	return behind
+}
+
+// inHand is what a receiver who is at work on a message has read beyond it.
+func (s *Session) inHand() (n int) {
+	switch {
+	case s.receiver.Load() < receiverActive:
+	case s.serving.Load() != 0:
+		n = int(s.behind.Load())
+	case s.recvMu.TryLock():
+		n = len(s.in.unread())
+		s.recvMu.Unlock()
+	}
+	return n
 }
 
 // peerLook is how often a session looks for its peer's end that somebody waits for: it is noticed within twice as long.

@@ -3,7 +3,6 @@ package ends
 import (
 	"crypto/tls"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -165,7 +164,7 @@ func (c *scenario) run() {
 		c.end.does(c)
 	}
 	if c.what == unread {
-		time.AfterFunc(50*time.Millisecond, released) // nothing announces that a handler at work has been asked
+		time.AfterFunc(200*time.Millisecond, released) // nothing announces that a handler at work has been asked
 	}
 	c.wg.Go(func() { read <- c.readAll() })
 	c.await(c.session.Done())
@@ -345,11 +344,14 @@ func (c *scenario) dial() (conn net.Conn) {
 	case "pipe":
 		conn, err = c.listener.(*libnettest.Listener).Dial()
 	case "tls":
-		conn, err = tls.Dial("tcp", c.listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+		var secured *tls.Conn
+		if secured, err = tls.Dial("tcp", c.listener.Addr().String(), &tls.Config{InsecureSkipVerify: true}); err == nil {
+			conn = secured
+		}
 	default:
 		conn, err = net.Dial(c.transport, c.listener.Addr().String())
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil {
 		c.t.Fatal(err)
 	}
 	return conn

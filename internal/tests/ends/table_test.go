@@ -78,11 +78,11 @@ var table = []end{
 	},
 	{
 		who: "the peer falls silent (IdleTimeout)", reasons: "idle_timeout", received: allReceived, sent: counted, peer: seesReset, within: soon,
-		set: func(srv *libnet.Server) { srv.IdleTimeout = 100 * time.Millisecond },
+		set: func(srv *libnet.Server) { srv.IdleTimeout = 500 * time.Millisecond },
 	},
 	{
 		who: "the peer does not read (WriteTimeout)", reasons: "write_timeout", received: allReceived, sent: counted, peer: seesReset, within: soon,
-		set: func(srv *libnet.Server) { srv.WriteTimeout = 100 * time.Millisecond }, with: is(unwritten),
+		set: func(srv *libnet.Server) { srv.WriteTimeout = 500 * time.Millisecond }, with: is(unwritten),
 		does: func(c *scenario) { c.await(c.session.Done()) },
 	},
 	{
@@ -103,12 +103,12 @@ var table = []end{
 	},
 	{
 		who: "`Server.Shutdown`", reasons: "server_closed", received: atWorkReceived, sent: delivered, peer: sees, within: soon,
-		does: func(c *scenario) { c.go_(func() { _ = c.server.Shutdown(context.Background()) }) },
+		does: shutdownServer,
 	},
 	{
 		who: "`Server.Shutdown` with `ServeArrived`", reasons: "server_closed", received: allReceived, sent: delivered, peer: sees, within: soon,
 		set:  func(srv *libnet.Server) { srv.ServeArrived = true },
-		does: func(c *scenario) { c.go_(func() { _ = c.server.Shutdown(context.Background()) }) }, on: hasDescriptor,
+		does: shutdownServer, on: hasDescriptor,
 	},
 	{
 		who: "`Server.Stop`", reasons: "server_closed", received: atWorkReceived, sent: counted, peer: seesReset, within: soon,
@@ -125,6 +125,11 @@ var table = []end{
 		who: "a write fails, the peer being gone", reasons: "eof reset error", received: allReceived, sent: counted, peer: seesNone, within: soon,
 		does: func(c *scenario) { c.replies.Store(true); _ = c.peer.Close() }, with: is(unread),
 	},
+}
+
+func shutdownServer(c *scenario) {
+	c.go_(func() { _ = c.server.Shutdown(context.Background()) })
+	c.await(c.server.Stopping())
 }
 
 func is(what lies) func(lies) bool              { return func(w lies) bool { return w == what } }
