@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -166,15 +165,6 @@ func waitsQuietly(t *testing.T, s *setting, begun time.Time) {
 	if beats, most := s.beats.Load(), time.Since(begun)/time.Millisecond+2; beats > int64(most) {
 		t.Errorf("%d heartbeats in %d ms", beats, most)
 	}
-}
-
-func cpu(t *testing.T) time.Duration {
-	t.Helper()
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 func (m mode) listen(t *testing.T) net.Listener {
