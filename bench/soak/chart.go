@@ -32,7 +32,7 @@ var panels = []panel{
 // Middle tones, for a white page and for a dark one.
 var (
 	inkColor   = color.RGBA{0x7a, 0x82, 0x8c, 0xff}
-	lineColor  = color.RGBA{0x8d, 0x96, 0xa0, 0x90}
+	lineColor  = color.RGBA{0xa9, 0xb2, 0xbc, 0xff}
 	quietColor = color.RGBA{0x2f, 0x8f, 0xc9, 0xff}
 )
 
@@ -88,7 +88,7 @@ func (p panel) plot(samples []sample) (*plot.Plot, error) {
 		if err != nil {
 			return nil, err
 		}
-		line.Color = lineColor
+		line.Color, line.Width = lineColor, 0.5
 		out.Add(line)
 	}
 	if len(quiet) > 0 {

@@ -93,6 +93,9 @@ func (l *life) stop() account {
 	err := l.server.Shutdown(ctx)
 	took := time.Since(began)
 	idle := l.awaitHandlers()
+	if err != nil {
+		l.awaitClosed()
+	}
 	a := l.account(before)
 	a.Took = took
 	var undelivered *libnet.ShutdownError
@@ -124,6 +127,15 @@ func (l *life) awaitHandlers() bool {
 		}
 	}
 	return true
+}
+
+// cutTime is for sessions that Shutdown has cut off at the end of its time: it no longer waits for their close callbacks.
+const cutTime = time.Second
+
+func (l *life) awaitClosed() {
+	for end := time.Now().Add(cutTime); l.server.Stats().Open > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // certificate is one that nobody signed: the clients do not look.
