@@ -1,4 +1,4 @@
-//go:build lockcheck
+//go:build lockcheck && !schedules
 
 package lock
 

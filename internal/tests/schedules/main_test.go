@@ -1,0 +1,11 @@
+//go:build schedules
+
+package schedules
+
+import (
+	"testing"
+
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
