@@ -10,13 +10,14 @@
 //
 // The scheduler's choices are enumerated, depth first, each run from the start. A choice that takes the turn
 // from a goroutine which could go on is a preemption: schedules without one come first, then those with one,
-// and so on, as long as a bound of preemptions can be exhausted within a number of runs. Most faults need one or two. Behind
-// them come runs with seeded random choices, which also yield where a lock is released.
+// and so on up to the scenario's bound, all of them. Most faults need one or two. Behind them come runs with
+// seeded random choices, in which the release of a lock is a yield point, too. With -v each scenario says how
+// many schedules there were; -deeper 1 allows one preemption more, which takes minutes.
 //
 // After each run the books must be exact, the bytes on the wire whole frames in each sender's order, all
 // calls back within their bounds, and no goroutine left. A run that fails prints its schedule, which
 //
-//	go test -tags schedules ./internal/tests/schedules -run TestName -replay '3:1 17:2'
+//	go test -tags schedules ./internal/tests/schedules -run TestName -replay 'coarse 3:1 17:2'
 //
 // runs again, with a line for each step.
 //

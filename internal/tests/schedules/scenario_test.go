@@ -303,6 +303,16 @@ func sendContext(within time.Duration) step {
 	}}
 }
 
+// writeReturns is how much longer SendContext may take where the message is being written when its context ends.
+const writeReturns = 5 * time.Millisecond
+
+// sendContextSync is SendContext on a synchronous session.
+func sendContextSync(within time.Duration) step {
+	s := sendContext(within)
+	s.most += writeReturns
+	return s
+}
+
 func broadcast() step {
 	return step{name: "Broadcast", most: 0, do: func(r *run, a *actor) error {
 		result := r.server.Manager().Broadcast(a.message())

@@ -58,7 +58,7 @@ func TestAFullQueueDropsTheOldestAndCountsExactly(t *testing.T) {
 }
 
 func TestAFullQueueEndsItsSessionOnceAndCountsExactly(t *testing.T) {
-	explore(t, scenario{bound: 1, queue: 2, config: onFull(libnet.CloseSession), actors: map[string]steps{
+	explore(t, scenario{bound: 2, queue: 2, config: onFull(libnet.CloseSession), actors: map[string]steps{
 		"a": {send(), send(), send()},
 		"b": {broadcast(), sendContext(time.Second)},
 		"c": {peerReads(1), closeWithError()},
@@ -114,7 +114,7 @@ func TestAReceiverMeetsShutdown(t *testing.T) {
 }
 
 func TestSynchronousSendsTakeTurns(t *testing.T) {
-	explore(t, scenario{bound: 1, room: 8, actors: map[string]steps{
+	explore(t, scenario{bound: 2, room: 8, actors: map[string]steps{
 		"a": {sendSync(), sendSync()},
 		"b": {sendSync(), broadcast()},
 		"c": {sendSync(), shutdown(2 * time.Second)},
@@ -122,7 +122,7 @@ func TestSynchronousSendsTakeTurns(t *testing.T) {
 }
 
 func TestASynchronousSendMeetsTheEndOfAPeerThatDoesNotRead(t *testing.T) {
-	explore(t, scenario{bound: 1, room: 1, actors: map[string]steps{
+	explore(t, scenario{bound: 2, room: 1, actors: map[string]steps{
 		"a": {sendSync(), sendSync()},
 		"b": {broadcast(), sendSync()},
 		"c": {closeNow()},
@@ -132,7 +132,7 @@ func TestASynchronousSendMeetsTheEndOfAPeerThatDoesNotRead(t *testing.T) {
 func TestSendContextBoundsItsWaitOnASynchronousSession(t *testing.T) {
 	explore(t, scenario{bound: 3, actors: map[string]steps{
 		"a": {sendSync()},
-		"b": {sendContext(time.Second)},
+		"b": {sendContextSync(time.Second)},
 		"c": {sleep(2 * time.Second), peerReads(4)},
 	}})
 }
