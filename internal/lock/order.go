@@ -153,11 +153,7 @@ func (g *graph) forgetLocked(id uintptr, h hold) bool {
 	if i < 0 {
 		return false
 	}
-	if len(held) == 1 {
-		delete(g.held, id)
-	} else {
-		g.held[id] = slices.Delete(held, i, i+1)
-	}
+	g.held[id] = slices.Delete(held, i, i+1) // which stays, empty: no lock allocates then
 	return true
 }
 
