@@ -225,3 +225,12 @@ func timeoutContext(t testing.TB, d time.Duration) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+func echoReceived(s *libnet.Session) {
+	for {
+		msg, err := s.Receive()
+		if err != nil || s.Send(&msg) != nil {
+			return
+		}
+	}
+}

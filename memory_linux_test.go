@@ -60,15 +60,6 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 	}
 }
 
-func echoReceived(s *libnet.Session) {
-	for {
-		msg, err := s.Receive()
-		if err != nil || s.Send(&msg) != nil {
-			return
-		}
-	}
-}
-
 func echoMessage(s *libnet.Session, msg []byte) { _ = s.Send(&msg) }
 
 // echoOnce has srv echo a message to a client, which is a bare descriptor and so keeps nothing of the heap.

@@ -117,6 +117,7 @@ func (sc sweepScenario) run(t *testing.T, faults *libnettest.Faults, patience ti
 		srv.HandshakeTimeout, srv.IdleTimeout, srv.WriteTimeout, srv.Linger = 2*patience, 2*patience, patience, patience
 		if sc.secure {
 			srv.TLSConfig = faultServerTLS(t)
+			srv.HandshakeTimeout = time.Second // by a real clock: a session that is not served before has no handler
 		}
 	}, func(s *libnet.Session) { x.handle(sc, s) })
 	x.r.faults = faults
