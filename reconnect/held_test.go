@@ -151,7 +151,7 @@ func TestWhatSizeSaysCannotBreakTheBound(t *testing.T) {
 		limit int
 		held  int
 	}{
-		"negative":               {-1 << 40, 100, 256},
+		"negative":               {math.MinInt, 100, 256},
 		"the largest":            {math.MaxInt, 0, 0},
 		"the largest, no bound":  {math.MaxInt, -1, 1},
 		"half of it, no bound":   {math.MaxInt/2 + 1, -1, 1},

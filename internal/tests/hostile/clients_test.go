@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"testing"
@@ -83,7 +84,7 @@ func (r *rig) leadClient(t *testing.T) {
 			case givesLess:
 				return -1
 			case givesMore:
-				return 1 << 62
+				return math.MaxInt
 			}
 			return len(msg.([]byte))
 		},
