@@ -30,7 +30,7 @@ func (f ProtocolFunc) NewCodec(rw io.ReadWriter) Codec { return f(rw) }
 // Receive answers [io.EOF] when the peer ended between two frames and [io.ErrUnexpectedEOF] when it
 // ended inside one. Send writes one frame. An error of Send for which errors.Is reports [ErrEncode]
 // or [ErrFrameTooLarge] says that nothing was written. Close closes what the codec was made from,
-// if that is an [io.Closer].
+// if that is an [io.Closer]; it may be called more than once, and by several goroutines.
 type Codec interface {
 	Receive() ([]byte, error)
 	Send(msg any) error
@@ -61,9 +61,12 @@ type FrameAppender interface {
 // whose codec has it cuts frames from its read buffer and does not call Receive; event mode
 // ([Server.ServeMessages]) needs it.
 //
-// ParseFrame returns the first frame's payload, a part of src, and the frame's whole length n.
-// n == 0 without an error says that src ends inside the frame. It must tell a frame that is too
+// ParseFrame returns the first frame's payload, usually a part of src and never memory that the codec uses again, and the frame's
+// whole length n. n == 0 without an error says that src ends inside the frame. It must tell a frame that is too
 // large from its header alone. It depends on nothing but src.
+//
+// A codec may also have the method ResumeFrame(src []byte, seen int) (payload []byte, n int, err error): ParseFrame for a src whose first
+// seen bytes were found, by themselves, to be no whole frame. A session asks it for the rest of a frame that arrives in pieces.
 type FrameParser interface {
 	ParseFrame(src []byte) (payload []byte, n int, err error)
 }
@@ -72,7 +75,7 @@ type FrameParser interface {
 // in memory, so that a large one is written from there (writev) and not copied first.
 //
 // SplitFrame appends the frame's header to dst and returns the payload as the message holds it.
-// A nil payload says that this message must be encoded by AppendFrame; dst is then as it was.
+// A nil payload says that this message must be encoded by AppendFrame. With an error the header is dst as it was, or nil.
 type FrameSplitter interface {
 	SplitFrame(dst []byte, msg any) (header, payload []byte, err error)
 }

@@ -36,8 +36,8 @@ func (s *Session) Send(msg any) error {
 // came before. It returns ctx's error when ctx ends first; the message is then not queued.
 //
 // On a synchronous session it waits until the kernel has the message. When ctx ends while it is being written, which cannot
-// be undone, what is left of it is written without the caller, within Config.WriteTimeout: the peer may get the message though
-// SendContext returned ctx's error.
+// be undone, SendContext gives the write 5 ms to return; what is left of the message is then written without the caller, within
+// Config.WriteTimeout: the peer may get it though SendContext returned ctx's error.
 func (s *Session) SendContext(ctx context.Context, msg any) error {
 	if !s.initCodec() || s.IsClosed() {
 		return s.closedErr()

@@ -11,7 +11,7 @@ import (
 // arrived from the peer is still to be received, for Linger at most: see sessionState. It does not wait, and calls nothing
 // of the user's in the caller, who may hold locks.
 func (s *Session) outputFailed(err error) error {
-	reason, rest := s.failOutput(err)
+	rest, reason := s.failOutput(err)
 	if rest != nil {
 		go rest(s.terminate)
 	}
@@ -20,23 +20,23 @@ func (s *Session) outputFailed(err error) error {
 
 // ownOutputFailed is outputFailed for a Send that writes itself: nothing is left to do when it returns but to run close callbacks.
 func (s *Session) ownOutputFailed(err error) error {
-	reason, rest := s.failOutput(err)
+	rest, reason := s.failOutput(err)
 	if rest != nil {
 		rest(s.endAside)
 	}
 	return reason
 }
 
-// failOutput returns the reason, and what is left to do, which may end the session with what it is given; nil for nothing.
-func (s *Session) failOutput(err error) (reason error, rest func(end func(error))) {
+// failOutput returns what is left to do, which may end the session with what it is given, nil for nothing; and the reason.
+func (s *Session) failOutput(err error) (rest func(end func(error)), reason error) {
 	if err == errQueueClosed {
-		return s.closedErr(), nil // somebody else ended it
+		return nil, s.closedErr() // somebody else ended it
 	}
 	reason = s.writeError(err)
 	first := s.endOutput(reason)
 	s.q.fail(reason)
 	if !first {
-		return reason, nil
+		return nil, reason
 	}
 	switch s.leaveInput(reason) {
 	case inputEnded:
@@ -44,7 +44,7 @@ func (s *Session) failOutput(err error) (reason error, rest func(end func(error)
 	case inputUnknown:
 		rest = s.lookForInput
 	}
-	return reason, rest
+	return rest, reason
 }
 
 // endOutput refuses sends from now on; false if the session was not open: then somebody waits for the flush to end it.

@@ -199,7 +199,7 @@ func (f wholeFraming) Room() int {
 	case givesLess:
 		return -1
 	case givesMore:
-		return 1 << 40
+		return math.MaxInt
 	}
 	return 4
 }
