@@ -56,7 +56,8 @@ type Config struct {
 	//
 	// For PeerTimeout and SendBuffer a connection that wraps another one must lead to its socket: by embedding
 	// it, or by a method SyscallConn() (syscall.RawConn, error) or NetConn() net.Conn. An option that the kernel
-	// refuses is logged, and the session goes on without it.
+	// refuses is logged, and the session goes on without it; what its own SetWriteBuffer(int) error refuses, if it has that
+	// method, refuses the connection.
 	PeerTimeout time.Duration
 
 	// SendBuffer is the size in bytes of the kernel's send buffer of a TCP or Unix socket, the
