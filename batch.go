@@ -19,6 +19,8 @@ var batches = sync.Pool{New: func() any { return new(batch) }}
 // A batch is a run of frames on their way out, and a link of its queue's chain. Frames are bytes one
 // behind the other in buf, except the shared ones, which lie where the broadcast that made them put them.
 // On a session made from a bare codec the messages themselves wait in msgs.
+//
+// A draft is a batch on its way into the queue: one message, of size bytes, without its part.
 type batch struct {
 	next   *batch
 	buf    []byte
@@ -56,7 +58,7 @@ type extent struct {
 
 func getBatch() *batch { return batches.Get().(*batch) }
 
-// putBatch gives b back. It costs as little as b holds: most have carried one small message.
+// putBatch gives b back.
 func putBatch(b *batch) {
 	if cap(b.buf) > keptBatch {
 		return
@@ -67,6 +69,24 @@ func putBatch(b *batch) {
 	b.next, b.own = nil, false
 	b.messages, b.size, b.first, b.written, b.gone = 0, 0, 0, 0, 0
 	batches.Put(b)
+}
+
+// putDraft is putBatch for a batch that was never the queue's: it has carried one message.
+func putDraft(c *batch) {
+	if cap(c.buf) > keptBatch {
+		return
+	}
+	clear(c.msgs)
+	c.buf, c.msgs, c.size = c.buf[:0], c.msgs[:0], 0
+	batches.Put(c)
+}
+
+// seal makes what c, a draft, holds its only part.
+func (b *batch) seal() {
+	if len(b.parts) == 0 {
+		b.parts = append(b.parts, part(b.size))
+		b.messages = 1
+	}
 }
 
 // commit makes what was put into b since the last part, n bytes, a message.
@@ -85,11 +105,6 @@ func (b *batch) addFrame(frame []byte) {
 func (b *batch) addShared(frame []byte) {
 	b.shared = append(b.shared, extent{b.size, frame})
 	b.commit(len(frame))
-}
-
-func (b *batch) addMessage(msg any) {
-	b.msgs = append(b.msgs, msg)
-	b.commit(0)
 }
 
 // addLoose adds bytes that belong to no message.
@@ -117,11 +132,8 @@ func (b *batch) grow(n int) {
 // hasRoom reports whether n bytes more belong into b.
 func (b *batch) hasRoom(n int) bool { return b.size+n <= keptBatch && len(b.parts) < batchParts }
 
-// merge adds the message that c holds.
+// merge adds the message that c, a draft, holds.
 func (b *batch) merge(c *batch) {
-	for _, e := range c.shared {
-		b.shared = append(b.shared, extent{b.size + e.at, e.bytes})
-	}
 	if len(c.msgs) > 0 {
 		b.msgs = append(b.msgs, c.msgs...)
 	}

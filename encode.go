@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// encode returns msg in a batch of its own, for the queue to take. It runs the codec with no lock held. An error that comes of a
+// encode returns msg as a draft, for the queue to take. It runs the codec with no lock held. An error that comes of a
 // panic has the session end. The depth of this call counts, as offer's does.
 func (s *Session) encode(msg any) (c *batch, err error) {
 	switch {
@@ -16,7 +16,7 @@ func (s *Session) encode(msg any) (c *batch, err error) {
 		return s.encodePlain(msg)
 	}
 	c = getBatch()
-	c.addMessage(msg)
+	c.msgs = append(c.msgs, msg)
 	return c, nil
 }
 
@@ -27,21 +27,20 @@ func (s *Session) encodeFrame(msg any) (c *batch, err error) {
 	frame, err := s.appender.AppendFrame(c.buf, msg)
 	if err == nil {
 		c.buf = frame
-		err = s.commit(c)
+		err = s.draft(c)
 	}
 	if err != nil {
-		putBatch(c)
+		putDraft(c)
 		return nil, err
 	}
 	return c, nil
 }
 
-// commit makes what c's storage holds a message, if that is not too large.
-func (s *Session) commit(c *batch) error {
-	if len(c.buf) > s.maxFrame() {
+// draft makes what c's storage holds a message, if that is not too large.
+func (s *Session) draft(c *batch) error {
+	if c.size = len(c.buf); c.size > s.maxFrame() {
 		return ErrFrameTooLarge
 	}
-	c.commit(len(c.buf))
 	return nil
 }
 
@@ -69,10 +68,10 @@ func (s *Session) encodePlain(msg any) (c *batch, err error) {
 		err = s.refused(refused) // the codec may not have looked at what Write answered
 	}
 	if err == nil {
-		err = s.commit(c)
+		err = s.draft(c)
 	}
 	if err != nil {
-		putBatch(c)
+		putDraft(c)
 		return nil, s.endIfPanic(err)
 	}
 	return c, nil

@@ -91,7 +91,7 @@ func (s *Session) put(c *batch, limit queueLimit, drop bool) (w wakeUp, err erro
 	}
 	s.q.mu.Unlock()
 	if !kept {
-		putBatch(c)
+		putDraft(c)
 	}
 	return w, s.refused(err)
 }
@@ -147,7 +147,7 @@ func (s *Session) lineUp(ctx context.Context, msg any) (*waiter, error) {
 	}
 	s.q.mu.Unlock()
 	if !kept {
-		putBatch(c)
+		putDraft(c)
 	}
 	s.wakeBy(wake)
 	return w, s.refused(err)
@@ -161,7 +161,7 @@ func (s *Session) awaitRoom(ctx context.Context, w *waiter) error {
 	case <-ctx.Done():
 	}
 	if s.q.leave(w) {
-		putBatch(w.msg)
+		putDraft(w.msg)
 		return ctx.Err()
 	}
 	return s.refused(<-w.done)

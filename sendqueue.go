@@ -89,7 +89,7 @@ func (q *sendQueue) isFull(limit queueLimit) bool {
 	return q.state == queueOpen && q.fullLocked(0, limit)
 }
 
-// takeMessageLocked queues c, a message in a batch of its own. With drop, older messages make room. kept says that c is
+// takeMessageLocked queues c, a draft. With drop, older messages make room. kept says that c is
 // the queue's; otherwise the caller gives it back.
 func (q *sendQueue) takeMessageLocked(c *batch, limit queueLimit, drop bool) (kept bool, err error) {
 	if err := q.mayTakeLocked(c.size, orNone(limit, drop)); err != nil {
@@ -128,7 +128,7 @@ func orNone(limit queueLimit, drop bool) queueLimit {
 	return limit
 }
 
-// appendLocked makes the message that c holds the last in the queue. kept says that c is the queue's.
+// appendLocked makes the message that c, a draft, holds the last in the queue. kept says that c is the queue's.
 func (q *sendQueue) appendLocked(c *batch) (kept bool) {
 	q.messages++
 	q.bytes += c.size
@@ -136,6 +136,7 @@ func (q *sendQueue) appendLocked(c *batch) (kept bool) {
 		b.merge(c)
 		return false
 	}
+	c.seal()
 	q.linkLocked(c)
 	return true
 }

@@ -82,6 +82,7 @@ var errYourTurn = newError("libnet: the queue is idle")
 func (q *sendQueue) claim(msg *batch) (*waiter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	msg.seal()
 	msg.own = true
 	switch {
 	case q.state != queueOpen:
@@ -170,7 +171,7 @@ func (q *sendQueue) admitLocked() {
 		}
 		line.pop()
 		if !q.appendLocked(w.msg) {
-			putBatch(w.msg)
+			putDraft(w.msg)
 		}
 		w.answer(nil)
 	}
