@@ -202,7 +202,7 @@ func (s *Session) fill(inFrame bool) error {
 	default:
 		n, err = s.readPlain()
 	}
-	if n == 0 && !failed && s.state.Load() == sessionOutputFailed {
+	if n == 0 && !failed && s.state.Load() == sessionOutputFailed && hasInput(s.conn) {
 		n, err = s.readArrived() // it may have come when the read was interrupted
 	}
 	if n > 0 && s.canReceive() {
