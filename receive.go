@@ -202,7 +202,7 @@ func (s *Session) fill(inFrame bool) error {
 	default:
 		n, err = s.readPlain()
 	}
-	if n == 0 && !failed && s.state.Load() == sessionOutputFailed && hasInput(s.conn) {
+	if n == 0 && !failed && s.state.Load() == sessionOutputFailed && inputWaits(s.conn) {
 		n, err = s.readArrived() // it may have come when the read was interrupted
 	}
 	if n > 0 && s.canReceive() {
@@ -214,17 +214,24 @@ func (s *Session) fill(inFrame bool) error {
 	return s.readError(err, inFrame)
 }
 
-// arrivedWait is how long a read waits for what has arrived, where nobody can ask for that without waiting.
+// arrivedWait is how long a read waits for what a protocol such as TLS makes of what has arrived in the kernel.
 const arrivedWait = 50 * time.Millisecond
+
+// longAgo is a deadline for reads that are not to wait.
+var longAgo = time.Unix(1, 0)
 
 // readArrived reads what has arrived on a session whose output has failed: it does not wait for more.
 func (s *Session) readArrived() (int, error) {
-	if s.sock == nil {
-		_ = s.conn.SetReadDeadline(time.Now().Add(arrivedWait))
-		return s.readPlain()
+	if s.sock != nil {
+		_ = s.conn.SetReadDeadline(time.Time{})
+		return s.sock.readReady(&s.in, s.usualRead)
 	}
-	_ = s.conn.SetReadDeadline(time.Time{})
-	return s.sock.readReady(&s.in, s.usualRead)
+	deadline := longAgo
+	if inputWaits(s.conn) {
+		deadline = time.Now().Add(arrivedWait)
+	}
+	_ = s.conn.SetReadDeadline(deadline)
+	return s.readPlain()
 }
 
 // beforeWait is what a receiver does before it reads. The order matters: a sender that still finds it

@@ -103,12 +103,15 @@ func openIf(open bool) inputLeft {
 // interruptReceiver has a read that waits return; false if the conn cannot.
 func (s *Session) interruptReceiver() (can bool) {
 	defer func() { _ = recover() }() // of a conn of the user's
-	return s.conn.SetReadDeadline(time.Unix(1, 0)) == nil
+	return s.conn.SetReadDeadline(longAgo) == nil
 }
 
 // lookForInput ends a session whose output has failed and whose input has come to its end, too. It reads for a receiver that
-// has not come yet.
+// has not come yet, and does not wait: that one may come, and wait for it in turn.
 func (s *Session) lookForInput(end func(error)) {
+	if inputWaits(s.conn) {
+		return
+	}
 	var err error
 	defer func() {
 		if r := recover(); r != nil {

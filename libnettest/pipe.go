@@ -37,6 +37,9 @@ type PipeConn struct {
 	local, remote net.Addr
 }
 
+// Buffered returns how many bytes have arrived and wait to be read.
+func (c *PipeConn) Buffered() int { return c.in.buffered() }
+
 // Read blocks until there is at least one byte, the peer's end, an error or the read deadline.
 func (c *PipeConn) Read(p []byte) (int, error) {
 	n, err := c.in.Read(p)

@@ -52,6 +52,16 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 }
 
+// buffered returns how many bytes a Read would find.
+func (s *stream) buffered() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unplugged || s.reset || s.readerClosed {
+		return 0
+	}
+	return len(s.buf) - s.read
+}
+
 func (s *stream) takeLocked(p []byte) int {
 	n := copy(p, s.buf[s.read:])
 	s.read += n
