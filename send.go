@@ -75,10 +75,18 @@ func (s *Session) offer(msg any, limit queueLimit, drop bool) error {
 	}
 	c, err := s.encode(msg)
 	if err != nil {
-		return err
+		return s.notEncoded(err, limit, drop)
 	}
 	w, err := s.put(c, limit, drop)
 	s.wakeBy(w)
+	return err
+}
+
+// notEncoded is the error of a Send whose message was not encoded: that a queue is full goes before what is wrong with a message.
+func (s *Session) notEncoded(err error, limit queueLimit, drop bool) error {
+	if !drop && !errorIs(err, ErrPanic) && s.q.isFull(limit) {
+		return ErrSessionBlocked
+	}
 	return err
 }
 
