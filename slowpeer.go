@@ -36,6 +36,7 @@ func (s *Session) lookAtSlow(c *clock, now int64) error {
 	switch held := int32(s.unsent()); {
 	case held == 0:
 		c.slow.Store(0)
+		c.inVain = false
 		setUserTimeout(s.conn, timeout)
 		return nil
 	case held != c.held.Load():
