@@ -60,13 +60,14 @@ type rig struct {
 	victim   atomic.Pointer[libnet.Session] // the session on which the bomb is to go off
 	sent     atomic.Uint64                  // messages that Send has taken
 	unsure   atomic.Uint64                  // messages that a synchronous SendContext left when its context ended
-	conns    sync.WaitGroup                 // goroutines of the rig's own
+	conns    sync.WaitGroup                 // goroutines of the rig's own, and one more until waitConns: a handler may still start one
 	client   *reconnect.Client              // nil but in the rows of package reconnect
 	end      func()
 }
 
 func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	r := &rig{mode: m}
+	r.conns.Add(1)
 	r.b = &bomb{site: site.name, source: site.source, does: does, rig: r, fired: make(chan struct{})}
 	if site.source == "libnet.Session.CloseWithError" {
 		r.b.source = "" // its error comes without a call of the user's code
@@ -213,6 +214,13 @@ func (r *rig) serveConns() {
 		}
 		r.conns.Go(func() { r.apart(func() { _ = r.srv.ServeConn(conn, libnet.HandlerFunc(r.handle)) }) })
 	}
+}
+
+// waitConns waits for the rig's own goroutines.
+func (r *rig) waitConns(t *testing.T) {
+	t.Helper()
+	r.conns.Done()
+	within(t, "the rig's own goroutines", inTime, r.conns.Wait)
 }
 
 // admit is OnSession.
