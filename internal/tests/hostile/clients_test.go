@@ -46,7 +46,7 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 				if !t.Failed() {
 					r.wantAccount(t)
 				}
-				r.waitConns(t)
+				within(t, "the rig's own goroutines", inTime, r.conns.Wait)
 			})
 		}
 	}

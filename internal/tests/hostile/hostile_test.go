@@ -85,7 +85,7 @@ func play(t *testing.T, s *site, does behaviour, m mode) {
 		r.wantAccount(t)
 	}
 	r.end()
-	r.waitConns(t)
+	within(t, "the rig's own goroutines", inTime, r.conns.Wait)
 }
 
 // lead takes a client through all that a session can come to.
