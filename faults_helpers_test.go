@@ -21,7 +21,7 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-// The tests called Test<letter><number>… are rows of the catalogue of faults that DESIGN.md speaks of.
+// The tests called Test<letter><number>… are rows of docs/faults.md.
 // The letter is the kind: A what comes over the wire, B what a peer does, C the machine, D races,
 // E shutdown, F misuse, G attacks.
 
