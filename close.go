@@ -280,20 +280,6 @@ func (s *Session) leaveOwner() {
 	}
 }
 
-// noteLastReceived makes what was received since the receiver last waited a part of the final counters, and what it will not
-// receive any more. A receiver that is in Receive has noted it.
-func (s *Session) noteLastReceived() {
-	if s.serving.Load() != 0 {
-		s.noteDropped(int(s.behind.Load()))
-		return
-	}
-	if s.recvMu.TryLock() {
-		s.q.noteReceived(s.parsed, s.read)
-		s.dropUnread()
-		s.recvMu.Unlock()
-	}
-}
-
 func (s *Session) closeTransport(codecMade, cut bool) error {
 	if s.conn == nil {
 		return s.closeCodec()
