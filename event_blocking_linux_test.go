@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -28,11 +29,11 @@ func eventRoundTrips(t *testing.T, conns []net.Conn, d time.Duration) []time.Dur
 		wg.Go(func() {
 			for time.Now().Before(end) {
 				begin := time.Now()
-				if _, err := conn.Write(frame("ping")); err != nil {
+				if _, err := conn.Write(testkit.Frame("ping")); err != nil {
 					t.Errorf("write: %v", err)
 					return
 				}
-				if msg, err := eventRead(conn); err != nil || string(msg) != "ping" {
+				if msg, err := testkit.ReadFrame(conn); err != nil || string(msg) != "ping" {
 					t.Errorf("read %.32q, %v", msg, err)
 					return
 				}
@@ -56,14 +57,6 @@ func eventP99(sorted []time.Duration) time.Duration {
 	return sorted[len(sorted)*99/100]
 }
 
-func (r *eventRig) dialMany(n int) []net.Conn {
-	conns := make([]net.Conn, n)
-	for i := range conns {
-		conns[i] = r.dial()
-	}
-	return conns
-}
-
 // What a blocked handler's peer sends meanwhile is served behind it, in order, by whoever it is then.
 func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 	const aWhile, behind = 500 * time.Millisecond, 20
@@ -80,34 +73,34 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 		"in a fleet of 8": func(released <-chan struct{}) { <-released },
 	} {
 		t.Run(name, func(t *testing.T) {
-			overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
+			testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 				released := make(chan struct{})
 				var inside atomic.Int32
-				r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+				r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 					switch string(msg) {
 					case "ping":
 					case "block":
 						inside.Add(1)
 						block(released)
 					default:
-						_, s.State = parseMessage(t, msg)
+						_, s.State = testkit.ParseMessage(t, msg)
 					}
 					_ = s.Send(msg)
 				})
-				blockers, others := r.dialMany(1), r.dialMany(20)
+				blockers, others := r.DialMany(1), r.DialMany(20)
 				if name == "in a fleet of 8" {
-					blockers = r.dialMany(8)
+					blockers = r.DialMany(8)
 				}
 				eventRoundTrips(t, others, aWhile/20) // both pollers know them all
 				mutex.Lock()
 				spinning.Store(true)
 				for _, conn := range blockers {
-					mustWrite(t, conn, frame("block"))
+					testkit.MustWrite(t, conn, testkit.Frame("block"))
 				}
-				eventually(t, "the handlers", func() bool { return int(inside.Load()) == len(blockers) })
+				testkit.Eventually(t, "the handlers", func() bool { return int(inside.Load()) == len(blockers) })
 				for _, conn := range blockers {
 					for i := range behind {
-						mustWrite(t, conn, frame(string(message(1, i, 10))))
+						testkit.MustWrite(t, conn, testkit.Frame(string(testkit.Message(1, i, 10))))
 					}
 				}
 				p99 := aWhile
@@ -121,9 +114,9 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 				mutex.Unlock()
 				spinning.Store(false)
 				for _, conn := range blockers {
-					eventWant(t, conn, "block")
+					testkit.WantFrame(t, conn, "block")
 					for i := range behind {
-						eventWant(t, conn, string(message(1, i, 10)))
+						testkit.WantFrame(t, conn, string(testkit.Message(1, i, 10)))
 					}
 				}
 			})
@@ -132,8 +125,8 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 }
 
 func TestHandlersThatBlockOftenGetGoroutinesOfTheirOwnUntilNoneDoes(t *testing.T) {
-	overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
-		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
+		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 			switch string(msg) {
 			case "ping":
 			case "block":
@@ -147,30 +140,30 @@ func TestHandlersThatBlockOftenGetGoroutinesOfTheirOwnUntilNoneDoes(t *testing.T
 			}
 			_ = s.Send(msg)
 		})
-		probe := r.dial()
+		probe := r.Dial()
 		alone := func() string {
-			mustWrite(t, probe, frame("alone?"))
-			answer, err := eventRead(probe)
+			testkit.MustWrite(t, probe, testkit.Frame("alone?"))
+			answer, err := testkit.ReadFrame(probe)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return string(answer)
 		}
-		for _, conn := range r.dialMany(8) {
+		for _, conn := range r.DialMany(8) {
 			go func() { // until the server stops
 				for {
-					if _, err := conn.Write(frame("block")); err != nil {
+					if _, err := conn.Write(testkit.Frame("block")); err != nil {
 						return
 					}
-					if _, err := eventRead(conn); err != nil || r.Stats().MessagesIn > 400 {
+					if _, err := testkit.ReadFrame(conn); err != nil || r.Stats().MessagesIn > 400 {
 						_ = conn.Close()
 						return
 					}
 				}
 			}()
 		}
-		eventually(t, "a goroutine a message", func() bool { return alone() == "yes" })
-		eventually(t, "the end of it", func() bool {
+		testkit.Eventually(t, "a goroutine a message", func() bool { return alone() == "yes" })
+		testkit.Eventually(t, "the end of it", func() bool {
 			time.Sleep(10 * time.Millisecond)
 			return alone() == "no"
 		})
@@ -178,50 +171,50 @@ func TestHandlersThatBlockOftenGetGoroutinesOfTheirOwnUntilNoneDoes(t *testing.T
 }
 
 func TestAHandlerThatNeverReturnsDoesNotKeepTheServer(t *testing.T) {
-	for name, end := range map[string]func(*testing.T, *eventRig){
-		"Stop": func(_ *testing.T, r *eventRig) { r.Stop() },
-		"Shutdown": func(t *testing.T, r *eventRig) {
+	for name, end := range map[string]func(*testing.T, *testkit.Rig){
+		"Stop": func(_ *testing.T, r *testkit.Rig) { r.Stop() },
+		"Shutdown": func(t *testing.T, r *testkit.Rig) {
 			begun := time.Now()
 			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 			defer cancel()
 			var cut *libnet.ShutdownError
-			if err := r.Shutdown(ctx); err != nil && !errors.As(err, &cut) || time.Since(begun) > patience/2 {
+			if err := r.Shutdown(ctx); err != nil && !errors.As(err, &cut) || time.Since(begun) > testkit.Patience/2 {
 				t.Errorf("Shutdown = %v after %v", err, time.Since(begun))
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+			testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 				forEver := make(chan struct{})
 				defer close(forEver) // the test is not to leave goroutines
 				entered := make(chan struct{}, 3)
-				r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+				r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 					entered <- struct{}{}
 					<-forEver
 				})
-				for _, conn := range r.dialMany(3) {
-					mustWrite(t, conn, append(frame("never"), frame("answered")...))
-					await(t, patience, "the handler", entered)
+				for _, conn := range r.DialMany(3) {
+					testkit.MustWrite(t, conn, append(testkit.Frame("never"), testkit.Frame("answered")...))
+					testkit.Await(t, testkit.Patience, "the handler", entered)
 				}
-				within(t, patience, name, func() { end(t, r) })
-				eventually(t, "the sessions' end", func() bool { return r.Stats().Open == 0 })
+				testkit.Within(t, testkit.Patience, name, func() { end(t, r) })
+				testkit.Eventually(t, "the sessions' end", func() bool { return r.Stats().Open == 0 })
 			})
 		})
 	}
 }
 
 func TestAPeerThatSendsWithoutPauseStarvesNobody(t *testing.T) {
-	overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 		var floods atomic.Int64
-		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 			if string(msg) == "ping" {
 				_ = s.Send(msg)
 			} else {
 				floods.Add(1)
 			}
 		})
-		many := bytes.Repeat(frame("flood"), 10_000)
-		for _, conn := range r.dialMany(2) {
+		many := bytes.Repeat(testkit.Frame("flood"), 10_000)
+		for _, conn := range r.DialMany(2) {
 			go func() { // until the test closes it
 				for {
 					if _, err := conn.Write(many); err != nil {
@@ -230,9 +223,9 @@ func TestAPeerThatSendsWithoutPauseStarvesNobody(t *testing.T) {
 				}
 			}()
 		}
-		eventually(t, "the flood", func() bool { return floods.Load() > 100_000 })
+		testkit.Eventually(t, "the flood", func() bool { return floods.Load() > 100_000 })
 		const others = 50
-		trips := eventRoundTrips(t, r.dialMany(others), 300*time.Millisecond)
+		trips := eventRoundTrips(t, r.DialMany(others), 300*time.Millisecond)
 		if p99 := eventP99(trips); len(trips) < others || p99 > 2*time.Second {
 			t.Errorf("beside a flood: %d round trips, p99 %v", len(trips), p99)
 		}
@@ -241,11 +234,11 @@ func TestAPeerThatSendsWithoutPauseStarvesNobody(t *testing.T) {
 
 func TestAServerServesInSeveralWaysAtATime(t *testing.T) {
 	libnettest.VerifyNone(t)
-	srv, err := libnet.Serve("tcp", "127.0.0.1:0", frames, 64)
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", testkit.Frames, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Logger = quiet
+	srv.Logger = testkit.Quiet
 	var calls [3]atomic.Int64
 	served := make(chan error, len(calls))
 	count := func(i int) libnet.MessageHandlerFunc {
@@ -256,12 +249,12 @@ func TestAServerServesInSeveralWaysAtATime(t *testing.T) {
 	}
 	go func() { served <- srv.ServeMessages(count(0)) }()
 	go func() { served <- srv.ServeMessages(count(1)) }()
-	go func() { served <- eventReceiveLoop(srv, count(2)) }()
+	go func() { served <- testkit.ReceiveLoop(srv, count(2)) }()
 	var all int64
-	r := &eventRig{Server: srv, tb: t, mode: eventModes[1]}
+	r := &testkit.Rig{Server: srv, TB: t}
 	for i := 0; calls[0].Load() == 0 || calls[1].Load() == 0 || calls[2].Load() == 0; i++ {
-		conn := r.dial()
-		eventAsk(t, conn, string(binary.AppendUvarint(nil, uint64(i))))
+		conn := r.Dial()
+		testkit.Ask(t, conn, string(binary.AppendUvarint(nil, uint64(i))))
 		all++
 		if i > 5000 {
 			t.Fatalf("calls: %d, %d, %d", calls[0].Load(), calls[1].Load(), calls[2].Load())
@@ -273,7 +266,7 @@ func TestAServerServesInSeveralWaysAtATime(t *testing.T) {
 	}
 	srv.Stop()
 	for range cap(served) {
-		wantErr(t, "serving", await(t, patience, "the end", served), libnet.ErrServerClosed)
+		testkit.WantErr(t, "serving", testkit.Await(t, testkit.Patience, "the end", served), libnet.ErrServerClosed)
 	}
-	wantErr(t, "ServeMessages after Stop", srv.ServeMessages(count(0)), libnet.ErrServerClosed)
+	testkit.WantErr(t, "ServeMessages after Stop", srv.ServeMessages(count(0)), libnet.ErrServerClosed)
 }

@@ -13,14 +13,15 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 func TestEveryModeAccountsForEachAcceptedMessage(t *testing.T) {
-	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
-		r := mode.start(t, nil, eventEcho)
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
+		r := mode.Start(t, nil, testkit.EchoMessage)
 		for round := range 10 {
-			conn, s := r.open()
-			go drain(conn)
+			conn, s := r.Open()
+			go testkit.Drain(conn)
 			var accepted atomic.Uint64
 			var wg sync.WaitGroup
 			for range 3 {
@@ -43,25 +44,25 @@ func TestEveryModeAccountsForEachAcceptedMessage(t *testing.T) {
 }
 
 func TestEveryModeShutsDownWithoutLossWhilePeersGoOnSending(t *testing.T) {
-	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		const clients = 4
 		var accepted, got atomic.Int64
-		r := mode.start(t, func(srv *libnet.Server) { srv.SendQueue = 1 << 10 }, func(s *libnet.Session, msg []byte) {
+		r := mode.Start(t, func(srv *libnet.Server) { srv.SendQueue = 1 << 10 }, func(s *libnet.Session, msg []byte) {
 			if s.Send(msg) == nil {
 				accepted.Add(1)
 			}
 		})
 		var wg sync.WaitGroup
 		for range clients {
-			conn := r.dial()
-			mustWrite(t, conn, frame("first")) // completes a handshake
-			eventWant(t, conn, "first")
+			conn := r.Dial()
+			testkit.MustWrite(t, conn, testkit.Frame("first")) // completes a handshake
+			testkit.WantFrame(t, conn, "first")
 			got.Add(1)
 			ended := make(chan struct{})
 			wg.Go(func() {
 				defer close(ended)
 				for {
-					if _, err := eventRead(conn); err != nil {
+					if _, err := testkit.ReadFrame(conn); err != nil {
 						if err != io.EOF {
 							t.Errorf("the peer's end of the stream: %v", err)
 						}
@@ -71,7 +72,7 @@ func TestEveryModeShutsDownWithoutLossWhilePeersGoOnSending(t *testing.T) {
 				}
 			})
 			wg.Go(func() {
-				for pair := append(frame("one"), frame("two")...); ; {
+				for pair := append(testkit.Frame("one"), testkit.Frame("two")...); ; {
 					select {
 					case <-ended:
 						_ = conn.Close()
@@ -82,8 +83,8 @@ func TestEveryModeShutsDownWithoutLossWhilePeersGoOnSending(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "messages", func() bool { return got.Load() > 30*clients })
-		if err := r.Shutdown(timeoutContext(t, patience)); err != nil {
+		testkit.Eventually(t, "messages", func() bool { return got.Load() > 30*clients })
+		if err := r.Shutdown(testkit.TimeoutContext(t, testkit.Patience)); err != nil {
 			t.Errorf("Shutdown = %v", err)
 		}
 		wg.Wait()
@@ -100,19 +101,19 @@ func TestEveryModeHasTimeouts(t *testing.T) {
 		sent      []byte
 		reason    error
 	}{
-		"handshake":               {func(srv *libnet.Server) { srv.HandshakeTimeout = short }, frame("x")[:4], libnet.ErrHandshakeTimeout},
-		"idle":                    {func(srv *libnet.Server) { srv.IdleTimeout = short }, frame("x"), libnet.ErrIdleTimeout},
+		"handshake":               {func(srv *libnet.Server) { srv.HandshakeTimeout = short }, testkit.Frame("x")[:4], libnet.ErrHandshakeTimeout},
+		"idle":                    {func(srv *libnet.Server) { srv.IdleTimeout = short }, testkit.Frame("x"), libnet.ErrIdleTimeout},
 		"idle without a message":  {func(srv *libnet.Server) { srv.IdleTimeout = short }, nil, libnet.ErrIdleTimeout},
-		"frame":                   {func(srv *libnet.Server) { srv.FrameTimeout = short }, frame("x")[:1], libnet.ErrFrameTimeout},
-		"frame behind a message":  {func(srv *libnet.Server) { srv.FrameTimeout = short }, append(frame("x"), 0), libnet.ErrFrameTimeout},
+		"frame":                   {func(srv *libnet.Server) { srv.FrameTimeout = short }, testkit.Frame("x")[:1], libnet.ErrFrameTimeout},
+		"frame behind a message":  {func(srv *libnet.Server) { srv.FrameTimeout = short }, append(testkit.Frame("x"), 0), libnet.ErrFrameTimeout},
 		"idle behind a heartbeat": {eventBeat(short, short), nil, libnet.ErrIdleTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
-			overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
-				r := mode.start(t, test.configure, eventEcho)
-				conn, s := r.open()
-				mustWrite(t, conn, test.sent)
-				r.wantClosed(s, test.reason)
+			testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
+				r := mode.Start(t, test.configure, testkit.EchoMessage)
+				conn, s := r.Open()
+				testkit.MustWrite(t, conn, test.sent)
+				r.WantClosed(s, test.reason)
 			})
 		})
 	}
@@ -126,12 +127,12 @@ func eventBeat(interval, idle time.Duration) func(*libnet.Server) {
 }
 
 func TestEveryModeSendsHeartbeatsAndKeepsAPeerThatAnswersThem(t *testing.T) {
-	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
-		r := mode.start(t, eventBeat(10*time.Millisecond, time.Second), func(*libnet.Session, []byte) {})
-		conn, s := r.open()
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
+		r := mode.Start(t, eventBeat(10*time.Millisecond, time.Second), func(*libnet.Session, []byte) {})
+		conn, s := r.Open()
 		for range 5 {
-			eventWant(t, conn, "beat")
-			mustWrite(t, conn, frame("answer"))
+			testkit.WantFrame(t, conn, "beat")
+			testkit.MustWrite(t, conn, testkit.Frame("answer"))
 		}
 		if s.IsClosed() {
 			t.Errorf("closed: %v", s.Err())
@@ -145,20 +146,20 @@ func TestEveryModeRefusesSessionsBeyondItsLimits(t *testing.T) {
 		"MaxSessionsPerIP": func(srv *libnet.Server) { srv.MaxSessionsPerIP = 2 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			overEventModes(t, []eventMode{eventModes[0], eventModes[1], eventModes[5]}, func(t *testing.T, mode eventMode) {
-				r := mode.start(t, configure, eventEcho)
-				first, s := r.open()
-				second, _ := r.open()
-				third := r.dial()
-				if _, err := eventRead(third); err == nil {
+			testkit.OverModes(t, []testkit.Mode{testkit.Modes[0], testkit.Modes[1], testkit.Modes[5]}, func(t *testing.T, mode testkit.Mode) {
+				r := mode.Start(t, configure, testkit.EchoMessage)
+				first, s := r.Open()
+				second, _ := r.Open()
+				third := r.Dial()
+				if _, err := testkit.ReadFrame(third); err == nil {
 					t.Error("a third session")
 				}
-				eventAsk(t, second, "still here")
+				testkit.Ask(t, second, "still here")
 				_ = first.Close()
-				await(t, patience, "the first's end", s.Done())
-				eventually(t, "its place", func() bool { return r.Stats().Open == 1 })
-				fourth, _ := r.open()
-				eventAsk(t, fourth, "in its place")
+				testkit.Await(t, testkit.Patience, "the first's end", s.Done())
+				testkit.Eventually(t, "its place", func() bool { return r.Stats().Open == 1 })
+				fourth, _ := r.Open()
+				testkit.Ask(t, fourth, "in its place")
 				if stats := r.Stats(); stats.Rejected != 1 || stats.Accepted != 3 || stats.Peak != 2 {
 					t.Errorf("%+v", stats)
 				}
@@ -179,14 +180,14 @@ func TestEveryModeAsksOnSession(t *testing.T) {
 		"closes":             {func(s *libnet.Session) error { return s.Close() }, "closed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			overEventModes(t, eventModes[:3], func(t *testing.T, mode eventMode) {
-				r := mode.start(t, func(srv *libnet.Server) { srv.OnSession = test.admit }, func(s *libnet.Session, msg []byte) {
+			testkit.OverModes(t, testkit.Modes[:3], func(t *testing.T, mode testkit.Mode) {
+				r := mode.Start(t, func(srv *libnet.Server) { srv.OnSession = test.admit }, func(s *libnet.Session, msg []byte) {
 					t.Error("the handler was called")
 				})
-				conn := r.dial()
-				_, _ = conn.Write(frame("x"))
+				conn := r.Dial()
+				_, _ = conn.Write(testkit.Frame("x"))
 				_, _ = io.Copy(io.Discard, conn)
-				eventually(t, "the reason", func() bool { return r.Stats().Closed[test.reason] == 1 })
+				testkit.Eventually(t, "the reason", func() bool { return r.Stats().Closed[test.reason] == 1 })
 			})
 		})
 	}
@@ -194,25 +195,25 @@ func TestEveryModeAsksOnSession(t *testing.T) {
 
 func TestEveryModeDeliversWhatOnSessionSentBeforeItRefused(t *testing.T) {
 	refused := errors.New("wrong password")
-	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		sessions := make(chan *libnet.Session, 1)
-		r := mode.start(t, func(srv *libnet.Server) {
+		r := mode.Start(t, func(srv *libnet.Server) {
 			srv.OnSession = func(s *libnet.Session) error {
 				if _, err := s.Receive(); err != nil {
 					return err
 				}
 				for range 3 {
-					mustSend(t, s, []byte("no"))
+					testkit.MustSend(t, s, []byte("no"))
 				}
 				sessions <- s
 				return refused
 			}
 		}, func(*libnet.Session, []byte) { t.Error("the handler was called") })
-		conn := r.dial()
+		conn := r.Dial()
 		// What is unread when the server closes would make the kernel drop the answer.
-		mustWrite(t, conn, append(frame("guess"), frame("and more")...))
+		testkit.MustWrite(t, conn, append(testkit.Frame("guess"), testkit.Frame("and more")...))
 		for range 3 {
-			eventWant(t, conn, "no")
+			testkit.WantFrame(t, conn, "no")
 		}
 		if n, err := io.Copy(io.Discard, conn); n != 0 || err != nil {
 			t.Errorf("then %d bytes, %v; want the end", n, err)
@@ -230,19 +231,19 @@ func TestEveryModeDeliversWhatOnSessionSentBeforeItRefused(t *testing.T) {
 }
 
 func TestEveryModeServesWhatOnSessionLeftBehind(t *testing.T) {
-	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
-		r := mode.start(t, func(srv *libnet.Server) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
+		r := mode.Start(t, func(srv *libnet.Server) {
 			srv.OnSession = func(s *libnet.Session) error {
 				name, err := s.Receive()
 				s.State = string(name)
 				return err
 			}
 		}, func(s *libnet.Session, msg []byte) { _ = s.Send(append([]byte(s.State.(string)), msg...)) })
-		conn := r.dial()
-		mustWrite(t, conn, append(frame("ann "), frame("one")...))
-		eventWant(t, conn, "ann one")
-		mustWrite(t, conn, frame("two"))
-		eventWant(t, conn, "ann two")
+		conn := r.Dial()
+		testkit.MustWrite(t, conn, append(testkit.Frame("ann "), testkit.Frame("one")...))
+		testkit.WantFrame(t, conn, "ann one")
+		testkit.MustWrite(t, conn, testkit.Frame("two"))
+		testkit.WantFrame(t, conn, "ann two")
 	})
 }
 
@@ -257,24 +258,24 @@ func TestEveryModeEndsTheSessionOfAHandlerThatDoesNotReturnAsItShould(t *testing
 		"shuts down":         {func(s *libnet.Session) { go s.Shutdown(context.Background()) }, libnet.ErrSessionClosed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
-				r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+			testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
+				r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 					if string(msg) == "end" {
 						test.handle(s)
 						return
 					}
 					_ = s.Send(msg)
 				})
-				other, _ := r.open()
-				conn, s := r.open()
-				eventAsk(t, conn, "before")
-				mustWrite(t, conn, frame("end"))
-				if _, err := eventRead(conn); err == nil {
+				other, _ := r.Open()
+				conn, s := r.Open()
+				testkit.Ask(t, conn, "before")
+				testkit.MustWrite(t, conn, testkit.Frame("end"))
+				if _, err := testkit.ReadFrame(conn); err == nil {
 					t.Error("a message after the end")
 				}
 				_ = conn.Close()
-				r.wantClosed(s, test.reason)
-				eventAsk(t, other, "others go on")
+				r.WantClosed(s, test.reason)
+				testkit.Ask(t, other, "others go on")
 			})
 		})
 	}
@@ -294,16 +295,16 @@ func (p faultyParser) ParseFrame(src []byte) ([]byte, int, error) {
 }
 
 func TestEveryModeEndsTheSessionOfACodecThatPanics(t *testing.T) {
-	overEventModes(t, eventModes[:5], func(t *testing.T, mode eventMode) {
-		mode.protocol = libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-			codec := frames.NewCodec(rw)
+	testkit.OverModes(t, testkit.Modes[:5], func(t *testing.T, mode testkit.Mode) {
+		mode.Protocol = libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+			codec := testkit.Frames.NewCodec(rw)
 			return faultyParser{codec, codec.(libnet.FrameParser)}
 		})
-		r := mode.start(t, nil, eventEcho)
-		conn, s := r.open()
-		eventAsk(t, conn, "before")
-		mustWrite(t, conn, frame("panic"))
-		r.wantClosed(s, libnet.ErrPanic)
+		r := mode.Start(t, nil, testkit.EchoMessage)
+		conn, s := r.Open()
+		testkit.Ask(t, conn, "before")
+		testkit.MustWrite(t, conn, testkit.Frame("panic"))
+		r.WantClosed(s, libnet.ErrPanic)
 		if stats := r.Stats(); stats.Panics != 1 {
 			t.Errorf("%+v", stats)
 		}
@@ -311,9 +312,9 @@ func TestEveryModeEndsTheSessionOfACodecThatPanics(t *testing.T) {
 }
 
 func TestEveryModeBroadcastsFromTheHandler(t *testing.T) {
-	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		var room libnet.Group[string]
-		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 			if s.State == nil {
 				s.State = string(msg)
 				room.Put(string(msg), s)
@@ -325,62 +326,62 @@ func TestEveryModeBroadcastsFromTheHandler(t *testing.T) {
 		names := []string{"ann", "bob", "eve"}
 		var conns []net.Conn
 		for _, name := range names {
-			conn := r.dial()
-			mustWrite(t, conn, frame(name))
-			eventWant(t, conn, "welcome")
+			conn := r.Dial()
+			testkit.MustWrite(t, conn, testkit.Frame(name))
+			testkit.WantFrame(t, conn, "welcome")
 			conns = append(conns, conn)
 		}
-		mustWrite(t, conns[0], append(frame("hello"), frame("all")...))
+		testkit.MustWrite(t, conns[0], append(testkit.Frame("hello"), testkit.Frame("all")...))
 		for _, conn := range conns {
-			eventWant(t, conn, "hello")
-			eventWant(t, conn, "all")
+			testkit.WantFrame(t, conn, "hello")
+			testkit.WantFrame(t, conn, "all")
 		}
 		_ = conns[2].Close()
-		eventually(t, "eve to leave", func() bool { return room.Len() == 2 })
+		testkit.Eventually(t, "eve to leave", func() bool { return room.Len() == 2 })
 	})
 }
 
 func TestEveryModeServesOthersWhileAPeerDoesNotRead(t *testing.T) {
-	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		const replies = 40
-		r := mode.start(t, func(srv *libnet.Server) { srv.SendBuffer, srv.SendQueueBytes = 32<<10, 4<<20 }, func(s *libnet.Session, msg []byte) {
+		r := mode.Start(t, func(srv *libnet.Server) { srv.SendBuffer, srv.SendQueueBytes = 32<<10, 4<<20 }, func(s *libnet.Session, msg []byte) {
 			if string(msg) != "flood" {
 				_ = s.Send(msg)
 				return
 			}
 			for i := range replies { // more than the kernel takes
-				if err := s.Send(message(7, i, 50_000)); err != nil {
+				if err := s.Send(testkit.Message(7, i, 50_000)); err != nil {
 					t.Errorf("Send: %v", err)
 				}
 			}
 		})
-		slow, s := r.open()
-		mustWrite(t, slow, frame("flood"))
-		eventually(t, "the flood", func() bool { return s.Stats().MessagesOut > 0 || s.Stats().Queued == replies })
-		other, _ := r.open()
+		slow, s := r.Open()
+		testkit.MustWrite(t, slow, testkit.Frame("flood"))
+		testkit.Eventually(t, "the flood", func() bool { return s.Stats().MessagesOut > 0 || s.Stats().Queued == replies })
+		other, _ := r.Open()
 		for range 10 {
-			eventAsk(t, other, "not held up")
+			testkit.Ask(t, other, "not held up")
 		}
-		mustWrite(t, slow, frame("late"))
+		testkit.MustWrite(t, slow, testkit.Frame("late"))
 		for i := range replies {
-			msg, err := eventRead(slow)
+			msg, err := testkit.ReadFrame(slow)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, number := parseMessage(t, msg); number != i {
+			if _, number := testkit.ParseMessage(t, msg); number != i {
 				t.Fatalf("reply %d came as number %d", number, i)
 			}
 		}
-		eventWant(t, slow, "late")
-		eventAsk(t, slow, "as before")
+		testkit.WantFrame(t, slow, "late")
+		testkit.Ask(t, slow, "as before")
 	})
 }
 
 func TestEveryModeEndsASessionWhosePeerNeverReads(t *testing.T) {
-	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		for name, queue := range map[string]int{"synchronous": -1, "queued": 200} {
 			t.Run(name, func(t *testing.T) {
-				r := mode.start(t, func(srv *libnet.Server) {
+				r := mode.Start(t, func(srv *libnet.Server) {
 					srv.SendQueue, srv.SendQueueBytes, srv.SendBuffer, srv.WriteTimeout = queue, -1, 4<<10, 40*time.Millisecond
 				}, func(s *libnet.Session, msg []byte) {
 					for range 200 {
@@ -389,33 +390,33 @@ func TestEveryModeEndsASessionWhosePeerNeverReads(t *testing.T) {
 						}
 					}
 				})
-				conn, s := r.open()
-				mustWrite(t, conn, frame("go on"))
-				r.wantClosed(s, libnet.ErrWriteTimeout)
+				conn, s := r.Open()
+				testkit.MustWrite(t, conn, testkit.Frame("go on"))
+				r.WantClosed(s, libnet.ErrWriteTimeout)
 			})
 		}
 	})
 }
 
 func TestEveryModeSendsSynchronously(t *testing.T) {
-	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		for name, configure := range map[string]func(*libnet.Server){
 			"without a queue":       func(srv *libnet.Server) { srv.SendQueue = 0 },
 			"waiting for the queue": func(srv *libnet.Server) { srv.SendQueue = 1 },
 			"waiting for its bytes": func(srv *libnet.Server) { srv.SendQueueBytes = 1 },
 		} {
 			t.Run(name, func(t *testing.T) {
-				r := mode.start(t, configure, func(s *libnet.Session, msg []byte) {
+				r := mode.Start(t, configure, func(s *libnet.Session, msg []byte) {
 					for range 10 {
 						if err := s.SendContext(t.Context(), msg); err != nil {
 							t.Errorf("SendContext: %v", err)
 						}
 					}
 				})
-				conn := r.dial()
-				mustWrite(t, conn, bytes.Repeat(frame("ten times"), 3))
+				conn := r.Dial()
+				testkit.MustWrite(t, conn, bytes.Repeat(testkit.Frame("ten times"), 3))
 				for range 30 {
-					eventWant(t, conn, "ten times")
+					testkit.WantFrame(t, conn, "ten times")
 				}
 			})
 		}
@@ -423,9 +424,9 @@ func TestEveryModeSendsSynchronously(t *testing.T) {
 }
 
 func TestEveryModeShutsDownASessionThatIsBeingAdmitted(t *testing.T) {
-	overEventModes(t, eventModes[:5], func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes[:5], func(t *testing.T, mode testkit.Mode) {
 		admitting, shutting := make(chan struct{}), make(chan struct{})
-		r := mode.start(t, func(srv *libnet.Server) {
+		r := mode.Start(t, func(srv *libnet.Server) {
 			srv.Linger = time.Minute
 			srv.OnSession = func(s *libnet.Session) error {
 				_, err := s.Receive()
@@ -434,25 +435,25 @@ func TestEveryModeShutsDownASessionThatIsBeingAdmitted(t *testing.T) {
 				return err
 			}
 		}, func(*libnet.Session, []byte) {})
-		conn := r.dial()
-		mustWrite(t, conn, frame("login"))
+		conn := r.Dial()
+		testkit.MustWrite(t, conn, testkit.Frame("login"))
 		go func() { // a good peer ends when it sees the end
 			_, _ = io.Copy(io.Discard, conn)
 			_ = conn.Close()
 		}()
-		await(t, patience, "OnSession", admitting)
+		testkit.Await(t, testkit.Patience, "OnSession", admitting)
 		time.AfterFunc(20*time.Millisecond, func() { close(shutting) })
-		within(t, patience, "Shutdown", func() { _ = r.Shutdown(context.Background()) })
+		testkit.Within(t, testkit.Patience, "Shutdown", func() { _ = r.Shutdown(context.Background()) })
 	})
 }
 
 func TestEveryModeLetsAHandlerAppendToItsMessage(t *testing.T) {
-	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
-		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) { _ = s.Send(append(msg, " and more than a header"...)) })
-		conn := r.dial()
-		mustWrite(t, conn, append(append(frame("one"), frame("two")...), frame("three")...)) // which arrive together
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
+		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) { _ = s.Send(append(msg, " and more than a header"...)) })
+		conn := r.Dial()
+		testkit.MustWrite(t, conn, append(append(testkit.Frame("one"), testkit.Frame("two")...), testkit.Frame("three")...)) // which arrive together
 		for _, msg := range []string{"one", "two", "three"} {
-			eventWant(t, conn, msg+" and more than a header")
+			testkit.WantFrame(t, conn, msg+" and more than a header")
 		}
 	})
 }

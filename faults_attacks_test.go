@@ -17,68 +17,69 @@ import (
 	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestG96AStrangerCostsLittleAndNotForLong(t *testing.T) {
-	n := faultSize(500, 5000)
-	r := faultServe(t, "tcp", func(srv *libnet.Server) {
-		srv.HandshakeTimeout, srv.SendQueue = time.Duration(faultSize(2, 10))*time.Second, 8
+	n := testkit.Size(500, 5000)
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) {
+		srv.HandshakeTimeout, srv.SendQueue = time.Duration(testkit.Size(2, 10))*time.Second, 8
 		srv.Heartbeat = libnet.Heartbeat{Interval: time.Second, Message: func(*libnet.Session) any { return "beat" }}
-	}, faultReceive)
+	}, testkit.ReceiveToEnd)
 	var before, after runtime.MemStats
-	faultReadMemory(&before)
+	testkit.ReadMemory(&before)
 	conns := make([]net.Conn, n)
 	for i := range conns {
-		conns[i], _ = r.open()
-		faultWrite(t, conns[i], faultFrame(strings.Repeat("x", 100))[:16])
+		conns[i], _ = r.Open()
+		testkit.MustWrite(t, conns[i], testkit.Frame(strings.Repeat("x", 100))[:16])
 	}
-	faultEventually(t, "the bytes to be read", func() bool { return r.Stats().BytesIn == uint64(16*n) })
-	faultReadMemory(&after)
+	testkit.Eventually(t, "the bytes to be read", func() bool { return r.Stats().BytesIn == uint64(16*n) })
+	testkit.ReadMemory(&after)
 	// The client's half of each connection lives in this process, too.
 	if each := int64(after.Sys-after.HeapReleased-(before.Sys-before.HeapReleased)) / int64(n); each > 16<<10 {
 		t.Errorf("a stranger costs %d bytes, want at most 16 KiB", each)
 	} else {
 		t.Logf("a stranger costs %d bytes, both ends", each)
 	}
-	faultEventually(t, "the strangers to be closed", func() bool { return r.Stats().Closed["handshake_timeout"] == uint64(n) })
+	testkit.Eventually(t, "the strangers to be closed", func() bool { return r.Stats().Closed["handshake_timeout"] == uint64(n) })
 }
 
 func TestG97TLSHandshakesThatStallHoldUpNobody(t *testing.T) {
-	r := faultServe(t, "tls", func(srv *libnet.Server) { srv.HandshakeTimeout = time.Second }, faultEcho)
-	n := faultSize(50, 500)
+	r := testkit.Serve(t, "tls", func(srv *libnet.Server) { srv.HandshakeTimeout = time.Second }, testkit.EchoWhileThereIsRoom)
+	n := testkit.Size(50, 500)
 	for range n {
-		conn, err := faultDialTCP(r.Listener().Addr().String())
+		conn, err := testkit.DialTCP(r.Listener().Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		faultWrite(t, conn, []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")) // the start of a ClientHello
+		testkit.MustWrite(t, conn, []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")) // the start of a ClientHello
 	}
 	begin := time.Now()
-	faultAsk(t, r.dial(), "a good client")
+	testkit.Ask(t, r.Dial(), "a good client")
 	if took := time.Since(begin); took > 2*time.Second {
 		t.Errorf("a good client took %v beside %d that stall", took, n)
 	}
-	faultEventually(t, "the others to be closed", func() bool { return r.Stats().Closed["handshake_timeout"] == uint64(n) })
+	testkit.Eventually(t, "the others to be closed", func() bool { return r.Stats().Closed["handshake_timeout"] == uint64(n) })
 }
 
 func TestG97JunkOnATLSPortIsClosedFast(t *testing.T) {
-	r := faultServe(t, "tls", nil, faultReceive)
+	r := testkit.Serve(t, "tls", nil, testkit.ReceiveToEnd)
 	junk := make([]byte, 1<<20)
 	for i, source := 0, rand.New(rand.NewPCG(1, 2)); i < len(junk); i++ {
 		junk[i] = byte(source.Uint32())
 	}
 	var before, after runtime.MemStats
-	faultReadMemory(&before)
+	testkit.ReadMemory(&before)
 	for range 20 {
-		conn, err := faultDialTCP(r.Listener().Addr().String())
+		conn, err := testkit.DialTCP(r.Listener().Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, _ = conn.Write(junk) // it is reset half-way
-		s := <-r.sessions
-		faultWait(t, s.Done(), "the end of junk")
+		s := <-r.Sessions
+		wait(t, s.Done(), "the end of junk")
 		conn.Close()
 	}
 	runtime.ReadMemStats(&after)
@@ -88,14 +89,8 @@ func TestG97JunkOnATLSPortIsClosedFast(t *testing.T) {
 }
 
 func TestG98ADialerVerifiesWhomItTalksTo(t *testing.T) {
-	good, err := faultIssue(time.Now().Add(time.Hour), "libnet.test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	expired, err := faultIssue(time.Now().Add(-time.Hour), "libnet.test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	good := testkit.Issue(time.Now().Add(time.Hour), "libnet.test")
+	expired := testkit.Issue(time.Now().Add(-time.Hour), "libnet.test")
 	roots := x509.NewCertPool()
 	roots.AddCert(good.Leaf)
 	roots.AddCert(expired.Leaf)
@@ -111,8 +106,8 @@ func TestG98ADialerVerifiesWhomItTalksTo(t *testing.T) {
 		"TLS 1.1":     {&tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, &tls.Config{RootCAs: roots}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := faultServe(t, "tls", func(srv *libnet.Server) { srv.TLSConfig = test.server }, faultReceive)
-			dialer := libnet.Dialer{Protocol: faultFrames, TLSConfig: test.client}
+			r := testkit.Serve(t, "tls", func(srv *libnet.Server) { srv.TLSConfig = test.server }, testkit.ReceiveToEnd)
+			dialer := libnet.Dialer{Protocol: testkit.Frames64K, TLSConfig: test.client}
 			s, err := dialer.Dial(t.Context(), "tcp", r.Listener().Addr().String())
 			if (err == nil) != test.ok {
 				t.Errorf("Dial = %v", err)
@@ -125,17 +120,17 @@ func TestG98ADialerVerifiesWhomItTalksTo(t *testing.T) {
 }
 
 func TestG98ATLSStreamCutOffInAFrameIsNoCleanEnd(t *testing.T) {
-	r := faultServe(t, "tls", nil, faultReceive)
-	conn, s := r.open()
-	faultWrite(t, conn, faultFrame("cut off here")[:7])
-	faultEventually(t, "the bytes to be read", func() bool { return s.Stats().BytesIn == 7 })
+	r := testkit.Serve(t, "tls", nil, testkit.ReceiveToEnd)
+	conn, s := r.Open()
+	testkit.MustWrite(t, conn, testkit.Frame("cut off here")[:7])
+	testkit.Eventually(t, "the bytes to be read", func() bool { return s.Stats().BytesIn == 7 })
 	conn.(*tls.Conn).NetConn().Close() // FIN without close_notify
-	r.wantClosed(s, io.ErrUnexpectedEOF)
+	r.WantClosed(s, io.ErrUnexpectedEOF)
 }
 
 func TestG99MaxSessionsPerIPCountsAnIPv6NetworkOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.MaxSessionsPerIP = 2 }, faultEcho)
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.MaxSessionsPerIP = 2 }, testkit.EchoWhileThereIsRoom)
 		for _, test := range []struct {
 			from string
 			ok   bool
@@ -148,12 +143,12 @@ func TestG99MaxSessionsPerIPCountsAnIPv6NetworkOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			conn, err := r.pipes.DialFrom(address)
+			conn, err := r.Pipes.DialFrom(address)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, _ = conn.Write(faultFrame("hello"))
-			_, err = faultReadFrame(conn)
+			_, _ = conn.Write(testkit.Frame("hello"))
+			_, err = testkit.ReadFrame(conn)
 			if (err == nil) != test.ok {
 				t.Errorf("from %s: %v", test.from, err)
 			}
@@ -165,10 +160,10 @@ func TestG99MaxSessionsPerIPCountsAnIPv6NetworkOnce(t *testing.T) {
 }
 
 func TestG99TheBooksAreExactAfterChurn(t *testing.T) {
-	r := faultServe(t, "tcp", func(srv *libnet.Server) { srv.MaxSessions, srv.MaxSessionsPerIP = 40, 10 }, faultEcho)
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) { srv.MaxSessions, srv.MaxSessionsPerIP = 40, 10 }, testkit.EchoWhileThereIsRoom)
 	var served, refused sync.Map
 	var wg sync.WaitGroup
-	rounds := faultSize(100, 1500) // more would need more ports than there are
+	rounds := testkit.Size(100, 1500) // more would need more ports than there are
 	for client := range 16 {
 		wg.Go(func() {
 			// Two of three clients share an address, which is more than it may have.
@@ -179,8 +174,8 @@ func TestG99TheBooksAreExactAfterChurn(t *testing.T) {
 					t.Errorf("dial: %v", err)
 					return
 				}
-				_, _ = conn.Write(faultFrame("hello"))
-				if _, err := faultReadFrame(conn); err == nil {
+				_, _ = conn.Write(testkit.Frame("hello"))
+				if _, err := testkit.ReadFrame(conn); err == nil {
 					served.Store([2]int{client, i}, true)
 				} else {
 					refused.Store([2]int{client, i}, true)
@@ -194,15 +189,15 @@ func TestG99TheBooksAreExactAfterChurn(t *testing.T) {
 		m.Range(func(any, any) bool { n++; return true })
 		return n
 	}
-	faultEventually(t, "all to be closed", func() bool { return r.Stats().Open == 0 })
+	testkit.Eventually(t, "all to be closed", func() bool { return r.Stats().Open == 0 })
 	stats := r.Stats()
 	if stats.Accepted != count(&served) || stats.Rejected != count(&refused) || stats.Peak > 40 {
 		t.Errorf("served %d, refused %d: %+v", count(&served), count(&refused), stats)
 	}
 	for range 10 { // all ten places of an address are free again
-		faultAsk(t, r.dial(), "hello")
+		testkit.Ask(t, r.Dial(), "hello")
 	}
-	if extra := r.dial(); len(faultWantEnd(t, extra)) > 0 {
+	if extra := r.Dial(); len(testkit.ReadToEnd(t, extra)) > 0 {
 		t.Error("an eleventh session from one address")
 	}
 }
@@ -215,7 +210,7 @@ func (e faultGossip) Error() string { return e.text }
 func TestG100WhatPeersSayIsQuotedCutAndRare(t *testing.T) {
 	payload := "SECRET"
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", nil, func(s *libnet.Session) {
+		r := testkit.Serve(t, "pipe", nil, func(s *libnet.Session) {
 			msg, err := s.Receive()
 			if err == nil && strings.HasPrefix(string(msg), "panic") {
 				panic(string(msg))
@@ -223,12 +218,12 @@ func TestG100WhatPeersSayIsQuotedCutAndRare(t *testing.T) {
 			s.CloseWithError(faultGossip{string(msg)})
 		})
 		for _, nasty := range []string{"line\nbreak", "\x1b[31mred", "%s%n%d", strings.Repeat("long", 5000), "\xff\xfe\x00", `quo"te`, "panic\n\x1b" + strings.Repeat("p", 60_000)} {
-			before := r.logs.size()
-			conn, s := r.open()
-			faultWrite(t, conn, faultFrame(nasty))
+			before := r.Logs.Len()
+			conn, s := r.Open()
+			testkit.MustWrite(t, conn, testkit.Frame(nasty))
 			<-s.Done()
 			synctest.Wait()
-			for _, line := range r.logs.since(before) {
+			for _, line := range r.Logs.Since(before) {
 				if strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\n\x1b\x00") || !utf8.ValidString(line) {
 					t.Errorf("a raw line: %.300q", line)
 				}
@@ -240,33 +235,33 @@ func TestG100WhatPeersSayIsQuotedCutAndRare(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", nil, func(s *libnet.Session) {
+		r := testkit.Serve(t, "pipe", nil, func(s *libnet.Session) {
 			if _, err := s.Receive(); err == nil && s.ID()%2 == 0 {
 				panic("over a message")
 			}
 			_, _ = s.Receive()
 		})
-		for range faultSize(2000, 20_000) { // all in one second
-			conn := r.dial()
-			faultWrite(t, conn, append(faultFrame(payload), "\xff\xff\xff\xff"+payload...))
+		for range testkit.Size(2000, 20_000) { // all in one second
+			conn := r.Dial()
+			testkit.MustWrite(t, conn, append(testkit.Frame(payload), "\xff\xff\xff\xff"+payload...))
 		}
 		synctest.Wait()
-		if n := len(r.logs.with("session ended")); n == 0 || n > 10 {
+		if n := len(r.Logs.With("session ended")); n == 0 || n > 10 {
 			t.Errorf("%d lines about sessions in a second", n)
 		}
-		if n := len(r.logs.with("libnet: panic")); n == 0 || n > 10 {
+		if n := len(r.Logs.With("libnet: panic")); n == 0 || n > 10 {
 			t.Errorf("%d lines about panics in a second", n)
 		}
-		if lines := r.logs.with(payload); len(lines) > 0 {
+		if lines := r.Logs.With(payload); len(lines) > 0 {
 			t.Errorf("a payload in the log: %q", lines[0])
 		}
 		time.Sleep(time.Second)
-		conn := r.dial()
-		faultWrite(t, conn, append(faultFrame(payload), "\xff\xff\xff\xff"...))
-		conn = r.dial()
-		faultWrite(t, conn, append(faultFrame(payload), "\xff\xff\xff\xff"...))
+		conn := r.Dial()
+		testkit.MustWrite(t, conn, append(testkit.Frame(payload), "\xff\xff\xff\xff"...))
+		conn = r.Dial()
+		testkit.MustWrite(t, conn, append(testkit.Frame(payload), "\xff\xff\xff\xff"...))
 		synctest.Wait()
-		if len(r.logs.with("lines_left_out")) == 0 {
+		if len(r.Logs.With("lines_left_out")) == 0 {
 			t.Error("no line says how many were left out")
 		}
 	})
@@ -291,10 +286,10 @@ func (faultBoundless) ParseFrame([]byte) ([]byte, int, error) { return nil, 0, n
 
 func TestG100ABroadcastThatCannotBeSentCostsAFewLinesAndNoBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		protocol := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return faultBoundless{faultFrames.NewCodec(rw)} })
-		r := faultServeWith(t, protocol, func(srv *libnet.Server) { srv.MaxMessage = 100 }, faultReceive)
+		protocol := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return faultBoundless{testkit.Frames64K.NewCodec(rw)} })
+		r := testkit.ServeWith(t, protocol, func(srv *libnet.Server) { srv.MaxMessage = 100 }, testkit.ReceiveToEnd)
 		for range 100 {
-			r.open()
+			r.Open()
 		}
 		if result := r.Manager().Broadcast(make([]byte, 1<<20)); result != (libnet.BroadcastResult{}) {
 			t.Errorf("a message over the bound: %+v", result)
@@ -304,7 +299,7 @@ func TestG100ABroadcastThatCannotBeSentCostsAFewLinesAndNoBytes(t *testing.T) {
 				t.Fatalf("%+v, %v", stats, s.Err())
 			}
 		}
-		if n := len(r.logs.with("not encoded")); n == 0 || n > 10 {
+		if n := len(r.Logs.With("not encoded")); n == 0 || n > 10 {
 			t.Errorf("%d lines for 100 sessions", n)
 		}
 	})
@@ -312,12 +307,12 @@ func TestG100ABroadcastThatCannotBeSentCostsAFewLinesAndNoBytes(t *testing.T) {
 
 func TestG99WithoutALimitNobodyAsksForTheAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", nil, faultEcho)
+		r := testkit.Serve(t, "pipe", nil, testkit.EchoWhileThereIsRoom)
 		client, server := libnettest.Pipe()
 		defer client.Close()
 		waiting := make(chan struct{})
-		r.pipes.Push(faultSlowAddress{server, waiting}, nil)
-		faultAsk(t, r.dial(), "accepted behind it")
+		r.Pipes.Push(faultSlowAddress{server, waiting}, nil)
+		testkit.Ask(t, r.Dial(), "accepted behind it")
 		close(waiting)
 	})
 }

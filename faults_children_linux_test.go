@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // Some faults concern a whole process: it is stopped, or out of descriptors. These tests run this test
@@ -56,11 +57,11 @@ func faultChildServer(t *testing.T, args faultArgs) {
 			t.Fatal(err)
 		}
 	}
-	r := faultServe(t, "tcp", func(srv *libnet.Server) {
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) {
 		srv.SendQueue, srv.IdleTimeout, srv.WriteTimeout = args.Queue, args.Idle, args.Write
 		srv.SendBuffer = 16 << 10
 		srv.Heartbeat = libnet.Heartbeat{Interval: args.Beat, Message: func(*libnet.Session) any { return "beat" }}
-	}, faultEcho)
+	}, testkit.EchoWhileThereIsRoom)
 	answer := func(v any) {
 		text, _ := json.Marshal(v)
 		fmt.Println(faultAnswer + string(text))
@@ -71,7 +72,7 @@ func faultChildServer(t *testing.T, args faultArgs) {
 		case "stats":
 			answer(r.Stats())
 		case "logs":
-			answer(len(r.logs.with("accept failed")))
+			answer(len(r.Logs.With("accept failed")))
 		case "push":
 			pushed := 0
 			for s := range r.Manager().All() {
@@ -86,14 +87,14 @@ func faultChildServer(t *testing.T, args faultArgs) {
 
 // faultChildClient answers every message until its session ends.
 func faultChildClient(t *testing.T, args faultArgs) {
-	dialer := libnet.Dialer{Protocol: faultFrames}
+	dialer := libnet.Dialer{Protocol: testkit.Frames64K}
 	dialer.Logger = slog.New(slog.DiscardHandler)
 	s, err := dialer.Dial(t.Context(), "tcp", args.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fmt.Println(faultAnswer + `"connected"`)
-	faultEcho(s)
+	testkit.EchoWhileThereIsRoom(s)
 }
 
 // A faultProcess is a child.
@@ -154,7 +155,7 @@ func (p *faultProcess) answer(v any) {
 		if err := json.Unmarshal([]byte(text), v); err != nil {
 			p.tb.Fatalf("the child answered %q: %v", text, err)
 		}
-	case <-time.After(faultSoon):
+	case <-time.After(soon):
 		p.tb.Fatal("the child does not answer")
 	}
 }
@@ -176,7 +177,7 @@ func (p *faultProcess) stats() (stats libnet.ServerStats) {
 // dial connects to a child that serves at address.
 func (p *faultProcess) dial(address string) net.Conn {
 	p.tb.Helper()
-	conn, err := faultDialTCP(address)
+	conn, err := testkit.DialTCP(address)
 	if err != nil {
 		p.tb.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -20,7 +21,7 @@ func TestE84AHandlerAtWorkMaySendItsReplyAndGetsNoOtherMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var served []string
 		working := make(chan struct{})
-		r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 8 }, func(s *libnet.Session) {
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 8 }, func(s *libnet.Session) {
 			for {
 				msg, err := s.Receive()
 				if err != nil {
@@ -34,16 +35,16 @@ func TestE84AHandlerAtWorkMaySendItsReplyAndGetsNoOtherMessage(t *testing.T) {
 				}
 			}
 		})
-		conn, _ := r.open()
-		faultWrite(t, conn, append(faultFrame("first"), faultFrame("second")...))
+		conn, _ := r.Open()
+		testkit.MustWrite(t, conn, append(testkit.Frame("first"), testkit.Frame("second")...))
 		<-working
 		begin := time.Now()
 		go func() {
-			reply, err := faultReadFrame(conn)
+			reply, err := testkit.ReadFrame(conn)
 			if string(reply) != "reply to first" {
 				t.Errorf("got %q, %v", reply, err)
 			}
-			if _, err := faultReadFrame(conn); err != io.EOF {
+			if _, err := testkit.ReadFrame(conn); err != io.EOF {
 				t.Errorf("then %v, want io.EOF", err)
 			}
 			conn.Close()
@@ -59,14 +60,14 @@ func TestE84AHandlerAtWorkMaySendItsReplyAndGetsNoOtherMessage(t *testing.T) {
 
 func TestE84AHandlerThatDoesNotComeBackIsWaitedForHalfTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", nil, func(s *libnet.Session) {
+		r := testkit.Serve(t, "pipe", nil, func(s *libnet.Session) {
 			_, _ = s.Receive()
 			time.Sleep(time.Hour)
 		})
-		conn, s := r.open()
-		faultWrite(t, conn, faultFrame("work"))
+		conn, s := r.Open()
+		testkit.MustWrite(t, conn, testkit.Frame("work"))
 		synctest.Wait()
-		go faultWantEnd(t, conn)
+		go testkit.ReadToEnd(t, conn)
 		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 		defer cancel()
 		begin := time.Now()
@@ -79,17 +80,17 @@ func TestE84AHandlerThatDoesNotComeBackIsWaitedForHalfTheTime(t *testing.T) {
 }
 
 func TestLingerBoundsTheWaitForAPeerThatDoesNotClose(t *testing.T) {
-	for name, hold := range map[string]libnet.HandlerFunc{"receiving": faultReceive, "holding": faultHold} {
+	for name, hold := range map[string]libnet.HandlerFunc{"receiving": testkit.ReceiveToEnd, "holding": testkit.Hold} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := faultServe(t, "pipe", func(srv *libnet.Server) {
+				r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {
 					srv.SendQueue, srv.Linger = 8, 3*time.Second
 					// None of these is for a session that is closing.
 					srv.IdleTimeout, srv.HandshakeTimeout, srv.FrameTimeout = time.Second, time.Second, time.Second
 					srv.Heartbeat = libnet.Heartbeat{Interval: time.Second, Message: func(*libnet.Session) any { return "beat" }}
 				}, hold)
-				conn, s := r.open()
-				faultWrite(t, conn, []byte{0})
+				conn, s := r.Open()
+				testkit.MustWrite(t, conn, []byte{0})
 				if err := s.Send("last"); err != nil {
 					t.Fatal(err)
 				}
@@ -97,10 +98,10 @@ func TestLingerBoundsTheWaitForAPeerThatDoesNotClose(t *testing.T) {
 				if err := s.Shutdown(t.Context()); err != nil || time.Since(begin) != 3*time.Second {
 					t.Errorf("Shutdown = %v after %v", err, time.Since(begin))
 				}
-				if got, err := faultReadFrame(conn); string(got) != "last" {
+				if got, err := testkit.ReadFrame(conn); string(got) != "last" {
 					t.Errorf("the peer got %q, %v", got, err)
 				}
-				r.wantClosed(s, libnet.ErrSessionClosed)
+				r.WantClosed(s, libnet.ErrSessionClosed)
 			})
 		})
 	}
@@ -108,10 +109,10 @@ func TestLingerBoundsTheWaitForAPeerThatDoesNotClose(t *testing.T) {
 
 func TestShutdownThatCannotWriteSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue, srv.WriteTimeout = 8, time.Second }, faultReceive)
-		_, s := r.open()
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue, srv.WriteTimeout = 8, time.Second }, testkit.ReceiveToEnd)
+		_, s := r.Open()
 		for range 4 {
-			if err := s.Send(make([]byte, faultMax)); err != nil {
+			if err := s.Send(make([]byte, testkit.Max64K)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -122,20 +123,20 @@ func TestShutdownThatCannotWriteSaysWhy(t *testing.T) {
 		} else if stats := s.Stats(); stats.Discarded != report.Undelivered || stats.MessagesOut+report.Undelivered != 4 {
 			t.Errorf("%+v; reported %d", stats, report.Undelivered)
 		}
-		r.wantClosed(s, libnet.ErrWriteTimeout)
+		r.WantClosed(s, libnet.ErrWriteTimeout)
 	})
 }
 
 func TestE85EveryWayToEndAtOnce(t *testing.T) {
-	for range faultSize(50, 2000) {
+	for range testkit.Size(50, 2000) {
 		synctest.Test(t, func(t *testing.T) {
-			r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 64 }, faultEcho)
+			r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 64 }, testkit.EchoWhileThereIsRoom)
 			var ends atomic.Int32
 			var accepted atomic.Uint64
 			var sessions []*libnet.Session
 			for range 4 {
-				conn, s := r.open()
-				go faultWantEnd(t, conn)
+				conn, s := r.Open()
+				go testkit.ReadToEnd(t, conn)
 				s.OnClose(func() { ends.Add(1) })
 				sessions = append(sessions, s)
 			}
@@ -167,11 +168,11 @@ func TestE85EveryWayToEndAtOnce(t *testing.T) {
 
 func TestE86ShutdownBeforeServe(t *testing.T) {
 	listener := libnettest.NewListener()
-	srv := libnet.NewServer(listener, faultFrames, 0)
+	srv := libnet.NewServer(listener, testkit.Frames64K, 0)
 	if err := srv.Shutdown(t.Context()); err != nil {
 		t.Errorf("Shutdown = %v", err)
 	}
-	if err := srv.Serve(libnet.HandlerFunc(faultEcho)); !errors.Is(err, libnet.ErrServerClosed) || !errors.Is(err, net.ErrClosed) {
+	if err := srv.Serve(libnet.HandlerFunc(testkit.EchoWhileThereIsRoom)); !errors.Is(err, libnet.ErrServerClosed) || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve = %v", err)
 	}
 	if err := srv.ServeMessages(libnet.MessageHandlerFunc(func(*libnet.Session, []byte) {})); !errors.Is(err, libnet.ErrServerClosed) {
@@ -193,16 +194,16 @@ func TestE86ShutdownBeforeServe(t *testing.T) {
 func TestE87ShutdownFromTheServersOwnGoroutines(t *testing.T) {
 	t.Run("handler", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			var r *faultRig
+			var r *testkit.Rig
 			done := make(chan error, 1)
-			r = faultServe(t, "pipe", nil, func(s *libnet.Session) {
+			r = testkit.Serve(t, "pipe", nil, func(s *libnet.Session) {
 				_, _ = s.Receive()
 				done <- r.Shutdown(context.Background())
 			})
-			other, conn := r.dial(), r.dial()
-			go faultWantEnd(t, other)
-			faultWrite(t, conn, faultFrame("shut down"))
-			go faultWantEnd(t, conn)
+			other, conn := r.Dial(), r.Dial()
+			go testkit.ReadToEnd(t, other)
+			testkit.MustWrite(t, conn, testkit.Frame("shut down"))
+			go testkit.ReadToEnd(t, conn)
 			if err := <-done; err != nil {
 				t.Errorf("Shutdown = %v", err)
 			}
@@ -210,10 +211,10 @@ func TestE87ShutdownFromTheServersOwnGoroutines(t *testing.T) {
 	})
 	t.Run("close callback", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			r := faultServe(t, "pipe", nil, faultReceive)
-			other, _ := r.open()
+			r := testkit.Serve(t, "pipe", nil, testkit.ReceiveToEnd)
+			other, _ := r.Open()
 			go func() { _, _ = io.Copy(io.Discard, other); other.Close() }()
-			_, s := r.open()
+			_, s := r.Open()
 			s.OnClose(func() {
 				manager := r.Manager()
 				if manager.GetSession(s.ID()) != nil {
@@ -234,23 +235,23 @@ func TestE87ShutdownFromTheServersOwnGoroutines(t *testing.T) {
 
 func TestE90StartAndStopAgainAndAgain(t *testing.T) {
 	libnettest.VerifyNone(t)
-	cycles, sessions := faultSize(5, 200), faultSize(50, 1000)
+	cycles, sessions := testkit.Size(5, 200), testkit.Size(50, 1000)
 	var first, last runtime.MemStats
 	for i := range cycles {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		srv := libnet.NewServer(listener, faultFrames, 8)
+		srv := libnet.NewServer(listener, testkit.Frames64K, 8)
 		srv.IdleTimeout = time.Hour // a timer each
 		served := make(chan error, 1)
-		go func() { served <- srv.Serve(libnet.HandlerFunc(faultEcho)) }()
+		go func() { served <- srv.Serve(libnet.HandlerFunc(testkit.EchoWhileThereIsRoom)) }()
 		for range sessions {
-			conn, err := faultDialTCP(listener.Addr().String())
+			conn, err := testkit.DialTCP(listener.Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}
-			faultAsk(t, conn, "hello")
+			testkit.Ask(t, conn, "hello")
 			go func() { _, _ = io.Copy(io.Discard, conn); conn.Close() }()
 		}
 		if err := srv.Shutdown(t.Context()); err != nil {
@@ -258,34 +259,34 @@ func TestE90StartAndStopAgainAndAgain(t *testing.T) {
 		}
 		<-served
 		if i == 1 {
-			faultReadMemory(&first)
+			testkit.ReadMemory(&first)
 		}
 	}
-	faultReadMemory(&last)
+	testkit.ReadMemory(&last)
 	if grown := int64(last.HeapAlloc) - int64(first.HeapAlloc); grown > 1<<20 {
 		t.Errorf("the heap grew by %d bytes in %d cycles", grown, cycles-2)
 	}
 }
 
 func TestE91TheNextServerCanHaveTheAddressAtOnce(t *testing.T) {
-	r := faultServe(t, "tcp", nil, faultEcho)
+	r := testkit.Serve(t, "tcp", nil, testkit.EchoWhileThereIsRoom)
 	address := r.Listener().Addr().String()
-	conn := r.dial()
-	faultAsk(t, conn, "to the first")
+	conn := r.Dial()
+	testkit.Ask(t, conn, "to the first")
 	go func() { _, _ = io.Copy(io.Discard, conn); conn.Close() }()
 	if err := r.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	next, err := libnet.Serve("tcp", address, faultFrames, 0)
+	next, err := libnet.Serve("tcp", address, testkit.Frames64K, 0)
 	if err != nil {
 		t.Fatalf("rebind: %v", err)
 	}
-	go func() { _ = next.Serve(libnet.HandlerFunc(faultEcho)) }()
+	go func() { _ = next.Serve(libnet.HandlerFunc(testkit.EchoWhileThereIsRoom)) }()
 	defer next.Stop()
-	again, err := faultDialTCP(address)
+	again, err := testkit.DialTCP(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	faultAsk(t, again, "to the second")
+	testkit.Ask(t, again, "to the second")
 }

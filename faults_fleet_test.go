@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // A faultFleet is many sessions with full queues, whose clients never stop sending and read only once
@@ -25,7 +26,7 @@ type faultFleet struct {
 }
 
 type faultMember struct {
-	rig      *faultRig
+	rig      *testkit.Rig
 	conn     net.Conn
 	session  *libnet.Session
 	accepted uint64 // sends that returned nil
@@ -38,9 +39,9 @@ type faultMember struct {
 
 // faultFleetServer is what these sessions need to be full early: little room in the kernel. Half of the
 // handlers do not receive, so that there is unread input, which makes a plain close a reset.
-func faultFleetServer(tb testing.TB, network string, configure func(*libnet.Server)) *faultRig {
+func faultFleetServer(tb testing.TB, network string, configure func(*libnet.Server)) *testkit.Rig {
 	tb.Helper()
-	return faultServe(tb, network, func(srv *libnet.Server) {
+	return testkit.Serve(tb, network, func(srv *libnet.Server) {
 		srv.SendQueue, srv.SendBuffer = 32, 64<<10
 		srv.WriteTimeout, srv.Linger = time.Minute, time.Minute
 		if configure != nil {
@@ -48,9 +49,9 @@ func faultFleetServer(tb testing.TB, network string, configure func(*libnet.Serv
 		}
 	}, func(s *libnet.Session) {
 		if s.ID()%2 == 0 {
-			faultHold(s)
+			testkit.Hold(s)
 		}
-		faultReceive(s)
+		testkit.ReceiveToEnd(s)
 	})
 }
 
@@ -59,10 +60,10 @@ func newFaultFleet(tb testing.TB) *faultFleet {
 }
 
 // join adds n sessions of r, those with stalled never read nor write.
-func (f *faultFleet) join(r *faultRig, n int, stalled bool) {
+func (f *faultFleet) join(r *testkit.Rig, n int, stalled bool) {
 	f.tb.Helper()
 	for range n {
-		conn, session := r.open()
+		conn, session := r.Open()
 		m := &faultMember{rig: r, conn: conn, session: session, stalled: stalled}
 		f.members = append(f.members, m)
 		if stalled {
@@ -124,7 +125,7 @@ func (m *faultMember) fill(tb testing.TB) (full bool) {
 }
 
 func (m *faultMember) writeOn() {
-	frame := faultFrame("never stops sending")
+	frame := testkit.Frame("never stops sending")
 	for {
 		if _, err := m.conn.Write(frame); err != nil {
 			return
@@ -137,7 +138,7 @@ func (m *faultMember) writeOn() {
 func (m *faultMember) readOn(pace time.Duration) {
 	defer m.conn.Close()
 	for r := bufio.NewReader(m.conn); ; {
-		msg, err := faultReadFrame(r)
+		msg, err := testkit.ReadFrame(r)
 		if err != nil {
 			m.end = err
 			return
@@ -163,7 +164,7 @@ func (f *faultFleet) wantAll() {
 			continue
 		}
 		if bad++; bad < 5 {
-			f.tb.Errorf("client %d (%s) got %d of %d messages, then %v", i, m.rig.network, m.received, m.accepted, m.end)
+			f.tb.Errorf("client %d (%s) got %d of %d messages, then %v", i, m.rig.Network, m.received, m.accepted, m.end)
 		}
 	}
 	if bad > 0 {

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 // Misuse that no running program gets right later panics at once, with a text that says whose fault it is.
 func TestF92WhatCannotWorkPanicsWhereItIsSaid(t *testing.T) {
 	listener := libnettest.NewListener()
-	srv := libnet.NewServer(listener, faultFrames, 0)
+	srv := libnet.NewServer(listener, testkit.Frames64K, 0)
 	defer srv.Stop()
 	conn, peer := libnettest.Pipe()
 	defer peer.Close()
@@ -27,7 +28,7 @@ func TestF92WhatCannotWorkPanicsWhereItIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, misuse := range map[string]func(){
-		"NewServer without a listener":    func() { libnet.NewServer(nil, faultFrames, 0) },
+		"NewServer without a listener":    func() { libnet.NewServer(nil, testkit.Frames64K, 0) },
 		"NewServer without a protocol":    func() { libnet.NewServer(listener, nil, 0) },
 		"Serve without a handler":         func() { _ = srv.Serve(nil) },
 		"ServeMessages without a handler": func() { _ = srv.ServeMessages(nil) },
@@ -54,10 +55,10 @@ func TestF92WhatCannotWorkNowIsAnError(t *testing.T) {
 	if _, err := libnet.Connect("tcp", "127.0.0.1:1", nil, 0); err == nil {
 		t.Error("Connect without a protocol")
 	}
-	if _, err := libnet.Serve("no such network", "", faultFrames, 0); err == nil {
+	if _, err := libnet.Serve("no such network", "", testkit.Frames64K, 0); err == nil {
 		t.Error("Serve on no network")
 	}
-	srv := libnet.NewServer(libnettest.NewListener(), faultFrames, 0)
+	srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames64K, 0)
 	defer srv.Stop()
 	if _, err := srv.NewSession(nil); err == nil {
 		t.Error("NewSession without a connection")
@@ -72,7 +73,7 @@ func TestF92AnyNumberInConfigWorks(t *testing.T) {
 			if n == 1 {
 				d = time.Hour
 			}
-			r := faultServe(t, "pipe", func(srv *libnet.Server) {
+			r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {
 				srv.Config = libnet.Config{
 					SendQueue: n, SendQueueBytes: n, MaxMessage: max(n, -1) * 16, HandshakeTimeout: d, FrameTimeout: d,
 					WriteTimeout: d, IdleTimeout: d, Linger: min(d, time.Hour), PeerTimeout: d, SendBuffer: n, Logger: srv.Logger,
@@ -82,9 +83,9 @@ func TestF92AnyNumberInConfigWorks(t *testing.T) {
 					srv.MaxMessage = 16
 				}
 				srv.MaxSessions, srv.MaxSessionsPerIP = n, n
-			}, faultEcho)
-			conn := r.dial()
-			faultAsk(t, conn, "works")
+			}, testkit.EchoWhileThereIsRoom)
+			conn := r.Dial()
+			testkit.Ask(t, conn, "works")
 			conn.Close()
 			if err := r.Shutdown(t.Context()); err != nil {
 				t.Errorf("%d: Shutdown = %v", n, err)
@@ -140,17 +141,17 @@ func (faultDeaf) Close() error             { return nil }
 func TestF95ASessionThatIsNeverReceivedFromStillEnds(t *testing.T) {
 	for name, peer := range map[string]func(conn net.Conn){
 		"a silent peer":      func(net.Conn) {},
-		"a peer that talked": func(conn net.Conn) { _, _ = conn.Write(faultFrame("anybody there?")) },
+		"a peer that talked": func(conn net.Conn) { _, _ = conn.Write(testkit.Frame("anybody there?")) },
 	} {
 		for _, network := range []string{"pipe", "tcp"} {
 			t.Run(name+" on "+network, func(t *testing.T) {
-				r := faultServe(t, network, func(srv *libnet.Server) {
+				r := testkit.Serve(t, network, func(srv *libnet.Server) {
 					srv.IdleTimeout, srv.SendQueue = 50*time.Millisecond, 4
 					srv.Heartbeat = libnet.Heartbeat{Interval: 10 * time.Millisecond, Message: func(*libnet.Session) any { return "beat" }}
-				}, faultHold)
-				conn, s := r.open()
+				}, testkit.Hold)
+				conn, s := r.Open()
 				peer(conn)
-				r.wantClosed(s, libnet.ErrIdleTimeout)
+				r.WantClosed(s, libnet.ErrIdleTimeout)
 			})
 		}
 	}
@@ -158,8 +159,8 @@ func TestF95ASessionThatIsNeverReceivedFromStillEnds(t *testing.T) {
 
 func TestSendContextAndShutdownTakeAContextThatIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 4 }, faultReceive)
-		_, s := r.open()
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 4 }, testkit.ReceiveToEnd)
+		_, s := r.Open()
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := s.SendContext(over, "late"); !errors.Is(err, context.Canceled) {

@@ -8,16 +8,17 @@ import (
 	"testing"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestD69D68MessagesKeepTheirSendersOrderAndReceiversTakeTurns(t *testing.T) {
 	const senders = 8
-	messages := faultSize(2000, 50_000)
+	messages := testkit.Size(2000, 50_000)
 	for name, queue := range map[string]int{"no queue": 0, "a queue": 16} {
-		for codecs, protocol := range map[string]libnet.Protocol{"pure": faultFrames, "plain": faultPlain} {
+		for codecs, protocol := range map[string]libnet.Protocol{"pure": testkit.Frames64K, "plain": testkit.Plain64K} {
 			t.Run(name+", "+codecs, func(t *testing.T) {
-				r := faultServeWith(t, protocol, func(srv *libnet.Server) { srv.SendQueue = queue }, func(s *libnet.Session) {
+				r := testkit.ServeWith(t, protocol, func(srv *libnet.Server) { srv.SendQueue = queue }, func(s *libnet.Session) {
 					var wg sync.WaitGroup
 					for sender := range senders {
 						wg.Go(func() {
@@ -37,7 +38,7 @@ func TestD69D68MessagesKeepTheirSendersOrderAndReceiversTakeTurns(t *testing.T) 
 				})
 				client := libnet.NewServer(libnettest.NewListener(), protocol, 0)
 				defer client.Stop()
-				s, err := client.NewSession(r.dial())
+				s, err := client.NewSession(r.Dial())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -84,7 +85,7 @@ func faultTakeTurns(t *testing.T, s *libnet.Session, senders, messages int) {
 
 func TestD75AReceivedMessageIsTheCallersForGood(t *testing.T) {
 	client, server := libnettest.Pipe()
-	srv := libnet.NewServer(libnettest.NewListener(), faultFrames, 0)
+	srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames64K, 0)
 	defer srv.Stop()
 	s, err := srv.NewSession(server)
 	if err != nil {
@@ -92,7 +93,7 @@ func TestD75AReceivedMessageIsTheCallersForGood(t *testing.T) {
 	}
 	go func() {
 		for i := range 2000 {
-			_, _ = client.Write(faultFrame(string(rune('a' + i%26))))
+			_, _ = client.Write(testkit.Frame(string(rune('a' + i%26))))
 		}
 		client.Close()
 	}()

@@ -13,93 +13,24 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-// faultHiding has only the three methods of a Codec: a session uses it as a plain one.
-type faultHiding struct{ libnet.Codec }
-
-// faultPlain is the tests' protocol as a plain codec speaks it.
-var faultPlain = libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-	return faultHiding{faultFrames.NewCodec(rw)}
-})
-
-const faultBomb = "bomb"
-
-// faultBombs panics on messages that contain faultBomb, in both directions.
-type faultBombs struct{ libnet.Codec }
-
-func (c faultBombs) Send(msg any) error {
-	if msg == faultBomb {
-		panic("cannot send " + faultBomb)
-	}
-	return c.Codec.Send(msg)
-}
-
-func (c faultBombs) Receive() ([]byte, error) {
-	msg, err := c.Codec.Receive()
-	if string(msg) == faultBomb {
-		panic("cannot receive " + faultBomb)
-	}
-	return msg, err
-}
-
-// faultPureBombs does so with the optional interfaces.
-type faultPureBombs struct{ faultBombs }
-
-func (c faultPureBombs) AppendFrame(dst []byte, msg any) ([]byte, error) {
-	if msg == faultBomb {
-		panic("cannot append " + faultBomb)
-	}
-	return c.Codec.(libnet.FrameAppender).AppendFrame(dst, msg)
-}
-
-func (c faultPureBombs) ParseFrame(src []byte) ([]byte, int, error) {
-	msg, n, err := c.Codec.(libnet.FrameParser).ParseFrame(src)
-	if string(msg) == faultBomb {
-		panic("cannot parse " + faultBomb)
-	}
-	return msg, n, err
-}
-
-func faultBombProtocol(pure bool) libnet.Protocol {
-	return libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		bombs := faultBombs{faultFrames.NewCodec(rw)}
-		if pure {
-			return faultPureBombs{bombs}
-		}
-		return bombs
-	})
-}
-
-// faultServeWith is faultServe on pipes with another protocol.
-func faultServeWith(tb testing.TB, p libnet.Protocol, configure func(*libnet.Server), h libnet.HandlerFunc) *faultRig {
-	tb.Helper()
-	r := &faultRig{tb: tb, network: "pipe", logs: &faultLog{}, sessions: make(chan *libnet.Session, 1<<10), serveErr: make(chan error, 1)}
-	r.pipes = libnettest.NewListener()
-	r.Server = libnet.NewServer(r.pipes, p, 8)
-	r.Logger = slog.New(r.logs)
-	if configure != nil {
-		configure(r.Server)
-	}
-	r.start(h)
-	return r
-}
-
 // wantPanic checks what a panic in a session must leave behind.
-func (r *faultRig) wantPanic(s *libnet.Session, text string) {
-	r.tb.Helper()
-	r.wantClosed(s, libnet.ErrPanic)
+func wantPanic(r *testkit.Rig, s *libnet.Session, text string) {
+	r.TB.Helper()
+	r.WantClosed(s, libnet.ErrPanic)
 	if r.Stats().Panics != 1 {
-		r.tb.Errorf("%d panics counted, want 1", r.Stats().Panics)
+		r.TB.Errorf("%d panics counted, want 1", r.Stats().Panics)
 	}
-	lines := r.logs.with("libnet: panic")
+	lines := r.Logs.With("libnet: panic")
 	if len(lines) != 1 || !strings.Contains(lines[0], "goroutine ") || !strings.Contains(lines[0], text) {
-		r.tb.Errorf("want one line with a stack and %q, got %q", text, lines)
+		r.TB.Errorf("want one line with a stack and %q, got %q", text, lines)
 	}
 	for _, line := range lines {
 		if len(line) > 20<<10 {
-			r.tb.Errorf("the stack's line has %d bytes", len(line))
+			r.TB.Errorf("the stack's line has %d bytes", len(line))
 		}
 	}
 }
@@ -107,33 +38,33 @@ func (r *faultRig) wantPanic(s *libnet.Session, text string) {
 func TestA12ACodecThatPanicsEndsOneSession(t *testing.T) {
 	for _, pure := range []bool{false, true} {
 		for name, provoke := range map[string]func(conn net.Conn, s *libnet.Session){
-			"decode": func(conn net.Conn, s *libnet.Session) { _, _ = conn.Write(faultFrame(faultBomb)) },
+			"decode": func(conn net.Conn, s *libnet.Session) { _, _ = conn.Write(testkit.Frame(testkit.Bomb)) },
 			"encode": func(conn net.Conn, s *libnet.Session) {
-				if err := s.Send(faultBomb); !errors.Is(err, libnet.ErrPanic) {
+				if err := s.Send(testkit.Bomb); !errors.Is(err, libnet.ErrPanic) {
 					t.Errorf("Send = %v, want ErrPanic", err)
 				}
 			},
 			"broadcast": func(conn net.Conn, s *libnet.Session) {
 				var group libnet.Group[int]
 				group.Put(1, s)
-				if result := group.Broadcast(faultBomb); result.Closed != 1 {
+				if result := group.Broadcast(testkit.Bomb); result.Closed != 1 {
 					t.Errorf("Broadcast = %+v, want 1 closed", result)
 				}
 			},
 		} {
 			for _, queue := range []int{0, 8} {
 				synctest.Test(t, func(t *testing.T) {
-					r := faultServeWith(t, faultBombProtocol(pure), func(srv *libnet.Server) { srv.SendQueue = queue }, faultEcho)
-					other, _ := r.open()
-					conn, s := r.open()
-					faultAsk(t, conn, "before")
+					r := testkit.ServeWith(t, testkit.BombProtocol(pure), func(srv *libnet.Server) { srv.SendQueue = queue }, testkit.EchoWhileThereIsRoom)
+					other, _ := r.Open()
+					conn, s := r.Open()
+					testkit.Ask(t, conn, "before")
 					provoke(conn, s)
 					synctest.Wait()
-					r.wantPanic(s, "cannot")
-					if lines := r.logs.with("cannot"); !strings.Contains(strings.Join(lines, ""), "codec") {
+					wantPanic(r, s, "cannot")
+					if lines := r.Logs.With("cannot"); !strings.Contains(strings.Join(lines, ""), "codec") {
 						t.Errorf("%s, pure %v: the log does not blame the codec: %q", name, pure, lines)
 					}
-					faultAsk(t, other, "after")
+					testkit.Ask(t, other, "after")
 				})
 			}
 		}
@@ -150,7 +81,7 @@ func TestD72AHandlerThatPanicsEndsItsSessionOnly(t *testing.T) {
 		"deep":                       func() { faultDeep(10_000) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue, srv.WriteTimeout = 8, -1 }, func(s *libnet.Session) {
+			r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue, srv.WriteTimeout = 8, -1 }, func(s *libnet.Session) {
 				msg, _ := s.Receive()
 				if string(msg) == "panic" {
 					for range 8 { // more than the pipe holds: the queue is not empty
@@ -160,15 +91,15 @@ func TestD72AHandlerThatPanicsEndsItsSessionOnly(t *testing.T) {
 				}
 				_ = s.Send(msg)
 			})
-			other, _ := r.open()
-			conn, s := r.open()
-			faultWrite(t, conn, faultFrame("panic"))
+			other, _ := r.Open()
+			conn, s := r.Open()
+			testkit.MustWrite(t, conn, testkit.Frame("panic"))
 			synctest.Wait()
-			r.wantPanic(s, text)
+			wantPanic(r, s, text)
 			if stats := s.Stats(); stats.Discarded == 0 || stats.Discarded+stats.MessagesOut != 8 || r.Stats().Open != 1 {
 				t.Errorf("%+v; %d open", stats, r.Stats().Open)
 			}
-			faultAsk(t, other, "after")
+			testkit.Ask(t, other, "after")
 		})
 	}
 }
@@ -182,8 +113,8 @@ func faultDeep(n int) int {
 
 func TestD73ACloseCallbackThatPanicsKeepsNoneFromRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", nil, faultHold)
-		_, s := r.open()
+		r := testkit.Serve(t, "pipe", nil, testkit.Hold)
+		_, s := r.Open()
 		var group libnet.Group[int]
 		group.Put(1, s)
 		var ran []string
@@ -196,7 +127,7 @@ func TestD73ACloseCallbackThatPanicsKeepsNoneFromRunning(t *testing.T) {
 		if len(ran) != 2 || group.Len() != 0 || r.Manager().Len() != 0 || r.Stats().Open != 0 {
 			t.Errorf("ran %v; %d in the group, %d in the manager, %d open", ran, group.Len(), r.Manager().Len(), r.Stats().Open)
 		}
-		if lines := r.logs.with("close callback"); len(lines) != 1 {
+		if lines := r.Logs.With("close callback"); len(lines) != 1 {
 			t.Errorf("log: %q", lines)
 		}
 	})
@@ -204,10 +135,10 @@ func TestD73ACloseCallbackThatPanicsKeepsNoneFromRunning(t *testing.T) {
 
 func TestD74GoexitInAHandlerIsCleanedUpLikeAPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", nil, func(*libnet.Session) { runtime.Goexit() })
-		conn, s := r.open()
-		r.wantClosed(s, libnet.ErrSessionClosed)
-		faultWantEnd(t, conn)
+		r := testkit.Serve(t, "pipe", nil, func(*libnet.Session) { runtime.Goexit() })
+		conn, s := r.Open()
+		r.WantClosed(s, libnet.ErrSessionClosed)
+		testkit.ReadToEnd(t, conn)
 	})
 }
 
@@ -217,9 +148,9 @@ func TestOtherUserCodeThatPanicsEndsOneSession(t *testing.T) {
 			_ = s.Send("answer")
 		}
 	}
-	run := func(t *testing.T, r *faultRig) {
-		conn := r.dial()
-		faultWrite(t, conn, faultFrame("question"))
+	run := func(t *testing.T, r *testkit.Rig) {
+		conn := r.Dial()
+		testkit.MustWrite(t, conn, testkit.Frame("question"))
 		time.Sleep(2 * time.Second)
 		conn.Close()
 		time.Sleep(time.Minute)
@@ -227,7 +158,7 @@ func TestOtherUserCodeThatPanicsEndsOneSession(t *testing.T) {
 		if stats.Open != 0 || stats.Accepted != 1 || len(stats.Closed) != 1 {
 			t.Errorf("%+v", stats)
 		}
-		if n := len(r.logs.with("stack=")); stats.Panics != 1 || n != 1 {
+		if n := len(r.Logs.With("stack=")); stats.Panics != 1 || n != 1 {
 			t.Errorf("%d panics counted, %d stacks logged; want 1", stats.Panics, n)
 		}
 	}
@@ -241,22 +172,22 @@ func TestOtherUserCodeThatPanicsEndsOneSession(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				run(t, faultServeWith(t, faultFrames, configure, faultReceive))
+				run(t, testkit.ServeWith(t, testkit.Frames64K, configure, testkit.ReceiveToEnd))
 			})
 		})
 	}
 	t.Run("protocol", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			run(t, faultServeWith(t, libnet.ProtocolFunc(func(io.ReadWriter) libnet.Codec { panic("no codec") }), nil, faultAnswer))
+			run(t, testkit.ServeWith(t, libnet.ProtocolFunc(func(io.ReadWriter) libnet.Codec { panic("no codec") }), nil, faultAnswer))
 		})
 	})
 	for _, op := range []libnettest.Op{libnettest.OpRead, libnettest.OpWrite, libnettest.OpCloseWrite, libnettest.OpClose, libnettest.OpSetDeadline} {
 		for _, queue := range []int{0, 8} {
 			t.Run(fmt.Sprint(op, " with a queue of ", queue), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					r := faultServeWith(t, faultFrames, func(srv *libnet.Server) { srv.SendQueue = queue }, faultAnswer)
-					r.faults = &libnettest.Faults{}
-					r.faults.Fail(op, 1, libnettest.Fault{Panic: "the connection's own"})
+					r := testkit.ServeWith(t, testkit.Frames64K, func(srv *libnet.Server) { srv.SendQueue = queue }, faultAnswer)
+					r.Faults = &libnettest.Faults{}
+					r.Faults.Fail(op, 1, libnettest.Fault{Panic: "the connection's own"})
 					run(t, r)
 				})
 			})
@@ -266,9 +197,9 @@ func TestOtherUserCodeThatPanicsEndsOneSession(t *testing.T) {
 
 func TestAProtocolThatMakesNoCodecEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServeWith(t, libnet.ProtocolFunc(func(io.ReadWriter) libnet.Codec { return nil }), nil, faultReceive)
-		conn := r.dial()
-		faultWantEnd(t, conn)
+		r := testkit.ServeWith(t, libnet.ProtocolFunc(func(io.ReadWriter) libnet.Codec { return nil }), nil, testkit.ReceiveToEnd)
+		conn := r.Dial()
+		testkit.ReadToEnd(t, conn)
 		synctest.Wait()
 		if stats := r.Stats(); stats.Open != 0 || stats.Closed["panic"] != 1 {
 			t.Errorf("%+v", stats)
@@ -277,11 +208,11 @@ func TestAProtocolThatMakesNoCodecEndsTheSession(t *testing.T) {
 }
 
 func TestD72D74AMessageHandlerThatPanicsOrExitsEndsItsSessionOnly(t *testing.T) {
-	srv, err := libnet.Serve("tcp", "127.0.0.1:0", faultFrames, 8)
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", testkit.Frames64K, 8)
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs := &faultLog{}
+	logs := &testkit.Log{}
 	srv.Logger = slog.New(logs)
 	served := make(chan error, 1)
 	go func() {
@@ -296,7 +227,7 @@ func TestD72D74AMessageHandlerThatPanicsOrExitsEndsItsSessionOnly(t *testing.T) 
 		}))
 	}()
 	dial := func() net.Conn {
-		conn, err := faultDialTCP(srv.Listener().Addr().String())
+		conn, err := testkit.DialTCP(srv.Listener().Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -309,14 +240,14 @@ func TestD72D74AMessageHandlerThatPanicsOrExitsEndsItsSessionOnly(t *testing.T) 
 	}
 	for _, bad := range []string{"panic", "exit", "exit", "panic"} {
 		conn := dial()
-		faultAsk(t, conn, "before")
-		faultWrite(t, conn, faultFrame(bad))
-		faultWantEnd(t, conn)
+		testkit.Ask(t, conn, "before")
+		testkit.MustWrite(t, conn, testkit.Frame(bad))
+		testkit.ReadToEnd(t, conn)
 		for _, other := range others {
-			faultAsk(t, other, "after "+bad)
+			testkit.Ask(t, other, "after "+bad)
 		}
 	}
-	if lines := logs.with("libnet: panic"); len(lines) != 2 {
+	if lines := logs.With("libnet: panic"); len(lines) != 2 {
 		t.Errorf("%d panics logged, want 2", len(lines))
 	}
 	srv.Stop()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // faultReset has the kernel end a connection with RST.
@@ -28,8 +29,8 @@ func faultReset(tb testing.TB, conn net.Conn) {
 func TestB25AResetIsOneQuietEndWhateverWasGoingOn(t *testing.T) {
 	for name, prepare := range map[string]func(conn net.Conn, s *libnet.Session){
 		"in a frame": func(conn net.Conn, s *libnet.Session) {
-			faultWrite(t, conn, faultFrame("half of this")[:9])
-			faultEventually(t, "the half to be read", func() bool { return s.Stats().BytesIn == 9 })
+			testkit.MustWrite(t, conn, testkit.Frame("half of this")[:9])
+			testkit.Eventually(t, "the half to be read", func() bool { return s.Stats().BytesIn == 9 })
 		},
 		"with a full queue": func(conn net.Conn, s *libnet.Session) {
 			for s.Send(make([]byte, 16<<10)) == nil {
@@ -37,21 +38,21 @@ func TestB25AResetIsOneQuietEndWhateverWasGoingOn(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := faultServe(t, "tcp", func(srv *libnet.Server) { srv.SendQueue = 32 }, faultReceive)
-			conn, s := r.open()
+			r := testkit.Serve(t, "tcp", func(srv *libnet.Server) { srv.SendQueue = 32 }, testkit.ReceiveToEnd)
+			conn, s := r.Open()
 			var ends atomic.Int32
 			s.OnClose(func() { ends.Add(1) })
 			prepare(conn, s)
 			faultReset(t, conn)
-			faultWait(t, s.Done(), "the end")
+			wait(t, s.Done(), "the end")
 			if !errors.Is(s.Err(), syscall.ECONNRESET) && !errors.Is(s.Err(), syscall.EPIPE) {
 				t.Errorf("ended with %v", s.Err())
 			}
-			faultEventually(t, "the books", func() bool { return r.Stats().Closed["reset"] == 1 })
+			testkit.Eventually(t, "the books", func() bool { return r.Stats().Closed["reset"] == 1 })
 			if stats := s.Stats(); ends.Load() != 1 || stats.Queued != 0 || stats.QueuedBytes != 0 {
 				t.Errorf("%d callbacks, %+v", ends.Load(), stats)
 			}
-			if lines := r.logs.with(""); len(lines) > 0 {
+			if lines := r.Logs.With(""); len(lines) > 0 {
 				t.Errorf("a reset is worth no line above debug: %q", lines)
 			}
 		})
@@ -60,22 +61,22 @@ func TestB25AResetIsOneQuietEndWhateverWasGoingOn(t *testing.T) {
 
 func TestB27AHalfClosedPeerGetsAllItsReplies(t *testing.T) {
 	for _, queue := range []int{0, 2000} {
-		r := faultServe(t, "tcp", func(srv *libnet.Server) { srv.SendQueue = queue }, faultEcho)
-		conn := r.dial()
+		r := testkit.Serve(t, "tcp", func(srv *libnet.Server) { srv.SendQueue = queue }, testkit.EchoWhileThereIsRoom)
+		conn := r.Dial()
 		const n = 1000
 		go func() {
 			for i := range n {
-				_, _ = conn.Write(faultFrame(fmt.Sprint("request ", i)))
+				_, _ = conn.Write(testkit.Frame(fmt.Sprint("request ", i)))
 			}
 			_ = conn.(*net.TCPConn).CloseWrite()
 		}()
 		for i := range n {
-			reply, err := faultReadFrame(conn)
+			reply, err := testkit.ReadFrame(conn)
 			if err != nil || string(reply) != fmt.Sprint("request ", i) {
 				t.Fatalf("queue %d: reply %d is %q, %v", queue, i, reply, err)
 			}
 		}
-		if _, err := faultReadFrame(conn); err != io.EOF {
+		if _, err := testkit.ReadFrame(conn); err != io.EOF {
 			t.Errorf("queue %d: after the replies %v, want io.EOF", queue, err)
 		}
 	}
@@ -84,26 +85,26 @@ func TestB27AHalfClosedPeerGetsAllItsReplies(t *testing.T) {
 func TestB28AMemberThatNeverReadsHoldsUpNoBroadcast(t *testing.T) {
 	for name, policy := range map[string]libnet.FullPolicy{"refused": libnet.RejectNewest, "dropped": libnet.DropOldest, "closed": libnet.CloseSession} {
 		t.Run(name, func(t *testing.T) {
-			members, messages := faultSize(100, 1000), 200
-			r := faultServe(t, "tcp", func(srv *libnet.Server) {
+			members, messages := testkit.Size(100, 1000), 200
+			r := testkit.Serve(t, "tcp", func(srv *libnet.Server) {
 				// A healthy member's queue holds all, so that it loses nothing however slow the machine is;
 				// the deaf one's fills up because the messages are large.
 				srv.SendQueue, srv.OnFull = messages, policy
 				srv.SendQueueBytes, srv.WriteTimeout = 1<<20, 300*time.Millisecond
-			}, faultReceive)
+			}, testkit.ReceiveToEnd)
 			var group libnet.Group[int]
 			var wg sync.WaitGroup
 			var lost atomic.Int64
 			msg := make([]byte, 4<<10)
 			for i := range members {
-				conn, s := r.open()
+				conn, s := r.Open()
 				group.Put(i, s)
 				if i == 0 {
 					continue // never reads
 				}
 				wg.Go(func() {
 					for range messages {
-						if _, err := faultReadFrame(conn); err != nil {
+						if _, err := testkit.ReadFrame(conn); err != nil {
 							lost.Add(1)
 							return
 						}
@@ -126,7 +127,7 @@ func TestB28AMemberThatNeverReadsHoldsUpNoBroadcast(t *testing.T) {
 			if lost.Load() > 0 {
 				t.Errorf("%d healthy members lost messages", lost.Load())
 			}
-			faultWait(t, deaf.Done(), "the end of the deaf member")
+			wait(t, deaf.Done(), "the end of the deaf member")
 			if err := deaf.Err(); !errors.Is(err, libnet.ErrWriteTimeout) && !errors.Is(err, libnet.ErrSlowConsumer) {
 				t.Errorf("the deaf member ended with %v", err)
 			}
@@ -140,8 +141,8 @@ func TestB28AMemberThatNeverReadsHoldsUpNoBroadcast(t *testing.T) {
 }
 
 func TestB31AFloodFromAPeerThatNeverReadsIsBounded(t *testing.T) {
-	n := faultSize(100_000, 1_000_000)
-	r := faultServe(t, "tcp", func(srv *libnet.Server) {
+	n := testkit.Size(100_000, 1_000_000)
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) {
 		srv.SendQueue, srv.WriteTimeout, srv.SendBuffer = 16, time.Second, 16<<10
 	}, func(s *libnet.Session) {
 		for {
@@ -156,12 +157,12 @@ func TestB31AFloodFromAPeerThatNeverReadsIsBounded(t *testing.T) {
 		}
 	})
 	goroutines := runtime.NumGoroutine()
-	conn, s := r.open()
-	other := r.dial()
+	conn, s := r.Open()
+	other := r.Dial()
 	go func() {
 		pings := make([]byte, 0, 64<<10)
 		for len(pings) < 64<<10-5 {
-			pings = append(pings, faultFrame("p")...)
+			pings = append(pings, testkit.Frame("p")...)
 		}
 		for sent := 0; sent < n; sent += len(pings) / 5 {
 			if _, err := conn.Write(pings); err != nil {
@@ -170,7 +171,7 @@ func TestB31AFloodFromAPeerThatNeverReadsIsBounded(t *testing.T) {
 		}
 	}()
 	for !s.IsClosed() {
-		faultAsk(t, other, "still fine?")
+		testkit.Ask(t, other, "still fine?")
 		if stats := s.Stats(); stats.Queued > 16 {
 			t.Fatalf("%d answers queued", stats.Queued)
 		}
@@ -179,19 +180,19 @@ func TestB31AFloodFromAPeerThatNeverReadsIsBounded(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	r.wantClosed(s, libnet.ErrWriteTimeout)
+	r.WantClosed(s, libnet.ErrWriteTimeout)
 	t.Logf("took %d pings, answered %d, refused to answer %d", s.Stats().MessagesIn, s.Stats().MessagesOut, r.Stats().Blocked)
 }
 
 func TestB38PeersThatCloseWhileABroadcastIterates(t *testing.T) {
-	r := faultServe(t, "tcp", func(srv *libnet.Server) { srv.SendQueue = 64 }, faultReceive)
-	for range faultSize(10, 200) {
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) { srv.SendQueue = 64 }, testkit.ReceiveToEnd)
+	for range testkit.Size(10, 200) {
 		var group libnet.Group[int]
 		var ends atomic.Int32
 		conns := make([]net.Conn, 40)
 		for i := range conns {
 			var s *libnet.Session
-			conns[i], s = r.open()
+			conns[i], s = r.Open()
 			group.Put(i, s)
 			s.OnClose(func() { ends.Add(1) })
 		}
@@ -208,6 +209,6 @@ func TestB38PeersThatCloseWhileABroadcastIterates(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		faultEventually(t, "all to be gone", func() bool { return ends.Load() == int32(len(conns)) && group.Len() == 0 })
+		testkit.Eventually(t, "all to be gone", func() bool { return ends.Load() == int32(len(conns)) && group.Len() == 0 })
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 func TestB34AServerThatWasStoppedKillsNoHealthySession(t *testing.T) {
@@ -29,7 +30,7 @@ func TestB34AServerThatWasStoppedKillsNoHealthySession(t *testing.T) {
 		conns = append(conns, conn)
 		go func() { // heartbeats of its own, and what waits for the server when it wakes
 			for {
-				if _, err := conn.Write(faultFrame("alive")); err != nil {
+				if _, err := conn.Write(testkit.Frame("alive")); err != nil {
 					return
 				}
 				time.Sleep(50 * time.Millisecond)
@@ -37,7 +38,7 @@ func TestB34AServerThatWasStoppedKillsNoHealthySession(t *testing.T) {
 		}()
 		go func() { _, _ = io.Copy(io.Discard, conn) }()
 	}
-	faultEventually(t, "all to be served", func() bool { return server.stats().Open == len(conns) })
+	testkit.Eventually(t, "all to be served", func() bool { return server.stats().Open == len(conns) })
 	for _, stopped := range []time.Duration{3 * idle, idle + 20*time.Millisecond} {
 		server.signal(syscall.SIGSTOP)
 		time.Sleep(stopped)
@@ -49,7 +50,7 @@ func TestB34AServerThatWasStoppedKillsNoHealthySession(t *testing.T) {
 	}
 	// The timeouts still work.
 	faultBlackHole(t, conns[0])
-	faultEventually(t, "a peer that is gone to be noticed", func() bool { return server.stats().Closed["idle_timeout"] == 1 })
+	testkit.Eventually(t, "a peer that is gone to be noticed", func() bool { return server.stats().Closed["idle_timeout"] == 1 })
 }
 
 func TestB34AServerThatWasStoppedWhileItWroteGoesOn(t *testing.T) {
@@ -58,7 +59,7 @@ func TestB34AServerThatWasStoppedWhileItWroteGoesOn(t *testing.T) {
 	var address string
 	server.answer(&address)
 	conn := server.dial(address)
-	faultAsk(t, conn, "hello")
+	testkit.Ask(t, conn, "hello")
 	var pushed int
 	server.ask("push", &pushed)
 	time.Sleep(100 * time.Millisecond) // the flush waits for us now
@@ -67,7 +68,7 @@ func TestB34AServerThatWasStoppedWhileItWroteGoesOn(t *testing.T) {
 	go func() {
 		n := 0
 		for ; n < pushed; n++ {
-			if _, err := faultReadFrame(conn); err != nil {
+			if _, err := testkit.ReadFrame(conn); err != nil {
 				break
 			}
 		}
@@ -82,14 +83,14 @@ func TestB34AServerThatWasStoppedWhileItWroteGoesOn(t *testing.T) {
 
 func TestB22APeerWhoseProcessHangsIsFoundByHeartbeats(t *testing.T) {
 	t.Parallel() // it mostly waits
-	r := faultServe(t, "tcp", func(srv *libnet.Server) {
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) {
 		srv.SendQueue, srv.IdleTimeout = 8, 600*time.Millisecond
 		srv.Heartbeat = libnet.Heartbeat{Interval: 200 * time.Millisecond, Message: func(*libnet.Session) any { return "beat" }}
-	}, faultReceive)
+	}, testkit.ReceiveToEnd)
 	client := faultStart(t, "client", faultArgs{Address: r.Listener().Addr().String()})
 	var connected string
 	client.answer(&connected)
-	s := <-r.sessions
+	s := <-r.Sessions
 	var group libnet.Group[string]
 	group.Put("room", s)
 	var ends atomic.Int32
@@ -100,7 +101,7 @@ func TestB22APeerWhoseProcessHangsIsFoundByHeartbeats(t *testing.T) {
 	}
 	client.signal(syscall.SIGSTOP)
 	begin := time.Now()
-	r.wantClosed(s, libnet.ErrIdleTimeout)
+	r.WantClosed(s, libnet.ErrIdleTimeout)
 	if took := time.Since(begin); took > 3*time.Second {
 		t.Errorf("noticed after %v", took)
 	}
@@ -112,10 +113,10 @@ func TestB22APeerWhoseProcessHangsIsFoundByHeartbeats(t *testing.T) {
 func TestB22B23AVanishedPeerIsFoundWithoutHeartbeats(t *testing.T) {
 	t.Parallel() // it mostly waits
 	const peerTimeout = 3 * time.Second
-	r := faultServe(t, "tcp", func(srv *libnet.Server) { srv.SendQueue, srv.PeerTimeout = 8, peerTimeout }, faultReceive)
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) { srv.SendQueue, srv.PeerTimeout = 8, peerTimeout }, testkit.ReceiveToEnd)
 	var wg sync.WaitGroup
 	for name, busy := range map[string]bool{"idle": false, "with data in flight": true} {
-		conn, s := r.open()
+		conn, s := r.Open()
 		faultAsk1(t, conn, s)
 		faultBlackHole(t, conn)
 		begin := time.Now()
@@ -125,7 +126,7 @@ func TestB22B23AVanishedPeerIsFoundWithoutHeartbeats(t *testing.T) {
 			}
 		}
 		wg.Go(func() {
-			r.wantClosed(s, syscall.ETIMEDOUT)
+			r.WantClosed(s, syscall.ETIMEDOUT)
 			if took := time.Since(begin); took > 2*peerTimeout {
 				t.Errorf("%s: noticed after %v", name, took)
 			}
@@ -137,18 +138,18 @@ func TestB22B23AVanishedPeerIsFoundWithoutHeartbeats(t *testing.T) {
 // faultAsk1 has one message received, so that the session's goroutine is known to wait for the next.
 func faultAsk1(t *testing.T, conn net.Conn, s *libnet.Session) {
 	t.Helper()
-	faultWrite(t, conn, faultFrame("hello"))
-	faultEventually(t, "the message", func() bool { return s.Stats().MessagesIn == 1 })
+	testkit.MustWrite(t, conn, testkit.Frame("hello"))
+	testkit.Eventually(t, "the message", func() bool { return s.Stats().MessagesIn == 1 })
 }
 
 func TestB23ThePeerTimeoutIsSetOnTheSocket(t *testing.T) {
 	const tcpUserTimeout = 18 // linux/tcp.h
 	for set, want := range map[time.Duration]int{0: 15_000, 7 * time.Second: 7_000, -1: 0} {
-		dialer := libnet.Dialer{Protocol: faultFrames}
+		dialer := libnet.Dialer{Protocol: testkit.Frames64K}
 		dialer.PeerTimeout = set
 		var raw syscall.RawConn
 		dialer.NetDialer.Control = func(_, _ string, c syscall.RawConn) error { raw = c; return nil }
-		r := faultServe(t, "tcp", nil, faultReceive)
+		r := testkit.Serve(t, "tcp", nil, testkit.ReceiveToEnd)
 		s, err := dialer.Dial(t.Context(), "tcp", r.Listener().Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -168,8 +169,8 @@ func TestB23ThePeerTimeoutIsSetOnTheSocket(t *testing.T) {
 
 func TestB24APeerThatWasRebootedIsFoundByTheNextWrite(t *testing.T) {
 	const tcpRepair = 19 // linux/tcp.h: a socket in repair mode vanishes without a word when it is closed
-	r := faultServe(t, "tcp", func(srv *libnet.Server) { srv.SendQueue = 8 }, faultReceive)
-	conn, s := r.open()
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) { srv.SendQueue = 8 }, testkit.ReceiveToEnd)
+	conn, s := r.Open()
 	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -190,8 +191,8 @@ func TestB24APeerThatWasRebootedIsFoundByTheNextWrite(t *testing.T) {
 	if err := s.Send("are you there?"); err != nil {
 		t.Fatal(err)
 	}
-	r.wantClosed(s, syscall.ECONNRESET)
-	if lines := r.logs.with("session ended"); len(lines) > 0 {
+	r.WantClosed(s, syscall.ECONNRESET)
+	if lines := r.Logs.With("session ended"); len(lines) > 0 {
 		t.Errorf("a reset is worth no line above debug: %q", lines)
 	}
 }
@@ -205,7 +206,7 @@ func TestC39AFullDescriptorTableHarmsNoSessionAndPasses(t *testing.T) {
 	for range 100 { // the kernel completes them all
 		conns = append(conns, server.dial(address))
 	}
-	faultEventually(t, "the table to be full", func() bool { return server.stats().AcceptErrors > 0 })
+	testkit.Eventually(t, "the table to be full", func() bool { return server.stats().AcceptErrors > 0 })
 	open := server.stats().Open
 	spent := faultProcessorTime(t, server)
 	begin := time.Now()
@@ -213,7 +214,7 @@ func TestC39AFullDescriptorTableHarmsNoSessionAndPasses(t *testing.T) {
 	server.ask("logs", &lines)
 	for time.Since(begin) < 2*time.Second {
 		for _, conn := range conns[:open] {
-			faultAsk(t, conn, "still served")
+			testkit.Ask(t, conn, "still served")
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
@@ -227,8 +228,8 @@ func TestC39AFullDescriptorTableHarmsNoSessionAndPasses(t *testing.T) {
 	}
 	begin = time.Now()
 	for _, conn := range conns[open : open+20] {
-		_ = conn.SetDeadline(time.Now().Add(faultSoon))
-		faultAsk(t, conn, "accepted at last")
+		_ = conn.SetDeadline(time.Now().Add(soon))
+		testkit.Ask(t, conn, "accepted at last")
 	}
 	if took := time.Since(begin); took > 4*time.Second {
 		t.Errorf("descriptors were free for %v before the next was served", took)
@@ -256,8 +257,8 @@ func faultProcessorTime(t *testing.T, p *faultProcess) time.Duration {
 
 func TestC52ADialWithoutAFreePortFailsAtOnce(t *testing.T) {
 	const ipLocalPortRange = 51 // linux/in.h, since 6.3: lowest port, and highest << 16
-	r := faultServe(t, "tcp", nil, faultReceive)
-	dialer := libnet.Dialer{Protocol: faultFrames}
+	r := testkit.Serve(t, "tcp", nil, testkit.ReceiveToEnd)
+	dialer := libnet.Dialer{Protocol: testkit.Frames64K}
 	dialer.NetDialer.Control = func(_, _ string, c syscall.RawConn) (err error) {
 		return errors.Join(c.Control(func(fd uintptr) {
 			ports := uint32(40_000 | 40_002<<16)
@@ -276,7 +277,7 @@ func TestC52ADialWithoutAFreePortFailsAtOnce(t *testing.T) {
 	if errors.Is(err, syscall.ENOPROTOOPT) {
 		t.Skip("this kernel has no port range per socket")
 	}
-	if !errors.Is(err, syscall.EADDRNOTAVAIL) || time.Since(begin) > faultSoon/2 {
+	if !errors.Is(err, syscall.EADDRNOTAVAIL) || time.Since(begin) > soon/2 {
 		t.Errorf("Dial = %v after %v, want EADDRNOTAVAIL at once", err, time.Since(begin))
 	}
 }

@@ -12,14 +12,15 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestD56OneOfManyClosesSucceedsAndTheCallbacksRunOnce(t *testing.T) {
 	for _, queue := range []int{0, 16} {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, faultHold)
-		for range faultSize(100, 20_000) {
-			conn, s := r.open()
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, testkit.Hold)
+		for range testkit.Size(100, 20_000) {
+			conn, s := r.Open()
 			var closed, callbacks atomic.Int32
 			s.OnClose(func() { callbacks.Add(1) })
 			start := make(chan struct{})
@@ -32,7 +33,7 @@ func TestD56OneOfManyClosesSucceedsAndTheCallbacksRunOnce(t *testing.T) {
 				})
 			}
 			for range 2 {
-				wg.Go(func() { faultReceive(s) })
+				wg.Go(func() { testkit.ReceiveToEnd(s) })
 			}
 			for range 4 {
 				wg.Go(func() {
@@ -48,8 +49,8 @@ func TestD56OneOfManyClosesSucceedsAndTheCallbacksRunOnce(t *testing.T) {
 			go func() { _, _ = io.Copy(io.Discard, conn); conn.Close() }()
 			close(start)
 			wg.Wait()
-			faultWait(t, s.Done(), "the end")
-			faultEventually(t, "the callback", func() bool { return callbacks.Load() > 0 })
+			wait(t, s.Done(), "the end")
+			testkit.Eventually(t, "the callback", func() bool { return callbacks.Load() > 0 })
 			if closed.Load() != 1 || callbacks.Load() != 1 || s.Err() != libnet.ErrSessionClosed {
 				t.Fatalf("%d closes succeeded, %d callbacks, %v", closed.Load(), callbacks.Load(), s.Err())
 			}
@@ -69,8 +70,8 @@ func TestD57AcceptedIsWrittenPlusReported(t *testing.T) {
 	} {
 		for _, network := range []string{"pipe", "tcp"} {
 			t.Run(name+" on "+network, func(t *testing.T) {
-				r := faultServe(t, network, configure, faultHold)
-				for i := range faultSize(21, 3000) {
+				r := testkit.Serve(t, network, configure, testkit.Hold)
+				for i := range testkit.Size(21, 3000) {
 					faultAccount(t, r, i)
 				}
 			})
@@ -79,9 +80,9 @@ func TestD57AcceptedIsWrittenPlusReported(t *testing.T) {
 }
 
 // faultAccount runs one session to its end and checks its books.
-func faultAccount(t *testing.T, r *faultRig, i int) {
+func faultAccount(t *testing.T, r *testkit.Rig, i int) {
 	t.Helper()
-	conn, s := r.open()
+	conn, s := r.Open()
 	var group libnet.Group[int]
 	group.Put(1, s)
 	var accepted atomic.Uint64
@@ -105,7 +106,7 @@ func faultAccount(t *testing.T, r *faultRig, i int) {
 	var received atomic.Uint64
 	go func() {
 		for {
-			if _, err := faultReadFrame(conn); err != nil {
+			if _, err := testkit.ReadFrame(conn); err != nil {
 				conn.Close()
 				return
 			}
@@ -124,7 +125,7 @@ func faultAccount(t *testing.T, r *faultRig, i int) {
 		_ = conn.Close()
 	}
 	wg.Wait()
-	faultWait(t, s.Done(), "the end")
+	wait(t, s.Done(), "the end")
 	stats := s.Stats()
 	if stats.MessagesOut+stats.Discarded != accepted.Load() || stats.Queued != 0 || stats.QueuedBytes != 0 {
 		t.Fatalf("round %d: %d accepted, %+v, ended with %v", i, accepted.Load(), stats, s.Err())
@@ -135,9 +136,9 @@ func faultAccount(t *testing.T, r *faultRig, i int) {
 }
 
 func TestD59ACloseCallbackThatComesLateRunsAtOnce(t *testing.T) {
-	r := faultServe(t, "pipe", nil, faultHold)
-	for range faultSize(2000, 180_000) {
-		conn, s := r.open()
+	r := testkit.Serve(t, "pipe", nil, testkit.Hold)
+	for range testkit.Size(2000, 180_000) {
+		conn, s := r.Open()
 		var ran atomic.Int32
 		var wg sync.WaitGroup
 		wg.Go(func() { s.Close() })
@@ -151,10 +152,10 @@ func TestD59ACloseCallbackThatComesLateRunsAtOnce(t *testing.T) {
 }
 
 func TestD60PutCloseAndRemoveLeaveNoClosedSessionBehind(t *testing.T) {
-	r := faultServe(t, "pipe", nil, faultHold)
+	r := testkit.Serve(t, "pipe", nil, testkit.Hold)
 	var group libnet.Group[int]
-	for range faultSize(2000, 100_000) {
-		conn, s := r.open()
+	for range testkit.Size(2000, 100_000) {
+		conn, s := r.Open()
 		var wg sync.WaitGroup
 		wg.Go(func() { group.Put(1, s) })
 		wg.Go(func() { group.Put(2, s) })
@@ -170,10 +171,10 @@ func TestD60PutCloseAndRemoveLeaveNoClosedSessionBehind(t *testing.T) {
 
 func TestD61CallbacksAndLoopsMayUseTheGroupTheyComeFrom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", nil, faultHold)
+		r := testkit.Serve(t, "pipe", nil, testkit.Hold)
 		var group libnet.Group[int]
 		for key := range 20 {
-			_, s := r.open()
+			_, s := r.Open()
 			group.Put(key, s)
 			s.OnClose(func() {
 				group.Put(100+key, s) // closed: not added
@@ -196,14 +197,14 @@ func TestD61CallbacksAndLoopsMayUseTheGroupTheyComeFrom(t *testing.T) {
 func TestD63ASessionThatFailsAtOnceLeavesTheBooksRight(t *testing.T) {
 	for _, op := range []libnettest.Op{libnettest.OpRead, libnettest.OpWrite} {
 		synctest.Test(t, func(t *testing.T) {
-			r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 1 }, func(s *libnet.Session) {
+			r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 1 }, func(s *libnet.Session) {
 				_ = s.Send("greeting")
-				faultReceive(s)
+				testkit.ReceiveToEnd(s)
 			})
 			for range 100 {
-				r.faults = &libnettest.Faults{}
-				r.faults.Fail(op, 1, libnettest.Fault{Err: io.ErrClosedPipe})
-				r.dial()
+				r.Faults = &libnettest.Faults{}
+				r.Faults.Fail(op, 1, libnettest.Fault{Err: io.ErrClosedPipe})
+				r.Dial()
 			}
 			synctest.Wait()
 			if stats := r.Stats(); stats.Open != 0 || stats.Accepted != 100 || stats.Closed["error"] != 100 || r.Manager().Len() != 0 {
@@ -214,9 +215,9 @@ func TestD63ASessionThatFailsAtOnceLeavesTheBooksRight(t *testing.T) {
 }
 
 func TestD64NoSessionOutlivesAServerThatStops(t *testing.T) {
-	for i := range faultSize(400, 10_000) {
+	for i := range testkit.Size(400, 10_000) {
 		listener := libnettest.NewListener()
-		srv := libnet.NewServer(listener, faultFrames, 0)
+		srv := libnet.NewServer(listener, testkit.Frames64K, 0)
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		var made []*libnet.Session
@@ -245,7 +246,7 @@ func TestD64NoSessionOutlivesAServerThatStops(t *testing.T) {
 		}
 		wg.Wait()
 		for _, s := range made {
-			faultWait(t, s.Done(), "the end of a session of a stopped server")
+			wait(t, s.Done(), "the end of a session of a stopped server")
 		}
 		if srv.Stop(); srv.Stats().Open != 0 || srv.Manager().Len() != 0 {
 			t.Fatalf("%d open", srv.Stats().Open)
@@ -255,20 +256,20 @@ func TestD64NoSessionOutlivesAServerThatStops(t *testing.T) {
 
 func TestD67CloseReleasesASendThatWaitsForItsPeer(t *testing.T) {
 	for _, network := range []string{"pipe", "tcp", "tls"} {
-		r := faultServe(t, network, nil, faultReceive)
-		conn, s := r.open()
-		faultWrite(t, conn, faultFrame("hello")) // and never reads
+		r := testkit.Serve(t, network, nil, testkit.ReceiveToEnd)
+		conn, s := r.Open()
+		testkit.MustWrite(t, conn, testkit.Frame("hello")) // and never reads
 		sent := make(chan error, 1)
 		go func() {
 			for {
-				if err := s.Send(make([]byte, faultMax)); err != nil {
+				if err := s.Send(make([]byte, testkit.Max64K)); err != nil {
 					sent <- err
 					return
 				}
 			}
 		}()
 		out := func() uint64 { return s.Stats().BytesOut }
-		faultEventually(t, "the send to wait", func() bool {
+		testkit.Eventually(t, "the send to wait", func() bool {
 			before := out()
 			time.Sleep(50 * time.Millisecond)
 			return before > 0 && before == out()
@@ -285,9 +286,9 @@ func TestD67CloseReleasesASendThatWaitsForItsPeer(t *testing.T) {
 }
 
 func TestB36BothSidesCloseAtOnce(t *testing.T) {
-	r := faultServe(t, "tcp", nil, faultHold)
-	for range faultSize(200, 10_000) {
-		conn, s := r.open()
+	r := testkit.Serve(t, "tcp", nil, testkit.Hold)
+	for range testkit.Size(200, 10_000) {
+		conn, s := r.Open()
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -300,15 +301,15 @@ func TestB36BothSidesCloseAtOnce(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		faultWait(t, s.Done(), "the end")
+		wait(t, s.Done(), "the end")
 	}
 }
 
 func TestStatsTakenWhileSessionsEndCountNothingTwice(t *testing.T) {
-	r := faultServe(t, "pipe", nil, faultReceive)
-	n := faultSize(500, 10_000)
+	r := testkit.Serve(t, "pipe", nil, testkit.ReceiveToEnd)
+	n := testkit.Size(500, 10_000)
 	for range 500 { // others, so that looking at all takes a while
-		r.open()
+		r.Open()
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -328,14 +329,14 @@ func TestStatsTakenWhileSessionsEndCountNothingTwice(t *testing.T) {
 		}
 	})
 	for range n {
-		conn, s := r.open()
-		faultWrite(t, conn, faultFrame("one"))
+		conn, s := r.Open()
+		testkit.MustWrite(t, conn, testkit.Frame("one"))
 		conn.Close()
-		faultWait(t, s.Done(), "the end")
+		wait(t, s.Done(), "the end")
 	}
 	close(stop)
 	wg.Wait()
-	faultEventually(t, "the books to be complete", func() bool { return r.Stats().Open == 500 })
+	testkit.Eventually(t, "the books to be complete", func() bool { return r.Stats().Open == 500 })
 	if got := r.Stats().MessagesIn; got != uint64(n) {
 		t.Errorf("%d messages counted, want %d", got, n)
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // faultBlackHole makes the kernel drop all that arrives for a socket, as a pulled cable does: its peer
@@ -35,7 +37,7 @@ func faultBlackHole(tb testing.TB, conn net.Conn) {
 func TestE80ShutdownGivesUpOnVanishedPeersInTimeAndLosesNothingElse(t *testing.T) {
 	r := faultFleetServer(t, "tcp", nil)
 	fleet := newFaultFleet(t)
-	healthy, vanished := faultSize(90, 900), faultSize(10, 100)
+	healthy, vanished := testkit.Size(90, 900), testkit.Size(10, 100)
 	fleet.join(r, healthy, false)
 	fleet.join(r, vanished, true)
 	fleet.fill()

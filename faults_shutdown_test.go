@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // faultPace keeps the last messages under way for a while: what a close then destroys, it destroys.
@@ -19,16 +20,16 @@ func TestE78E79ShutdownDeliversEverythingToClientsThatNeverStopSending(t *testin
 	secure := faultFleetServer(t, "tls", nil)
 	fleet := newFaultFleet(t)
 	fleet.pace = faultPace
-	fleet.join(plain, faultSize(120, 800), false)
-	fleet.join(secure, faultSize(30, 200), false)
+	fleet.join(plain, testkit.Size(120, 800), false)
+	fleet.join(secure, testkit.Size(30, 200), false)
 	fleet.fill()
 
 	var wg sync.WaitGroup
 	begin := time.Now()
-	for _, r := range []*faultRig{plain, secure} {
+	for _, r := range []*testkit.Rig{plain, secure} {
 		wg.Go(func() {
 			if err := r.Shutdown(t.Context()); err != nil {
-				t.Errorf("%s: Shutdown = %v", r.network, err)
+				t.Errorf("%s: Shutdown = %v", r.Network, err)
 			}
 		})
 	}
@@ -36,9 +37,9 @@ func TestE78E79ShutdownDeliversEverythingToClientsThatNeverStopSending(t *testin
 	wg.Wait()
 	took := time.Since(begin)
 	fleet.wantAll()
-	for _, r := range []*faultRig{plain, secure} {
+	for _, r := range []*testkit.Rig{plain, secure} {
 		if stats := r.Stats(); stats.Discarded != 0 || stats.Open != 0 {
-			t.Errorf("%s: %+v", r.network, stats)
+			t.Errorf("%s: %+v", r.Network, stats)
 		}
 	}
 	t.Logf("%d sessions, %d messages queued or under way, all delivered in %v", len(fleet.members), fleet.accepted(), took)
@@ -49,7 +50,7 @@ func TestE79WithoutLingerTheSameClientsLoseMessages(t *testing.T) {
 	r := faultFleetServer(t, "tcp", func(srv *libnet.Server) { srv.Linger = -1 })
 	fleet := newFaultFleet(t)
 	fleet.pace = faultPace
-	fleet.join(r, faultSize(40, 200), false)
+	fleet.join(r, testkit.Size(40, 200), false)
 	fleet.fill()
 	time.AfterFunc(50*time.Millisecond, fleet.letRead)
 	if err := r.Shutdown(t.Context()); err != nil {
@@ -85,10 +86,10 @@ func TestStopDiscardsWhatIsQueuedAndCountsIt(t *testing.T) {
 }
 
 // faultShutdownWithin shuts a fleet's server down and checks the time it took and the error's figures.
-func faultShutdownWithin(t *testing.T, r *faultRig, fleet *faultFleet, d time.Duration, forced int) {
+func faultShutdownWithin(t *testing.T, r *testkit.Rig, fleet *faultFleet, d time.Duration, forced int) {
 	t.Helper()
 	slack := 100 * time.Millisecond
-	if !*faultFull {
+	if !testkit.Full() {
 		slack = time.Second // CI's machine does other things as well
 	}
 	begin := time.Now()
@@ -131,15 +132,15 @@ func TestAShutdownThatReturnsHasItsFiguresInTheBooksThoughACallbackStillRuns(t *
 func TestE81StalledTLSPeersCostTheContextAndNotFiveSecondsEach(t *testing.T) {
 	r := faultFleetServer(t, "tls", nil)
 	fleet := newFaultFleet(t)
-	n := faultSize(60, 1000)
+	n := testkit.Size(60, 1000)
 	fleet.join(r, n, true)
 	fleet.fill()
 	faultShutdownWithin(t, r, fleet, time.Second, n)
 }
 
 func TestShutdownReadsWhileItDrains(t *testing.T) {
-	r := faultServe(t, "tcp", func(srv *libnet.Server) { srv.SendQueue, srv.SendBuffer = 1000, 16<<10 }, faultReceive)
-	conn, s := r.open()
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) { srv.SendQueue, srv.SendBuffer = 1000, 16<<10 }, testkit.ReceiveToEnd)
+	conn, s := r.Open()
 	accepted := 0
 	for ; s.Send(make([]byte, 32<<10)) == nil; accepted++ {
 	}
@@ -151,7 +152,7 @@ func TestShutdownReadsWhileItDrains(t *testing.T) {
 	begun := make(chan struct{})
 	go func() { // a client with one goroutine, which writes before it reads
 		<-begun
-		frame := faultFrame(string(make([]byte, 60<<10)))
+		frame := testkit.Frame(string(make([]byte, 60<<10)))
 		for range 200 {
 			if _, err := conn.Write(frame); err != nil {
 				done <- result{0, err}
@@ -160,14 +161,14 @@ func TestShutdownReadsWhileItDrains(t *testing.T) {
 		}
 		var got result
 		for ; got.err == nil; got.received++ {
-			_, got.err = faultReadFrame(conn)
+			_, got.err = testkit.ReadFrame(conn)
 		}
 		conn.Close()
 		got.received--
 		done <- got
 	}()
 	time.AfterFunc(20*time.Millisecond, func() { close(begun) })
-	ctx, cancel := context.WithTimeout(t.Context(), faultSoon)
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	if err := r.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown = %v", err)
@@ -184,15 +185,15 @@ func TestE83WhileItDrainsTheServerRefusesNewSessions(t *testing.T) {
 	fleet.fill()
 	done := make(chan error, 1)
 	go func() { done <- r.Shutdown(t.Context()) }()
-	faultEventually(t, "the drain to begin", fleet.members[0].session.IsClosed)
-	if conn, err := faultDialTCP(r.Listener().Addr().String()); err == nil {
+	testkit.Eventually(t, "the drain to begin", fleet.members[0].session.IsClosed)
+	if conn, err := testkit.DialTCP(r.Listener().Addr().String()); err == nil {
 		conn.Close()
 		t.Error("a dial during the drain was accepted")
 	}
 	if _, err := r.Accept(); err != io.EOF {
 		t.Errorf("Accept = %v, want io.EOF", err)
 	}
-	if err := r.Serve(libnet.HandlerFunc(faultEcho)); !errors.Is(err, libnet.ErrServerClosed) {
+	if err := r.Serve(libnet.HandlerFunc(testkit.EchoWhileThereIsRoom)); !errors.Is(err, libnet.ErrServerClosed) {
 		t.Errorf("Serve = %v, want ErrServerClosed", err)
 	}
 	if err := fleet.members[0].session.Send("late"); !errors.Is(err, libnet.ErrServerClosed) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -18,7 +19,7 @@ import (
 // to the nanosecond.
 
 // faultEndsAfter checks that the session ends for the reason after exactly d.
-func faultEndsAfter(t *testing.T, r *faultRig, s *libnet.Session, d time.Duration, reason error) {
+func faultEndsAfter(t *testing.T, r *testkit.Rig, s *libnet.Session, d time.Duration, reason error) {
 	t.Helper()
 	begin := time.Now()
 	<-s.Done()
@@ -26,8 +27,8 @@ func faultEndsAfter(t *testing.T, r *faultRig, s *libnet.Session, d time.Duratio
 		t.Errorf("ended after %v, want %v", took, d)
 	}
 	synctest.Wait()
-	r.wantClosed(s, reason)
-	if lines := r.logs.with("reason=" + libnet.CloseReason(reason)); len(lines) != 1 {
+	r.WantClosed(s, reason)
+	if lines := r.Logs.With("reason=" + libnet.CloseReason(reason)); len(lines) != 1 {
 		t.Errorf("the log has %d lines with the reason %s, want 1: %q", len(lines), libnet.CloseReason(reason), lines)
 	}
 	var timeout net.Error
@@ -47,8 +48,8 @@ func TestB19SlowlorisIsClosedAtTheFrameTimeout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.FrameTimeout = time.Second }, faultReceive)
-				conn, s := r.open()
+				r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.FrameTimeout = time.Second }, testkit.ReceiveToEnd)
+				conn, s := r.Open()
 				go func() {
 					for i := range len(test.stream) {
 						if _, err := conn.Write([]byte{test.stream[i]}); err != nil {
@@ -68,18 +69,18 @@ func TestB19SlowlorisIsClosedAtTheFrameTimeout(t *testing.T) {
 
 func TestB19TheFrameTimeoutBeginsAnewWithEachFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.FrameTimeout = time.Second }, faultReceive)
-		conn, s := r.open()
-		stream := []byte(strings.Repeat(string(faultFrame("ten bytes!")), 8))
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.FrameTimeout = time.Second }, testkit.ReceiveToEnd)
+		conn, s := r.Open()
+		stream := []byte(strings.Repeat(string(testkit.Frame("ten bytes!")), 8))
 		for _, b := range stream { // 14 bytes a frame, so 70 ms × 13 = 910 ms from its first to its last
-			faultWrite(t, conn, []byte{b})
+			testkit.MustWrite(t, conn, []byte{b})
 			time.Sleep(70 * time.Millisecond)
 		}
 		if n := s.Stats().MessagesIn; s.IsClosed() || n != 8 {
 			t.Errorf("after 8 slow frames: %d messages, closed for %v", n, s.Err())
 		}
 		// Frames without a pause between them: the ninth begins in the segment that ends the eighth.
-		faultWrite(t, conn, append(faultFrame("whole"), 0))
+		testkit.MustWrite(t, conn, append(testkit.Frame("whole"), 0))
 		faultEndsAfter(t, r, s, time.Second, libnet.ErrFrameTimeout)
 	})
 }
@@ -88,13 +89,13 @@ func TestB21ASilentClientIsClosedAtTheHandshakeTimeout(t *testing.T) {
 	for name, greeting := range map[string]string{"silent": "", "half a message": "\x00\x00\x00\x09half"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := faultServe(t, "pipe", func(srv *libnet.Server) {
+				r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {
 					srv.HandshakeTimeout = 3 * time.Second
 					srv.Heartbeat = libnet.Heartbeat{Interval: time.Second, Message: func(*libnet.Session) any { return "beat" }}
 					srv.SendQueue = 8
-				}, faultReceive)
-				conn, s := r.open()
-				faultWrite(t, conn, []byte(greeting))
+				}, testkit.ReceiveToEnd)
+				conn, s := r.Open()
+				testkit.MustWrite(t, conn, []byte(greeting))
 				faultEndsAfter(t, r, s, 3*time.Second, libnet.ErrHandshakeTimeout)
 			})
 		})
@@ -103,10 +104,10 @@ func TestB21ASilentClientIsClosedAtTheHandshakeTimeout(t *testing.T) {
 
 func TestB21AMessageEndsTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.HandshakeTimeout = 3 * time.Second }, faultReceive)
-		conn, s := r.open()
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.HandshakeTimeout = 3 * time.Second }, testkit.ReceiveToEnd)
+		conn, s := r.Open()
 		time.Sleep(3*time.Second - 1)
-		faultWrite(t, conn, faultFrame("login"))
+		testkit.MustWrite(t, conn, testkit.Frame("login"))
 		time.Sleep(time.Hour)
 		if s.IsClosed() {
 			t.Errorf("closed for %v though it logged in", s.Err())
@@ -116,11 +117,11 @@ func TestB21AMessageEndsTheHandshake(t *testing.T) {
 
 func TestIdleTimeoutCountsFromTheLastByteThatCame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.IdleTimeout = time.Second }, faultReceive)
-		conn, s := r.open()
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.IdleTimeout = time.Second }, testkit.ReceiveToEnd)
+		conn, s := r.Open()
 		for range 20 {
 			time.Sleep(time.Second - 1)
-			faultWrite(t, conn, faultFrame(""))
+			testkit.MustWrite(t, conn, testkit.Frame(""))
 			synctest.Wait()
 		}
 		faultEndsAfter(t, r, s, time.Second, libnet.ErrIdleTimeout)
@@ -130,15 +131,15 @@ func TestIdleTimeoutCountsFromTheLastByteThatCame(t *testing.T) {
 func TestB32APeerThatSendsButNeverAnswersTheHeartbeatLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		beats := 0
-		r := faultServe(t, "pipe", func(srv *libnet.Server) {
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {
 			srv.SendQueue, srv.IdleTimeout = 8, 3*time.Second
 			srv.Heartbeat = libnet.Heartbeat{Interval: time.Second, Message: func(*libnet.Session) any { beats++; return "beat" }}
-		}, faultReceive)
-		conn, s := r.open()
+		}, testkit.ReceiveToEnd)
+		conn, s := r.Open()
 		go io.Copy(io.Discard, conn)
 		for range 100 {
 			time.Sleep(2 * time.Second)
-			faultWrite(t, conn, faultFrame("data, and no answer"))
+			testkit.MustWrite(t, conn, testkit.Frame("data, and no answer"))
 		}
 		synctest.Wait()
 		if s.IsClosed() || beats != 200 {
@@ -149,11 +150,11 @@ func TestB32APeerThatSendsButNeverAnswersTheHeartbeatLives(t *testing.T) {
 
 func TestB22AVanishedPeerIsFoundAndItsEndToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) {
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {
 			srv.SendQueue, srv.IdleTimeout = 8, 3*time.Second
 			srv.Heartbeat = libnet.Heartbeat{Interval: time.Second, Message: func(*libnet.Session) any { return "beat" }}
-		}, faultReceive)
-		conn, s := r.open()
+		}, testkit.ReceiveToEnd)
+		conn, s := r.Open()
 		var group libnet.Group[string]
 		group.Put("room", s)
 		ends := 0
@@ -165,10 +166,10 @@ func TestB22AVanishedPeerIsFoundAndItsEndToldOnce(t *testing.T) {
 		})
 		answer := func(until time.Duration) {
 			for end := time.Now().Add(until); time.Now().Before(end); {
-				if _, err := faultReadFrame(conn); err != nil {
+				if _, err := testkit.ReadFrame(conn); err != nil {
 					t.Fatal(err)
 				}
-				faultWrite(t, conn, faultFrame("pong"))
+				testkit.MustWrite(t, conn, testkit.Frame("pong"))
 			}
 		}
 		answer(30 * time.Second)
@@ -183,10 +184,10 @@ func TestB22AVanishedPeerIsFoundAndItsEndToldOnce(t *testing.T) {
 
 func TestB29AReaderThatIsSlowLivesAndOneThatStopsDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue, srv.WriteTimeout = 64, time.Second }, faultReceive)
-		conn, s := r.open()
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue, srv.WriteTimeout = 64, time.Second }, testkit.ReceiveToEnd)
+		conn, s := r.Open()
 		for range 15 {
-			if err := s.Send(make([]byte, faultMax)); err != nil {
+			if err := s.Send(make([]byte, testkit.Max64K)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -203,7 +204,7 @@ func TestB29AReaderThatIsSlowLivesAndOneThatStopsDoesNot(t *testing.T) {
 		if took := time.Since(begin); took < time.Second || took > 2*time.Second {
 			t.Errorf("ended %v after the last progress, want between WriteTimeout and twice that", took)
 		}
-		r.wantClosed(s, libnet.ErrWriteTimeout)
+		r.WantClosed(s, libnet.ErrWriteTimeout)
 		stats := s.Stats()
 		if stats.MessagesOut+stats.Discarded != 15 {
 			t.Errorf("15 messages were accepted; %+v", stats)
@@ -214,12 +215,12 @@ func TestB29AReaderThatIsSlowLivesAndOneThatStopsDoesNot(t *testing.T) {
 func TestB30APeerThatNeverReadsIsClosedAtTheWriteTimeout(t *testing.T) {
 	for _, queue := range []int{0, 64} {
 		synctest.Test(t, func(t *testing.T) {
-			r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, faultReceive)
-			_, s := r.open()
+			r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, testkit.ReceiveToEnd)
+			_, s := r.Open()
 			accepted := 0
 			var err error
 			for ; err == nil && accepted < 20; accepted++ {
-				err = s.Send(make([]byte, 16<<10-faultHeader))
+				err = s.Send(make([]byte, 16<<10-testkit.HeaderSize))
 			}
 			if err != nil {
 				accepted--
@@ -228,7 +229,7 @@ func TestB30APeerThatNeverReadsIsClosedAtTheWriteTimeout(t *testing.T) {
 				t.Errorf("synchronous: %d sends, then %v; want the 4 that the pipe holds, then ErrWriteTimeout", accepted, err)
 			}
 			<-s.Done()
-			r.wantClosed(s, libnet.ErrWriteTimeout)
+			r.WantClosed(s, libnet.ErrWriteTimeout)
 			stats := s.Stats()
 			if stats.MessagesOut+stats.Discarded != uint64(accepted) || stats.Queued != 0 || stats.QueuedBytes != 0 {
 				t.Errorf("queue %d: %d messages were accepted; %+v", queue, accepted, stats)
@@ -239,14 +240,14 @@ func TestB30APeerThatNeverReadsIsClosedAtTheWriteTimeout(t *testing.T) {
 
 func TestB33AHeartbeatBehindALargeFrameDoesNotKillWhileBytesFlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) {
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {
 			srv.IdleTimeout, srv.FrameTimeout = 2*time.Second, time.Minute
-		}, faultReceive)
-		conn, s := r.open()
-		frame := append(faultFrame(strings.Repeat("x", faultMax)), faultFrame("pong")...)
+		}, testkit.ReceiveToEnd)
+		conn, s := r.Open()
+		frame := append(testkit.Frame(strings.Repeat("x", testkit.Max64K)), testkit.Frame("pong")...)
 		for len(frame) > 0 { // 64 KiB at 2 KB/s: the answer comes 32 s late
 			n := min(2000, len(frame))
-			faultWrite(t, conn, frame[:n])
+			testkit.MustWrite(t, conn, frame[:n])
 			frame = frame[n:]
 			time.Sleep(time.Second)
 		}
@@ -259,17 +260,17 @@ func TestB33AHeartbeatBehindALargeFrameDoesNotKillWhileBytesFlow(t *testing.T) {
 func TestHeartbeatsThatFindAFullQueueAreDroppedAndTheRestGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		beats := 0
-		r := faultServe(t, "pipe", func(srv *libnet.Server) {
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {
 			srv.SendQueue, srv.WriteTimeout = 2, -1
 			srv.Heartbeat = libnet.Heartbeat{Interval: time.Second, Message: func(*libnet.Session) any {
 				beats++
 				if beats%2 == 0 {
 					return nil // not every heartbeat has something to say
 				}
-				return make([]byte, faultMax-faultHeader)
+				return make([]byte, testkit.Max64K-testkit.HeaderSize)
 			}}
-		}, faultReceive)
-		conn, s := r.open()
+		}, testkit.ReceiveToEnd)
+		conn, s := r.Open()
 		time.Sleep(10*time.Second + 1)
 		synctest.Wait()
 		if stats := s.Stats(); beats != 10 || stats.Queued > 2 || s.IsClosed() {
@@ -286,7 +287,7 @@ func TestHeartbeatsThatFindAFullQueueAreDroppedAndTheRestGoOn(t *testing.T) {
 func TestD71AHeartbeatAndACloseNeverMeetBadly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := true
-		r := faultServe(t, "pipe", func(srv *libnet.Server) {
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {
 			srv.SendQueue = 8
 			srv.Heartbeat = libnet.Heartbeat{Interval: time.Second, Message: func(s *libnet.Session) any {
 				if !open {
@@ -294,10 +295,10 @@ func TestD71AHeartbeatAndACloseNeverMeetBadly(t *testing.T) {
 				}
 				return "beat"
 			}}
-		}, faultHold)
-		for i := range faultSize(1000, 100_000) {
+		}, testkit.Hold)
+		for i := range testkit.Size(1000, 100_000) {
 			open = true
-			conn, s := r.open()
+			conn, s := r.Open()
 			time.Sleep(time.Second - time.Duration(i%2)) // the heartbeat is due now, or in a nanosecond
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
@@ -340,11 +341,11 @@ func TestB34AWriteDeadlineThatFiresLateIsNotThePeersFault(t *testing.T) {
 		want  error
 	}{{0, 1, libnet.ErrWriteTimeout}, {time.Minute, 1, nil}, {time.Minute, 2, libnet.ErrWriteTimeout}} {
 		synctest.Test(t, func(t *testing.T) {
-			r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 8 }, faultReceive)
+			r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 8 }, testkit.ReceiveToEnd)
 			client, server := libnettest.Pipe()
 			defer client.Close()
-			r.pipes.Push(&faultLateConn{Conn: server, late: test.late, times: test.times}, nil)
-			s := <-r.sessions
+			r.Pipes.Push(&faultLateConn{Conn: server, late: test.late, times: test.times}, nil)
+			s := <-r.Sessions
 			if err := s.Send("delivered after all"); err != nil {
 				t.Fatal(err)
 			}

@@ -16,53 +16,54 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestA1AnImpossibleLengthEndsTheSessionBeforeItCostsMemory(t *testing.T) {
 	const most = 64 << 10 // what a session, its end and its log line may allocate; the lengths claim up to 4 GiB
-	r := faultServe(t, "pipe", nil, faultReceive)
+	r := testkit.Serve(t, "pipe", nil, testkit.ReceiveToEnd)
 	for _, header := range []string{"\x00\x01\x00\x01", "\x7f\xff\xff\xff", "\x80\x00\x00\x00", "\xff\xff\xff\xff"} {
-		conn, s := r.open()
+		conn, s := r.Open()
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		faultWrite(t, conn, []byte(header))
-		r.wantClosed(s, libnet.ErrFrameTooLarge)
+		testkit.MustWrite(t, conn, []byte(header))
+		r.WantClosed(s, libnet.ErrFrameTooLarge)
 		runtime.ReadMemStats(&after)
 		if grown := after.TotalAlloc - before.TotalAlloc; grown > most {
 			t.Errorf("header %x cost %d bytes, want at most %d", header, grown, most)
 		}
-		if got := faultWantEnd(t, conn); len(got) > 0 {
+		if got := testkit.ReadToEnd(t, conn); len(got) > 0 {
 			t.Errorf("header %x was answered with %q", header, got)
 		}
 	}
-	faultEventually(t, "all four to be counted", func() bool { return r.Stats().Closed["frame_too_large"] == 4 })
+	testkit.Eventually(t, "all four to be counted", func() bool { return r.Stats().Closed["frame_too_large"] == 4 })
 }
 
 func TestA2AClaimedLengthTakesNoMemoryUntilBytesArrive(t *testing.T) {
-	n := faultSize(200, 1000)
-	r := faultServe(t, "tcp", func(srv *libnet.Server) { srv.FrameTimeout = 2 * time.Second }, faultReceive)
+	n := testkit.Size(200, 1000)
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) { srv.FrameTimeout = 2 * time.Second }, testkit.ReceiveToEnd)
 	conns := make([]net.Conn, n)
 	for i := range conns {
-		conns[i], _ = r.open()
+		conns[i], _ = r.Open()
 	}
 	var before, after runtime.MemStats
-	faultReadMemory(&before)
+	testkit.ReadMemory(&before)
 	for _, conn := range conns {
-		faultWrite(t, conn, []byte("\x00\x01\x00\x00x")) // 64 KiB, of which one byte comes
+		testkit.MustWrite(t, conn, []byte("\x00\x01\x00\x00x")) // 64 KiB, of which one byte comes
 	}
-	faultEventually(t, "the bytes to be read", func() bool { return r.Stats().BytesIn == uint64(5*n) })
-	faultReadMemory(&after)
+	testkit.Eventually(t, "the bytes to be read", func() bool { return r.Stats().BytesIn == uint64(5*n) })
+	testkit.ReadMemory(&after)
 	if grown := int64(after.HeapInuse) - int64(before.HeapInuse); grown > int64(n)*8<<10 {
 		t.Errorf("%d begun frames hold %d bytes, want at most 8 KiB each", n, grown)
 	}
-	faultEventually(t, "the frames to time out", func() bool { return r.Stats().Closed["frame_timeout"] == uint64(n) })
+	testkit.Eventually(t, "the frames to time out", func() bool { return r.Stats().Closed["frame_timeout"] == uint64(n) })
 }
 
 func TestA3EmptyFramesAreMessagesAndDoNotStarveOthers(t *testing.T) {
-	frames := faultSize(100_000, 1_000_000)
+	frames := testkit.Size(100_000, 1_000_000)
 	var empty atomic.Int64
-	r := faultServe(t, "tcp", nil, func(s *libnet.Session) {
+	r := testkit.Serve(t, "tcp", nil, func(s *libnet.Session) {
 		for {
 			msg, err := s.Receive()
 			if err != nil {
@@ -75,14 +76,14 @@ func TestA3EmptyFramesAreMessagesAndDoNotStarveOthers(t *testing.T) {
 			}
 		}
 	})
-	flood, other := r.dial(), r.dial()
+	flood, other := r.Dial(), r.Dial()
 	go func() {
-		zeros := make([]byte, faultHeader*frames)
+		zeros := make([]byte, testkit.HeaderSize*frames)
 		_, _ = flood.Write(zeros) // it ends early only when the test has failed
 	}()
 	for empty.Load() < int64(frames) {
-		_ = other.SetDeadline(time.Now().Add(faultSoon))
-		faultAsk(t, other, "still there?")
+		_ = other.SetDeadline(time.Now().Add(soon))
+		testkit.Ask(t, other, "still there?")
 	}
 	if n := empty.Load(); n != int64(frames) {
 		t.Errorf("%d empty messages arrived, want %d", n, frames)
@@ -93,7 +94,7 @@ func TestA3EmptyFramesAreMessagesAndDoNotStarveOthers(t *testing.T) {
 func faultDelivered(t *testing.T, feed func(conn net.Conn)) (messages []string, end error) {
 	t.Helper()
 	client, server := libnettest.Pipe()
-	srv := libnet.NewServer(libnettest.NewListener(), faultFrames, 8)
+	srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames64K, 8)
 	srv.Logger = slog.New(slog.DiscardHandler)
 	defer srv.Stop()
 	s, err := srv.NewSession(server)
@@ -120,7 +121,7 @@ func faultDelivered(t *testing.T, feed func(conn net.Conn)) (messages []string, 
 var faultStream = func() (stream []byte, messages []string) {
 	messages = []string{"", "a", "hello", strings.Repeat("long", 8), "", "end"}
 	for _, m := range messages {
-		stream = append(stream, faultFrame(m)...)
+		stream = append(stream, testkit.Frame(m)...)
 	}
 	return stream, messages
 }
@@ -132,7 +133,7 @@ func TestA4AStreamSplitAnywhereGivesTheSameMessages(t *testing.T) {
 		got, end := faultDelivered(t, func(conn net.Conn) {
 			at := 0
 			for _, cut := range append(cuts, len(stream)) {
-				faultWrite(t, conn, stream[at:cut])
+				testkit.MustWrite(t, conn, stream[at:cut])
 				synctest.Wait() // the session has read this piece and waits for the next
 				at = cut
 			}
@@ -158,12 +159,12 @@ func TestA4AStreamSplitAnywhereGivesTheSameMessages(t *testing.T) {
 func TestA5FiveHundredFramesAndAHalfInOneSegment(t *testing.T) {
 	var stream []byte
 	for i := range 501 {
-		stream = append(stream, faultFrame(fmt.Sprint("message ", i))...)
+		stream = append(stream, testkit.Frame(fmt.Sprint("message ", i))...)
 	}
 	half := len(stream) - 5
 	synctest.Test(t, func(t *testing.T) {
 		received := 0
-		r := faultServe(t, "pipe", nil, func(s *libnet.Session) {
+		r := testkit.Serve(t, "pipe", nil, func(s *libnet.Session) {
 			for {
 				msg, err := s.Receive()
 				if err != nil {
@@ -175,13 +176,13 @@ func TestA5FiveHundredFramesAndAHalfInOneSegment(t *testing.T) {
 				received++
 			}
 		})
-		conn, _ := r.open()
-		faultWrite(t, conn, stream[:half])
+		conn, _ := r.Open()
+		testkit.MustWrite(t, conn, stream[:half])
 		synctest.Wait()
 		if received != 500 {
 			t.Errorf("%d messages from 500 frames and a half", received)
 		}
-		faultWrite(t, conn, stream[half:])
+		testkit.MustWrite(t, conn, stream[half:])
 		synctest.Wait()
 		if received != 501 {
 			t.Errorf("%d messages after the other half", received)
@@ -196,10 +197,10 @@ func TestA6TheEndOfTheStreamIsCleanOnlyBetweenFrames(t *testing.T) {
 		var wantErr error
 		want := 0
 		for ; wantErr == nil; want++ {
-			_, wantErr = faultReadFrame(reader)
+			_, wantErr = testkit.ReadFrame(reader)
 		}
 		got, end := faultDelivered(t, func(conn net.Conn) {
-			faultWrite(t, conn, stream[:n])
+			testkit.MustWrite(t, conn, stream[:n])
 			conn.Close()
 		})
 		if end != wantErr || len(got) != want-1 {
@@ -209,7 +210,7 @@ func TestA6TheEndOfTheStreamIsCleanOnlyBetweenFrames(t *testing.T) {
 }
 
 func TestA9OtherProtocolsAreClosedOnTheirFirstHeaderWithoutAnAnswer(t *testing.T) {
-	r := faultServe(t, "tcp", nil, func(s *libnet.Session) {
+	r := testkit.Serve(t, "tcp", nil, func(s *libnet.Session) {
 		// What a server with a login does with a stranger: an empty message is a message to libnet.
 		if msg, err := s.Receive(); err == nil && len(msg) == 0 {
 			s.CloseWithError(libnet.ErrMalformedFrame)
@@ -226,10 +227,10 @@ func TestA9OtherProtocolsAreClosedOnTheirFirstHeaderWithoutAnAnswer(t *testing.T
 		"zeros":  make([]byte, 64),
 		"random": random,
 	} {
-		conn, s := r.open()
-		faultWrite(t, conn, greeting[:faultHeader])
-		faultWait(t, s.Done(), "the end after one header of "+name)
-		if got := faultWantEnd(t, conn); len(got) > 0 {
+		conn, s := r.Open()
+		testkit.MustWrite(t, conn, greeting[:testkit.HeaderSize])
+		wait(t, s.Done(), "the end after one header of "+name)
+		if got := testkit.ReadToEnd(t, conn); len(got) > 0 {
 			t.Errorf("%s was answered with %q", name, got)
 		}
 	}
@@ -237,15 +238,15 @@ func TestA9OtherProtocolsAreClosedOnTheirFirstHeaderWithoutAnAnswer(t *testing.T
 
 func TestA14AnOverlongMessageIsTheSendersErrorAndWritesNothing(t *testing.T) {
 	for _, queue := range []int{0, 4} {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, faultHold)
-		conn, s := r.open()
-		if err := s.Send(make([]byte, faultMax+1)); !errors.Is(err, libnet.ErrFrameTooLarge) {
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, testkit.Hold)
+		conn, s := r.Open()
+		if err := s.Send(make([]byte, testkit.Max64K+1)); !errors.Is(err, libnet.ErrFrameTooLarge) {
 			t.Errorf("queue %d: Send = %v, want ErrFrameTooLarge", queue, err)
 		}
 		if err := s.Send("after it"); err != nil {
 			t.Errorf("queue %d: the next Send = %v", queue, err)
 		}
-		if got, err := faultReadFrame(conn); string(got) != "after it" {
+		if got, err := testkit.ReadFrame(conn); string(got) != "after it" {
 			t.Errorf("queue %d: the peer got %.20q, %v", queue, got, err)
 		}
 		if stats := s.Stats(); stats.Discarded != 0 || stats.MessagesOut != 1 {
@@ -256,15 +257,15 @@ func TestA14AnOverlongMessageIsTheSendersErrorAndWritesNothing(t *testing.T) {
 
 func TestA14AnOverlongMessageCostsNoOtherWhereTheOldestIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := faultServe(t, "pipe", func(srv *libnet.Server) {
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {
 			srv.SendQueue, srv.OnFull, srv.WriteTimeout = 2, libnet.DropOldest, -1
-		}, faultHold)
-		_, s := r.open()
+		}, testkit.Hold)
+		_, s := r.Open()
 		for range 2 { // one is under way, the other queued
-			_ = s.Send(make([]byte, faultMax))
+			_ = s.Send(make([]byte, testkit.Max64K))
 			synctest.Wait()
 		}
-		if err := s.Send(make([]byte, faultMax+1)); !errors.Is(err, libnet.ErrFrameTooLarge) {
+		if err := s.Send(make([]byte, testkit.Max64K+1)); !errors.Is(err, libnet.ErrFrameTooLarge) {
 			t.Errorf("Send = %v, want ErrFrameTooLarge", err)
 		}
 		if stats := s.Stats(); stats.Discarded != 0 || stats.Queued != 2 {
@@ -277,7 +278,7 @@ func TestA18MessagesThatArrivedBeforeTheEndAreReceivedBeforeIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
 		slow := make(chan struct{})
-		r := faultServe(t, "pipe", nil, func(s *libnet.Session) {
+		r := testkit.Serve(t, "pipe", nil, func(s *libnet.Session) {
 			for {
 				msg, err := s.Receive()
 				if err != nil {
@@ -287,12 +288,12 @@ func TestA18MessagesThatArrivedBeforeTheEndAreReceivedBeforeIt(t *testing.T) {
 				got = append(got, string(msg))
 			}
 		})
-		conn, s := r.open()
-		faultWrite(t, conn, append(append(faultFrame("1"), faultFrame("2")...), faultFrame("3")...))
+		conn, s := r.Open()
+		testkit.MustWrite(t, conn, append(append(testkit.Frame("1"), testkit.Frame("2")...), testkit.Frame("3")...))
 		conn.Close()
 		synctest.Wait() // the peer is gone, and the handler has taken one message
 		close(slow)
-		r.wantClosed(s, io.EOF)
+		r.WantClosed(s, io.EOF)
 		if fmt.Sprint(got) != "[1 2 3]" {
 			t.Errorf("received %v, want [1 2 3]", got)
 		}

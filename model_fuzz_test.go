@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -70,9 +71,9 @@ func newModelRun(t *testing.T, config byte) *modelRun {
 		plain:  config/18%2 == 1,
 	}}
 	x := &modelRun{model: m, t: t}
-	var protocol libnet.Protocol = faultFrames
+	var protocol libnet.Protocol = testkit.Frames64K
 	if m.plain {
-		protocol = faultPlain
+		protocol = testkit.Plain64K
 	}
 	x.srv = libnet.NewServer(libnettest.NewListener(), protocol, m.queue)
 	x.srv.Logger = slog.New(slog.DiscardHandler)
@@ -133,12 +134,12 @@ func (x *modelRun) do(op byte, i int) {
 	case 'S':
 		x.sends(strings.Repeat(label, 21))
 	case 'o':
-		x.sends(strings.Repeat(label, faultMax+1))
+		x.sends(strings.Repeat(label, testkit.Max64K+1))
 	case 'p':
-		x.writes(faultFrame(strings.Repeat(label, 13)))
+		x.writes(testkit.Frame(strings.Repeat(label, 13)))
 	case 'q':
-		x.writes(faultFrame("in pieces" + label)[:6])
-		x.writes(faultFrame("in pieces" + label)[6:9])
+		x.writes(testkit.Frame("in pieces" + label)[:6])
+		x.writes(testkit.Frame("in pieces" + label)[6:9])
 	case 'b':
 		x.writes([]byte("\xff\xff\xff\xff"))
 	case 'r':

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // modelPipe is how many bytes each direction of the model's connection holds.
@@ -64,8 +65,8 @@ func (m *model) send(payload string) error {
 	if m.state != modelOpen {
 		return errModelClosed
 	}
-	frame := faultFrame(payload)
-	tooLarge := len(payload) > faultMax
+	frame := testkit.Frame(payload)
+	tooLarge := len(payload) > testkit.Max64K
 	if m.full(0) || !tooLarge && m.full(len(frame)) {
 		switch m.onFull {
 		case libnet.RejectNewest:
@@ -171,17 +172,17 @@ func (m *model) peerWrites(p []byte) {
 	}
 	m.input = append(m.input, p...)
 	m.inFrame = true
-	for m.state == modelOpen && len(m.input) >= faultHeader {
+	for m.state == modelOpen && len(m.input) >= testkit.HeaderSize {
 		n := int(m.input[0])<<24 | int(m.input[1])<<16 | int(m.input[2])<<8 | int(m.input[3])
-		if n > faultMax {
+		if n > testkit.Max64K {
 			m.close(libnet.ErrFrameTooLarge)
 			return
 		}
-		if len(m.input) < faultHeader+n {
+		if len(m.input) < testkit.HeaderSize+n {
 			return
 		}
-		m.received = append(m.received, string(m.input[faultHeader:faultHeader+n]))
-		m.input = m.input[faultHeader+n:]
+		m.received = append(m.received, string(m.input[testkit.HeaderSize:testkit.HeaderSize+n]))
+		m.input = m.input[testkit.HeaderSize+n:]
 		// A plain codec that reads ahead hides the start of the next frame until more of it comes.
 		m.inFrame = len(m.input) > 0 && !m.plain
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // faultKernelTCP returns how many bytes the kernel holds for TCP, as /proc/net/sockstat gives it in pages.
@@ -41,9 +42,9 @@ func faultAskOften(t *testing.T, conns []net.Conn, d time.Duration) []time.Durat
 			var took []time.Duration
 			for end := time.Now().Add(d); time.Now().Before(end); {
 				begin := time.Now()
-				_, err := conn.Write(faultFrame("healthy"))
+				_, err := conn.Write(testkit.Frame("healthy"))
 				if err == nil {
-					_, err = faultReadFrame(conn)
+					_, err = testkit.ReadFrame(conn)
 				}
 				if err != nil {
 					t.Errorf("a healthy client: %v", err)
@@ -64,24 +65,24 @@ func faultAskOften(t *testing.T, conns []net.Conn, d time.Duration) []time.Durat
 
 func TestC49C50SlowConsumersCostWhatIsDocumentedAndNobodyElseAnything(t *testing.T) {
 	const queueBytes, sendBuffer = 64 << 10, 128 << 10 // the latter is Config's default
-	slow, healthy, phase := faultSize(200, 2000), faultSize(20, 200), time.Duration(faultSize(500, 5000))*time.Millisecond
-	r := faultServe(t, "tcp", func(srv *libnet.Server) {
+	slow, healthy, phase := testkit.Size(200, 2000), testkit.Size(20, 200), time.Duration(testkit.Size(500, 5000))*time.Millisecond
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) {
 		// Below PeerTimeout, at which the kernel would end them for another reason.
-		srv.SendQueue, srv.SendQueueBytes, srv.WriteTimeout = 1000, queueBytes, time.Duration(faultSize(2, 12))*time.Second
-	}, faultEcho)
+		srv.SendQueue, srv.SendQueueBytes, srv.WriteTimeout = 1000, queueBytes, time.Duration(testkit.Size(2, 12))*time.Second
+	}, testkit.EchoWhileThereIsRoom)
 	var good []net.Conn
 	for range healthy {
-		conn, _ := r.open()
+		conn, _ := r.Open()
 		good = append(good, conn)
 	}
 	alone := faultAskOften(t, good, phase)
 
 	var before, during, after runtime.MemStats
-	faultReadMemory(&before)
+	testkit.ReadMemory(&before)
 	kernelBefore := faultKernelTCP(t)
 	var group libnet.Group[int]
 	for i := range slow {
-		_, s := r.open()
+		_, s := r.Open()
 		group.Put(i, s)
 	}
 	msg := make([]byte, 3<<10)
@@ -93,7 +94,7 @@ func TestC49C50SlowConsumersCostWhatIsDocumentedAndNobodyElseAnything(t *testing
 		time.Sleep(10 * time.Millisecond)
 	}
 	beside := faultAskOften(t, good, phase)
-	faultReadMemory(&during)
+	testkit.ReadMemory(&during)
 	heap := (int64(during.HeapAlloc) - int64(before.HeapAlloc)) / int64(slow)
 	kernel := (faultKernelTCP(t) - kernelBefore) / int64(slow)
 	queued := 0
@@ -116,8 +117,8 @@ func TestC49C50SlowConsumersCostWhatIsDocumentedAndNobodyElseAnything(t *testing
 		t.Errorf("healthy clients' p99 went from %v to %v", p99(alone), p99(beside))
 	}
 
-	faultEventually(t, "the slow ones to be given up", func() bool { return r.Stats().Closed["write_timeout"] == uint64(slow) })
-	faultReadMemory(&after)
+	testkit.Eventually(t, "the slow ones to be given up", func() bool { return r.Stats().Closed["write_timeout"] == uint64(slow) })
+	testkit.ReadMemory(&after)
 	if left := int64(after.HeapAlloc) - int64(before.HeapAlloc); left > int64(slow)*4<<10+1<<20 {
 		t.Errorf("%d bytes of heap are left", left)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -58,7 +59,7 @@ type sweepRun struct {
 	t        *testing.T
 	patience time.Duration
 	settle   func() // waits until all that can happen by itself has happened
-	r        *faultRig
+	r        *testkit.Rig
 	ctx      context.Context
 	clients  []*sweepClient
 	served   chan *libnet.Session // the first session, as often as it is asked for
@@ -112,15 +113,15 @@ func (sc sweepScenario) run(t *testing.T, faults *libnettest.Faults, patience ti
 	x.ctx, cancel = context.WithTimeout(t.Context(), 10*patience)
 	defer cancel()
 	begin := time.Now()
-	x.r = faultServe(t, "pipe", func(srv *libnet.Server) {
+	x.r = testkit.Serve(t, "pipe", func(srv *libnet.Server) {
 		srv.SendQueue = sc.queue
 		srv.HandshakeTimeout, srv.IdleTimeout, srv.WriteTimeout, srv.Linger = 2*patience, 2*patience, patience, patience
 		if sc.secure {
-			srv.TLSConfig = faultServerTLS(t)
+			srv.TLSConfig = testkit.ServerTLS()
 			srv.HandshakeTimeout = time.Second // by a real clock: a session that is not served before has no handler
 		}
 	}, func(s *libnet.Session) { x.handle(sc, s) })
-	x.r.faults = faults
+	x.r.Faults = faults
 	for range sc.clients {
 		x.dial(sc.secure)
 	}
@@ -162,9 +163,9 @@ func (x *sweepRun) count(n int) {
 }
 
 func (x *sweepRun) dial(secure bool) {
-	conn, session := x.r.open()
+	conn, session := x.r.Open()
 	if secure {
-		conn = tls.Client(conn, faultClientTLS)
+		conn = tls.Client(conn, testkit.AnyTLS())
 	}
 	c := &sweepClient{conn: conn, session: session, ended: make(chan struct{})}
 	x.clients = append(x.clients, c)
@@ -200,16 +201,16 @@ func (x *sweepRun) echo(s *libnet.Session) {
 	}
 }
 
-func (x *sweepRun) hold(s *libnet.Session) { faultReceive(s) }
+func (x *sweepRun) hold(s *libnet.Session) { testkit.ReceiveToEnd(s) }
 
 // request sends some messages, the first alone, and half-closes.
 func (x *sweepRun) request() {
 	conn := x.clients[0].conn
 	_ = conn.SetWriteDeadline(time.Now().Add(10 * x.patience))
-	_, _ = conn.Write(faultFrame(string(sweepMessage(0))))
+	_, _ = conn.Write(testkit.Frame(string(sweepMessage(0))))
 	x.settle()
 	for i := 1; i < 4; i++ {
-		_, _ = conn.Write(faultFrame(string(sweepMessage(i))))
+		_, _ = conn.Write(testkit.Frame(string(sweepMessage(i))))
 	}
 	_ = conn.(interface{ CloseWrite() error }).CloseWrite()
 	select {
@@ -255,7 +256,7 @@ func (x *sweepRun) check(sc sweepScenario) {
 		var stream []byte
 		complete := 0
 		for _, msg := range x.tried[c.session.ID()] {
-			if stream = append(stream, faultFrame(string(msg))...); len(stream) <= len(c.received) {
+			if stream = append(stream, testkit.Frame(string(msg))...); len(stream) <= len(c.received) {
 				complete++
 			}
 		}

@@ -22,7 +22,7 @@ type Rig struct {
 	Sessions chan *libnet.Session // each session, before its handler gets it
 	Logs     *Log
 
-	network  string
+	Network  string
 	deadline time.Duration // for what a client does; 0: none
 	shake    bool          // Dial does the TLS handshake, too
 	served   chan error
@@ -66,7 +66,7 @@ func startRig(t testing.TB, network string, p libnet.Protocol, queue int, config
 }
 
 func newRig(t testing.TB, network string, l net.Listener, p libnet.Protocol, queue int) *Rig {
-	r := &Rig{TB: t, network: network, Logs: &Log{}, Sessions: make(chan *libnet.Session, 1<<14), served: make(chan error, 1)}
+	r := &Rig{TB: t, Network: network, Logs: &Log{}, Sessions: make(chan *libnet.Session, 1<<14), served: make(chan error, 1)}
 	r.Pipes, _ = l.(*libnettest.Listener)
 	r.Server = libnet.NewServer(l, p, queue)
 	if network == "tls" {
@@ -126,7 +126,7 @@ func (r *Rig) Dial() net.Conn {
 		r.TB.Fatal(err)
 	}
 	r.TB.Cleanup(func() { _ = conn.Close() })
-	if r.network == "tls" {
+	if r.Network == "tls" {
 		secured := tls.Client(conn, AnyTLS()) // the first use is the handshake, as on the other side
 		conn = secured
 		if r.shake {
@@ -139,6 +139,16 @@ func (r *Rig) Dial() net.Conn {
 		_ = conn.SetDeadline(time.Now().Add(r.deadline))
 	}
 	return conn
+}
+
+// DialMany returns the connections of n clients.
+func (r *Rig) DialMany(n int) []net.Conn {
+	r.TB.Helper()
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		conns[i] = r.Dial()
+	}
+	return conns
 }
 
 func (r *Rig) connect() (net.Conn, error) {
