@@ -18,8 +18,8 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-// eventRoundTrips has each conn asked again and again for d, and returns how long the answers took.
-func eventRoundTrips(t *testing.T, conns []net.Conn, d time.Duration) []time.Duration {
+// roundTrips has each conn asked again and again for d, and returns how long the answers took.
+func roundTrips(t *testing.T, conns []net.Conn, d time.Duration) []time.Duration {
 	t.Helper()
 	var mu sync.Mutex
 	var all []time.Duration
@@ -49,8 +49,8 @@ func eventRoundTrips(t *testing.T, conns []net.Conn, d time.Duration) []time.Dur
 	return all
 }
 
-// eventP99 returns the 99th percentile of sorted durations.
-func eventP99(sorted []time.Duration) time.Duration {
+// percentile99 returns the 99th percentile of sorted durations.
+func percentile99(sorted []time.Duration) time.Duration {
 	if len(sorted) == 0 {
 		return 0
 	}
@@ -91,7 +91,7 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 				if name == "in a fleet of 8" {
 					blockers = r.DialMany(8)
 				}
-				eventRoundTrips(t, others, aWhile/20) // both pollers know them all
+				roundTrips(t, others, aWhile/20) // both pollers know them all
 				mutex.Lock()
 				spinning.Store(true)
 				for _, conn := range blockers {
@@ -105,7 +105,7 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 				}
 				p99 := aWhile
 				for range 4 { // a busy machine is slow at times, a blocked poller all the time
-					p99 = min(p99, eventP99(eventRoundTrips(t, others, aWhile/10)))
+					p99 = min(p99, percentile99(roundTrips(t, others, aWhile/10)))
 				}
 				if p99 > 100*time.Millisecond {
 					t.Errorf("behind a blocked handler the others' p99 is %v", p99)
@@ -225,8 +225,8 @@ func TestAPeerThatSendsWithoutPauseStarvesNobody(t *testing.T) {
 		}
 		testkit.Eventually(t, "the flood", func() bool { return floods.Load() > 100_000 })
 		const others = 50
-		trips := eventRoundTrips(t, r.DialMany(others), 300*time.Millisecond)
-		if p99 := eventP99(trips); len(trips) < others || p99 > 2*time.Second {
+		trips := roundTrips(t, r.DialMany(others), 300*time.Millisecond)
+		if p99 := percentile99(trips); len(trips) < others || p99 > 2*time.Second {
 			t.Errorf("beside a flood: %d round trips, p99 %v", len(trips), p99)
 		}
 	})

@@ -202,10 +202,10 @@ func TestG99TheBooksAreExactAfterChurn(t *testing.T) {
 	}
 }
 
-// faultGossip is an error with whatever a peer has said in its text.
-type faultGossip struct{ text string }
+// gossip is an error with whatever a peer has said in its text.
+type gossip struct{ text string }
 
-func (e faultGossip) Error() string { return e.text }
+func (e gossip) Error() string { return e.text }
 
 func TestG100WhatPeersSayIsQuotedCutAndRare(t *testing.T) {
 	payload := "SECRET"
@@ -215,7 +215,7 @@ func TestG100WhatPeersSayIsQuotedCutAndRare(t *testing.T) {
 			if err == nil && strings.HasPrefix(string(msg), "panic") {
 				panic(string(msg))
 			}
-			s.CloseWithError(faultGossip{string(msg)})
+			s.CloseWithError(gossip{string(msg)})
 		})
 		for _, nasty := range []string{"line\nbreak", "\x1b[31mred", "%s%n%d", strings.Repeat("long", 5000), "\xff\xfe\x00", `quo"te`, "panic\n\x1b" + strings.Repeat("p", 60_000)} {
 			before := r.Logs.Len()
@@ -268,25 +268,25 @@ func TestG100WhatPeersSayIsQuotedCutAndRare(t *testing.T) {
 }
 
 func TestG100ACloseReasonIsOneOfAFewNames(t *testing.T) {
-	for i, err := range []error{faultGossip{"user=admin"}, fmt.Errorf("wrapped: %w", faultGossip{"x"}), errors.New("\x1b")} {
+	for i, err := range []error{gossip{"user=admin"}, fmt.Errorf("wrapped: %w", gossip{"x"}), errors.New("\x1b")} {
 		if name := libnet.CloseReason(err); name != "error" {
 			t.Errorf("%d: a label from remote data: %q", i, name)
 		}
 	}
 }
 
-// faultBoundless is a codec that forgets Config.MaxMessage.
-type faultBoundless struct{ libnet.Codec }
+// boundless is a codec that forgets Config.MaxMessage.
+type boundless struct{ libnet.Codec }
 
-func (faultBoundless) AppendFrame(dst []byte, msg any) ([]byte, error) {
+func (boundless) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	return append(dst, msg.([]byte)...), nil
 }
 
-func (faultBoundless) ParseFrame([]byte) ([]byte, int, error) { return nil, 0, nil }
+func (boundless) ParseFrame([]byte) ([]byte, int, error) { return nil, 0, nil }
 
 func TestG100ABroadcastThatCannotBeSentCostsAFewLinesAndNoBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		protocol := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return faultBoundless{testkit.Frames64K.NewCodec(rw)} })
+		protocol := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return boundless{testkit.Frames64K.NewCodec(rw)} })
 		r := testkit.ServeWith(t, protocol, func(srv *libnet.Server) { srv.MaxMessage = 100 }, testkit.ReceiveToEnd)
 		for range 100 {
 			r.Open()
@@ -311,19 +311,19 @@ func TestG99WithoutALimitNobodyAsksForTheAddress(t *testing.T) {
 		client, server := libnettest.Pipe()
 		defer client.Close()
 		waiting := make(chan struct{})
-		r.Pipes.Push(faultSlowAddress{server, waiting}, nil)
+		r.Pipes.Push(slowAddress{server, waiting}, nil)
 		testkit.Ask(t, r.Dial(), "accepted behind it")
 		close(waiting)
 	})
 }
 
-// faultSlowAddress learns its peer's address later.
-type faultSlowAddress struct {
+// slowAddress learns its peer's address later.
+type slowAddress struct {
 	net.Conn
 	waiting chan struct{}
 }
 
-func (c faultSlowAddress) RemoteAddr() net.Addr {
+func (c slowAddress) RemoteAddr() net.Addr {
 	<-c.waiting
 	return c.Conn.RemoteAddr()
 }

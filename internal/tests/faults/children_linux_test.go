@@ -22,33 +22,33 @@ import (
 // Some faults concern a whole process: it is stopped, or out of descriptors. These tests run this test
 // binary again as a child that plays a role.
 const (
-	faultRoleEnv = "LIBNET_FAULT_ROLE"
-	faultArgsEnv = "LIBNET_FAULT_ARGS"
-	faultAnswer  = "> " // begins the child's answers: package testing writes to its output, too
+	roleEnv    = "LIBNET_FAULT_ROLE"
+	argsEnv    = "LIBNET_FAULT_ARGS"
+	answerMark = "> " // begins the child's answers: package testing writes to its output, too
 )
 
-// faultArgs is what a child is told.
-type faultArgs struct {
+// childArgs is what a child is told.
+type childArgs struct {
 	Address                 string // of the server, for a client
 	Idle, Beat, Write, Peer time.Duration
 	Queue, Files            int
 }
 
 func TestFaultChild(t *testing.T) {
-	role := map[string]func(*testing.T, faultArgs){"server": faultChildServer, "client": faultChildClient}[os.Getenv(faultRoleEnv)]
+	role := map[string]func(*testing.T, childArgs){"server": childServer, "client": childClient}[os.Getenv(roleEnv)]
 	if role == nil {
 		t.Skip("runs as a child of other tests only")
 	}
-	var args faultArgs
-	if err := json.Unmarshal([]byte(os.Getenv(faultArgsEnv)), &args); err != nil {
+	var args childArgs
+	if err := json.Unmarshal([]byte(os.Getenv(argsEnv)), &args); err != nil {
 		t.Fatal(err)
 	}
 	role(t, args)
 }
 
-// faultChildServer echoes, and obeys: "stats", "logs" (how many lines about accepting), "push" (a full
+// childServer echoes, and obeys: "stats", "logs" (how many lines about accepting), "push" (a full
 // queue for everybody).
-func faultChildServer(t *testing.T, args faultArgs) {
+func childServer(t *testing.T, args childArgs) {
 	if args.Files > 0 {
 		limit := syscall.Rlimit{Cur: uint64(args.Files), Max: 1 << 20}
 		_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
@@ -64,7 +64,7 @@ func faultChildServer(t *testing.T, args faultArgs) {
 	}, testkit.EchoWhileThereIsRoom)
 	answer := func(v any) {
 		text, _ := json.Marshal(v)
-		fmt.Println(faultAnswer + string(text))
+		fmt.Println(answerMark + string(text))
 	}
 	answer(r.Listener().Addr().String())
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
@@ -85,34 +85,34 @@ func faultChildServer(t *testing.T, args faultArgs) {
 	}
 }
 
-// faultChildClient answers every message until its session ends.
-func faultChildClient(t *testing.T, args faultArgs) {
+// childClient answers every message until its session ends.
+func childClient(t *testing.T, args childArgs) {
 	dialer := libnet.Dialer{Protocol: testkit.Frames64K}
 	dialer.Logger = slog.New(slog.DiscardHandler)
 	s, err := dialer.Dial(t.Context(), "tcp", args.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println(faultAnswer + `"connected"`)
+	fmt.Println(answerMark + `"connected"`)
 	testkit.EchoWhileThereIsRoom(s)
 }
 
-// A faultProcess is a child.
-type faultProcess struct {
+// A process is a child.
+type process struct {
 	tb      testing.TB
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
 	answers chan string
 }
 
-func faultStart(tb testing.TB, role string, args faultArgs) *faultProcess {
+func startChild(tb testing.TB, role string, args childArgs) *process {
 	tb.Helper()
 	text, err := json.Marshal(args)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &faultProcess{tb: tb, cmd: exec.Command(os.Args[0], "-test.run=^TestFaultChild$"), answers: make(chan string, 16)}
-	p.cmd.Env = append(os.Environ(), faultRoleEnv+"="+role, faultArgsEnv+"="+string(text))
+	p := &process{tb: tb, cmd: exec.Command(os.Args[0], "-test.run=^TestFaultChild$"), answers: make(chan string, 16)}
+	p.cmd.Env = append(os.Environ(), roleEnv+"="+role, argsEnv+"="+string(text))
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		tb.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func faultStart(tb testing.TB, role string, args faultArgs) *faultProcess {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			if answer, ok := strings.CutPrefix(lines.Text(), faultAnswer); ok {
+			if answer, ok := strings.CutPrefix(lines.Text(), answerMark); ok {
 				p.answers <- answer
 			} else {
 				fmt.Fprintln(&output, lines.Text())
@@ -145,10 +145,10 @@ func faultStart(tb testing.TB, role string, args faultArgs) *faultProcess {
 	return p
 }
 
-func (p *faultProcess) signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
+func (p *process) signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
 
 // answer reads the child's next answer into v.
-func (p *faultProcess) answer(v any) {
+func (p *process) answer(v any) {
 	p.tb.Helper()
 	select {
 	case text := <-p.answers:
@@ -160,7 +160,7 @@ func (p *faultProcess) answer(v any) {
 	}
 }
 
-func (p *faultProcess) ask(command string, v any) {
+func (p *process) ask(command string, v any) {
 	p.tb.Helper()
 	if _, err := fmt.Fprintln(p.stdin, command); err != nil {
 		p.tb.Fatal(err)
@@ -168,14 +168,14 @@ func (p *faultProcess) ask(command string, v any) {
 	p.answer(v)
 }
 
-func (p *faultProcess) stats() (stats libnet.ServerStats) {
+func (p *process) stats() (stats libnet.ServerStats) {
 	p.tb.Helper()
 	p.ask("stats", &stats)
 	return stats
 }
 
 // dial connects to a child that serves at address.
-func (p *faultProcess) dial(address string) net.Conn {
+func (p *process) dial(address string) net.Conn {
 	p.tb.Helper()
 	conn, err := testkit.DialTCP(address)
 	if err != nil {

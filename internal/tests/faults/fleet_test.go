@@ -15,17 +15,17 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// A faultFleet is many sessions with full queues, whose clients never stop sending and read only once
+// A fleet is many sessions with full queues, whose clients never stop sending and read only once
 // they are told to.
-type faultFleet struct {
+type fleet struct {
 	tb      testing.TB
-	members []*faultMember
+	members []*member
 	read    chan struct{} // closed when the clients may read
 	pace    time.Duration // of the reading, from message to message
 	wg      sync.WaitGroup
 }
 
-type faultMember struct {
+type member struct {
 	rig      *testkit.Rig
 	conn     net.Conn
 	session  *libnet.Session
@@ -37,9 +37,9 @@ type faultMember struct {
 	end      error
 }
 
-// faultFleetServer is what these sessions need to be full early: little room in the kernel. Half of the
+// fleetServer is what these sessions need to be full early: little room in the kernel. Half of the
 // handlers do not receive, so that there is unread input, which makes a plain close a reset.
-func faultFleetServer(tb testing.TB, network string, configure func(*libnet.Server)) *testkit.Rig {
+func fleetServer(tb testing.TB, network string, configure func(*libnet.Server)) *testkit.Rig {
 	tb.Helper()
 	return testkit.Serve(tb, network, func(srv *libnet.Server) {
 		srv.SendQueue, srv.SendBuffer = 32, 64<<10
@@ -55,16 +55,16 @@ func faultFleetServer(tb testing.TB, network string, configure func(*libnet.Serv
 	})
 }
 
-func newFaultFleet(tb testing.TB) *faultFleet {
-	return &faultFleet{tb: tb, read: make(chan struct{})}
+func newFleet(tb testing.TB) *fleet {
+	return &fleet{tb: tb, read: make(chan struct{})}
 }
 
 // join adds n sessions of r, those with stalled never read nor write.
-func (f *faultFleet) join(r *testkit.Rig, n int, stalled bool) {
+func (f *fleet) join(r *testkit.Rig, n int, stalled bool) {
 	f.tb.Helper()
 	for range n {
 		conn, session := r.Open()
-		m := &faultMember{rig: r, conn: conn, session: session, stalled: stalled}
+		m := &member{rig: r, conn: conn, session: session, stalled: stalled}
 		f.members = append(f.members, m)
 		if stalled {
 			if secure, ok := conn.(*tls.Conn); ok {
@@ -87,7 +87,7 @@ func (f *faultFleet) join(r *testkit.Rig, n int, stalled bool) {
 	})
 }
 
-func (f *faultFleet) letRead() {
+func (f *fleet) letRead() {
 	select {
 	case <-f.read:
 	default:
@@ -96,7 +96,7 @@ func (f *faultFleet) letRead() {
 }
 
 // fill sends numbered messages of 1 KiB until every queue is full and stays so.
-func (f *faultFleet) fill() {
+func (f *fleet) fill() {
 	f.tb.Helper()
 	for full := 0; full < len(f.members); {
 		full = 0
@@ -109,7 +109,7 @@ func (f *faultFleet) fill() {
 	}
 }
 
-func (m *faultMember) fill(tb testing.TB) (full bool) {
+func (m *member) fill(tb testing.TB) (full bool) {
 	tb.Helper()
 	msg := make([]byte, 1<<10)
 	for full = true; ; full = false {
@@ -124,7 +124,7 @@ func (m *faultMember) fill(tb testing.TB) (full bool) {
 	}
 }
 
-func (m *faultMember) writeOn() {
+func (m *member) writeOn() {
 	frame := testkit.Frame("never stops sending")
 	for {
 		if _, err := m.conn.Write(frame); err != nil {
@@ -135,7 +135,7 @@ func (m *faultMember) writeOn() {
 }
 
 // readOn reads until the end and then closes, as a client should.
-func (m *faultMember) readOn(pace time.Duration) {
+func (m *member) readOn(pace time.Duration) {
 	defer m.conn.Close()
 	for r := bufio.NewReader(m.conn); ; {
 		msg, err := testkit.ReadFrame(r)
@@ -155,7 +155,7 @@ func (m *faultMember) readOn(pace time.Duration) {
 }
 
 // wantAll waits for the clients that read, and wants each to have got everything and then EOF.
-func (f *faultFleet) wantAll() {
+func (f *fleet) wantAll() {
 	f.tb.Helper()
 	f.wg.Wait()
 	bad := 0
@@ -172,7 +172,7 @@ func (f *faultFleet) wantAll() {
 	}
 }
 
-func (f *faultFleet) accepted() (sum uint64) {
+func (f *fleet) accepted() (sum uint64) {
 	for _, m := range f.members {
 		sum += m.accepted
 	}
@@ -180,7 +180,7 @@ func (f *faultFleet) accepted() (sum uint64) {
 }
 
 // written is what the sessions handed to the kernel.
-func (f *faultFleet) written() (sum uint64) {
+func (f *fleet) written() (sum uint64) {
 	for _, m := range f.members {
 		sum += m.session.Stats().MessagesOut
 	}

@@ -90,16 +90,16 @@ func TestC46EveryThirdAcceptFailsAndNoConnectionIsLost(t *testing.T) {
 	})
 }
 
-// faultNoOptions is a conn on which no socket option can be set any more, as on one that was reset.
-type faultNoOptions struct{ net.Conn }
+// noOptions is a conn on which no socket option can be set any more, as on one that was reset.
+type noOptions struct{ net.Conn }
 
-func (faultNoOptions) SetWriteBuffer(int) error { return syscall.EINVAL }
+func (noOptions) SetWriteBuffer(int) error { return syscall.EINVAL }
 
 func TestC47AConnectionWhoseOptionsCannotBeSetIsDroppedAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.MaxSessions = 1 }, testkit.EchoWhileThereIsRoom)
 		client, server := libnettest.Pipe()
-		r.Pipes.Push(faultNoOptions{server}, nil)
+		r.Pipes.Push(noOptions{server}, nil)
 		if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("the dropped connection: %v", err)
 		}
@@ -173,17 +173,17 @@ func TestC53ADialEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// faultBrokenLog is a slog.Handler that panics.
-type faultBrokenLog struct{ slog.Handler }
+// brokenLog is a slog.Handler that panics.
+type brokenLog struct{ slog.Handler }
 
-func (faultBrokenLog) Enabled(context.Context, slog.Level) bool { return true }
+func (brokenLog) Enabled(context.Context, slog.Level) bool { return true }
 
-func (faultBrokenLog) Handle(context.Context, slog.Record) error { panic("the log is broken") }
+func (brokenLog) Handle(context.Context, slog.Record) error { panic("the log is broken") }
 
 func TestC54ALoggerThatPanicsHarmsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {
-			srv.Logger = slog.New(faultBrokenLog{slog.DiscardHandler})
+			srv.Logger = slog.New(brokenLog{slog.DiscardHandler})
 			srv.IdleTimeout = time.Second
 		}, func(s *libnet.Session) {
 			if msg, _ := s.Receive(); string(msg) == "panic" {

@@ -97,7 +97,7 @@ func TestF92AnyNumberInConfigWorks(t *testing.T) {
 func TestF93ZeroValuesAndStrangersAreHarmless(t *testing.T) {
 	var group libnet.Group[string]
 	var manager libnet.Manager
-	s := libnet.NewSession(faultDeaf{}, 0)
+	s := libnet.NewSession(deaf{}, 0)
 	if group.Remove("never added", s) || group.Get("nobody") != nil || group.Len() != 0 {
 		t.Error("an empty group has a member")
 	}
@@ -131,12 +131,12 @@ func TestF93ZeroValuesAndStrangersAreHarmless(t *testing.T) {
 	}
 }
 
-// faultDeaf is a codec that hears nothing.
-type faultDeaf struct{}
+// deaf is a codec that hears nothing.
+type deaf struct{}
 
-func (faultDeaf) Receive() ([]byte, error) { return nil, io.EOF }
-func (faultDeaf) Send(any) error           { return nil }
-func (faultDeaf) Close() error             { return nil }
+func (deaf) Receive() ([]byte, error) { return nil, io.EOF }
+func (deaf) Send(any) error           { return nil }
+func (deaf) Close() error             { return nil }
 
 func TestF95ASessionThatIsNeverReceivedFromStillEnds(t *testing.T) {
 	for name, peer := range map[string]func(conn net.Conn){

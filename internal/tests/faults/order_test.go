@@ -42,15 +42,15 @@ func TestD69D68MessagesKeepTheirSendersOrderAndReceiversTakeTurns(t *testing.T) 
 				if err != nil {
 					t.Fatal(err)
 				}
-				faultTakeTurns(t, s, senders, messages)
+				takeTurns(t, s, senders, messages)
 			})
 		}
 	}
 }
 
-// faultTakeTurns receives on several goroutines and checks that each sees every sender's messages in order
+// takeTurns receives on several goroutines and checks that each sees every sender's messages in order
 // and that together they see them all.
-func faultTakeTurns(t *testing.T, s *libnet.Session, senders, messages int) {
+func takeTurns(t *testing.T, s *libnet.Session, senders, messages int) {
 	t.Helper()
 	var total atomic.Int64
 	var wg sync.WaitGroup

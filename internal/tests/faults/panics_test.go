@@ -78,7 +78,7 @@ func TestD72AHandlerThatPanicsEndsItsSessionOnly(t *testing.T) {
 		"an error":                   func() { panic(errors.New("an error")) },
 		"assignment to entry in nil": func() { none["x"] = 1 },
 		"index out of range":         func() { _ = make([]int, 0)[len(none)] },
-		"deep":                       func() { faultDeep(10_000) },
+		"deep":                       func() { deep(10_000) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue, srv.WriteTimeout = 8, -1 }, func(s *libnet.Session) {
@@ -104,11 +104,11 @@ func TestD72AHandlerThatPanicsEndsItsSessionOnly(t *testing.T) {
 	}
 }
 
-func faultDeep(n int) int {
+func deep(n int) int {
 	if n == 0 {
 		panic("deep")
 	}
-	return faultDeep(n-1) + 1
+	return deep(n-1) + 1
 }
 
 func TestD73ACloseCallbackThatPanicsKeepsNoneFromRunning(t *testing.T) {
@@ -143,7 +143,7 @@ func TestD74GoexitInAHandlerIsCleanedUpLikeAPanic(t *testing.T) {
 }
 
 func TestOtherUserCodeThatPanicsEndsOneSession(t *testing.T) {
-	faultAnswer := func(s *libnet.Session) {
+	answer := func(s *libnet.Session) {
 		if _, err := s.Receive(); err == nil {
 			_ = s.Send("answer")
 		}
@@ -178,14 +178,14 @@ func TestOtherUserCodeThatPanicsEndsOneSession(t *testing.T) {
 	}
 	t.Run("protocol", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			run(t, testkit.ServeWith(t, libnet.ProtocolFunc(func(io.ReadWriter) libnet.Codec { panic("no codec") }), nil, faultAnswer))
+			run(t, testkit.ServeWith(t, libnet.ProtocolFunc(func(io.ReadWriter) libnet.Codec { panic("no codec") }), nil, answer))
 		})
 	})
 	for _, op := range []libnettest.Op{libnettest.OpRead, libnettest.OpWrite, libnettest.OpCloseWrite, libnettest.OpClose, libnettest.OpSetDeadline} {
 		for _, queue := range []int{0, 8} {
 			t.Run(fmt.Sprint(op, " with a queue of ", queue), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					r := testkit.ServeWith(t, testkit.Frames64K, func(srv *libnet.Server) { srv.SendQueue = queue }, faultAnswer)
+					r := testkit.ServeWith(t, testkit.Frames64K, func(srv *libnet.Server) { srv.SendQueue = queue }, answer)
 					r.Faults = &libnettest.Faults{}
 					r.Faults.Fail(op, 1, libnettest.Fault{Panic: "the connection's own"})
 					run(t, r)

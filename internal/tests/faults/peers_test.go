@@ -17,8 +17,8 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// faultReset has the kernel end a connection with RST.
-func faultReset(tb testing.TB, conn net.Conn) {
+// resetConn has the kernel end a connection with RST.
+func resetConn(tb testing.TB, conn net.Conn) {
 	tb.Helper()
 	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
 		tb.Fatal(err)
@@ -43,12 +43,12 @@ func TestB25AResetIsOneQuietEndWhateverWasGoingOn(t *testing.T) {
 			var ends atomic.Int32
 			s.OnClose(func() { ends.Add(1) })
 			prepare(conn, s)
-			faultReset(t, conn)
+			resetConn(t, conn)
 			wait(t, s.Done(), "the end")
 			if !errors.Is(s.Err(), syscall.ECONNRESET) && !errors.Is(s.Err(), syscall.EPIPE) {
 				t.Errorf("ended with %v", s.Err())
 			}
-			testkit.Eventually(t, "the books", func() bool { return r.Stats().Closed["reset"] == 1 })
+			testkit.Eventually(t, "the counters", func() bool { return r.Stats().Closed["reset"] == 1 })
 			if stats := s.Stats(); ends.Load() != 1 || stats.Queued != 0 || stats.QueuedBytes != 0 {
 				t.Errorf("%d callbacks, %+v", ends.Load(), stats)
 			}

@@ -21,7 +21,7 @@ import (
 func TestB34AServerThatWasStoppedKillsNoHealthySession(t *testing.T) {
 	t.Parallel() // it mostly waits
 	const idle = 250 * time.Millisecond
-	server := faultStart(t, "server", faultArgs{Idle: idle, Beat: 100 * time.Millisecond, Queue: 64})
+	server := startChild(t, "server", childArgs{Idle: idle, Beat: 100 * time.Millisecond, Queue: 64})
 	var address string
 	server.answer(&address)
 	var conns []net.Conn
@@ -49,13 +49,13 @@ func TestB34AServerThatWasStoppedKillsNoHealthySession(t *testing.T) {
 		}
 	}
 	// The timeouts still work.
-	faultBlackHole(t, conns[0])
+	blackHole(t, conns[0])
 	testkit.Eventually(t, "a peer that is gone to be noticed", func() bool { return server.stats().Closed["idle_timeout"] == 1 })
 }
 
 func TestB34AServerThatWasStoppedWhileItWroteGoesOn(t *testing.T) {
 	t.Parallel() // it mostly waits
-	server := faultStart(t, "server", faultArgs{Write: 400 * time.Millisecond, Queue: 16})
+	server := startChild(t, "server", childArgs{Write: 400 * time.Millisecond, Queue: 16})
 	var address string
 	server.answer(&address)
 	conn := server.dial(address)
@@ -87,7 +87,7 @@ func TestB22APeerWhoseProcessHangsIsFoundByHeartbeats(t *testing.T) {
 		srv.SendQueue, srv.IdleTimeout = 8, 600*time.Millisecond
 		srv.Heartbeat = libnet.Heartbeat{Interval: 200 * time.Millisecond, Message: func(*libnet.Session) any { return "beat" }}
 	}, testkit.ReceiveToEnd)
-	client := faultStart(t, "client", faultArgs{Address: r.Listener().Addr().String()})
+	client := startChild(t, "client", childArgs{Address: r.Listener().Addr().String()})
 	var connected string
 	client.answer(&connected)
 	s := <-r.Sessions
@@ -117,8 +117,8 @@ func TestB22B23AVanishedPeerIsFoundWithoutHeartbeats(t *testing.T) {
 	var wg sync.WaitGroup
 	for name, busy := range map[string]bool{"idle": false, "with data in flight": true} {
 		conn, s := r.Open()
-		faultAsk1(t, conn, s)
-		faultBlackHole(t, conn)
+		askFirst(t, conn, s)
+		blackHole(t, conn)
 		begin := time.Now()
 		if busy {
 			if err := s.Send("into the void"); err != nil {
@@ -135,8 +135,8 @@ func TestB22B23AVanishedPeerIsFoundWithoutHeartbeats(t *testing.T) {
 	wg.Wait()
 }
 
-// faultAsk1 has one message received, so that the session's goroutine is known to wait for the next.
-func faultAsk1(t *testing.T, conn net.Conn, s *libnet.Session) {
+// askFirst has one message received, so that the session's goroutine is known to wait for the next.
+func askFirst(t *testing.T, conn net.Conn, s *libnet.Session) {
 	t.Helper()
 	testkit.MustWrite(t, conn, testkit.Frame("hello"))
 	testkit.Eventually(t, "the message", func() bool { return s.Stats().MessagesIn == 1 })
@@ -199,7 +199,7 @@ func TestB24APeerThatWasRebootedIsFoundByTheNextWrite(t *testing.T) {
 
 func TestC39AFullDescriptorTableHarmsNoSessionAndPasses(t *testing.T) {
 	t.Parallel() // it mostly waits
-	server := faultStart(t, "server", faultArgs{Files: 64, Queue: 8})
+	server := startChild(t, "server", childArgs{Files: 64, Queue: 8})
 	var address string
 	server.answer(&address)
 	var conns []net.Conn
@@ -208,7 +208,7 @@ func TestC39AFullDescriptorTableHarmsNoSessionAndPasses(t *testing.T) {
 	}
 	testkit.Eventually(t, "the table to be full", func() bool { return server.stats().AcceptErrors > 0 })
 	open := server.stats().Open
-	spent := faultProcessorTime(t, server)
+	spent := processorTime(t, server)
 	begin := time.Now()
 	var lines, after int
 	server.ask("logs", &lines)
@@ -222,7 +222,7 @@ func TestC39AFullDescriptorTableHarmsNoSessionAndPasses(t *testing.T) {
 	if after-lines > 3 {
 		t.Errorf("%d lines in 2 s", after-lines)
 	}
-	t.Logf("%d of %d served with 64 descriptors; %v of processor time in %v", open, len(conns), faultProcessorTime(t, server)-spent, time.Since(begin))
+	t.Logf("%d of %d served with 64 descriptors; %v of processor time in %v", open, len(conns), processorTime(t, server)-spent, time.Since(begin))
 	for _, conn := range conns[:open] {
 		conn.Close()
 	}
@@ -236,8 +236,8 @@ func TestC39AFullDescriptorTableHarmsNoSessionAndPasses(t *testing.T) {
 	}
 }
 
-// faultProcessorTime reads utime and stime, which proc(5) gives in hundredths of a second.
-func faultProcessorTime(t *testing.T, p *faultProcess) time.Duration {
+// processorTime reads utime and stime, which proc(5) gives in hundredths of a second.
+func processorTime(t *testing.T, p *process) time.Duration {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {

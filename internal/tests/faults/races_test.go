@@ -72,15 +72,15 @@ func TestD57AcceptedIsWrittenPlusReported(t *testing.T) {
 			t.Run(name+" on "+network, func(t *testing.T) {
 				r := testkit.Serve(t, network, configure, testkit.Hold)
 				for i := range testkit.Size(21, 3000) {
-					faultAccount(t, r, i)
+					account(t, r, i)
 				}
 			})
 		}
 	}
 }
 
-// faultAccount runs one session to its end and checks its books.
-func faultAccount(t *testing.T, r *testkit.Rig, i int) {
+// account runs one session to its end and checks its counters.
+func account(t *testing.T, r *testkit.Rig, i int) {
 	t.Helper()
 	conn, s := r.Open()
 	var group libnet.Group[int]
@@ -336,7 +336,7 @@ func TestStatsTakenWhileSessionsEndCountNothingTwice(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	testkit.Eventually(t, "the books to be complete", func() bool { return r.Stats().Open == 500 })
+	testkit.Eventually(t, "the counters to be complete", func() bool { return r.Stats().Open == 500 })
 	if got := r.Stats().MessagesIn; got != uint64(n) {
 		t.Errorf("%d messages counted, want %d", got, n)
 	}

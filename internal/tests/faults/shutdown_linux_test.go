@@ -11,10 +11,10 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// faultBlackHole makes the kernel drop all that arrives for a socket, as a pulled cable does: its peer
+// blackHole makes the kernel drop all that arrives for a socket, as a pulled cable does: its peer
 // gets no acknowledgement, no FIN and no RST. It is a BPF program (SO_ATTACH_FILTER, socket(7)) of one
 // instruction, which returns that 0 bytes of the packet are to be kept.
-func faultBlackHole(tb testing.TB, conn net.Conn) {
+func blackHole(tb testing.TB, conn net.Conn) {
 	tb.Helper()
 	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {
@@ -35,16 +35,16 @@ func faultBlackHole(tb testing.TB, conn net.Conn) {
 }
 
 func TestE80ShutdownGivesUpOnVanishedPeersInTimeAndLosesNothingElse(t *testing.T) {
-	r := faultFleetServer(t, "tcp", nil)
-	fleet := newFaultFleet(t)
+	r := fleetServer(t, "tcp", nil)
+	fleet := newFleet(t)
 	healthy, vanished := testkit.Size(90, 900), testkit.Size(10, 100)
 	fleet.join(r, healthy, false)
 	fleet.join(r, vanished, true)
 	fleet.fill()
 	for _, m := range fleet.members[healthy:] {
-		faultBlackHole(t, m.conn)
+		blackHole(t, m.conn)
 	}
 	fleet.letRead()
-	faultShutdownWithin(t, r, fleet, 2*time.Second, vanished)
+	shutdownWithin(t, r, fleet, 2*time.Second, vanished)
 	fleet.wantAll()
 }

@@ -12,14 +12,14 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// faultPace keeps the last messages under way for a while: what a close then destroys, it destroys.
-const faultPace = time.Millisecond
+// pace keeps the last messages under way for a while: what a close then destroys, it destroys.
+const pace = time.Millisecond
 
 func TestE78E79ShutdownDeliversEverythingToClientsThatNeverStopSending(t *testing.T) {
-	plain := faultFleetServer(t, "tcp", nil)
-	secure := faultFleetServer(t, "tls", nil)
-	fleet := newFaultFleet(t)
-	fleet.pace = faultPace
+	plain := fleetServer(t, "tcp", nil)
+	secure := fleetServer(t, "tls", nil)
+	fleet := newFleet(t)
+	fleet.pace = pace
 	fleet.join(plain, testkit.Size(120, 800), false)
 	fleet.join(secure, testkit.Size(30, 200), false)
 	fleet.fill()
@@ -47,9 +47,9 @@ func TestE78E79ShutdownDeliversEverythingToClientsThatNeverStopSending(t *testin
 
 // Without the exchange at the end, the same fleet must lose something, or the test above proves nothing.
 func TestE79WithoutLingerTheSameClientsLoseMessages(t *testing.T) {
-	r := faultFleetServer(t, "tcp", func(srv *libnet.Server) { srv.Linger = -1 })
-	fleet := newFaultFleet(t)
-	fleet.pace = faultPace
+	r := fleetServer(t, "tcp", func(srv *libnet.Server) { srv.Linger = -1 })
+	fleet := newFleet(t)
+	fleet.pace = pace
 	fleet.join(r, testkit.Size(40, 200), false)
 	fleet.fill()
 	time.AfterFunc(50*time.Millisecond, fleet.letRead)
@@ -73,8 +73,8 @@ func TestE79WithoutLingerTheSameClientsLoseMessages(t *testing.T) {
 }
 
 func TestStopDiscardsWhatIsQueuedAndCountsIt(t *testing.T) {
-	r := faultFleetServer(t, "tcp", nil)
-	fleet := newFaultFleet(t)
+	r := fleetServer(t, "tcp", nil)
+	fleet := newFleet(t)
 	fleet.join(r, 20, false)
 	fleet.fill()
 	r.Stop()
@@ -85,8 +85,8 @@ func TestStopDiscardsWhatIsQueuedAndCountsIt(t *testing.T) {
 	}
 }
 
-// faultShutdownWithin shuts a fleet's server down and checks the time it took and the error's figures.
-func faultShutdownWithin(t *testing.T, r *testkit.Rig, fleet *faultFleet, d time.Duration, forced int) {
+// shutdownWithin shuts a fleet's server down and checks the time it took and the error's figures.
+func shutdownWithin(t *testing.T, r *testkit.Rig, fleet *fleet, d time.Duration, forced int) {
 	t.Helper()
 	slack := 100 * time.Millisecond
 	if !testkit.Full() {
@@ -111,14 +111,14 @@ func faultShutdownWithin(t *testing.T, r *testkit.Rig, fleet *faultFleet, d time
 		t.Errorf("%d accepted, %d written, %d reported", fleet.accepted(), fleet.written(), report.Undelivered)
 	}
 	if stats := r.Stats(); stats.Discarded != report.Undelivered || stats.MessagesOut != fleet.written() {
-		t.Errorf("the books have %d discarded and %d written", stats.Discarded, stats.MessagesOut)
+		t.Errorf("the counters have %d discarded and %d written", stats.Discarded, stats.MessagesOut)
 	}
 	t.Logf("%d sessions: %v; %d accepted, %d written, %d reported", len(fleet.members), took, fleet.accepted(), fleet.written(), report.Undelivered)
 }
 
 func TestAShutdownThatReturnsHasItsFiguresInTheBooksThoughACallbackStillRuns(t *testing.T) {
-	r := faultFleetServer(t, "tcp", nil)
-	fleet := newFaultFleet(t)
+	r := fleetServer(t, "tcp", nil)
+	fleet := newFleet(t)
 	fleet.join(r, 4, true)
 	fleet.fill()
 	release := make(chan struct{})
@@ -126,16 +126,16 @@ func TestAShutdownThatReturnsHasItsFiguresInTheBooksThoughACallbackStillRuns(t *
 	for _, m := range fleet.members {
 		m.session.OnClose(func() { <-release })
 	}
-	faultShutdownWithin(t, r, fleet, 100*time.Millisecond, len(fleet.members))
+	shutdownWithin(t, r, fleet, 100*time.Millisecond, len(fleet.members))
 }
 
 func TestE81StalledTLSPeersCostTheContextAndNotFiveSecondsEach(t *testing.T) {
-	r := faultFleetServer(t, "tls", nil)
-	fleet := newFaultFleet(t)
+	r := fleetServer(t, "tls", nil)
+	fleet := newFleet(t)
 	n := testkit.Size(60, 1000)
 	fleet.join(r, n, true)
 	fleet.fill()
-	faultShutdownWithin(t, r, fleet, time.Second, n)
+	shutdownWithin(t, r, fleet, time.Second, n)
 }
 
 func TestShutdownReadsWhileItDrains(t *testing.T) {
@@ -179,8 +179,8 @@ func TestShutdownReadsWhileItDrains(t *testing.T) {
 }
 
 func TestE83WhileItDrainsTheServerRefusesNewSessions(t *testing.T) {
-	r := faultFleetServer(t, "tcp", nil)
-	fleet := newFaultFleet(t)
+	r := fleetServer(t, "tcp", nil)
+	fleet := newFleet(t)
 	fleet.join(r, 1, false)
 	fleet.fill()
 	done := make(chan error, 1)

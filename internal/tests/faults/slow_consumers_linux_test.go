@@ -15,8 +15,8 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// faultKernelTCP returns how many bytes the kernel holds for TCP, as /proc/net/sockstat gives it in pages.
-func faultKernelTCP(t *testing.T) int64 {
+// kernelTCP returns how many bytes the kernel holds for TCP, as /proc/net/sockstat gives it in pages.
+func kernelTCP(t *testing.T) int64 {
 	t.Helper()
 	text, err := os.ReadFile("/proc/net/sockstat")
 	if err != nil {
@@ -31,8 +31,8 @@ func faultKernelTCP(t *testing.T) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// faultAskOften has each client ask for a while, and returns how long the answers took, sorted.
-func faultAskOften(t *testing.T, conns []net.Conn, d time.Duration) []time.Duration {
+// askOften has each client ask for a while, and returns how long the answers took, sorted.
+func askOften(t *testing.T, conns []net.Conn, d time.Duration) []time.Duration {
 	t.Helper()
 	var mu sync.Mutex
 	var all []time.Duration
@@ -75,11 +75,11 @@ func TestC49C50SlowConsumersCostWhatIsDocumentedAndNobodyElseAnything(t *testing
 		conn, _ := r.Open()
 		good = append(good, conn)
 	}
-	alone := faultAskOften(t, good, phase)
+	alone := askOften(t, good, phase)
 
 	var before, during, after runtime.MemStats
 	testkit.ReadMemory(&before)
-	kernelBefore := faultKernelTCP(t)
+	kernelBefore := kernelTCP(t)
 	var group libnet.Group[int]
 	for i := range slow {
 		_, s := r.Open()
@@ -93,10 +93,10 @@ func TestC49C50SlowConsumersCostWhatIsDocumentedAndNobodyElseAnything(t *testing
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	beside := faultAskOften(t, good, phase)
+	beside := askOften(t, good, phase)
 	testkit.ReadMemory(&during)
 	heap := (int64(during.HeapAlloc) - int64(before.HeapAlloc)) / int64(slow)
-	kernel := (faultKernelTCP(t) - kernelBefore) / int64(slow)
+	kernel := (kernelTCP(t) - kernelBefore) / int64(slow)
 	queued := 0
 	for s := range r.Manager().All() {
 		queued = max(queued, s.Stats().QueuedBytes)

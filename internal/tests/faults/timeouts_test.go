@@ -18,8 +18,8 @@ import (
 // These tests run on synctest's clock, which stands still while anything can run: timeouts are asserted
 // to the nanosecond.
 
-// faultEndsAfter checks that the session ends for the reason after exactly d.
-func faultEndsAfter(t *testing.T, r *testkit.Rig, s *libnet.Session, d time.Duration, reason error) {
+// endsAfter checks that the session ends for the reason after exactly d.
+func endsAfter(t *testing.T, r *testkit.Rig, s *libnet.Session, d time.Duration, reason error) {
 	t.Helper()
 	begin := time.Now()
 	<-s.Done()
@@ -61,7 +61,7 @@ func TestB19SlowlorisIsClosedAtTheFrameTimeout(t *testing.T) {
 						}
 					}
 				}()
-				faultEndsAfter(t, r, s, time.Second, libnet.ErrFrameTimeout)
+				endsAfter(t, r, s, time.Second, libnet.ErrFrameTimeout)
 			})
 		})
 	}
@@ -81,7 +81,7 @@ func TestB19TheFrameTimeoutBeginsAnewWithEachFrame(t *testing.T) {
 		}
 		// Frames without a pause between them: the ninth begins in the segment that ends the eighth.
 		testkit.MustWrite(t, conn, append(testkit.Frame("whole"), 0))
-		faultEndsAfter(t, r, s, time.Second, libnet.ErrFrameTimeout)
+		endsAfter(t, r, s, time.Second, libnet.ErrFrameTimeout)
 	})
 }
 
@@ -96,7 +96,7 @@ func TestB21ASilentClientIsClosedAtTheHandshakeTimeout(t *testing.T) {
 				}, testkit.ReceiveToEnd)
 				conn, s := r.Open()
 				testkit.MustWrite(t, conn, []byte(greeting))
-				faultEndsAfter(t, r, s, 3*time.Second, libnet.ErrHandshakeTimeout)
+				endsAfter(t, r, s, 3*time.Second, libnet.ErrHandshakeTimeout)
 			})
 		})
 	}
@@ -124,7 +124,7 @@ func TestIdleTimeoutCountsFromTheLastByteThatCame(t *testing.T) {
 			testkit.MustWrite(t, conn, testkit.Frame(""))
 			synctest.Wait()
 		}
-		faultEndsAfter(t, r, s, time.Second, libnet.ErrIdleTimeout)
+		endsAfter(t, r, s, time.Second, libnet.ErrIdleTimeout)
 	})
 }
 
@@ -175,7 +175,7 @@ func TestB22AVanishedPeerIsFoundAndItsEndToldOnce(t *testing.T) {
 		answer(30 * time.Second)
 		synctest.Wait()
 		conn.(*libnettest.PipeConn).Unplug()
-		faultEndsAfter(t, r, s, 3*time.Second, libnet.ErrIdleTimeout)
+		endsAfter(t, r, s, 3*time.Second, libnet.ErrIdleTimeout)
 		if ends != 1 {
 			t.Errorf("the close callback ran %d times", ends)
 		}
@@ -311,8 +311,8 @@ func TestD71AHeartbeatAndACloseNeverMeetBadly(t *testing.T) {
 	})
 }
 
-// faultLateConn has its first writes end by their deadline, so much later as this process was stopped.
-type faultLateConn struct {
+// lateConn has its first writes end by their deadline, so much later as this process was stopped.
+type lateConn struct {
 	net.Conn
 	late  time.Duration
 	times int
@@ -321,12 +321,12 @@ type faultLateConn struct {
 	writes   int
 }
 
-func (c *faultLateConn) SetWriteDeadline(t time.Time) error {
+func (c *lateConn) SetWriteDeadline(t time.Time) error {
 	c.deadline = t
 	return nil
 }
 
-func (c *faultLateConn) Write(p []byte) (int, error) {
+func (c *lateConn) Write(p []byte) (int, error) {
 	if c.writes++; c.writes > c.times {
 		return c.Conn.Write(p)
 	}
@@ -344,7 +344,7 @@ func TestB34AWriteDeadlineThatFiresLateIsNotThePeersFault(t *testing.T) {
 			r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 8 }, testkit.ReceiveToEnd)
 			client, server := libnettest.Pipe()
 			defer client.Close()
-			r.Pipes.Push(&faultLateConn{Conn: server, late: test.late, times: test.times}, nil)
+			r.Pipes.Push(&lateConn{Conn: server, late: test.late, times: test.times}, nil)
 			s := <-r.Sessions
 			if err := s.Send("delivered after all"); err != nil {
 				t.Fatal(err)

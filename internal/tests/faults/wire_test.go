@@ -90,8 +90,8 @@ func TestA3EmptyFramesAreMessagesAndDoNotStarveOthers(t *testing.T) {
 	}
 }
 
-// faultDelivered runs one session on what feed writes, and returns the messages it received and how it ended.
-func faultDelivered(t *testing.T, feed func(conn net.Conn)) (messages []string, end error) {
+// delivered runs one session on what feed writes, and returns the messages it received and how it ended.
+func delivered(t *testing.T, feed func(conn net.Conn)) (messages []string, end error) {
 	t.Helper()
 	client, server := libnettest.Pipe()
 	srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames64K, 8)
@@ -118,7 +118,7 @@ func faultDelivered(t *testing.T, feed func(conn net.Conn)) (messages []string, 
 	return messages, end
 }
 
-var faultStream = func() (stream []byte, messages []string) {
+var stream = func() (stream []byte, messages []string) {
 	messages = []string{"", "a", "hello", strings.Repeat("long", 8), "", "end"}
 	for _, m := range messages {
 		stream = append(stream, testkit.Frame(m)...)
@@ -127,10 +127,10 @@ var faultStream = func() (stream []byte, messages []string) {
 }
 
 func TestA4AStreamSplitAnywhereGivesTheSameMessages(t *testing.T) {
-	stream, want := faultStream()
+	stream, want := stream()
 	check := func(t *testing.T, cuts ...int) {
 		t.Helper()
-		got, end := faultDelivered(t, func(conn net.Conn) {
+		got, end := delivered(t, func(conn net.Conn) {
 			at := 0
 			for _, cut := range append(cuts, len(stream)) {
 				testkit.MustWrite(t, conn, stream[at:cut])
@@ -191,7 +191,7 @@ func TestA5FiveHundredFramesAndAHalfInOneSegment(t *testing.T) {
 }
 
 func TestA6TheEndOfTheStreamIsCleanOnlyBetweenFrames(t *testing.T) {
-	stream, _ := faultStream()
+	stream, _ := stream()
 	for n := range len(stream) + 1 {
 		reader := bytes.NewReader(stream[:n])
 		var wantErr error
@@ -199,7 +199,7 @@ func TestA6TheEndOfTheStreamIsCleanOnlyBetweenFrames(t *testing.T) {
 		for ; wantErr == nil; want++ {
 			_, wantErr = testkit.ReadFrame(reader)
 		}
-		got, end := faultDelivered(t, func(conn net.Conn) {
+		got, end := delivered(t, func(conn net.Conn) {
 			testkit.MustWrite(t, conn, stream[:n])
 			conn.Close()
 		})
