@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 func TestS1S2WhatSendAcceptedIsDeliveredOrCountedWhenCloseRaces(t *testing.T) {
@@ -23,15 +24,15 @@ func TestS1S2WhatSendAcceptedIsDeliveredOrCountedWhenCloseRaces(t *testing.T) {
 		{"drop oldest", 8, 0, libnet.DropOldest},
 		{"synchronous", 0, 0, libnet.RejectNewest},
 	} {
-		for _, p := range protocols {
-			t.Run(test.name+", "+p.name, func(t *testing.T) {
-				overTransports(t, func(t *testing.T, connect connector) {
+		for _, p := range testkit.Protocols {
+			t.Run(test.name+", "+p.Name, func(t *testing.T) {
+				testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
 					for round := range 12 {
-						srv := newServer(t, p.protocol, test.queue)
+						srv := testkit.NewServer(t, p.Protocol, test.queue)
 						srv.SendQueueBytes = test.queueBytes
 						srv.OnFull = test.policy
 						near, far := connect(t)
-						closeUnderSenders(t, srv.Manager(), adopt(t, srv, near), far, time.Duration(round)*50*time.Microsecond)
+						closeUnderSenders(t, srv.Manager(), testkit.Adopt(t, srv, near), far, time.Duration(round)*50*time.Microsecond)
 					}
 				})
 			})
@@ -42,11 +43,11 @@ func TestS1S2WhatSendAcceptedIsDeliveredOrCountedWhenCloseRaces(t *testing.T) {
 func TestS1S2TheSameHoldsForSessionsOfABareCodec(t *testing.T) {
 	for _, queue := range []int{0, 64} {
 		t.Run(fmt.Sprint("queue ", queue), func(t *testing.T) {
-			overTransports(t, func(t *testing.T, connect connector) {
+			testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
 				for round := range 12 {
 					near, far := connect(t)
 					m := libnet.NewManager()
-					s := m.NewSession(&twoWrites{near}, queue)
+					s := m.NewSession(testkit.NewTwoWrites(near), queue)
 					closeUnderSenders(t, m, s, far, time.Duration(round)*50*time.Microsecond)
 				}
 			})
@@ -61,14 +62,14 @@ func closeUnderSenders(t *testing.T, m *libnet.Manager, s *libnet.Session, far n
 	var senders sync.WaitGroup
 	senders.Go(func() {
 		for i := 0; !s.IsClosed(); i++ {
-			accepted.Add(uint64(m.Broadcast(message(9, i, i%40)).Sent))
+			accepted.Add(uint64(m.Broadcast(testkit.Message(9, i, i%40)).Sent))
 			runtime.Gosched()
 		}
 	})
 	for sender := range 3 {
 		senders.Go(func() {
 			for i := 0; ; i++ {
-				switch err := s.Send(message(sender, i, i%40)); {
+				switch err := s.Send(testkit.Message(sender, i, i%40)); {
 				case err == nil:
 					accepted.Add(1)
 				case err == libnet.ErrSessionBlocked:
@@ -81,7 +82,7 @@ func closeUnderSenders(t *testing.T, m *libnet.Manager, s *libnet.Session, far n
 	}
 	received := make(chan uint64, 1)
 	go func() {
-		peer := &twoWrites{far}
+		peer := testkit.NewTwoWrites(far)
 		var n uint64
 		for {
 			if _, err := peer.Receive(); err != nil {
@@ -95,8 +96,8 @@ func closeUnderSenders(t *testing.T, m *libnet.Manager, s *libnet.Session, far n
 	_ = s.Close()
 	atClose := s.Stats() // final, but for a bare codec's Send that returns only now
 	senders.Wait()
-	_ = far.SetReadDeadline(time.Now().Add(patience))
-	delivered := await(t, patience, "the peer's end", received)
+	_ = far.SetReadDeadline(time.Now().Add(testkit.Patience))
+	delivered := testkit.Await(t, testkit.Patience, "the peer's end", received)
 	stats := s.Stats()
 	if accepted.Load() != delivered+stats.Discarded || stats.MessagesOut != delivered || stats.Queued != 0 || stats.QueuedBytes != 0 {
 		t.Fatalf("Send accepted %d, the peer got %d; stats: %+v", accepted.Load(), delivered, stats)

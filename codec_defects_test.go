@@ -14,64 +14,46 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// protocols are a codec that a session takes apart and one that knows only io.ReadWriter; their bytes on
-// the wire are the same.
-var protocols = []struct {
-	name     string
-	protocol libnet.Protocol
-}{
-	{"codec", frames},
-	{"plain codec", plain},
-}
-
-func overProtocols(t *testing.T, test func(t *testing.T, p libnet.Protocol, connect connector)) {
-	t.Helper()
-	for _, p := range protocols {
-		t.Run(p.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, connect connector) { test(t, p.protocol, connect) })
-		})
-	}
-}
-
 func TestK1TheEndOfThePeerIsOneErrorAndEndsTheSession(t *testing.T) {
-	overProtocols(t, func(t *testing.T, p libnet.Protocol, connect connector) {
-		srv := newServer(t, p, 0)
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
+		srv := testkit.NewServer(t, p, 0)
 		near, far := connect(t)
-		s := adopt(t, srv, near)
+		s := testkit.Adopt(t, srv, near)
 		go func() {
-			_, _ = far.Write(frame("last words"))
+			_, _ = far.Write(testkit.Frame("last words"))
 			_ = far.Close()
 		}()
-		mustReceive(t, s, "last words")
+		testkit.MustReceive(t, s, "last words")
 		for range 3 {
 			if msg, err := s.Receive(); err != io.EOF || msg != nil {
 				t.Fatalf("Receive after the peer's end = %q, %v; want io.EOF", msg, err)
 			}
 		}
-		await(t, patience, "Done", s.Done())
+		testkit.Await(t, testkit.Patience, "Done", s.Done())
 		if s.Err() != io.EOF || srv.Manager().Len() != 0 || srv.Stats().Closed["eof"] != 1 {
 			t.Errorf("Err %v, %d sessions, closed %v", s.Err(), srv.Manager().Len(), srv.Stats().Closed)
 		}
-		wantErr(t, "Send after the peer's end", s.Send([]byte("x")), io.EOF)
+		testkit.WantErr(t, "Send after the peer's end", s.Send([]byte("x")), io.EOF)
 	})
 }
 
 func TestK2SendReportsThatThePeerIsGone(t *testing.T) {
-	for _, p := range protocols {
+	for _, p := range testkit.Protocols {
 		for _, queue := range []int{0, 16} {
-			t.Run(fmt.Sprintf("%s, queue %d", p.name, queue), func(t *testing.T) {
-				overTransports(t, func(t *testing.T, connect connector) {
+			t.Run(fmt.Sprintf("%s, queue %d", p.Name, queue), func(t *testing.T) {
+				testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
 					near, far := connect(t)
-					s := adopt(t, newServer(t, p.protocol, queue), near)
+					s := testkit.Adopt(t, testkit.NewServer(t, p.Protocol, queue), near)
 					_ = far.Close()
 					var err error
-					eventually(t, "an error of Send", func() bool {
+					testkit.Eventually(t, "an error of Send", func() bool {
 						err = s.Send([]byte("are you there?"))
 						return err != nil && err != libnet.ErrSessionBlocked
 					})
-					await(t, patience, "Done", s.Done())
+					testkit.Await(t, testkit.Patience, "Done", s.Done())
 					if s.Err() == nil || !errors.Is(s.Send([]byte("x")), s.Err()) {
 						t.Errorf("Send = %v, and the session's reason is %v", s.Send([]byte("x")), s.Err())
 					}
@@ -84,8 +66,8 @@ func TestK2SendReportsThatThePeerIsGone(t *testing.T) {
 func TestK3AnOverlongMessageIsRefusedAndTheSessionStaysOpen(t *testing.T) {
 	for _, queue := range []int{0, 16} {
 		t.Run(fmt.Sprint("queue ", queue), func(t *testing.T) {
-			overTransports(t, func(t *testing.T, connect connector) {
-				a, b := sessionPair(t, connect, codec.New(codec.Uint16BE, codec.Bytes), queue)
+			testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
+				a, b := testkit.SessionPair(t, connect, codec.New(codec.Uint16BE, codec.Bytes), queue)
 				go func() {
 					for _, n := range []int{65536, 65541, 1 << 17, 1 << 20} {
 						if err := a.Send(make([]byte, n)); !errors.Is(err, libnet.ErrFrameTooLarge) {
@@ -98,28 +80,28 @@ func TestK3AnOverlongMessageIsRefusedAndTheSessionStaysOpen(t *testing.T) {
 				if msg, err := b.Receive(); err != nil || len(msg) != 65535 {
 					t.Fatalf("Receive = %d bytes, %v; want 65535", len(msg), err)
 				}
-				mustReceive(t, b, "after")
+				testkit.MustReceive(t, b, "after")
 			})
 		})
 	}
 }
 
 func TestK4S4SendersOnOneSynchronousSessionDoNotMixTheirFrames(t *testing.T) {
-	overProtocols(t, func(t *testing.T, p libnet.Protocol, connect connector) {
-		a, b := sessionPair(t, connect, p, 0)
-		sendFromMany(t, a, 8, 200)
-		receiveFromMany(t, b, 8, 200)
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
+		a, b := testkit.SessionPair(t, connect, p, 0)
+		testkit.SendFromMany(t, a, 8, 200)
+		testkit.ReceiveFromMany(t, b, 8, 200)
 	})
 }
 
 func TestK5AMessageOfTheWrongTypeIsAnErrorOfSend(t *testing.T) {
 	for _, queue := range []int{0, 16} {
 		t.Run(fmt.Sprint("queue ", queue), func(t *testing.T) {
-			a, b := sessionPair(t, connectTCP, codec.Protobuf(), queue)
+			a, b := testkit.SessionPair(t, testkit.ConnectTCP, codec.Protobuf(), queue)
 			for _, msg := range []any{42, "text", nil, (*Base)(nil), struct{}{}} {
-				wantErr(t, fmt.Sprintf("Send of a %T", msg), a.Send(msg), libnet.ErrEncode)
+				testkit.WantErr(t, fmt.Sprintf("Send of a %T", msg), a.Send(msg), libnet.ErrEncode)
 			}
-			mustSend(t, a, &Base{Cmd: 7})
+			testkit.MustSend(t, a, &Base{Cmd: 7})
 			var got Base
 			receiveMessage(t, b, &got)
 			if got.Cmd != 7 || a.IsClosed() {
@@ -131,14 +113,14 @@ func TestK5AMessageOfTheWrongTypeIsAnErrorOfSend(t *testing.T) {
 
 func TestK5AUserCodecThatPanicsOnAMessageCostsItsOwnSession(t *testing.T) {
 	panicky := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		return &funcCodec{send: func(msg any) error { _ = msg.([]byte)[0]; return nil }}
+		return &testkit.FuncCodec{OnSend: func(msg any) error { _ = msg.([]byte)[0]; return nil }}
 	})
 	for _, queue := range []int{0, 16} {
-		srv := newServer(t, panicky, queue)
-		near, _ := connectPipe(t)
-		s := adopt(t, srv, near)
-		wantErr(t, "Send of the wrong type", s.Send(42), libnet.ErrPanic)
-		wantErr(t, "Err", s.Err(), libnet.ErrPanic)
+		srv := testkit.NewServer(t, panicky, queue)
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, near)
+		testkit.WantErr(t, "Send of the wrong type", s.Send(42), libnet.ErrPanic)
+		testkit.WantErr(t, "Err", s.Err(), libnet.ErrPanic)
 		if stats := srv.Stats(); stats.Panics != 1 || stats.Closed["panic"] != 1 || stats.Open != 0 {
 			t.Errorf("stats after the panic: %+v", stats)
 		}
@@ -146,17 +128,17 @@ func TestK5AUserCodecThatPanicsOnAMessageCostsItsOwnSession(t *testing.T) {
 }
 
 func TestK6AFrameCutShortIsNotACleanEnd(t *testing.T) {
-	whole := frame("a message")
-	overProtocols(t, func(t *testing.T, p libnet.Protocol, connect connector) {
+	whole := testkit.Frame("a message")
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
 		for cut := 1; cut < len(whole); cut++ {
 			near, far := connect(t)
-			srv := newServer(t, p, 0)
-			s := adopt(t, srv, near)
+			srv := testkit.NewServer(t, p, 0)
+			s := testkit.Adopt(t, srv, near)
 			go func() {
-				_, _ = far.Write(append(frame("first"), whole[:cut]...))
+				_, _ = far.Write(append(testkit.Frame("first"), whole[:cut]...))
 				_ = far.Close()
 			}()
-			mustReceive(t, s, "first")
+			testkit.MustReceive(t, s, "first")
 			if msg, err := s.Receive(); err != io.ErrUnexpectedEOF || msg != nil {
 				t.Fatalf("cut after %d bytes: Receive = %q, %v; want io.ErrUnexpectedEOF", cut, msg, err)
 			}
@@ -192,16 +174,16 @@ func TestK1K6ACodecThatHidesTheEndDoesNotSpin(t *testing.T) {
 		sent []byte
 		want error
 	}{
-		{"between frames", frame("whole"), io.EOF},
-		{"in a header", append(frame("whole"), 0, 0), io.ErrUnexpectedEOF},
-		{"in a body", append(frame("whole"), frame("cut")[:6]...), io.ErrUnexpectedEOF},
+		{"between frames", testkit.Frame("whole"), io.EOF},
+		{"in a header", append(testkit.Frame("whole"), 0, 0), io.ErrUnexpectedEOF},
+		{"in a body", append(testkit.Frame("whole"), testkit.Frame("cut")[:6]...), io.ErrUnexpectedEOF},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			near, far := connectTCP(t)
-			s := adopt(t, newServer(t, deaf, 0), near)
-			mustWrite(t, far, test.sent)
+			near, far := testkit.ConnectTCP(t)
+			s := testkit.Adopt(t, testkit.NewServer(t, deaf, 0), near)
+			testkit.MustWrite(t, far, test.sent)
 			_ = far.Close()
-			mustReceive(t, s, "whole")
+			testkit.MustReceive(t, s, "whole")
 			if msg, err := s.Receive(); err != test.want {
 				t.Errorf("Receive = %q, %v; want %v", msg, err, test.want)
 			}
@@ -212,9 +194,9 @@ func TestK1K6ACodecThatHidesTheEndDoesNotSpin(t *testing.T) {
 // A codec may read its message up to the end of the stream. What it reads from must then be as any
 // io.Reader: io.EOF at the end, and again whenever it is asked.
 func TestK7AReaderAfterItsErrorKeepsAnsweringIt(t *testing.T) {
-	overTransports(t, func(t *testing.T, connect connector) {
+	testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
 		untilEOF := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-			return &funcCodec{receive: func() ([]byte, error) {
+			return &testkit.FuncCodec{OnReceive: func() ([]byte, error) {
 				all, err := io.ReadAll(rw)
 				if err != nil || len(all) > 0 {
 					return all, err
@@ -224,12 +206,12 @@ func TestK7AReaderAfterItsErrorKeepsAnsweringIt(t *testing.T) {
 			}}
 		})
 		near, far := connect(t)
-		s := adopt(t, newServer(t, untilEOF, 0), near)
+		s := testkit.Adopt(t, testkit.NewServer(t, untilEOF, 0), near)
 		go func() {
 			_, _ = far.Write(bytes.Repeat([]byte("x"), 100_000))
 			_ = far.Close()
 		}()
-		within(t, patience, "io.ReadAll over the session's stream", func() {
+		testkit.Within(t, testkit.Patience, "io.ReadAll over the session's stream", func() {
 			if msg, err := s.Receive(); err != nil || len(msg) != 100_000 {
 				t.Errorf("Receive = %d bytes, %v; want all of the stream", len(msg), err)
 			}
@@ -260,10 +242,10 @@ var hostile = []struct {
 func TestK8L1AnIncredibleLengthIsOneErrorAndNoMemory(t *testing.T) {
 	for _, h := range hostile {
 		t.Run(h.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, connect connector) {
-				srv := newServer(t, codec.New(h.framing, codec.Bytes), 0)
+			testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
+				srv := testkit.NewServer(t, codec.New(h.framing, codec.Bytes), 0)
 				near, far := connect(t)
-				s := adopt(t, srv, near)
+				s := testkit.Adopt(t, srv, near)
 				go func() { _, _ = far.Write(h.bytes) }()
 				before := allocated()
 				_, err := s.Receive()
@@ -293,7 +275,7 @@ func allocated() uint64 {
 // The seed's codec wrote header and body with two calls and looked at the error of the second only.
 func TestK9ACodecThatForgetsAFailedWriteTearsNoStream(t *testing.T) {
 	forgetful := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		return &funcCodec{send: func(msg any) error {
+		return &testkit.FuncCodec{OnSend: func(msg any) error {
 			for _, part := range msg.([][]byte) {
 				_, _ = rw.Write(part)
 			}
@@ -302,18 +284,18 @@ func TestK9ACodecThatForgetsAFailedWriteTearsNoStream(t *testing.T) {
 	})
 	for _, queue := range []int{0, 16} {
 		t.Run(fmt.Sprint("queue ", queue), func(t *testing.T) {
-			srv := newServer(t, forgetful, queue)
+			srv := testkit.NewServer(t, forgetful, queue)
 			srv.MaxMessage = 1000
 			srv.SendQueueBytes = 1000
-			near, far := connectTCP(t)
-			s := adopt(t, srv, near)
+			near, far := testkit.ConnectTCP(t)
+			s := testkit.Adopt(t, srv, near)
 			err := s.Send([][]byte{make([]byte, 4000), []byte("body")})
 			if !errors.Is(err, libnet.ErrFrameTooLarge) {
 				t.Errorf("Send of a message whose first part does not fit = %v; want ErrFrameTooLarge", err)
 			}
-			mustSend(t, s, [][]byte{frame("whole")})
-			got := make([]byte, len(frame("whole")))
-			if _, err := io.ReadFull(far, got); err != nil || !bytes.Equal(got, frame("whole")) {
+			testkit.MustSend(t, s, [][]byte{testkit.Frame("whole")})
+			got := make([]byte, len(testkit.Frame("whole")))
+			if _, err := io.ReadFull(far, got); err != nil || !bytes.Equal(got, testkit.Frame("whole")) {
 				t.Errorf("the peer got %q, %v", got, err)
 			}
 		})
@@ -321,15 +303,15 @@ func TestK9ACodecThatForgetsAFailedWriteTearsNoStream(t *testing.T) {
 }
 
 func TestK14APeerThatStallsInAFrameIsGivenUp(t *testing.T) {
-	for _, p := range protocols {
-		t.Run(p.name, func(t *testing.T) {
+	for _, p := range testkit.Protocols {
+		t.Run(p.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, p.protocol, 0)
+				srv := testkit.NewServer(t, p.Protocol, 0)
 				srv.FrameTimeout = 3 * time.Second
-				near, far := connectPipe(t)
-				s := adopt(t, srv, near)
+				near, far := testkit.ConnectPipe(t)
+				s := testkit.Adopt(t, srv, near)
 				began := time.Now()
-				mustWrite(t, far, []byte{0})
+				testkit.MustWrite(t, far, []byte{0})
 				if _, err := s.Receive(); err != libnet.ErrFrameTimeout {
 					t.Errorf("Receive = %v; want ErrFrameTimeout", err)
 				}

@@ -7,10 +7,11 @@ import (
 	"testing"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // idleSession is a session of no connection.
-func idleSession() *libnet.Session { return libnet.NewSession(&funcCodec{}, 4) }
+func idleSession() *libnet.Session { return libnet.NewSession(&testkit.FuncCodec{}, 4) }
 
 func TestS9C3AGroupHoldsNoClosedSession(t *testing.T) {
 	var group libnet.Group[int]
@@ -34,7 +35,7 @@ func TestS9C3AGroupHoldsNoClosedSession(t *testing.T) {
 
 func TestS10PutRemoveAndCloseDoNotDeadlock(t *testing.T) {
 	var groups [2]libnet.Group[int]
-	within(t, patience, "groups and sessions used at random", func() {
+	testkit.Within(t, testkit.Patience, "groups and sessions used at random", func() {
 		for range 50 {
 			sessions := []*libnet.Session{idleSession(), idleSession(), idleSession()}
 			var users sync.WaitGroup
@@ -137,7 +138,7 @@ func TestC4ClosingAndRegroupingInsideAnIterationWorks(t *testing.T) {
 	for i := range 50 {
 		group.Put(i, idleSession())
 	}
-	within(t, patience, "closing members inside All", func() {
+	testkit.Within(t, testkit.Patience, "closing members inside All", func() {
 		seen := 0
 		for key, s := range group.All() {
 			seen++

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 func TestAGroupKnowsItsMembersByTheirKeys(t *testing.T) {
@@ -131,7 +132,7 @@ func TestABroadcastReachesExactlyTheMembersOfTheMoment(t *testing.T) {
 	var received [3]atomic.Int32
 	sessions := make([]*libnet.Session, 3)
 	for i := range sessions {
-		sessions[i] = libnet.NewSession(&funcCodec{send: func(any) error { received[i].Add(1); return nil }}, 4)
+		sessions[i] = libnet.NewSession(&testkit.FuncCodec{OnSend: func(any) error { received[i].Add(1); return nil }}, 4)
 		defer sessions[i].Close()
 	}
 	for step, test := range []struct {
@@ -148,7 +149,7 @@ func TestABroadcastReachesExactlyTheMembersOfTheMoment(t *testing.T) {
 	} {
 		test.change()
 		group.Broadcast(fmt.Sprint("step ", step))
-		eventually(t, fmt.Sprint("step ", step), func() bool {
+		testkit.Eventually(t, fmt.Sprint("step ", step), func() bool {
 			return test.want == [3]int32{received[0].Load(), received[1].Load(), received[2].Load()}
 		})
 	}

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestAServerRemembersTheSessionsThatClosedLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		if last := srv.LastClosed(); len(last) != 0 {
 			t.Errorf("before any session: %v", last)
 		}
@@ -22,9 +23,9 @@ func TestAServerRemembersTheSessionsThatClosedLast(t *testing.T) {
 		var ids []uint64
 		for i := range 100 {
 			near, far := libnettest.Pipe()
-			s := adopt(t, srv, near)
-			mustWrite(t, far, frame("hello"))
-			mustReceive(t, s, "hello")
+			s := testkit.Adopt(t, srv, near)
+			testkit.MustWrite(t, far, testkit.Frame("hello"))
+			testkit.MustReceive(t, s, "hello")
 			time.Sleep(time.Second)
 			_ = s.CloseWithError(reason)
 			_ = far.Close()
@@ -53,10 +54,10 @@ func (addrPanics) RemoteAddr() net.Addr { panic("no address") }
 
 func TestAConnWhoseAddressPanicsIsRememberedWithoutOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		near, far := libnettest.Pipe()
 		defer far.Close()
-		_ = adopt(t, srv, addrPanics{near}).Close()
+		_ = testkit.Adopt(t, srv, addrPanics{near}).Close()
 		if last := srv.LastClosed(); len(last) != 1 || last[0].RemoteAddr != nil || srv.Stats().Open != 0 {
 			t.Errorf("remembered %+v, %d open", last, srv.Stats().Open)
 		}
@@ -65,10 +66,10 @@ func TestAConnWhoseAddressPanicsIsRememberedWithoutOne(t *testing.T) {
 
 func TestStoppingIsClosedWhenAShutdownBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		near, far := libnettest.Pipe()
 		defer far.Close()
-		s := adopt(t, srv, near)
+		s := testkit.Adopt(t, srv, near)
 		select {
 		case <-srv.Stopping():
 			t.Fatal("stopping before anybody asked for it")

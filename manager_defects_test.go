@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 func TestM1M2NoSessionSurvivesADisposeThatItRacesWith(t *testing.T) {
@@ -18,7 +19,7 @@ func TestM1M2NoSessionSurvivesADisposeThatItRacesWith(t *testing.T) {
 		for range 4 {
 			makers.Go(func() {
 				for range 20 {
-					s := manager.NewSession(&funcCodec{}, 0)
+					s := manager.NewSession(&testkit.FuncCodec{}, 0)
 					s.OnClose(func() { callbacks.Add(1) })
 					opened.Store(s, true)
 				}
@@ -28,12 +29,12 @@ func TestM1M2NoSessionSurvivesADisposeThatItRacesWith(t *testing.T) {
 		makers.Wait()
 		for s := range opened.Range {
 			s := s.(*libnet.Session)
-			await(t, patience, "Done", s.Done())
+			testkit.Await(t, testkit.Patience, "Done", s.Done())
 			if s.Err() != libnet.ErrServerClosed || manager.GetSession(s.ID()) != nil {
 				t.Fatalf("Err = %v; found by id: %v", s.Err(), manager.GetSession(s.ID()) != nil)
 			}
 		}
-		eventually(t, "80 callbacks", func() bool { return callbacks.Load() == 80 })
+		testkit.Eventually(t, "80 callbacks", func() bool { return callbacks.Load() == 80 })
 		if manager.Len() != 0 {
 			t.Fatalf("%d sessions are left", manager.Len())
 		}
@@ -44,11 +45,11 @@ func TestM2ASessionMadeAfterDisposeIsClosed(t *testing.T) {
 	manager := libnet.NewManager()
 	manager.Dispose()
 	closed := false
-	s := manager.NewSession(&funcCodec{close: func() error { closed = true; return nil }}, 4)
+	s := manager.NewSession(&testkit.FuncCodec{OnClose: func() error { closed = true; return nil }}, 4)
 	if !s.IsClosed() || !closed || s.Err() != libnet.ErrServerClosed {
 		t.Errorf("closed %v, its codec closed %v, Err %v", s.IsClosed(), closed, s.Err())
 	}
-	wantErr(t, "Send", s.Send("x"), libnet.ErrServerClosed)
+	testkit.WantErr(t, "Send", s.Send("x"), libnet.ErrServerClosed)
 	manager.Dispose()
 }
 
@@ -57,7 +58,7 @@ func TestM3ACloseCallbackMayUseTheManager(t *testing.T) {
 	var sessions []*libnet.Session
 	var looked atomic.Int32
 	for range 100 {
-		s := manager.NewSession(&funcCodec{}, 0)
+		s := manager.NewSession(&testkit.FuncCodec{}, 0)
 		sessions = append(sessions, s)
 		s.OnClose(func() {
 			for _, other := range sessions {
@@ -68,11 +69,11 @@ func TestM3ACloseCallbackMayUseTheManager(t *testing.T) {
 			for range manager.All() {
 				looked.Add(1)
 			}
-			manager.NewSession(&funcCodec{}, 0)
+			manager.NewSession(&testkit.FuncCodec{}, 0)
 			manager.Broadcast("x")
 		})
 	}
-	within(t, patience, "Dispose with callbacks that use the manager", manager.Dispose)
+	testkit.Within(t, testkit.Patience, "Dispose with callbacks that use the manager", manager.Dispose)
 	if looked.Load() < 100*100 || manager.Len() != 0 {
 		t.Errorf("%d lookups, %d sessions are left", looked.Load(), manager.Len())
 	}
@@ -82,7 +83,7 @@ func TestM3ASlowCloseBlocksNoLookup(t *testing.T) {
 	manager := libnet.NewManager()
 	release := make(chan struct{})
 	closing := make(chan struct{}, 1)
-	slow := manager.NewSession(&funcCodec{close: func() error {
+	slow := manager.NewSession(&testkit.FuncCodec{OnClose: func() error {
 		closing <- struct{}{}
 		<-release
 		return nil
@@ -92,23 +93,23 @@ func TestM3ASlowCloseBlocksNoLookup(t *testing.T) {
 		defer close(disposed)
 		manager.Dispose()
 	}()
-	await(t, patience, "the slow close", closing)
-	within(t, time.Second, "lookups, iterations and new sessions while one session closes slowly", func() {
+	testkit.Await(t, testkit.Patience, "the slow close", closing)
+	testkit.Within(t, time.Second, "lookups, iterations and new sessions while one session closes slowly", func() {
 		for id := slow.ID(); id < slow.ID()+64; id++ {
 			manager.GetSession(id)
 		}
 		manager.Len()
 		for range manager.All() {
 		}
-		manager.NewSession(&funcCodec{}, 0)
+		manager.NewSession(&testkit.FuncCodec{}, 0)
 	})
 	close(release)
-	await(t, patience, "Dispose", disposed)
+	testkit.Await(t, testkit.Patience, "Dispose", disposed)
 }
 
 func TestM4ALookupFindsOpenSessionsOnly(t *testing.T) {
 	manager := libnet.NewManager()
-	s := manager.NewSession(&funcCodec{}, 0)
+	s := manager.NewSession(&testkit.FuncCodec{}, 0)
 	if manager.GetSession(s.ID()) != s || manager.GetSession(s.ID()+1<<40) != nil || manager.Len() != 1 {
 		t.Error("the manager does not know its session, or knows another")
 	}
@@ -118,7 +119,7 @@ func TestM4ALookupFindsOpenSessionsOnly(t *testing.T) {
 		}
 	})
 	_ = s.Close()
-	other := manager.NewSession(&funcCodec{}, 0)
+	other := manager.NewSession(&testkit.FuncCodec{}, 0)
 	manager.Dispose()
 	if manager.GetSession(s.ID()) != nil || manager.GetSession(other.ID()) != nil {
 		t.Error("a lookup found a closed session")

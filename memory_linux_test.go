@@ -8,12 +8,13 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // What a silent session keeps of the heap and of stacks, after it has echoed one message. README has what
 // that comes to in resident memory.
 func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
-	if raceDetector {
+	if testkit.Race {
 		t.Skip("the race detector keeps more")
 	}
 	for _, mode := range []struct {
@@ -29,7 +30,7 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			srv.Logger = quiet
+			srv.Logger = testkit.Quiet
 			defer srv.Stop()
 			go mode.serve(srv)
 			const sessions = 512
@@ -51,7 +52,7 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 			open()
 			var heap, stack int
 			defer func() { t.Logf("%d bytes of heap and %d of stacks a session", heap, stack) }()
-			eventually(t, "so little memory in use", func() bool { // the last receivers may not wait yet
+			testkit.Eventually(t, "so little memory in use", func() bool { // the last receivers may not wait yet
 				heapAfter, stackAfter := memoryInUse()
 				heap, stack = (heapAfter-heapBefore)/sessions, (stackAfter-stackBefore)/sessions
 				return heap <= mode.heap && stack <= mode.stack

@@ -4,20 +4,21 @@ import (
 	"testing"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // A message orders what its two ends do, and the race detector must see it, as it does with package net: both ends of
 // a program's own connection may use a variable in turns.
 func TestTheRaceDetectorSeesThatAMessageOrdersItsEnds(t *testing.T) {
-	overEventModes(t, eventModes, func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		for _, queue := range []int{-1, 64} {
 			shared := 0
-			r := mode.start(t, func(srv *libnet.Server) { srv.SendQueue = queue }, func(s *libnet.Session, msg []byte) {
+			r := mode.Start(t, func(srv *libnet.Server) { srv.SendQueue = queue }, func(s *libnet.Session, msg []byte) {
 				shared++
 				_ = s.Send(msg)
 			})
-			client := libnet.Dialer{Protocol: frames, Config: libnet.Config{SendQueue: queue}}
-			s, err := client.NewSession(r.dial())
+			client := libnet.Dialer{Protocol: testkit.Frames, Config: libnet.Config{SendQueue: queue}}
+			s, err := client.NewSession(r.Dial())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -28,7 +29,7 @@ func TestTheRaceDetectorSeesThatAMessageOrdersItsEnds(t *testing.T) {
 					for range 5 {
 						shared++
 						rounds++
-						mustSend(t, s, make([]byte, size))
+						testkit.MustSend(t, s, make([]byte, size))
 						if _, err := receive(); err != nil {
 							t.Fatal(err)
 						}

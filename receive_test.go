@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 func TestMessagesThatArriveTogetherAreTheCallersToChange(t *testing.T) {
-	near, far := connectTCP(t)
-	s := adopt(t, newServer(t, frames, 0), near)
+	near, far := testkit.ConnectTCP(t)
+	s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 0), near)
 	var want []string
 	var wire []byte
 	for i := range 200 {
@@ -42,8 +44,8 @@ func TestMessagesThatArriveTogetherAreTheCallersToChange(t *testing.T) {
 // What a handler sends is written in three ways: by the first reply to the last message that has arrived, before the
 // receiver waits, and with what comes after. None may overtake another.
 func TestRepliesKeepTheirOrderHoweverManyAMessageGets(t *testing.T) {
-	near, far := connectTCP(t)
-	s := adopt(t, newServer(t, frames, 1024), near)
+	near, far := testkit.ConnectTCP(t)
+	s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 1024), near)
 	go func() {
 		for n := uint32(0); ; {
 			msg, err := s.Receive()
@@ -59,11 +61,11 @@ func TestRepliesKeepTheirOrderHoweverManyAMessageGets(t *testing.T) {
 			}
 		}
 	}()
-	client := adopt(t, newServer(t, frames, 0), far)
+	client := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 0), far)
 	for round, next := 0, uint32(0); round < 300; round++ {
 		messages, replies := 1+round%3, byte(round%4)
 		for range messages {
-			mustSend(t, client, []byte{replies})
+			testkit.MustSend(t, client, []byte{replies})
 		}
 		for range messages * int(replies) {
 			msg, err := client.Receive()

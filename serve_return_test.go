@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // A main function ends when Serve returns: what a Shutdown still has to deliver must not end with it.
 func TestServeReturnsAfterTheShutdownThatEndedIt(t *testing.T) {
-	for _, mode := range eventModes[:2] {
-		t.Run(mode.name, func(t *testing.T) {
-			srv, err := libnet.Serve("tcp", "127.0.0.1:0", frames, 16)
+	for _, mode := range testkit.Modes[:2] {
+		t.Run(mode.Name, func(t *testing.T) {
+			srv, err := libnet.Serve("tcp", "127.0.0.1:0", testkit.Frames, 16)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -23,8 +24,8 @@ func TestServeReturnsAfterTheShutdownThatEndedIt(t *testing.T) {
 			}
 			served := make(chan error, 1)
 			handler := libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.Send(msg) })
-			go func() { served <- mode.serve(srv, handler) }()
-			client, err := libnet.Connect("tcp", srv.Listener().Addr().String(), frames, 16)
+			go func() { served <- mode.Serve(srv, handler) }()
+			client, err := libnet.Connect("tcp", srv.Listener().Addr().String(), testkit.Frames, 16)
 			if err != nil {
 				t.Fatal(err)
 			}

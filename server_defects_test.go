@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -34,8 +35,8 @@ func TestV1StopInterruptsTheBackOffAtOnce(t *testing.T) {
 				for range 20 {
 					listener.Push(nil, passingError{})
 				}
-				srv := libnet.NewServer(listener, frames, 0)
-				srv.Logger = quiet
+				srv := libnet.NewServer(listener, testkit.Frames, 0)
+				srv.Logger = testkit.Quiet
 				accepted := make(chan error)
 				go func() {
 					_, err := srv.Accept()
@@ -65,25 +66,25 @@ func TestV2ACodecThatBlocksDelaysNoOtherSession(t *testing.T) {
 		if made.Add(1) == 1 {
 			<-release
 		}
-		return frames.NewCodec(rw)
+		return testkit.Frames.NewCodec(rw)
 	})
 	serveEcho(t, blocking, func(t *testing.T, srv *libnet.Server, dial func() *libnet.Session) {
 		stuck := dial()
-		eventually(t, "the first codec", func() bool { return made.Load() == 1 })
+		testkit.Eventually(t, "the first codec", func() bool { return made.Load() == 1 })
 		for range 5 {
 			s := dial()
-			mustSend(t, s, []byte("are you there?"))
-			mustReceive(t, s, "are you there?")
+			testkit.MustSend(t, s, []byte("are you there?"))
+			testkit.MustReceive(t, s, "are you there?")
 		}
 		// A message to all, or a heartbeat, must not wait for the codec either.
-		within(t, time.Second, "a broadcast while a codec is being made", func() {
+		testkit.Within(t, time.Second, "a broadcast while a codec is being made", func() {
 			if r := srv.Manager().Broadcast([]byte("to all")); r.Sent != 5 || r.Blocked != 1 {
 				t.Errorf("the broadcast came to %+v; want 5 sent, 1 blocked", r)
 			}
 		})
 		close(release)
-		mustSend(t, stuck, []byte("late"))
-		mustReceive(t, stuck, "late")
+		testkit.MustSend(t, stuck, []byte("late"))
+		testkit.MustReceive(t, stuck, "late")
 	})
 }
 
@@ -98,16 +99,16 @@ func TestV2ACodecThatPanicsOrIsMissingCostsItsOwnSession(t *testing.T) {
 				if made.Add(1) == 1 {
 					return fail()
 				}
-				return frames.NewCodec(rw)
+				return testkit.Frames.NewCodec(rw)
 			})
 			serveEcho(t, failing, func(t *testing.T, srv *libnet.Server, dial func() *libnet.Session) {
 				if _, err := dial().Receive(); err != io.EOF {
 					t.Errorf("the client of the failed codec got %v; want io.EOF", err)
 				}
 				s := dial()
-				mustSend(t, s, []byte("and now?"))
-				mustReceive(t, s, "and now?")
-				eventually(t, "the failed session's end", func() bool { return srv.Stats().Closed["panic"] == 1 })
+				testkit.MustSend(t, s, []byte("and now?"))
+				testkit.MustReceive(t, s, "and now?")
+				testkit.Eventually(t, "the failed session's end", func() bool { return srv.Stats().Closed["panic"] == 1 })
 			})
 		})
 	}
@@ -116,11 +117,11 @@ func TestV2ACodecThatPanicsOrIsMissingCostsItsOwnSession(t *testing.T) {
 // The callbacks of a session whose codec cannot be made run while it is being made.
 func TestV2ACallbackMayUseASessionWhoseCodecFailed(t *testing.T) {
 	failing := libnet.ProtocolFunc(func(io.ReadWriter) libnet.Codec { panic("no codec today") })
-	srv := newServer(t, failing, 4)
-	near, _ := connectPipe(t)
-	s := adopt(t, srv, near)
+	srv := testkit.NewServer(t, failing, 4)
+	near, _ := testkit.ConnectPipe(t)
+	s := testkit.Adopt(t, srv, near)
 	s.OnClose(func() {
-		wantErrLater(t, "Send", s.Send([]byte("x")), libnet.ErrPanic)
+		testkit.CheckErr(t, "Send", s.Send([]byte("x")), libnet.ErrPanic)
 		if _, err := s.Receive(); !errors.Is(err, libnet.ErrPanic) {
 			t.Errorf("Receive = %v; want ErrPanic", err)
 		}
@@ -128,17 +129,9 @@ func TestV2ACallbackMayUseASessionWhoseCodecFailed(t *testing.T) {
 			t.Error("there is a codec")
 		}
 	})
-	within(t, patience, "Send on a session whose codec fails", func() {
-		wantErrLater(t, "Send", s.Send([]byte("x")), libnet.ErrPanic)
+	testkit.Within(t, testkit.Patience, "Send on a session whose codec fails", func() {
+		testkit.CheckErr(t, "Send", s.Send([]byte("x")), libnet.ErrPanic)
 	})
-}
-
-// wantErrLater is wantErr for other goroutines than the test's.
-func wantErrLater(t testing.TB, what string, got, want error) {
-	t.Helper()
-	if !errors.Is(got, want) {
-		t.Errorf("%s = %v; want %v", what, got, want)
-	}
 }
 
 // serveEcho runs test against an echo server on TCP.
@@ -148,12 +141,12 @@ func serveEcho(t *testing.T, p libnet.Protocol, test func(t *testing.T, srv *lib
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Logger = quiet
+	srv.Logger = testkit.Quiet
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(libnet.HandlerFunc(echo)) }()
+	go func() { served <- srv.Serve(libnet.HandlerFunc(testkit.Echo)) }()
 	test(t, srv, func() *libnet.Session {
 		t.Helper()
-		s, err := libnet.Connect("tcp", srv.Listener().Addr().String(), frames, 0)
+		s, err := libnet.Connect("tcp", srv.Listener().Addr().String(), testkit.Frames, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,17 +154,8 @@ func serveEcho(t *testing.T, p libnet.Protocol, test func(t *testing.T, srv *lib
 		return s
 	})
 	srv.Stop()
-	if err := await(t, patience, "Serve after Stop", served); err != libnet.ErrServerClosed || !errors.Is(err, net.ErrClosed) {
+	if err := testkit.Await(t, testkit.Patience, "Serve after Stop", served); err != libnet.ErrServerClosed || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve = %v; want ErrServerClosed", err)
-	}
-}
-
-func echo(s *libnet.Session) {
-	for {
-		msg, err := s.Receive()
-		if err != nil || s.Send(msg) != nil {
-			return
-		}
 	}
 }
 
@@ -184,8 +168,8 @@ func TestV3AClosedListenerIsRecognisedWhateverItSays(t *testing.T) {
 	}{{wrapped, io.EOF}, {&net.OpError{Op: "accept", Err: net.ErrClosed}, io.EOF}, {liar, liar}} {
 		listener := libnettest.NewListener()
 		listener.Push(nil, test.err)
-		srv := libnet.NewServer(listener, frames, 0)
-		srv.Logger = quiet
+		srv := libnet.NewServer(listener, testkit.Frames, 0)
+		srv.Logger = testkit.Quiet
 		if _, err := srv.Accept(); !errors.Is(err, test.want) {
 			t.Errorf("Accept after %q = %v; want %v", test.err, err, test.want)
 		}
@@ -208,20 +192,20 @@ func TestV4StopHasABound(t *testing.T) {
 	for _, what := range []string{"conn", "callback"} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := libnet.NewServer(libnettest.NewListener(), frames, 0)
-				srv.Logger = quiet
+				srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 0)
+				srv.Logger = testkit.Quiet
 				srv.Linger = 3 * time.Second
 				release := make(chan struct{})
-				near, _ := connectPipe(t)
+				near, _ := testkit.ConnectPipe(t)
 				if what == "conn" {
 					near = stuckConn{near, release}
 				}
-				s := adopt(t, srv, near)
+				s := testkit.Adopt(t, srv, near)
 				if what == "callback" {
 					s.OnClose(func() { <-release })
 				}
-				other, _ := connectPipe(t)
-				healthy := adopt(t, srv, other)
+				other, _ := testkit.ConnectPipe(t)
+				healthy := testkit.Adopt(t, srv, other)
 				began := time.Now()
 				srv.Stop()
 				if took := time.Since(began); took > srv.Linger {
@@ -242,11 +226,11 @@ func TestV4StopHasABound(t *testing.T) {
 
 func TestS13StopReturnsAfterTheCloseCallbacks(t *testing.T) {
 	for range 50 {
-		srv := newServer(t, frames, 0)
+		srv := testkit.NewServer(t, testkit.Frames, 0)
 		var ran atomic.Int32
 		for range 8 {
 			near, _ := libnettest.Pipe()
-			adopt(t, srv, near).OnClose(func() {
+			testkit.Adopt(t, srv, near).OnClose(func() {
 				time.Sleep(time.Millisecond)
 				ran.Add(1)
 			})
@@ -260,7 +244,7 @@ func TestS13StopReturnsAfterTheCloseCallbacks(t *testing.T) {
 
 func TestM2NoSessionSurvivesAStopThatItRacesWith(t *testing.T) {
 	for range 300 {
-		srv := newServer(t, frames, 0)
+		srv := testkit.NewServer(t, testkit.Frames, 0)
 		var makers sync.WaitGroup
 		for range 4 {
 			makers.Go(func() {
@@ -268,20 +252,20 @@ func TestM2NoSessionSurvivesAStopThatItRacesWith(t *testing.T) {
 				defer far.Close()
 				s, err := srv.NewSession(near)
 				if err != nil {
-					wantErrLater(t, "NewSession", err, libnet.ErrServerClosed)
-					_ = far.SetReadDeadline(time.Now().Add(patience))
+					testkit.CheckErr(t, "NewSession", err, libnet.ErrServerClosed)
+					_ = far.SetReadDeadline(time.Now().Add(testkit.Patience))
 					if _, err := far.Read(make([]byte, 1)); err != io.EOF {
 						t.Errorf("the conn of a refused session is open: %v", err)
 					}
 					return
 				}
 				<-s.Done()
-				wantErrLater(t, "Err", s.Err(), libnet.ErrServerClosed)
+				testkit.CheckErr(t, "Err", s.Err(), libnet.ErrServerClosed)
 			})
 		}
 		srv.Stop()
 		makers.Wait()
-		eventually(t, "no open session", func() bool { return srv.Stats().Open == 0 && srv.Manager().Len() == 0 })
+		testkit.Eventually(t, "no open session", func() bool { return srv.Stats().Open == 0 && srv.Manager().Len() == 0 })
 	}
 }
 
@@ -298,7 +282,7 @@ func TestL8ADialWhoseCodecFailsLeavesNothingOpen(t *testing.T) {
 			}
 			defer listener.Close()
 			d := libnet.Dialer{Protocol: fail}
-			d.Logger = quiet
+			d.Logger = testkit.Quiet
 			s, err := d.Dial(context.Background(), "tcp", listener.Addr().String())
 			if s != nil || !errors.Is(err, libnet.ErrPanic) {
 				t.Errorf("Dial = %v, %v; want an error", s, err)
@@ -308,7 +292,7 @@ func TestL8ADialWhoseCodecFailsLeavesNothingOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			_ = conn.SetReadDeadline(time.Now().Add(patience))
+			_ = conn.SetReadDeadline(time.Now().Add(testkit.Patience))
 			if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
 				t.Errorf("the peer's Read = %v; want io.EOF", err)
 			}

@@ -13,26 +13,27 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestS1FiftyQueuedMessagesAndCloseAtOnceAreAllAccountedFor(t *testing.T) {
-	overTransports(t, func(t *testing.T, connect connector) {
+	testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
 		near, far := connect(t)
-		s := adopt(t, newServer(t, frames, 50), near)
+		s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 50), near)
 		for i := range 50 {
-			mustSend(t, s, message(0, i, 100))
+			testkit.MustSend(t, s, testkit.Message(0, i, 100))
 		}
 		if err := s.Close(); err != nil {
 			t.Errorf("Close = %v", err)
 		}
-		await(t, time.Second, "Done", s.Done())
+		testkit.Await(t, time.Second, "Done", s.Done())
 		stats := s.Stats()
 		if stats.MessagesOut+stats.Discarded != 50 || stats.Queued != 0 {
 			t.Errorf("50 messages were accepted; stats: %+v", stats)
 		}
 		delivered := uint64(0)
-		for peer := (&twoWrites{far}); ; delivered++ {
+		for peer := (testkit.NewTwoWrites(far)); ; delivered++ {
 			if _, err := peer.Receive(); err != nil {
 				break
 			}
@@ -45,14 +46,14 @@ func TestS1FiftyQueuedMessagesAndCloseAtOnceAreAllAccountedFor(t *testing.T) {
 
 func TestS3NothingIsWrittenAfterCloseReturned(t *testing.T) {
 	var calls libnettest.Faults
-	near, _ := connectPipe(t)
-	s := adopt(t, newServer(t, frames, 1000), calls.Wrap(near))
+	near, _ := testkit.ConnectPipe(t)
+	s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 1000), calls.Wrap(near))
 	for i := range 1000 {
-		mustSend(t, s, message(0, i, 10))
+		testkit.MustSend(t, s, testkit.Message(0, i, 10))
 	}
 	_ = s.Close()
 	writes := calls.Calls(libnettest.OpWrite)
-	wantErr(t, "Send after Close", s.Send([]byte("late")), libnet.ErrSessionClosed)
+	testkit.WantErr(t, "Send after Close", s.Send([]byte("late")), libnet.ErrSessionClosed)
 	time.Sleep(5 * time.Millisecond) // long enough for a flush that Close forgot
 	if now := calls.Calls(libnettest.OpWrite); now != writes {
 		t.Errorf("%d writes began before Close returned, %d after", writes, now-writes)
@@ -61,8 +62,8 @@ func TestS3NothingIsWrittenAfterCloseReturned(t *testing.T) {
 
 func TestS5ConcurrentReceiversGetEveryMessageOnceAndWhole(t *testing.T) {
 	const messages = 400
-	overProtocols(t, func(t *testing.T, p libnet.Protocol, connect connector) {
-		a, b := sessionPair(t, connect, p, messages)
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
+		a, b := testkit.SessionPair(t, connect, p, messages)
 		var mu sync.Mutex
 		seen := make(map[int]int)
 		var receivers sync.WaitGroup
@@ -73,7 +74,7 @@ func TestS5ConcurrentReceiversGetEveryMessageOnceAndWhole(t *testing.T) {
 					if err != nil {
 						return
 					}
-					_, number := parseMessage(t, msg)
+					_, number := testkit.ParseMessage(t, msg)
 					mu.Lock()
 					seen[number]++
 					mu.Unlock()
@@ -81,9 +82,9 @@ func TestS5ConcurrentReceiversGetEveryMessageOnceAndWhole(t *testing.T) {
 			})
 		}
 		for i := range messages {
-			mustSend(t, a, message(0, i, i%300))
+			testkit.MustSend(t, a, testkit.Message(0, i, i%300))
 		}
-		if err := a.Shutdown(timeoutContext(t, patience)); err != nil {
+		if err := a.Shutdown(testkit.TimeoutContext(t, testkit.Patience)); err != nil {
 			t.Errorf("Shutdown = %v", err)
 		}
 		receivers.Wait()
@@ -96,19 +97,19 @@ func TestS5ConcurrentReceiversGetEveryMessageOnceAndWhole(t *testing.T) {
 }
 
 func TestS6AFailedSynchronousSendClosesTheSession(t *testing.T) {
-	for _, p := range protocols {
-		t.Run(p.name, func(t *testing.T) {
+	for _, p := range testkit.Protocols {
+		t.Run(p.Name, func(t *testing.T) {
 			var faults libnettest.Faults
 			broken := errors.New("the cable is cut")
 			faults.Fail(libnettest.OpWrite, 2, libnettest.Fault{N: 3, Err: broken})
-			near, _ := connectPipe(t)
-			srv := newServer(t, p.protocol, 0)
-			s := adopt(t, srv, faults.Wrap(near))
-			mustSend(t, s, []byte("first"))
-			wantErr(t, "Send", s.Send([]byte("second")), broken)
-			await(t, time.Second, "Done", s.Done())
-			wantErr(t, "Err", s.Err(), broken)
-			wantErr(t, "a later Send", s.Send([]byte("third")), broken)
+			near, _ := testkit.ConnectPipe(t)
+			srv := testkit.NewServer(t, p.Protocol, 0)
+			s := testkit.Adopt(t, srv, faults.Wrap(near))
+			testkit.MustSend(t, s, []byte("first"))
+			testkit.WantErr(t, "Send", s.Send([]byte("second")), broken)
+			testkit.Await(t, time.Second, "Done", s.Done())
+			testkit.WantErr(t, "Err", s.Err(), broken)
+			testkit.WantErr(t, "a later Send", s.Send([]byte("third")), broken)
 			if n := faults.Calls(libnettest.OpWrite); n != 2 {
 				t.Errorf("%d writes; none may follow a torn frame", n)
 			}
@@ -137,10 +138,10 @@ func TestS7TheReasonOfTheEndIsTheSameEverywhere(t *testing.T) {
 		}, libnet.ErrFrameTooLarge, "frame_too_large"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, connect connector) {
-				srv := newServer(t, frames, 0)
+			testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
+				srv := testkit.NewServer(t, testkit.Frames, 0)
 				near, far := connect(t)
-				s := adopt(t, srv, near)
+				s := testkit.Adopt(t, srv, near)
 				if s.Err() != nil {
 					t.Errorf("Err of an open session = %v", s.Err())
 				}
@@ -151,11 +152,11 @@ func TestS7TheReasonOfTheEndIsTheSameEverywhere(t *testing.T) {
 				}()
 				time.Sleep(time.Millisecond) // let it wait: it must be woken
 				test.end(s, srv, far)
-				wantErr(t, "Receive", await(t, patience, "Receive", received), test.reason)
-				await(t, patience, "Done", s.Done())
-				wantErr(t, "Err", s.Err(), test.reason)
-				wantErr(t, "Send", s.Send([]byte("x")), test.reason)
-				eventually(t, "the count of closed sessions", func() bool { return srv.Stats().Open == 0 })
+				testkit.WantErr(t, "Receive", testkit.Await(t, testkit.Patience, "Receive", received), test.reason)
+				testkit.Await(t, testkit.Patience, "Done", s.Done())
+				testkit.WantErr(t, "Err", s.Err(), test.reason)
+				testkit.WantErr(t, "Send", s.Send([]byte("x")), test.reason)
+				testkit.Eventually(t, "the count of closed sessions", func() bool { return srv.Stats().Open == 0 })
 				if closed := srv.Stats().Closed; len(closed) != 1 || closed[test.closed] != 1 {
 					t.Errorf("closed: %v; want one %s", closed, test.closed)
 				}
@@ -168,11 +169,11 @@ func TestS7TheReasonOfTheEndIsTheSameEverywhere(t *testing.T) {
 }
 
 func TestS7ClosingASessionThatIsEndingDoesNotChangeItsReason(t *testing.T) {
-	near, far := connectPipe(t)
-	srv := newServer(t, frames, 8)
-	s := adopt(t, srv, near)
+	near, far := testkit.ConnectPipe(t)
+	srv := testkit.NewServer(t, testkit.Frames, 8)
+	s := testkit.Adopt(t, srv, near)
 	far.(*libnettest.PipeConn).Unplug()
-	mustSend(t, s, make([]byte, 500_000)) // more than the pipe holds, so that it stays queued
+	testkit.MustSend(t, s, make([]byte, 500_000)) // more than the pipe holds, so that it stays queued
 	_ = far.(*libnettest.PipeConn).CloseWrite()
 	far.(*libnettest.PipeConn).Plug()
 	if _, err := s.Receive(); err != io.EOF {
@@ -194,10 +195,10 @@ func TestS8APeerThatStopsReadingIsGivenUp(t *testing.T) {
 	for _, queue := range []int{0, 4} {
 		t.Run(fmt.Sprint("queue ", queue), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, frames, queue)
+				srv := testkit.NewServer(t, testkit.Frames, queue)
 				srv.WriteTimeout = 5 * time.Second
-				near, _ := connectPipe(t)
-				s := adopt(t, srv, near)
+				near, _ := testkit.ConnectPipe(t)
+				s := testkit.Adopt(t, srv, near)
 				began := time.Now()
 				var err error
 				for err == nil {
@@ -226,10 +227,10 @@ func TestS8APeerThatStopsReadingIsGivenUp(t *testing.T) {
 
 // A queued Send must not wait, whatever the transport does.
 func TestS8SendOnAQueuedSessionNeverBlocks(t *testing.T) {
-	overProtocols(t, func(t *testing.T, p libnet.Protocol, connect connector) {
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
 		near, _ := connect(t)
-		s := adopt(t, newServer(t, p, 16), near)
-		within(t, patience, "10,000 sends to a peer that does not read", func() {
+		s := testkit.Adopt(t, testkit.NewServer(t, p, 16), near)
+		testkit.Within(t, testkit.Patience, "10,000 sends to a peer that does not read", func() {
 			for range 10_000 {
 				if err := s.Send(make([]byte, 1000)); err != nil && err != libnet.ErrSessionBlocked {
 					t.Errorf("Send = %v", err)
@@ -241,11 +242,11 @@ func TestS8SendOnAQueuedSessionNeverBlocks(t *testing.T) {
 }
 
 func TestS9ACallbackRegisteredWhileClosingStillRuns(t *testing.T) {
-	near, _ := connectPipe(t)
-	srv := newServer(t, frames, 0)
-	_ = adopt(t, srv, near)
+	near, _ := testkit.ConnectPipe(t)
+	srv := testkit.NewServer(t, testkit.Frames, 0)
+	_ = testkit.Adopt(t, srv, near)
 	for range 2000 {
-		s := libnet.NewSession(&funcCodec{}, 0)
+		s := libnet.NewSession(&testkit.FuncCodec{}, 0)
 		const callbacks = 4
 		var ran atomic.Int32
 		var start, registered sync.WaitGroup
@@ -272,7 +273,7 @@ func TestS9ACallbackRegisteredWhileClosingStillRuns(t *testing.T) {
 }
 
 func TestS9ACallbackTakenBackDoesNotRun(t *testing.T) {
-	s := libnet.NewSession(&funcCodec{}, 0)
+	s := libnet.NewSession(&testkit.FuncCodec{}, 0)
 	var ran []int
 	stop := s.OnClose(func() { ran = append(ran, 1) })
 	s.OnClose(func() { ran = append(ran, 2) })
@@ -291,9 +292,9 @@ func TestS9ACallbackTakenBackDoesNotRun(t *testing.T) {
 }
 
 func TestS14ACallbackThatPanicsDoesNotKeepTheOthersFromRunning(t *testing.T) {
-	srv := newServer(t, frames, 0)
-	near, _ := connectPipe(t)
-	s := adopt(t, srv, near)
+	srv := testkit.NewServer(t, testkit.Frames, 0)
+	near, _ := testkit.ConnectPipe(t)
+	s := testkit.Adopt(t, srv, near)
 	var ran []int
 	var group libnet.Group[string]
 	group.Put("a", s)
@@ -314,16 +315,16 @@ func TestS14ACallbackThatPanicsDoesNotKeepTheOthersFromRunning(t *testing.T) {
 // From 16 KiB on, a synchronous Send writes the payload from where the caller has it.
 func TestALargeMessageArrivesWholeAndOnce(t *testing.T) {
 	for _, size := range []int{16<<10 - 1, 16 << 10, 100_000, 1 << 20} {
-		overTransports(t, func(t *testing.T, connect connector) {
-			a, b := sessionPair(t, connect, codec.New(codec.Uint32BE, codec.Bytes), 0)
-			msg := message(3, 4, size-8)
+		testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
+			a, b := testkit.SessionPair(t, connect, codec.New(codec.Uint32BE, codec.Bytes), 0)
+			msg := testkit.Message(3, 4, size-8)
 			sent := make(chan error, 1)
 			go func() { sent <- a.Send(&msg) }()
 			got, err := b.Receive()
 			if err != nil || len(got) != size {
 				t.Fatalf("received %d bytes, %v; want %d", len(got), err, size)
 			}
-			parseMessage(t, got)
+			testkit.ParseMessage(t, got)
 			if err := <-sent; err != nil || a.Stats().MessagesOut != 1 {
 				t.Errorf("Send = %v, MessagesOut = %d", err, a.Stats().MessagesOut)
 			}

@@ -5,18 +5,19 @@ import (
 	"testing"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // Every lookup here runs beside others' changes of the same shards, which now and then move all sessions.
 func TestALookupFindsEachOpenSessionWhileOthersComeAndGo(t *testing.T) {
 	manager := libnet.NewManager()
-	lasting := manager.NewSession(&funcCodec{}, 0)
+	lasting := manager.NewSession(&testkit.FuncCodec{}, 0)
 	var changers sync.WaitGroup
 	for range 4 {
 		changers.Go(func() {
 			var open []*libnet.Session
 			for i := range 10_000 {
-				s := manager.NewSession(&funcCodec{}, 0)
+				s := manager.NewSession(&testkit.FuncCodec{}, 0)
 				if manager.GetSession(s.ID()) != s || manager.GetSession(lasting.ID()) != lasting {
 					t.Errorf("session %d: an open session was not found", s.ID())
 					return

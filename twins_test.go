@@ -3,6 +3,7 @@ package libnet_test
 import (
 	"crypto/tls"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -216,16 +217,143 @@ func eventCloseWrite(tb testing.TB, conn net.Conn) {
 	}
 }
 
-// The names that follow are those of package testkit for the files that do not say so yet.
+// The names that follow are those of package testkit, for the files that do not say so yet.
+
+const (
+	patience     = testkit.Patience
+	faultBomb    = testkit.Bomb
+	raceDetector = testkit.Race
+)
+
+type (
+	connector = testkit.Connector
+)
 
 var (
+	frames            = testkit.Frames
+	quiet             = testkit.Quiet
+	plain             = testkit.Plain
+	newServer         = testkit.NewServer
+	adopt             = testkit.Adopt
+	message           = testkit.Message
+	parseMessage      = testkit.ParseMessage
+	within            = testkit.Within
+	eventually        = testkit.Eventually
+	wantErr           = testkit.WantErr
+	wantErrLater      = testkit.CheckErr
+	mustSend          = testkit.MustSend
+	mustReceive       = testkit.MustReceive
+	mustWrite         = testkit.MustWrite
+	frame             = testkit.Frame
+	timeoutContext    = testkit.TimeoutContext
+	overTransports    = testkit.OverTransports
+	overProtocols     = testkit.OverProtocols
+	closeWithTest     = testkit.CloseWithTest
+	connectPipe       = testkit.ConnectPipe
+	connectTCP        = testkit.ConnectTCP
+	serverTLS         = testkit.ServerTLS
+	clientTLS         = testkit.ClientTLS
+	steady            = testkit.Steady
+	drain             = testkit.Drain
+	request           = testkit.Request
 	faultSize         = testkit.Size
 	faultReadMemory   = testkit.ReadMemory
 	faultBombProtocol = testkit.BombProtocol
 )
 
-const faultBomb = testkit.Bomb
+var protocols = []struct {
+	name     string
+	protocol libnet.Protocol
+}{
+	{"codec", frames},
+	{"plain codec", plain},
+}
+
+func await[T any](t testing.TB, d time.Duration, what string, c <-chan T) T {
+	t.Helper()
+	return testkit.Await(t, d, what, c)
+}
 
 type faultLog struct{ testkit.Log }
 
 func (l *faultLog) with(text string) []string { return l.With(text) }
+
+// twoWrites is a codec as users write them: it knows nothing of libnet but the Codec interface, writes
+// header and body separately, and reads them so.
+type twoWrites struct{ rw io.ReadWriter }
+
+func (c *twoWrites) Receive() ([]byte, error) {
+	var header [4]byte
+	if _, err := io.ReadFull(c.rw, header[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(header[:])
+	if n > 1<<20 {
+		return nil, libnet.ErrFrameTooLarge
+	}
+	body := make([]byte, n)
+	if _, err := io.ReadFull(c.rw, body); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return body, nil
+}
+
+func (c *twoWrites) Send(msg any) error {
+	body, ok := msg.([]byte)
+	if !ok {
+		return fmt.Errorf("%w: %T is not bytes", libnet.ErrEncode, msg)
+	}
+	if _, err := c.rw.Write(binary.BigEndian.AppendUint32(nil, uint32(len(body)))); err != nil {
+		return err
+	}
+	_, err := c.rw.Write(body)
+	return err
+}
+
+func (c *twoWrites) Close() error {
+	if closer, ok := c.rw.(io.Closer); ok {
+		return closer.Close()
+	}
+	return nil
+}
+
+// funcCodec is a codec made of the functions that a test gives it; what it does not give answers that
+// the stream is at its end, or nothing.
+type funcCodec struct {
+	receive func() ([]byte, error)
+	send    func(msg any) error
+	close   func() error
+}
+
+func (c *funcCodec) Receive() ([]byte, error) {
+	if c.receive == nil {
+		return nil, io.EOF
+	}
+	return c.receive()
+}
+
+func (c *funcCodec) Send(msg any) error {
+	if c.send == nil {
+		return nil
+	}
+	return c.send(msg)
+}
+
+func (c *funcCodec) Close() error {
+	if c.close == nil {
+		return nil
+	}
+	return c.close()
+}
+
+func echoReceived(s *libnet.Session) {
+	for {
+		msg, err := s.Receive()
+		if err != nil || s.Send(&msg) != nil {
+			return
+		}
+	}
+}

@@ -11,14 +11,17 @@ import (
 
 // TwoWrites is a codec as users write them: it knows nothing of libnet but the Codec interface, writes
 // header and body separately, and reads them so.
-type TwoWrites struct{ RW io.ReadWriter }
+type TwoWrites struct{ rw io.ReadWriter }
+
+// NewTwoWrites returns one on a stream.
+func NewTwoWrites(rw io.ReadWriter) *TwoWrites { return &TwoWrites{rw} }
 
 // Plain is the protocol of TwoWrites: the same bytes as those of Frames.
-var Plain = libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return &TwoWrites{rw} })
+var Plain = libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return NewTwoWrites(rw) })
 
 func (c *TwoWrites) Receive() ([]byte, error) {
 	var header [4]byte
-	if _, err := io.ReadFull(c.RW, header[:]); err != nil {
+	if _, err := io.ReadFull(c.rw, header[:]); err != nil {
 		return nil, err
 	}
 	n := binary.BigEndian.Uint32(header[:])
@@ -26,7 +29,7 @@ func (c *TwoWrites) Receive() ([]byte, error) {
 		return nil, libnet.ErrFrameTooLarge
 	}
 	body := make([]byte, n)
-	if _, err := io.ReadFull(c.RW, body); err != nil {
+	if _, err := io.ReadFull(c.rw, body); err != nil {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
@@ -40,15 +43,15 @@ func (c *TwoWrites) Send(msg any) error {
 	if !ok {
 		return fmt.Errorf("%w: %T is not bytes", libnet.ErrEncode, msg)
 	}
-	if _, err := c.RW.Write(binary.BigEndian.AppendUint32(nil, uint32(len(body)))); err != nil {
+	if _, err := c.rw.Write(binary.BigEndian.AppendUint32(nil, uint32(len(body)))); err != nil {
 		return err
 	}
-	_, err := c.RW.Write(body)
+	_, err := c.rw.Write(body)
 	return err
 }
 
 func (c *TwoWrites) Close() error {
-	if closer, ok := c.RW.(io.Closer); ok {
+	if closer, ok := c.rw.(io.Closer); ok {
 		return closer.Close()
 	}
 	return nil
