@@ -369,6 +369,13 @@ func (q *sendQueue) wrote(b *batch, n int) (next *batch, err error) {
 	return q.takeLocked(), nil
 }
 
+// written returns how many bytes have been written.
+func (q *sendQueue) written() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytesOut
+}
+
 // gave counts the first message of a bare session's batch in flight, which was given to its codec, as sent or as not.
 func (q *sendQueue) gave(b *batch, sent bool) (next *batch, err error) {
 	q.mu.Lock()

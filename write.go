@@ -176,14 +176,20 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 // writeWithin is writeWaiting with a deadline, which a write that the kernel takes at once does without.
 func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err error) {
 	defer s.recovered("connection", &err)
-	if s.sock != nil && len(b.shared) == 0 { // the kernel has just taken less
-		s.peerIsSlow()
-	}
 	wait, again := timeout, false
 	held := s.unsent()
+	mayWait := s.sock != nil && len(b.shared) > 0 // else the kernel has just taken less
+	switch {
+	case s.sock == nil:
+		defer s.whileWriting(b.size-b.written, held)()
+	case mayWait:
+		wait = s.slowAfter(timeout)
+	default:
+		s.peerIsSlow()
+	}
 	for {
 		deadline := time.Now().Add(wait)
-		n, err := s.writeBefore(b, deadline, timeout > 0)
+		n, err := s.writeBefore(b, deadline, wait > 0)
 		next, closed := s.q.wrote(b, n)
 		if closed != nil || next != b {
 			if errorIs(err, ErrPanic) {
@@ -195,6 +201,9 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 		case err == nil:
 		case !errorIs(err, os.ErrDeadlineExceeded):
 			return b, err
+		case mayWait: // and does
+			s.peerIsSlow()
+			wait, mayWait = timeout, false
 		case n > 0 || s.kernelMoved(&held):
 			wait, again = timeout, false
 		case !again && (s.sock != nil || time.Since(deadline) > starvation):
