@@ -22,8 +22,8 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 		serve       func(*libnet.Server) error
 		heap, stack int // bytes a session; about a tenth more than was measured
 	}{
-		{"blocking", func(srv *libnet.Server) error { return srv.Serve(libnet.HandlerFunc(echoReceived)) }, 1500, 2500},
-		{"event", func(srv *libnet.Server) error { return srv.ServeMessages(libnet.MessageHandlerFunc(echoMessage)) }, 590, 100},
+		{"blocking", func(srv *libnet.Server) error { return srv.Serve(libnet.HandlerFunc(testkit.Echo)) }, 1500, 2500},
+		{"event", func(srv *libnet.Server) error { return srv.ServeMessages(libnet.MessageHandlerFunc(testkit.EchoMessage)) }, 590, 100},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
 			srv, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Uint16BE, codec.Bytes), 1024)
@@ -60,8 +60,6 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 		})
 	}
 }
-
-func echoMessage(s *libnet.Session, msg []byte) { _ = s.Send(&msg) }
 
 // echoOnce has srv echo a message to a client, which is a bare descriptor and so keeps nothing of the heap.
 func echoOnce(t testing.TB, srv *libnet.Server) (fd int) {
