@@ -1,6 +1,8 @@
 // Package faults tests what libnet promises when something goes wrong. The tests called Test<letter><number>… are rows of
-// one table of faults; the letter is the kind: A what comes over the wire, B what a peer does, C the machine, D races,
-// E shutdown, F misuse, G attacks. With -full they run at their full size instead of that of .ci/run.
+// docs/faults.md; the letter is the kind: A what comes over the wire, B what a peer does, C the machine, D races,
+// E shutdown, F misuse, G attacks. They run at the size of .ci/run, or at their full one:
+//
+//	go test ./internal/tests/faults -full
 package faults
 
 import (
