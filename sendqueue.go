@@ -21,6 +21,7 @@ type sendQueue struct {
 	flushing bool
 	deferred bool   // on the flusher's list of sessions whose receiver should flush
 	away     bool   // the receiver did not come back to flush
+	finalIn  bool   // what was received is counted to the last
 	flushes  uint32 // counts flushes, so that the flusher sees whether one happened
 
 	messages    int // accepted and not yet written, as Queued reports
@@ -284,7 +285,7 @@ func (q *sendQueue) flushableLocked() bool {
 func (q *sendQueue) receiverWaits(messagesIn, bytesIn uint64, take bool) *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.messagesIn, q.bytesIn = messagesIn, bytesIn
+	q.noteReceivedLocked(messagesIn, bytesIn)
 	q.away = false
 	if !q.flushableLocked() {
 		return nil
@@ -300,7 +301,26 @@ func (q *sendQueue) receiverWaits(messagesIn, bytesIn uint64, take bool) *batch 
 func (q *sendQueue) noteReceived(messages, bytes uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.messagesIn, q.bytesIn = messages, bytes
+	q.noteReceivedLocked(messages, bytes)
+}
+
+func (q *sendQueue) noteReceivedLocked(messages, bytes uint64) {
+	if !q.finalIn {
+		q.messagesIn, q.bytesIn = messages, bytes
+	}
+}
+
+// noteLastReceived is noteReceived for an end, behind which nothing more is counted. Of messages only the bits of handedMessages
+// are given; fewer than 2^30 have come since the last note.
+func (q *sendQueue) noteLastReceived(messages, bytes uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	more := (messages - q.messagesIn) & handedMessages
+	if more >= 1<<30 { // the note came before the one of handed
+		more = 0
+	}
+	q.noteReceivedLocked(q.messagesIn+more, bytes)
+	q.finalIn = true
 }
 
 // begin makes the caller the one who flushes; false when there is nothing to flush or somebody does.
