@@ -23,7 +23,9 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 		heap, stack int // bytes a session; about a tenth more than was measured
 	}{
 		{"blocking", func(srv *libnet.Server) error { return srv.Serve(libnet.HandlerFunc(testkit.Echo)) }, 1500, 2500},
-		{"event", func(srv *libnet.Server) error { return srv.ServeMessages(libnet.MessageHandlerFunc(testkit.EchoMessage)) }, 590, 100},
+		{"event", func(srv *libnet.Server) error {
+			return srv.ServeMessages(libnet.MessageHandlerFunc(testkit.EchoMessage))
+		}, 590, 100},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
 			srv, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Uint16BE, codec.Bytes), 1024)

@@ -26,8 +26,8 @@ const (
 	bigFrame  = 32 << 10 // of what is sent where output is to lie unwritten
 )
 
-// TestEnds runs the table: each end over each transport, in each mode, with each thing on the way.
-func TestEnds(t *testing.T) {
+// TestEveryEndIsWhatItsRowOfTheTableSays runs the table: each end over each transport, in each mode, with each thing on the way.
+func TestEveryEndIsWhatItsRowOfTheTableSays(t *testing.T) {
 	for _, e := range table {
 		for _, transport := range []string{"tcp", "unix", "tls", "pipe"} {
 			for _, mode := range []string{"serve", "messages", "accept"} {

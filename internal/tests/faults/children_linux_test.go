@@ -34,7 +34,7 @@ type childArgs struct {
 	Queue, Files            int
 }
 
-func TestFaultChild(t *testing.T) {
+func TestChildOfOtherTests(t *testing.T) {
 	role := map[string]func(*testing.T, childArgs){"server": childServer, "client": childClient}[os.Getenv(roleEnv)]
 	if role == nil {
 		t.Skip("runs as a child of other tests only")
@@ -111,7 +111,7 @@ func startChild(tb testing.TB, role string, args childArgs) *process {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &process{tb: tb, cmd: exec.Command(os.Args[0], "-test.run=^TestFaultChild$"), answers: make(chan string, 16)}
+	p := &process{tb: tb, cmd: exec.Command(os.Args[0], "-test.run=^TestChildOfOtherTests$"), answers: make(chan string, 16)}
 	p.cmd.Env = append(os.Environ(), roleEnv+"="+role, argsEnv+"="+string(text))
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		tb.Fatal(err)
