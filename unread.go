@@ -15,7 +15,7 @@ func (s *Session) isBehind(c *clock) bool {
 		return false
 	}
 	unread := unreadBytes(s.conn) + s.inHand()
-	comes := s.receiver.Load() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
+	comes := s.q.receiverState() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
 	return behind
@@ -24,7 +24,7 @@ func (s *Session) isBehind(c *clock) bool {
 // inHand is what a receiver who is at work on a message has read beyond it.
 func (s *Session) inHand() (n int) {
 	switch {
-	case s.receiver.Load() < receiverActive:
+	case s.q.receiverState() < receiverActive:
 	case s.serving.Load() != 0:
 		n = int(s.behind.Load())
 	case s.recvMu.TryLock():
@@ -53,7 +53,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.receiver.Load() == receiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) || !s.recvMu.TryLock() {
+	if s.q.receiverState() == receiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) || !s.recvMu.TryLock() {
 		return
 	}
 	left := !s.in.empty() || unreadBytes(s.conn) > 0
@@ -61,7 +61,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 	if c.over == 0 {
 		c.over = now
 	}
-	if !left || s.receiver.Load() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
+	if !left || s.q.receiverState() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
 		s.endOfPeer(io.EOF)
 	}
 }

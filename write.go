@@ -75,7 +75,7 @@ func (s *Session) leaveInput(reason error) inputLeft {
 		return inputEnded
 	}
 	s.giveUpIn(linger)
-	switch s.receiver.Load() {
+	switch s.q.receiverState() {
 	case receiverAbsent: // but it may come
 		switch {
 		case s.sock != nil:
@@ -162,7 +162,7 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 	if s.conn == nil {
 		return s.writeBare(b)
 	}
-	if s.sock != nil && len(b.shared) == 0 { // else one writev does for all pieces
+	if s.sock != nil && !b.isScattered() { // else one writev does for all pieces
 		if next, err = s.writeReady(b); next != b || err != nil {
 			return next, err
 		}
@@ -176,7 +176,7 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 // writeWithin is writeWaiting with a deadline, which a write that the kernel takes at once does without.
 func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err error) {
 	defer s.recovered("connection", &err)
-	if s.sock != nil && len(b.shared) == 0 { // the kernel has just taken less
+	if s.sock != nil && !b.isScattered() { // the kernel has just taken less
 		s.peerIsSlow()
 	}
 	wait, again := timeout, false
@@ -249,7 +249,7 @@ func (s *Session) writeSome(b *batch) (int, error) {
 	if s.sock != nil {
 		s.sock.unblock()
 	}
-	if s.sock != nil && len(b.shared) > 0 {
+	if s.sock != nil && b.isScattered() {
 		pieces := b.pieces()
 		raceSends(nil) // of which package net does not tell the race detector
 		n, err := pieces.WriteTo(s.conn)
@@ -276,7 +276,7 @@ func (s *Session) secure() bool {
 // counted as discarded: its Send has returned already.
 func (s *Session) writeBare(b *batch) (next *batch, err error) {
 	for next = b; next == b && err == nil; {
-		sent := s.codecSend(b.msgs[b.first])
+		sent := s.codecSend(b.message())
 		if sent != nil && !notWritten(sent) {
 			return b, sent
 		}
