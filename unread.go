@@ -15,7 +15,7 @@ func (s *Session) isBehind(c *clock) bool {
 		return false
 	}
 	unread := unreadBytes(s.conn) + s.inHand()
-	comes := s.receiver.Load() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
+	comes := s.q.receiverState() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
 	return behind
@@ -23,7 +23,7 @@ func (s *Session) isBehind(c *clock) bool {
 
 // inHand is what a receiver who is at work on a message has read beyond it.
 func (s *Session) inHand() int {
-	if s.receiver.Load() < receiverActive {
+	if s.q.receiverState() < receiverActive {
 		return 0
 	}
 	return s.notHanded()
@@ -48,10 +48,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.receiver.Load() == receiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) {
-		return
-	}
-	if !s.recvMu.TryLock() {
+	if s.q.receiverState() == receiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) || !s.recvMu.TryLock() {
 		return
 	}
 	left := !s.in.empty() || unreadBytes(s.conn) > 0
@@ -59,7 +56,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 	if c.over == 0 {
 		c.over = now
 	}
-	if !left || s.receiver.Load() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
+	if !left || s.q.receiverState() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
 		s.endOfPeer(io.EOF)
 	}
 }
