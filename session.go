@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/readbuf"
 )
 
 // lastSessionID makes ids unique in a process, whichever server or dialer a session belongs to.
@@ -36,12 +37,12 @@ type Session struct {
 
 	recvMu lock.Mutex[receiverLock]
 	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
-	manyReplies bool         // the last message was answered with more than one
-	returned    bool         // the handler has returned; belongs to its goroutine, and fills a gap here
-	usualRead   uint16       // bytes that a read is likely to bring; the largest may be more
+	manyReplies bool // the last message was answered with more than one
+	returned    bool // the handler has returned; belongs to its goroutine, and fills a gap here
+	usualRead   readbuf.ReadSize
 	seen        uint32       // unread bytes that the codec found to be no whole frame; the largest may be more
 	serving     atomic.Int32 // bits of servingState; anybody's
-	in          input
+	in          readbuf.Buffer
 	parsed      uint64      // messages received
 	plain       *plainInput // nil until a plain codec reads
 

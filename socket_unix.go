@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"syscall"
+
+	"github.com/libnet-go/libnet/internal/readbuf"
 )
 
 // A socket is the descriptor of a TCP or Unix conn. Reading and writing it without the conn's own
@@ -43,11 +45,11 @@ func newSocket(conn net.Conn) *socket {
 // Binding that function once and keeping both in a pool makes a read free of allocations. A receiver that
 // waits holds one, so there is no more in it than a read needs.
 type readCall struct {
-	in   *input
-	n    int
-	err  error
-	wait bool   // let the poller wait when there is nothing to read
-	hint uint16 // bytes that there are to read, most likely
+	in    *readbuf.Buffer
+	n     int
+	err   error
+	wait  bool // let the poller wait when there is nothing to read
+	usual readbuf.ReadSize
 
 	try func(fd uintptr) bool
 }
@@ -58,16 +60,20 @@ var readCalls = sync.Pool{New: func() any {
 	return c
 }}
 
-// read waits until there is something to read and reads once. It shrinks in while it waits. hint is
-// input.room's.
-func (k *socket) read(in *input, hint uint16) (int, error) { return k.readOnce(in, hint, true) }
+// read waits until there is something to read and reads once. It shrinks in while it waits. usual is
+// that of Space.
+func (k *socket) read(in *readbuf.Buffer, usual readbuf.ReadSize) (int, error) {
+	return k.readOnce(in, usual, true)
+}
 
 // readReady reads once if there is something to read; n == 0 without an error says that there is not.
-func (k *socket) readReady(in *input, hint uint16) (int, error) { return k.readOnce(in, hint, false) }
+func (k *socket) readReady(in *readbuf.Buffer, usual readbuf.ReadSize) (int, error) {
+	return k.readOnce(in, usual, false)
+}
 
-func (k *socket) readOnce(in *input, hint uint16, wait bool) (int, error) {
+func (k *socket) readOnce(in *readbuf.Buffer, usual readbuf.ReadSize, wait bool) (int, error) {
 	c := readCalls.Get().(*readCall)
-	c.in, c.hint, c.wait, c.n = in, hint, wait, 0
+	c.in, c.usual, c.wait, c.n = in, usual, wait, 0
 	err := k.raw.Read(c.try)
 	n := c.n
 	if err == nil {
@@ -80,7 +86,7 @@ func (k *socket) readOnce(in *input, hint uint16, wait bool) (int, error) {
 
 // tryRead is the body of read: false says that the poller should wait.
 func (c *readCall) tryRead(fd uintptr) bool {
-	p := c.in.room(int(c.hint))
+	p := c.in.Space(c.usual)
 	for {
 		n, err := receiveNow(int(fd), p)
 		switch {
@@ -90,7 +96,7 @@ func (c *readCall) tryRead(fd uintptr) bool {
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
-			c.in.shrink()
+			c.in.Shrink()
 			return !c.wait
 		case err != nil:
 			c.err = err

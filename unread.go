@@ -54,7 +54,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 	if !s.recvMu.TryLock() {
 		return
 	}
-	left := !s.in.empty() || unreadBytes(s.conn) > 0
+	left := !s.in.Empty() || unreadBytes(s.conn) > 0
 	s.recvMu.Unlock()
 	if c.over == 0 {
 		c.over = now

@@ -123,7 +123,7 @@ func (s *Session) lookForInput(end func(error)) {
 		}
 	}()
 	s.recvMu.Lock()
-	if !s.canReceive() || !s.in.empty() {
+	if !s.canReceive() || !s.in.Empty() {
 		return
 	}
 	n, err := s.readArrived()
