@@ -309,9 +309,27 @@ func (s *Session) closeConn(cut bool) (err error) {
 	case cut:
 		return t.NetConn().Close()
 	}
-	force := time.AfterFunc(tlsGoodbye, func() { _ = t.NetConn().Close() })
-	defer force.Stop()
-	return t.Close()
+	return s.closeTLS(t)
+}
+
+// closeTLS does so with a close_notify, on a goroutine of its own: crypto/tls may hold the lock that it needs while a conn of the
+// user's, below it, is the one that closes the session.
+func (s *Session) closeTLS(t *tls.Conn) error {
+	closed := make(chan error, 1)
+	go func() {
+		var err error
+		defer func() { closed <- err }()
+		defer s.recovered("connection", &err)
+		err = t.Close()
+	}()
+	bound := time.NewTimer(tlsGoodbye)
+	defer bound.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-bound.C:
+		return t.NetConn().Close()
+	}
 }
 
 // awaitFlush waits for a flush that is still in the transport, so that the counters are final.

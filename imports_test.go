@@ -75,9 +75,10 @@ const (
 	sockets   = module + "/internal/sockets"
 	sendqueue = module + "/internal/sendqueue"
 	eventloop = module + "/internal/eventloop"
+	chains    = module + "/internal/errchain"
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -100,12 +101,13 @@ var mayImport = map[string][]string{
 	sockets:                   {locks, readbuf},
 	sendqueue:                 {locks},
 	eventloop:                 {locks},
+	chains:                    {},
 	module:                    leaves,
-	module + "/codec":         {module, "google.golang.org/protobuf/"},
+	module + "/codec":         {module, chains, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
-	module + "/reconnect":     {module, locks, "github.com/cenkalti/backoff/v5"},
-	module + "/ws":            {module, locks, "github.com/coder/websocket"},
+	module + "/reconnect":     {module, locks, chains, "github.com/cenkalti/backoff/v5"},
+	module + "/ws":            {module, locks, chains, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks},
 	module + "/examples/echo": {module, module + "/"},
 }

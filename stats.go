@@ -1,12 +1,13 @@
 package libnet
 
 import (
-	"errors"
 	"io"
 	"maps"
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // SessionStats is a snapshot of a session's counters. What the receiver counts is as of its last read
@@ -79,7 +80,7 @@ func CloseReason(err error) string {
 	name := "error"
 	asked(err, func() bool {
 		for _, r := range closeReasons {
-			if errors.Is(err, r.err) {
+			if errchain.Is(err, r.err) {
 				name = r.name
 				return true
 			}

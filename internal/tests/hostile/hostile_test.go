@@ -47,9 +47,6 @@ func TestHostileUserCode(t *testing.T) {
 					name += " of " + row.site.source
 				}
 				t.Run(fmt.Sprintf("%s/%s/%s", name, row.does, row.mode.name), func(t *testing.T) {
-					if why, is := isPending(t.Name()); is {
-						t.Skip(why)
-					}
 					play(t, row.site, row.does, row.mode)
 				})
 			}

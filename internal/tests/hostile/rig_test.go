@@ -133,6 +133,8 @@ func (l *coveringListener) Accept() (net.Conn, error) {
 		return coverConn{c}, nil
 	case "SyscallConn":
 		return systemConn{c}, nil
+	case "SetWriteBuffer":
+		return bufferConn{c}, nil
 	case "MessageConn":
 		return framedConn{c}, nil
 	}
@@ -261,7 +263,7 @@ func (r *rig) answer(s *libnet.Session, msg []byte) bool {
 	case "address":
 		msg = []byte(fmt.Sprint(s.LocalAddr() != nil))
 	case "fail":
-		_ = s.CloseWithError(&slyError{r.b})
+		_ = s.CloseWithError(&slyError{b: r.b})
 		return false
 	}
 	return r.send(s, msg) == nil
