@@ -64,7 +64,7 @@ func (srv *Server) acceptForeign() (conn net.Conn, err error) {
 	conn, err = srv.listener.Accept()
 	switch none := isNil(conn); {
 	case err != nil && !none:
-		discard(conn)
+		discard(conn, err)
 		return nil, err
 	case err == nil && none:
 		return nil, errNoConn

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"syscall"
+	"time"
 
 	"github.com/libnet-go/libnet/internal/errchain"
 )
@@ -23,6 +24,24 @@ func apart(f func()) (ok bool) {
 	}()
 	<-done
 	return ok
+}
+
+// within has f called on a goroutine of its own and waits until it is done, but for d at most; false if f is not. f guards against
+// panics itself.
+func within(d time.Duration, f func()) (done bool) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f()
+	}()
+	bound := time.NewTimer(d)
+	defer bound.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-bound.C:
+		return false
+	}
 }
 
 // errorIs is errors.Is where err may be the user's, whose methods may panic, end their goroutine or lead round in a circle: then it

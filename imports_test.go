@@ -110,6 +110,9 @@ var mayImport = map[string][]string{
 	module + "/ws":            {module, locks, chains, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks},
 	module + "/examples/echo": {module, module + "/"},
+
+	// What tests share.
+	module + "/internal/testkit": {module, module + "/codec", module + "/libnettest"},
 }
 
 func TestImportArrowsPointToTheRootAndNeverBack(t *testing.T) {

@@ -109,7 +109,7 @@ func (s *Session) interruptReceiver() (can bool) {
 // lookForInput ends a session whose output has failed and whose input has come to its end, too. It reads for a receiver that
 // has not come yet, and does not wait: that one may come, and wait for it in turn.
 func (s *Session) lookForInput(end func(error)) {
-	if inputWaits(s.conn) {
+	if inputWaits(s.conn) || !s.recvMu.TryLock() { // or somebody reads already, perhaps the caller
 		return
 	}
 	var err error
@@ -122,7 +122,6 @@ func (s *Session) lookForInput(end func(error)) {
 			end(err)
 		}
 	}()
-	s.recvMu.Lock()
 	if !s.canReceive() || !s.in.Empty() {
 		return
 	}
@@ -219,10 +218,19 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 // lookAgain is how long the last look of a write waits whose time is up.
 const lookAgain = time.Millisecond
 
+// noDeadline is how many times WriteTimeout a write gets on a conn that takes no notice of its deadline: so many that it cannot
+// be this process that was away.
+const noDeadline = 10
+
 // writeBefore writes once. It takes the deadline back: after q.wrote the conn may be another flush's.
 func (s *Session) writeBefore(b *batch, deadline time.Time, bounded bool) (int, error) {
 	if !bounded {
 		return s.writeSome(b)
+	}
+	if s.sock == nil { // it may take no notice of a deadline
+		patience := noDeadline * min(s.owner.writeTimeout(), maxDuration/noDeadline)
+		late := time.AfterFunc(patience, func() { s.terminate(ErrWriteTimeout) })
+		defer late.Stop()
 	}
 	_ = s.conn.SetWriteDeadline(deadline)
 	n, err := s.writeSome(b)

@@ -78,9 +78,16 @@ func (g *writeGuard) look() {
 	if s == nil {
 		return
 	}
-	if s.shaking() || g.isStuck(s) {
-		s.terminate(ErrWriteTimeout)
-	}
+	stuck, reason := true, ErrWriteTimeout // stay if a conn of the user's panics or ends the goroutine
+	defer func() {
+		if r := recover(); r != nil {
+			reason = s.panicked("connection", r)
+		}
+		if stuck {
+			s.terminate(reason)
+		}
+	}()
+	stuck = s.shaking() || g.isStuck(s)
 }
 
 // isStuck reports whether the conn did not care for a deadline. Before, it sees to it that there is one, unless the peer

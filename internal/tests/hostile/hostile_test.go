@@ -17,8 +17,8 @@ const (
 	slack         = 4 * time.Second
 )
 
-// TestHostileUserCode is the table: a subtest a row, interface.method/behaviour/mode.
-func TestHostileUserCode(t *testing.T) {
+// TestUserCodeThatMisbehavesCostsWhatItsRowOfTheTableSays is the table: a subtest a row, interface.method/behaviour/mode.
+func TestUserCodeThatMisbehavesCostsWhatItsRowOfTheTableSays(t *testing.T) {
 	type row struct {
 		site *site
 		does behaviour

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/reconnect"
 	"github.com/libnet-go/libnet/ws"
@@ -91,7 +92,7 @@ func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 		r.srv.MaxSessionsPerIP = 100
 	}
 	if m.transport == "tls" {
-		r.srv.TLSConfig = serverTLS()
+		r.srv.TLSConfig = testkit.ServerTLS()
 	}
 	r.serve()
 	return r
