@@ -208,7 +208,7 @@ func (s *Session) fill(inFrame bool) error {
 	case failed:
 		n, err = s.readArrived()
 	case s.sock != nil:
-		n, err = s.sock.read(&s.in, s.usualRead)
+		n, err = s.sock.Read(&s.in, s.usualRead)
 	default:
 		n, err = s.readPlain()
 	}
@@ -234,7 +234,7 @@ var longAgo = time.Unix(1, 0)
 func (s *Session) readArrived() (int, error) {
 	if s.sock != nil {
 		_ = s.conn.SetReadDeadline(time.Time{})
-		return s.sock.readReady(&s.in, s.usualRead)
+		return s.sock.ReadReady(&s.in, s.usualRead)
 	}
 	deadline := longAgo
 	if inputWaits(s.conn) {

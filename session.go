@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet/internal/lock"
 	"github.com/libnet-go/libnet/internal/readbuf"
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // lastSessionID makes ids unique in a process, whichever server or dialer a session belongs to.
@@ -23,9 +24,9 @@ type Session struct {
 	// Immutable after newSession.
 	id     uint64
 	owner  *owner
-	conn   net.Conn        // nil for a session made from a bare codec
-	sock   *socket         // nil when conn has no descriptor of its own
-	below  syscall.RawConn // then that of what conn runs on; nil if there is none
+	conn   net.Conn            // nil for a session made from a bare codec
+	sock   *sockets.Descriptor // nil when conn has no descriptor of its own
+	below  syscall.RawConn     // then that of what conn runs on; nil if there is none
 	opened time.Time
 
 	// Immutable once hasCodec is set.
@@ -138,8 +139,8 @@ func newSession(o *owner, conn net.Conn) *Session {
 		opened: time.Now(),
 	}
 	if conn != nil {
-		if s.sock = newSocket(conn); s.sock == nil {
-			s.below = rawConn(conn)
+		if s.sock = sockets.Of(conn); s.sock == nil {
+			s.below = sockets.Raw(conn)
 		}
 		tellConn(conn, s)
 	}

@@ -202,7 +202,7 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 	var err error
 	defer s.recovered("connection", &err)
 	if s.sock != nil {
-		s.sock.unblock()
+		s.sock.Unblock()
 	}
 	var dropped readbuf.Buffer
 	defer dropped.Release()
