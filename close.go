@@ -104,7 +104,7 @@ func (s *Session) doneChan() <-chan struct{} {
 // fail ends the session after a failed receive and returns the reason. An orderly end of the peer lets
 // what is queued go out first.
 func (s *Session) fail(err error) error {
-	s.receiver.Store(receiverAbsent)
+	s.q.receiverGone()
 	switch state := s.state.Load(); {
 	case state == sessionOutputFailed:
 		s.terminate(err)

@@ -17,7 +17,7 @@ func (s *Session) isBehind(c *clock) bool {
 		return false
 	}
 	unread := sockets.Unread(s.conn) + s.inHand()
-	comes := s.receiver.Load() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
+	comes := s.q.receiverState() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
 	return behind
@@ -25,7 +25,7 @@ func (s *Session) isBehind(c *clock) bool {
 
 // inHand is what a receiver who is at work on a message has read beyond it.
 func (s *Session) inHand() int {
-	if s.receiver.Load() < receiverActive {
+	if s.q.receiverState() < receiverActive {
 		return 0
 	}
 	return s.notHanded()
@@ -50,10 +50,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.receiver.Load() == receiverWaiting || s.serving.Load() != 0 || !sockets.PeerEnded(s.conn) {
-		return
-	}
-	if !s.recvMu.TryLock() {
+	if s.q.receiverState() == receiverWaiting || s.serving.Load() != 0 || !sockets.PeerEnded(s.conn) || !s.recvMu.TryLock() {
 		return
 	}
 	left := !s.in.Empty() || sockets.Unread(s.conn) > 0
@@ -61,7 +58,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 	if c.over == 0 {
 		c.over = now
 	}
-	if !left || s.receiver.Load() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
+	if !left || s.q.receiverState() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
 		s.endOfPeer(io.EOF)
 	}
 }

@@ -77,7 +77,7 @@ func (s *Session) leaveInput(reason error) inputLeft {
 		return inputEnded
 	}
 	s.giveUpIn(linger)
-	switch s.receiver.Load() {
+	switch s.q.receiverState() {
 	case receiverAbsent: // but it may come
 		switch {
 		case s.sock != nil:
@@ -163,7 +163,7 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 	if s.conn == nil {
 		return s.writeBare(b)
 	}
-	if s.sock != nil && len(b.shared) == 0 { // else one writev does for all pieces
+	if s.sock != nil && !b.isScattered() { // else one writev does for all pieces
 		if next, err = s.writeReady(b); next != b || err != nil {
 			return next, err
 		}
@@ -179,10 +179,10 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 	defer s.recovered("connection", &err)
 	wait, again := timeout, false
 	held := s.unsent()
-	mayWait := s.sock != nil && len(b.shared) > 0 // else the kernel has just taken less
+	mayWait := s.sock != nil && b.isScattered() // else the kernel has just taken less
 	switch {
 	case s.sock == nil:
-		defer s.whileWriting(b.size-b.written, held)()
+		defer s.whileWriting(b.left(), held)()
 	case mayWait:
 		wait = s.slowAfter(timeout)
 	default:
@@ -268,7 +268,7 @@ func (s *Session) writeSome(b *batch) (int, error) {
 	if s.sock != nil {
 		s.sock.Unblock()
 	}
-	if s.sock != nil && len(b.shared) > 0 {
+	if s.sock != nil && b.isScattered() {
 		pieces := b.pieces()
 		sockets.RaceSend() // of which package net does not tell the race detector
 		n, err := pieces.WriteTo(s.conn)
@@ -295,7 +295,7 @@ func (s *Session) secure() bool {
 // counted as discarded: its Send has returned already.
 func (s *Session) writeBare(b *batch) (next *batch, err error) {
 	for next = b; next == b && err == nil; {
-		sent := s.codecSend(b.msgs[b.first])
+		sent := s.codecSend(b.message())
 		if sent != nil && !notWritten(sent) {
 			return b, sent
 		}

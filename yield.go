@@ -26,7 +26,7 @@ func (s *Session) askReceiver(reason error) <-chan struct{} {
 	pending := s.inputPending()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.Load() != sessionOpen || s.receiver.Load() < receiverActive && !pending {
+	if s.state.Load() != sessionOpen || s.q.receiverState() < receiverActive && !pending {
 		return nil
 	}
 	e := s.endingLocked()
@@ -35,7 +35,7 @@ func (s *Session) askReceiver(reason error) <-chan struct{} {
 	}
 	e.reason, e.granted = reason, make(chan struct{})
 	s.yieldAsked.Store(true)
-	if s.receiver.Load() < receiverActive && !pending && s.yieldAsked.CompareAndSwap(true, false) {
+	if s.q.receiverState() < receiverActive && !pending && s.yieldAsked.CompareAndSwap(true, false) {
 		e.granted = nil // it may have gone to wait without noticing
 		return nil
 	}
