@@ -56,7 +56,7 @@ func (s *Session) sendLoop() {
 func (s *Session) flushReady(b *batch) {
 	for b != nil {
 		left := len(b.rest())
-		n, err := s.sock.write(b.rest())
+		n, err := s.sock.Write(b.rest())
 		next, closed := s.q.wrote(b, n)
 		switch {
 		case err != nil:

@@ -30,7 +30,7 @@ func (h *handed) end() (messages, bytes uint64, first bool) {
 
 // handOver is called by the receiver, with a message that it is about to hand over; false if that must not be any more.
 func (s *Session) handOver() bool {
-	return s.handed.set(s.parsed, s.read.Load()-uint64(len(s.in.unread())))
+	return s.handed.set(s.parsed, s.read.Load()-uint64(len(s.in.Unread())))
 }
 
 // notHanded is what of the bytes read has not been handed over.
@@ -50,7 +50,7 @@ func (s *Session) noteLastReceived() {
 		s.q.noteLastReceived(messages, read)
 	}
 	if s.serving.Load() == 0 && s.recvMu.TryLock() { // else whoever receives gives the storage back
-		s.in.release()
+		s.in.Release()
 		s.recvMu.Unlock()
 	}
 }
@@ -60,8 +60,8 @@ func (s *Session) noteLastReceived() {
 func (s *Session) dropUnread() {
 	s.mu.Lock()
 	if s.handed.set(s.parsed, s.read.Load()) {
-		s.noteDroppedLocked(len(s.in.unread()))
+		s.noteDroppedLocked(len(s.in.Unread()))
 	}
 	s.mu.Unlock()
-	s.in.release()
+	s.in.Release()
 }

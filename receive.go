@@ -20,7 +20,7 @@ func (s *Session) Receive() (msg []byte, err error) {
 	if err != nil || s.parser == nil {
 		return payload, err
 	}
-	return s.in.keep(payload), nil
+	return s.in.Copy(payload), nil
 }
 
 // ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
@@ -75,7 +75,7 @@ func (s *Session) next() ([]byte, error) {
 		if ok || err != nil {
 			return payload, err
 		}
-		if err := s.fill(!s.in.empty()); err != nil {
+		if err := s.fill(!s.in.Empty()); err != nil {
 			return nil, err
 		}
 	}
@@ -83,7 +83,7 @@ func (s *Session) next() ([]byte, error) {
 
 // parse cuts a message from the input; not ok says that its end has not arrived.
 func (s *Session) parse() (payload []byte, ok bool, err error) {
-	src := s.in.unread()
+	src := s.in.Unread()
 	if len(src) == 0 {
 		return nil, false, nil
 	}
@@ -100,7 +100,7 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 		return nil, false, badCut(n, len(src))
 	}
 	s.seen = 0
-	s.in.advance(n)
+	s.in.Advance(n)
 	if !s.countMessage() {
 		return nil, false, s.closedErr()
 	}
@@ -169,7 +169,7 @@ func (s *Session) countMessage() bool {
 	if s.frameStart.Load() != 0 {
 		s.frameStart.Store(0)
 	}
-	if s.conn != nil && s.in.empty() {
+	if s.conn != nil && s.in.Empty() {
 		s.q.receiverHasLast()
 	}
 	return true
@@ -208,7 +208,7 @@ func (s *Session) fill(inFrame bool) error {
 	case failed:
 		n, err = s.readArrived()
 	case s.sock != nil:
-		n, err = s.sock.read(&s.in, s.usualRead)
+		n, err = s.sock.Read(&s.in, s.usualRead)
 	default:
 		n, err = s.readPlain()
 	}
@@ -234,7 +234,7 @@ var longAgo = time.Unix(1, 0)
 func (s *Session) readArrived() (int, error) {
 	if s.sock != nil {
 		_ = s.conn.SetReadDeadline(time.Time{})
-		return s.sock.readReady(&s.in, s.usualRead)
+		return s.sock.ReadReady(&s.in, s.usualRead)
 	}
 	deadline := longAgo
 	if inputWaits(s.conn) {
@@ -277,20 +277,11 @@ func (s *Session) readError(err error, inFrame bool) error {
 
 // took enters n bytes that were read behind the unread ones.
 func (s *Session) took(n int) {
-	s.in.chunk.w += n
+	s.in.Commit(n)
 	s.read.Store(s.read.Load() + uint64(n))
 	s.q.receiverWorks()
-	s.expectRead(n)
+	s.usualRead.Update(n)
 	s.received.Store(s.now())
-}
-
-// expectRead has the next reads expect as much as this one brought, and a little less each time that they bring less.
-func (s *Session) expectRead(n int) {
-	usual := uint16(min(n, math.MaxUint16))
-	if usual < s.usualRead {
-		usual = s.usualRead - (s.usualRead-usual)/8
-	}
-	s.usualRead = usual
 }
 
 // readPlain reads from a conn without a descriptor. It must hand over storage before it waits: little
@@ -298,12 +289,11 @@ func (s *Session) expectRead(n int) {
 func (s *Session) readPlain() (n int, err error) {
 	// 100 empty reads are what bufio allows a reader, too.
 	for range 100 {
-		p := s.in.waitingRoom()
+		p := s.in.WaitingSpace()
 		n, err = s.conn.Read(p)
 		if n < 0 || n > len(p) {
 			return 0, badRead(n, len(p))
 		}
-		s.in.chunk.filled = n == len(p)
 		if n > 0 || err != nil {
 			return n, err
 		}

@@ -43,12 +43,12 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		s.dropUnread() // whoever is closing it reads the rest
 		return false
 	}
-	n, err := s.sock.readReady(&s.in, s.usualRead)
+	n, err := s.sock.ReadReady(&s.in, s.usualRead)
 	if n > 0 {
 		s.took(n)
 		// A read of a TCP socket that brings less than it asked for has emptied it, and the next event comes with
 		// the next byte: that spares a read that would find nothing.
-		more = s.in.full() || s.serving.Load()&servingAll != 0
+		more = s.in.Full() || s.serving.Load()&servingAll != 0
 		err = s.dispatch(h)
 	}
 	if s.yieldAsked.Load() && !s.yieldNow() {
@@ -96,7 +96,7 @@ func (s *Session) handle(h MessageHandler) error {
 		}
 		h.ServeMessage(s, payload)
 	}
-	s.beforeWait(!s.in.empty())
+	s.beforeWait(!s.in.Empty())
 	// After beforeWait, which says that the receiver is not at work: else a wish might be overlooked.
 	if s.yieldAsked.Load() {
 		s.yieldNow()
@@ -105,12 +105,12 @@ func (s *Session) handle(h MessageHandler) error {
 		s.dropUnread()
 		return nil
 	}
-	s.in.shrink()
+	s.in.Shrink()
 	return nil
 }
 
 func (s *Session) failServing(err error) {
-	if err == io.EOF && !s.in.empty() {
+	if err == io.EOF && !s.in.Empty() {
 		err = io.ErrUnexpectedEOF
 	}
 	s.dropUnread()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/readbuf"
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // lastSessionID makes ids unique in a process, whichever server or dialer a session belongs to.
@@ -22,9 +24,9 @@ type Session struct {
 	// Immutable after newSession.
 	id     uint64
 	owner  *owner
-	conn   net.Conn        // nil for a session made from a bare codec
-	sock   *socket         // nil when conn has no descriptor of its own
-	below  syscall.RawConn // then that of what conn runs on; nil if there is none
+	conn   net.Conn            // nil for a session made from a bare codec
+	sock   *sockets.Descriptor // nil when conn has no descriptor of its own
+	below  syscall.RawConn     // then that of what conn runs on; nil if there is none
 	opened time.Time
 
 	// Immutable once hasCodec is set.
@@ -36,11 +38,11 @@ type Session struct {
 
 	recvMu lock.Mutex[receiverLock]
 	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
-	returned  bool         // the handler has returned; belongs to its goroutine, and fills a gap here
-	usualRead uint16       // bytes that a read is likely to bring; the largest may be more
+	returned  bool // the handler has returned; belongs to its goroutine, and fills a gap here
+	usualRead readbuf.ReadSize
 	seen      uint32       // unread bytes that the codec found to be no whole frame; the largest may be more
 	serving   atomic.Int32 // bits of servingState; anybody's
-	in        input
+	in        readbuf.Buffer
 	parsed    uint64      // messages received
 	plain     *plainInput // nil until a plain codec reads
 
@@ -125,8 +127,8 @@ func newSession(o *owner, conn net.Conn) *Session {
 		opened: time.Now(),
 	}
 	if conn != nil {
-		if s.sock = newSocket(conn); s.sock == nil {
-			s.below = rawConn(conn)
+		if s.sock = sockets.Of(conn); s.sock == nil {
+			s.below = sockets.Raw(conn)
 		}
 		tellConn(conn, s)
 	}

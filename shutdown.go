@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/readbuf"
 )
 
 const (
@@ -201,13 +202,14 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 	var err error
 	defer s.recovered("connection", &err)
 	if s.sock != nil {
-		s.sock.unblock()
+		s.sock.Unblock()
 	}
-	room := getChunk(chunkSmall)
-	defer putChunk(room)
+	var dropped readbuf.Buffer
+	defer dropped.Release()
+	space := dropped.Space(0)
 	for empty, total := 0, 0; err == nil && empty < 100 && total < drainLimit; empty++ {
 		var n int
-		if n, err = s.conn.Read(room.bytes); n > 0 {
+		if n, err = s.conn.Read(space); n > 0 {
 			empty = 0
 			total += n
 			s.noteDropped(n)

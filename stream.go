@@ -35,7 +35,7 @@ func (st stream) Read(p []byte) (int, error) {
 	if s.plain == nil {
 		s.plain = new(plainInput)
 	}
-	if s.in.empty() {
+	if s.in.Empty() {
 		if err := s.fill(s.plain.midFrame); err != nil {
 			s.plain.err = err
 			if err == io.ErrUnexpectedEOF {
@@ -44,8 +44,8 @@ func (st stream) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n := copy(p, s.in.unread())
-	s.in.advance(n)
+	n := copy(p, s.in.Unread())
+	s.in.Advance(n)
 	s.plain.midFrame = true
 	return n, nil
 }

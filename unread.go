@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has ended.
@@ -14,7 +16,7 @@ func (s *Session) isBehind(c *clock) bool {
 	if s.conn == nil {
 		return false
 	}
-	unread := unreadBytes(s.conn) + s.inHand()
+	unread := sockets.Unread(s.conn) + s.inHand()
 	comes := s.q.receiverState() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
@@ -48,10 +50,10 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.q.receiverState() == receiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) || !s.recvMu.TryLock() {
+	if s.q.receiverState() == receiverWaiting || s.serving.Load() != 0 || !sockets.PeerEnded(s.conn) || !s.recvMu.TryLock() {
 		return
 	}
-	left := !s.in.empty() || unreadBytes(s.conn) > 0
+	left := !s.in.Empty() || sockets.Unread(s.conn) > 0
 	s.recvMu.Unlock()
 	if c.over == 0 {
 		c.over = now
@@ -70,5 +72,5 @@ func inputWaits(conn net.Conn) (waits bool) {
 	if b, ok := conn.(bufferedConn); ok {
 		return b.Buffered() > 0
 	}
-	return hasInput(conn)
+	return sockets.HasInput(conn)
 }

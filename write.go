@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // outputFailed ends the output of a session for a flush that is the caller's and cannot go on; it returns the reason. What has
@@ -79,14 +81,14 @@ func (s *Session) leaveInput(reason error) inputLeft {
 	case receiverAbsent: // but it may come
 		switch {
 		case s.sock != nil:
-			return openIf(hasInput(s.conn))
+			return openIf(sockets.HasInput(s.conn))
 		case errorIs(reason, ErrWriteTimeout): // it has had the time
 			return inputEnded
 		}
 		return inputUnknown
 	case receiverWaiting:
 		if s.serving.Load() != 0 { // then the poller is told of an end, but not of a peer that does not read
-			return openIf(!errorIs(reason, ErrWriteTimeout) || hasInput(s.conn))
+			return openIf(!errorIs(reason, ErrWriteTimeout) || sockets.HasInput(s.conn))
 		}
 		return openIf(s.interruptReceiver())
 	}
@@ -122,7 +124,7 @@ func (s *Session) lookForInput(end func(error)) {
 			end(err)
 		}
 	}()
-	if !s.canReceive() || !s.in.empty() {
+	if !s.canReceive() || !s.in.Empty() {
 		return
 	}
 	n, err := s.readArrived()
@@ -147,7 +149,7 @@ func (s *Session) writeError(err error) error {
 
 // writeReady writes what the kernel takes of b at once, and returns what to write next.
 func (s *Session) writeReady(b *batch) (next *batch, err error) {
-	n, err := s.sock.write(b.rest())
+	n, err := s.sock.Write(b.rest())
 	next, closed := s.q.wrote(b, n)
 	if err == nil {
 		err = closed
@@ -264,11 +266,11 @@ const tlsRecord = 16 << 10
 // not notice a short write and go on with the next piece.
 func (s *Session) writeSome(b *batch) (int, error) {
 	if s.sock != nil {
-		s.sock.unblock()
+		s.sock.Unblock()
 	}
 	if s.sock != nil && b.isScattered() {
 		pieces := b.pieces()
-		raceSends(nil) // of which package net does not tell the race detector
+		sockets.RaceSend() // of which package net does not tell the race detector
 		n, err := pieces.WriteTo(s.conn)
 		return int(n), err
 	}

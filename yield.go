@@ -1,5 +1,7 @@
 package libnet
 
+import "github.com/libnet-go/libnet/internal/sockets"
+
 // An ending is what only a session needs that is being shut down, or has dropped what arrived.
 type ending struct {
 	// Guarded by the session's mu.
@@ -70,7 +72,7 @@ func (s *Session) servesArrived() bool {
 
 // inputPending reports whether a server that shuts down is to let the session read more.
 func (s *Session) inputPending() bool {
-	return s.servesArrived() && s.sock != nil && hasInput(s.conn)
+	return s.servesArrived() && s.sock != nil && sockets.HasInput(s.conn)
 }
 
 // noteDropped counts bytes that nobody will receive, until the counters are final.
