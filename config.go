@@ -15,7 +15,8 @@ type Config struct {
 	SendQueue int
 
 	// SendQueueBytes bounds the bytes that a session's queue holds; default 1 MiB. One message is
-	// always accepted by an empty queue, whatever its size.
+	// always accepted by an empty queue, whatever its size. A codec that is not a [FrameAppender] tells a message's size only
+	// by encoding it: where it remembers what it has encoded, as gob does, set this below 0 and let SendQueue be the bound.
 	SendQueueBytes int
 
 	// OnFull is what Send does when the queue is full. What is no FullPolicy counts as RejectNewest.
@@ -35,7 +36,8 @@ type Config struct {
 
 	// WriteTimeout ends a session whose peer takes no byte of what is to be written for this long,
 	// and is noticed within twice as long; default 10 s. On Linux what leaves the kernel's send buffer counts, too. The
-	// first write over TLS completes the handshake, for as long at most.
+	// first write over TLS completes the handshake, for as long at most. A connection of the user's whose write deadlines
+	// have no effect is given up after ten times as long.
 	WriteTimeout time.Duration
 
 	// IdleTimeout ends a session from which nothing came for this long; default off.

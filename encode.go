@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// encode returns msg as a draft, for the queue to take. It runs the codec with no lock held. An error that comes of a
-// panic has the session end. The depth of this call counts, as offer's does.
+// encode returns msg as a draft, for the queue to take. It runs the codec with no lock held. After an error that comes of a
+// panic the caller has the session end. The depth of this call counts, as offer's does.
 func (s *Session) encode(msg any) (c *batch, err error) {
 	switch {
 	case s.appender != nil:
@@ -15,46 +15,30 @@ func (s *Session) encode(msg any) (c *batch, err error) {
 	case s.conn != nil:
 		return s.encodePlain(msg)
 	}
-	c = getBatch()
-	c.msgs = append(c.msgs, msg)
+	c = newDraft()
+	c.setMessage(msg)
 	return c, nil
 }
 
 // encodeFrame has a codec that knows how append msg's frame.
 func (s *Session) encodeFrame(msg any) (c *batch, err error) {
-	defer s.recoveredEncode(&err)
-	c = getBatch()
-	frame, err := s.appender.AppendFrame(c.buf, msg)
-	if err == nil {
-		c.buf = frame
-		err = s.draft(c)
+	defer s.recovered("codec", &err)
+	c = newDraft()
+	frame, err := s.appender.AppendFrame(c.room(), msg)
+	if err == nil && len(frame) > s.maxFrame() {
+		err = ErrFrameTooLarge
 	}
 	if err != nil {
-		putDraft(c)
+		c.free()
 		return nil, err
 	}
+	c.setFrame(frame)
 	return c, nil
-}
-
-// draft makes what c's storage holds a message, if that is not too large.
-func (s *Session) draft(c *batch) error {
-	if c.size = len(c.buf); c.size > s.maxFrame() {
-		return ErrFrameTooLarge
-	}
-	return nil
-}
-
-// recoveredEncode is recovered, and has the session end for a panic.
-func (s *Session) recoveredEncode(err *error) {
-	if r := recover(); r != nil {
-		*err = s.panicked("codec", r)
-		s.endAside(*err)
-	}
 }
 
 // encodePlain has a codec that knows only io.Writer write msg's frame. The caller has the turn.
 func (s *Session) encodePlain(msg any) (c *batch, err error) {
-	c = getBatch()
+	c = newDraft()
 	s.q.beginFrame(c)
 	ended := false
 	defer func() {
@@ -67,12 +51,9 @@ func (s *Session) encodePlain(msg any) (c *batch, err error) {
 	if refused := s.q.endFrame(); err == nil && refused != nil {
 		err = s.refused(refused) // the codec may not have looked at what Write answered
 	}
-	if err == nil {
-		err = s.draft(c)
-	}
 	if err != nil {
-		putDraft(c)
-		return nil, s.endIfPanic(err)
+		c.free()
+		return nil, err
 	}
 	return c, nil
 }
@@ -101,6 +82,9 @@ func (s *Session) endIfPanic(err error) error {
 	return err
 }
 
+// errCodecBusy says that a codec is being made, or works on another message, for too long. The queue may have room.
+var errCodecBusy = newError("libnet: the codec is busy")
+
 // takeTurn makes the caller the one who may call a plain codec's Send. It waits for another who does so, as long as
 // WriteTimeout, the session, and ctx last: a codec that calls its own session would wait for itself.
 func (s *Session) takeTurn(ctx context.Context) error {
@@ -116,7 +100,7 @@ func (s *Session) takeTurn(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return ErrSessionBlocked
+	return errCodecBusy
 }
 
 func (s *Session) takeTurnWithin(ctx context.Context, bound time.Duration) bool {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // An eventLoop serves the sessions of one ServeMessages: a poller for each processor, and a watch over
@@ -15,6 +17,7 @@ type eventLoop struct {
 	server  *Server
 	handler MessageHandler
 	pollers []*poller
+	shared  sockets.Shared
 
 	started    sync.Once
 	added      atomic.Uint64 // sessions so far
@@ -45,6 +48,7 @@ const (
 
 func newEventLoop(srv *Server, h MessageHandler) (*eventLoop, error) {
 	loop := &eventLoop{server: srv, handler: h}
+	loop.shared = sockets.Shared{Options: srv.sessionOwner().socketOptions(), ListenAddr: srv.listener.Addr}
 	for range runtime.GOMAXPROCS(0) {
 		p, err := newPoller(loop)
 		if err != nil {
@@ -79,8 +83,8 @@ func (loop *eventLoop) close() {
 // prepare takes a TCP connection over from package net. One that it cannot take over (descriptors may be
 // short) is served as it is, at a higher cost.
 func (loop *eventLoop) prepare(conn net.Conn) net.Conn {
-	if srv := loop.server; srv.TLSConfig == nil {
-		return takeOver(conn, srv)
+	if loop.server.TLSConfig == nil {
+		return sockets.Detach(conn, &loop.shared)
 	}
 	return loop.server.secure(conn)
 }
@@ -115,7 +119,7 @@ func (loop *eventLoop) add(s *Session) bool {
 // servingFrom is how a session begins to be served. A read of a Unix socket also stops where descriptors or credentials
 // were passed, and no event tells of what lies behind them.
 func servingFrom(conn net.Conn) servingState {
-	if _, taken := conn.(*eventConn); taken {
+	if sockets.IsDetached(conn) {
 		return eventMode | serving
 	}
 	return eventMode | serving | servingAll

@@ -67,18 +67,27 @@ func isStd(imported string) bool {
 	return !strings.Contains(first, ".")
 }
 
-// locks is the one package of ours that the root imports: whoever imports the root gets nothing but the
-// standard library with it.
-const locks = module + "/internal/lock"
+// The packages of ours that the root may import: whoever imports the root gets nothing but these and the standard
+// library with it. None of them sees the root; the arrows among them point down.
+const (
+	locks     = module + "/internal/lock"
+	readbuf   = module + "/internal/readbuf"
+	sockets   = module + "/internal/sockets"
+	sendqueue = module + "/internal/sendqueue"
+	eventloop = module + "/internal/eventloop"
+	chains    = module + "/internal/errchain"
+)
+
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
 	if len(all[module]) < 10 {
 		t.Fatalf("found only these imports of the root package: %q", all[module])
 	}
-	for _, pkg := range []string{module, locks} {
+	for _, pkg := range append([]string{module}, leaves...) {
 		for _, imported := range all[pkg] {
-			if !isStd(imported) && imported != locks || imported == "C" {
+			if !isStd(imported) && !slices.Contains(leaves, imported) || imported == "C" {
 				t.Errorf("%s imports %s", pkg, imported)
 			}
 		}
@@ -88,14 +97,22 @@ func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 // What the module's packages may import beside the standard library. The arrows point to the root.
 var mayImport = map[string][]string{
 	locks:                     {},
-	module:                    {locks},
-	module + "/codec":         {module, "google.golang.org/protobuf/"},
+	readbuf:                   {locks},
+	sockets:                   {locks, readbuf},
+	sendqueue:                 {locks},
+	eventloop:                 {locks},
+	chains:                    {},
+	module:                    leaves,
+	module + "/codec":         {module, chains, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
-	module + "/reconnect":     {module, locks, "github.com/cenkalti/backoff/v5"},
-	module + "/ws":            {module, locks, "github.com/coder/websocket"},
+	module + "/reconnect":     {module, locks, chains, "github.com/cenkalti/backoff/v5"},
+	module + "/ws":            {module, locks, chains, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks},
 	module + "/examples/echo": {module, module + "/"},
+
+	// What tests share.
+	module + "/internal/testkit": {module, module + "/codec", module + "/libnettest"},
 }
 
 func TestImportArrowsPointToTheRootAndNeverBack(t *testing.T) {
@@ -113,5 +130,45 @@ func TestImportArrowsPointToTheRootAndNeverBack(t *testing.T) {
 				t.Errorf("%s imports %s", pkg, i)
 			}
 		}
+	}
+}
+
+// The packages of internal/ are for this module alone, but Go would let the nested modules import them, too, which may
+// have another version of it.
+func TestNestedModulesImportNothingInternal(t *testing.T) {
+	goMods, err := filepath.Glob("*/go.mod")
+	deeper, deeperErr := filepath.Glob("*/*/go.mod")
+	if err != nil || deeperErr != nil {
+		t.Fatal(err, deeperErr)
+	}
+	if goMods = append(goMods, deeper...); len(goMods) < 5 {
+		t.Fatalf("found only these nested modules: %q", goMods)
+	}
+	for _, goMod := range goMods {
+		eachGoFile(t, filepath.Dir(goMod), func(file string, parsed *ast.File) {
+			for _, spec := range parsed.Imports {
+				if strings.HasPrefix(spec.Path.Value, `"`+module+"/internal/") {
+					t.Errorf("%s imports %s", file, spec.Path.Value)
+				}
+			}
+		})
+	}
+}
+
+// eachGoFile calls f with each Go file below dir.
+func eachGoFile(t *testing.T, dir string, f func(file string, parsed *ast.File)) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(file, ".go") {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err == nil {
+			f(filepath.ToSlash(file), parsed)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -70,7 +70,7 @@ func (p *poller) register(s *Session) error {
 	}
 	var ctlErr, err error
 	ctlErr = p.raw.Control(func(epfd uintptr) {
-		err = s.sock.raw.Control(func(fd uintptr) {
+		err = s.sock.Raw().Control(func(fd uintptr) {
 			ctlErr = syscall.EpollCtl(int(epfd), syscall.EPOLL_CTL_ADD, int(fd), &event)
 		})
 	})

@@ -20,7 +20,7 @@ func (s *Session) Receive() (msg []byte, err error) {
 	if err != nil || s.parser == nil {
 		return payload, err
 	}
-	return s.in.keep(payload), nil
+	return s.in.Copy(payload), nil
 }
 
 // ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
@@ -75,7 +75,7 @@ func (s *Session) next() ([]byte, error) {
 		if ok || err != nil {
 			return payload, err
 		}
-		if err := s.fill(!s.in.empty()); err != nil {
+		if err := s.fill(!s.in.Empty()); err != nil {
 			return nil, err
 		}
 	}
@@ -83,7 +83,7 @@ func (s *Session) next() ([]byte, error) {
 
 // parse cuts a message from the input; not ok says that its end has not arrived.
 func (s *Session) parse() (payload []byte, ok bool, err error) {
-	src := s.in.unread()
+	src := s.in.Unread()
 	if len(src) == 0 {
 		return nil, false, nil
 	}
@@ -100,8 +100,10 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 		return nil, false, badCut(n, len(src))
 	}
 	s.seen = 0
-	s.in.advance(n)
-	s.countMessage()
+	s.in.Advance(n)
+	if !s.countMessage() {
+		return nil, false, s.closedErr()
+	}
 	return payload[:len(payload):len(payload)], true, nil // appending to it must not reach the next frame
 }
 
@@ -143,16 +145,23 @@ func (s *Session) nextPlain() ([]byte, error) {
 	case len(payload) > s.maxFrame():
 		return nil, ErrFrameTooLarge
 	}
-	s.countMessage()
+	if !s.countMessage() {
+		return nil, s.closedErr()
+	}
 	return payload, nil
 }
 
 // countMessage counts a message. Others learn of it when the receiver next reads, but of the first at
-// once, and of a frame's end: timeouts hang on these. And whoever sends may know that it is the last.
-func (s *Session) countMessage() {
+// once, and of a frame's end: timeouts hang on these. And whoever sends may know that it is the last. False says that the
+// session has ended and its counters are final.
+func (s *Session) countMessage() bool {
 	s.parsed++
+	if !s.handOver() {
+		s.parsed--
+		return false
+	}
 	if s.parsed == 1 || s.conn == nil {
-		s.q.noteReceived(s.parsed, s.read)
+		s.q.noteReceived(s.parsed, s.read.Load())
 	}
 	if s.parsed == 1 {
 		s.admitted(awaitMessage)
@@ -160,9 +169,10 @@ func (s *Session) countMessage() {
 	if s.frameStart.Load() != 0 {
 		s.frameStart.Store(0)
 	}
-	if s.sock != nil && s.in.empty() && !s.manyReplies {
-		s.receiver.Store(receiverLast)
+	if s.conn != nil && s.in.Empty() {
+		s.q.receiverHasLast()
 	}
+	return true
 }
 
 // What a frame may hold beyond its message, where libnet cannot tell the two apart. A codec that can parse
@@ -198,7 +208,7 @@ func (s *Session) fill(inFrame bool) error {
 	case failed:
 		n, err = s.readArrived()
 	case s.sock != nil:
-		n, err = s.sock.read(&s.in, s.usualRead)
+		n, err = s.sock.Read(&s.in, s.usualRead)
 	default:
 		n, err = s.readPlain()
 	}
@@ -224,7 +234,7 @@ var longAgo = time.Unix(1, 0)
 func (s *Session) readArrived() (int, error) {
 	if s.sock != nil {
 		_ = s.conn.SetReadDeadline(time.Time{})
-		return s.sock.readReady(&s.in, s.usualRead)
+		return s.sock.ReadReady(&s.in, s.usualRead)
 	}
 	deadline := longAgo
 	if inputWaits(s.conn) {
@@ -234,21 +244,13 @@ func (s *Session) readArrived() (int, error) {
 	return s.readPlain()
 }
 
-// beforeWait is what a receiver does before it reads. The order matters: a sender that still finds it
-// active has its message seen by this flush.
+// beforeWait is what a receiver does before it reads.
 func (s *Session) beforeWait(inFrame bool) {
-	replied := s.receiver.Swap(receiverWaiting) == receiverReplied
 	if inFrame {
 		s.startFrame()
 	}
-	b := s.q.receiverWaits(s.parsed, s.read, s.sock != nil)
-	switch {
-	case b == nil:
-	case s.sock == nil:
-		go s.sendLoop()
-	default:
-		s.manyReplies = replied || b.messages > 1
-		s.flushReady(b)
+	if s.q.receiverWaits(s.parsed, s.read.Load()) {
+		s.flushNow()
 	}
 }
 
@@ -275,20 +277,11 @@ func (s *Session) readError(err error, inFrame bool) error {
 
 // took enters n bytes that were read behind the unread ones.
 func (s *Session) took(n int) {
-	s.in.chunk.w += n
-	s.read += uint64(n)
-	s.receiver.Store(receiverActive)
-	s.expectRead(n)
+	s.in.Commit(n)
+	s.read.Store(s.read.Load() + uint64(n))
+	s.q.receiverWorks()
+	s.usualRead.Update(n)
 	s.received.Store(s.now())
-}
-
-// expectRead has the next reads expect as much as this one brought, and a little less each time that they bring less.
-func (s *Session) expectRead(n int) {
-	usual := uint16(min(n, math.MaxUint16))
-	if usual < s.usualRead {
-		usual = s.usualRead - (s.usualRead-usual)/8
-	}
-	s.usualRead = usual
 }
 
 // readPlain reads from a conn without a descriptor. It must hand over storage before it waits: little
@@ -296,12 +289,11 @@ func (s *Session) expectRead(n int) {
 func (s *Session) readPlain() (n int, err error) {
 	// 100 empty reads are what bufio allows a reader, too.
 	for range 100 {
-		p := s.in.waitingRoom()
+		p := s.in.WaitingSpace()
 		n, err = s.conn.Read(p)
 		if n < 0 || n > len(p) {
 			return 0, badRead(n, len(p))
 		}
-		s.in.chunk.filled = n == len(p)
 		if n > 0 || err != nil {
 			return n, err
 		}

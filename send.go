@@ -1,8 +1,6 @@
 package libnet
 
-import (
-	"context"
-)
+import "context"
 
 // Send queues msg for the peer, in the order of the calls, and returns without waiting for it: nil
 // means that the message will be written or counted in Stats().Discarded. The message is encoded before
@@ -22,14 +20,28 @@ func (s *Session) Send(msg any) error {
 	if !s.initCodec() || s.IsClosed() {
 		return s.closedErr()
 	}
+	var err error
 	if s.owner.sendQueue() == 0 {
-		return s.sendNow(context.Background(), msg)
+		err = s.sendNow(context.Background(), msg)
+	} else {
+		err = s.offer(msg, s.owner.queueLimit())
 	}
-	err := s.offer(msg, s.owner.queueLimit(), s.owner.OnFull == DropOldest)
-	if err == ErrSessionBlocked {
+	if err != nil {
+		return s.notSent(err)
+	}
+	return nil
+}
+
+// notSent is what Send answers for err. It ends the session where that is what is to follow.
+func (s *Session) notSent(err error) error {
+	switch {
+	case err == ErrSessionBlocked:
 		return s.blocked()
+	case err == errCodecBusy:
+		s.owner.countBlocked()
+		return ErrSessionBlocked
 	}
-	return err
+	return s.endIfPanic(err)
 }
 
 // SendContext is [Session.Send] that waits for room in a full queue, whatever Config.OnFull says, behind those who
@@ -37,25 +49,52 @@ func (s *Session) Send(msg any) error {
 //
 // On a synchronous session it waits until the kernel has the message. When ctx ends while it is being written, which cannot
 // be undone, SendContext gives the write 5 ms to return; what is left of the message is then written without the caller, within
-// Config.WriteTimeout: the peer may get it though SendContext returned ctx's error.
+// Config.WriteTimeout: the peer may get it though SendContext returned ctx's error. The same holds from when a codec that
+// is not a [FrameAppender] has encoded the message.
 func (s *Session) SendContext(ctx context.Context, msg any) error {
-	if !s.initCodec() || s.IsClosed() {
-		return s.closedErr()
-	}
-	if err := ctx.Err(); err != nil {
+	if err := s.awaitCodec(ctx); err != nil {
 		return err
 	}
-	if s.owner.sendQueue() == 0 {
-		return s.sendNow(ctx, msg)
+	var err error
+	switch {
+	case s.owner.sendQueue() == 0:
+		err = s.sendNow(ctx, msg)
+	case s.turn != nil:
+		err = s.waitInTurn(ctx, msg)
+	default:
+		err = s.wait(ctx, msg)
 	}
-	w, err := s.lineUp(ctx, msg)
-	if w == nil {
-		return err
+	if err == errCodecBusy {
+		return ErrSessionBlocked
 	}
-	return s.awaitRoom(ctx, w)
+	if err != nil {
+		return s.endIfPanic(err)
+	}
+	return nil
 }
 
-func (o *owner) queueLimit() queueLimit { return queueLimit{o.sendQueue(), o.sendQueueBytes()} }
+// awaitCodec waits until the session can send, or says why it cannot.
+func (s *Session) awaitCodec(ctx context.Context) error {
+	if !s.hasCodec.Load() && ctx.Err() == nil {
+		select {
+		case <-s.startCodec():
+		case <-ctx.Done():
+		}
+	}
+	switch {
+	case s.IsClosed():
+		return s.closedErr()
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !s.hasCodec.Load():
+		return s.closedErr()
+	}
+	return nil
+}
+
+func (o *owner) queueLimit() queueLimit {
+	return queueLimit{o.sendQueue(), o.sendQueueBytes(), o.OnFull == DropOldest}
+}
 
 // blocked does what Config.OnFull says with a message that found no room.
 func (s *Session) blocked() error {
@@ -69,108 +108,129 @@ func (s *Session) blocked() error {
 
 // offer encodes msg and queues it, if there is room or older messages may be dropped for it, and sees to it that it is
 // written. The depth of this call counts: it lies on the stack of a session's goroutine, which has to stay small.
-func (s *Session) offer(msg any, limit queueLimit, drop bool) error {
+func (s *Session) offer(msg any, limit queueLimit) error {
 	if s.turn != nil {
-		return s.offerInTurn(msg, limit, drop)
+		return s.offerInTurn(msg, limit)
 	}
 	c, err := s.encode(msg)
 	if err != nil {
-		return s.notEncoded(err, limit, drop)
+		return s.notEncoded(err, limit)
 	}
-	w, err := s.put(c, limit, drop)
-	s.wakeBy(w)
-	return err
+	return s.put(c, limit)
+}
+
+// put queues c, if it can.
+func (s *Session) put(c *batch, limit queueLimit) error {
+	by, err := s.q.put(c, limit)
+	if err != nil {
+		return s.refused(err)
+	}
+	s.flushBy(by)
+	return nil
 }
 
 // notEncoded is the error of a Send whose message was not encoded: that a queue is full goes before what is wrong with a message.
-func (s *Session) notEncoded(err error, limit queueLimit, drop bool) error {
-	if !drop && !errorIs(err, ErrPanic) && s.q.isFull(limit) {
+func (s *Session) notEncoded(err error, limit queueLimit) error {
+	if !errorIs(err, ErrPanic) && s.q.isFull(limit) {
 		return ErrSessionBlocked
 	}
 	return err
-}
-
-// put queues c, if it can, and says who is to write it.
-func (s *Session) put(c *batch, limit queueLimit, drop bool) (w wakeUp, err error) {
-	s.q.mu.Lock()
-	kept, err := s.q.takeMessageLocked(c, limit, drop)
-	if err == nil {
-		w = s.wakeLocked()
-	}
-	s.q.mu.Unlock()
-	if !kept {
-		putDraft(c)
-	}
-	return w, s.refused(err)
 }
 
 // offerInTurn is offer with a plain codec, whose turn it waits for.
-func (s *Session) offerInTurn(msg any, limit queueLimit, drop bool) error {
+func (s *Session) offerInTurn(msg any, limit queueLimit) error {
+	if s.q.isFull(limit) {
+		return ErrSessionBlocked
+	}
 	if err := s.takeTurn(context.Background()); err != nil {
 		return err
 	}
+	return s.offerAndGiveTurn(msg, limit, limit)
+}
+
+func (s *Session) offerAndGiveTurn(msg any, before, then queueLimit) error {
 	defer s.giveTurn()
-	return s.offerPlain(msg, limit, drop)
+	return s.offerPlain(msg, before, then)
 }
 
 // offerPlain is offer for the one who has the turn. It looks for room before the codec changes what it remembers of the stream.
-func (s *Session) offerPlain(msg any, limit queueLimit, drop bool) error {
-	if !drop && s.q.isFull(limit) {
+// What is encoded then needs room within the second limit.
+func (s *Session) offerPlain(msg any, before, then queueLimit) error {
+	if s.q.isFull(before) {
 		return ErrSessionBlocked
 	}
 	c, err := s.encode(msg)
 	if err != nil {
 		return err
 	}
-	w, err := s.put(c, limit, drop)
-	s.wakeBy(w)
-	return err
+	return s.put(c, then)
 }
 
-// refused is the error of a Send that the queue answered with err.
+// refused is what the caller of a queue that answered with err is told.
 func (s *Session) refused(err error) error {
-	if err == errQueueClosed {
+	switch err {
+	case errQueueClosed:
 		return s.closedErr()
+	case errQueueFull:
+		return ErrSessionBlocked
+	case errFrameTooBig:
+		return ErrFrameTooLarge
 	}
 	return err
 }
 
-// lineUp encodes msg and queues it, or has it stand in line: then it returns what to wait for.
-func (s *Session) lineUp(ctx context.Context, msg any) (*waiter, error) {
-	if s.turn != nil {
-		if err := s.takeTurn(ctx); err != nil {
-			return nil, err
-		}
-		defer s.giveTurn()
-	}
+// wait encodes msg and queues it, or has it stand in line until there is room.
+func (s *Session) wait(ctx context.Context, msg any) error {
 	c, err := s.encode(msg)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.q.mu.Lock()
-	wake := wakeNobody
-	w, kept, err := s.q.lineUpLocked(c, s.owner.queueLimit())
-	if w == nil && err == nil {
-		wake = s.wakeLocked()
+	w, by, err := s.q.lineUp(c, s.owner.queueLimit())
+	s.flushBy(by)
+	if w == nil {
+		return s.refused(err)
 	}
-	s.q.mu.Unlock()
-	if !kept {
-		putDraft(c)
-	}
-	s.wakeBy(wake)
-	return w, s.refused(err)
+	return s.refused(s.q.await(ctx, w))
 }
 
-// awaitRoom waits until w's message is queued.
-func (s *Session) awaitRoom(ctx context.Context, w *waiter) error {
-	select {
-	case err := <-w.done:
-		return s.refused(err)
-	case <-ctx.Done():
+// waitInTurn is wait with a plain codec. It encodes when there is room: a message that the codec has made cannot be taken back.
+// Who waits keeps the turn, so that all are served in their order; but where a Send that drops the oldest is not to wait for that.
+func (s *Session) waitInTurn(ctx context.Context, msg any) error {
+	limit := s.owner.queueLimit()
+	mayPass := limit.drop
+	limit.drop = false
+	for {
+		if err := s.takeTurnToWait(ctx, limit); err != nil {
+			return err
+		}
+		err := s.waitWithTurn(ctx, msg, limit, !mayPass)
+		if err != ErrSessionBlocked || !mayPass {
+			return err
+		}
+		if err := s.q.awaitRoom(ctx, limit); err != nil {
+			return s.refused(err)
+		}
 	}
-	if s.q.leave(w) {
-		putDraft(w.msg)
-		return ctx.Err()
+}
+
+func (s *Session) waitWithTurn(ctx context.Context, msg any, limit queueLimit, wait bool) error {
+	defer s.giveTurn()
+	for {
+		err := s.offerPlain(msg, limit, noLimit)
+		if err != ErrSessionBlocked || !wait {
+			return err
+		}
+		if err := s.q.awaitRoom(ctx, limit); err != nil {
+			return s.refused(err)
+		}
 	}
-	return s.refused(<-w.done)
+}
+
+// takeTurnToWait is takeTurn behind those who may wait for room.
+func (s *Session) takeTurnToWait(ctx context.Context, limit queueLimit) error {
+	for {
+		if err := s.takeTurn(ctx); err != errCodecBusy || !s.q.isFull(limit) {
+			return err
+		}
+	}
 }

@@ -16,18 +16,30 @@ func (s *Session) sendNow(ctx context.Context, msg any) error {
 	if err != nil {
 		return err
 	}
-	if w != nil {
-		if s.q.begin() { // what a broadcast has queued, and a receiver was to write
-			go s.sendLoop()
-		}
-		if err := s.awaitTurn(ctx, w); err != nil {
-			return err
-		}
+	if w != nil && s.q.begin() { // what a broadcast has queued, and a receiver was to write
+		go s.sendLoop()
 	}
-	if ctx.Done() == nil {
-		return s.writeOwn(c)
+	switch {
+	case ctx.Done() == nil:
+		return s.writeInTurn(ctx, c, w)
+	case s.turn != nil: // what a plain codec has encoded cannot be taken back
+		return s.within(ctx, func() error { return s.writeInTurn(context.Background(), c, w) })
+	case w != nil:
+		if err := s.q.await(ctx, w); err != nil {
+			return s.refused(err)
+		}
 	}
 	return s.writeOwnWithin(ctx, c)
+}
+
+// writeInTurn writes c once w's turn has come; at once where w is nil.
+func (s *Session) writeInTurn(ctx context.Context, c *batch, w *waiter) error {
+	if w != nil {
+		if err := s.q.await(ctx, w); err != nil {
+			return s.refused(err)
+		}
+	}
+	return s.writeOwn(c)
 }
 
 // claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that.
@@ -47,46 +59,26 @@ func (s *Session) claim(ctx context.Context, msg any) (c *batch, w *waiter, err 
 	if err != nil {
 		return nil, nil, err
 	}
-	if w, err = s.q.claim(c); err != nil {
+	if w, err = s.q.claim(c, s.turn != nil); err != nil {
 		return nil, nil, s.refused(err)
 	}
 	return c, w, nil
 }
 
-// awaitTurn waits until w's message is in flight and the caller has to write it.
-func (s *Session) awaitTurn(ctx context.Context, w *waiter) error {
-	for {
-		select {
-		case err := <-w.done:
-			if err != errYourTurn {
-				return s.refused(err)
-			}
-			if s.q.takeTurn(w) {
-				return nil
-			}
-		case <-ctx.Done():
-			return s.giveUpTurn(ctx, w)
-		}
-	}
-}
-
-// giveUpTurn takes w's message back, of which nothing is written yet.
-func (s *Session) giveUpTurn(ctx context.Context, w *waiter) error {
-	if s.q.leave(w) {
-		putBatch(w.msg)
-		return ctx.Err()
-	}
-	if err := <-w.done; err != nil {
-		return s.refused(err)
-	}
-	if s.q.giveBack(w.msg) != nil {
-		go s.sendLoop()
-	}
-	return ctx.Err()
-}
-
 // writeOwn writes c, the caller's message in flight. What was queued meanwhile is left to a send loop.
 func (s *Session) writeOwn(c *batch) (err error) {
+	returned := false
+	defer func() {
+		if !returned { // the user's conn or codec has ended the goroutine
+			_ = s.outputFailed(ErrSessionClosed)
+		}
+	}()
+	err = s.writeOwnWhole(c)
+	returned = true
+	return err
+}
+
+func (s *Session) writeOwnWhole(c *batch) (err error) {
 	if s.conn == nil {
 		return s.giveOwn(c)
 	}
@@ -109,7 +101,7 @@ func (s *Session) wroteOwn(next *batch, err error) error {
 
 // giveOwn is writeOwn on a bare session, whose codec's error is Send's.
 func (s *Session) giveOwn(c *batch) error {
-	err := s.codecSend(c.msgs[0])
+	err := s.codecSend(c.message())
 	if err != nil && !notWritten(err) {
 		return s.ownOutputFailed(err)
 	}
@@ -130,8 +122,13 @@ func (s *Session) writeOwnWithin(ctx context.Context, c *batch) error {
 			return s.wroteOwn(next, err)
 		}
 	}
+	return s.within(ctx, func() error { return s.writeOwn(c) })
+}
+
+// within has write done on another goroutine, and waits for it until ctx ends and a moment longer.
+func (s *Session) within(ctx context.Context, write func() error) error {
 	result := make(chan error, 1)
-	go func() { result <- s.writeOwn(c) }()
+	go func() { result <- write() }()
 	select {
 	case err := <-result:
 		return err
@@ -167,21 +164,20 @@ func (s *Session) split(msg any) (c *batch, err error) {
 	if !ok || s.appender == nil {
 		return nil, nil
 	}
-	c = getBatch()
-	header, payload, err := s.callSplitter(splitter, c.buf, msg)
+	c = newDraft()
+	header, payload, err := s.callSplitter(splitter, c.room(), msg)
 	switch {
 	case err != nil:
-		putBatch(c)
+		c.free()
 		return nil, s.endIfPanic(err)
 	case payload == nil:
-		putBatch(c)
+		c.free()
 		return nil, nil
 	case len(payload) > s.maxFrame():
-		putBatch(c)
+		c.free()
 		return nil, ErrFrameTooLarge
 	}
-	c.buf, c.size = header, len(header)
-	c.addShared(payload)
+	c.setSplit(header, payload)
 	return c, nil
 }
 

@@ -43,12 +43,12 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		s.dropUnread() // whoever is closing it reads the rest
 		return false
 	}
-	n, err := s.sock.readReady(&s.in, s.usualRead)
+	n, err := s.sock.ReadReady(&s.in, s.usualRead)
 	if n > 0 {
 		s.took(n)
 		// A read of a TCP socket that brings less than it asked for has emptied it, and the next event comes with
 		// the next byte: that spares a read that would find nothing.
-		more = s.in.full() || s.serving.Load()&servingAll != 0
+		more = s.in.Full() || s.serving.Load()&servingAll != 0
 		err = s.dispatch(h)
 	}
 	if s.yieldAsked.Load() && !s.yieldNow() {
@@ -94,11 +94,9 @@ func (s *Session) handle(h MessageHandler) error {
 		if !ok {
 			break
 		}
-		s.noteBehind()
 		h.ServeMessage(s, payload)
 	}
-	s.noteBehind()
-	s.beforeWait(!s.in.empty())
+	s.beforeWait(!s.in.Empty())
 	// After beforeWait, which says that the receiver is not at work: else a wish might be overlooked.
 	if s.yieldAsked.Load() {
 		s.yieldNow()
@@ -107,22 +105,15 @@ func (s *Session) handle(h MessageHandler) error {
 		s.dropUnread()
 		return nil
 	}
-	s.in.shrink()
+	s.in.Shrink()
 	return nil
 }
 
-// noteBehind says what an end that comes while the handler is at work drops.
-func (s *Session) noteBehind() {
-	if n := int32(len(s.in.unread())); n != s.behind.Load() {
-		s.behind.Store(n)
-	}
-}
-
 func (s *Session) failServing(err error) {
-	if err == io.EOF && !s.in.empty() {
+	if err == io.EOF && !s.in.Empty() {
 		err = io.ErrUnexpectedEOF
 	}
 	s.dropUnread()
-	s.q.noteReceived(s.parsed, s.read)
+	s.q.noteReceived(s.parsed, s.read.Load())
 	_ = s.fail(err)
 }

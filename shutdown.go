@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/readbuf"
 )
 
 const (
@@ -77,7 +78,7 @@ func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResul
 // shutdown begins the closing, if nobody has, and waits for the end. The channel, nil where somebody else does the work, is
 // closed when the callbacks have run.
 func (s *Session) shutdown(ctx context.Context, reason error) (r shutdownResult, ended <-chan struct{}) {
-	before := s.q.discardedCount()
+	before := s.q.counters().discarded
 	if s.beginClosing(reason) {
 		ended = s.startDelivery(reason)
 	}
@@ -102,8 +103,8 @@ func (s *Session) startDelivery(reason error) <-chan struct{} {
 
 // deliver ends a session that refuses sends, after what is queued. WriteTimeout and Linger bound it.
 func (s *Session) deliver(reason error) {
+	defer func() { s.terminate(s.q.failure(reason)) }() // deferred: a conn of the user's may end the goroutine
 	s.drain()
-	s.terminate(s.q.failure(reason))
 }
 
 func (s *Session) awaitCut() {
@@ -156,8 +157,8 @@ func (s *Session) shutdownServed(ctx context.Context, reason error, patience tim
 	return r
 }
 
-// drain writes what is queued, half-closes, and waits for the peer's EOF or Linger's end. Meanwhile it
-// reads: a peer may have to get rid of what it sends before it reads, too.
+// drain writes what is queued, half-closes, and waits for the peer's EOF or Linger's end: a little longer for a conn that
+// does not keep to its deadline. Meanwhile it reads: a peer may have to get rid of what it sends before it reads, too.
 func (s *Session) drain() {
 	half, ok := s.conn.(interface{ CloseWrite() error })
 	ok = ok && s.owner.linger() > 0
@@ -170,14 +171,19 @@ func (s *Session) drain() {
 		s.wake()
 		<-idle
 	}
-	if !ok || s.q.isClosed() || s.closeWrite(half) != nil {
+	if !ok || s.q.isClosed() {
 		return
 	}
-	if peerEnded == nil {
-		peerEnded = make(chan struct{})
-		go s.dropInput(peerEnded)
-	}
-	<-peerEnded
+	within(s.owner.linger()+flushEnd, func() {
+		if s.closeWrite(half) != nil {
+			return
+		}
+		if peerEnded == nil {
+			peerEnded = make(chan struct{})
+			s.dropInput(peerEnded)
+		}
+		<-peerEnded
+	})
 }
 
 // closeWrite is the half-close, from which on Linger runs.
@@ -196,13 +202,14 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 	var err error
 	defer s.recovered("connection", &err)
 	if s.sock != nil {
-		s.sock.unblock()
+		s.sock.Unblock()
 	}
-	room := getChunk(chunkSmall)
-	defer putChunk(room)
+	var dropped readbuf.Buffer
+	defer dropped.Release()
+	space := dropped.Space(0)
 	for empty, total := 0, 0; err == nil && empty < 100 && total < drainLimit; empty++ {
 		var n int
-		if n, err = s.conn.Read(room.bytes); n > 0 {
+		if n, err = s.conn.Read(space); n > 0 {
 			empty = 0
 			total += n
 			s.noteDropped(n)

@@ -1,12 +1,13 @@
 package libnet
 
 import (
-	"errors"
 	"io"
 	"maps"
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // SessionStats is a snapshot of a session's counters. What the receiver counts is as of its last read
@@ -16,7 +17,7 @@ type SessionStats struct {
 	MessagesIn, MessagesOut uint64 // messages received; messages written
 	BytesIn, BytesOut       uint64 // the same in bytes on the wire (under TLS); 0 for a bare codec
 	Discarded               uint64 // messages that Send had accepted and that will not be written
-	Dropped                 uint64 // bytes that had arrived and that nobody received: they lay unread at the end, or Shutdown read them away
+	Dropped                 uint64 // bytes that had arrived and that nobody received: they lay unread at the end, or Shutdown read them away. What is read at the very moment of a Close may be missing or be counted twice
 	Queued, QueuedBytes     int    // messages and bytes accepted and not yet written
 	Opened                  time.Time
 	LastReceived            time.Time // Opened while nothing has been received
@@ -44,27 +45,13 @@ func (s *Session) Stats() SessionStats {
 		Opened:       s.opened,
 		LastReceived: s.opened.Add(time.Duration(max(s.received.Load(), openedNow) - openedNow)),
 	}
-	s.q.addStats(&stats)
+	c := s.q.counters()
+	stats.MessagesIn, stats.BytesIn = c.messagesReceived, c.bytesReceived
+	stats.MessagesOut, stats.BytesOut = c.messagesOut, c.bytesOut
+	stats.Queued, stats.QueuedBytes = c.messages, c.bytes
+	stats.Discarded = c.discarded
 	stats.Dropped = s.droppedBytes()
 	return stats
-}
-
-func (q *sendQueue) addStats(stats *SessionStats) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	stats.MessagesIn = q.messagesIn
-	stats.BytesIn = q.bytesIn
-	stats.MessagesOut = q.messagesOut
-	stats.BytesOut = q.bytesOut
-	stats.Discarded = q.discarded
-	stats.Queued = q.messages
-	stats.QueuedBytes = q.bytes
-}
-
-func (q *sendQueue) discardedCount() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.discarded
 }
 
 // CloseReason returns the short name under which ServerStats.Closed counts a session that ended with
@@ -79,7 +66,7 @@ func CloseReason(err error) string {
 	name := "error"
 	asked(err, func() bool {
 		for _, r := range closeReasons {
-			if errors.Is(err, r.err) {
+			if errchain.Is(err, r.err) {
 				name = r.name
 				return true
 			}

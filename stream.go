@@ -4,6 +4,8 @@ import (
 	"io"
 	"math"
 	"net"
+	"runtime"
+	"strings"
 )
 
 // stream is a session's connection as its codec sees it: reads come out of the input buffer, writes
@@ -33,7 +35,7 @@ func (st stream) Read(p []byte) (int, error) {
 	if s.plain == nil {
 		s.plain = new(plainInput)
 	}
-	if s.in.empty() {
+	if s.in.Empty() {
 		if err := s.fill(s.plain.midFrame); err != nil {
 			s.plain.err = err
 			if err == io.ErrUnexpectedEOF {
@@ -42,8 +44,8 @@ func (st stream) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n := copy(p, s.in.unread())
-	s.in.advance(n)
+	n := copy(p, s.in.Unread())
+	s.in.Advance(n)
 	s.plain.midFrame = true
 	return n, nil
 }
@@ -61,21 +63,44 @@ func (st stream) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	inFrame, err := s.q.write(p, s.maxFrame(), s.maxLoose())
+	by, err := s.q.write(p, s.maxFrame(), s.maxLoose(), s.isInReceive())
+	s.flushBy(by)
 	if err != nil {
 		return 0, s.refused(err)
-	}
-	if !inFrame {
-		s.wake()
 	}
 	return len(p), nil
 }
 
-// maxLoose bounds what a codec writes outside Send: by the bytes of the queue, in which a frame must find room.
-func (s *Session) maxLoose() int {
-	limit := s.owner.sendQueueBytes()
-	if limit == 0 {
-		return math.MaxInt
+// isInReceive reports whether the caller, a codec, was called to receive. It may be called to send at the same time, so only the
+// caller's own stack tells: that is looked at where a receiver is at work and does not wait.
+func (s *Session) isInReceive() bool {
+	if s.q.receiverState() < receiverActive {
+		return false
 	}
-	return max(limit, s.maxFrame())
+	if s.recvMu.TryLock() {
+		s.recvMu.Unlock()
+		return false
+	}
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		frame, more := frames.Next()
+		switch _, method, _ := strings.Cut(frame.Function, ".(*Session)."); method {
+		case "codecSend":
+			return false
+		case "nextPlain":
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// maxLoose bounds what a codec writes outside Send: by the bytes of the queue.
+func (s *Session) maxLoose() int {
+	if limit := s.owner.sendQueueBytes(); limit > 0 {
+		return limit
+	}
+	return math.MaxInt
 }

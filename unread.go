@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has ended.
@@ -14,24 +16,19 @@ func (s *Session) isBehind(c *clock) bool {
 	if s.conn == nil {
 		return false
 	}
-	unread := unreadBytes(s.conn) + s.inHand()
-	comes := s.receiver.Load() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
+	unread := sockets.Unread(s.conn) + s.inHand()
+	comes := s.q.receiverState() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
 	return behind
 }
 
 // inHand is what a receiver who is at work on a message has read beyond it.
-func (s *Session) inHand() (n int) {
-	switch {
-	case s.receiver.Load() < receiverActive:
-	case s.serving.Load() != 0:
-		n = int(s.behind.Load())
-	case s.recvMu.TryLock():
-		n = len(s.in.unread())
-		s.recvMu.Unlock()
+func (s *Session) inHand() int {
+	if s.q.receiverState() < receiverActive {
+		return 0
 	}
-	return n
+	return s.notHanded()
 }
 
 // peerLook is how often a session looks for its peer's end that somebody waits for: it is noticed within twice as long.
@@ -53,15 +50,15 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.receiver.Load() == receiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) || !s.recvMu.TryLock() {
+	if s.q.receiverState() == receiverWaiting || s.serving.Load() != 0 || !sockets.PeerEnded(s.conn) || !s.recvMu.TryLock() {
 		return
 	}
-	left := !s.in.empty() || unreadBytes(s.conn) > 0
+	left := !s.in.Empty() || sockets.Unread(s.conn) > 0
 	s.recvMu.Unlock()
 	if c.over == 0 {
 		c.over = now
 	}
-	if !left || s.receiver.Load() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
+	if !left || s.q.receiverState() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
 		s.endOfPeer(io.EOF)
 	}
 }
@@ -75,5 +72,5 @@ func inputWaits(conn net.Conn) (waits bool) {
 	if b, ok := conn.(bufferedConn); ok {
 		return b.Buffered() > 0
 	}
-	return hasInput(conn)
+	return sockets.HasInput(conn)
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // outputFailed ends the output of a session for a flush that is the caller's and cannot go on; it returns the reason. What has
@@ -75,18 +77,18 @@ func (s *Session) leaveInput(reason error) inputLeft {
 		return inputEnded
 	}
 	s.giveUpIn(linger)
-	switch s.receiver.Load() {
+	switch s.q.receiverState() {
 	case receiverAbsent: // but it may come
 		switch {
 		case s.sock != nil:
-			return openIf(hasInput(s.conn))
+			return openIf(sockets.HasInput(s.conn))
 		case errorIs(reason, ErrWriteTimeout): // it has had the time
 			return inputEnded
 		}
 		return inputUnknown
 	case receiverWaiting:
 		if s.serving.Load() != 0 { // then the poller is told of an end, but not of a peer that does not read
-			return openIf(!errorIs(reason, ErrWriteTimeout) || hasInput(s.conn))
+			return openIf(!errorIs(reason, ErrWriteTimeout) || sockets.HasInput(s.conn))
 		}
 		return openIf(s.interruptReceiver())
 	}
@@ -109,7 +111,7 @@ func (s *Session) interruptReceiver() (can bool) {
 // lookForInput ends a session whose output has failed and whose input has come to its end, too. It reads for a receiver that
 // has not come yet, and does not wait: that one may come, and wait for it in turn.
 func (s *Session) lookForInput(end func(error)) {
-	if inputWaits(s.conn) {
+	if inputWaits(s.conn) || !s.recvMu.TryLock() { // or somebody reads already, perhaps the caller
 		return
 	}
 	var err error
@@ -122,8 +124,7 @@ func (s *Session) lookForInput(end func(error)) {
 			end(err)
 		}
 	}()
-	s.recvMu.Lock()
-	if !s.canReceive() || !s.in.empty() {
+	if !s.canReceive() || !s.in.Empty() {
 		return
 	}
 	n, err := s.readArrived()
@@ -148,7 +149,7 @@ func (s *Session) writeError(err error) error {
 
 // writeReady writes what the kernel takes of b at once, and returns what to write next.
 func (s *Session) writeReady(b *batch) (next *batch, err error) {
-	n, err := s.sock.write(b.rest())
+	n, err := s.sock.Write(b.rest())
 	next, closed := s.q.wrote(b, n)
 	if err == nil {
 		err = closed
@@ -162,7 +163,7 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 	if s.conn == nil {
 		return s.writeBare(b)
 	}
-	if s.sock != nil && len(b.shared) == 0 { // else one writev does for all pieces
+	if s.sock != nil && !b.isScattered() { // else one writev does for all pieces
 		if next, err = s.writeReady(b); next != b || err != nil {
 			return next, err
 		}
@@ -176,14 +177,20 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 // writeWithin is writeWaiting with a deadline, which a write that the kernel takes at once does without.
 func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err error) {
 	defer s.recovered("connection", &err)
-	if s.sock != nil && len(b.shared) == 0 { // the kernel has just taken less
-		s.peerIsSlow()
-	}
 	wait, again := timeout, false
 	held := s.unsent()
+	mayWait := s.sock != nil && b.isScattered() // else the kernel has just taken less
+	switch {
+	case s.sock == nil:
+		defer s.whileWriting(b.left(), held)()
+	case mayWait:
+		wait = s.slowAfter(timeout)
+	default:
+		s.peerIsSlow()
+	}
 	for {
 		deadline := time.Now().Add(wait)
-		n, err := s.writeBefore(b, deadline, timeout > 0)
+		n, err := s.writeBefore(b, deadline, wait > 0)
 		next, closed := s.q.wrote(b, n)
 		if closed != nil || next != b {
 			if errorIs(err, ErrPanic) {
@@ -195,6 +202,9 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 		case err == nil:
 		case !errorIs(err, os.ErrDeadlineExceeded):
 			return b, err
+		case mayWait: // and does
+			s.peerIsSlow()
+			wait, mayWait = timeout, false
 		case n > 0 || s.kernelMoved(&held):
 			wait, again = timeout, false
 		case !again && (s.sock != nil || time.Since(deadline) > starvation):
@@ -210,10 +220,19 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 // lookAgain is how long the last look of a write waits whose time is up.
 const lookAgain = time.Millisecond
 
+// noDeadline is how many times WriteTimeout a write gets on a conn that takes no notice of its deadline: so many that it cannot
+// be this process that was away.
+const noDeadline = 10
+
 // writeBefore writes once. It takes the deadline back: after q.wrote the conn may be another flush's.
 func (s *Session) writeBefore(b *batch, deadline time.Time, bounded bool) (int, error) {
 	if !bounded {
 		return s.writeSome(b)
+	}
+	if s.sock == nil { // it may take no notice of a deadline
+		patience := noDeadline * min(s.owner.writeTimeout(), maxDuration/noDeadline)
+		late := time.AfterFunc(patience, func() { s.terminate(ErrWriteTimeout) })
+		defer late.Stop()
 	}
 	_ = s.conn.SetWriteDeadline(deadline)
 	n, err := s.writeSome(b)
@@ -247,11 +266,11 @@ const tlsRecord = 16 << 10
 // not notice a short write and go on with the next piece.
 func (s *Session) writeSome(b *batch) (int, error) {
 	if s.sock != nil {
-		s.sock.unblock()
+		s.sock.Unblock()
 	}
-	if s.sock != nil && len(b.shared) > 0 {
+	if s.sock != nil && b.isScattered() {
 		pieces := b.pieces()
-		raceSends(nil) // of which package net does not tell the race detector
+		sockets.RaceSend() // of which package net does not tell the race detector
 		n, err := pieces.WriteTo(s.conn)
 		return int(n), err
 	}
@@ -276,7 +295,7 @@ func (s *Session) secure() bool {
 // counted as discarded: its Send has returned already.
 func (s *Session) writeBare(b *batch) (next *batch, err error) {
 	for next = b; next == b && err == nil; {
-		sent := s.codecSend(b.msgs[b.first])
+		sent := s.codecSend(b.message())
 		if sent != nil && !notWritten(sent) {
 			return b, sent
 		}

@@ -1,0 +1,94 @@
+package sockets
+
+import (
+	"net"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// Unsent is what the kernel holds of what was written to raw and the peer has not taken; 0 where nobody can tell
+// (SIOCOUTQ of tcp(7) and unix(7)).
+func Unsent(raw syscall.RawConn) int { return queued(raw, syscall.TIOCOUTQ) }
+
+// Unread is what the kernel holds for conn and nobody has read; 0 where nobody can tell (SIOCINQ).
+func Unread(conn net.Conn) int { return queued(Raw(conn), syscall.TIOCINQ) }
+
+// A queuedCall is to an ioctl what a readCall is to a read.
+type queuedCall struct {
+	request uintptr
+	n       int32
+
+	try func(fd uintptr)
+}
+
+var queuedCalls = sync.Pool{New: func() any {
+	c := new(queuedCall)
+	c.try = c.ask
+	return c
+}}
+
+func queued(raw syscall.RawConn, request uintptr) (n int) {
+	if raw == nil {
+		return 0
+	}
+	c := queuedCalls.Get().(*queuedCall)
+	c.request, c.n = request, 0
+	defer func() {
+		_ = recover() // from a RawConn of the user's
+		n = int(c.n)
+		queuedCalls.Put(c)
+	}()
+	_ = raw.Control(c.try)
+	return n
+}
+
+func (c *queuedCall) ask(fd uintptr) {
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, fd, c.request, uintptr(unsafe.Pointer(&c.n))); errno != 0 {
+		c.n = 0
+	}
+}
+
+// Of poll.h, which package syscall lacks.
+const (
+	pollRDHUP = 0x2000
+	pollErr   = 0x8
+	pollHup   = 0x10
+)
+
+// pollFd is struct pollfd (poll(2)).
+type pollFd struct {
+	fd              int32
+	events, revents int16
+}
+
+// PeerEnded reports whether conn's peer, or that of what a TLS conn runs on, sends no more. It does not wait.
+func PeerEnded(conn net.Conn) (ended bool) {
+	defer func() { _ = recover() }() // from a RawConn of the user's
+	raw := Raw(conn)
+	if raw == nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		p := pollFd{fd: int32(fd), events: pollRDHUP}
+		var now syscall.Timespec
+		n, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		ended = errno == 0 && n == 1 && p.revents&(pollRDHUP|pollErr|pollHup) != 0
+	})
+	return ended
+}
+
+// SetUserTimeout sets how long sent data may stay unacknowledged before the kernel ends the connection; 0 leaves that to its
+// retransmissions. False says that conn does not run over TCP.
+func SetUserTimeout(conn net.Conn, d time.Duration) (ok bool) {
+	defer func() { _ = recover() }() // from a RawConn of the user's
+	raw := Raw(conn)
+	if raw == nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		ok = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(min(d, maxUserTimeout).Milliseconds())) == nil
+	})
+	return ok
+}
