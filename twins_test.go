@@ -210,13 +210,6 @@ func eventWant(tb testing.TB, conn net.Conn, msg string) {
 	}
 }
 
-func eventCloseWrite(tb testing.TB, conn net.Conn) {
-	tb.Helper()
-	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		tb.Fatalf("CloseWrite: %v", err)
-	}
-}
-
 // The names that follow are those of package testkit, for the files that do not say so yet.
 
 const (
@@ -248,7 +241,6 @@ var (
 	timeoutContext    = testkit.TimeoutContext
 	overTransports    = testkit.OverTransports
 	overProtocols     = testkit.OverProtocols
-	closeWithTest     = testkit.CloseWithTest
 	connectPipe       = testkit.ConnectPipe
 	connectTCP        = testkit.ConnectTCP
 	serverTLS         = testkit.ServerTLS
@@ -256,7 +248,6 @@ var (
 	steady            = testkit.Steady
 	drain             = testkit.Drain
 	request           = testkit.Request
-	faultSize         = testkit.Size
 	faultReadMemory   = testkit.ReadMemory
 	faultBombProtocol = testkit.BombProtocol
 )
