@@ -1,12 +1,13 @@
 package libnet
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // Back-off after a listener's passing error, as net/http and the original libnet have it.
@@ -45,7 +46,7 @@ var errNoConn = newError("libnet: the listener returned no connection")
 // tryAccept asks the listener. One of the user's is asked on a goroutine of its own, which it may end.
 func (srv *Server) tryAccept() (conn net.Conn, err error) {
 	switch srv.listener.(type) {
-	case *net.TCPListener, *net.UnixListener:
+	case *net.TCPListener, *unixListener, packetListener:
 		return srv.listener.Accept()
 	}
 	err = errNoConn
@@ -63,7 +64,7 @@ func (srv *Server) acceptForeign() (conn net.Conn, err error) {
 	conn, err = srv.listener.Accept()
 	switch none := isNil(conn); {
 	case err != nil && !none:
-		discard(conn)
+		discard(conn, err)
 		return nil, err
 	case err == nil && none:
 		return nil, errNoConn
@@ -79,8 +80,9 @@ func acceptError(err error) (wrapped error) {
 	return wrapped
 }
 
-// closeListener closes the listener. One of the user's may panic, end the goroutine or wait: then for flushEnd.
-func (srv *Server) closeListener() {
+// closeListener closes the listener, and waits for that. One of the user's may panic, end the goroutine or not return; a Unix
+// socket's waits for who else looks after its directory.
+func (srv *Server) closeListener(patience time.Duration) {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
@@ -91,7 +93,7 @@ func (srv *Server) closeListener() {
 		}()
 		_ = srv.listener.Close()
 	}()
-	bound := time.NewTimer(flushEnd)
+	bound := time.NewTimer(patience)
 	defer bound.Stop()
 	select {
 	case <-closed:
@@ -116,14 +118,13 @@ func (srv *Server) pause(d time.Duration) bool {
 // network of the connection that it was about to return.
 func passes(err error) bool {
 	return err == errNoConn || asked(err, func() bool {
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if errchain.Is(err, os.ErrDeadlineExceeded) {
 			return false // a deadline that the user set on the listener
 		}
-		var errno syscall.Errno
-		if errors.As(err, &errno) {
+		if errno, ok := errchain.As[syscall.Errno](err); ok {
 			return errno.Temporary() || passingErrno(errno)
 		}
-		var ne net.Error
-		return errors.As(err, &ne) && ne.Temporary() //lint:ignore SA1019 listeners that are no sockets say it this way
+		ne, ok := errchain.As[net.Error](err)
+		return ok && ne.Temporary() //lint:ignore SA1019 listeners that are no sockets say it this way
 	})
 }

@@ -1,6 +1,7 @@
 package libnet
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"time"
@@ -63,7 +64,7 @@ func (srv *Server) enter(conn net.Conn, prepare func(net.Conn) net.Conn) (s *Ses
 		}
 		if s == nil {
 			srv.giveBack(&p)
-			discard(conn)
+			discard(conn, err)
 		}
 	}()
 	conn = prepare(conn)
@@ -91,16 +92,19 @@ func (srv *Server) newSession(conn net.Conn) (*Session, error) {
 	return newSession(o, conn), nil
 }
 
-// discard closes a conn that is no session, without a word to its peer.
-func discard(conn net.Conn) {
+// A refusableConn has a way of its own to tell its peer why it is closed without having become a session: package ws's has.
+type refusableConn interface{ Refuse(reason error) }
+
+// discard closes a conn that is no session. TLS, which has not begun, is spared the wait for its handshake.
+func discard(conn net.Conn, reason error) {
 	defer func() { _ = recover() }()
-	below := conn
-	defer func() {
-		_ = recover() // from asking for what is below
-		_ = below.Close()
-	}()
-	if t := transport(conn); !isNil(t) {
-		below = t
+	switch c := conn.(type) {
+	case refusableConn:
+		c.Refuse(reason)
+	case *tls.Conn:
+		_ = c.NetConn().Close()
+	default:
+		_ = conn.Close()
 	}
 }
 

@@ -92,6 +92,7 @@ func peerEnded(conn net.Conn) (ended bool) {
 // setUserTimeout sets how long sent data may stay unacknowledged before the kernel ends the connection; 0 leaves that to its
 // retransmissions. False says that conn does not run over TCP.
 func setUserTimeout(conn net.Conn, d time.Duration) (ok bool) {
+	defer func() { _ = recover() }() // from a RawConn of the user's
 	raw := rawConn(conn)
 	if raw == nil {
 		return false

@@ -156,6 +156,9 @@ func (b *batch) merge(c *batch) {
 // message is the first message of a batch whose messages are not encoded.
 func (b *batch) message() any { return b.msgs[b.first] }
 
+// unwritten is how many bytes are to be written.
+func (b *batch) unwritten() int { return b.size - b.written }
+
 // isScattered reports whether pieces takes fewer writes than rest.
 func (b *batch) isScattered() bool { return len(b.shared) > 0 }
 

@@ -4,19 +4,21 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // Bounds of a close, which does not wait for its peer: they only matter when a transport misbehaves.
 const (
-	// tlsGoodbye is how long a close_notify may wait for room in a peer's window; crypto/tls itself
+	// tlsGoodbye is about how long a close_notify may wait for room in a peer's window; crypto/tls itself
 	// would wait 5 s.
 	tlsGoodbye = 100 * time.Millisecond
 
 	// flushEnd is how long Close waits for a write that its closing of the conn has interrupted.
 	flushEnd = time.Second
+
+	// asidePatience is how long a Send that ends its session waits for that, so that it is seen to have ended where nothing of the
+	// user's has to wait for the sender.
+	asidePatience = 100 * time.Millisecond
 )
 
 // A session's output and its input end separately:
@@ -137,8 +139,11 @@ func (s *Session) endOfInput() error {
 
 // endAfterFlush ends the session once what is queued is written; false if nothing is.
 func (s *Session) endAfterFlush(reason error) bool {
-	idle := s.q.idle()
-	if idle == nil || !s.beginClosing(reason) {
+	if !s.beginClosing(reason) {
+		return false
+	}
+	idle := s.q.idle() // nothing more is accepted
+	if idle == nil {
 		return false
 	}
 	go s.endWhen(idle, reason)
@@ -181,7 +186,8 @@ func (s *Session) endedOrCut() (ended, cut bool) {
 
 func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false, false) }
 
-// endAside is terminate for a caller who may hold a lock that a close callback wants: a Send.
+// endAside is terminate for a caller who may hold a lock that a close callback, the connection, the codec or the logger wants: a
+// Send. It waits for no longer than asidePatience.
 func (s *Session) endAside(reason error) { _, _ = s.endWith(reason, false, true) }
 
 // endSoon is endAside for a caller who must not wait for the transport either. The session refuses sends at once.
@@ -210,36 +216,45 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 	s.mu.Unlock()
 
 	s.q.close()
-	return true, s.closeAndSettle(reason, codecMade, cut, aside)
+	rest := &settling{session: s, closed: make(chan struct{}), reason: reason, aside: aside}
+	if aside {
+		within(asidePatience, func() { _ = rest.run(codecMade, cut) })
+		return true, nil
+	}
+	return true, rest.run(codecMade, cut)
 }
 
 // A settling is the rest of an end. It follows the closing of the transport, or does not wait for it for longer than flushEnd.
 type settling struct {
-	once    sync.Once
-	session atomic.Pointer[Session] // nil when it is settled: the runtime may keep a stopped timer until it was due
-	closing sync.WaitGroup          // the transport
+	session *Session
+	closed  chan struct{} // closed when the transport is
 	reason  error
 	aside   bool
 }
 
-func (s *Session) closeAndSettle(reason error, codecMade, cut, aside bool) error {
-	rest := &settling{reason: reason, aside: aside}
-	rest.session.Store(s)
-	rest.closing.Add(1)
-	late := time.AfterFunc(flushEnd, rest.settle)
-	defer func() { // deferred: the user's conn or codec may end the goroutine
-		rest.closing.Done()
-		late.Stop()
-		rest.settle()
-		rest.session.Store(nil)
-	}()
-	return s.closeTransport(codecMade, cut)
-}
+// errCloseWaits is what Close returns when a connection's or codec's Close does not.
+var errCloseWaits = newError("libnet: closing the connection takes its time")
 
-func (r *settling) settle() {
-	if s := r.session.Load(); s != nil {
-		r.once.Do(func() { s.settle(r) })
+// run closes the transport on a goroutine of its own, which the user's conn or codec may end or keep.
+func (r *settling) run(codecMade, cut bool) error {
+	result := make(chan error, 1)
+	go func() {
+		var err error
+		defer func() {
+			close(r.closed)
+			result <- err
+		}()
+		err = r.session.closeTransport(codecMade, cut)
+	}()
+	bound := time.NewTimer(flushEnd)
+	defer bound.Stop()
+	err := errCloseWaits
+	select {
+	case err = <-result:
+	case <-bound.C:
 	}
+	r.session.settle(r)
+	return err
 }
 
 // settle is what follows when no byte can be written any more.
@@ -261,8 +276,15 @@ func (s *Session) settle(rest *settling) {
 func (s *Session) conclude(rest *settling, callbacks []*callback) {
 	if srv := s.owner.server; srv != nil {
 		defer func() {
-			rest.closing.Wait()
-			srv.sessionEnded(s, rest.reason)
+			select {
+			case <-rest.closed:
+				srv.sessionEnded(s, rest.reason)
+			default:
+				go func() {
+					<-rest.closed
+					srv.sessionEnded(s, rest.reason)
+				}()
+			}
 		}()
 	}
 	s.logPanic(rest.reason)
@@ -277,20 +299,6 @@ func (s *Session) leaveOwner() {
 	}
 	if srv := s.owner.server; srv != nil {
 		srv.addEnded(s.Stats())
-	}
-}
-
-// noteLastReceived makes what was received since the receiver last waited a part of the final counters, and what it will not
-// receive any more. A receiver that is in Receive has noted it.
-func (s *Session) noteLastReceived() {
-	if s.serving.Load() != 0 {
-		s.noteDropped(int(s.behind.Load()))
-		return
-	}
-	if s.recvMu.TryLock() {
-		s.q.noteReceived(s.parsed, s.read)
-		s.dropUnread()
-		s.recvMu.Unlock()
 	}
 }
 
@@ -316,16 +324,24 @@ func (s *Session) closeCodec() (err error) {
 // closeConn closes the conn without waiting for a peer that does not read.
 func (s *Session) closeConn(cut bool) (err error) {
 	defer s.recovered("connection", &err)
-	t, ok := s.conn.(*tls.Conn)
+	below := transport(s.conn)
+	_, isTLS := s.conn.(*tls.Conn)
 	switch {
-	case !ok:
+	case isTLS && cut:
+		return below.Close()
+	case !s.secure():
 		return s.conn.Close()
-	case cut:
-		return t.NetConn().Close()
 	}
-	force := time.AfterFunc(tlsGoodbye, func() { _ = t.NetConn().Close() })
-	defer force.Stop()
-	return t.Close()
+	// On a goroutine of its own: crypto/tls may hold the lock that this needs while it calls a conn of the user's that closes the session.
+	var closeErr error
+	closed := within(2*tlsGoodbye, func() {
+		defer s.recovered("connection", &closeErr)
+		closeErr = s.conn.Close()
+	})
+	if !closed {
+		return below.Close()
+	}
+	return closeErr
 }
 
 // awaitFlush waits for a flush that is still in the transport, so that the counters are final.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // The seed's calls, assigned to variables of exactly the types that they had there: a variadic
@@ -206,7 +207,7 @@ func TestTheArticlesGatewayRunsUnchanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer raw.Close()
-	mustWrite(t, raw, []byte{0, 2, 0, 0})
+	testkit.MustWrite(t, raw, []byte{0, 2, 0, 0})
 	payload, err := protobuf.NewCodec(raw).Receive()
 	var refusal Error
 	if err == nil {
@@ -223,7 +224,7 @@ func TestTheArticlesGatewayRunsUnchanged(t *testing.T) {
 		t.Errorf("a second Close = %v", err)
 	}
 	gwServer.Server.Stop()
-	await(t, patience, "Accept after Stop", looped)
+	testkit.Await(t, testkit.Patience, "Accept after Stop", looped)
 	gwServer.ended.Wait()
 	if _, err := gwServer.Server.Accept(); err != io.EOF {
 		t.Errorf("Accept after Stop = %v; want io.EOF", err)
@@ -251,7 +252,7 @@ func TestASessionOfABareCodecWorksAsInTheSeed(t *testing.T) {
 	for name, newSession := range makers {
 		for _, sendChanSize := range []int{0, 64} {
 			t.Run(fmt.Sprintf("%s %d", name, sendChanSize), func(t *testing.T) {
-				overTransports(t, func(t *testing.T, connect connector) {
+				testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
 					near, far := connect(t)
 					bareEcho(t, newSession(codec.Protobuf().NewCodec(near), sendChanSize), far)
 				})
@@ -285,14 +286,14 @@ func bareEcho(t *testing.T, s *libnet.Session, far net.Conn) {
 		echoed <- nil
 	}()
 	for i := range 20 {
-		mustSend(t, s, &Base{Cmd: uint32(i + 1)})
+		testkit.MustSend(t, s, &Base{Cmd: uint32(i + 1)})
 		var got Base
 		receiveMessage(t, s, &got)
 		if got.Cmd != uint32(i+1) {
 			t.Fatalf("received %d, sent %d", got.Cmd, i+1)
 		}
 	}
-	if err := await(t, patience, "the peer", echoed); err != nil {
+	if err := testkit.Await(t, testkit.Patience, "the peer", echoed); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Receive(); err != io.EOF {

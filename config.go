@@ -35,7 +35,8 @@ type Config struct {
 
 	// WriteTimeout ends a session whose peer takes no byte of what is to be written for this long,
 	// and is noticed within twice as long; default 10 s. On Linux what leaves the kernel's send buffer counts, too. The
-	// first write over TLS completes the handshake, for as long at most.
+	// first write over TLS completes the handshake, for as long at most. A connection of the user's whose write deadlines
+	// have no effect is given up after ten times as long.
 	WriteTimeout time.Duration
 
 	// IdleTimeout ends a session from which nothing came for this long; default off.

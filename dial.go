@@ -18,8 +18,8 @@ type Dialer struct {
 }
 
 // Dial connects, completes the TLS handshake if there is a TLSConfig, and has the protocol make the
-// codec. ctx, NetDialer's timeout, and HandshakeTimeout for the TLS handshake bound it; ctx and HandshakeTimeout
-// have no bearing on the session that it returns. On an error nothing is left open.
+// codec. ctx bounds all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake and the codec's making,
+// each; ctx and HandshakeTimeout have no bearing on the session that it returns. On an error nothing is left open.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, error) {
 	if d.Protocol == nil {
 		return nil, errors.New("libnet: Dial without a Protocol")
@@ -37,11 +37,11 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, e
 			return nil, err
 		}
 	}
-	return d.newSession(conn)
+	return d.newSession(ctx, conn)
 }
 
 // NewSession makes a client session of a connection that came from elsewhere: a proxy, a test's pipe. NetDialer
-// and TLSConfig do not apply to it. With an error conn is closed.
+// and TLSConfig do not apply to it. HandshakeTimeout bounds the codec's making. With an error conn is closed.
 func (d *Dialer) NewSession(conn net.Conn) (*Session, error) {
 	if isNil(conn) {
 		return nil, errors.New("libnet: NewSession with a nil connection")
@@ -54,13 +54,13 @@ func (d *Dialer) NewSession(conn net.Conn) (*Session, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	return d.newSession(conn)
+	return d.newSession(context.Background(), conn)
 }
 
-func (d *Dialer) newSession(conn net.Conn) (*Session, error) {
+func (d *Dialer) newSession(ctx context.Context, conn net.Conn) (*Session, error) {
 	protocol, err := wrapProtocol(conn, d.Protocol)
 	if err != nil {
-		discard(conn)
+		discard(conn, err)
 		return nil, err
 	}
 	config := d.Config
@@ -70,7 +70,12 @@ func (d *Dialer) newSession(conn net.Conn) (*Session, error) {
 	if s.sock != nil {
 		o.flusher = &dialFlusher
 	}
-	if !s.initCodec() {
+	ctx, cancel := d.withinHandshake(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { s.terminate(context.Cause(ctx)) })
+	made := s.initCodec()
+	if !stop() || !made {
+		s.terminate(context.Cause(ctx))
 		return nil, s.Err()
 	}
 	s.startClock()
@@ -94,6 +99,13 @@ func wrapProtocol(conn net.Conn, p Protocol) (wrapped Protocol, err error) {
 	return wrapped, nil
 }
 
+func (d *Dialer) withinHandshake(ctx context.Context) (context.Context, context.CancelFunc) {
+	if timeout := d.handshakeTimeout(); timeout > 0 {
+		return context.WithTimeoutCause(ctx, timeout, ErrHandshakeTimeout)
+	}
+	return context.WithCancel(ctx)
+}
+
 func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
 	config := d.TLSConfig
 	if config.ServerName == "" && !config.InsecureSkipVerify {
@@ -104,11 +116,8 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net
 		config = config.Clone()
 		config.ServerName = host
 	}
-	if timeout := d.handshakeTimeout(); timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, timeout, ErrHandshakeTimeout)
-		defer cancel()
-	}
+	ctx, cancel := d.withinHandshake(ctx)
+	defer cancel()
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()

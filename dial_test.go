@@ -13,17 +13,18 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 // tlsEchoServer serves on a port until the test ends, over TLS if there is a config.
 func tlsEchoServer(t testing.TB, config *tls.Config, set func(*libnet.Server)) *libnet.Server {
 	t.Helper()
-	srv, err := libnet.Serve("tcp", "127.0.0.1:0", frames, 64)
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", testkit.Frames, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Logger, srv.TLSConfig = quiet, config
+	srv.Logger, srv.TLSConfig = testkit.Quiet, config
 	if set != nil {
 		set(srv)
 	}
@@ -48,8 +49,8 @@ func tlsEchoServer(t testing.TB, config *tls.Config, set func(*libnet.Server)) *
 // tlsDial dials srv and asks for an echo.
 func tlsDial(t testing.TB, srv *libnet.Server, config *tls.Config) (*libnet.Session, error) {
 	t.Helper()
-	d := libnet.Dialer{Protocol: frames, TLSConfig: config}
-	d.Logger = quiet
+	d := libnet.Dialer{Protocol: testkit.Frames, TLSConfig: config}
+	d.Logger = testkit.Quiet
 	s, err := d.Dial(t.Context(), "tcp", srv.Listener().Addr().String())
 	if err != nil {
 		return nil, err
@@ -64,8 +65,8 @@ func tlsDial(t testing.TB, srv *libnet.Server, config *tls.Config) (*libnet.Sess
 
 func TestADialerAppliesItsConfig(t *testing.T) {
 	srv := tlsEchoServer(t, nil, nil)
-	d := libnet.Dialer{Protocol: frames}
-	d.SendQueue, d.MaxMessage, d.IdleTimeout, d.Logger = 3, 100, 50*time.Millisecond, quiet
+	d := libnet.Dialer{Protocol: testkit.Frames}
+	d.SendQueue, d.MaxMessage, d.IdleTimeout, d.Logger = 3, 100, 50*time.Millisecond, testkit.Quiet
 	s, err := d.Dial(t.Context(), "tcp", srv.Listener().Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -74,17 +75,17 @@ func TestADialerAppliesItsConfig(t *testing.T) {
 	if err := s.Send(strings.Repeat("x", 101)); !errors.Is(err, libnet.ErrFrameTooLarge) {
 		t.Errorf("MaxMessage: %v", err)
 	}
-	mustSend(t, s, "hello")
-	mustReceive(t, s, "hello")
+	testkit.MustSend(t, s, "hello")
+	testkit.MustReceive(t, s, "hello")
 	_, err = s.Receive()
-	wantErr(t, "Receive", err, libnet.ErrIdleTimeout)
+	testkit.WantErr(t, "Receive", err, libnet.ErrIdleTimeout)
 }
 
 func TestADialerCanBeUsedAgainAndByManyAtOnce(t *testing.T) {
-	srv := tlsEchoServer(t, serverTLS(), nil)
-	config := clientTLS()
+	srv := tlsEchoServer(t, testkit.ServerTLS(), nil)
+	config := testkit.ClientTLS()
 	config.ServerName = "" // from the address, without a change to the caller's config
-	d := libnet.Dialer{Protocol: frames, TLSConfig: config}
+	d := libnet.Dialer{Protocol: testkit.Frames, TLSConfig: config}
 	errs := make(chan error)
 	for range 10 {
 		go func() {
@@ -144,7 +145,7 @@ func TestADialEndsWithItsContext(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			libnettest.VerifyNone(t)
-			d := libnet.Dialer{Protocol: frames, TLSConfig: clientTLS()}
+			d := libnet.Dialer{Protocol: testkit.Frames, TLSConfig: testkit.ClientTLS()}
 			if test.set != nil {
 				test.set(&d)
 			}
@@ -159,17 +160,17 @@ func TestADialEndsWithItsContext(t *testing.T) {
 }
 
 func TestTheContextOfADialIsNotTheSessions(t *testing.T) {
-	srv := tlsEchoServer(t, serverTLS(), nil)
+	srv := tlsEchoServer(t, testkit.ServerTLS(), nil)
 	ctx, cancel := context.WithCancel(context.Background())
-	d := libnet.Dialer{Protocol: frames, TLSConfig: clientTLS()}
+	d := libnet.Dialer{Protocol: testkit.Frames, TLSConfig: testkit.ClientTLS()}
 	s, err := d.Dial(ctx, "tcp", srv.Listener().Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	cancel()
-	mustSend(t, s, "hello")
-	mustReceive(t, s, "hello")
+	testkit.MustSend(t, s, "hello")
+	testkit.MustReceive(t, s, "hello")
 }
 
 // A client may only listen, or only talk: that its server sends nothing is no failed handshake.
@@ -177,7 +178,7 @@ func TestHandshakeTimeoutEndsWithDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := libnettest.Pipe()
 		defer far.Close()
-		d := libnet.Dialer{Protocol: frames}
+		d := libnet.Dialer{Protocol: testkit.Frames}
 		d.HandshakeTimeout = time.Second
 		s, err := d.NewSession(near)
 		if err != nil {
@@ -198,7 +199,7 @@ func TestDialAndNewSessionRefuseWhatCannotWork(t *testing.T) {
 	if _, err := new(libnet.Dialer).Dial(t.Context(), "tcp", address); err == nil {
 		t.Error("dialled without a protocol")
 	}
-	d := libnet.Dialer{Protocol: frames}
+	d := libnet.Dialer{Protocol: testkit.Frames}
 	if _, err := d.Dial(t.Context(), "no network", address); err == nil {
 		t.Error("dialled a network that does not exist")
 	}
@@ -236,16 +237,16 @@ func (p grpShortFrames) NewCodec(rw io.ReadWriter) libnet.Codec {
 
 func TestAMessageConnBringsItsOwnProtocol(t *testing.T) {
 	var wrapped atomic.Int32
-	srv := newServer(t, frames, 8)
+	srv := testkit.NewServer(t, testkit.Frames, 8)
 	var group libnet.Group[int]
-	peers := grpJoin(t, &group, srv, 0, 1, connectPipe)
+	peers := grpJoin(t, &group, srv, 0, 1, testkit.ConnectPipe)
 	for i := range 2 {
-		near, far := connectPipe(t)
-		group.Put(10+i, adopt(t, srv, grpMessageConn{near, &wrapped}))
+		near, far := testkit.ConnectPipe(t)
+		group.Put(10+i, testkit.Adopt(t, srv, grpMessageConn{near, &wrapped}))
 		peers = append(peers, far)
 	}
-	near, far := connectPipe(t)
-	d := libnet.Dialer{Protocol: frames}
+	near, far := testkit.ConnectPipe(t)
+	d := libnet.Dialer{Protocol: testkit.Frames}
 	dialled, err := d.NewSession(grpMessageConn{near, &wrapped})
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +259,7 @@ func TestAMessageConnBringsItsOwnProtocol(t *testing.T) {
 	}
 	for i, want := range []string{"hello", "*hello", "*hello", "*hello"} {
 		got := make([]byte, 4+len(want))
-		if _, err := io.ReadFull(peers[i], got); err != nil || string(got) != string(frame(want)) {
+		if _, err := io.ReadFull(peers[i], got); err != nil || string(got) != string(testkit.Frame(want)) {
 			t.Errorf("member %d: %q, %v; want %q", i, got, err, want)
 		}
 	}
@@ -268,27 +269,27 @@ func TestAMessageConnBringsItsOwnProtocol(t *testing.T) {
 }
 
 func TestServeConnRunsAHandlerOnAConnFromElsewhere(t *testing.T) {
-	srv := newServer(t, frames, 64)
-	near, far := connectPipe(t)
+	srv := testkit.NewServer(t, testkit.Frames, 64)
+	near, far := testkit.ConnectPipe(t)
 	served := make(chan error, 1)
 	go func() {
 		served <- srv.ServeConn(near, libnet.HandlerFunc(func(s *libnet.Session) {
 			for i := range 50 {
-				_ = s.Send(message(1, i, 10))
+				_ = s.Send(testkit.Message(1, i, 10))
 			}
 		}))
 	}()
-	peer := adopt(t, newServer(t, frames, 0), far)
+	peer := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 0), far)
 	for i := range 50 {
 		msg, err := peer.Receive()
-		if err != nil || string(msg) != string(message(1, i, 10)) {
+		if err != nil || string(msg) != string(testkit.Message(1, i, 10)) {
 			t.Fatalf("message %d: %q, %v: what the handler had queued is to be delivered", i, msg, err)
 		}
 	}
 	if _, err := peer.Receive(); err != io.EOF {
 		t.Error(err)
 	}
-	if err := await(t, patience, "ServeConn", served); err != nil {
+	if err := testkit.Await(t, testkit.Patience, "ServeConn", served); err != nil {
 		t.Error(err)
 	}
 }
@@ -304,23 +305,23 @@ func TestServeConnReportsWhyThereWasNoSession(t *testing.T) {
 		"OnSession": {func(srv *libnet.Server) { srv.OnSession = func(*libnet.Session) error { return refused } }, refused},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := newServer(t, frames, 8)
+			srv := testkit.NewServer(t, testkit.Frames, 8)
 			test.set(srv)
-			near, far := connectPipe(t)
-			wantErr(t, "ServeConn", srv.ServeConn(near, never), test.want)
+			near, far := testkit.ConnectPipe(t)
+			testkit.WantErr(t, "ServeConn", srv.ServeConn(near, never), test.want)
 			if _, err := far.Read(make([]byte, 1)); err != io.EOF {
 				t.Errorf("the conn was left open: %v", err)
 			}
 		})
 	}
-	if err := newServer(t, frames, 8).ServeConn(nil, never); err == nil {
+	if err := testkit.NewServer(t, testkit.Frames, 8).ServeConn(nil, never); err == nil {
 		t.Error("served nothing")
 	}
 }
 
 func TestServeConnSurvivesAPanicAndAnEndedGoroutine(t *testing.T) {
-	srv := newServer(t, frames, 8)
-	near, far := connectPipe(t)
+	srv := testkit.NewServer(t, testkit.Frames, 8)
+	near, far := testkit.ConnectPipe(t)
 	if err := srv.ServeConn(near, libnet.HandlerFunc(func(*libnet.Session) { panic("as asked") })); err != nil {
 		t.Error(err)
 	}

@@ -1,10 +1,12 @@
 package libnet_test
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -191,5 +193,73 @@ func TestASocketThatIsMadeBlockingKeepsItsTimeouts(t *testing.T) {
 		mustWrite(t, conn, frame("flood"))
 		r.wantClosed(flooded, libnet.ErrWriteTimeout)
 		within(t, patience, "Shutdown", func() { _ = quiet.Shutdown(t.Context()) })
+	})
+}
+
+// A Close that comes while the handler works through what has arrived: what the handler was given counts as received, the rest
+// as dropped, and it gets no message after that.
+func TestACloseDuringAHandlerCountsWhatWasHandled(t *testing.T) {
+	const messages = 200
+	burst := bytes.Repeat(frame("a message"), messages)
+	size := uint64(len(burst)) / messages
+	overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
+		closing, goOn := make(chan *libnet.Session), make(chan struct{})
+		var handled, closeAt atomic.Uint64
+		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+			if handled.Add(1) == closeAt.Load() {
+				closing <- s
+				<-goOn
+			}
+		})
+		for _, at := range []uint64{1, 2, 50, messages - 1, messages} {
+			handled.Store(0)
+			closeAt.Store(at)
+			conn := r.dial()
+			mustWrite(t, conn, burst)
+			s := await(t, patience, "the message", closing)
+			_ = s.Close()
+			if got := s.Stats(); got.MessagesIn != at || got.Dropped != (messages-at)*size {
+				t.Errorf("closed at message %d, of %d bytes: %+v", at, size, got)
+			}
+			final := s.Stats()
+			goOn <- struct{}{}
+			eventually(t, "the end of the handler", func() bool { return r.Stats().Open == 0 })
+			_ = conn.Close()
+			time.Sleep(time.Millisecond)
+			if s.Stats() != final || handled.Load() != at {
+				t.Errorf("closed at message %d: handled %d, %+v after %+v", at, handled.Load(), s.Stats(), final)
+			}
+		}
+	})
+}
+
+// The same for a Close that meets the handler anywhere.
+func TestACloseBesideAHandlerCountsWhatWasHandled(t *testing.T) {
+	burst := bytes.Repeat(frame("a message"), 200)
+	overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
+		begun := make(chan *libnet.Session, 1)
+		r := mode.start(t, func(srv *libnet.Server) {
+			srv.OnSession = func(s *libnet.Session) error { s.State = new(atomic.Uint64); return nil }
+		}, func(s *libnet.Session, msg []byte) {
+			if s.State.(*atomic.Uint64).Add(1) == 1 {
+				begun <- s
+			}
+			runtime.Gosched()
+		})
+		for i := range 300 {
+			conn := r.dial()
+			mustWrite(t, conn, burst)
+			s := await(t, patience, "the first message", begun)
+			for range i % 50 {
+				runtime.Gosched()
+			}
+			_ = s.Close()
+			in := s.Stats().MessagesIn
+			time.Sleep(100 * time.Microsecond)
+			if got := s.State.(*atomic.Uint64).Load(); in != got {
+				t.Fatalf("run %d: handled %d messages, counted %d", i, got, in)
+			}
+			_ = conn.Close()
+		}
 	})
 }

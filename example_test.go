@@ -183,6 +183,16 @@ func (c byteCodec) Send(msg any) error {
 
 func (c byteCodec) Close() error { return c.rw.(io.Closer).Close() }
 
+// echo is a handler that sends back what it receives.
+func echo(s *libnet.Session) {
+	for {
+		msg, err := s.Receive()
+		if err != nil || s.Send(msg) != nil {
+			return
+		}
+	}
+}
+
 // startEcho returns an echo server that serves.
 func startEcho() *libnet.Server {
 	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)

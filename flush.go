@@ -37,13 +37,17 @@ func (s *Session) flushSoon() {
 // sendLoop writes until the queue is empty. It waits for a slow peer, so it has a goroutine of its own.
 // Whoever starts it has begun the flush.
 func (s *Session) sendLoop() {
-	b, err := s.q.take(), error(nil)
-	for b != nil && err == nil {
-		b, err = s.writeWaiting(b)
+	err := ErrSessionClosed // stays if the user's conn or codec ends the goroutine
+	defer func() {
+		if err != nil {
+			_ = s.outputFailed(err)
+		}
+	}()
+	b, failed := s.q.take(), error(nil)
+	for b != nil && failed == nil {
+		b, failed = s.writeWaiting(b)
 	}
-	if err != nil {
-		_ = s.outputFailed(err)
-	}
+	err = failed
 }
 
 // flushReady writes b, which was taken from the queue, and what follows it until the queue is empty. It does not wait: what the

@@ -1,13 +1,15 @@
 package libnet
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"reflect"
 	"syscall"
+	"time"
+
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // apart has f called on a goroutine of its own and waits for it. What f does to its goroutine, a panic or
@@ -24,10 +26,28 @@ func apart(f func()) (ok bool) {
 	return ok
 }
 
-// errorIs is errors.Is where err may be the user's, whose methods may panic or end their goroutine: then it is not.
-// Call it with no lock held.
+// within has f called on a goroutine of its own and waits until it is done, but for d at most; false if f is not. f guards against
+// panics itself.
+func within(d time.Duration, f func()) (done bool) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f()
+	}()
+	bound := time.NewTimer(d)
+	defer bound.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-bound.C:
+		return false
+	}
+}
+
+// errorIs is errors.Is where err may be the user's, whose methods may panic, end their goroutine or lead round in a circle: then it
+// is not. Call it with no lock held.
 func errorIs(err, target error) bool {
-	return asked(err, func() bool { return errors.Is(err, target) })
+	return asked(err, func() bool { return errchain.Is(err, target) })
 }
 
 // asked answers a question that calls err's methods, with no where they do not return.

@@ -67,18 +67,21 @@ func isStd(imported string) bool {
 	return !strings.Contains(first, ".")
 }
 
-// locks is the one package of ours that the root imports: whoever imports the root gets nothing but the
+// locks is one of the packages of ours that the root imports: whoever imports the root gets nothing but the
 // standard library with it.
 const locks = module + "/internal/lock"
+
+// chains looks through errors.
+const chains = module + "/internal/errchain"
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
 	if len(all[module]) < 10 {
 		t.Fatalf("found only these imports of the root package: %q", all[module])
 	}
-	for _, pkg := range []string{module, locks} {
+	for _, pkg := range []string{module, locks, chains} {
 		for _, imported := range all[pkg] {
-			if !isStd(imported) && imported != locks || imported == "C" {
+			if !isStd(imported) && imported != locks && imported != chains || imported == "C" {
 				t.Errorf("%s imports %s", pkg, imported)
 			}
 		}
@@ -88,14 +91,18 @@ func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 // What the module's packages may import beside the standard library. The arrows point to the root.
 var mayImport = map[string][]string{
 	locks:                     {},
-	module:                    {locks},
-	module + "/codec":         {module, "google.golang.org/protobuf/"},
+	chains:                    {},
+	module:                    {locks, chains},
+	module + "/codec":         {module, chains, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
-	module + "/reconnect":     {module, locks, "github.com/cenkalti/backoff/v5"},
-	module + "/ws":            {module, locks, "github.com/coder/websocket"},
+	module + "/reconnect":     {module, locks, chains, "github.com/cenkalti/backoff/v5"},
+	module + "/ws":            {module, locks, chains, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks},
 	module + "/examples/echo": {module, module + "/"},
+
+	// What tests share.
+	module + "/internal/testkit": {module, module + "/codec", module + "/libnettest"},
 }
 
 func TestImportArrowsPointToTheRootAndNeverBack(t *testing.T) {

@@ -17,7 +17,7 @@ type clock struct {
 	timer   *time.Timer
 	session atomic.Pointer[Session] // nil once the session has ended: the runtime may keep a stopped timer until it was due
 	awaited atomic.Int32            // bits of admission: what HandshakeTimeout still waits for
-	held    atomic.Int32            // what the kernel held when a slow peer was last looked at
+	taken   atomic.Int64            // what a slow peer had taken when it was last looked at
 	giveUp  atomic.Int64            // when a session is ended one of whose directions has; 0: not
 	look    atomic.Int64            // when to look for the peer's end; 0: nobody has asked
 	slow    atomic.Int64            // when to look what a slow peer has taken; 0: not
@@ -25,13 +25,13 @@ type clock struct {
 
 	// Guarded by the session's mu.
 	ticking bool
-	inVain  bool  // owned by tick: a slow peer had taken nothing at the last look
 	due     int64 // on Session.now's scale, as all of these; while ticking, what others have asked for
 
 	// Owned by tick.
 	from int64 // when HandshakeTimeout began to count
 	beat int64 // when the next heartbeat is due
 
+	inVain bool  // a slow peer had taken nothing at the last look
 	unread int   // what the receiver was behind when IdleTimeout last had passed
 	over   int64 // when the peer was first seen to have ended; 0: not
 

@@ -2,7 +2,7 @@ package libnet
 
 import (
 	"iter"
-	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/libnet-go/libnet/internal/lock"
@@ -81,21 +81,11 @@ func (m *Manager) All() iter.Seq[*Session] {
 // their close callbacks have run, but for those of sessions that somebody else was closing.
 func (m *Manager) Dispose() {
 	m.dispose()
-	terminateEach(slices.Collect(m.All()))
-}
-
-// terminateEach goes on where a close callback ends the goroutine, before that is gone.
-func terminateEach(sessions []*Session) {
-	defer func() {
-		if len(sessions) > 0 {
-			terminateEach(sessions)
-		}
-	}()
-	for len(sessions) > 0 {
-		s := sessions[0]
-		sessions = sessions[1:]
-		s.terminate(ErrServerClosed)
+	var ends sync.WaitGroup
+	for s := range m.All() {
+		ends.Go(func() { s.terminate(ErrServerClosed) })
 	}
+	ends.Wait()
 }
 
 // dispose makes the manager refuse sessions: each shard from the moment its lock is taken.

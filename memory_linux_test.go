@@ -8,12 +8,13 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // What a silent session keeps of the heap and of stacks, after it has echoed one message. README has what
 // that comes to in resident memory.
 func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
-	if raceDetector {
+	if testkit.Race {
 		t.Skip("the race detector keeps more")
 	}
 	for _, mode := range []struct {
@@ -21,15 +22,17 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 		serve       func(*libnet.Server) error
 		heap, stack int // bytes a session; about a tenth more than was measured
 	}{
-		{"blocking", func(srv *libnet.Server) error { return srv.Serve(libnet.HandlerFunc(echoReceived)) }, 1500, 2500},
-		{"event", func(srv *libnet.Server) error { return srv.ServeMessages(libnet.MessageHandlerFunc(echoMessage)) }, 590, 100},
+		{"blocking", func(srv *libnet.Server) error { return srv.Serve(libnet.HandlerFunc(testkit.Echo)) }, 1500, 2500},
+		{"event", func(srv *libnet.Server) error {
+			return srv.ServeMessages(libnet.MessageHandlerFunc(testkit.EchoMessage))
+		}, 590, 100},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
 			srv, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Uint16BE, codec.Bytes), 1024)
 			if err != nil {
 				t.Fatal(err)
 			}
-			srv.Logger = quiet
+			srv.Logger = testkit.Quiet
 			defer srv.Stop()
 			go mode.serve(srv)
 			const sessions = 512
@@ -51,7 +54,7 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 			open()
 			var heap, stack int
 			defer func() { t.Logf("%d bytes of heap and %d of stacks a session", heap, stack) }()
-			eventually(t, "so little memory in use", func() bool { // the last receivers may not wait yet
+			testkit.Eventually(t, "so little memory in use", func() bool { // the last receivers may not wait yet
 				heapAfter, stackAfter := memoryInUse()
 				heap, stack = (heapAfter-heapBefore)/sessions, (stackAfter-stackBefore)/sessions
 				return heap <= mode.heap && stack <= mode.stack
@@ -59,8 +62,6 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 		})
 	}
 }
-
-func echoMessage(s *libnet.Session, msg []byte) { _ = s.Send(&msg) }
 
 // echoOnce has srv echo a message to a client, which is a bare descriptor and so keeps nothing of the heap.
 func echoOnce(t testing.TB, srv *libnet.Server) (fd int) {

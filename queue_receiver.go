@@ -103,7 +103,7 @@ func (q *sendQueue) receiverWaits(messages, bytes uint64) (begun bool) {
 	defer q.mu.Unlock()
 	replied := !q.manyReplies && q.receiver.Load() == receiverActive
 	q.receiver.Store(receiverWaiting) // under mu: who still finds it active has queued what this flush sees
-	q.messagesReceived, q.bytesReceived = messages, bytes
+	q.noteReceivedLocked(messages, bytes)
 	if q.deferral == deferralExpired {
 		q.deferral = deferralNone
 	}
@@ -119,5 +119,24 @@ func (q *sendQueue) receiverWaits(messages, bytes uint64) (begun bool) {
 func (q *sendQueue) noteReceived(messages, bytes uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.messagesReceived, q.bytesReceived = messages, bytes
+	q.noteReceivedLocked(messages, bytes)
+}
+
+func (q *sendQueue) noteReceivedLocked(messages, bytes uint64) {
+	if !q.finalReceived {
+		q.messagesReceived, q.bytesReceived = messages, bytes
+	}
+}
+
+// noteLastReceived is noteReceived for an end, behind which nothing more is counted. Of messages only the lowest bits are
+// given, those of mask; fewer than half as many have come since the last note.
+func (q *sendQueue) noteLastReceived(messages, mask, bytes uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	more := (messages - q.messagesReceived) & mask
+	if more > mask/2 { // the note is the newer of the two
+		more = 0
+	}
+	q.noteReceivedLocked(q.messagesReceived+more, bytes)
+	q.finalReceived = true
 }

@@ -101,7 +101,9 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 	}
 	s.seen = 0
 	s.in.advance(n)
-	s.countMessage()
+	if !s.countMessage() {
+		return nil, false, s.closedErr()
+	}
 	return payload[:len(payload):len(payload)], true, nil // appending to it must not reach the next frame
 }
 
@@ -143,16 +145,23 @@ func (s *Session) nextPlain() ([]byte, error) {
 	case len(payload) > s.maxFrame():
 		return nil, ErrFrameTooLarge
 	}
-	s.countMessage()
+	if !s.countMessage() {
+		return nil, s.closedErr()
+	}
 	return payload, nil
 }
 
 // countMessage counts a message. Others learn of it when the receiver next reads, but of the first at
-// once, and of a frame's end: timeouts hang on these. And whoever sends may know that it is the last.
-func (s *Session) countMessage() {
+// once, and of a frame's end: timeouts hang on these. And whoever sends may know that it is the last. False says that the
+// session has ended and its counters are final.
+func (s *Session) countMessage() bool {
 	s.parsed++
+	if !s.handOver() {
+		s.parsed--
+		return false
+	}
 	if s.parsed == 1 || s.conn == nil {
-		s.q.noteReceived(s.parsed, s.read)
+		s.q.noteReceived(s.parsed, s.read.Load())
 	}
 	if s.parsed == 1 {
 		s.admitted(awaitMessage)
@@ -163,6 +172,7 @@ func (s *Session) countMessage() {
 	if s.conn != nil && s.in.empty() {
 		s.q.receiverHasLast()
 	}
+	return true
 }
 
 // What a frame may hold beyond its message, where libnet cannot tell the two apart. A codec that can parse
@@ -239,7 +249,7 @@ func (s *Session) beforeWait(inFrame bool) {
 	if inFrame {
 		s.startFrame()
 	}
-	if s.q.receiverWaits(s.parsed, s.read) {
+	if s.q.receiverWaits(s.parsed, s.read.Load()) {
 		s.flushNow()
 	}
 }
@@ -268,7 +278,7 @@ func (s *Session) readError(err error, inFrame bool) error {
 // took enters n bytes that were read behind the unread ones.
 func (s *Session) took(n int) {
 	s.in.chunk.w += n
-	s.read += uint64(n)
+	s.read.Store(s.read.Load() + uint64(n))
 	s.q.receiverWorks()
 	s.expectRead(n)
 	s.received.Store(s.now())

@@ -55,6 +55,18 @@ func (s *Session) claim(ctx context.Context, msg any) (c *batch, w *waiter, err 
 
 // writeOwn writes c, the caller's message in flight. What was queued meanwhile is left to a send loop.
 func (s *Session) writeOwn(c *batch) (err error) {
+	returned := false
+	defer func() {
+		if !returned { // the user's conn or codec has ended the goroutine
+			_ = s.outputFailed(ErrSessionClosed)
+		}
+	}()
+	err = s.writeOwnWhole(c)
+	returned = true
+	return err
+}
+
+func (s *Session) writeOwnWhole(c *batch) (err error) {
 	if s.conn == nil {
 		return s.giveOwn(c)
 	}

@@ -19,9 +19,10 @@ type sendQueue struct {
 	inflight    *batch // taken by the flush; its owner is whoever set flushing
 	rare        *queueRare
 
-	state    queueState
-	flushing bool
-	deferral deferral
+	state         queueState
+	flushing      bool
+	deferral      deferral
+	finalReceived bool // what was received is counted to the last
 
 	manyReplies bool         // belongs to the receiver: the last message was answered with more than one
 	receiver    atomic.Int32 // receiverState

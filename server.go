@@ -102,7 +102,8 @@ func NewServer(l net.Listener, protocol Protocol, sendChanSize int) *Server {
 	}
 }
 
-// Listener returns the server's listener.
+// Listener returns the server's listener. Of one for a Unix socket that [Serve] has made, [Server.Stop] and [Server.Shutdown] remove
+// the socket's path, if it is still this socket's: its own Close does not.
 func (srv *Server) Listener() net.Listener { return usersListener(srv.listener) }
 
 // Manager returns the manager of the server's open sessions.

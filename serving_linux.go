@@ -94,10 +94,8 @@ func (s *Session) handle(h MessageHandler) error {
 		if !ok {
 			break
 		}
-		s.noteBehind()
 		h.ServeMessage(s, payload)
 	}
-	s.noteBehind()
 	s.beforeWait(!s.in.empty())
 	// After beforeWait, which says that the receiver is not at work: else a wish might be overlooked.
 	if s.yieldAsked.Load() {
@@ -111,18 +109,11 @@ func (s *Session) handle(h MessageHandler) error {
 	return nil
 }
 
-// noteBehind says what an end that comes while the handler is at work drops.
-func (s *Session) noteBehind() {
-	if n := int32(len(s.in.unread())); n != s.behind.Load() {
-		s.behind.Store(n)
-	}
-}
-
 func (s *Session) failServing(err error) {
 	if err == io.EOF && !s.in.empty() {
 		err = io.ErrUnexpectedEOF
 	}
 	s.dropUnread()
-	s.q.noteReceived(s.parsed, s.read)
+	s.q.noteReceived(s.parsed, s.read.Load())
 	_ = s.fail(err)
 }

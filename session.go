@@ -36,26 +36,25 @@ type Session struct {
 
 	recvMu lock.Mutex[receiverLock]
 	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
-	returned  bool   // the handler has returned; belongs to its goroutine, and fills a gap here
-	usualRead uint16 // bytes that a read is likely to bring; the largest may be more
-	seen      uint32 // unread bytes that the codec found to be no whole frame; the largest may be more
+	returned  bool         // the handler has returned; belongs to its goroutine, and fills a gap here
+	usualRead uint16       // bytes that a read is likely to bring; the largest may be more
+	seen      uint32       // unread bytes that the codec found to be no whole frame; the largest may be more
+	serving   atomic.Int32 // bits of servingState; anybody's
 	in        input
 	parsed    uint64      // messages received
-	read      uint64      // bytes received
 	plain     *plainInput // nil until a plain codec reads
 
 	// Written by the receiver, read by anybody.
-	received   atomic.Int64 // now() of the last read that brought something
-	frameStart atomic.Int64 // now() when an incomplete frame was first waited for; 0 when there is none
-	yieldAsked atomic.Bool  // the receiver is to begin the closing when it comes back
+	read       atomic.Uint64 // bytes received
+	received   atomic.Int64  // now() of the last read that brought something
+	frameStart atomic.Int64  // now() when an incomplete frame was first waited for; 0 when there is none
+	yieldAsked atomic.Bool   // the receiver is to begin the closing when it comes back
 
 	q sendQueue
 
-	serving atomic.Int32 // bits of servingState
-	behind  atomic.Int32 // bytes that lie behind the message which an event loop's handler is at work on
-
-	state atomic.Int32 // sessionState; changes under mu
-	mu    lock.Mutex[sessionLock]
+	handed handed       // to the handler of an event loop
+	state  atomic.Int32 // sessionState; changes under mu
+	mu     lock.Mutex[sessionLock]
 	// mu guards the following.
 	making    codecState
 	isCut     bool // a shutdown whose time was up ended it

@@ -102,8 +102,8 @@ func (s *Session) startDelivery(reason error) <-chan struct{} {
 
 // deliver ends a session that refuses sends, after what is queued. WriteTimeout and Linger bound it.
 func (s *Session) deliver(reason error) {
+	defer func() { s.terminate(s.q.failure(reason)) }() // deferred: a conn of the user's may end the goroutine
 	s.drain()
-	s.terminate(s.q.failure(reason))
 }
 
 func (s *Session) awaitCut() {
@@ -156,8 +156,8 @@ func (s *Session) shutdownServed(ctx context.Context, reason error, patience tim
 	return r
 }
 
-// drain writes what is queued, half-closes, and waits for the peer's EOF or Linger's end. Meanwhile it
-// reads: a peer may have to get rid of what it sends before it reads, too.
+// drain writes what is queued, half-closes, and waits for the peer's EOF or Linger's end: a little longer for a conn that
+// does not keep to its deadline. Meanwhile it reads: a peer may have to get rid of what it sends before it reads, too.
 func (s *Session) drain() {
 	half, ok := s.conn.(interface{ CloseWrite() error })
 	ok = ok && s.owner.linger() > 0
@@ -170,14 +170,19 @@ func (s *Session) drain() {
 		s.wake()
 		<-idle
 	}
-	if !ok || s.q.isClosed() || s.closeWrite(half) != nil {
+	if !ok || s.q.isClosed() {
 		return
 	}
-	if peerEnded == nil {
-		peerEnded = make(chan struct{})
-		go s.dropInput(peerEnded)
-	}
-	<-peerEnded
+	within(s.owner.linger()+flushEnd, func() {
+		if s.closeWrite(half) != nil {
+			return
+		}
+		if peerEnded == nil {
+			peerEnded = make(chan struct{})
+			s.dropInput(peerEnded)
+		}
+		<-peerEnded
+	})
 }
 
 // closeWrite is the half-close, from which on Linger runs.

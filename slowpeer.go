@@ -1,24 +1,50 @@
 package libnet
 
+import "time"
+
 // TCP_USER_TIMEOUT, by which PeerTimeout finds a peer that vanished with data under way, also ends one that reads so slowly that
 // its window is small or shut whenever the kernel looks. A session that has to wait for its peer therefore does without it and
 // looks itself, every PeerTimeout, whether the peer has taken anything, until the kernel's buffer is empty. A window that was
 // shut opens in steps, of 64 KB on a loopback interface, and the kernel may ask seconds later: so one look in vain does not count.
 
-// peerIsSlow begins that. It is called by a write that waits.
+// slowAfter is how long a write with a timeout, 0 for none, may wait before peerIsSlow is to be called.
+func (s *Session) slowAfter(timeout time.Duration) time.Duration {
+	half := s.owner.peerTimeout() / 2
+	if timeout > 0 && half > 0 {
+		return min(timeout, half)
+	}
+	return max(timeout, half)
+}
+
+// whileWriting has peerIsSlow called for a write of n bytes, held more being in the kernel, if that still waits after half of
+// PeerTimeout. Who knows that a write waits calls peerIsSlow at once.
+func (s *Session) whileWriting(n, held int) (end func()) {
+	wait := s.slowAfter(0)
+	if wait == 0 || s.below == nil || n+held <= max(s.owner.sendBuffer(), leastSendBuffer) {
+		return func() {}
+	}
+	timer := time.AfterFunc(wait, s.peerIsSlow)
+	return func() { timer.Stop() }
+}
+
+// leastSendBuffer is what any system's send buffer takes.
+const leastSendBuffer = 16 << 10
+
+// peerIsSlow begins that.
 func (s *Session) peerIsSlow() {
 	timeout := s.owner.peerTimeout()
 	if timeout == 0 || s.isSlow() || !setUserTimeout(s.conn, 0) {
 		return
 	}
-	held := s.unsent()
+	taken, _ := s.taken()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.watchLocked(timeout)
 	if c := s.clock; c != nil {
-		c.held.Store(int32(held))
+		c.taken.Store(taken)
 		c.slow.Store(after(s.now(), timeout))
 	}
+	s.mu.Unlock()
+	setUserTimeout(s.conn, 0) // again: a look that ended the slowness before may just have set it
 }
 
 func (s *Session) isSlow() bool {
@@ -27,26 +53,42 @@ func (s *Session) isSlow() bool {
 	return s.clock != nil && s.clock.slow.Load() != 0
 }
 
+// taken is how many bytes the peer has taken, and how many the kernel holds for it. A session that always has something to write
+// keeps the kernel's buffer full: that level alone says nothing. Through TLS, whose records are longer than what they carry, the
+// count is only good for seeing that it changes.
+func (s *Session) taken() (taken int64, held int) {
+	out := s.q.counters().bytesOut
+	held = s.unsent()
+	return int64(out) - int64(held), held
+}
+
 // lookAtSlow returns an error if a slow peer has taken nothing at the last two looks.
 func (s *Session) lookAtSlow(c *clock, now int64) error {
 	if at := c.slow.Load(); at == 0 || now < at {
 		return nil
 	}
-	timeout := s.owner.peerTimeout()
-	switch held := int32(s.unsent()); {
+	switch taken, held := s.taken(); {
 	case held == 0:
-		c.slow.Store(0)
-		c.inVain = false
-		setUserTimeout(s.conn, timeout)
+		s.endSlow(c)
 		return nil
-	case held != c.held.Load():
-		c.held.Store(held)
+	case taken != c.taken.Load():
+		c.taken.Store(taken)
 		c.inVain = false
 	case c.inVain:
 		return ErrWriteTimeout
 	default:
 		c.inVain = true
 	}
-	c.slow.Store(after(now, timeout))
+	c.slow.Store(after(now, s.owner.peerTimeout()))
 	return nil
+}
+
+// endSlow leaves the peer to the kernel again, unless a write begins to wait meanwhile.
+func (s *Session) endSlow(c *clock) {
+	c.inVain = false
+	c.slow.Store(0)
+	setUserTimeout(s.conn, s.owner.peerTimeout())
+	if c.slow.Load() != 0 {
+		setUserTimeout(s.conn, 0)
+	}
 }

@@ -1,6 +1,7 @@
 package libnet_test
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"syscall"
@@ -10,15 +11,66 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// TCP_USER_TIMEOUT ends a peer with a small receive buffer though it reads without a pause: its window is hardly ever open
-// when the kernel looks.
+// A peer with a small receive buffer has its window shut nearly whenever the kernel looks, though it reads without a pause:
+// TCP_USER_TIMEOUT would end it, whichever way it is written to.
 func TestPeerTimeoutLeavesAPeerAloneThatReadsSlowly(t *testing.T) {
+	for name, way := range map[string]struct {
+		network string
+		covered bool
+		send    func(t *testing.T, s *libnet.Session, msg []byte)
+	}{
+		"of messages of its own": {"tcp", false, func(t *testing.T, s *libnet.Session, msg []byte) { mustSend(t, s, msg) }},
+		"of broadcasts":          {"tcp", false, broadcastTo},
+		"over TLS":               {"tls", false, func(t *testing.T, s *libnet.Session, msg []byte) { mustSend(t, s, msg) }},
+		"over a user's conn":     {"tcp", true, func(t *testing.T, s *libnet.Session, msg []byte) { mustSend(t, s, msg) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, conn := slowlyRead(t, way.network, way.covered, nil)
+			for range 16 {
+				way.send(t, s, make([]byte, 256<<10))
+			}
+			sipFor(t, s, conn, 4*time.Second, 200*time.Millisecond, 16000)
+			wantEnd(t, s, libnet.ErrWriteTimeout) // of a peer that stopped
+		})
+	}
+}
+
+// The kernel's buffer of a session that always has something to send is as full at each look.
+func TestPeerTimeoutLeavesAPeerAloneWhoseBacklogIsFilledToTheSameLevel(t *testing.T) {
 	t.Parallel()
-	srv, _ := listenOn(t, "tcp", 64, func(srv *libnet.Server) {
-		srv.PeerTimeout, srv.Linger, srv.SendQueueBytes = time.Second, 200*time.Millisecond, 16<<20
+	s, conn := slowlyRead(t, "tcp", false, func(srv *libnet.Server) { srv.SendBuffer = 1 })
+	for range 60 {
+		mustSend(t, s, make([]byte, 256<<10))
+	}
+	sipFor(t, s, conn, 5*time.Second, 450*time.Millisecond, 256<<10)
+}
+
+func broadcastTo(t *testing.T, s *libnet.Session, msg []byte) {
+	t.Helper()
+	var g libnet.Group[string]
+	g.Put("it", s)
+	defer g.Close()
+	if r := g.Broadcast(msg); r.Sent != 1 {
+		t.Fatalf("Broadcast: %+v", r)
+	}
+}
+
+// slowlyRead returns a session with a PeerTimeout of a second, and its peer, which has a small receive buffer.
+func slowlyRead(t *testing.T, network string, covered bool, set func(*libnet.Server)) (*libnet.Session, net.Conn) {
+	t.Helper()
+	srv, _ := listenOn(t, network, 64, func(srv *libnet.Server) {
+		srv.PeerTimeout, srv.Linger, srv.SendQueueBytes = time.Second, 200*time.Millisecond, 64<<20
+		if set != nil {
+			set(srv)
+		}
 	})
 	made := make(chan *libnet.Session, 1)
-	go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) { made <- s; _, _ = s.Receive() }))
+	h := libnet.HandlerFunc(func(s *libnet.Session) { made <- s; _, _ = s.Receive() })
+	if covered {
+		srv = covering(t, srv)
+	}
+	go srv.Serve(h)
 	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		_ = c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 65536) })
 		return err
@@ -27,13 +79,41 @@ func TestPeerTimeoutLeavesAPeerAloneThatReadsSlowly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	s := <-made
-	for range 16 {
-		mustSend(t, s, make([]byte, 256<<10))
+	t.Cleanup(func() { _ = conn.Close() })
+	if network == "tls" {
+		client := tls.Client(conn, clientTLS())
+		go client.Handshake()
+		conn = client
 	}
-	sip := make([]byte, 16000)
-	for begun := time.Now(); time.Since(begun) < 4*time.Second; time.Sleep(200 * time.Millisecond) {
+	return await(t, patience, "the session", made), conn
+}
+
+// covering returns a server like srv whose conns are the user's.
+func covering(t *testing.T, srv *libnet.Server) *libnet.Server {
+	t.Helper()
+	covered := libnet.NewServer(coveringListener{srv.Listener()}, frames, 64)
+	covered.Config = srv.Config
+	covered.Config.Logger = quiet
+	t.Cleanup(covered.Stop)
+	return covered
+}
+
+type coveringListener struct{ net.Listener }
+
+type coveredConn struct{ *net.TCPConn }
+
+func (l coveringListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return coveredConn{conn.(*net.TCPConn)}, nil
+}
+
+func sipFor(t *testing.T, s *libnet.Session, conn net.Conn, during, every time.Duration, size int) {
+	t.Helper()
+	sip := make([]byte, size)
+	for begun := time.Now(); time.Since(begun) < during; time.Sleep(every) {
 		if _, err := io.ReadFull(conn, sip); err != nil {
 			t.Fatalf("after %v: %v, %v", time.Since(begun), err, s.Err())
 		}
@@ -41,5 +121,4 @@ func TestPeerTimeoutLeavesAPeerAloneThatReadsSlowly(t *testing.T) {
 	if s.IsClosed() {
 		t.Fatalf("ended: %v", s.Err())
 	}
-	wantEnd(t, s, libnet.ErrWriteTimeout) // of a peer that stopped
 }

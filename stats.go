@@ -1,12 +1,13 @@
 package libnet
 
 import (
-	"errors"
 	"io"
 	"maps"
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // SessionStats is a snapshot of a session's counters. What the receiver counts is as of its last read
@@ -16,7 +17,7 @@ type SessionStats struct {
 	MessagesIn, MessagesOut uint64 // messages received; messages written
 	BytesIn, BytesOut       uint64 // the same in bytes on the wire (under TLS); 0 for a bare codec
 	Discarded               uint64 // messages that Send had accepted and that will not be written
-	Dropped                 uint64 // bytes that had arrived and that nobody received: they lay unread at the end, or Shutdown read them away
+	Dropped                 uint64 // bytes that had arrived and that nobody received: they lay unread at the end, or Shutdown read them away. What is read at the very moment of a Close may be missing or be counted twice
 	Queued, QueuedBytes     int    // messages and bytes accepted and not yet written
 	Opened                  time.Time
 	LastReceived            time.Time // Opened while nothing has been received
@@ -65,7 +66,7 @@ func CloseReason(err error) string {
 	name := "error"
 	asked(err, func() bool {
 		for _, r := range closeReasons {
-			if errors.Is(err, r.err) {
+			if errchain.Is(err, r.err) {
 				name = r.name
 				return true
 			}

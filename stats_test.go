@@ -1,8 +1,10 @@
 package libnet_test
 
 import (
+	"context"
 	"errors"
 	"maps"
+	"net"
 	"reflect"
 	"sync"
 	"testing"
@@ -10,27 +12,28 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestTheStatsOfASessionAreWhatItsWireSaw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		near, far := libnettest.PipeSize(20)
 		defer far.Close()
 		opened := time.Now()
-		s := adopt(t, srv, near)
+		s := testkit.Adopt(t, srv, near)
 		if stats := s.Stats(); stats != (libnet.SessionStats{Opened: opened, LastReceived: opened}) {
 			t.Errorf("at first %+v", stats)
 		}
 		time.Sleep(time.Minute)
 		received := time.Now()
-		mustWrite(t, far, append(frame("hello"), frame("")...))
-		mustReceive(t, s, "hello")
-		mustReceive(t, s, "")
+		testkit.MustWrite(t, far, append(testkit.Frame("hello"), testkit.Frame("")...))
+		testkit.MustReceive(t, s, "hello")
+		testkit.MustReceive(t, s, "")
 		go s.Receive()
 		for range 3 {
-			mustSend(t, s, "0123456789") // 14 bytes on the wire, of which the pipe holds 20
+			testkit.MustSend(t, s, "0123456789") // 14 bytes on the wire, of which the pipe holds 20
 		}
 		synctest.Wait()
 		want := libnet.SessionStats{
@@ -43,7 +46,7 @@ func TestTheStatsOfASessionAreWhatItsWireSaw(t *testing.T) {
 		if got != want {
 			t.Errorf("%+v, want %+v", got, want)
 		}
-		go drain(far)
+		go testkit.Drain(far)
 		synctest.Wait()
 		want.MessagesOut, want.BytesOut, want.Queued, want.QueuedBytes = 3, 42, 0, 0
 		if got := s.Stats(); got != want {
@@ -68,10 +71,10 @@ func TestTheStatsOfASessionCountWhatIsDiscarded(t *testing.T) {
 			"DropOldest":   {libnet.DropOldest, 8, 0},
 			"CloseSession": {libnet.CloseSession, 4, 0},
 		} {
-			srv := newServer(t, frames, 4)
+			srv := testkit.NewServer(t, testkit.Frames, 4)
 			srv.OnFull, srv.WriteTimeout = test.policy, -1
 			near, far := libnettest.PipeSize(1)
-			s := adopt(t, srv, near)
+			s := testkit.Adopt(t, srv, near)
 			accepted := uint64(0)
 			for range 8 {
 				if s.Send("a message") == nil {
@@ -93,7 +96,7 @@ func TestTheStatsOfASessionCountWhatIsDiscarded(t *testing.T) {
 }
 
 func TestTheStatsOfAServerAddUpOverOpenAndClosedSessions(t *testing.T) {
-	srv := newServer(t, frames, 8)
+	srv := testkit.NewServer(t, testkit.Frames, 8)
 	refused := errors.New("not today")
 	admit := true
 	srv.OnSession = func(*libnet.Session) error {
@@ -104,31 +107,31 @@ func TestTheStatsOfAServerAddUpOverOpenAndClosedSessions(t *testing.T) {
 	}
 	srv.MaxSessions = 3
 	exchange := func() *libnet.Session {
-		near, far := connectPipe(t)
-		s := adopt(t, srv, near)
-		mustWrite(t, far, frame("12345"))
-		mustReceive(t, s, "12345")
-		mustSend(t, s, "123")
-		eventually(t, "the message to be written", func() bool { return s.Stats().MessagesOut == 1 })
+		near, far := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, near)
+		testkit.MustWrite(t, far, testkit.Frame("12345"))
+		testkit.MustReceive(t, s, "12345")
+		testkit.MustSend(t, s, "123")
+		testkit.Eventually(t, "the message to be written", func() bool { return s.Stats().MessagesOut == 1 })
 		return s
 	}
 	first, second, third := exchange(), exchange(), exchange()
-	near, _ := connectPipe(t)
+	near, _ := testkit.ConnectPipe(t)
 	_, err := srv.NewSession(near)
-	wantErr(t, "a fourth session", err, libnet.ErrTooManySessions)
+	testkit.WantErr(t, "a fourth session", err, libnet.ErrTooManySessions)
 	_ = first.Close()
 	_ = second.CloseWithError(libnet.ErrIdleTimeout)
 	admit = false
-	near, _ = connectPipe(t)
+	near, _ = testkit.ConnectPipe(t)
 	_, err = srv.NewSession(near)
-	wantErr(t, "a refused session", err, refused)
+	testkit.WantErr(t, "a refused session", err, refused)
 	go third.Receive() // which counts what came before
 
 	want := libnet.ServerStats{
 		Open: 1, Peak: 3, Accepted: 4, Rejected: 2,
 		MessagesIn: 3, MessagesOut: 3, BytesIn: 27, BytesOut: 21,
 	}
-	eventually(t, "the messages to be counted", func() bool { return srv.Stats().MessagesIn == want.MessagesIn })
+	testkit.Eventually(t, "the messages to be counted", func() bool { return srv.Stats().MessagesIn == want.MessagesIn })
 	stats := srv.Stats()
 	closed := stats.Closed
 	stats.Closed = nil
@@ -146,14 +149,14 @@ func TestTheStatsOfAServerAddUpOverOpenAndClosedSessions(t *testing.T) {
 
 // Somebody draws a rate from two snapshots: no counter may ever go down, whatever ends in between.
 func TestCountersNeverGoDown(t *testing.T) {
-	srv := newServer(t, frames, 8)
+	srv := testkit.NewServer(t, testkit.Frames, 8)
 	var working sync.WaitGroup
 	for range 4 {
 		working.Go(func() {
 			for range 100 {
-				near, far := connectPipe(t)
-				s := adopt(t, srv, near)
-				mustWrite(t, far, frame("in"))
+				near, far := testkit.ConnectPipe(t)
+				s := testkit.Adopt(t, srv, near)
+				testkit.MustWrite(t, far, testkit.Frame("in"))
 				_, _ = s.Receive()
 				_ = s.Send("out")
 				_ = s.Close()
@@ -186,4 +189,87 @@ func TestCountersNeverGoDown(t *testing.T) {
 	if last := srv.Stats(); last.Accepted != 400 || last.Closed["closed"] != 400 || last.MessagesIn != 400 || last.MessagesOut+last.Discarded != 400 {
 		t.Errorf("%+v", last)
 	}
+}
+
+func TestAServerRemembersTheSessionsThatClosedLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 8)
+		if last := srv.LastClosed(); len(last) != 0 {
+			t.Errorf("before any session: %v", last)
+		}
+		reason := errors.New("a reason of the test's")
+		var ids []uint64
+		for i := range 100 {
+			near, far := libnettest.Pipe()
+			s := testkit.Adopt(t, srv, near)
+			testkit.MustWrite(t, far, testkit.Frame("hello"))
+			testkit.MustReceive(t, s, "hello")
+			time.Sleep(time.Second)
+			_ = s.CloseWithError(reason)
+			_ = far.Close()
+			ids = append(ids, s.ID())
+			last := srv.LastClosed()
+			if len(last) != min(i+1, 64) {
+				t.Fatalf("%d closed, %d remembered", i+1, len(last))
+			}
+			for j, c := range last {
+				if c.ID != ids[i-j] {
+					t.Fatalf("after %d: number %d is session %d; want %d", i+1, j, c.ID, ids[i-j])
+				}
+			}
+			c := last[0]
+			if c.Err != reason || !c.Closed.Equal(time.Now()) || c.RemoteAddr != near.RemoteAddr() || c.Stats != s.Stats() || c.Stats.MessagesIn != 1 {
+				t.Fatalf("%+v", c)
+			}
+		}
+	})
+}
+
+// addrPanics is a conn of a user's that cannot say who is at its other end.
+type addrPanics struct{ net.Conn }
+
+func (addrPanics) RemoteAddr() net.Addr { panic("no address") }
+
+func TestAConnWhoseAddressPanicsIsRememberedWithoutOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 8)
+		near, far := libnettest.Pipe()
+		defer far.Close()
+		_ = testkit.Adopt(t, srv, addrPanics{near}).Close()
+		if last := srv.LastClosed(); len(last) != 1 || last[0].RemoteAddr != nil || srv.Stats().Open != 0 {
+			t.Errorf("remembered %+v, %d open", last, srv.Stats().Open)
+		}
+	})
+}
+
+func TestStoppingIsClosedWhenAShutdownBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 8)
+		near, far := libnettest.Pipe()
+		defer far.Close()
+		s := testkit.Adopt(t, srv, near)
+		select {
+		case <-srv.Stopping():
+			t.Fatal("stopping before anybody asked for it")
+		default:
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- srv.Shutdown(context.Background()) }()
+		<-srv.Stopping() // while the session still waits for its peer's end
+		synctest.Wait()
+		select {
+		case <-s.Done():
+			t.Error("the session has ended before its peer")
+		case <-ended:
+			t.Error("the shutdown has ended before the session")
+		default:
+		}
+		_ = far.Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if last := srv.LastClosed(); len(last) != 1 || libnet.CloseReason(last[0].Err) != "server_closed" {
+			t.Errorf("remembered %+v", last)
+		}
+	})
 }

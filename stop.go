@@ -6,11 +6,11 @@ import (
 )
 
 // Stop closes the listener and all sessions, discarding what they have queued, and returns when their
-// close callbacks have run, but after Config.Linger at the latest: called from a callback or a handler it
-// cannot wait for that one. To lose nothing, see [Server.Shutdown].
+// close callbacks have run, but after Config.Linger at the latest, or after a second where that is longer, and a second more
+// for a listener that does not close: called from a callback or a handler it cannot wait for that one. To lose nothing, see [Server.Shutdown].
 func (srv *Server) Stop() {
 	defer srv.stopReturns()
-	srv.stop()
+	srv.stop(flushEnd)
 	for s := range srv.manager.All() {
 		go s.terminate(ErrServerClosed)
 	}
@@ -26,16 +26,21 @@ func (srv *Server) Stop() {
 // close callback, too, for which it then waits itself.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	defer srv.stopReturns()
-	srv.stop()
-	patience := srv.linger()
-	if deadline, ok := ctx.Deadline(); ok {
-		patience = min(patience, time.Until(deadline)/2)
-	}
+	srv.stop(withinHalf(ctx, flushEnd))
+	patience := withinHalf(ctx, srv.linger())
 	r := srv.manager.shutdown(func(s *Session) shutdownResult {
 		return s.shutdownServed(ctx, ErrServerClosed, patience)
 	})
 	r.running = srv.awaitNone(ctx)
 	return r.asError(ctx)
+}
+
+// withinHalf returns d, or half the time that ctx leaves, where that is less.
+func withinHalf(ctx context.Context, d time.Duration) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		d = min(d, time.Until(deadline)/2)
+	}
+	return d
 }
 
 // addLoop has loop closed when no session can need it any more; false if that is so already.
@@ -63,8 +68,8 @@ func closeLoops(loops []*eventLoop) {
 	}
 }
 
-// stop ends accepting. Accept, Serve and NewSession answer so from now on.
-func (srv *Server) stop() {
+// stop ends accepting. Accept, Serve and NewSession answer so from now on. It waits for the listener for so long at most.
+func (srv *Server) stop(patience time.Duration) {
 	srv.mu.Lock()
 	first := !srv.isStopped
 	srv.isStopped = true
@@ -73,7 +78,7 @@ func (srv *Server) stop() {
 	closeLoops(idle)
 	if first {
 		close(srv.stopping)
-		srv.closeListener()
+		srv.closeListener(patience)
 	}
 	srv.manager.dispose()
 }
@@ -117,7 +122,7 @@ func (srv *Server) awaitEmpty(ctx context.Context) (left int) {
 	}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	return srv.open
+	return srv.open + srv.entering
 }
 
 // awaitStop waits for the Stop or Shutdown that is under way, if one is.

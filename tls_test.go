@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -82,9 +83,9 @@ func TestTLSCarriesMessagesOfAllSizesBothWays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, size := range []int{0, 1, 16<<10 - 4, 16 << 10, 100_000, 1<<20 - 8} {
-		msg := string(message(1, i, size))
-		mustSend(t, s, msg)
-		mustReceive(t, s, msg)
+		msg := string(testkit.Message(1, i, size))
+		testkit.MustSend(t, s, msg)
+		testkit.MustReceive(t, s, msg)
 	}
 }
 
@@ -109,7 +110,7 @@ func TestAServerMayDemandCertificatesOfItsClients(t *testing.T) {
 	}
 	for s := range srv.Manager().All() {
 		if s.Stats().MessagesIn == 0 {
-			eventually(t, "the end of a refused session", s.IsClosed)
+			testkit.Eventually(t, "the end of a refused session", s.IsClosed)
 		}
 	}
 }
@@ -135,7 +136,7 @@ func TestTheHandlerLearnsWhoseCertificateItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := await(t, patience, "OnSession", names); got != "alice" {
+	if got := testkit.Await(t, testkit.Patience, "OnSession", names); got != "alice" {
 		t.Errorf("the server sees %s", got)
 	}
 	if got := name(s); got != "server.test" {
@@ -144,11 +145,11 @@ func TestTheHandlerLearnsWhoseCertificateItIs(t *testing.T) {
 	if _, err := tlsDial(t, srv, &tls.Config{RootCAs: ca.pool}); err == nil {
 		t.Error("served nobody")
 	}
-	if got := await(t, patience, "OnSession", names); got != "nobody" {
+	if got := testkit.Await(t, testkit.Patience, "OnSession", names); got != "nobody" {
 		t.Errorf("a client without a certificate is %s", got)
 	}
-	near, _ := connectPipe(t)
-	if _, ok := adopt(t, newServer(t, frames, 0), near).TLS(); ok {
+	near, _ := testkit.ConnectPipe(t)
+	if _, ok := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 0), near).TLS(); ok {
 		t.Error("there is no TLS on a pipe")
 	}
 }
@@ -176,8 +177,8 @@ func TestACertificateIsReplacedWhileTheServerRuns(t *testing.T) {
 	if _, err := tlsDial(t, srv, trusts("old.test")); err == nil {
 		t.Error("the old certificate is still shown")
 	}
-	mustSend(t, old, "still here")
-	mustReceive(t, old, "still here")
+	testkit.MustSend(t, old, "still here")
+	testkit.MustReceive(t, old, "still here")
 }
 
 func TestAConfigMayBeChosenForEachClient(t *testing.T) {
@@ -207,11 +208,11 @@ func TestAConfigMayBeChosenForEachClient(t *testing.T) {
 
 // Accept hands out a session whose handshake has not begun.
 func TestAcceptDoesNotWaitForAHandshake(t *testing.T) {
-	srv, err := libnet.Serve("tcp", "127.0.0.1:0", frames, 0)
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", testkit.Frames, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.TLSConfig, srv.Logger, srv.HandshakeTimeout = serverTLS(), quiet, 300*time.Millisecond
+	srv.TLSConfig, srv.Logger, srv.HandshakeTimeout = testkit.ServerTLS(), testkit.Quiet, 300*time.Millisecond
 	defer srv.Stop()
 	for range 20 {
 		conn, err := net.Dial("tcp", srv.Listener().Addr().String())
@@ -225,10 +226,10 @@ func TestAcceptDoesNotWaitForAHandshake(t *testing.T) {
 		}
 		go func() {
 			_, err := s.Receive()
-			wantErr(t, "Receive", err, libnet.ErrHandshakeTimeout)
+			testkit.WantErr(t, "Receive", err, libnet.ErrHandshakeTimeout)
 		}()
 	}
-	eventually(t, "the silent ones to be closed", func() bool { return srv.Stats().Closed["handshake_timeout"] == 20 })
+	testkit.Eventually(t, "the silent ones to be closed", func() bool { return srv.Stats().Closed["handshake_timeout"] == 20 })
 }
 
 // Between two frames crypto/tls takes the connection's end for close_notify, as most do.
@@ -244,11 +245,11 @@ func TestTheEndOfATLSStreamWithinAFrameIsNeverClean(t *testing.T) {
 		"no close_notify in a frame":     {"\x00\x00", func(c *tls.Conn) { c.NetConn().Close() }, io.ErrUnexpectedEOF},
 	} {
 		t.Run(name, func(t *testing.T) {
-			near, far := connectTLS(t)
+			near, far := testkit.ConnectTLS(t)
 			client := far.(*tls.Conn)
-			s := adopt(t, newServer(t, frames, 0), near)
-			mustWrite(t, client, append(frame("whole"), test.partial...))
-			mustReceive(t, s, "whole")
+			s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 0), near)
+			testkit.MustWrite(t, client, append(testkit.Frame("whole"), test.partial...))
+			testkit.MustReceive(t, s, "whole")
 			test.end(client)
 			if _, err := s.Receive(); err != test.want {
 				t.Errorf("Receive = %v; want %v", err, test.want)
@@ -258,11 +259,11 @@ func TestTheEndOfATLSStreamWithinAFrameIsNeverClean(t *testing.T) {
 }
 
 func TestShutdownOverTLSLosesNothing(t *testing.T) {
-	near, far := connectTLS(t)
-	s := adopt(t, newServer(t, frames, 2000), near)
-	peer := adopt(t, newServer(t, frames, 0), far)
+	near, far := testkit.ConnectTLS(t)
+	s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 2000), near)
+	peer := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 0), far)
 	for i := range 2000 {
-		mustSend(t, s, message(1, i, 100))
+		testkit.MustSend(t, s, testkit.Message(1, i, 100))
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(context.Background()) }()
@@ -271,34 +272,34 @@ func TestShutdownOverTLSLosesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatalf("message %d: %v", i, err)
 		}
-		parseMessage(t, msg)
+		testkit.ParseMessage(t, msg)
 	}
 	if _, err := peer.Receive(); err != io.EOF {
 		t.Errorf("the end: %v", err)
 	}
-	if err := await(t, patience, "Shutdown", done); err != nil {
+	if err := testkit.Await(t, testkit.Patience, "Shutdown", done); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestABroadcastReachesMembersOverTLS(t *testing.T) {
 	var group libnet.Group[int]
-	peers := grpJoin(t, &group, newServer(t, frames, 8), 0, 5, connectTLS)
-	grpJoin(t, &group, newServer(t, frames, 8), 10, 5, connectTCP)
+	peers := grpJoin(t, &group, testkit.NewServer(t, testkit.Frames, 8), 0, 5, testkit.ConnectTLS)
+	grpJoin(t, &group, testkit.NewServer(t, testkit.Frames, 8), 10, 5, testkit.ConnectTCP)
 	large := strings.Repeat("large ", 10_000)
 	if result := group.Broadcast(large); result.Sent != 10 {
 		t.Fatalf("%+v", result)
 	}
 	for _, peer := range peers {
-		mustReceive(t, adopt(t, newServer(t, frames, 0), peer), large)
+		testkit.MustReceive(t, testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 0), peer), large)
 	}
 }
 
 func TestATLSServerLeavesNothingBehind(t *testing.T) {
 	libnettest.VerifyNone(t)
-	srv := tlsEchoServer(t, serverTLS(), nil)
+	srv := tlsEchoServer(t, testkit.ServerTLS(), nil)
 	for range 10 {
-		if _, err := tlsDial(t, srv, clientTLS()); err != nil {
+		if _, err := tlsDial(t, srv, testkit.ClientTLS()); err != nil {
 			t.Fatal(err)
 		}
 	}

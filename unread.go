@@ -22,16 +22,11 @@ func (s *Session) isBehind(c *clock) bool {
 }
 
 // inHand is what a receiver who is at work on a message has read beyond it.
-func (s *Session) inHand() (n int) {
-	switch {
-	case s.q.receiverState() < receiverActive:
-	case s.serving.Load() != 0:
-		n = int(s.behind.Load())
-	case s.recvMu.TryLock():
-		n = len(s.in.unread())
-		s.recvMu.Unlock()
+func (s *Session) inHand() int {
+	if s.q.receiverState() < receiverActive {
+		return 0
 	}
-	return n
+	return s.notHanded()
 }
 
 // peerLook is how often a session looks for its peer's end that somebody waits for: it is noticed within twice as long.
@@ -53,7 +48,10 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.q.receiverState() == receiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) || !s.recvMu.TryLock() {
+	if s.q.receiverState() == receiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) {
+		return
+	}
+	if !s.recvMu.TryLock() {
 		return
 	}
 	left := !s.in.empty() || unreadBytes(s.conn) > 0

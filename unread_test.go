@@ -1,6 +1,7 @@
 package libnet_test
 
 import (
+	"bytes"
 	"io"
 	"runtime"
 	"testing"
@@ -101,4 +102,39 @@ func TestACodecThatEndsTheReceiversGoroutineEndsTheSession(t *testing.T) {
 	go s.Receive()
 	wantEnd(t, s, libnet.ErrSessionClosed)
 	within(t, patience, "another Receive", func() { _, _ = s.Receive() })
+}
+
+// A Close that meets a receiver at work on what has arrived counts what that one received, and drops the rest.
+func TestACloseDuringReceiveCountsWhatWasReceived(t *testing.T) {
+	burst := bytes.Repeat(frame("a message"), 200)
+	for i := range 300 {
+		near, far := connectTCP(t)
+		s := adopt(t, newServer(t, frames, 8), near)
+		mustWrite(t, far, burst)
+		received := make(chan uint64, 1)
+		begun := make(chan struct{})
+		go func() {
+			n := uint64(0)
+			for ; ; n++ {
+				if _, err := s.Receive(); err != nil {
+					break
+				}
+				if n == 0 {
+					close(begun)
+				}
+			}
+			received <- n
+		}()
+		await(t, patience, "the first message", begun)
+		for range i {
+			runtime.Gosched()
+		}
+		_ = s.Close()
+		got := await(t, patience, "the receiver's end", received)
+		stats := s.Stats()
+		if stats.MessagesIn != got || stats.BytesIn != uint64(len(burst)) && stats.BytesIn != 0 {
+			t.Fatalf("run %d: received %d messages, %+v", i, got, stats)
+		}
+		_ = far.Close()
+	}
 }

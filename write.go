@@ -109,7 +109,7 @@ func (s *Session) interruptReceiver() (can bool) {
 // lookForInput ends a session whose output has failed and whose input has come to its end, too. It reads for a receiver that
 // has not come yet, and does not wait: that one may come, and wait for it in turn.
 func (s *Session) lookForInput(end func(error)) {
-	if inputWaits(s.conn) {
+	if inputWaits(s.conn) || !s.recvMu.TryLock() { // or somebody reads already, perhaps the caller
 		return
 	}
 	var err error
@@ -122,7 +122,6 @@ func (s *Session) lookForInput(end func(error)) {
 			end(err)
 		}
 	}()
-	s.recvMu.Lock()
 	if !s.canReceive() || !s.in.empty() {
 		return
 	}
@@ -176,14 +175,20 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 // writeWithin is writeWaiting with a deadline, which a write that the kernel takes at once does without.
 func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err error) {
 	defer s.recovered("connection", &err)
-	if s.sock != nil && !b.isScattered() { // the kernel has just taken less
-		s.peerIsSlow()
-	}
 	wait, again := timeout, false
 	held := s.unsent()
+	mayWait := s.sock != nil && b.isScattered() // else the kernel has just taken less
+	switch {
+	case s.sock == nil:
+		defer s.whileWriting(b.unwritten(), held)()
+	case mayWait:
+		wait = s.slowAfter(timeout)
+	default:
+		s.peerIsSlow()
+	}
 	for {
 		deadline := time.Now().Add(wait)
-		n, err := s.writeBefore(b, deadline, timeout > 0)
+		n, err := s.writeBefore(b, deadline, wait > 0)
 		next, closed := s.q.wrote(b, n)
 		if closed != nil || next != b {
 			if errorIs(err, ErrPanic) {
@@ -195,6 +200,9 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 		case err == nil:
 		case !errorIs(err, os.ErrDeadlineExceeded):
 			return b, err
+		case mayWait: // and does
+			s.peerIsSlow()
+			wait, mayWait = timeout, false
 		case n > 0 || s.kernelMoved(&held):
 			wait, again = timeout, false
 		case !again && (s.sock != nil || time.Since(deadline) > starvation):
@@ -210,10 +218,19 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 // lookAgain is how long the last look of a write waits whose time is up.
 const lookAgain = time.Millisecond
 
+// noDeadline is how many times WriteTimeout a write gets on a conn that takes no notice of its deadline: so many that it cannot
+// be this process that was away.
+const noDeadline = 10
+
 // writeBefore writes once. It takes the deadline back: after q.wrote the conn may be another flush's.
 func (s *Session) writeBefore(b *batch, deadline time.Time, bounded bool) (int, error) {
 	if !bounded {
 		return s.writeSome(b)
+	}
+	if s.sock == nil { // it may take no notice of a deadline
+		patience := noDeadline * min(s.owner.writeTimeout(), maxDuration/noDeadline)
+		late := time.AfterFunc(patience, func() { s.terminate(ErrWriteTimeout) })
+		defer late.Stop()
 	}
 	_ = s.conn.SetWriteDeadline(deadline)
 	n, err := s.writeSome(b)

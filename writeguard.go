@@ -24,9 +24,11 @@ type writeGuard struct {
 // writeGuarded is writeWaiting for conns that are not to be interrupted while they make progress.
 func (s *Session) writeGuarded(b *batch) (next *batch, err error) {
 	defer s.recovered("connection", &err)
+	held := s.unsent()
+	defer s.whileWriting(min(b.size-b.written, tlsRecord), held)()
 	var n int
 	if timeout := s.owner.writeTimeout(); timeout > 0 {
-		g := newWriteGuard(s, timeout)
+		g := newWriteGuard(s, timeout, held)
 		defer g.end() // also if the conn panics
 		n, err = s.writeSome(b)
 		g.end()
@@ -40,8 +42,8 @@ func (s *Session) writeGuarded(b *batch) (next *batch, err error) {
 	return b, err
 }
 
-func newWriteGuard(s *Session, timeout time.Duration) *writeGuard {
-	g := &writeGuard{session: s, held: s.unsent(), due: time.Now().Add(timeout)}
+func newWriteGuard(s *Session, timeout time.Duration, held int) *writeGuard {
+	g := &writeGuard{session: s, held: held, due: time.Now().Add(timeout)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.timer = time.AfterFunc(timeout, g.look)
@@ -76,9 +78,16 @@ func (g *writeGuard) look() {
 	if s == nil {
 		return
 	}
-	if s.shaking() || g.isStuck(s) {
-		s.terminate(ErrWriteTimeout)
-	}
+	stuck, reason := true, ErrWriteTimeout // stay if a conn of the user's panics or ends the goroutine
+	defer func() {
+		if r := recover(); r != nil {
+			reason = s.panicked("connection", r)
+		}
+		if stuck {
+			s.terminate(reason)
+		}
+	}()
+	stuck = s.shaking() || g.isStuck(s)
 }
 
 // isStuck reports whether the conn did not care for a deadline. Before, it sees to it that there is one, unless the peer
@@ -91,7 +100,6 @@ func (g *writeGuard) isStuck(s *Session) bool {
 	case g.interrupted:
 		return true
 	case s.kernelMoved(&g.held):
-		go s.peerIsSlow() // which takes the session's lock
 		g.again = false
 		g.setLocked(timeout)
 	case !g.again && time.Since(g.due) > starvation:

@@ -80,16 +80,13 @@ func (s *Session) noteDropped(n int) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ended {
-		s.endingLocked().dropped += uint64(n)
-	}
+	s.noteDroppedLocked(n)
 }
 
-// dropUnread gives the input's storage back. It belongs to the receiver.
-func (s *Session) dropUnread() {
-	s.noteDropped(len(s.in.unread()))
-	s.in.release()
-	s.behind.Store(0)
+func (s *Session) noteDroppedLocked(n int) {
+	if n > 0 && !s.ended {
+		s.endingLocked().dropped += uint64(n)
+	}
 }
 
 func (s *Session) droppedBytes() uint64 {

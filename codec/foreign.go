@@ -2,13 +2,13 @@ package codec
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math"
 	"reflect"
 	"slices"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // guard stands before what a user's framing or marshaler appends, in the place of the frames that are
@@ -134,7 +134,7 @@ func (f *foreign) ParseFrameMax(src []byte, limit int) (payload []byte, n int, e
 func (f *foreign) checkPayload(payload []byte, limit int) error {
 	room := appendZeros(nil, f.Room())
 	frame, err := f.SealFrame(append(room, payload...), 0)
-	if errors.Is(err, libnet.ErrFrameTooLarge) {
+	if errchain.Is(err, libnet.ErrFrameTooLarge) {
 		return err
 	}
 	if err != nil {
@@ -159,7 +159,7 @@ func unfinishedMax(limit int) int {
 
 // foreignEncodeError makes a user's error one of those that AppendFrame may return.
 func foreignEncodeError(err error) error {
-	if err = sound(err); errors.Is(err, libnet.ErrFrameTooLarge) {
+	if err = sound(err); errchain.Is(err, libnet.ErrFrameTooLarge) {
 		return err
 	}
 	return encodeError(err)
@@ -167,7 +167,7 @@ func foreignEncodeError(err error) error {
 
 // foreignFrameError makes a user's error one of those that ParseFrame may return.
 func foreignFrameError(err error) error {
-	if err = sound(err); errors.Is(err, libnet.ErrFrameTooLarge) || errors.Is(err, libnet.ErrMalformedFrame) {
+	if err = sound(err); errchain.Is(err, libnet.ErrFrameTooLarge) || errchain.Is(err, libnet.ErrMalformedFrame) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", libnet.ErrMalformedFrame, err)
@@ -184,7 +184,7 @@ func sound(err error) (asked error) {
 			asked = fmt.Errorf("a %T whose methods panic", err)
 		}
 	}()
-	errors.Is(err, errNotAppended)
+	errchain.Is(err, errNotAppended)
 	_ = err.Error()
 	return err
 }

@@ -1,11 +1,11 @@
 package codec
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // completeFraming is a framing with everything optional, as those of this package are.
@@ -89,7 +89,7 @@ func (c *framed) AppendFrame(dst []byte, msg any) ([]byte, error) {
 // refuse adds to an error of AppendFrame what the codec's user relies on: that it says nothing was
 // written. A message too long for a fixed size is of the wrong size, too.
 func (c *framed) refuse(err error) error {
-	if _, ok := c.framing.(fixed); ok || !errors.Is(err, libnet.ErrFrameTooLarge) {
+	if _, ok := c.framing.(fixed); ok || !errchain.Is(err, libnet.ErrFrameTooLarge) {
 		return encodeError(err)
 	}
 	return err
@@ -143,7 +143,7 @@ func tooLarge(n uint64, limit int) error {
 
 // encodeError makes err, which is sound, one that wraps libnet.ErrEncode.
 func encodeError(err error) error {
-	if errors.Is(err, libnet.ErrEncode) {
+	if errchain.Is(err, libnet.ErrEncode) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", libnet.ErrEncode, err)

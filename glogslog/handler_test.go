@@ -251,7 +251,7 @@ func (failingText) MarshalText() ([]byte, error) { return nil, errors.New("no te
 func (*panickingError) Error() string            { panic("no error") }
 func (s text) MarshalText() ([]byte, error)      { return []byte("<" + s + ">"), nil }
 
-func TestValues(t *testing.T) {
+func TestValuesAreWrittenOnOneLineAndCannotBeTakenForOthers(t *testing.T) {
 	var nilError *panickingError
 	when := time.Date(2017, 5, 4, 3, 2, 1, 0, time.UTC)
 	for want, value := range map[string]any{

@@ -148,7 +148,7 @@ func TestPipeWritesOfTwoGoroutinesDoNotMix(t *testing.T) {
 	})
 }
 
-func TestPipeDeadlines(t *testing.T) {
+func TestDeadlinesOfAPipeEndReadsAndWritesInTime(t *testing.T) {
 	set := map[string]func(*libnettest.PipeConn, time.Time) error{
 		"read":  (*libnettest.PipeConn).SetReadDeadline,
 		"write": (*libnettest.PipeConn).SetWriteDeadline,

@@ -21,8 +21,8 @@ func addressed(port int) error {
 	return &net.OpError{Op: "read", Net: "tcp", Source: from, Err: os.NewSyscallError("read", errors.New("a/b (c)+ [d]"))}
 }
 
-// TestSweepOfTwoWritesFails fails for each case, on purpose, in the child that the next test starts.
-func TestSweepOfTwoWritesFails(t *testing.T) {
+// TestSweepOfTwoWritesFailsOnPurpose fails for each case, on purpose, in the child that the next test starts.
+func TestSweepOfTwoWritesFailsOnPurpose(t *testing.T) {
 	if os.Getenv(sweepInChild) == "" {
 		t.Skip("is run by another test")
 	}
@@ -43,7 +43,7 @@ func TestACaseOfASweepIsRunAloneByItsName(t *testing.T) {
 	for _, name := range []string{
 		"Write_2:_1_byte,_then_block", "Write_1:_connection_reset_by_peer", "Write_2:_1_byte,_then_no_error", "Write_1:_a_b__c____d_",
 	} {
-		path := "TestSweepOfTwoWritesFails/" + name
+		path := "TestSweepOfTwoWritesFailsOnPurpose/" + name
 		cmd := exec.Command(os.Args[0], "-test.count=1", "-test.run=^"+strings.Replace(path, "/", "$/^", 1)+"$")
 		cmd.Env = append(os.Environ(), sweepInChild+"=yes")
 		output, err := cmd.CombinedOutput()

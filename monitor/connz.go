@@ -48,6 +48,7 @@ type Session struct {
 	Queued       int       `json:"queued"` // messages that Send has accepted and that are not yet written
 	QueuedBytes  int       `json:"queued_bytes"`
 	Discarded    uint64    `json:"discarded"` // messages that Send had accepted and that will not be written
+	Dropped      uint64    `json:"dropped"`   // bytes that had arrived and that nobody received
 
 	// Of a closed session.
 	Closed time.Time `json:"closed,omitzero"`
@@ -199,6 +200,7 @@ func (m *monitor) describe(entries []*entry) []Session {
 			Queued:       e.stats.Queued,
 			QueuedBytes:  e.stats.QueuedBytes,
 			Discarded:    e.stats.Discarded,
+			Dropped:      e.stats.Dropped,
 			Closed:       e.closed,
 			Reason:       e.reason,
 		})

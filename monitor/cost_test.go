@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/monitor"
 )
@@ -53,7 +54,7 @@ func BenchmarkAnswersOf19000Sessions(b *testing.B) {
 
 // A page in a test binary that shares its processors takes some milliseconds; the bound is the issue's.
 func TestAPageOf19000SessionsTakesLessThan50Milliseconds(t *testing.T) {
-	if raceDetector {
+	if testkit.Race {
 		t.Skip("the race detector takes longer")
 	}
 	srv := newServer(t)

@@ -50,6 +50,7 @@ func (m *monitor) serverNumbers(now time.Time) Varz {
 		BytesOut:     stats.BytesOut,
 		Blocked:      stats.Blocked,
 		Discarded:    stats.Discarded,
+		Dropped:      stats.Dropped,
 		Slow:         stats.Closed["slow_consumer"] + stats.Closed["write_timeout"],
 		Panics:       stats.Panics,
 		Closed:       stats.Closed,

@@ -68,6 +68,7 @@ func (m *monitor) metrics(*http.Request) answer {
 	x.gauge("libnet_waiting_sessions", "Sessions with messages that are not yet written.", uint64(v.Waiting))
 	x.counter("libnet_blocked_messages_total", "Messages that Send refused because a queue was full.", v.Blocked)
 	x.counter("libnet_discarded_messages_total", "Messages accepted by Send that will not be written.", v.Discarded)
+	x.counter("libnet_dropped_bytes_total", "Bytes that had arrived and that nobody received.", v.Dropped)
 	x.counter("libnet_panics_total", "Panics of the program's handlers, codecs and callbacks.", v.Panics)
 	draining := uint64(0)
 	if v.Draining {

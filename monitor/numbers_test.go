@@ -246,3 +246,19 @@ func TestTheMetricsSayWhatStatsSay(t *testing.T) {
 		t.Error("the metrics do not tell of the drain")
 	}
 }
+
+func TestWhatArrivedForNobodyIsShown(t *testing.T) {
+	srv := newServer(t)
+	h := monitor.Handler(srv, monitor.Options{})
+	s, far := adopt(t, srv)
+	if _, err := far.Write([]byte("\x00\x03one\x00\x03two")); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := s.Receive(); err != nil || string(msg) != "one" {
+		t.Fatal(string(msg), err)
+	}
+	_ = s.Close()
+	if v := getJSON[monitor.Varz](t, h, "/varz"); v.Dropped != 5 {
+		t.Errorf("%d bytes dropped; want the frame of the second message", v.Dropped)
+	}
+}

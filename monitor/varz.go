@@ -32,6 +32,7 @@ type Varz struct {
 	Waiting     int    `json:"waiting"`      // sessions that have such messages
 	Blocked     uint64 `json:"blocked"`      // counter: messages that Send refused because a queue was full
 	Discarded   uint64 `json:"discarded"`    // counter: messages that Send had accepted and that will not be written
+	Dropped     uint64 `json:"dropped"`      // counter: bytes that had arrived and that nobody received
 	Slow        uint64 `json:"slow"`         // counter: sessions ended because of a slow peer: slow_consumer and write_timeout
 	Panics      uint64 `json:"panics"`       // counter: panics of the program's handlers, codecs and callbacks
 

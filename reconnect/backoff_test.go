@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/reconnect"
 )
@@ -99,7 +100,7 @@ func TestASessionThatLastedBeginsTheBackOffAnew(t *testing.T) {
 // FAULTS B35: the clients of a server that restarts do not come back as a herd.
 func TestFiveThousandClientsComeBackSpreadOverTheBackOff(t *testing.T) {
 	clients := 5000
-	if underRace {
+	if testkit.Race {
 		clients = 1000 // the detector makes time steps of a bubble slow
 	}
 	for name, test := range map[string]struct {

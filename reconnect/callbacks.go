@@ -2,13 +2,13 @@ package reconnect
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 func (c *Client) tell(change Change) {
@@ -53,7 +53,7 @@ func text(value any) (line string) {
 // is reports errors.Is, and no where the error's own methods panic.
 func is(err, target error) bool {
 	defer func() { _ = recover() }()
-	return errors.Is(err, target)
+	return errchain.Is(err, target)
 }
 
 // goroutineID is the number of the calling goroutine, which only its stack trace tells. Shutdown asks for it, so as not to

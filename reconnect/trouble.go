@@ -1,10 +1,11 @@
 package reconnect
 
 import (
-	"errors"
 	"log/slog"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // linesAMinute bounds what a client logs of attempts that fail for another reason each time.
@@ -44,8 +45,7 @@ func (t *trouble) mayLog(now time.Time) bool {
 func reasonOf(err error) (reason string) {
 	reason = text(err)
 	defer func() { _ = recover() }() // of err's own methods
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errchain.As[*net.OpError](err); ok && op != nil {
 		reason = text(op.Err)
 	}
 	return reason

@@ -2,7 +2,6 @@ package ws
 
 import (
 	"encoding/binary"
-	"errors"
 	"io"
 	"net"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // maxCloseReason is how many bytes of text a close frame has room for behind its code.
@@ -17,8 +17,7 @@ const maxCloseReason = maxControlPayload - 2
 
 // closeError says with which code, and which text, a session that ends for reason closes its WebSocket.
 func closeError(reason error) websocket.CloseError {
-	var chosen websocket.CloseError
-	if errors.As(reason, &chosen) {
+	if chosen, ok := errchain.As[websocket.CloseError](reason); ok {
 		return chosen
 	}
 	code := closeCode(reason)
@@ -30,24 +29,28 @@ func closeError(reason error) websocket.CloseError {
 }
 
 func closeCode(reason error) websocket.StatusCode {
-	var transport *net.OpError
 	switch {
-	case reason == nil, errors.Is(reason, libnet.ErrSessionClosed), errors.Is(reason, io.EOF):
+	case reason == nil, errchain.Is(reason, libnet.ErrSessionClosed), errchain.Is(reason, io.EOF):
 		return websocket.StatusNormalClosure
-	case errors.Is(reason, libnet.ErrServerClosed):
+	case errchain.Is(reason, libnet.ErrServerClosed):
 		return websocket.StatusGoingAway
-	case errors.Is(reason, libnet.ErrTooManySessions), errors.Is(reason, libnet.ErrTooManySessionsPerIP):
+	case errchain.Is(reason, libnet.ErrTooManySessions), errchain.Is(reason, libnet.ErrTooManySessionsPerIP):
 		return websocket.StatusTryAgainLater
-	case errors.Is(reason, libnet.ErrFrameTooLarge):
+	case errchain.Is(reason, libnet.ErrFrameTooLarge):
 		return websocket.StatusMessageTooBig
-	case errors.Is(reason, errNotUTF8):
+	case errchain.Is(reason, errNotUTF8):
 		return websocket.StatusInvalidFramePayloadData
-	case errors.Is(reason, libnet.ErrMalformedFrame):
+	case errchain.Is(reason, libnet.ErrMalformedFrame):
 		return websocket.StatusProtocolError
-	case errors.Is(reason, libnet.ErrPanic), errors.As(reason, &transport):
+	case errchain.Is(reason, libnet.ErrPanic), isOf[*net.OpError](reason):
 		return websocket.StatusInternalError
 	}
 	return websocket.StatusPolicyViolation
+}
+
+func isOf[T any](err error) bool {
+	_, ok := errchain.As[T](err)
+	return ok
 }
 
 // appendClose appends a close frame. A code that may not be sent becomes 1000; of a text that is too long, or no

@@ -216,8 +216,8 @@ func (c *conn) Close() (err error) {
 	return nil
 }
 
-// refuse closes a conn of which no session was made, and tells the peer why.
-func (c *conn) refuse(reason error) {
+// Refuse closes a conn of which no session was made, and tells the peer why.
+func (c *conn) Refuse(reason error) {
 	if c.in.close(opError("read", net.ErrClosed)) {
 		_ = c.link.close(c.closeFrame(reason))
 	}

@@ -79,7 +79,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err = libnet.ErrPanic // stays if the connection's own methods end the goroutine
 	defer func() {
 		if c.session.Load() == nil {
-			c.refuse(err)
+			c.Refuse(err)
 		}
 	}()
 	err = h.server.ServeConn(c, libnet.HandlerFunc(func(s *libnet.Session) {

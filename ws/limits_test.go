@@ -176,7 +176,7 @@ func TestAProtocolThatCannotEncodeWithoutTheConnectionIsRefused(t *testing.T) {
 	}
 }
 
-func TestMisuseOfHandlerPanics(t *testing.T) {
+func TestMisuseOfHandlerPanicsWhereItIsSaid(t *testing.T) {
 	srv := libnet.NewServer(libnettest.NewListener(), frames, 0)
 	for name, misuse := range map[string]func(){
 		"no server":   func() { ws.Handler(nil, echo, nil) },

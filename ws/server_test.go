@@ -22,7 +22,7 @@ import (
 	"github.com/libnet-go/libnet/ws"
 )
 
-func TestSessionsOverTLS(t *testing.T) {
+func TestSessionsOverTLSAndToTrustedServersOnly(t *testing.T) {
 	var r *rig
 	var web *httptest.Server
 	r = start(t, setup{queue: 1000, serve: func(s *http.Server, _ net.Listener) error {

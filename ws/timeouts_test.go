@@ -264,6 +264,23 @@ func TestPingsAreAnsweredWhileTheHandlerIsBusy(t *testing.T) {
 	})
 }
 
+// A message that waits behind the answer to a ping has its own timeout.
+func TestWriteTimeoutBoundsAMessageBehindAPong(t *testing.T) {
+	inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
+		r := start(t, setup{listener: pipes, handler: sink, config: func(srv *libnet.Server) { srv.WriteTimeout = time.Second }})
+		conn, _ := r.raw(t)
+		s := r.session(t)
+		go io.WriteString(conn, strings.Repeat(frame(ping, "are you there?"), 100_000))
+		synctest.Wait() // in the first answer that finds no room
+		begin := time.Now()
+		go s.Send("behind it")
+		<-s.Done()
+		if took := time.Since(begin); took > 3*time.Second || !errors.Is(s.Err(), libnet.ErrWriteTimeout) {
+			t.Errorf("ended after %v: %v", took, s.Err())
+		}
+	})
+}
+
 // FAULTS B31.
 func TestAPeerThatPingsAndNeverReadsIsClosed(t *testing.T) {
 	inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {

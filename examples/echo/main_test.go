@@ -147,7 +147,7 @@ func TestWhatCannotBeDoneIsSaid(t *testing.T) {
 }
 
 // The story must not end well when it did not go well.
-func TestTheBooksMustAgree(t *testing.T) {
+func TestAStoryWhoseCountersDisagreeDoesNotEndWell(t *testing.T) {
 	good := libnet.ServerStats{MessagesIn: 5, MessagesOut: 5, Closed: map[string]uint64{"frame_too_large": 1}}
 	if err := settle(io.Discard, good, summary{sent: 5, received: 5}); err != nil {
 		t.Errorf("books that agree: %v", err)

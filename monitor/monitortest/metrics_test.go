@@ -117,6 +117,7 @@ func TestTheMetricsAreTheServersNumbers(t *testing.T) {
 		"libnet_sent_bytes_total":           float64(stats.BytesOut),
 		"libnet_blocked_messages_total":     float64(stats.Blocked),
 		"libnet_discarded_messages_total":   float64(stats.Discarded),
+		"libnet_dropped_bytes_total":        float64(stats.Dropped),
 		"libnet_panics_total":               float64(stats.Panics),
 		"libnet_queued_messages":            0,
 		"libnet_queued_bytes":               0,

@@ -3,7 +3,6 @@ package config
 import (
 	"context"
 	"crypto/tls"
-	"log/slog"
 	"net"
 	"path/filepath"
 	"slices"
@@ -12,15 +11,8 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
-	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
-)
-
-const patience = 10 * time.Second
-
-var (
-	quiet  = slog.New(slog.DiscardHandler)
-	frames = codec.New(codec.Uint32BE, codec.Bytes)
 )
 
 // setting is what a row sets: for both ends, but for the limits of a server.
@@ -55,14 +47,14 @@ var modes = []mode{
 
 // echo serves with what set sets, has one message echoed, waits a while, and shuts both ends down.
 func (m mode) echo(t *testing.T, set func(*setting), reasons []string) {
-	s := setting{protocol: frames, message: []byte("x"), beats: new(atomic.Int64)}
+	s := setting{protocol: testkit.Frames, message: []byte("x"), beats: new(atomic.Int64)}
 	s.SendQueue = 16
 	set(&s)
-	s.Logger = quiet
+	s.Logger = testkit.Quiet
 	srv := libnet.NewServer(m.listen(t), s.protocol, 16)
 	srv.Config, srv.MaxSessions, srv.MaxSessionsPerIP = s.Config, s.maxSessions, s.maxPerIP
 	if m.secure {
-		srv.TLSConfig = serverTLS()
+		srv.TLSConfig = testkit.ServerTLS()
 	}
 	served := make(chan error, 1)
 	go func() { served <- m.serve(srv) }()
@@ -75,7 +67,7 @@ func (m mode) echo(t *testing.T, set func(*setting), reasons []string) {
 		waitsQuietly(t, &s, begun)
 	}
 	shutDown(t, srv, c)
-	within(t, "the end of serving", func() { <-served })
+	testkit.Within(t, testkit.Patience, "the end of serving", func() { <-served })
 	stats := srv.Stats()
 	if err != nil && !refused(err) && !saidWhy(stats, err, reasons) {
 		t.Errorf("no echo but %v, and it is not said why: %+v", err, stats)
@@ -86,9 +78,9 @@ func (m mode) echo(t *testing.T, set func(*setting), reasons []string) {
 }
 
 func shutDown(t *testing.T, srv *libnet.Server, c *libnet.Session) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience/2)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience/2)
 	defer cancel()
-	within(t, "Shutdown", func() {
+	testkit.Within(t, testkit.Patience, "Shutdown", func() {
 		if c != nil {
 			go c.Shutdown(ctx)
 		}
@@ -141,7 +133,7 @@ func ask(t *testing.T, c *libnet.Session, message []byte) error {
 	select {
 	case err := <-answered:
 		return err
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Error("neither an echo nor an end")
 		return c.Close()
 	}
@@ -214,16 +206,4 @@ func (m mode) connect(t *testing.T, srv *libnet.Server) (conn net.Conn) {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 	}
 	return conn
-}
-
-// within fails the test if f has not returned after a while.
-func within(t *testing.T, what string, f func()) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() { defer close(done); f() }()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		t.Errorf("%s: not within %v", what, patience)
-	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/reconnect"
 )
@@ -35,14 +36,14 @@ func loudly(t *testing.T, f func()) (panicked bool) {
 
 // plainServe is Serve and Connect, on which the older calls rest.
 func plainServe(t *testing.T, size int64) {
-	srv, err := libnet.Serve("tcp", "127.0.0.1:0", frames, int(size))
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", testkit.Frames, int(size))
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Logger = quiet
+	srv.Logger = testkit.Quiet
 	served := make(chan error, 1)
 	go func() { served <- modes[0].serve(srv) }()
-	c, err := libnet.Connect("tcp", srv.Listener().Addr().String(), frames, int(size))
+	c, err := libnet.Connect("tcp", srv.Listener().Addr().String(), testkit.Frames, int(size))
 	if err == nil {
 		err = ask(t, c, []byte("x"))
 	}
@@ -54,14 +55,14 @@ func plainServe(t *testing.T, size int64) {
 }
 
 func connectTimeout(t *testing.T, timeout int64) {
-	srv, err := libnet.Serve("tcp", "127.0.0.1:0", frames, 1)
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", testkit.Frames, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Logger = quiet
+	srv.Logger = testkit.Quiet
 	served := make(chan error, 1)
 	go func() { served <- modes[0].serve(srv) }()
-	c, err := libnet.ConnectTimeout("tcp", srv.Listener().Addr().String(), time.Duration(timeout), frames, 1)
+	c, err := libnet.ConnectTimeout("tcp", srv.Listener().Addr().String(), time.Duration(timeout), testkit.Frames, 1)
 	if err == nil {
 		err = ask(t, c, []byte("x"))
 	}
@@ -76,9 +77,9 @@ func connectTimeout(t *testing.T, timeout int64) {
 func bareSession(t *testing.T, size int64) {
 	near, far := libnettest.Pipe()
 	defer far.Close()
-	s := libnet.NewSession(frames.NewCodec(near), int(size))
-	peer := frames.NewCodec(far)
-	within(t, "an exchange", func() {
+	s := libnet.NewSession(testkit.Frames.NewCodec(near), int(size))
+	peer := testkit.Frames.NewCodec(far)
+	testkit.Within(t, testkit.Patience, "an exchange", func() {
 		if err := s.Send([]byte("x")); err != nil {
 			t.Error(err)
 		}
@@ -125,7 +126,7 @@ func protobufMaxMessage(t *testing.T, value int64) {
 	near, far := libnettest.Pipe()
 	defer near.Close()
 	defer far.Close()
-	within(t, "an exchange", func() {
+	testkit.Within(t, testkit.Patience, "an exchange", func() {
 		if err := p.NewCodec(near).Send(wrapperspb.Bytes(make([]byte, 100))); err != nil {
 			return
 		}
@@ -137,7 +138,7 @@ func protobufMaxMessage(t *testing.T, value int64) {
 
 func pipeSize(t *testing.T, size int64) {
 	near, far := libnettest.PipeSize(int(size))
-	within(t, "an exchange", func() {
+	testkit.Within(t, testkit.Patience, "an exchange", func() {
 		go near.Write([]byte("hello"))
 		if _, err := io.ReadFull(far, make([]byte, 5)); err != nil {
 			t.Error(err)
@@ -155,7 +156,7 @@ func faultBytes(t *testing.T, n int64) {
 	defer far.Close()
 	conn := faults.Wrap(near)
 	defer conn.Close()
-	within(t, "a read", func() {
+	testkit.Within(t, testkit.Patience, "a read", func() {
 		_, _ = far.Write([]byte("hello"))
 		if _, err := conn.Read(make([]byte, 5)); err != io.ErrClosedPipe {
 			t.Errorf("%v", err)
@@ -168,7 +169,7 @@ func backoff(field func(*reconnect.Client) *time.Duration) number {
 	return number{durations, func(t *testing.T, value int64) {
 		var dials atomic.Int64
 		var c reconnect.Client
-		c.Logger = quiet
+		c.Logger = testkit.Quiet
 		c.MinBackoff, c.MaxBackoff = time.Millisecond, 20*time.Millisecond
 		*field(&c) = time.Duration(value)
 		c.Dial = func(context.Context) (*libnet.Session, error) {
@@ -181,37 +182,37 @@ func backoff(field func(*reconnect.Client) *time.Duration) number {
 		if n := dials.Load(); n > 40 || n == 0 {
 			t.Errorf("%d attempts in %v", n, while)
 		}
-		within(t, "Close", c.Close)
+		testkit.Within(t, testkit.Patience, "Close", c.Close)
 	}}
 }
 
 // held sends before there is a session, and wants an echo of it, or a refusal.
 func held(field func(*reconnect.Client) *int) number {
 	return number{counts, func(t *testing.T, value int64) {
-		srv, err := libnet.Serve("tcp", "127.0.0.1:0", frames, 16)
+		srv, err := libnet.Serve("tcp", "127.0.0.1:0", testkit.Frames, 16)
 		if err != nil {
 			t.Fatal(err)
 		}
-		srv.Logger = quiet
+		srv.Logger = testkit.Quiet
 		served := make(chan error, 1)
 		go func() { served <- modes[0].serve(srv) }()
 		echoed := make(chan struct{}, 1)
 		up := make(chan struct{})
 		var c reconnect.Client
-		c.Logger = quiet
+		c.Logger = testkit.Quiet
 		*field(&c) = int(value)
 		c.Dial = func(ctx context.Context) (*libnet.Session, error) {
 			<-up
-			return (&libnet.Dialer{Protocol: frames}).Dial(ctx, "tcp", srv.Listener().Addr().String())
+			return (&libnet.Dialer{Protocol: testkit.Frames}).Dial(ctx, "tcp", srv.Listener().Addr().String())
 		}
 		c.Handler = libnet.MessageHandlerFunc(func(*libnet.Session, []byte) { echoed <- struct{}{} })
 		c.Start()
 		sent := c.Send([]byte("x"))
 		close(up)
 		if sent == nil {
-			within(t, "the echo of what was held", func() { <-echoed })
+			testkit.Within(t, testkit.Patience, "the echo of what was held", func() { <-echoed })
 		}
-		within(t, "Close", c.Close)
+		testkit.Within(t, testkit.Patience, "Close", c.Close)
 		shutDown(t, srv, nil)
 		<-served
 	}}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/reconnect"
 )
 
@@ -78,7 +79,7 @@ var table = map[string]number{
 	"codec.LengthField.Adjust":             framing(func(f *codec.LengthField) *int { return &f.Adjust }),
 	"codec.LengthField.Strip":              framing(func(f *codec.LengthField) *int { return &f.Strip }),
 	"codec.Fixed(n)":                       protocol(func(n int) libnet.Protocol { return codec.New(codec.Fixed(n), codec.Bytes) }),
-	"codec.Composed.MaxMessage(n)":         protocol(func(n int) libnet.Protocol { return frames.MaxMessage(n) }),
+	"codec.Composed.MaxMessage(n)":         protocol(func(n int) libnet.Protocol { return testkit.Frames.MaxMessage(n) }),
 	"codec.ProtobufProtocol.MaxMessage(n)": {counts, protobufMaxMessage},
 
 	"libnettest.PipeSize(size)": {counts, pipeSize},

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -26,8 +26,8 @@ const (
 	bigFrame  = 32 << 10 // of what is sent where output is to lie unwritten
 )
 
-// TestEnds runs the table: each end over each transport, in each mode, with each thing on the way.
-func TestEnds(t *testing.T) {
+// TestEveryEndIsWhatItsRowOfTheTableSays runs the table: each end over each transport, in each mode, with each thing on the way.
+func TestEveryEndIsWhatItsRowOfTheTableSays(t *testing.T) {
 	for _, e := range table {
 		for _, transport := range []string{"tcp", "unix", "tls", "pipe"} {
 			for _, mode := range []string{"serve", "messages", "accept"} {
@@ -77,7 +77,7 @@ func newScenario(t *testing.T, e *end, transport, mode string, queue int, what l
 	c.server.Logger = slog.New(slog.DiscardHandler)
 	c.server.Linger = 500 * time.Millisecond
 	if transport == "tls" {
-		c.server.TLSConfig = certificates().TLS
+		c.server.TLSConfig = testkit.ServerTLS()
 	}
 	if e.set != nil {
 		e.set(c.server)
@@ -289,37 +289,18 @@ func (c *scenario) go_(f func()) { c.wg.Go(f) }
 
 func (c *scenario) await(done <-chan struct{}) {
 	c.t.Helper()
-	await(c.t, done)
+	testkit.Await(c.t, 2*testkit.Patience, "what a step waits for", done)
 }
 
 func (c *scenario) await1(made <-chan *libnet.Session) *libnet.Session {
 	c.t.Helper()
-	return await(c.t, made)
+	return testkit.Await(c.t, 2*testkit.Patience, "the session", made)
 }
 
 func (c *scenario) await2(read <-chan peerSaw) peerSaw {
 	c.t.Helper()
-	return await(c.t, read)
+	return testkit.Await(c.t, 2*testkit.Patience, "the peer's end", read)
 }
-
-func await[T any](t *testing.T, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(20 * time.Second):
-		t.Fatal("waited in vain")
-		panic("unreachable")
-	}
-}
-
-var certificates = sync.OnceValue(func() *httptest.Server {
-	srv := httptest.NewUnstartedServer(nil)
-	srv.StartTLS()
-	srv.Listener.Close()
-	srv.Close()
-	return srv
-})
 
 func listen(t *testing.T, transport string) net.Listener {
 	var l net.Listener

@@ -27,6 +27,7 @@ const (
 	stops        behaviour = "shuts the server down"
 	givesNil     behaviour = "returns nil"
 	givesTyped   behaviour = "returns a typed nil"
+	givesItself  behaviour = "returns itself"
 	givesBoth    behaviour = "returns a value and an error"
 	givesLess    behaviour = "returns a negative number"
 	givesMore    behaviour = "returns too large a number"
@@ -182,7 +183,7 @@ func (e *hostileError) Temporary() bool { return e.text == "" }
 func (b *bomb) failure(d behaviour) error {
 	switch d {
 	case givesError:
-		return &slyError{b}
+		return &slyError{b: b}
 	case givesHostile:
 		return (*hostileError)(nil)
 	case givesOther:
@@ -197,7 +198,10 @@ type manyErrors []error
 func (e manyErrors) Error() string { return "many" }
 
 // slyError is an error whose methods are sites of their own.
-type slyError struct{ b *bomb }
+type slyError struct {
+	b      *bomb
+	circle atomic.Bool
+}
 
 func (e *slyError) Error() string {
 	e.b.at("error.Error")
@@ -215,8 +219,14 @@ func (e *slyError) As(any) bool {
 }
 
 func (e *slyError) Unwrap() error {
-	if e.b.at("error.Unwrap") == givesTyped {
+	switch e.b.at("error.Unwrap") {
+	case givesTyped:
 		return (*hostileError)(nil)
+	case givesItself:
+		e.circle.Store(true)
+	}
+	if e.circle.Load() {
+		return e
 	}
 	return nil
 }

@@ -32,9 +32,6 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 		s := &clientSites[i]
 		for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
 			t.Run(s.name+"/"+string(does), func(t *testing.T) {
-				if why, is := isPending(t.Name()); is {
-					t.Skip(why)
-				}
 				r := newRig(t, modes[0], s, does)
 				if s.name[0] == 'r' {
 					r.leadClient(t)

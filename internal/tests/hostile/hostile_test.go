@@ -17,8 +17,8 @@ const (
 	slack         = 4 * time.Second
 )
 
-// TestHostileUserCode is the table: a subtest a row, interface.method/behaviour/mode.
-func TestHostileUserCode(t *testing.T) {
+// TestUserCodeThatMisbehavesCostsWhatItsRowOfTheTableSays is the table: a subtest a row, interface.method/behaviour/mode.
+func TestUserCodeThatMisbehavesCostsWhatItsRowOfTheTableSays(t *testing.T) {
 	type row struct {
 		site *site
 		does behaviour
@@ -47,9 +47,6 @@ func TestHostileUserCode(t *testing.T) {
 					name += " of " + row.site.source
 				}
 				t.Run(fmt.Sprintf("%s/%s/%s", name, row.does, row.mode.name), func(t *testing.T) {
-					if why, is := isPending(t.Name()); is {
-						t.Skip(why)
-					}
 					play(t, row.site, row.does, row.mode)
 				})
 			}

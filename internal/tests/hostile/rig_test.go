@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/reconnect"
 	"github.com/libnet-go/libnet/ws"
@@ -91,7 +92,7 @@ func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 		r.srv.MaxSessionsPerIP = 100
 	}
 	if m.transport == "tls" {
-		r.srv.TLSConfig = serverTLS()
+		r.srv.TLSConfig = testkit.ServerTLS()
 	}
 	r.serve()
 	return r
@@ -133,6 +134,8 @@ func (l *coveringListener) Accept() (net.Conn, error) {
 		return coverConn{c}, nil
 	case "SyscallConn":
 		return systemConn{c}, nil
+	case "SetWriteBuffer":
+		return bufferConn{c}, nil
 	case "MessageConn":
 		return framedConn{c}, nil
 	}
@@ -261,7 +264,7 @@ func (r *rig) answer(s *libnet.Session, msg []byte) bool {
 	case "address":
 		msg = []byte(fmt.Sprint(s.LocalAddr() != nil))
 	case "fail":
-		_ = s.CloseWithError(&slyError{r.b})
+		_ = s.CloseWithError(&slyError{b: r.b})
 		return false
 	}
 	return r.send(s, msg) == nil

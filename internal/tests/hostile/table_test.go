@@ -2,7 +2,6 @@ package hostile
 
 import (
 	"slices"
-	"strings"
 )
 
 // A site is one method, or function, of the user's that libnet calls.
@@ -78,6 +77,7 @@ var table = slices.Concat([]site{
 	{name: "libnet.MessageConn.WrapProtocol", does: []behaviour{givesNil, givesTyped}, in: bare, cover: "MessageConn"},
 	{name: "net.Conn.NetConn", does: []behaviour{givesNil, givesTyped}, in: bare, cover: "NetConn"},
 	{name: "syscall.Conn.SyscallConn", does: failures, in: notWeb, cover: "SyscallConn"},
+	{name: "net.Conn.SetWriteBuffer", does: failures, in: bare, cover: "SetWriteBuffer"},
 	{name: "net.Conn.Read", does: with(givesNil, givesLess, givesMore), in: notWeb, cover: "conn"},
 	{name: "net.Conn.Write", does: with(givesNil, givesLess, givesMore), in: notWeb, cover: "conn"},
 	{name: "net.Conn.Close", does: failures, in: notWeb, cover: "conn"},
@@ -110,7 +110,7 @@ func errorSites() (sites []site) {
 			s := source
 			s.source, s.name = source.name, method
 			if method == "error.Unwrap" {
-				s.does = []behaviour{givesTyped}
+				s.does = []behaviour{givesTyped, givesItself}
 			}
 			sites = append(sites, s)
 		}
@@ -123,28 +123,12 @@ func errorSites() (sites []site) {
 
 // uncalled are methods that libnet never calls by itself, and why.
 var uncalled = map[string]string{
-	"slog.Handler.WithAttrs":  "a logger's own business, when its user calls With",
-	"slog.Handler.WithGroup":  "the same",
-	"net.Listener.Addr":       "only for Session.LocalAddr of a closed event-mode session",
-	"net.Addr.Network":        "",
-	"net.Conn.SetWriteBuffer": "the descriptor is asked, where there is one",
-	"net.Conn.SetDeadline":    "each direction has its own deadline",
-	"net.Error.Timeout":       "errors.Is(err, os.ErrDeadlineExceeded) tells",
-}
-
-// pending are rows that fail, by a part of their name, and what they wait for.
-var pending = map[string]string{
-	"net.Conn.SetWriteDeadline/closes its session/Serve over TLS":       "crypto/tls calls it with a lock held for which its Close waits",
-	"net.Conn.SetWriteDeadline/closes its session/synchronous over TLS": "the same",
-}
-
-func isPending(name string) (why string, is bool) {
-	for part, why := range pending {
-		if strings.Contains(name, strings.ReplaceAll(part, " ", "_")) {
-			return why, true
-		}
-	}
-	return "", false
+	"slog.Handler.WithAttrs": "a logger's own business, when its user calls With",
+	"slog.Handler.WithGroup": "the same",
+	"net.Listener.Addr":      "only for Session.LocalAddr of a closed event-mode session",
+	"net.Addr.Network":       "",
+	"net.Conn.SetDeadline":   "each direction has its own deadline",
+	"net.Error.Timeout":      "errors.Is(err, os.ErrDeadlineExceeded) tells",
 }
 
 // bare is where the session has the user's conn itself.

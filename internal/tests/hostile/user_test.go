@@ -177,6 +177,13 @@ func (c systemConn) SyscallConn() (syscall.RawConn, error) {
 	return sc.SyscallConn()
 }
 
+// A bufferConn bounds its own send buffer.
+type bufferConn struct{ *userConn }
+
+func (c bufferConn) SetWriteBuffer(int) error {
+	return c.b.failure(c.b.at("net.Conn.SetWriteBuffer"))
+}
+
 // A sliceConn cannot be compared.
 type sliceConn struct {
 	net.Conn

@@ -1,0 +1,94 @@
+package testkit
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+// A Mode is a way in which a server calls a handler for each message. What a peer sees must not depend
+// on it, so most tests of event mode are one body over all of them.
+type Mode struct {
+	Name     string
+	Network  string
+	Protocol libnet.Protocol
+	Serve    func(*libnet.Server, libnet.MessageHandler) error
+	Wrap     func(net.Listener) net.Listener // nil: not at all
+}
+
+var Modes = []Mode{
+	{"Serve", "tcp", Frames, ReceiveLoop, nil},
+	{"ServeMessages", "tcp", Frames, (*libnet.Server).ServeMessages, nil},
+	{"Unix", "unix", Frames, (*libnet.Server).ServeMessages, nil},
+	{"TLS", "tls", Frames, (*libnet.Server).ServeMessages, nil},
+	{"Pipe", "pipe", Frames, (*libnet.Server).ServeMessages, nil},
+	{"plain codec", "tcp", Plain, (*libnet.Server).ServeMessages, nil},
+}
+
+// LoopModes are the modes that have no goroutine a session.
+var LoopModes = Modes[1:3]
+
+// ReceiveLoop is what ServeMessages stands for: a goroutine a session, which receives and calls the handler.
+func ReceiveLoop(srv *libnet.Server, h libnet.MessageHandler) error {
+	return srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		for {
+			msg, err := s.Receive()
+			if err != nil {
+				return
+			}
+			h.ServeMessage(s, msg)
+		}
+	}))
+}
+
+// OverModes runs test once for each.
+func OverModes(t *testing.T, modes []Mode, test func(t *testing.T, mode Mode)) {
+	t.Helper()
+	for _, mode := range modes {
+		t.Run(mode.Name, func(t *testing.T) {
+			libnettest.VerifyNone(t)
+			test(t, mode)
+		})
+	}
+}
+
+// Start serves until the test ends, and then checks that the counters balance.
+func (mode Mode) Start(t testing.TB, configure func(*libnet.Server), h libnet.MessageHandlerFunc) *Rig {
+	t.Helper()
+	l := listen(t, mode.Network)
+	if mode.Wrap != nil {
+		l = mode.Wrap(l)
+	}
+	r := newRig(t, mode.Network, l, mode.Protocol, 64)
+	r.deadline = 2 * Patience // a test that hangs tells where
+	r.shake = true
+	r.Logger = Quiet
+	r.Linger = 2 * time.Second
+	if configure != nil {
+		configure(r.Server)
+	}
+	r.reportAdmitted()
+	go func() { r.served <- mode.Serve(r.Server, h) }()
+	t.Cleanup(func() {
+		r.stop()
+		Eventually(t, "the close of every session", r.balanced)
+	})
+	return r
+}
+
+// reportAdmitted sends each session that OnSession admits to Sessions.
+func (r *Rig) reportAdmitted() {
+	admit := r.OnSession
+	r.OnSession = func(s *libnet.Session) (err error) {
+		if admit != nil {
+			err = admit(s)
+		}
+		if err == nil {
+			r.Sessions <- s
+		}
+		return err
+	}
+}

@@ -1,0 +1,207 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
+)
+
+// pace keeps the last messages under way for a while: what a close then destroys, it destroys.
+const pace = time.Millisecond
+
+func TestE78E79ShutdownDeliversEverythingToClientsThatNeverStopSending(t *testing.T) {
+	plain := fleetServer(t, "tcp", nil)
+	secure := fleetServer(t, "tls", nil)
+	fleet := newFleet(t)
+	fleet.pace = pace
+	fleet.join(plain, testkit.Size(120, 800), false)
+	fleet.join(secure, testkit.Size(30, 200), false)
+	fleet.fill()
+
+	var wg sync.WaitGroup
+	begin := time.Now()
+	for _, r := range []*testkit.Rig{plain, secure} {
+		wg.Go(func() {
+			if err := r.Shutdown(t.Context()); err != nil {
+				t.Errorf("%s: Shutdown = %v", r.Network, err)
+			}
+		})
+	}
+	fleet.letRead()
+	wg.Wait()
+	took := time.Since(begin)
+	fleet.wantAll()
+	for _, r := range []*testkit.Rig{plain, secure} {
+		if stats := r.Stats(); stats.Discarded != 0 || stats.Open != 0 {
+			t.Errorf("%s: %+v", r.Network, stats)
+		}
+	}
+	t.Logf("%d sessions, %d messages queued or under way, all delivered in %v", len(fleet.members), fleet.accepted(), took)
+}
+
+// Without the exchange at the end, the same fleet must lose something, or the test above proves nothing.
+func TestE79WithoutLingerTheSameClientsLoseMessages(t *testing.T) {
+	r := fleetServer(t, "tcp", func(srv *libnet.Server) { srv.Linger = -1 })
+	fleet := newFleet(t)
+	fleet.pace = pace
+	fleet.join(r, testkit.Size(40, 200), false)
+	fleet.fill()
+	time.AfterFunc(50*time.Millisecond, fleet.letRead)
+	if err := r.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	fleet.wg.Wait()
+	var received uint64
+	resets := 0
+	for _, m := range fleet.members {
+		received += m.received
+		if m.end != io.EOF {
+			resets++
+		}
+	}
+	if received == fleet.accepted() || resets == 0 {
+		t.Errorf("all %d messages arrived and %d clients saw no orderly end: this control shows nothing", received, resets)
+	}
+	t.Logf("without linger: %d of %d messages lost, %d of %d clients saw no orderly end",
+		fleet.accepted()-received, fleet.accepted(), resets, len(fleet.members))
+}
+
+func TestStopDiscardsWhatIsQueuedAndCountsIt(t *testing.T) {
+	r := fleetServer(t, "tcp", nil)
+	fleet := newFleet(t)
+	fleet.join(r, 20, false)
+	fleet.fill()
+	r.Stop()
+	fleet.letRead()
+	stats := r.Stats()
+	if stats.Discarded == 0 || stats.MessagesOut+stats.Discarded != fleet.accepted() {
+		t.Errorf("%d accepted, %d written, %d discarded", fleet.accepted(), stats.MessagesOut, stats.Discarded)
+	}
+}
+
+// shutdownWithin shuts a fleet's server down and checks the time it took and the error's figures.
+func shutdownWithin(t *testing.T, r *testkit.Rig, fleet *fleet, d time.Duration, forced int) {
+	t.Helper()
+	slack := 100 * time.Millisecond
+	if !testkit.Full() {
+		slack = time.Second // CI's machine does other things as well
+	}
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	err := r.Shutdown(ctx)
+	took := time.Since(begin)
+	if took < d || took > d+slack {
+		t.Errorf("Shutdown took %v, want %v to %v", took, d, d+slack)
+	}
+	var report *libnet.ShutdownError
+	if !errors.As(err, &report) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Shutdown = %v", err)
+	}
+	if report.Forced != forced {
+		t.Errorf("%d sessions cut off, want %d", report.Forced, forced)
+	}
+	if report.Undelivered == 0 || fleet.accepted() != fleet.written()+report.Undelivered {
+		t.Errorf("%d accepted, %d written, %d reported", fleet.accepted(), fleet.written(), report.Undelivered)
+	}
+	if stats := r.Stats(); stats.Discarded != report.Undelivered || stats.MessagesOut != fleet.written() {
+		t.Errorf("the counters have %d discarded and %d written", stats.Discarded, stats.MessagesOut)
+	}
+	t.Logf("%d sessions: %v; %d accepted, %d written, %d reported", len(fleet.members), took, fleet.accepted(), fleet.written(), report.Undelivered)
+}
+
+func TestAShutdownThatReturnsHasItsFiguresInTheBooksThoughACallbackStillRuns(t *testing.T) {
+	r := fleetServer(t, "tcp", nil)
+	fleet := newFleet(t)
+	fleet.join(r, 4, true)
+	fleet.fill()
+	release := make(chan struct{})
+	defer close(release)
+	for _, m := range fleet.members {
+		m.session.OnClose(func() { <-release })
+	}
+	shutdownWithin(t, r, fleet, 100*time.Millisecond, len(fleet.members))
+}
+
+func TestE81StalledTLSPeersCostTheContextAndNotFiveSecondsEach(t *testing.T) {
+	r := fleetServer(t, "tls", nil)
+	fleet := newFleet(t)
+	n := testkit.Size(60, 1000)
+	fleet.join(r, n, true)
+	fleet.fill()
+	shutdownWithin(t, r, fleet, time.Second, n)
+}
+
+func TestShutdownReadsWhileItDrains(t *testing.T) {
+	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) { srv.SendQueue, srv.SendBuffer = 1000, 16<<10 }, testkit.ReceiveToEnd)
+	conn, s := r.Open()
+	accepted := 0
+	for ; s.Send(make([]byte, 32<<10)) == nil; accepted++ {
+	}
+	type result struct {
+		received int
+		err      error
+	}
+	done := make(chan result, 1)
+	begun := make(chan struct{})
+	go func() { // a client with one goroutine, which writes before it reads
+		<-begun
+		frame := testkit.Frame(string(make([]byte, 60<<10)))
+		for range 200 {
+			if _, err := conn.Write(frame); err != nil {
+				done <- result{0, err}
+				return
+			}
+		}
+		var got result
+		for ; got.err == nil; got.received++ {
+			_, got.err = testkit.ReadFrame(conn)
+		}
+		conn.Close()
+		got.received--
+		done <- got
+	}()
+	time.AfterFunc(20*time.Millisecond, func() { close(begun) })
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	if err := r.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	if got := <-done; got.received != accepted || got.err != io.EOF {
+		t.Errorf("the client got %d of %d messages, then %v", got.received, accepted, got.err)
+	}
+}
+
+func TestE83WhileItDrainsTheServerRefusesNewSessions(t *testing.T) {
+	r := fleetServer(t, "tcp", nil)
+	fleet := newFleet(t)
+	fleet.join(r, 1, false)
+	fleet.fill()
+	done := make(chan error, 1)
+	go func() { done <- r.Shutdown(t.Context()) }()
+	testkit.Eventually(t, "the drain to begin", fleet.members[0].session.IsClosed)
+	if conn, err := testkit.DialTCP(r.Listener().Addr().String()); err == nil {
+		conn.Close()
+		t.Error("a dial during the drain was accepted")
+	}
+	if _, err := r.Accept(); err != io.EOF {
+		t.Errorf("Accept = %v, want io.EOF", err)
+	}
+	if err := r.Serve(libnet.HandlerFunc(testkit.EchoWhileThereIsRoom)); !errors.Is(err, libnet.ErrServerClosed) {
+		t.Errorf("Serve = %v, want ErrServerClosed", err)
+	}
+	if err := fleet.members[0].session.Send("late"); !errors.Is(err, libnet.ErrServerClosed) {
+		t.Errorf("Send = %v, want ErrServerClosed", err)
+	}
+	fleet.letRead()
+	if err := <-done; err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	fleet.wantAll()
+}

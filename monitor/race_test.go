@@ -1,5 +1,0 @@
-//go:build race || lockcheck
-
-package monitor_test
-
-const raceDetector = true

@@ -1,5 +1,0 @@
-//go:build !race && !lockcheck
-
-package libnet_test
-
-const raceDetector = false

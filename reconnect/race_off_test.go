@@ -1,5 +1,0 @@
-//go:build !race
-
-package reconnect_test
-
-const underRace = false

@@ -1,0 +1,174 @@
+package libnet_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
+)
+
+func TestMessagesThatArriveTogetherAreTheCallersToChange(t *testing.T) {
+	near, far := testkit.ConnectTCP(t)
+	s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 0), near)
+	var want []string
+	var wire []byte
+	for i := range 200 {
+		msg := strings.Repeat(fmt.Sprint(i, " "), i%90)
+		want = append(want, msg)
+		wire = binary.BigEndian.AppendUint32(wire, uint32(len(msg)))
+		wire = append(wire, msg...)
+	}
+	if _, err := far.Write(wire); err != nil {
+		t.Fatal(err)
+	}
+	var got [][]byte
+	for range want {
+		msg, err := s.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, msg)
+		_ = append(msg, "grown into the next one"...)
+	}
+	for i, msg := range got {
+		if string(msg) != want[i] {
+			t.Fatalf("message %d has become %q; want %q", i, msg, want[i])
+		}
+		copy(msg, bytes.Repeat([]byte{0}, len(msg)))
+	}
+}
+
+// What a handler sends is written in three ways: by the first reply to the last message that has arrived, before the
+// receiver waits, and with what comes after. None may overtake another.
+func TestRepliesKeepTheirOrderHoweverManyAMessageGets(t *testing.T) {
+	near, far := testkit.ConnectTCP(t)
+	s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 1024), near)
+	go func() {
+		for n := uint32(0); ; {
+			msg, err := s.Receive()
+			if err != nil {
+				return
+			}
+			for range msg[0] {
+				if err := s.Send(binary.BigEndian.AppendUint32(nil, n)); err != nil {
+					t.Errorf("Send: %v", err)
+					return
+				}
+				n++
+			}
+		}
+	}()
+	client := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 0), far)
+	for round, next := 0, uint32(0); round < 300; round++ {
+		messages, replies := 1+round%3, byte(round%4)
+		for range messages {
+			testkit.MustSend(t, client, []byte{replies})
+		}
+		for range messages * int(replies) {
+			msg, err := client.Receive()
+			if err != nil || binary.BigEndian.Uint32(msg) != next {
+				t.Fatalf("round %d: received %v, %v; want reply %d", round, msg, err, next)
+			}
+			next++
+		}
+	}
+}
+
+func TestS5ConcurrentReceiversGetEveryMessageOnceAndWhole(t *testing.T) {
+	const messages = 400
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
+		a, b := testkit.SessionPair(t, connect, p, messages)
+		var mu sync.Mutex
+		seen := make(map[int]int)
+		var receivers sync.WaitGroup
+		for range 4 {
+			receivers.Go(func() {
+				for {
+					msg, err := b.Receive()
+					if err != nil {
+						return
+					}
+					_, number := testkit.ParseMessage(t, msg)
+					mu.Lock()
+					seen[number]++
+					mu.Unlock()
+				}
+			})
+		}
+		for i := range messages {
+			testkit.MustSend(t, a, testkit.Message(0, i, i%300))
+		}
+		if err := a.Shutdown(testkit.TimeoutContext(t, testkit.Patience)); err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		receivers.Wait()
+		for i := range messages {
+			if seen[i] != 1 {
+				t.Fatalf("message %d was received %d times", i, seen[i])
+			}
+		}
+	})
+}
+
+// From 16 KiB on, a synchronous Send writes the payload from where the caller has it.
+func TestALargeMessageArrivesWholeAndOnce(t *testing.T) {
+	for _, size := range []int{16<<10 - 1, 16 << 10, 100_000, 1 << 20} {
+		testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
+			a, b := testkit.SessionPair(t, connect, codec.New(codec.Uint32BE, codec.Bytes), 0)
+			msg := testkit.Message(3, 4, size-8)
+			sent := make(chan error, 1)
+			go func() { sent <- a.Send(&msg) }()
+			got, err := b.Receive()
+			if err != nil || len(got) != size {
+				t.Fatalf("received %d bytes, %v; want %d", len(got), err, size)
+			}
+			testkit.ParseMessage(t, got)
+			if err := <-sent; err != nil || a.Stats().MessagesOut != 1 {
+				t.Errorf("Send = %v, MessagesOut = %d", err, a.Stats().MessagesOut)
+			}
+		})
+	}
+}
+
+// A message orders what its two ends do, and the race detector must see it, as it does with package net: both ends of
+// a program's own connection may use a variable in turns.
+func TestTheRaceDetectorSeesThatAMessageOrdersItsEnds(t *testing.T) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
+		for _, queue := range []int{-1, 64} {
+			shared := 0
+			r := mode.Start(t, func(srv *libnet.Server) { srv.SendQueue = queue }, func(s *libnet.Session, msg []byte) {
+				shared++
+				_ = s.Send(msg)
+			})
+			client := libnet.Dialer{Protocol: testkit.Frames, Config: libnet.Config{SendQueue: queue}}
+			s, err := client.NewSession(r.Dial())
+			if err != nil {
+				t.Fatal(err)
+			}
+			rounds := 0
+			// The second size is written without a copy, from two pieces.
+			for _, size := range []int{8, 100_000} {
+				for _, receive := range []func() ([]byte, error){s.Receive, func() ([]byte, error) { return s.ReceiveInto(nil) }} {
+					for range 5 {
+						shared++
+						rounds++
+						testkit.MustSend(t, s, make([]byte, size))
+						if _, err := receive(); err != nil {
+							t.Fatal(err)
+						}
+						if shared != 2*rounds {
+							t.Fatalf("counted to %d in %d rounds", shared, rounds)
+						}
+					}
+				}
+			}
+			_ = s.Close()
+		}
+	})
+}
