@@ -11,7 +11,7 @@ func (q *sendQueue) begin() bool {
 
 // flushableLocked reports whether there is something to flush and nobody who does.
 func (q *sendQueue) flushableLocked() bool {
-	return !q.flushing && q.front != nil && q.state != queueClosed
+	return !q.flushing && q.front != nil && !q.state.isClosed()
 }
 
 // take returns what a flush that has begun is to write next. At nil it has ended.
@@ -24,7 +24,7 @@ func (q *sendQueue) take() *batch {
 func (q *sendQueue) takeLocked() *batch {
 	switch {
 	case q.inflight != nil:
-	case q.front == nil || q.state == queueClosed:
+	case q.front == nil || q.state.isClosed():
 		q.endLocked()
 		return nil // what is in flight now is another's
 	default:
@@ -87,7 +87,7 @@ func (q *sendQueue) fail(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.rareLocked().failed = err
-	q.state = queueClosed
+	q.state = max(q.state, queueClosed)
 	q.endLocked()
 	q.admitLocked()
 }
@@ -106,7 +106,7 @@ func (q *sendQueue) failure(other error) error {
 func (q *sendQueue) abandon() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.state = queueClosed
+	q.state = max(q.state, queueClosed)
 	if q.flushing {
 		q.endLocked()
 	}
@@ -116,13 +116,13 @@ func (q *sendQueue) abandon() {
 func (q *sendQueue) isClosed() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.state == queueClosed
+	return q.state.isClosed()
 }
 
 // endLocked ends a flush. The first of those who wait for their turn begins another.
 func (q *sendQueue) endLocked() {
 	q.flushing = false
-	if q.state == queueClosed {
+	if q.state.isClosed() {
 		q.discardLocked()
 	}
 	q.grantTurnLocked()
@@ -140,7 +140,7 @@ func (q *sendQueue) idleLocked() {
 
 // isIdleLocked reports whether nothing is queued, or nothing that can still be written.
 func (q *sendQueue) isIdleLocked() bool {
-	return !q.flushing && (q.front == nil || q.state == queueClosed)
+	return !q.flushing && (q.front == nil || q.state.isClosed())
 }
 
 // drain refuses further messages.
@@ -158,7 +158,7 @@ func (q *sendQueue) drain() {
 func (q *sendQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.state = queueClosed
+	q.state = max(q.state, queueClosed)
 	if !q.flushing {
 		q.endLocked()
 	}

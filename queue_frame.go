@@ -39,7 +39,7 @@ func (q *sendQueue) write(p []byte, maxFrame, loose int) (by flusherKind, err er
 
 func (q *sendQueue) writeFrameLocked(r *queueRare, p []byte, maxFrame int) error {
 	switch {
-	case q.state == queueClosed:
+	case q.state.isClosed():
 		r.frameErr = errQueueClosed
 	case len(p) > maxFrame-len(r.frame.buf):
 		r.frameErr = errFrameTooBig

@@ -123,7 +123,7 @@ func (q *sendQueue) noteReceived(messages, bytes uint64) {
 }
 
 func (q *sendQueue) noteReceivedLocked(messages, bytes uint64) {
-	if !q.finalReceived {
+	if q.state != queueSettled {
 		q.messagesReceived, q.bytesReceived = messages, bytes
 	}
 }
@@ -138,5 +138,5 @@ func (q *sendQueue) noteLastReceived(messages, mask, bytes uint64) {
 		more = 0
 	}
 	q.noteReceivedLocked(q.messagesReceived+more, bytes)
-	q.finalReceived = true
+	q.state = queueSettled
 }

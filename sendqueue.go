@@ -19,10 +19,9 @@ type sendQueue struct {
 	inflight    *batch // taken by the flush; its owner is whoever set flushing
 	rare        *queueRare
 
-	state         queueState
-	flushing      bool
-	deferral      deferral
-	finalReceived bool // what was received is counted to the last
+	state    queueState
+	flushing bool
+	deferral deferral
 
 	manyReplies bool         // belongs to the receiver: the last message was answered with more than one
 	receiver    atomic.Int32 // receiverState
@@ -43,7 +42,10 @@ const (
 	queueOpen     queueState = iota
 	queueDraining            // refuses messages, delivers what it has
 	queueClosed              // refuses messages, discards what it has
+	queueSettled             // the same, and what was received is counted to the last
 )
+
+func (s queueState) isClosed() bool { return s >= queueClosed }
 
 // queueRare is what a queue seldom needs; it is made with the first need.
 type queueRare struct {
