@@ -4,6 +4,8 @@ import (
 	"context"
 	"reflect"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // shareAt is the frame size from which a broadcast's sessions share one copy: below it, copying is
@@ -89,7 +91,7 @@ func (b *broadcast) offerTo(s *Session) error {
 		return s.closedErr()
 	}
 	limit := s.owner.queueLimit()
-	limit.messages = max(limit.messages, 1)
+	limit.Messages = max(limit.Messages, 1)
 	switch {
 	case s.conn == nil:
 		return s.offer(b.msg, limit)
@@ -104,7 +106,7 @@ func (b *broadcast) offerTo(s *Session) error {
 }
 
 // offerInTurn is Session.offerInTurn that waits for another's message only as long as an ordinary codec takes.
-func (b *broadcast) offerInTurn(s *Session, limit queueLimit) error {
+func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) error {
 	began := time.Now()
 	bound := min(codecPatience, maxSlowCodecs*codecPatience-b.waited)
 	if !s.takeTurnWithin(context.Background(), bound) {
@@ -116,12 +118,12 @@ func (b *broadcast) offerInTurn(s *Session, limit queueLimit) error {
 }
 
 // offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied.
-func (s *Session) offerFrame(frame []byte, limit queueLimit) error {
-	by, err := byNobody, error(nil)
+func (s *Session) offerFrame(frame []byte, limit sendqueue.Limit) error {
+	by, err := sendqueue.ByNobody, error(nil)
 	if len(frame) >= shareAt {
-		by, err = s.q.putShared(frame, limit)
+		by, err = s.q.PutShared(frame, limit)
 	} else {
-		by, err = s.q.putCopy(nil, frame, limit)
+		by, err = s.q.PutCopy(nil, frame, limit)
 	}
 	s.flushBy(by)
 	return s.refused(err)

@@ -1,6 +1,10 @@
 package libnet
 
-import "context"
+import (
+	"context"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
+)
 
 // Send queues msg for the peer, in the order of the calls, and returns without waiting for it: nil
 // means that the message will be written or counted in Stats().Discarded. The message is encoded before
@@ -50,11 +54,11 @@ func (s *Session) SendContext(ctx context.Context, msg any) error {
 	if w == nil {
 		return err
 	}
-	return s.refused(s.q.await(ctx, w))
+	return s.refused(s.q.Await(ctx, w))
 }
 
-func (o *owner) queueLimit() queueLimit {
-	return queueLimit{o.sendQueue(), o.sendQueueBytes(), o.OnFull == DropOldest}
+func (o *owner) queueLimit() sendqueue.Limit {
+	return sendqueue.Limit{Messages: o.sendQueue(), Bytes: o.sendQueueBytes(), Drop: o.OnFull == DropOldest}
 }
 
 // blocked does what Config.OnFull says with a message that found no room.
@@ -69,7 +73,7 @@ func (s *Session) blocked() error {
 
 // offer encodes msg and queues it, if there is room or older messages may be dropped for it, and sees to it that it is
 // written. The depth of this call counts: it lies on the stack of a session's goroutine, which has to stay small.
-func (s *Session) offer(msg any, limit queueLimit) error {
+func (s *Session) offer(msg any, limit sendqueue.Limit) error {
 	if s.turn != nil {
 		return s.offerInTurn(msg, limit)
 	}
@@ -81,8 +85,8 @@ func (s *Session) offer(msg any, limit queueLimit) error {
 }
 
 // put queues c, if it can.
-func (s *Session) put(c *batch, limit queueLimit) error {
-	by, err := s.q.put(c, limit)
+func (s *Session) put(c *sendqueue.Batch, limit sendqueue.Limit) error {
+	by, err := s.q.Put(c, limit)
 	if err != nil {
 		return s.refused(err)
 	}
@@ -91,15 +95,15 @@ func (s *Session) put(c *batch, limit queueLimit) error {
 }
 
 // notEncoded is the error of a Send whose message was not encoded: that a queue is full goes before what is wrong with a message.
-func (s *Session) notEncoded(err error, limit queueLimit) error {
-	if !errorIs(err, ErrPanic) && s.q.isFull(limit) {
+func (s *Session) notEncoded(err error, limit sendqueue.Limit) error {
+	if !errorIs(err, ErrPanic) && s.q.IsFull(limit) {
 		return ErrSessionBlocked
 	}
 	return err
 }
 
 // offerInTurn is offer with a plain codec, whose turn it waits for.
-func (s *Session) offerInTurn(msg any, limit queueLimit) error {
+func (s *Session) offerInTurn(msg any, limit sendqueue.Limit) error {
 	if err := s.takeTurn(context.Background()); err != nil {
 		return err
 	}
@@ -108,8 +112,8 @@ func (s *Session) offerInTurn(msg any, limit queueLimit) error {
 }
 
 // offerPlain is offer for the one who has the turn. It looks for room before the codec changes what it remembers of the stream.
-func (s *Session) offerPlain(msg any, limit queueLimit) error {
-	if s.q.isFull(limit) {
+func (s *Session) offerPlain(msg any, limit sendqueue.Limit) error {
+	if s.q.IsFull(limit) {
 		return ErrSessionBlocked
 	}
 	c, err := s.encode(msg)
@@ -122,18 +126,18 @@ func (s *Session) offerPlain(msg any, limit queueLimit) error {
 // refused is what the caller of a queue that answered with err is told.
 func (s *Session) refused(err error) error {
 	switch err {
-	case errQueueClosed:
+	case sendqueue.ErrClosed:
 		return s.closedErr()
-	case errQueueFull:
+	case sendqueue.ErrFull:
 		return ErrSessionBlocked
-	case errFrameTooBig:
+	case sendqueue.ErrTooLarge:
 		return ErrFrameTooLarge
 	}
 	return err
 }
 
 // lineUp encodes msg and queues it, or has it stand in line: then it returns what to wait for.
-func (s *Session) lineUp(ctx context.Context, msg any) (*waiter, error) {
+func (s *Session) lineUp(ctx context.Context, msg any) (*sendqueue.Waiter, error) {
 	if s.turn != nil {
 		if err := s.takeTurn(ctx); err != nil {
 			return nil, err
@@ -144,7 +148,7 @@ func (s *Session) lineUp(ctx context.Context, msg any) (*waiter, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, by, err := s.q.lineUp(c, s.owner.queueLimit())
+	w, by, err := s.q.LineUp(c, s.owner.queueLimit())
 	s.flushBy(by)
 	return w, s.refused(err)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // lastSessionID makes ids unique in a process, whichever server or dialer a session belongs to.
@@ -50,7 +51,7 @@ type Session struct {
 	frameStart atomic.Int64  // now() when an incomplete frame was first waited for; 0 when there is none
 	yieldAsked atomic.Bool   // the receiver is to begin the closing when it comes back
 
-	q sendQueue
+	q sendqueue.Queue
 
 	handed handed       // to the handler of an event loop
 	state  atomic.Int32 // sessionState; changes under mu

@@ -61,7 +61,7 @@ func (st stream) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	by, err := s.q.write(p, s.maxFrame(), s.maxLoose())
+	by, err := s.q.Write(p, s.maxFrame(), s.maxLoose())
 	if err != nil {
 		return 0, s.refused(err)
 	}

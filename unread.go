@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has ended.
@@ -15,7 +17,7 @@ func (s *Session) isBehind(c *clock) bool {
 		return false
 	}
 	unread := unreadBytes(s.conn) + s.inHand()
-	comes := s.q.receiverState() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
+	comes := s.q.Receiver() != sendqueue.ReceiverAbsent || c.awaited.Load()&awaitWelcome != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
 	return behind
@@ -23,7 +25,7 @@ func (s *Session) isBehind(c *clock) bool {
 
 // inHand is what a receiver who is at work on a message has read beyond it.
 func (s *Session) inHand() int {
-	if s.q.receiverState() < receiverActive {
+	if s.q.Receiver() < sendqueue.ReceiverActive {
 		return 0
 	}
 	return s.notHanded()
@@ -48,7 +50,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.q.receiverState() == receiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) {
+	if s.q.Receiver() == sendqueue.ReceiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) {
 		return
 	}
 	if !s.recvMu.TryLock() {
@@ -59,7 +61,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 	if c.over == 0 {
 		c.over = now
 	}
-	if !left || s.q.receiverState() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
+	if !left || s.q.Receiver() == sendqueue.ReceiverAbsent && now >= after(c.over, s.owner.linger()) {
 		s.endOfPeer(io.EOF)
 	}
 }

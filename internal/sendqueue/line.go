@@ -1,4 +1,4 @@
-package libnet
+package sendqueue
 
 import (
 	"context"
@@ -8,25 +8,25 @@ import (
 // A waitingLine has those who wait for a queue, in the order they came: for room, with SendContext, or, on a synchronous
 // session, for their turn to write. Who comes first is served first, by whoever makes the room or ends a flush, so nobody
 // wakes up in vain.
-type waitingLine struct{ first, last *waiter }
+type waitingLine struct{ first, last *Waiter }
 
-type waiter struct {
-	before, next *waiter
+type Waiter struct {
+	before, next *Waiter
 	in           bool // in the line
 
-	msg   *batch
-	limit queueLimit
+	msg   *Batch
+	limit Limit
 	done  chan error // of one place; gets nil once msg is in the queue, or in flight where it was a turn that was waited for
 
 	turn   bool // waits for an idle queue, to write msg itself
 	passed int  // how many took the queue before it though it was first
 }
 
-func newWaiter(msg *batch, limit queueLimit) *waiter {
-	return &waiter{msg: msg, limit: limit, done: make(chan error, 1)}
+func newWaiter(msg *Batch, limit Limit) *Waiter {
+	return &Waiter{msg: msg, limit: limit, done: make(chan error, 1)}
 }
 
-func (l *waitingLine) add(w *waiter) {
+func (l *waitingLine) add(w *Waiter) {
 	w.in = true
 	if l.first == nil {
 		l.first, l.last = w, w
@@ -36,14 +36,14 @@ func (l *waitingLine) add(w *waiter) {
 	l.last.next, l.last = w, w
 }
 
-func (l *waitingLine) pop() *waiter {
+func (l *waitingLine) pop() *Waiter {
 	w := l.first
 	l.remove(w)
 	return w
 }
 
 // remove takes w out and reports whether it was in the line.
-func (l *waitingLine) remove(w *waiter) bool {
+func (l *waitingLine) remove(w *Waiter) bool {
 	if !w.in {
 		return false
 	}
@@ -62,21 +62,21 @@ func (l *waitingLine) remove(w *waiter) bool {
 	return true
 }
 
-// lineUp queues the message of msg, a draft, which it takes in any case, or has its sender stand in line: it then returns
+// LineUp queues the message of msg, a draft, which it takes in any case, or has its sender stand in line: it then returns
 // what to await.
-func (q *sendQueue) lineUp(msg *batch, limit queueLimit) (w *waiter, by flusherKind, err error) {
+func (q *Queue) LineUp(msg *Batch, limit Limit) (w *Waiter, by By, err error) {
 	w, by, kept, err := q.lineUpDraft(msg, limit)
 	if !kept {
-		msg.free()
+		msg.Free()
 	}
 	return w, by, err
 }
 
-func (q *sendQueue) lineUpDraft(msg *batch, limit queueLimit) (w *waiter, by flusherKind, kept bool, err error) {
+func (q *Queue) lineUpDraft(msg *Batch, limit Limit) (w *Waiter, by By, kept bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.state != queueOpen {
-		return nil, byNobody, false, errQueueClosed
+	if q.state != open {
+		return nil, ByNobody, false, ErrClosed
 	}
 	if !q.fullLocked(msg.size, limit) && (q.rare == nil || q.rare.line.first == nil) {
 		kept = q.appendLocked(msg)
@@ -84,12 +84,12 @@ func (q *sendQueue) lineUpDraft(msg *batch, limit queueLimit) (w *waiter, by flu
 	}
 	w = newWaiter(msg, limit)
 	q.rareLocked().line.add(w)
-	return w, byNobody, true, nil
+	return w, ByNobody, true, nil
 }
 
-// await waits until w's message is queued or, where it was a turn that was waited for, in flight and the caller's to write. When
+// Await waits until w's message is queued or, where it was a turn that was waited for, in flight and the caller's to write. When
 // ctx ends before, the message is taken back.
-func (q *sendQueue) await(ctx context.Context, w *waiter) error {
+func (q *Queue) Await(ctx context.Context, w *Waiter) error {
 	for {
 		select {
 		case err := <-w.done:
@@ -101,7 +101,7 @@ func (q *sendQueue) await(ctx context.Context, w *waiter) error {
 			}
 		case <-ctx.Done():
 			if q.withdraw(w) {
-				w.msg.free()
+				w.msg.Free()
 				return ctx.Err()
 			}
 			return <-w.done
@@ -116,15 +116,15 @@ const maxPassed = 16
 // errYourTurn wakes the first in the line, who is then to take its turn.
 var errYourTurn = errors.New("libnet: the queue is idle")
 
-// claim makes the caller the one who flushes, beginning with msg, a draft; or has it stand in line for that.
-func (q *sendQueue) claim(msg *batch) (*waiter, error) {
+// Claim makes the caller the one who flushes, beginning with msg, a draft; or has it stand in line for that.
+func (q *Queue) Claim(msg *Batch) (*Waiter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	msg.seal()
 	msg.own = true
 	switch {
-	case q.state != queueOpen:
-		return nil, errQueueClosed
+	case q.state != open:
+		return nil, ErrClosed
 	case q.isIdleLocked() && q.mayPassLocked():
 		q.flushOwnLocked(msg)
 		return nil, nil
@@ -136,7 +136,7 @@ func (q *sendQueue) claim(msg *batch) (*waiter, error) {
 }
 
 // mayPassLocked reports whether one who does not stand in the line may go before those who do.
-func (q *sendQueue) mayPassLocked() bool {
+func (q *Queue) mayPassLocked() bool {
 	if q.rare == nil || q.rare.line.first == nil {
 		return true
 	}
@@ -145,7 +145,7 @@ func (q *sendQueue) mayPassLocked() bool {
 	return first.passed < maxPassed
 }
 
-func (q *sendQueue) flushOwnLocked(msg *batch) {
+func (q *Queue) flushOwnLocked(msg *Batch) {
 	q.flushing, q.inflight = true, msg
 	q.messages += msg.messages
 	q.bytes += msg.size
@@ -153,8 +153,8 @@ func (q *sendQueue) flushOwnLocked(msg *batch) {
 
 // grantTurnLocked wakes the first in the line, if it waits for its turn and nobody flushes; or gives it the queue, if it has been
 // passed too often.
-func (q *sendQueue) grantTurnLocked() {
-	if q.state != queueOpen || q.rare == nil || q.flushing || q.front != nil {
+func (q *Queue) grantTurnLocked() {
+	if q.state != open || q.rare == nil || q.flushing || q.front != nil {
 		return
 	}
 	w := q.rare.line.first
@@ -173,7 +173,7 @@ func (q *sendQueue) grantTurnLocked() {
 }
 
 // answer tells w what came of its message. It has left the line.
-func (w *waiter) answer(err error) {
+func (w *Waiter) answer(err error) {
 	select {
 	case <-w.done: // a call to its turn, which is no more
 	default:
@@ -182,10 +182,10 @@ func (w *waiter) answer(err error) {
 }
 
 // takeTurn is for w when it was woken: true says that its message is in flight, false that it has to wait on.
-func (q *sendQueue) takeTurn(w *waiter) bool {
+func (q *Queue) takeTurn(w *Waiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.state != queueOpen || !q.isIdleLocked() || !q.rare.line.remove(w) {
+	if q.state != open || !q.isIdleLocked() || !q.rare.line.remove(w) {
 		return false
 	}
 	q.flushOwnLocked(w.msg)
@@ -194,22 +194,22 @@ func (q *sendQueue) takeTurn(w *waiter) bool {
 
 // admitLocked queues the messages of those in the line for which there is room, and turns all away once the queue takes no
 // more.
-func (q *sendQueue) admitLocked() {
+func (q *Queue) admitLocked() {
 	if q.rare == nil {
 		return
 	}
 	line := &q.rare.line
 	for w := line.first; w != nil; w = line.first {
 		switch {
-		case q.state != queueOpen:
-			line.pop().answer(errQueueClosed)
+		case q.state != open:
+			line.pop().answer(ErrClosed)
 			continue
 		case w.turn || q.fullLocked(w.msg.size, w.limit):
 			return
 		}
 		line.pop()
 		if !q.appendLocked(w.msg) {
-			w.msg.free()
+			w.msg.Free()
 		}
 		w.answer(nil)
 	}
@@ -217,7 +217,7 @@ func (q *sendQueue) admitLocked() {
 
 // withdraw takes w out of the line and reports whether it was still there: else done has got what it waited for. Those behind it
 // may find room that was too small for it.
-func (q *sendQueue) withdraw(w *waiter) bool {
+func (q *Queue) withdraw(w *Waiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	left := q.rare.line.remove(w)
