@@ -139,7 +139,7 @@ func (srv *Server) callOnSession(s *Session) (err error) {
 // refuse ends a session that was not admitted. An answer that OnSession has sent is delivered first, without
 // keeping the caller; WriteTimeout and Linger bound that.
 func (s *Session) refuse(reason error) {
-	if s.q.idle() == nil && s.Stats().MessagesOut == 0 {
+	if s.q.Idle() == nil && s.Stats().MessagesOut == 0 {
 		s.terminate(reason)
 		return
 	}

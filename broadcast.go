@@ -4,6 +4,8 @@ import (
 	"context"
 	"reflect"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // shareAt is the frame size from which a broadcast's sessions share one copy: below it, copying is
@@ -107,7 +109,7 @@ func (b *broadcast) offerTo(s *Session) error {
 		return s.closedErr()
 	}
 	limit := s.owner.queueLimit()
-	limit.messages = max(limit.messages, 1)
+	limit.Messages = max(limit.Messages, 1)
 	switch {
 	case s.conn == nil:
 		return s.offer(b.msg, limit)
@@ -123,8 +125,8 @@ func (b *broadcast) offerTo(s *Session) error {
 
 // offerInTurn is Session.offerInTurn that waits for the codec, with another's message or this one, only as long as an ordinary
 // codec takes.
-func (b *broadcast) offerInTurn(s *Session, limit queueLimit) error {
-	if s.q.isFull(limit) {
+func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) error {
+	if s.q.IsFull(limit) {
 		return ErrSessionBlocked
 	}
 	began := time.Now()
@@ -151,8 +153,8 @@ func (b *broadcast) offerInTurn(s *Session, limit queueLimit) error {
 }
 
 // offerWithTurn does not queue a message behind others that were encoded before and wait for a synchronous session.
-func (s *Session) offerWithTurn(msg any, limit queueLimit) error {
-	if s.owner.sendQueue() == 0 && s.q.hasLine() {
+func (s *Session) offerWithTurn(msg any, limit sendqueue.Limit) error {
+	if s.owner.sendQueue() == 0 && s.q.HasLine() {
 		s.giveTurn()
 		return ErrSessionBlocked
 	}
@@ -160,12 +162,12 @@ func (s *Session) offerWithTurn(msg any, limit queueLimit) error {
 }
 
 // offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied.
-func (s *Session) offerFrame(frame []byte, limit queueLimit) error {
-	by, err := byNobody, error(nil)
+func (s *Session) offerFrame(frame []byte, limit sendqueue.Limit) error {
+	by, err := sendqueue.ByNobody, error(nil)
 	if len(frame) >= shareAt {
-		by, err = s.q.putShared(frame, limit)
+		by, err = s.q.PutShared(frame, limit)
 	} else {
-		by, err = s.q.putCopy(nil, frame, limit)
+		by, err = s.q.PutCopy(nil, frame, limit)
 	}
 	s.flushBy(by)
 	return s.refused(err)

@@ -104,7 +104,7 @@ func (s *Session) doneChan() <-chan struct{} {
 // fail ends the session after a failed receive and returns the reason. An orderly end of the peer lets
 // what is queued go out first.
 func (s *Session) fail(err error) error {
-	s.q.receiverGone()
+	s.q.ReceiverGone()
 	switch state := s.state.Load(); {
 	case state == sessionOutputFailed:
 		s.terminate(err)
@@ -132,11 +132,11 @@ func (s *Session) endOfPeer(err error) {
 // endOfInput is io.EOF, or what a flush found. The kernel tells of a reset once: when it tells the flush, the
 // receiver sees no more than an end, perhaps before the flush has said what it was.
 func (s *Session) endOfInput() error {
-	if s.sock != nil && s.q.idle() != nil && s.sock.Broken() {
+	if s.sock != nil && s.q.Idle() != nil && s.sock.Broken() {
 		s.wake()
 		s.awaitFlush()
 	}
-	return s.q.failure(io.EOF)
+	return s.q.Failure(io.EOF)
 }
 
 // endAfterFlush ends the session once what is queued is written; false if nothing is.
@@ -144,7 +144,7 @@ func (s *Session) endAfterFlush(reason error) bool {
 	if !s.beginClosing(reason) {
 		return false
 	}
-	idle := s.q.idle() // nothing more is accepted
+	idle := s.q.Idle() // nothing more is accepted
 	if idle == nil {
 		return false
 	}
@@ -170,7 +170,7 @@ func (s *Session) beginClosing(reason error) bool {
 	s.reason = reason
 	s.codecKnownLocked()
 	s.mu.Unlock()
-	s.q.drain()
+	s.q.Drain()
 	return true
 }
 
@@ -217,7 +217,7 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 	s.clock.stop()
 	s.mu.Unlock()
 
-	s.q.close()
+	s.q.Close()
 	rest := &settling{session: s, closed: make(chan struct{}), reason: reason, aside: aside}
 	if aside {
 		within(asidePatience, func() { _ = rest.run(codecMade, cut) })
@@ -348,7 +348,7 @@ func (s *Session) closeConn(cut bool) (err error) {
 
 // awaitFlush waits for a flush that is still in the transport, so that the counters are final.
 func (s *Session) awaitFlush() {
-	idle := s.q.idle()
+	idle := s.q.Idle()
 	if idle == nil {
 		return
 	}
@@ -357,7 +357,7 @@ func (s *Session) awaitFlush() {
 	select {
 	case <-idle:
 	case <-bound.C:
-		s.q.abandon()
+		s.q.Abandon()
 	}
 }
 

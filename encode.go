@@ -4,55 +4,57 @@ import (
 	"context"
 	"math"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // encode returns msg as a draft, for the queue to take. It runs the codec with no lock held. After an error that comes of a
 // panic the caller has the session end. The depth of this call counts, as offer's does.
-func (s *Session) encode(msg any) (c *batch, err error) {
+func (s *Session) encode(msg any) (c *sendqueue.Batch, err error) {
 	switch {
 	case s.appender != nil:
 		return s.encodeFrame(msg)
 	case s.conn != nil:
 		return s.encodePlain(msg)
 	}
-	c = newDraft()
-	c.setMessage(msg)
+	c = sendqueue.NewDraft()
+	c.SetMessage(msg)
 	return c, nil
 }
 
 // encodeFrame has a codec that knows how append msg's frame.
-func (s *Session) encodeFrame(msg any) (c *batch, err error) {
+func (s *Session) encodeFrame(msg any) (c *sendqueue.Batch, err error) {
 	defer s.recovered("codec", &err)
-	c = newDraft()
-	frame, err := s.appender.AppendFrame(c.room(), msg)
+	c = sendqueue.NewDraft()
+	frame, err := s.appender.AppendFrame(c.Room(), msg)
 	if err == nil && len(frame) > s.maxFrame() {
 		err = ErrFrameTooLarge
 	}
 	if err != nil {
-		c.free()
+		c.Free()
 		return nil, err
 	}
-	c.setFrame(frame)
+	c.SetFrame(frame)
 	return c, nil
 }
 
 // encodePlain has a codec that knows only io.Writer write msg's frame. The caller has the turn.
-func (s *Session) encodePlain(msg any) (c *batch, err error) {
-	c = newDraft()
-	s.q.beginFrame(c)
+func (s *Session) encodePlain(msg any) (c *sendqueue.Batch, err error) {
+	c = sendqueue.NewDraft()
+	s.q.BeginFrame(c)
 	ended := false
 	defer func() {
 		if !ended { // the codec has ended its goroutine
-			_ = s.q.endFrame()
+			_ = s.q.EndFrame()
 		}
 	}()
 	err = s.codecSend(msg)
 	ended = true
-	if refused := s.q.endFrame(); err == nil && refused != nil {
+	if refused := s.q.EndFrame(); err == nil && refused != nil {
 		err = s.refused(refused) // the codec may not have looked at what Write answered
 	}
 	if err != nil {
-		c.free()
+		c.Free()
 		return nil, err
 	}
 	return c, nil

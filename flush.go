@@ -1,16 +1,18 @@
 package libnet
 
+import "github.com/libnet-go/libnet/internal/sendqueue"
+
 // wake sees to it that what was queued is written.
-func (s *Session) wake() { s.flushBy(s.q.wake()) }
+func (s *Session) wake() { s.flushBy(s.q.Wake()) }
 
 // flushBy has the one flush whom the queue has named.
-func (s *Session) flushBy(by flusherKind) {
+func (s *Session) flushBy(by sendqueue.By) {
 	switch by {
-	case byCaller:
+	case sendqueue.ByCaller:
 		s.flushNow()
-	case byReceiver:
+	case sendqueue.ByReceiver:
 		s.owner.flusher.flushLater(s)
-	case byAnother:
+	case sendqueue.ByAnother:
 		s.flushSoon()
 	}
 }
@@ -18,7 +20,7 @@ func (s *Session) flushBy(by flusherKind) {
 // flushNow carries out a flush that has begun, in the caller if it need not wait for the peer.
 func (s *Session) flushNow() {
 	if s.sock != nil {
-		s.flushReady(s.q.take())
+		s.flushReady(s.q.Take())
 	} else {
 		go s.sendLoop()
 	}
@@ -43,7 +45,7 @@ func (s *Session) sendLoop() {
 			_ = s.outputFailed(err)
 		}
 	}()
-	b, failed := s.q.take(), error(nil)
+	b, failed := s.q.Take(), error(nil)
 	for b != nil && failed == nil {
 		b, failed = s.writeWaiting(b)
 	}
@@ -53,11 +55,11 @@ func (s *Session) sendLoop() {
 // flushReady writes b, which was taken from the queue, and what follows it until the queue is empty. It does not wait: what the
 // kernel does not take at once it leaves to a send loop. A receiver must not wait for a peer that may itself be waiting to be
 // read from.
-func (s *Session) flushReady(b *batch) {
+func (s *Session) flushReady(b *sendqueue.Batch) {
 	for b != nil {
-		left := len(b.rest())
-		n, err := s.sock.Write(b.rest())
-		next, closed := s.q.wrote(b, n)
+		left := len(b.Rest())
+		n, err := s.sock.Write(b.Rest())
+		next, closed := s.q.Wrote(b, n)
 		switch {
 		case err != nil:
 			_ = s.outputFailed(err)

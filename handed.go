@@ -47,7 +47,7 @@ func (s *Session) noteLastReceived() {
 	}
 	s.mu.Unlock()
 	if first {
-		s.q.noteLastReceived(messages, read)
+		s.q.NoteLastReceived(messages, handedMessages, read)
 	}
 	if s.serving.Load() == 0 && s.recvMu.TryLock() { // else whoever receives gives the storage back
 		s.in.Release()

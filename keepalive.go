@@ -301,7 +301,7 @@ func (s *Session) sendHeartbeat(msg any) {
 		return
 	}
 	limit := s.owner.queueLimit()
-	limit.drop = false
+	limit.Drop = false
 	_ = s.endIfPanic(s.offer(msg, limit))
 }
 

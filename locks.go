@@ -8,7 +8,6 @@ type (
 	guardLock    struct{}
 	logLock      struct{}
 	pollerLock   struct{}
-	queueLock    struct{}
 	receiverLock struct{}
 	resultLock   struct{}
 	serverLock   struct{}

@@ -46,6 +46,9 @@ func (srv *Server) startMessages(s *Session, loop *eventLoop, h MessageHandler) 
 	}
 }
 
+// keptMessage is the most that a session without an event loop keeps for its next message.
+const keptMessage = 128 << 10
+
 // runMessages is a session's goroutine where there is no event loop.
 func (srv *Server) runMessages(s *Session, h MessageHandler) {
 	defer s.handlerEnded()
@@ -57,7 +60,7 @@ func (srv *Server) runMessages(s *Session, h MessageHandler) {
 			return
 		}
 		h.ServeMessage(s, msg[:len(msg):len(msg)])
-		if buf = msg; cap(buf) > keptBatch {
+		if buf = msg; cap(buf) > keptMessage {
 			buf = nil
 		}
 	}

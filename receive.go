@@ -161,7 +161,7 @@ func (s *Session) countMessage() bool {
 		return false
 	}
 	if s.parsed == 1 || s.conn == nil {
-		s.q.noteReceived(s.parsed, s.read.Load())
+		s.q.NoteReceived(s.parsed, s.read.Load())
 	}
 	if s.parsed == 1 {
 		s.admitted(awaitMessage)
@@ -170,7 +170,7 @@ func (s *Session) countMessage() bool {
 		s.frameStart.Store(0)
 	}
 	if s.conn != nil && s.in.Empty() {
-		s.q.receiverHasLast()
+		s.q.ReceiverHasLast()
 	}
 	return true
 }
@@ -249,7 +249,7 @@ func (s *Session) beforeWait(inFrame bool) {
 	if inFrame {
 		s.startFrame()
 	}
-	if s.q.receiverWaits(s.parsed, s.read.Load()) {
+	if s.q.ReceiverWaits(s.parsed, s.read.Load()) {
 		s.flushNow()
 	}
 }
@@ -279,7 +279,7 @@ func (s *Session) readError(err error, inFrame bool) error {
 func (s *Session) took(n int) {
 	s.in.Commit(n)
 	s.read.Store(s.read.Load() + uint64(n))
-	s.q.receiverWorks()
+	s.q.ReceiverWorks()
 	s.usualRead.Update(n)
 	s.received.Store(s.now())
 }

@@ -1,6 +1,10 @@
 package libnet
 
-import "context"
+import (
+	"context"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
+)
 
 // Send queues msg for the peer, in the order of the calls, and returns without waiting for it: nil
 // means that the message will be written or counted in Stats().Discarded. The message is encoded before
@@ -92,8 +96,8 @@ func (s *Session) awaitCodec(ctx context.Context) error {
 	return nil
 }
 
-func (o *owner) queueLimit() queueLimit {
-	return queueLimit{o.sendQueue(), o.sendQueueBytes(), o.OnFull == DropOldest}
+func (o *owner) queueLimit() sendqueue.Limit {
+	return sendqueue.Limit{Messages: o.sendQueue(), Bytes: o.sendQueueBytes(), Drop: o.OnFull == DropOldest}
 }
 
 // blocked does what Config.OnFull says with a message that found no room.
@@ -108,7 +112,7 @@ func (s *Session) blocked() error {
 
 // offer encodes msg and queues it, if there is room or older messages may be dropped for it, and sees to it that it is
 // written. The depth of this call counts: it lies on the stack of a session's goroutine, which has to stay small.
-func (s *Session) offer(msg any, limit queueLimit) error {
+func (s *Session) offer(msg any, limit sendqueue.Limit) error {
 	if s.turn != nil {
 		return s.offerInTurn(msg, limit)
 	}
@@ -120,8 +124,8 @@ func (s *Session) offer(msg any, limit queueLimit) error {
 }
 
 // put queues c, if it can.
-func (s *Session) put(c *batch, limit queueLimit) error {
-	by, err := s.q.put(c, limit)
+func (s *Session) put(c *sendqueue.Batch, limit sendqueue.Limit) error {
+	by, err := s.q.Put(c, limit)
 	if err != nil {
 		return s.refused(err)
 	}
@@ -130,16 +134,16 @@ func (s *Session) put(c *batch, limit queueLimit) error {
 }
 
 // notEncoded is the error of a Send whose message was not encoded: that a queue is full goes before what is wrong with a message.
-func (s *Session) notEncoded(err error, limit queueLimit) error {
-	if !errorIs(err, ErrPanic) && s.q.isFull(limit) {
+func (s *Session) notEncoded(err error, limit sendqueue.Limit) error {
+	if !errorIs(err, ErrPanic) && s.q.IsFull(limit) {
 		return ErrSessionBlocked
 	}
 	return err
 }
 
 // offerInTurn is offer with a plain codec, whose turn it waits for.
-func (s *Session) offerInTurn(msg any, limit queueLimit) error {
-	if s.q.isFull(limit) {
+func (s *Session) offerInTurn(msg any, limit sendqueue.Limit) error {
+	if s.q.IsFull(limit) {
 		return ErrSessionBlocked
 	}
 	if err := s.takeTurn(context.Background()); err != nil {
@@ -148,15 +152,15 @@ func (s *Session) offerInTurn(msg any, limit queueLimit) error {
 	return s.offerAndGiveTurn(msg, limit, limit)
 }
 
-func (s *Session) offerAndGiveTurn(msg any, before, then queueLimit) error {
+func (s *Session) offerAndGiveTurn(msg any, before, then sendqueue.Limit) error {
 	defer s.giveTurn()
 	return s.offerPlain(msg, before, then)
 }
 
 // offerPlain is offer for the one who has the turn. It looks for room before the codec changes what it remembers of the stream.
 // What is encoded then needs room within the second limit.
-func (s *Session) offerPlain(msg any, before, then queueLimit) error {
-	if s.q.isFull(before) {
+func (s *Session) offerPlain(msg any, before, then sendqueue.Limit) error {
+	if s.q.IsFull(before) {
 		return ErrSessionBlocked
 	}
 	c, err := s.encode(msg)
@@ -169,11 +173,11 @@ func (s *Session) offerPlain(msg any, before, then queueLimit) error {
 // refused is what the caller of a queue that answered with err is told.
 func (s *Session) refused(err error) error {
 	switch err {
-	case errQueueClosed:
+	case sendqueue.ErrClosed:
 		return s.closedErr()
-	case errQueueFull:
+	case sendqueue.ErrFull:
 		return ErrSessionBlocked
-	case errFrameTooBig:
+	case sendqueue.ErrTooLarge:
 		return ErrFrameTooLarge
 	}
 	return err
@@ -185,20 +189,20 @@ func (s *Session) wait(ctx context.Context, msg any) error {
 	if err != nil {
 		return err
 	}
-	w, by, err := s.q.lineUp(c, s.owner.queueLimit())
+	w, by, err := s.q.LineUp(c, s.owner.queueLimit())
 	s.flushBy(by)
 	if w == nil {
 		return s.refused(err)
 	}
-	return s.refused(s.q.await(ctx, w))
+	return s.refused(s.q.Await(ctx, w))
 }
 
 // waitInTurn is wait with a plain codec. It encodes when there is room: a message that the codec has made cannot be taken back.
 // Who waits keeps the turn, so that all are served in their order; but where a Send that drops the oldest is not to wait for that.
 func (s *Session) waitInTurn(ctx context.Context, msg any) error {
 	limit := s.owner.queueLimit()
-	mayPass := limit.drop
-	limit.drop = false
+	mayPass := limit.Drop
+	limit.Drop = false
 	for {
 		if err := s.takeTurnToWait(ctx, limit); err != nil {
 			return err
@@ -207,29 +211,29 @@ func (s *Session) waitInTurn(ctx context.Context, msg any) error {
 		if err != ErrSessionBlocked || !mayPass {
 			return err
 		}
-		if err := s.q.awaitRoom(ctx, limit); err != nil {
+		if err := s.q.AwaitRoom(ctx, limit); err != nil {
 			return s.refused(err)
 		}
 	}
 }
 
-func (s *Session) waitWithTurn(ctx context.Context, msg any, limit queueLimit, wait bool) error {
+func (s *Session) waitWithTurn(ctx context.Context, msg any, limit sendqueue.Limit, wait bool) error {
 	defer s.giveTurn()
 	for {
-		err := s.offerPlain(msg, limit, noLimit)
+		err := s.offerPlain(msg, limit, sendqueue.NoLimit)
 		if err != ErrSessionBlocked || !wait {
 			return err
 		}
-		if err := s.q.awaitRoom(ctx, limit); err != nil {
+		if err := s.q.AwaitRoom(ctx, limit); err != nil {
 			return s.refused(err)
 		}
 	}
 }
 
 // takeTurnToWait is takeTurn behind those who may wait for room.
-func (s *Session) takeTurnToWait(ctx context.Context, limit queueLimit) error {
+func (s *Session) takeTurnToWait(ctx context.Context, limit sendqueue.Limit) error {
 	for {
-		if err := s.takeTurn(ctx); err != errCodecBusy || !s.q.isFull(limit) {
+		if err := s.takeTurn(ctx); err != errCodecBusy || !s.q.IsFull(limit) {
 			return err
 		}
 	}

@@ -3,6 +3,8 @@ package libnet
 import (
 	"context"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // splitAt is the payload size from which a synchronous Send writes the header and the caller's bytes
@@ -16,7 +18,7 @@ func (s *Session) sendNow(ctx context.Context, msg any) error {
 	if err != nil {
 		return err
 	}
-	if w != nil && s.q.begin() { // what a broadcast has queued, and a receiver was to write
+	if w != nil && s.q.Begin() { // what a broadcast has queued, and a receiver was to write
 		go s.sendLoop()
 	}
 	switch {
@@ -25,7 +27,7 @@ func (s *Session) sendNow(ctx context.Context, msg any) error {
 	case s.turn != nil: // what a plain codec has encoded cannot be taken back
 		return s.within(ctx, func() error { return s.writeInTurn(context.Background(), c, w) })
 	case w != nil:
-		if err := s.q.await(ctx, w); err != nil {
+		if err := s.q.Await(ctx, w); err != nil {
 			return s.refused(err)
 		}
 	}
@@ -33,9 +35,9 @@ func (s *Session) sendNow(ctx context.Context, msg any) error {
 }
 
 // writeInTurn writes c once w's turn has come; at once where w is nil.
-func (s *Session) writeInTurn(ctx context.Context, c *batch, w *waiter) error {
+func (s *Session) writeInTurn(ctx context.Context, c *sendqueue.Batch, w *sendqueue.Waiter) error {
 	if w != nil {
-		if err := s.q.await(ctx, w); err != nil {
+		if err := s.q.Await(ctx, w); err != nil {
 			return s.refused(err)
 		}
 	}
@@ -43,7 +45,7 @@ func (s *Session) writeInTurn(ctx context.Context, c *batch, w *waiter) error {
 }
 
 // claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that.
-func (s *Session) claim(ctx context.Context, msg any) (c *batch, w *waiter, err error) {
+func (s *Session) claim(ctx context.Context, msg any) (c *sendqueue.Batch, w *sendqueue.Waiter, err error) {
 	if s.turn != nil {
 		if err := s.takeTurn(ctx); err != nil {
 			return nil, nil, err
@@ -59,14 +61,14 @@ func (s *Session) claim(ctx context.Context, msg any) (c *batch, w *waiter, err 
 	if err != nil {
 		return nil, nil, err
 	}
-	if w, err = s.q.claim(c, s.turn != nil); err != nil {
+	if w, err = s.q.Claim(c, s.turn != nil); err != nil {
 		return nil, nil, s.refused(err)
 	}
 	return c, w, nil
 }
 
 // writeOwn writes c, the caller's message in flight. What was queued meanwhile is left to a send loop.
-func (s *Session) writeOwn(c *batch) (err error) {
+func (s *Session) writeOwn(c *sendqueue.Batch) (err error) {
 	returned := false
 	defer func() {
 		if !returned { // the user's conn or codec has ended the goroutine
@@ -78,7 +80,7 @@ func (s *Session) writeOwn(c *batch) (err error) {
 	return err
 }
 
-func (s *Session) writeOwnWhole(c *batch) (err error) {
+func (s *Session) writeOwnWhole(c *sendqueue.Batch) (err error) {
 	if s.conn == nil {
 		return s.giveOwn(c)
 	}
@@ -89,7 +91,7 @@ func (s *Session) writeOwnWhole(c *batch) (err error) {
 	return s.wroteOwn(next, err)
 }
 
-func (s *Session) wroteOwn(next *batch, err error) error {
+func (s *Session) wroteOwn(next *sendqueue.Batch, err error) error {
 	switch {
 	case err != nil:
 		return s.ownOutputFailed(err)
@@ -100,12 +102,12 @@ func (s *Session) wroteOwn(next *batch, err error) error {
 }
 
 // giveOwn is writeOwn on a bare session, whose codec's error is Send's.
-func (s *Session) giveOwn(c *batch) error {
-	err := s.codecSend(c.message())
+func (s *Session) giveOwn(c *sendqueue.Batch) error {
+	err := s.codecSend(c.Message())
 	if err != nil && !notWritten(err) {
 		return s.ownOutputFailed(err)
 	}
-	next, closed := s.q.gave(c, err == nil)
+	next, closed := s.q.Gave(c, err == nil)
 	if closed != nil {
 		return s.refused(closed)
 	}
@@ -115,7 +117,7 @@ func (s *Session) giveOwn(c *batch) error {
 
 // writeOwnWithin is writeOwn until ctx ends. A write cannot be taken back, so what the kernel does not take at once is written
 // on another goroutine.
-func (s *Session) writeOwnWithin(ctx context.Context, c *batch) error {
+func (s *Session) writeOwnWithin(ctx context.Context, c *sendqueue.Batch) error {
 	if s.sock != nil {
 		next, err := s.writeReady(c)
 		if next != c || err != nil {
@@ -159,25 +161,25 @@ func payloadSize(msg any) int {
 
 // split is encode for a large payload, which stays where the caller has it: Send does not return before it is written. It
 // returns nil for a message that must be encoded.
-func (s *Session) split(msg any) (c *batch, err error) {
+func (s *Session) split(msg any) (c *sendqueue.Batch, err error) {
 	splitter, ok := s.codec.(FrameSplitter)
 	if !ok || s.appender == nil {
 		return nil, nil
 	}
-	c = newDraft()
-	header, payload, err := s.callSplitter(splitter, c.room(), msg)
+	c = sendqueue.NewDraft()
+	header, payload, err := s.callSplitter(splitter, c.Room(), msg)
 	switch {
 	case err != nil:
-		c.free()
+		c.Free()
 		return nil, s.endIfPanic(err)
 	case payload == nil:
-		c.free()
+		c.Free()
 		return nil, nil
 	case len(payload) > s.maxFrame():
-		c.free()
+		c.Free()
 		return nil, ErrFrameTooLarge
 	}
-	c.setSplit(header, payload)
+	c.SetSplit(header, payload)
 	return c, nil
 }
 

@@ -114,6 +114,6 @@ func (s *Session) failServing(err error) {
 		err = io.ErrUnexpectedEOF
 	}
 	s.dropUnread()
-	s.q.noteReceived(s.parsed, s.read.Load())
+	s.q.NoteReceived(s.parsed, s.read.Load())
 	_ = s.fail(err)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet/internal/lock"
 	"github.com/libnet-go/libnet/internal/readbuf"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
@@ -52,7 +53,7 @@ type Session struct {
 	frameStart atomic.Int64  // now() when an incomplete frame was first waited for; 0 when there is none
 	yieldAsked atomic.Bool   // the receiver is to begin the closing when it comes back
 
-	q sendQueue
+	q sendqueue.Queue
 
 	handed handed       // to the handler of an event loop
 	state  atomic.Int32 // sessionState; changes under mu

@@ -78,7 +78,7 @@ func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResul
 // shutdown begins the closing, if nobody has, and waits for the end. The channel, nil where somebody else does the work, is
 // closed when the callbacks have run.
 func (s *Session) shutdown(ctx context.Context, reason error) (r shutdownResult, ended <-chan struct{}) {
-	before := s.q.counters().discarded
+	before := s.q.Counters().Discarded
 	if s.beginClosing(reason) {
 		ended = s.startDelivery(reason)
 	}
@@ -103,7 +103,7 @@ func (s *Session) startDelivery(reason error) <-chan struct{} {
 
 // deliver ends a session that refuses sends, after what is queued. WriteTimeout and Linger bound it.
 func (s *Session) deliver(reason error) {
-	defer func() { s.terminate(s.q.failure(reason)) }() // deferred: a conn of the user's may end the goroutine
+	defer func() { s.terminate(s.q.Failure(reason)) }() // deferred: a conn of the user's may end the goroutine
 	s.drain()
 }
 
@@ -163,7 +163,7 @@ func (s *Session) drain() {
 	half, ok := s.conn.(interface{ CloseWrite() error })
 	ok = ok && s.owner.linger() > 0
 	var peerEnded chan struct{}
-	if idle := s.q.idle(); idle != nil {
+	if idle := s.q.Idle(); idle != nil {
 		if ok {
 			peerEnded = make(chan struct{})
 			go s.dropInput(peerEnded)
@@ -171,7 +171,7 @@ func (s *Session) drain() {
 		s.wake()
 		<-idle
 	}
-	if !ok || s.q.isClosed() {
+	if !ok || s.q.IsClosed() {
 		return
 	}
 	within(s.owner.linger()+flushEnd, func() {

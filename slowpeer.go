@@ -62,7 +62,7 @@ func (s *Session) isSlow() bool {
 // keeps the kernel's buffer full: that level alone says nothing. Through TLS, whose records are longer than what they carry, the
 // count is only good for seeing that it changes.
 func (s *Session) taken() (taken int64, held int) {
-	out := s.q.counters().bytesOut
+	out := s.q.Counters().BytesOut
 	held = s.unsent()
 	return int64(out) - int64(held), held
 }

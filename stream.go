@@ -6,6 +6,8 @@ import (
 	"net"
 	"runtime"
 	"strings"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // stream is a session's connection as its codec sees it: reads come out of the input buffer, writes
@@ -63,7 +65,7 @@ func (st stream) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	by, err := s.q.write(p, s.maxFrame(), s.maxLoose(), s.isInReceive())
+	by, err := s.q.Write(p, s.maxFrame(), s.maxLoose(), s.isInReceive())
 	s.flushBy(by)
 	if err != nil {
 		return 0, s.refused(err)
@@ -74,7 +76,7 @@ func (st stream) Write(p []byte) (int, error) {
 // isInReceive reports whether the caller, a codec, was called to receive. It may be called to send at the same time, so only the
 // caller's own stack tells: that is looked at where a receiver is at work and does not wait.
 func (s *Session) isInReceive() bool {
-	if s.q.receiverState() < receiverActive {
+	if s.q.Receiver() < sendqueue.ReceiverActive {
 		return false
 	}
 	if s.recvMu.TryLock() {

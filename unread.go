@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
@@ -17,7 +18,7 @@ func (s *Session) isBehind(c *clock) bool {
 		return false
 	}
 	unread := sockets.Unread(s.conn) + s.inHand()
-	comes := s.q.receiverState() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
+	comes := s.q.Receiver() != sendqueue.ReceiverAbsent || c.awaited.Load()&awaitWelcome != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
 	return behind
@@ -25,7 +26,7 @@ func (s *Session) isBehind(c *clock) bool {
 
 // inHand is what a receiver who is at work on a message has read beyond it.
 func (s *Session) inHand() int {
-	if s.q.receiverState() < receiverActive {
+	if s.q.Receiver() < sendqueue.ReceiverActive {
 		return 0
 	}
 	return s.notHanded()
@@ -50,7 +51,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.q.receiverState() == receiverWaiting || s.serving.Load() != 0 || !sockets.PeerEnded(s.conn) || !s.recvMu.TryLock() {
+	if s.q.Receiver() == sendqueue.ReceiverWaiting || s.serving.Load() != 0 || !sockets.PeerEnded(s.conn) || !s.recvMu.TryLock() {
 		return
 	}
 	left := !s.in.Empty() || sockets.Unread(s.conn) > 0
@@ -58,7 +59,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 	if c.over == 0 {
 		c.over = now
 	}
-	if !left || s.q.receiverState() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
+	if !left || s.q.Receiver() == sendqueue.ReceiverAbsent && now >= after(c.over, s.owner.linger()) {
 		s.endOfPeer(io.EOF)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
@@ -31,12 +32,12 @@ func (s *Session) ownOutputFailed(err error) error {
 
 // failOutput returns what is left to do, which may end the session with what it is given, nil for nothing; and the reason.
 func (s *Session) failOutput(err error) (rest func(end func(error)), reason error) {
-	if err == errQueueClosed {
+	if err == sendqueue.ErrClosed {
 		return nil, s.closedErr() // somebody else ended it
 	}
 	reason = s.writeError(err)
 	first := s.endOutput(reason)
-	s.q.fail(reason)
+	s.q.Fail(reason)
 	if !first {
 		return nil, reason
 	}
@@ -77,8 +78,8 @@ func (s *Session) leaveInput(reason error) inputLeft {
 		return inputEnded
 	}
 	s.giveUpIn(linger)
-	switch s.q.receiverState() {
-	case receiverAbsent: // but it may come
+	switch s.q.Receiver() {
+	case sendqueue.ReceiverAbsent: // but it may come
 		switch {
 		case s.sock != nil:
 			return openIf(sockets.HasInput(s.conn))
@@ -86,7 +87,7 @@ func (s *Session) leaveInput(reason error) inputLeft {
 			return inputEnded
 		}
 		return inputUnknown
-	case receiverWaiting:
+	case sendqueue.ReceiverWaiting:
 		if s.serving.Load() != 0 { // then the poller is told of an end, but not of a peer that does not read
 			return openIf(!errorIs(reason, ErrWriteTimeout) || sockets.HasInput(s.conn))
 		}
@@ -148,9 +149,9 @@ func (s *Session) writeError(err error) error {
 }
 
 // writeReady writes what the kernel takes of b at once, and returns what to write next.
-func (s *Session) writeReady(b *batch) (next *batch, err error) {
-	n, err := s.sock.Write(b.rest())
-	next, closed := s.q.wrote(b, n)
+func (s *Session) writeReady(b *sendqueue.Batch) (next *sendqueue.Batch, err error) {
+	n, err := s.sock.Write(b.Rest())
+	next, closed := s.q.Wrote(b, n)
 	if err == nil {
 		err = closed
 	}
@@ -159,11 +160,11 @@ func (s *Session) writeReady(b *batch) (next *batch, err error) {
 
 // writeWaiting writes what is left of b, waiting for the peer as long as it makes progress, and returns
 // what to write next.
-func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
+func (s *Session) writeWaiting(b *sendqueue.Batch) (next *sendqueue.Batch, err error) {
 	if s.conn == nil {
 		return s.writeBare(b)
 	}
-	if s.sock != nil && !b.isScattered() { // else one writev does for all pieces
+	if s.sock != nil && !b.IsScattered() { // else one writev does for all pieces
 		if next, err = s.writeReady(b); next != b || err != nil {
 			return next, err
 		}
@@ -175,14 +176,14 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 }
 
 // writeWithin is writeWaiting with a deadline, which a write that the kernel takes at once does without.
-func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err error) {
+func (s *Session) writeWithin(b *sendqueue.Batch, timeout time.Duration) (next *sendqueue.Batch, err error) {
 	defer s.recovered("connection", &err)
 	wait, again := timeout, false
 	held := s.unsent()
-	mayWait := s.sock != nil && b.isScattered() // else the kernel has just taken less
+	mayWait := s.sock != nil && b.IsScattered() // else the kernel has just taken less
 	switch {
 	case s.sock == nil:
-		defer s.whileWriting(b.left(), held)()
+		defer s.whileWriting(b.Unwritten(), held)()
 	case mayWait:
 		wait = s.slowAfter(timeout)
 	default:
@@ -191,7 +192,7 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 	for {
 		deadline := time.Now().Add(wait)
 		n, err := s.writeBefore(b, deadline, wait > 0)
-		next, closed := s.q.wrote(b, n)
+		next, closed := s.q.Wrote(b, n)
 		if closed != nil || next != b {
 			if errorIs(err, ErrPanic) {
 				go s.terminate(err)
@@ -225,7 +226,7 @@ const lookAgain = time.Millisecond
 const noDeadline = 10
 
 // writeBefore writes once. It takes the deadline back: after q.wrote the conn may be another flush's.
-func (s *Session) writeBefore(b *batch, deadline time.Time, bounded bool) (int, error) {
+func (s *Session) writeBefore(b *sendqueue.Batch, deadline time.Time, bounded bool) (int, error) {
 	if !bounded {
 		return s.writeSome(b)
 	}
@@ -264,17 +265,17 @@ const tlsRecord = 16 << 10
 // writeSome is one waiting write. crypto/tls cannot go on after a deadline, so progress there is
 // measured by the record. Only a socket gets all pieces at a time: of another conn, net.Buffers would
 // not notice a short write and go on with the next piece.
-func (s *Session) writeSome(b *batch) (int, error) {
+func (s *Session) writeSome(b *sendqueue.Batch) (int, error) {
 	if s.sock != nil {
 		s.sock.Unblock()
 	}
-	if s.sock != nil && b.isScattered() {
-		pieces := b.pieces()
+	if s.sock != nil && b.IsScattered() {
+		pieces := b.Pieces()
 		sockets.RaceSend() // of which package net does not tell the race detector
 		n, err := pieces.WriteTo(s.conn)
 		return int(n), err
 	}
-	p := b.rest()
+	p := b.Rest()
 	if s.secure() {
 		p = p[:min(len(p), tlsRecord)]
 	}
@@ -293,13 +294,13 @@ func (s *Session) secure() bool {
 
 // writeBare sends the messages of a session made from a bare codec. One that cannot be encoded is
 // counted as discarded: its Send has returned already.
-func (s *Session) writeBare(b *batch) (next *batch, err error) {
+func (s *Session) writeBare(b *sendqueue.Batch) (next *sendqueue.Batch, err error) {
 	for next = b; next == b && err == nil; {
-		sent := s.codecSend(b.message())
+		sent := s.codecSend(b.Message())
 		if sent != nil && !notWritten(sent) {
 			return b, sent
 		}
-		next, err = s.q.gave(b, sent == nil)
+		next, err = s.q.Gave(b, sent == nil)
 	}
 	return next, err
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // A writeGuard bounds a write through TLS, or another protocol that runs in this process. That cannot go on after a
@@ -22,10 +23,10 @@ type writeGuard struct {
 }
 
 // writeGuarded is writeWaiting for conns that are not to be interrupted while they make progress.
-func (s *Session) writeGuarded(b *batch) (next *batch, err error) {
+func (s *Session) writeGuarded(b *sendqueue.Batch) (next *sendqueue.Batch, err error) {
 	defer s.recovered("connection", &err)
 	held := s.unsent()
-	defer s.whileWriting(min(b.left(), tlsRecord), held)()
+	defer s.whileWriting(min(b.Unwritten(), tlsRecord), held)()
 	var n int
 	if timeout := s.owner.writeTimeout(); timeout > 0 {
 		g := newWriteGuard(s, timeout, held)
@@ -35,7 +36,7 @@ func (s *Session) writeGuarded(b *batch) (next *batch, err error) {
 	} else {
 		n, err = s.writeSome(b)
 	}
-	next, closed := s.q.wrote(b, n)
+	next, closed := s.q.Wrote(b, n)
 	if closed != nil || next != b {
 		return next, closed
 	}

@@ -1,6 +1,9 @@
 package libnet
 
-import "github.com/libnet-go/libnet/internal/sockets"
+import (
+	"github.com/libnet-go/libnet/internal/sendqueue"
+	"github.com/libnet-go/libnet/internal/sockets"
+)
 
 // An ending is what only a session needs that is being shut down, or has dropped what arrived.
 type ending struct {
@@ -26,7 +29,7 @@ func (s *Session) askReceiver(reason error) <-chan struct{} {
 	pending := s.inputPending()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.Load() != sessionOpen || s.q.receiverState() < receiverActive && !pending {
+	if s.state.Load() != sessionOpen || s.q.Receiver() < sendqueue.ReceiverActive && !pending {
 		return nil
 	}
 	e := s.endingLocked()
@@ -35,7 +38,7 @@ func (s *Session) askReceiver(reason error) <-chan struct{} {
 	}
 	e.reason, e.granted = reason, make(chan struct{})
 	s.yieldAsked.Store(true)
-	if s.q.receiverState() < receiverActive && !pending && s.yieldAsked.CompareAndSwap(true, false) {
+	if s.q.Receiver() < sendqueue.ReceiverActive && !pending && s.yieldAsked.CompareAndSwap(true, false) {
 		e.granted = nil // it may have gone to wait without noticing
 		return nil
 	}

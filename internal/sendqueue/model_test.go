@@ -1,4 +1,4 @@
-package libnet
+package sendqueue
 
 import (
 	"bytes"
@@ -35,9 +35,9 @@ func (m *queueModel) bytes() (n int) {
 }
 
 // dropDownTo drops the oldest messages, but never the newest.
-func (m *queueModel) dropDownTo(limit queueLimit, inflight, inflightBytes int) (dropped int) {
+func (m *queueModel) dropDownTo(limit Limit, inflight, inflightBytes int) (dropped int) {
 	for i := 0; i < len(m.pending) && m.messages() > 1; {
-		if m.messages()+inflight <= limit.messages && m.bytes()+inflightBytes <= limit.bytes {
+		if m.messages()+inflight <= limit.Messages && m.bytes()+inflightBytes <= limit.Bytes {
 			break
 		}
 		if !m.pending[i].message {
@@ -66,27 +66,27 @@ func TestAQueueHoldsWhatItTookInOrderWhateverIsDroppedAndWritten(t *testing.T) {
 }
 
 func runQueue(t *testing.T, random *rand.Rand) {
-	q, m := new(sendQueue), new(queueModel)
-	limit := queueLimit{1 + random.IntN(40), 1 + random.IntN(300_000), false}
+	q, m := new(Queue), new(queueModel)
+	limit := Limit{1 + random.IntN(40), 1 + random.IntN(300_000), false}
 	next := byte(0)
 	made := func() []byte {
 		next++
-		sizes := []int{1, 10, 1000, shareAt, 40_000, keptBatch + 1}
+		sizes := []int{1, 10, 1000, 8 << 10, 40_000, keptBatch + 1}
 		return bytes.Repeat([]byte{next}, 1+random.IntN(sizes[random.IntN(len(sizes))]))
 	}
 	discarded := 0
 	for range 300 {
 		drop, inflight, inflightBytes := random.IntN(2) == 0, 0, 0
-		limit.drop = drop
+		limit.Drop = drop
 		if b := q.inflight; b != nil {
 			inflight, inflightBytes = b.messages, b.size-b.written
 		}
 		switch random.IntN(5) {
 		case 0, 1:
-			c := newDraft()
-			c.setFrame(append(c.room(), made()...))
+			c := NewDraft()
+			c.SetFrame(append(c.Room(), made()...))
 			part := modelPart{bytes.Clone(c.buf), true}
-			_, err := q.put(c, limit)
+			_, err := q.Put(c, limit)
 			if err == nil {
 				m.pending = append(m.pending, part)
 			}
@@ -95,7 +95,7 @@ func runQueue(t *testing.T, random *rand.Rand) {
 			}
 		case 2:
 			frame := made()
-			_, err := q.putShared(frame, limit)
+			_, err := q.PutShared(frame, limit)
 			if err == nil {
 				m.pending = append(m.pending, modelPart{frame, true})
 			}
@@ -104,7 +104,7 @@ func runQueue(t *testing.T, random *rand.Rand) {
 			}
 		case 3:
 			loose := made()
-			if _, err := q.write(loose, 0, limit.bytes, false); err == nil {
+			if _, err := q.Write(loose, 0, limit.Bytes, false); err == nil {
 				m.pending = append(m.pending, modelPart{loose, false})
 			}
 		case 4:
@@ -128,7 +128,7 @@ func runQueue(t *testing.T, random *rand.Rand) {
 	}
 }
 
-func len0(b *batch) int {
+func len0(b *Batch) int {
 	if b == nil {
 		return 0
 	}
@@ -136,22 +136,22 @@ func len0(b *batch) int {
 }
 
 // flushSome begins a flush or goes on with it, and writes a part of what it offers.
-func flushSome(t *testing.T, q *sendQueue, m *queueModel, random *rand.Rand) {
+func flushSome(t *testing.T, q *Queue, m *queueModel, random *rand.Rand) {
 	if q.inflight == nil {
-		if !q.flushing && !q.begin() { // nobody carries out what put has begun
+		if !q.flushing && !q.Begin() { // nobody carries out what put has begun
 			return
 		}
-		m.take(t, q.take())
+		m.take(t, q.Take())
 	}
 	b := q.inflight
-	offered := b.rest()
+	offered := b.Rest()
 	n := random.IntN(len(offered) + 1)
 	if !bytes.Equal(offered[:n], m.inflight[:n]) {
 		t.Fatalf("%d bytes are to be written that are not the next", n)
 	}
 	m.inflight = m.inflight[n:]
 	whole := b.written+n == b.size
-	next, err := q.wrote(b, n)
+	next, err := q.Wrote(b, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,8 +160,8 @@ func flushSome(t *testing.T, q *sendQueue, m *queueModel, random *rand.Rand) {
 	}
 }
 
-// take moves what b holds, which a flush has just taken.
-func (m *queueModel) take(t *testing.T, b *batch) {
+// Take moves what b holds, which a flush has just taken.
+func (m *queueModel) take(t *testing.T, b *Batch) {
 	left := b.size - b.written
 	for left > 0 && len(m.pending) > 0 {
 		left -= len(m.pending[0].bytes)
@@ -169,12 +169,12 @@ func (m *queueModel) take(t *testing.T, b *batch) {
 		m.pending = m.pending[1:]
 	}
 	if left != 0 {
-		t.Fatalf("a batch ends %d bytes inside a message", -left)
+		t.Fatalf("a Batch ends %d bytes inside a message", -left)
 	}
 }
 
 // storage is what the queue keeps from being collected, but for frames that are shared.
-func storage(q *sendQueue) (n int) {
+func storage(q *Queue) (n int) {
 	for b := q.front; b != nil; b = b.next {
 		n += len(b.buf)
 		for _, e := range b.shared {
@@ -184,7 +184,7 @@ func storage(q *sendQueue) (n int) {
 	return n
 }
 
-func batchCount(q *sendQueue) (n int) {
+func batchCount(q *Queue) (n int) {
 	for b := q.front; b != nil; b = b.next {
 		n++
 	}

@@ -1,7 +1,7 @@
-package libnet
+package sendqueue
 
-// begin makes the caller the one who flushes; false when there is nothing to flush or somebody does.
-func (q *sendQueue) begin() bool {
+// Begin makes the caller the one who flushes; false when there is nothing to flush or somebody does.
+func (q *Queue) Begin() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	begun := q.flushableLocked()
@@ -10,21 +10,21 @@ func (q *sendQueue) begin() bool {
 }
 
 // flushableLocked reports whether there is something to flush and nobody who does.
-func (q *sendQueue) flushableLocked() bool {
-	return !q.flushing && q.front != nil && q.state != queueClosed
+func (q *Queue) flushableLocked() bool {
+	return !q.flushing && q.front != nil && !q.state.isClosed()
 }
 
-// take returns what a flush that has begun is to write next. At nil it has ended.
-func (q *sendQueue) take() *batch {
+// Take returns what a flush that has begun is to write next. At nil it has ended.
+func (q *Queue) Take() *Batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.takeLocked()
 }
 
-func (q *sendQueue) takeLocked() *batch {
+func (q *Queue) takeLocked() *Batch {
 	switch {
 	case q.inflight != nil:
-	case q.front == nil || q.state == queueClosed:
+	case q.front == nil || q.state.isClosed():
 		q.endLocked()
 		return nil // what is in flight now is another's
 	default:
@@ -33,13 +33,13 @@ func (q *sendQueue) takeLocked() *batch {
 	return q.inflight
 }
 
-// wrote counts n bytes of b, the batch in flight, as written. It returns what to write next: b itself
+// Wrote counts n bytes of b, the Batch in flight, as written. It returns what to write next: b itself
 // until it is written whole; at nil the flush has ended. The error says that b was given up meanwhile.
-func (q *sendQueue) wrote(b *batch, n int) (next *batch, err error) {
+func (q *Queue) Wrote(b *Batch, n int) (next *Batch, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if b != q.inflight {
-		return nil, errQueueClosed
+		return nil, ErrClosed
 	}
 	messages := b.wrote(n)
 	q.messages -= messages
@@ -52,16 +52,16 @@ func (q *sendQueue) wrote(b *batch, n int) (next *batch, err error) {
 		return b, nil
 	}
 	q.inflight = nil
-	b.free()
+	b.Free()
 	return q.takeLocked(), nil
 }
 
-// gave counts the first message of a bare session's batch in flight, which was given to its codec, as sent or as not.
-func (q *sendQueue) gave(b *batch, sent bool) (next *batch, err error) {
+// Gave counts the first message of a bare session's Batch in flight, which was given to its codec, as sent or as not.
+func (q *Queue) Gave(b *Batch, sent bool) (next *Batch, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if b != q.inflight {
-		return nil, errQueueClosed
+		return nil, ErrClosed
 	}
 	b.msgs[b.first] = nil
 	b.first++
@@ -78,22 +78,22 @@ func (q *sendQueue) gave(b *batch, sent bool) (next *batch, err error) {
 		return b, nil
 	}
 	q.inflight = nil
-	b.free()
+	b.Free()
 	return q.takeLocked(), nil
 }
 
-// fail ends a flush that could not go on, and closes the queue.
-func (q *sendQueue) fail(err error) {
+// Fail ends a flush that could not go on, and closes the queue.
+func (q *Queue) Fail(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.rareLocked().failed = err
-	q.state = queueClosed
+	q.state = max(q.state, closed)
 	q.endLocked()
 	q.admitLocked()
 }
 
-// failure returns what ended a flush, or the other reason if none failed.
-func (q *sendQueue) failure(other error) error {
+// Failure returns what ended a flush, or the other reason if none failed.
+func (q *Queue) Failure(other error) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.rare != nil && q.rare.failed != nil {
@@ -102,27 +102,27 @@ func (q *sendQueue) failure(other error) error {
 	return other
 }
 
-// abandon gives a flush up that does not come back though its conn was closed: what it has in flight counts as discarded.
-func (q *sendQueue) abandon() {
+// Abandon gives a flush up that does not come back though its conn was closed: what it has in flight counts as discarded.
+func (q *Queue) Abandon() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.state = queueClosed
+	q.state = max(q.state, closed)
 	if q.flushing {
 		q.endLocked()
 	}
 	q.admitLocked()
 }
 
-func (q *sendQueue) isClosed() bool {
+func (q *Queue) IsClosed() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.state == queueClosed
+	return q.state.isClosed()
 }
 
 // endLocked ends a flush. The first of those who wait for their turn begins another.
-func (q *sendQueue) endLocked() {
+func (q *Queue) endLocked() {
 	q.flushing = false
-	if q.state == queueClosed {
+	if q.state.isClosed() {
 		q.discardLocked()
 	}
 	q.grantTurnLocked()
@@ -130,7 +130,7 @@ func (q *sendQueue) endLocked() {
 }
 
 // idleLocked tells those who wait that nothing is queued, if that is so.
-func (q *sendQueue) idleLocked() {
+func (q *Queue) idleLocked() {
 	if !q.isIdleLocked() || q.rare == nil || q.rare.idle == nil {
 		return
 	}
@@ -139,26 +139,26 @@ func (q *sendQueue) idleLocked() {
 }
 
 // isIdleLocked reports whether nothing is queued, or nothing that can still be written.
-func (q *sendQueue) isIdleLocked() bool {
-	return !q.flushing && (q.front == nil || q.state == queueClosed)
+func (q *Queue) isIdleLocked() bool {
+	return !q.flushing && (q.front == nil || q.state.isClosed())
 }
 
-// drain refuses further messages.
-func (q *sendQueue) drain() {
+// Drain refuses further messages.
+func (q *Queue) Drain() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.state == queueOpen {
-		q.state = queueDraining
+	if q.state == open {
+		q.state = draining
 	}
 	q.admitLocked()
 }
 
-// close refuses further messages and discards what no flush has taken. What a flush has in flight is
+// Close refuses further messages and discards what no flush has taken. What a flush has in flight is
 // counted when it ends.
-func (q *sendQueue) close() {
+func (q *Queue) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.state = queueClosed
+	q.state = max(q.state, closed)
 	if !q.flushing {
 		q.endLocked()
 	}
@@ -166,7 +166,7 @@ func (q *sendQueue) close() {
 }
 
 // discardLocked counts as discarded, and drops, what is left. A message whose Send waits is not discarded: its Send says so.
-func (q *sendQueue) discardLocked() {
+func (q *Queue) discardLocked() {
 	q.discarded += uint64(q.messages)
 	if b := q.inflight; b != nil && b.own {
 		q.discarded -= uint64(b.messages)
@@ -175,8 +175,8 @@ func (q *sendQueue) discardLocked() {
 	q.front, q.back, q.inflight = nil, nil, nil
 }
 
-// idle returns a channel that is closed when nothing is queued, or nil when that is so already.
-func (q *sendQueue) idle() <-chan struct{} {
+// Idle returns a channel that is closed when nothing is queued, or nil when that is so already.
+func (q *Queue) Idle() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.isIdleLocked() {

@@ -1,4 +1,4 @@
-package libnet
+package sendqueue
 
 import (
 	"context"
@@ -8,25 +8,25 @@ import (
 // A waitingLine has those who wait for a queue, in the order they came: for room, with SendContext, or, on a synchronous
 // session, for their turn to write. Who comes first is served first, by whoever makes the room or ends a flush, so nobody
 // wakes up in vain.
-type waitingLine struct{ first, last *waiter }
+type waitingLine struct{ first, last *Waiter }
 
-type waiter struct {
-	before, next *waiter
+type Waiter struct {
+	before, next *Waiter
 	in           bool // in the line
 
-	msg   *batch // nil where its sender encodes it when there is room
-	limit queueLimit
+	msg   *Batch // nil where its sender encodes it when there is room
+	limit Limit
 	done  chan error // of one place; gets nil once msg is in the queue, or in flight where it was a turn that was waited for
 
 	turn   bool // waits for an idle queue, to write msg itself
 	passed int  // how many took the queue before it though it was first
 }
 
-func newWaiter(msg *batch, limit queueLimit) *waiter {
-	return &waiter{msg: msg, limit: limit, done: make(chan error, 1)}
+func newWaiter(msg *Batch, limit Limit) *Waiter {
+	return &Waiter{msg: msg, limit: limit, done: make(chan error, 1)}
 }
 
-func (l *waitingLine) add(w *waiter) {
+func (l *waitingLine) add(w *Waiter) {
 	w.in = true
 	if l.first == nil {
 		l.first, l.last = w, w
@@ -36,14 +36,14 @@ func (l *waitingLine) add(w *waiter) {
 	l.last.next, l.last = w, w
 }
 
-func (l *waitingLine) pop() *waiter {
+func (l *waitingLine) pop() *Waiter {
 	w := l.first
 	l.remove(w)
 	return w
 }
 
 // remove takes w out and reports whether it was in the line.
-func (l *waitingLine) remove(w *waiter) bool {
+func (l *waitingLine) remove(w *Waiter) bool {
 	if !w.in {
 		return false
 	}
@@ -62,44 +62,44 @@ func (l *waitingLine) remove(w *waiter) bool {
 	return true
 }
 
-// lineUp queues the message of msg, a draft, which it takes in any case, or has its sender stand in line: it then returns
+// LineUp queues the message of msg, a draft, which it takes in any case, or has its sender stand in line: it then returns
 // what to await.
-func (q *sendQueue) lineUp(msg *batch, limit queueLimit) (w *waiter, by flusherKind, err error) {
+func (q *Queue) LineUp(msg *Batch, limit Limit) (w *Waiter, by By, err error) {
 	w, by, kept, err := q.lineUpDraft(msg, limit)
 	if !kept {
-		msg.free()
+		msg.Free()
 	}
 	return w, by, err
 }
 
-func (q *sendQueue) lineUpDraft(msg *batch, limit queueLimit) (w *waiter, by flusherKind, kept bool, err error) {
+func (q *Queue) lineUpDraft(msg *Batch, limit Limit) (w *Waiter, by By, kept bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.state != queueOpen {
-		return nil, byNobody, false, errQueueClosed
+	if q.state != open {
+		return nil, ByNobody, false, ErrClosed
 	}
-	if !q.fullLocked(msg.size, limit) && (q.rare == nil || q.rare.line.first == nil) {
+	if !q.fullLocked(msg.size, limit) && !q.hasLineLocked() {
 		kept = q.appendLocked(msg)
 		return nil, q.wakeLocked(), kept, nil
 	}
 	w = newWaiter(msg, limit)
 	q.rareLocked().line.add(w)
-	return w, byNobody, true, nil
+	return w, ByNobody, true, nil
 }
 
-// awaitRoom waits until there is room for a message, which the caller does not have yet; another may take it.
-func (q *sendQueue) awaitRoom(ctx context.Context, limit queueLimit) error {
+// AwaitRoom waits until there is room for a message, which the caller does not have yet; another may take it.
+func (q *Queue) AwaitRoom(ctx context.Context, limit Limit) error {
 	q.mu.Lock()
 	w := newWaiter(nil, limit)
 	q.rareLocked().line.add(w)
 	q.admitLocked()
 	q.mu.Unlock()
-	return q.await(ctx, w)
+	return q.Await(ctx, w)
 }
 
-// await waits until w's message is queued or, where it was a turn that was waited for, in flight and the caller's to write. When
+// Await waits until w's message is queued or, where it was a turn that was waited for, in flight and the caller's to write. When
 // ctx ends before, the message is taken back.
-func (q *sendQueue) await(ctx context.Context, w *waiter) error {
+func (q *Queue) Await(ctx context.Context, w *Waiter) error {
 	for {
 		select {
 		case err := <-w.done:
@@ -112,7 +112,7 @@ func (q *sendQueue) await(ctx context.Context, w *waiter) error {
 		case <-ctx.Done():
 			if q.withdraw(w) {
 				if w.msg != nil {
-					w.msg.free()
+					w.msg.Free()
 				}
 				return ctx.Err()
 			}
@@ -128,29 +128,29 @@ const maxPassed = 16
 // errYourTurn wakes the first in the line, who is then to take its turn.
 var errYourTurn = errors.New("libnet: the queue is idle")
 
-// claim makes the caller the one who flushes, beginning with msg, a draft; or has it stand in line for that: behind all others
+// Claim makes the caller the one who flushes, beginning with msg, a draft; or has it stand in line for that: behind all others
 // with inOrder, for messages that must be written as they were encoded.
-func (q *sendQueue) claim(msg *batch, inOrder bool) (*waiter, error) {
+func (q *Queue) Claim(msg *Batch, inOrder bool) (*Waiter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	msg.seal()
 	msg.own = true
 	switch {
-	case q.state != queueOpen:
-		return nil, errQueueClosed
-	case q.isIdleLocked() && (!inOrder || q.rare == nil || q.rare.line.first == nil) && q.mayPassLocked():
+	case q.state != open:
+		return nil, ErrClosed
+	case q.isIdleLocked() && (!inOrder || !q.hasLineLocked()) && q.mayPassLocked():
 		q.flushOwnLocked(msg)
 		return nil, nil
 	}
-	w := newWaiter(msg, noLimit)
+	w := newWaiter(msg, NoLimit)
 	w.turn = true
 	q.rareLocked().line.add(w)
 	return w, nil
 }
 
 // mayPassLocked reports whether one who does not stand in the line may go before those who do.
-func (q *sendQueue) mayPassLocked() bool {
-	if q.rare == nil || q.rare.line.first == nil {
+func (q *Queue) mayPassLocked() bool {
+	if !q.hasLineLocked() {
 		return true
 	}
 	first := q.rare.line.first
@@ -159,18 +159,20 @@ func (q *sendQueue) mayPassLocked() bool {
 }
 
 // passesLocked is mayPassLocked for one who queues a message, and so delays only those who wait for room.
-func (q *sendQueue) passesLocked() bool {
-	return q.rare == nil || q.rare.line.first == nil || q.rare.line.first.turn || q.mayPassLocked()
+func (q *Queue) passesLocked() bool {
+	return !q.hasLineLocked() || q.rare.line.first.turn || q.mayPassLocked()
 }
 
-// hasLine reports whether somebody waits.
-func (q *sendQueue) hasLine() bool {
+// HasLine reports whether somebody waits.
+func (q *Queue) HasLine() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.rare != nil && q.rare.line.first != nil
+	return q.hasLineLocked()
 }
 
-func (q *sendQueue) flushOwnLocked(msg *batch) {
+func (q *Queue) hasLineLocked() bool { return q.rare != nil && q.rare.line.first != nil }
+
+func (q *Queue) flushOwnLocked(msg *Batch) {
 	q.flushing, q.inflight = true, msg
 	q.messages += msg.messages
 	q.bytes += msg.size
@@ -178,8 +180,8 @@ func (q *sendQueue) flushOwnLocked(msg *batch) {
 
 // grantTurnLocked wakes the first in the line, if it waits for its turn and nobody flushes; or gives it the queue, if it has been
 // passed too often.
-func (q *sendQueue) grantTurnLocked() {
-	if q.state != queueOpen || q.rare == nil || q.flushing || q.front != nil {
+func (q *Queue) grantTurnLocked() {
+	if q.state != open || q.rare == nil || q.flushing || q.front != nil {
 		return
 	}
 	w := q.rare.line.first
@@ -198,7 +200,7 @@ func (q *sendQueue) grantTurnLocked() {
 }
 
 // answer tells w what came of its message. It has left the line.
-func (w *waiter) answer(err error) {
+func (w *Waiter) answer(err error) {
 	select {
 	case <-w.done: // a call to its turn, which is no more
 	default:
@@ -207,10 +209,10 @@ func (w *waiter) answer(err error) {
 }
 
 // takeTurn is for w when it was woken: true says that its message is in flight, false that it has to wait on.
-func (q *sendQueue) takeTurn(w *waiter) bool {
+func (q *Queue) takeTurn(w *Waiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.state != queueOpen || !q.isIdleLocked() || !q.rare.line.remove(w) {
+	if q.state != open || !q.isIdleLocked() || !q.rare.line.remove(w) {
 		return false
 	}
 	q.flushOwnLocked(w.msg)
@@ -219,15 +221,15 @@ func (q *sendQueue) takeTurn(w *waiter) bool {
 
 // admitLocked queues the messages of those in the line for which there is room, and turns all away once the queue takes no
 // more.
-func (q *sendQueue) admitLocked() {
+func (q *Queue) admitLocked() {
 	if q.rare == nil {
 		return
 	}
 	line := &q.rare.line
 	for w := line.first; w != nil; w = line.first {
 		switch {
-		case q.state != queueOpen:
-			line.pop().answer(errQueueClosed)
+		case q.state != open:
+			line.pop().answer(ErrClosed)
 			continue
 		case w.turn || q.fullLocked(w.size(), w.limit):
 			return
@@ -236,15 +238,15 @@ func (q *sendQueue) admitLocked() {
 	}
 }
 
-func (q *sendQueue) admitFirstLocked() {
+func (q *Queue) admitFirstLocked() {
 	w := q.rare.line.pop()
 	if w.msg != nil && !q.appendLocked(w.msg) {
-		w.msg.free()
+		w.msg.Free()
 	}
 	w.answer(nil)
 }
 
-func (w *waiter) size() int {
+func (w *Waiter) size() int {
 	if w.msg == nil {
 		return 0
 	}
@@ -253,7 +255,7 @@ func (w *waiter) size() int {
 
 // withdraw takes w out of the line and reports whether it was still there: else done has got what it waited for. Those behind it
 // may find room that was too small for it.
-func (q *sendQueue) withdraw(w *waiter) bool {
+func (q *Queue) withdraw(w *Waiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	left := q.rare.line.remove(w)

@@ -1,4 +1,4 @@
-package libnet
+package sendqueue
 
 import (
 	"net"
@@ -6,26 +6,26 @@ import (
 )
 
 const (
-	// keptBatch is how many bytes a batch takes, and so the most that its storage keeps for another. A frame that is
-	// longer has a batch to itself, whose storage goes back to the garbage collector.
+	// keptBatch is how many bytes a Batch takes, and so the most that its storage keeps for another. A frame that is
+	// longer has a Batch to itself, whose storage goes back to the garbage collector.
 	keptBatch = 128 << 10
 
-	// batchParts bounds the parts of a batch, which may be very small.
+	// batchParts bounds the parts of a Batch, which may be very small.
 	batchParts = 4 << 10
 )
 
-var batches = sync.Pool{New: func() any { return new(batch) }}
+var batches = sync.Pool{New: func() any { return new(Batch) }}
 
-// A batch is a run of frames on their way out, and a link of its queue's chain. Frames are bytes one
+// A Batch is a run of frames on their way out, and a link of its queue's chain. Frames are bytes one
 // behind the other in buf, except the shared ones, which lie where the broadcast that made them put them.
 // On a session made from a bare codec the messages themselves wait in msgs.
 //
-// A draft is a batch on its way into the queue: one message, of size bytes, without its part. It is its maker's, until it is
-// put into the queue or freed.
+// A draft is a Batch on its way into the queue: one message, of size bytes, without its part. It is its maker's, until it is
+// Put into the queue or freed.
 //
-// A batch in flight is read by whoever flushes, with no lock held, and changed under the queue's lock only.
-type batch struct {
-	next   *batch
+// A Batch in flight is read by whoever flushes, with no lock held, and changed under the queue's lock only.
+type Batch struct {
+	next   *Batch
 	buf    []byte
 	parts  []part
 	shared []extent // frames that are not in buf, in order
@@ -40,7 +40,7 @@ type batch struct {
 	own bool // a synchronous Send waits for its only message and reports what became of it
 }
 
-// A part is where a message's frame ends in its batch; or the complement of that, for bytes that a codec wrote
+// A part is where a message's frame ends in its Batch; or the complement of that, for bytes that a codec wrote
 // outside Send and that belong to no message. Two of the latter never follow each other.
 type part int
 
@@ -55,43 +55,43 @@ func (p part) end() int {
 
 // extent is a frame that many batches share; nobody writes to it.
 type extent struct {
-	at    int // its place among all bytes of the batch
+	at    int // its place among all bytes of the Batch
 	bytes []byte
 }
 
-func getBatch() *batch { return batches.Get().(*batch) }
+func getBatch() *Batch { return batches.Get().(*Batch) }
 
-// newDraft returns a draft without a message.
-func newDraft() *batch { return getBatch() }
+// NewDraft returns a draft without a message.
+func NewDraft() *Batch { return getBatch() }
 
-// room is empty storage for c's frame, to append to.
-func (c *batch) room() []byte { return c.buf }
+// Room is empty storage for c's frame, to append to.
+func (c *Batch) Room() []byte { return c.buf }
 
-// setFrame makes frame, which began as c's room, the draft's message.
-func (c *batch) setFrame(frame []byte) { c.buf, c.size = frame, len(frame) }
+// SetFrame makes frame, which began as c's room, the draft's message.
+func (c *Batch) SetFrame(frame []byte) { c.buf, c.size = frame, len(frame) }
 
-// setSplit makes a message of a header, which began as c's room, and a payload that stays where it is until it is written.
-func (c *batch) setSplit(header, payload []byte) {
+// SetSplit makes a message of a header, which began as c's room, and a payload that stays where it is until it is written.
+func (c *Batch) SetSplit(header, payload []byte) {
 	c.buf, c.size = header, len(header)
 	c.addShared(payload)
 }
 
-// setMessage makes msg, which is not encoded yet, the draft's.
-func (c *batch) setMessage(msg any) { c.msgs = append(c.msgs, msg) }
+// SetMessage makes msg, which is not encoded yet, the draft's.
+func (c *Batch) SetMessage(msg any) { c.msgs = append(c.msgs, msg) }
 
-// free gives b back: a draft that does not go into the queue, or a batch that is written.
-func (b *batch) free() {
+// Free gives b back: a draft that does not go into the queue, or a Batch that is written.
+func (b *Batch) Free() {
 	if cap(b.buf) > keptBatch {
 		return
 	}
 	clear(b.shared)
 	clear(b.msgs)
-	*b = batch{buf: b.buf[:0], parts: b.parts[:0], shared: b.shared[:0], msgs: b.msgs[:0]}
+	*b = Batch{buf: b.buf[:0], parts: b.parts[:0], shared: b.shared[:0], msgs: b.msgs[:0]}
 	batches.Put(b)
 }
 
 // seal makes what c, a draft, holds its only part.
-func (b *batch) seal() {
+func (b *Batch) seal() {
 	if len(b.parts) == 0 {
 		b.parts = append(b.parts, part(b.size))
 		b.messages = 1
@@ -99,27 +99,27 @@ func (b *batch) seal() {
 }
 
 // commit makes what was put into b since the last part, n bytes, a message.
-func (b *batch) commit(n int) {
+func (b *Batch) commit(n int) {
 	b.size += n
 	b.parts = append(b.parts, part(b.size))
 	b.messages++
 }
 
 // addFrame adds a message whose frame is head and then payload.
-func (b *batch) addFrame(head, payload []byte) {
+func (b *Batch) addFrame(head, payload []byte) {
 	n := len(head) + len(payload)
 	b.grow(n)
 	b.buf = append(append(b.buf, head...), payload...)
 	b.commit(n)
 }
 
-func (b *batch) addShared(frame []byte) {
+func (b *Batch) addShared(frame []byte) {
 	b.shared = append(b.shared, extent{b.size, frame})
 	b.commit(len(frame))
 }
 
 // addLoose adds bytes that belong to no message.
-func (b *batch) addLoose(p []byte) {
+func (b *Batch) addLoose(p []byte) {
 	b.grow(len(p))
 	b.buf = append(b.buf, p...)
 	b.size += len(p)
@@ -130,7 +130,7 @@ func (b *batch) addLoose(p []byte) {
 }
 
 // grow makes room for n bytes more.
-func (b *batch) grow(n int) {
+func (b *Batch) grow(n int) {
 	need := len(b.buf) + n
 	if need <= cap(b.buf) {
 		return
@@ -141,10 +141,10 @@ func (b *batch) grow(n int) {
 }
 
 // hasRoom reports whether n bytes more belong into b.
-func (b *batch) hasRoom(n int) bool { return b.size+n <= keptBatch && len(b.parts) < batchParts }
+func (b *Batch) hasRoom(n int) bool { return b.size+n <= keptBatch && len(b.parts) < batchParts }
 
 // merge adds the message that c, a draft, holds.
-func (b *batch) merge(c *batch) {
+func (b *Batch) merge(c *Batch) {
 	if len(c.msgs) > 0 {
 		b.msgs = append(b.msgs, c.msgs...)
 	}
@@ -153,17 +153,17 @@ func (b *batch) merge(c *batch) {
 	b.commit(c.size)
 }
 
-// message is the first message of a batch whose messages are not encoded.
-func (b *batch) message() any { return b.msgs[b.first] }
+// Message is the first message of a Batch whose messages are not encoded.
+func (b *Batch) Message() any { return b.msgs[b.first] }
 
-// left is how many bytes are not written yet.
-func (b *batch) left() int { return b.size - b.written }
+// Unwritten is how many bytes are to be written.
+func (b *Batch) Unwritten() int { return b.size - b.written }
 
-// isScattered reports whether pieces takes fewer writes than rest.
-func (b *batch) isScattered() bool { return len(b.shared) > 0 }
+// IsScattered reports whether pieces takes fewer writes than rest.
+func (b *Batch) IsScattered() bool { return len(b.shared) > 0 }
 
-// rest returns bytes that lie together and are to be written next; none when all is written.
-func (b *batch) rest() []byte {
+// Rest returns bytes that lie together and are to be written next; none when all is written.
+func (b *Batch) Rest() []byte {
 	at := b.written
 	sharedBefore := b.gone // bytes of the shared frames before at
 	for _, e := range b.shared {
@@ -178,20 +178,20 @@ func (b *batch) rest() []byte {
 	return b.buf[at-sharedBefore:]
 }
 
-// pieces returns all that is to be written, for one writev.
-func (b *batch) pieces() net.Buffers {
+// Pieces returns all that is to be written, for one writev.
+func (b *Batch) Pieces() net.Buffers {
 	var pieces net.Buffers
 	left := *b
 	for left.written < left.size {
-		p := left.rest()
+		p := left.Rest()
 		pieces = append(pieces, p)
 		left.written += len(p)
 	}
 	return pieces
 }
 
-// wrote moves on by n bytes and returns how many messages that completed.
-func (b *batch) wrote(n int) (messages int) {
+// Wrote moves on by n bytes and returns how many messages that completed.
+func (b *Batch) wrote(n int) (messages int) {
 	b.written += n
 	if b.written == b.size {
 		messages, b.messages, b.first = b.messages, 0, len(b.parts)
@@ -209,7 +209,7 @@ func (b *batch) wrote(n int) (messages int) {
 
 // dropFirst forgets the oldest message, which must exist, and returns its size. Nothing of b may have been
 // written. Bytes before it that belong to no message move to its end.
-func (b *batch) dropFirst() int {
+func (b *Batch) dropFirst() int {
 	i, from := b.first, b.written
 	if !b.parts[i].isMessage() {
 		from = b.parts[i].end()
@@ -235,7 +235,7 @@ func (b *batch) dropFirst() int {
 }
 
 // keepLoose removes part i, the first message: the bytes of no message before it, if there are any, end where it did.
-func (b *batch) keepLoose(i int) {
+func (b *Batch) keepLoose(i int) {
 	if i == b.first {
 		b.first++
 		return

@@ -1,21 +1,21 @@
-package libnet
+package sendqueue
 
 // dropDownToLocked discards the oldest messages that no flush has taken until the queue is within its limit or only the
 // newest of them is left.
-func (q *sendQueue) dropDownToLocked(limit queueLimit) {
+func (q *Queue) dropDownToLocked(limit Limit) {
 	pending := q.messages
 	if q.inflight != nil {
 		pending -= q.inflight.messages
 	}
-	for ; pending > 1 && (q.messages > limit.messages || limit.bytes > 0 && q.bytes > limit.bytes); pending-- {
+	for ; pending > 1 && (q.messages > limit.Messages || limit.Bytes > 0 && q.bytes > limit.Bytes); pending-- {
 		q.dropOldestLocked()
 	}
 }
 
-// dropOldestLocked discards the oldest message that no flush has taken; there must be one. A batch that has no message more
+// dropOldestLocked discards the oldest message that no flush has taken; there must be one. A Batch that has no message more
 // is given back, and what else it holds goes to one before it.
-func (q *sendQueue) dropOldestLocked() {
-	var before *batch
+func (q *Queue) dropOldestLocked() {
+	var before *Batch
 	b := q.front
 	for ; b.messages == 0; b = b.next {
 		before = b
@@ -26,7 +26,7 @@ func (q *sendQueue) dropOldestLocked() {
 	if b.messages > 0 || b == q.back {
 		return
 	}
-	if loose := b.rest(); len(loose) > 0 {
+	if loose := b.Rest(); len(loose) > 0 {
 		if before == nil || !before.hasRoom(len(loose)) {
 			before = q.insertLocked(before, b)
 		}
@@ -37,11 +37,11 @@ func (q *sendQueue) dropOldestLocked() {
 	} else {
 		before.next = b.next
 	}
-	b.free()
+	b.Free()
 }
 
-// insertLocked puts an empty batch between two that follow each other, of which the first may be none.
-func (q *sendQueue) insertLocked(before, b *batch) *batch {
+// insertLocked puts an empty Batch between two that follow each other, of which the first may be none.
+func (q *Queue) insertLocked(before, b *Batch) *Batch {
 	c := getBatch()
 	c.next = b
 	if before == nil {
