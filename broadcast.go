@@ -3,6 +3,7 @@ package libnet
 import (
 	"context"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/sendqueue"
@@ -14,8 +15,8 @@ const shareAt = 8 << 10
 
 // BroadcastResult says what a broadcast came to: a count of sessions each.
 type BroadcastResult struct {
-	Sent    int // queued the message
-	Blocked int // had no room: they refused the message, or dropped it. Or their codec was busy for too long: then it may be sent later
+	Sent    int // queued the message, or will when their codec, which takes its time, has encoded it
+	Blocked int // had no room: they refused the message, or dropped it; or their codec was busy with another for too long
 	Closed  int // were closed, or are now for want of room
 }
 
@@ -135,21 +136,41 @@ func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) error {
 		b.waited += time.Since(began)
 		return errCodecBusy
 	}
-	msg, result := b.msg, make(chan error, 1)
-	go func() {
-		err := errCodecBusy // stays if the codec ends the goroutine
-		defer func() { result <- err }()
-		err = s.offerWithTurn(msg, limit)
-	}()
+	o := &slowOffer{result: make(chan error, 1)}
+	go o.run(s, b.msg, limit)
 	timer := time.NewTimer(bound)
 	defer timer.Stop()
 	select {
-	case err := <-result:
+	case err := <-o.result:
 		return s.endIfPanic(err)
 	case <-timer.C:
-		b.waited += time.Since(began)
-		return errCodecBusy
 	}
+	b.waited += time.Since(began)
+	if o.settled.CompareAndSwap(false, true) {
+		return nil
+	}
+	return s.endIfPanic(<-o.result)
+}
+
+// A slowOffer is a message that a plain codec encodes while a broadcast may go on. Whoever settles it first says what came of
+// it; a message that then is not queued after all counts as discarded.
+type slowOffer struct {
+	settled atomic.Bool
+	result  chan error
+}
+
+func (o *slowOffer) run(s *Session, msg any, limit sendqueue.Limit) {
+	err := ErrSessionClosed // stays if the codec ends the goroutine
+	defer func() {
+		switch {
+		case o.settled.CompareAndSwap(false, true):
+			o.result <- err
+		case err != nil:
+			s.q.NoteDiscarded()
+			_ = s.endIfPanic(err)
+		}
+	}()
+	err = s.offerWithTurn(msg, limit)
 }
 
 // offerWithTurn does not queue a message behind others that were encoded before and wait for a synchronous session.
