@@ -97,7 +97,7 @@ var mayImport = map[string][]string{
 	sendQueues:                {locks},
 	chains:                    {},
 	module:                    {locks, chains, sendQueues},
-	module + "/codec":         {module, chains, "google.golang.org/protobuf/"},
+	module + "/codec":         {module, chains, sendQueues, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
 	module + "/reconnect":     {module, locks, chains, "github.com/cenkalti/backoff/v5"},
