@@ -188,7 +188,7 @@ func (s *Session) offerFrame(frame []byte, limit sendqueue.Limit) error {
 	if len(frame) >= shareAt {
 		by, err = s.q.PutShared(frame, limit)
 	} else {
-		by, err = s.q.PutCopy(nil, frame, limit)
+		by, err = s.q.PutCopy(sendqueue.Header{}, frame, limit)
 	}
 	s.flushBy(by)
 	return s.refused(err)

@@ -106,7 +106,7 @@ var mayImport = map[string][]string{
 	eventloop:                 {locks},
 	chains:                    {},
 	module:                    leaves,
-	module + "/codec":         {module, chains, "google.golang.org/protobuf/"},
+	module + "/codec":         {module, chains, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
 	module + "/reconnect":     {module, locks, chains, "github.com/cenkalti/backoff/v5"},

@@ -116,16 +116,26 @@ func (s *Session) offer(msg any, limit sendqueue.Limit) error {
 	if s.turn != nil {
 		return s.offerInTurn(msg, limit)
 	}
+	if c, ok := s.codec.(headerCodec); ok && s.conn != nil {
+		if h, payload := c.FrameHeader(msg); h.Len > 0 && h.Len+len(payload) <= s.maxFrame() {
+			return s.put(s.q.PutCopy(h, payload, limit))
+		}
+	}
 	c, err := s.encode(msg)
 	if err != nil {
 		return s.notEncoded(err, limit)
 	}
-	return s.put(c, limit)
+	return s.put(s.q.Put(c, limit))
 }
 
-// put queues c, if it can.
-func (s *Session) put(c *sendqueue.Batch, limit sendqueue.Limit) error {
-	by, err := s.q.Put(c, limit)
+// headerCodec is what package codec's codecs have whose frames are a length and the sender's bytes. It spares such a message a
+// draft, which costs as much as all else that its Send does.
+type headerCodec interface {
+	FrameHeader(msg any) (h sendqueue.Header, payload []byte)
+}
+
+// put is what follows when a message was put into the queue.
+func (s *Session) put(by sendqueue.By, err error) error {
 	if err != nil {
 		return s.refused(err)
 	}
@@ -167,7 +177,7 @@ func (s *Session) offerPlain(msg any, before, then sendqueue.Limit) error {
 	if err != nil {
 		return err
 	}
-	return s.put(c, then)
+	return s.put(s.q.Put(c, then))
 }
 
 // refused is what the caller of a queue that answered with err is told.

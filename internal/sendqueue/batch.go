@@ -106,10 +106,13 @@ func (b *Batch) commit(n int) {
 }
 
 // addFrame adds a message whose frame is head and then payload.
-func (b *Batch) addFrame(head, payload []byte) {
-	n := len(head) + len(payload)
+func (b *Batch) addFrame(head Header, payload []byte) {
+	n := head.Len + len(payload)
 	b.grow(n)
-	b.buf = append(append(b.buf, head...), payload...)
+	for i := range head.Len {
+		b.buf = append(b.buf, byte(head.Bytes>>(8*i)))
+	}
+	b.buf = append(b.buf, payload...)
 	b.commit(n)
 }
 

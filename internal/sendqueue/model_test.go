@@ -81,7 +81,7 @@ func runQueue(t *testing.T, random *rand.Rand) {
 		if b := q.inflight; b != nil {
 			inflight, inflightBytes = b.messages, b.size-b.written
 		}
-		switch random.IntN(5) {
+		switch random.IntN(6) {
 		case 0, 1:
 			c := NewDraft()
 			c.SetFrame(append(c.Room(), made()...))
@@ -108,6 +108,15 @@ func runQueue(t *testing.T, random *rand.Rand) {
 				m.pending = append(m.pending, modelPart{loose, false})
 			}
 		case 4:
+			payload := made()
+			_, err := q.PutCopy(Header{0x0201, 2}, payload, limit)
+			if err == nil {
+				m.pending = append(m.pending, modelPart{append([]byte{1, 2}, payload...), true})
+			}
+			if drop {
+				discarded += m.dropDownTo(limit, inflight, inflightBytes)
+			}
+		case 5:
 			flushSome(t, q, m, random)
 		}
 		if queued := m.messages() + len0(q.inflight); q.messages != queued {

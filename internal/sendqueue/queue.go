@@ -127,11 +127,18 @@ func (q *Queue) putDraft(c *Batch, limit Limit) (by By, kept bool, err error) {
 	return q.tookLocked(limit), kept, nil
 }
 
+// A Header is what the frame of a message begins with whose payload is as its sender has it: up to 8 bytes, the first of them
+// in the lowest bits. A number is passed in a register, and an array would not be.
+type Header struct {
+	Bytes uint64
+	Len   int
+}
+
 // PutCopy queues a message whose frame is head and then payload, of which it keeps neither.
-func (q *Queue) PutCopy(head, payload []byte, limit Limit) (by By, err error) {
+func (q *Queue) PutCopy(head Header, payload []byte, limit Limit) (by By, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := len(head) + len(payload)
+	n := head.Len + len(payload)
 	if err := q.mayTakeLocked(n, limit); err != nil {
 		return ByNobody, err
 	}

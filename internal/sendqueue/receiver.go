@@ -42,9 +42,9 @@ func (q *Queue) wakeLocked() By {
 	if !q.flushableLocked() {
 		return ByNobody
 	}
-	if q.state == open && q.deferral != deferralExpired && q.receiver.Load() >= ReceiverActive {
+	if receiver := q.receiver.Load(); receiver >= ReceiverActive && q.state == open && q.deferral != deferralExpired {
 		switch {
-		case q.receiver.CompareAndSwap(ReceiverLast, ReceiverActive):
+		case receiver == ReceiverLast && q.receiver.CompareAndSwap(ReceiverLast, ReceiverActive):
 			q.flushing = true
 			return ByCaller
 		case q.deferral != deferralNone:
