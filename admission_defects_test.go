@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -34,11 +35,11 @@ func (c *forgetful) RemoteAddr() net.Addr {
 
 func TestMaxSessionsPerIPUncountsWhatItCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		srv.MaxSessionsPerIP = 2
 		for range 4 {
 			near, far := libnettest.Pipe()
-			_ = adopt(t, srv, &forgetful{Conn: near}).Close()
+			_ = testkit.Adopt(t, srv, &forgetful{Conn: near}).Close()
 			_ = far.Close()
 		}
 	})
@@ -59,10 +60,10 @@ func (c mute) RemoteAddr() net.Addr {
 func TestAConnWhoseAddressWaitsHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := libnettest.NewListener()
-		srv := libnet.NewServer(l, frames, 8)
-		srv.Logger, srv.MaxSessionsPerIP = quiet, 2
+		srv := libnet.NewServer(l, testkit.Frames, 8)
+		srv.Logger, srv.MaxSessionsPerIP = testkit.Quiet, 2
 		served := make(chan error, 1)
-		go func() { served <- srv.Serve(libnet.HandlerFunc(echoReceived)) }()
+		go func() { served <- srv.Serve(libnet.HandlerFunc(testkit.Echo)) }()
 		near, _ := libnettest.Pipe()
 		slow := mute{near, make(chan struct{}, 8), make(chan struct{})}
 		l.Push(slow, nil)
@@ -72,7 +73,7 @@ func TestAConnWhoseAddressWaitsHoldsUpNoOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		mustWrite(t, conn, frame("hello"))
+		testkit.MustWrite(t, conn, testkit.Frame("hello"))
 		synctest.Wait()
 		time.Sleep(time.Second)
 		if srv.Stats().MessagesOut != 1 {
@@ -89,10 +90,10 @@ func TestAListenerThatReturnsNoConnectionIsWaitedOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := libnettest.NewListener()
-				srv := libnet.NewServer(l, frames, 8)
-				srv.Logger = quiet
+				srv := libnet.NewServer(l, testkit.Frames, 8)
+				srv.Logger = testkit.Quiet
 				served := make(chan error, 1)
-				go func() { served <- srv.Serve(libnet.HandlerFunc(echoReceived)) }()
+				go func() { served <- srv.Serve(libnet.HandlerFunc(testkit.Echo)) }()
 				for range 3 {
 					l.Push(nothing, nil)
 				}
@@ -102,7 +103,7 @@ func TestAListenerThatReturnsNoConnectionIsWaitedOut(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer conn.Close()
-				mustWrite(t, conn, frame("hello"))
+				testkit.MustWrite(t, conn, testkit.Frame("hello"))
 				if _, err := conn.Read(make([]byte, 1)); err != nil {
 					t.Fatal(err)
 				}
@@ -120,12 +121,12 @@ func TestAListenerThatReturnsNoConnectionIsWaitedOut(t *testing.T) {
 }
 
 func TestASessionOfNoConnectionIsAnError(t *testing.T) {
-	srv := newServer(t, frames, 8)
+	srv := testkit.NewServer(t, testkit.Frames, 8)
 	for _, conn := range []net.Conn{nil, (*net.TCPConn)(nil), (*forgetful)(nil)} {
 		if s, err := srv.NewSession(conn); err == nil || s != nil {
 			t.Errorf("NewSession(%T): %v, %v", conn, s, err)
 		}
-		if err := srv.ServeConn(conn, libnet.HandlerFunc(echoReceived)); err == nil {
+		if err := srv.ServeConn(conn, libnet.HandlerFunc(testkit.Echo)); err == nil {
 			t.Errorf("ServeConn(%T): no error", conn)
 		}
 	}
@@ -136,7 +137,7 @@ func TestServeWithoutAProtocolListensOnNothing(t *testing.T) {
 	if _, err := libnet.Serve("unix", path, nil, 8); err == nil {
 		t.Error("Serve without a protocol: no error")
 	}
-	srv, err := libnet.Serve("unix", path, frames, 8)
+	srv, err := libnet.Serve("unix", path, testkit.Frames, 8)
 	if err != nil {
 		t.Fatalf("the address is not free: %v", err)
 	}
@@ -156,11 +157,11 @@ func TestAConnThatFailsInAdmissionIsClosedAndCountsAsRejected(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := libnettest.NewListener()
-				srv := libnet.NewServer(l, frames, 8)
-				logs := &faultLog{}
+				srv := libnet.NewServer(l, testkit.Frames, 8)
+				logs := &testkit.Log{}
 				srv.Logger, srv.MaxSessionsPerIP = slog.New(logs), 2
 				served := make(chan error, 1)
-				go func() { served <- srv.Serve(libnet.HandlerFunc(echoReceived)) }()
+				go func() { served <- srv.Serve(libnet.HandlerFunc(testkit.Echo)) }()
 				near, far := libnettest.Pipe()
 				l.Push(mined{near, does}, nil)
 				if _, err := far.Read(make([]byte, 1)); err == nil {
@@ -172,7 +173,7 @@ func TestAConnThatFailsInAdmissionIsClosedAndCountsAsRejected(t *testing.T) {
 				if stats.Accepted != 0 || stats.Rejected != 1 || stats.Open != 0 || len(stats.Closed) != 0 {
 					t.Errorf("%+v", stats)
 				}
-				if n := len(logs.with("libnet: panic")); uint64(n) != stats.Panics {
+				if n := len(logs.With("libnet: panic")); uint64(n) != stats.Panics {
 					t.Errorf("%d panics counted, %d logged", stats.Panics, n)
 				}
 			})
@@ -192,12 +193,12 @@ func TestAReasonWhoseMethodsPanicIsCountedLikeAnyOther(t *testing.T) {
 	for name, reason := range map[string]error{"its methods": new(minedError), "a typed nil": (*minedError)(nil)} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, frames, 8)
-				logs := &faultLog{}
+				srv := testkit.NewServer(t, testkit.Frames, 8)
+				logs := &testkit.Log{}
 				srv.Logger = slog.New(logs)
 				near, far := libnettest.Pipe()
 				defer far.Close()
-				s := adopt(t, srv, near)
+				s := testkit.Adopt(t, srv, near)
 				_ = s.CloseWithError(reason)
 				if s.Err() != reason {
 					t.Errorf("the reason: %T", s.Err())
@@ -205,7 +206,7 @@ func TestAReasonWhoseMethodsPanicIsCountedLikeAnyOther(t *testing.T) {
 				if stats := srv.Stats(); stats.Open != 0 || stats.Closed["error"] != 1 {
 					t.Errorf("%+v", stats)
 				}
-				if lines := logs.with("libnet: session ended"); len(lines) != 1 {
+				if lines := logs.With("libnet: session ended"); len(lines) != 1 {
 					t.Errorf("log: %q", lines)
 				}
 			})
@@ -215,10 +216,10 @@ func TestAReasonWhoseMethodsPanicIsCountedLikeAnyOther(t *testing.T) {
 
 func TestACloseCallbackThatEndsItsGoroutineKeepsNoneFromRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		near, far := libnettest.Pipe()
 		defer far.Close()
-		s := adopt(t, srv, near)
+		s := testkit.Adopt(t, srv, near)
 		var ran []int
 		for i := range 6 {
 			s.OnClose(func() {
@@ -292,7 +293,7 @@ func TestAKeyThatNoMapTakesLeavesTheGroupAsItWas(t *testing.T) {
 		if !panics(f) {
 			t.Errorf("%s does not panic", what)
 		}
-		within(t, patience, "the group after "+what, func() {
+		testkit.Within(t, testkit.Patience, "the group after "+what, func() {
 			if group.Get("key") != s || group.Len() != 1 {
 				t.Errorf("after %s: %d keys", what, group.Len())
 			}
@@ -325,7 +326,7 @@ func (l callingLog) Enabled(context.Context, slog.Level) bool  { l.call(); retur
 func TestALoggerMayCallTheSessionThatPanicked(t *testing.T) {
 	for _, pure := range []bool{false, true} {
 		for _, queue := range []int{0, 8} {
-			srv := newServer(t, faultBombProtocol(pure), queue)
+			srv := testkit.NewServer(t, testkit.BombProtocol(pure), queue)
 			near, far := libnettest.Pipe()
 			defer far.Close()
 			var s *libnet.Session
@@ -334,9 +335,9 @@ func TestALoggerMayCallTheSessionThatPanicked(t *testing.T) {
 				_, _ = s.Stats(), srv.Stats()
 				_ = s.Close()
 			}})
-			s = adopt(t, srv, near)
-			within(t, patience/2, "a Send that panics", func() {
-				if err := s.Send(faultBomb); !errors.Is(err, libnet.ErrPanic) {
+			s = testkit.Adopt(t, srv, near)
+			testkit.Within(t, testkit.Patience/2, "a Send that panics", func() {
+				if err := s.Send(testkit.Bomb); !errors.Is(err, libnet.ErrPanic) {
 					t.Errorf("Send = %v", err)
 				}
 			})

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // grpConnected returns n TCP conns whose peers are in the backlogs of listeners that never accept: so they
@@ -37,15 +38,15 @@ func grpConnected(t *testing.T, n int) []net.Conn {
 }
 
 func TestABroadcastTo10000MembersAllocatesAtMost10Times(t *testing.T) {
-	if raceDetector || runtime.GOOS != "linux" {
+	if testkit.Race || runtime.GOOS != "linux" {
 		t.Skip("measured on Linux without the race detector, which allocates")
 	}
 	const members = 10_000
-	srv := newServer(t, frames, 64)
+	srv := testkit.NewServer(t, testkit.Frames, 64)
 	var group libnet.Group[int]
 	var sessions []*libnet.Session
 	for i, conn := range grpConnected(t, members) {
-		s := adopt(t, srv, conn)
+		s := testkit.Adopt(t, srv, conn)
 		group.Put(i, s)
 		sessions = append(sessions, s)
 	}

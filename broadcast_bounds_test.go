@@ -10,6 +10,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // "It never waits for one": a member's own codec, or a logger, that blocks.
@@ -17,15 +18,15 @@ func TestABroadcastDoesNotWaitForAMembersCodec(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	bad := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		return &funcCodec{send: func(any) error { <-release; return nil }}
+		return &testkit.FuncCodec{OnSend: func(any) error { <-release; return nil }}
 	})
-	srv := newServer(t, bad, 8)
-	near, _ := connectPipe(t)
-	s := adopt(t, srv, near)
+	srv := testkit.NewServer(t, bad, 8)
+	near, _ := testkit.ConnectPipe(t)
+	s := testkit.Adopt(t, srv, near)
 	s.Codec()
 	done := make(chan struct{})
 	go func() { defer close(done); srv.Manager().Broadcast([]byte("x")) }()
-	await(t, 3*time.Second, "Broadcast", done)
+	testkit.Await(t, 3*time.Second, "Broadcast", done)
 }
 
 func TestABroadcastDoesNotWaitForALogger(t *testing.T) {
@@ -33,7 +34,7 @@ func TestABroadcastDoesNotWaitForALogger(t *testing.T) {
 	defer close(release)
 	srv := libnet.NewServer(emptyListener(), codec.New(codec.Uint16BE, codec.Bytes), 8)
 	srv.Logger = slog.New(scriptedLogger{func(slog.Record) { <-release }})
-	near, _ := connectPipe(t)
+	near, _ := testkit.ConnectPipe(t)
 	s, err := srv.NewSession(near)
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +42,7 @@ func TestABroadcastDoesNotWaitForALogger(t *testing.T) {
 	s.Codec()
 	done := make(chan struct{})
 	go func() { defer close(done); srv.Manager().Broadcast(struct{}{}) }() // cannot be encoded
-	await(t, 3*time.Second, "Broadcast", done)
+	testkit.Await(t, 3*time.Second, "Broadcast", done)
 }
 
 // Dial: "ctx, NetDialer's timeout, and HandshakeTimeout for the TLS handshake bound it", and it "has the protocol make the codec".

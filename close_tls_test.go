@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -13,8 +14,8 @@ func TestCloseOfWrappedTLSDoesNotWaitForThePeer(t *testing.T) {
 	const size = 32 << 10
 	near, far := libnettest.PipeSize(size)
 	defer far.Close()
-	server := tls.Server(near, serverTLS())
-	client := tls.Client(far, clientTLS())
+	server := tls.Server(near, testkit.ServerTLS())
+	client := tls.Client(far, testkit.ClientTLS())
 	shaken := make(chan error, 1)
 	go func() { shaken <- client.Handshake() }()
 	if err := server.Handshake(); err != nil {
@@ -23,15 +24,15 @@ func TestCloseOfWrappedTLSDoesNotWaitForThePeer(t *testing.T) {
 	if err := <-shaken; err != nil {
 		t.Fatal(err)
 	}
-	srv := newServer(t, frames, 8)
-	s := adopt(t, srv, struct{ *tls.Conn }{server})
-	mustSend(t, s, make([]byte, 10_000))
+	srv := testkit.NewServer(t, testkit.Frames, 8)
+	s := testkit.Adopt(t, srv, struct{ *tls.Conn }{server})
+	testkit.MustSend(t, s, make([]byte, 10_000))
 	settle := func() int {
-		eventually(t, "an empty queue", func() bool { return s.Stats().Queued == 0 })
+		testkit.Eventually(t, "an empty queue", func() bool { return s.Stats().Queued == 0 })
 		return far.(interface{ Buffered() int }).Buffered()
 	}
-	mustSend(t, s, make([]byte, size-settle()-22-4-8192-22-100))
-	mustSend(t, s, make([]byte, size-settle()-22-4))
+	testkit.MustSend(t, s, make([]byte, size-settle()-22-4-8192-22-100))
+	testkit.MustSend(t, s, make([]byte, size-settle()-22-4))
 	t.Logf("%d of %d bytes are under way", settle(), size)
 	begin := time.Now()
 	_ = s.Close()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // helloProtocol is one whose NewCodec reads a hello first.
@@ -15,15 +16,15 @@ func helloProtocol() libnet.Protocol {
 	return libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
 		var b [1]byte
 		_, _ = io.ReadFull(rw, b[:])
-		return frames.NewCodec(rw)
+		return testkit.Frames.NewCodec(rw)
 	})
 }
 
 // Each broadcast leaves a goroutine behind in the wait for a codec that is not made yet.
 func TestABroadcastLeavesNoGoroutineWithAMemberWhoseCodecIsBeingMade(t *testing.T) {
-	srv := newServer(t, helloProtocol(), 8)
-	near, _ := connectPipe(t)
-	adopt(t, srv, near)
+	srv := testkit.NewServer(t, helloProtocol(), 8)
+	near, _ := testkit.ConnectPipe(t)
+	testkit.Adopt(t, srv, near)
 	before := runtime.NumGoroutine()
 	begin := time.Now()
 	const rounds = 30
@@ -39,9 +40,9 @@ func TestABroadcastLeavesNoGoroutineWithAMemberWhoseCodecIsBeingMade(t *testing.
 
 // "A broadcast waits so long for one" (10 ms): it waits ten times as long for a single one.
 func TestABroadcastWaitsForOneSlowCodecNoLongerThanItSays(t *testing.T) {
-	srv := newServer(t, helloProtocol(), 8)
-	near, _ := connectPipe(t)
-	adopt(t, srv, near)
+	srv := testkit.NewServer(t, helloProtocol(), 8)
+	near, _ := testkit.ConnectPipe(t)
+	testkit.Adopt(t, srv, near)
 	srv.Manager().Broadcast("x")
 	begin := time.Now()
 	srv.Manager().Broadcast("x")
@@ -54,16 +55,16 @@ func TestABroadcastWaitsForOneSlowCodecNoLongerThanItSays(t *testing.T) {
 func TestSendContextReturnsWithItsContextWhileTheCodecIsBeingMade(t *testing.T) {
 	for name, queue := range map[string]int{"queue": 8, "synchronous": 0} {
 		t.Run(name, func(t *testing.T) {
-			srv := newServer(t, helloProtocol(), queue)
-			near, _ := connectPipe(t)
-			s := adopt(t, srv, near)
+			srv := testkit.NewServer(t, helloProtocol(), queue)
+			near, _ := testkit.ConnectPipe(t)
+			s := testkit.Adopt(t, srv, near)
 			go s.Codec()
 			time.Sleep(20 * time.Millisecond)
 			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 			defer cancel()
 			done := make(chan error, 1)
 			go func() { done <- s.SendContext(ctx, []byte("x")) }()
-			await(t, 3*time.Second, "SendContext", done)
+			testkit.Await(t, 3*time.Second, "SendContext", done)
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // eventTagged is a message of a connection with this tag, which the first message of a session sets.
@@ -41,10 +42,10 @@ func eventHasTag(msg []byte, tag uint64) bool {
 // Both sides close at any time, and the lowest free descriptor is the next connection's: an event, a read or
 // a write that outlived its connection would show in another.
 func TestNoByteOfAConnectionShowsUpInAnotherThatGotItsDescriptor(t *testing.T) {
-	overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 		const clients, rounds = 8, 40
 		var served atomic.Int64
-		r := mode.start(t, func(srv *libnet.Server) { srv.SendBuffer = 8 << 10 }, func(s *libnet.Session, msg []byte) {
+		r := mode.Start(t, func(srv *libnet.Server) { srv.SendBuffer = 8 << 10 }, func(s *libnet.Session, msg []byte) {
 			if s.State == nil {
 				s.State = binary.BigEndian.Uint64(msg)
 			}
@@ -83,7 +84,7 @@ func TestNoByteOfAConnectionShowsUpInAnotherThatGotItsDescriptor(t *testing.T) {
 }
 
 // eventExchange is one connection's life: it ends when the server ends it, or in one of a client's ways.
-func eventExchange(t *testing.T, r *eventRig, tag uint64) {
+func eventExchange(t *testing.T, r *testkit.Rig, tag uint64) {
 	l := r.Listener().Addr()
 	conn, err := net.Dial(l.Network(), l.String())
 	if err != nil {
@@ -91,13 +92,13 @@ func eventExchange(t *testing.T, r *eventRig, tag uint64) {
 		return
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
 	for range 1 + rand.IntN(10) {
 		msg := eventTagged(tag, rand.IntN(300))
-		if _, err := conn.Write(frame(string(msg))); err != nil {
+		if _, err := conn.Write(testkit.Frame(string(msg))); err != nil {
 			return
 		}
-		got, err := eventRead(conn)
+		got, err := testkit.ReadFrame(conn)
 		if err != nil {
 			return
 		}
@@ -111,9 +112,9 @@ func eventExchange(t *testing.T, r *eventRig, tag uint64) {
 }
 
 func TestAReconnectingFleetLeavesNoDescriptor(t *testing.T) {
-	overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
-		r := mode.start(t, nil, eventEcho)
-		eventAsk(t, r.dial(), "so that what is made once exists")
+	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
+		r := mode.Start(t, nil, testkit.EchoMessage)
+		testkit.Ask(t, r.Dial(), "so that what is made once exists")
 		before := eventDescriptors(t)
 		for range 500 {
 			l := r.Listener().Addr()
@@ -121,10 +122,10 @@ func TestAReconnectingFleetLeavesNoDescriptor(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			eventAsk(t, conn, "x")
+			testkit.Ask(t, conn, "x")
 			_ = conn.Close()
 		}
-		eventually(t, "the closing of 500 descriptors", func() bool { return eventDescriptors(t) <= before })
+		testkit.Eventually(t, "the closing of 500 descriptors", func() bool { return eventDescriptors(t) <= before })
 	})
 }
 
@@ -138,18 +139,18 @@ func eventDescriptors(t *testing.T) int {
 }
 
 func TestASessionOfServeMessagesHasOneDescriptor(t *testing.T) {
-	overEventModes(t, eventModes[1:], func(t *testing.T, mode eventMode) {
-		if mode.network == "pipe" {
+	testkit.OverModes(t, testkit.Modes[1:], func(t *testing.T, mode testkit.Mode) {
+		if mode.Network == "pipe" {
 			t.Skip("no descriptors at all")
 		}
 		const sessions = 20
-		r := mode.start(t, nil, eventEcho)
-		eventAsk(t, r.dial(), "so that what is made once exists")
+		r := mode.Start(t, nil, testkit.EchoMessage)
+		testkit.Ask(t, r.Dial(), "so that what is made once exists")
 		before := eventDescriptors(t)
-		for _, conn := range r.dialMany(sessions) {
-			eventAsk(t, conn, "x")
+		for _, conn := range r.DialMany(sessions) {
+			testkit.Ask(t, conn, "x")
 		}
-		eventually(t, "one descriptor here and one at the peer", func() bool {
+		testkit.Eventually(t, "one descriptor here and one at the peer", func() bool {
 			return eventDescriptors(t)-before <= 2*sessions
 		})
 	})
@@ -157,27 +158,27 @@ func TestASessionOfServeMessagesHasOneDescriptor(t *testing.T) {
 
 // A shutdown waits for each peer's end; for that, too, a session's one descriptor must do.
 func TestAShutdownLosesNothingWhereDescriptorsAreShort(t *testing.T) {
-	overEventModes(t, eventModes[:2], func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes[:2], func(t *testing.T, mode testkit.Mode) {
 		const size = 500_000 // more than the kernel's buffers hold
-		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 			if string(msg) == "x" {
 				_ = s.Send(msg)
 			}
 		})
-		conns := r.dialMany(50)
+		conns := r.DialMany(50)
 		for _, conn := range conns {
-			eventAsk(t, conn, "x")
+			testkit.Ask(t, conn, "x")
 		}
 		eventLimitDescriptors(t, eventDescriptors(t)+10)
 		for s := range r.Manager().All() {
-			mustSend(t, s, make([]byte, size))
+			testkit.MustSend(t, s, make([]byte, size))
 		}
 		down := make(chan error, 1)
-		go func() { down <- r.Shutdown(timeoutContext(t, patience)) }()
+		go func() { down <- r.Shutdown(testkit.TimeoutContext(t, testkit.Patience)) }()
 		var wg sync.WaitGroup
 		for _, conn := range conns {
 			wg.Go(func() {
-				_, _ = conn.Write(frame("unread, it would make the kernel reset the connection"))
+				_, _ = conn.Write(testkit.Frame("unread, it would make the kernel reset the connection"))
 				if all, err := io.ReadAll(conn); err != nil || len(all) != 4+size {
 					t.Errorf("the peer got %d bytes, %v", len(all), err)
 				}
@@ -185,7 +186,7 @@ func TestAShutdownLosesNothingWhereDescriptorsAreShort(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		wantErr(t, "Shutdown", await(t, patience, "Shutdown", down), nil)
+		testkit.WantErr(t, "Shutdown", testkit.Await(t, testkit.Patience, "Shutdown", down), nil)
 	})
 }
 
@@ -212,40 +213,40 @@ func TestAnEchoInEventModeAllocatesNothing(t *testing.T) {
 		*box = nil
 		boxes.Put(box)
 	}
-	overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 		for _, queue := range []int{0, 64} {
-			r := mode.start(t, func(srv *libnet.Server) { srv.SendQueue = queue }, echo)
-			steady(t, "an echo in event mode", 0, request(t, r.dial()))
+			r := mode.Start(t, func(srv *libnet.Server) { srv.SendQueue = queue }, echo)
+			testkit.Steady(t, "an echo in event mode", 0, testkit.Request(t, r.Dial()))
 		}
 	})
 }
 
 func TestAPartialFrameKeepsLittleMoreThanItsOwnBytes(t *testing.T) {
-	if raceDetector {
+	if testkit.Race {
 		t.Skip("the race detector needs memory of its own")
 	}
 	const sessions = 1000
-	r := eventLoops[0].start(t, func(srv *libnet.Server) { srv.FrameTimeout = -1 }, eventEcho)
+	r := testkit.LoopModes[0].Start(t, func(srv *libnet.Server) { srv.FrameTimeout = -1 }, testkit.EchoMessage)
 	conns := make([]net.Conn, sessions)
 	for i := range conns {
-		conns[i], _ = r.open()
-		eventAsk(t, conns[i], "x") // makes everything that is not the frame's
+		conns[i], _ = r.Open()
+		testkit.Ask(t, conns[i], "x") // makes everything that is not the frame's
 	}
 	var silent, partial runtime.MemStats
-	faultReadMemory(&silent)
+	testkit.ReadMemory(&silent)
 	for _, conn := range conns {
-		mustWrite(t, conn, frame("one byte of this")[:1])
+		testkit.MustWrite(t, conn, testkit.Frame("one byte of this")[:1])
 	}
-	eventually(t, "the bytes", func() bool { return r.Stats().BytesIn == sessions*6 })
-	faultReadMemory(&partial)
+	testkit.Eventually(t, "the bytes", func() bool { return r.Stats().BytesIn == sessions*6 })
+	testkit.ReadMemory(&partial)
 	if each := int64(partial.HeapAlloc-silent.HeapAlloc) / sessions; each > 700 {
 		t.Errorf("a byte of a frame keeps %d bytes", each)
 	}
 	for _, conn := range conns {
-		mustWrite(t, conn, frame("one byte of this")[1:])
-		eventWant(t, conn, "one byte of this")
+		testkit.MustWrite(t, conn, testkit.Frame("one byte of this")[1:])
+		testkit.WantFrame(t, conn, "one byte of this")
 	}
-	faultReadMemory(&partial)
+	testkit.ReadMemory(&partial)
 	if each := (int64(partial.HeapAlloc) - int64(silent.HeapAlloc)) / sessions; each > 100 {
 		t.Errorf("after it %d bytes stay", each)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // eventInbox is a handler that passes on what it is called with.
@@ -23,7 +24,7 @@ func eventInbox() (libnet.MessageHandlerFunc, <-chan string) {
 func eventServed(t *testing.T, got <-chan string, want ...string) {
 	t.Helper()
 	for _, w := range want {
-		if msg := await(t, patience, "message "+w, got); msg != w {
+		if msg := testkit.Await(t, testkit.Patience, "message "+w, got); msg != w {
 			t.Fatalf("served %q; want %q", msg, w)
 		}
 	}
@@ -32,11 +33,11 @@ func eventServed(t *testing.T, got <-chan string, want ...string) {
 // A read of a Unix socket ends where descriptors were passed, though there is more.
 func TestEventModeReadsOnBehindPassedDescriptors(t *testing.T) {
 	handler, got := eventInbox()
-	r := eventModes[2].start(t, nil, handler)
-	conn := r.dial().(*net.UnixConn)
+	r := testkit.Modes[2].Start(t, nil, handler)
+	conn := r.Dial().(*net.UnixConn)
 	pass := func(msg string) {
 		t.Helper()
-		if _, _, err := conn.WriteMsgUnix(frame(msg), syscall.UnixRights(0, 1, 2), nil); err != nil {
+		if _, _, err := conn.WriteMsgUnix(testkit.Frame(msg), syscall.UnixRights(0, 1, 2), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -45,7 +46,7 @@ func TestEventModeReadsOnBehindPassedDescriptors(t *testing.T) {
 	before := eventDescriptors(t)
 	for range 100 {
 		pass("one")
-		mustWrite(t, conn, frame("two"))
+		testkit.MustWrite(t, conn, testkit.Frame("two"))
 		eventServed(t, got, "one", "two")
 	}
 	if after := eventDescriptors(t); after > before {
@@ -55,19 +56,19 @@ func TestEventModeReadsOnBehindPassedDescriptors(t *testing.T) {
 
 // A read of a TCP socket ends where urgent data lie, though there is more.
 func TestEventModeReadsOnBehindUrgentData(t *testing.T) {
-	overEventModes(t, eventModes[:3], func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes[:3], func(t *testing.T, mode testkit.Mode) {
 		handler, got := eventInbox()
-		r := mode.start(t, nil, handler)
-		conn := r.dial()
+		r := mode.Start(t, nil, handler)
+		conn := r.Dial()
 		for range 100 {
-			mustWrite(t, conn, frame("one"))
+			testkit.MustWrite(t, conn, testkit.Frame("one"))
 			eventUrgent(t, conn)
-			mustWrite(t, conn, frame("two"))
+			testkit.MustWrite(t, conn, testkit.Frame("two"))
 			eventServed(t, got, "one", "two")
 		}
-		mustWrite(t, conn, append(frame("three"), frame("four")[:3]...)) // the mark lies in a frame
+		testkit.MustWrite(t, conn, append(testkit.Frame("three"), testkit.Frame("four")[:3]...)) // the mark lies in a frame
 		eventUrgent(t, conn)
-		mustWrite(t, conn, frame("four")[3:])
+		testkit.MustWrite(t, conn, testkit.Frame("four")[3:])
 		eventServed(t, got, "three", "four")
 	})
 }
@@ -91,15 +92,15 @@ func eventUrgent(t *testing.T, conn net.Conn) {
 }
 
 func TestAnIdleTimeoutEndsASilentSessionBehindUrgentData(t *testing.T) {
-	overEventModes(t, eventModes[:2], func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes[:2], func(t *testing.T, mode testkit.Mode) {
 		handler, got := eventInbox()
-		r := mode.start(t, func(srv *libnet.Server) { srv.IdleTimeout = 300 * time.Millisecond }, handler)
-		conn := r.dial()
-		mustWrite(t, conn, frame("one"))
+		r := mode.Start(t, func(srv *libnet.Server) { srv.IdleTimeout = 300 * time.Millisecond }, handler)
+		conn := r.Dial()
+		testkit.MustWrite(t, conn, testkit.Frame("one"))
 		eventUrgent(t, conn)
-		mustWrite(t, conn, frame("two"))
+		testkit.MustWrite(t, conn, testkit.Frame("two"))
 		eventServed(t, got, "one", "two")
-		r.wantClosed(<-r.sessions, libnet.ErrIdleTimeout)
+		r.WantClosed(<-r.Sessions, libnet.ErrIdleTimeout)
 	})
 }
 
@@ -132,7 +133,7 @@ func inAChild(t *testing.T) bool {
 	if os.Getenv(env) == t.Name() {
 		return true
 	}
-	ctx := timeoutContext(t, 2*patience)
+	ctx := testkit.TimeoutContext(t, 2*testkit.Patience)
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), env+"="+t.Name())
 	cmd.WaitDelay = time.Second
@@ -146,25 +147,25 @@ func TestASocketThatIsMadeBlockingHoldsNobodyUp(t *testing.T) {
 	if !inAChild(t) {
 		return
 	}
-	overEventModes(t, eventModes[:4], func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes[:4], func(t *testing.T, mode testkit.Mode) {
 		dups := make(chan *os.File, 1)
-		mode.wrap = func(l net.Listener) net.Listener { return &dupListener{l, dups} }
-		r := mode.start(t, nil, eventEcho)
-		conn, s := r.open()
+		mode.Wrap = func(l net.Listener) net.Listener { return &dupListener{l, dups} }
+		r := mode.Start(t, nil, testkit.EchoMessage)
+		conn, s := r.Open()
 		dup := <-dups
 		defer dup.Close()
 		waits := func() {
-			eventAsk(t, conn, "x")
+			testkit.Ask(t, conn, "x")
 			time.Sleep(5 * time.Millisecond)
-			within(t, patience, "a collection while the session waits", runtime.GC)
+			testkit.Within(t, testkit.Patience, "a collection while the session waits", runtime.GC)
 		}
 		waits()
-		if mode.network != "tls" { // whose reads are package net's
+		if mode.Network != "tls" { // whose reads are package net's
 			_ = syscall.SetNonblock(int(dup.Fd()), false)
 			waits()
 			waits()
 		}
-		within(t, patience, "Close", func() { _ = s.Close() })
+		testkit.Within(t, testkit.Patience, "Close", func() { _ = s.Close() })
 	})
 }
 
@@ -173,26 +174,26 @@ func TestASocketThatIsMadeBlockingKeepsItsTimeouts(t *testing.T) {
 	if !inAChild(t) {
 		return
 	}
-	overEventModes(t, eventModes[:3], func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes[:3], func(t *testing.T, mode testkit.Mode) {
 		dups := make(chan *os.File, 2)
-		mode.wrap = func(l net.Listener) net.Listener { return &dupListener{l, dups} }
-		r := mode.start(t, func(srv *libnet.Server) {
+		mode.Wrap = func(l net.Listener) net.Listener { return &dupListener{l, dups} }
+		r := mode.Start(t, func(srv *libnet.Server) {
 			srv.SendBuffer, srv.WriteTimeout, srv.Linger, srv.SendQueueBytes = 8<<10, 100*time.Millisecond, 100*time.Millisecond, 64<<20
 		}, func(s *libnet.Session, msg []byte) {
 			for range 64 {
 				_ = s.Send(make([]byte, 64<<10))
 			}
 		})
-		_, quiet := r.open()
-		conn, flooded := r.open()
+		_, quiet := r.Open()
+		conn, flooded := r.Open()
 		for range 2 {
 			dup := <-dups
 			defer dup.Close()
 			_ = syscall.SetNonblock(int(dup.Fd()), false)
 		}
-		mustWrite(t, conn, frame("flood"))
-		r.wantClosed(flooded, libnet.ErrWriteTimeout)
-		within(t, patience, "Shutdown", func() { _ = quiet.Shutdown(t.Context()) })
+		testkit.MustWrite(t, conn, testkit.Frame("flood"))
+		r.WantClosed(flooded, libnet.ErrWriteTimeout)
+		testkit.Within(t, testkit.Patience, "Shutdown", func() { _ = quiet.Shutdown(t.Context()) })
 	})
 }
 
@@ -200,12 +201,12 @@ func TestASocketThatIsMadeBlockingKeepsItsTimeouts(t *testing.T) {
 // as dropped, and it gets no message after that.
 func TestACloseDuringAHandlerCountsWhatWasHandled(t *testing.T) {
 	const messages = 200
-	burst := bytes.Repeat(frame("a message"), messages)
+	burst := bytes.Repeat(testkit.Frame("a message"), messages)
 	size := uint64(len(burst)) / messages
-	overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 		closing, goOn := make(chan *libnet.Session), make(chan struct{})
 		var handled, closeAt atomic.Uint64
-		r := mode.start(t, nil, func(s *libnet.Session, msg []byte) {
+		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 			if handled.Add(1) == closeAt.Load() {
 				closing <- s
 				<-goOn
@@ -214,16 +215,16 @@ func TestACloseDuringAHandlerCountsWhatWasHandled(t *testing.T) {
 		for _, at := range []uint64{1, 2, 50, messages - 1, messages} {
 			handled.Store(0)
 			closeAt.Store(at)
-			conn := r.dial()
-			mustWrite(t, conn, burst)
-			s := await(t, patience, "the message", closing)
+			conn := r.Dial()
+			testkit.MustWrite(t, conn, burst)
+			s := testkit.Await(t, testkit.Patience, "the message", closing)
 			_ = s.Close()
 			if got := s.Stats(); got.MessagesIn != at || got.Dropped != (messages-at)*size {
 				t.Errorf("closed at message %d, of %d bytes: %+v", at, size, got)
 			}
 			final := s.Stats()
 			goOn <- struct{}{}
-			eventually(t, "the end of the handler", func() bool { return r.Stats().Open == 0 })
+			testkit.Eventually(t, "the end of the handler", func() bool { return r.Stats().Open == 0 })
 			_ = conn.Close()
 			time.Sleep(time.Millisecond)
 			if s.Stats() != final || handled.Load() != at {
@@ -235,10 +236,10 @@ func TestACloseDuringAHandlerCountsWhatWasHandled(t *testing.T) {
 
 // The same for a Close that meets the handler anywhere.
 func TestACloseBesideAHandlerCountsWhatWasHandled(t *testing.T) {
-	burst := bytes.Repeat(frame("a message"), 200)
-	overEventModes(t, eventLoops, func(t *testing.T, mode eventMode) {
+	burst := bytes.Repeat(testkit.Frame("a message"), 200)
+	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 		begun := make(chan *libnet.Session, 1)
-		r := mode.start(t, func(srv *libnet.Server) {
+		r := mode.Start(t, func(srv *libnet.Server) {
 			srv.OnSession = func(s *libnet.Session) error { s.State = new(atomic.Uint64); return nil }
 		}, func(s *libnet.Session, msg []byte) {
 			if s.State.(*atomic.Uint64).Add(1) == 1 {
@@ -247,9 +248,9 @@ func TestACloseBesideAHandlerCountsWhatWasHandled(t *testing.T) {
 			runtime.Gosched()
 		})
 		for i := range 300 {
-			conn := r.dial()
-			mustWrite(t, conn, burst)
-			s := await(t, patience, "the first message", begun)
+			conn := r.Dial()
+			testkit.MustWrite(t, conn, burst)
+			s := testkit.Await(t, testkit.Patience, "the first message", begun)
 			for range i % 50 {
 				runtime.Gosched()
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // atOnce is how soon a message must leave although nobody flushes it: the library aims at 2 ms, and the
@@ -18,10 +19,10 @@ const atOnce = 2 * time.Second
 
 // A reply that is sent while its handler is still at work must not wait for the handler.
 func TestAMessageLeavesAlthoughItsHandlerBlocksAfterSend(t *testing.T) {
-	overProtocols(t, func(t *testing.T, p libnet.Protocol, connect connector) {
-		srv := newServer(t, p, 64)
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
+		srv := testkit.NewServer(t, p, 64)
 		near, far := connect(t)
-		s := adopt(t, srv, near)
+		s := testkit.Adopt(t, srv, near)
 		release := make(chan struct{})
 		handled := make(chan struct{})
 		go func() {
@@ -36,7 +37,7 @@ func TestAMessageLeavesAlthoughItsHandlerBlocksAfterSend(t *testing.T) {
 				<-release
 			}
 		}()
-		peer := &twoWrites{far}
+		peer := testkit.NewTwoWrites(far)
 		for range 5 {
 			mustPeerSend(t, peer, "request")
 			began := time.Now()
@@ -48,15 +49,15 @@ func TestAMessageLeavesAlthoughItsHandlerBlocksAfterSend(t *testing.T) {
 		}
 		_ = far.Close()
 		close(release)
-		await(t, patience, "the handler", handled)
+		testkit.Await(t, testkit.Patience, "the handler", handled)
 	})
 }
 
 // The same for messages that others send while the handler neither sends nor receives.
 func TestAMessageOfAnotherGoroutineLeavesAlthoughTheHandlerBlocks(t *testing.T) {
-	overProtocols(t, func(t *testing.T, p libnet.Protocol, connect connector) {
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
 		near, far := connect(t)
-		s := adopt(t, newServer(t, p, 64), near)
+		s := testkit.Adopt(t, testkit.NewServer(t, p, 64), near)
 		working := make(chan struct{})
 		release := make(chan struct{})
 		go func() {
@@ -65,26 +66,26 @@ func TestAMessageOfAnotherGoroutineLeavesAlthoughTheHandlerBlocks(t *testing.T) 
 			<-release
 		}()
 		defer close(release)
-		peer := &twoWrites{far}
+		peer := testkit.NewTwoWrites(far)
 		mustPeerSend(t, peer, "work")
 		<-working
 		for i := range 20 {
 			time.Sleep(time.Duration(i%5) * 300 * time.Microsecond)
-			mustSend(t, s, fmt.Appendf(nil, "news %d", i))
+			testkit.MustSend(t, s, fmt.Appendf(nil, "news %d", i))
 			_ = far.SetReadDeadline(time.Now().Add(atOnce))
 			mustPeerReceive(t, peer, fmt.Sprintf("news %d", i))
 		}
 	})
 }
 
-func mustPeerSend(t testing.TB, peer *twoWrites, msg string) {
+func mustPeerSend(t testing.TB, peer *testkit.TwoWrites, msg string) {
 	t.Helper()
 	if err := peer.Send([]byte(msg)); err != nil {
 		t.Fatalf("the peer's Send: %v", err)
 	}
 }
 
-func mustPeerReceive(t testing.TB, peer *twoWrites, want string) {
+func mustPeerReceive(t testing.TB, peer *testkit.TwoWrites, want string) {
 	t.Helper()
 	if msg, err := peer.Receive(); err != nil || string(msg) != want {
 		t.Fatalf("the peer received %q, %v; want %q", msg, err, want)
@@ -93,10 +94,10 @@ func mustPeerReceive(t testing.TB, peer *twoWrites, want string) {
 
 // A message that was accepted must not wait for one behind it that cannot be encoded.
 func TestAMessageThatCannotBeEncodedDoesNotHoldUpTheOneBefore(t *testing.T) {
-	overTransports(t, func(t *testing.T, connect connector) {
+	testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
 		slow := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-			c := &twoWrites{rw}
-			return &funcCodec{receive: c.Receive, send: func(msg any) error {
+			c := testkit.NewTwoWrites(rw)
+			return &testkit.FuncCodec{OnReceive: c.Receive, OnSend: func(msg any) error {
 				if d, ok := msg.(time.Duration); ok {
 					time.Sleep(d) // long enough for the flush of the one before to find it in the way
 					return libnet.ErrEncode
@@ -105,7 +106,7 @@ func TestAMessageThatCannotBeEncodedDoesNotHoldUpTheOneBefore(t *testing.T) {
 			}}
 		})
 		near, far := connect(t)
-		s := adopt(t, newServer(t, slow, 64), near)
+		s := testkit.Adopt(t, testkit.NewServer(t, slow, 64), near)
 		refused := make(chan error, 1)
 		go func() {
 			_, _ = s.Receive()
@@ -113,7 +114,7 @@ func TestAMessageThatCannotBeEncodedDoesNotHoldUpTheOneBefore(t *testing.T) {
 			_ = s.Send([]byte("before it waits"))
 			refused <- s.Send(20 * time.Millisecond)
 		}()
-		peer := &twoWrites{far}
+		peer := testkit.NewTwoWrites(far)
 		mustPeerSend(t, peer, "question")
 		_ = far.SetReadDeadline(time.Now().Add(atOnce))
 		mustPeerReceive(t, peer, "at once")
@@ -128,10 +129,10 @@ func TestAMessageThatCannotBeEncodedDoesNotHoldUpTheOneBefore(t *testing.T) {
 // do, each sender's messages arrive, once, whole and in order.
 func TestNoMessageIsLostOrReorderedWhoeverFlushes(t *testing.T) {
 	const senders, rounds = 3, 400 // the senders, and the handler
-	overProtocols(t, func(t *testing.T, p libnet.Protocol, connect connector) {
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
 		near, far := connect(t)
-		srv := newServer(t, p, 1<<20)
-		s := adopt(t, srv, near)
+		srv := testkit.NewServer(t, p, 1<<20)
+		s := testkit.Adopt(t, srv, near)
 		var sending sync.WaitGroup
 		defer func() {
 			_ = s.Close() // if the test fails
@@ -140,7 +141,7 @@ func TestNoMessageIsLostOrReorderedWhoeverFlushes(t *testing.T) {
 		for sender := range senders {
 			sending.Go(func() {
 				for i := range rounds {
-					if err := s.Send(message(sender, i, i%30)); err != nil {
+					if err := s.Send(testkit.Message(sender, i, i%30)); err != nil {
 						t.Errorf("Send: %v", err)
 						return
 					}
@@ -150,7 +151,7 @@ func TestNoMessageIsLostOrReorderedWhoeverFlushes(t *testing.T) {
 		}
 		sending.Go(func() {
 			for i := range rounds {
-				srv.Manager().Broadcast(message(senders+1, i, i%30))
+				srv.Manager().Broadcast(testkit.Message(senders+1, i, i%30))
 				pauseAtRandom()
 			}
 		})
@@ -161,7 +162,7 @@ func TestNoMessageIsLostOrReorderedWhoeverFlushes(t *testing.T) {
 					return
 				}
 				pauseAtRandom()
-				if err := s.Send(message(senders, i, i%30)); err != nil {
+				if err := s.Send(testkit.Message(senders, i, i%30)); err != nil {
 					t.Errorf("the handler's Send: %v", err)
 					return
 				}
@@ -169,7 +170,7 @@ func TestNoMessageIsLostOrReorderedWhoeverFlushes(t *testing.T) {
 			}
 		})
 		go func() {
-			peer := &twoWrites{far}
+			peer := testkit.NewTwoWrites(far)
 			for range rounds {
 				_ = peer.Send([]byte("go on"))
 				pauseAtRandom()
@@ -177,7 +178,7 @@ func TestNoMessageIsLostOrReorderedWhoeverFlushes(t *testing.T) {
 		}()
 		receiveAll(t, far, senders+2, rounds)
 		sending.Wait()
-		eventually(t, "the count of what was written", func() bool { return s.Stats().MessagesOut == (senders+2)*rounds })
+		testkit.Eventually(t, "the count of what was written", func() bool { return s.Stats().MessagesOut == (senders+2)*rounds })
 		if stats := s.Stats(); stats.Discarded != 0 || stats.Queued != 0 || stats.QueuedBytes != 0 {
 			t.Errorf("stats: %+v", stats)
 		}
@@ -190,15 +191,15 @@ func receiveAll(t *testing.T, far interface {
 	SetReadDeadline(time.Time) error
 }, senders, rounds int) {
 	t.Helper()
-	peer := &twoWrites{far}
+	peer := testkit.NewTwoWrites(far)
 	next := make([]int, senders)
 	for range senders * rounds {
-		_ = far.SetReadDeadline(time.Now().Add(patience))
+		_ = far.SetReadDeadline(time.Now().Add(testkit.Patience))
 		msg, err := peer.Receive()
 		if err != nil {
 			t.Fatalf("after %v: %v", next, err)
 		}
-		sender, number := parseMessage(t, msg)
+		sender, number := testkit.ParseMessage(t, msg)
 		if next[sender] != number {
 			t.Fatalf("message %d of sender %d came; want %d", number, sender, next[sender])
 		}
@@ -220,10 +221,10 @@ func pauseAtRandom() {
 
 // What a codec writes from within Receive, such as the answer to a ping, leaves by itself.
 func TestWhatACodecWritesWhileReceivingLeavesAtOnce(t *testing.T) {
-	overTransports(t, func(t *testing.T, connect connector) {
+	testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
 		ponging := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-			c := &twoWrites{rw}
-			return &funcCodec{send: c.Send, receive: func() ([]byte, error) {
+			c := testkit.NewTwoWrites(rw)
+			return &testkit.FuncCodec{OnSend: c.Send, OnReceive: func() ([]byte, error) {
 				for {
 					msg, err := c.Receive()
 					if err != nil || string(msg) != "ping" {
@@ -237,20 +238,20 @@ func TestWhatACodecWritesWhileReceivingLeavesAtOnce(t *testing.T) {
 		})
 		for _, queue := range []int{0, 8} {
 			near, far := connect(t)
-			s := adopt(t, newServer(t, ponging, queue), near)
+			s := testkit.Adopt(t, testkit.NewServer(t, ponging, queue), near)
 			received := make(chan string, 1)
 			go func() {
 				msg, _ := s.Receive()
 				received <- string(msg)
 			}()
-			peer := &twoWrites{far}
+			peer := testkit.NewTwoWrites(far)
 			_ = far.SetReadDeadline(time.Now().Add(atOnce))
 			for range 3 {
 				mustPeerSend(t, peer, "ping")
 				mustPeerReceive(t, peer, "pong")
 			}
 			mustPeerSend(t, peer, "and now a message")
-			if got := await(t, patience, "the message", received); got != "and now a message" {
+			if got := testkit.Await(t, testkit.Patience, "the message", received); got != "and now a message" {
 				t.Errorf("received %q", got)
 			}
 		}

@@ -10,14 +10,15 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // docs/ends.md: the peer half-closes: messages that Send had taken: all are delivered.
-func halfClose(t *testing.T, connect connector, queue, rounds int) {
+func halfClose(t *testing.T, connect testkit.Connector, queue, rounds int) {
 	lostSessions, lost := 0, 0
 	for range rounds {
-		srv := libnet.NewServer(emptyListener(), frames, queue)
-		srv.Logger = quiet
+		srv := libnet.NewServer(emptyListener(), testkit.Frames, queue)
+		srv.Logger = testkit.Quiet
 		near, far := connect(t)
 		s, err := srv.NewSession(near)
 		if err != nil {
@@ -76,7 +77,7 @@ func halfClose(t *testing.T, connect connector, queue, rounds int) {
 }
 
 func TestWhatSendTookIsDeliveredToAPeerThatHalfCloses(t *testing.T) {
-	for name, connect := range map[string]connector{"TCP": connectTCP, "pipe": connectPipe} {
+	for name, connect := range map[string]testkit.Connector{"TCP": testkit.ConnectTCP, "pipe": testkit.ConnectPipe} {
 		t.Run(name, func(t *testing.T) { halfClose(t, connect, 64, 200) })
 	}
 }
@@ -93,11 +94,11 @@ func (l idleListener) Addr() net.Addr            { return &net.TCPAddr{} }
 func TestAReplyThatSendTookAfterAHalfCloseIsDelivered(t *testing.T) {
 	for _, mode := range []string{"Serve", "ServeMessages"} {
 		t.Run(mode, func(t *testing.T) {
-			srv, err := libnet.Serve("tcp", "127.0.0.1:0", frames, 8)
+			srv, err := libnet.Serve("tcp", "127.0.0.1:0", testkit.Frames, 8)
 			if err != nil {
 				t.Fatal(err)
 			}
-			srv.Logger = quiet
+			srv.Logger = testkit.Quiet
 			defer srv.Stop()
 			var accepted atomic.Int64
 			handle := func(s *libnet.Session, _ []byte) {
@@ -130,7 +131,7 @@ func TestAReplyThatSendTookAfterAHalfCloseIsDelivered(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				_, _ = conn.Write(frame("request"))
+				_, _ = conn.Write(testkit.Frame("request"))
 				_ = conn.(*net.TCPConn).CloseWrite()
 				data, _ := io.ReadAll(conn)
 				replies.Add(int64(len(data) / 9))

@@ -12,14 +12,15 @@ import (
 	"weak"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 // wantEnd waits for the session's end and checks its reason.
 func wantEnd(t testing.TB, s *libnet.Session, reason error) {
 	t.Helper()
-	await(t, patience, "the end", s.Done())
-	wantErr(t, "the reason", s.Err(), reason)
+	testkit.Await(t, testkit.Patience, "the end", s.Done())
+	testkit.WantErr(t, "the reason", s.Err(), reason)
 }
 
 func TestIdleTimeoutHoldsWhileAHeartbeatWaits(t *testing.T) {
@@ -36,12 +37,12 @@ func TestIdleTimeoutHoldsWhileAHeartbeatWaits(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					release := make(chan struct{})
 					defer close(release)
-					srv := newServer(t, frames, queue)
+					srv := testkit.NewServer(t, testkit.Frames, queue)
 					srv.WriteTimeout = -1
 					srv.IdleTimeout = 300 * time.Millisecond
 					srv.Heartbeat = libnet.Heartbeat{Interval: 50 * time.Millisecond, Message: message(release)}
 					_, near := libnettest.PipeSize(100)
-					s := adopt(t, srv, near)
+					s := testkit.Adopt(t, srv, near)
 					begun := time.Now()
 					go s.Receive()
 					wantEnd(t, s, libnet.ErrIdleTimeout)
@@ -57,7 +58,7 @@ func TestIdleTimeoutHoldsWhileAHeartbeatWaits(t *testing.T) {
 func TestHeartbeatsThatWereHeldUpComeOnceAndNotInABurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls, running atomic.Int32
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		srv.Heartbeat = libnet.Heartbeat{Interval: time.Second, Message: func(*libnet.Session) any {
 			if running.Add(1) > 1 {
 				t.Error("two heartbeats of one session at a time")
@@ -69,7 +70,7 @@ func TestHeartbeatsThatWereHeldUpComeOnceAndNotInABurst(t *testing.T) {
 			return nil
 		}}
 		near, _ := libnettest.Pipe()
-		s := adopt(t, srv, near)
+		s := testkit.Adopt(t, srv, near)
 		time.Sleep(11*time.Second + 3*time.Second + time.Second/4)
 		if n := calls.Load(); n < 3 || n > 4 {
 			t.Errorf("%d heartbeats: one that took 10.5 s, and those of 2.75 s", n)
@@ -80,10 +81,10 @@ func TestHeartbeatsThatWereHeldUpComeOnceAndNotInABurst(t *testing.T) {
 
 func TestAHeartbeatThatEndsItsGoroutineEndsItsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		srv.Heartbeat = libnet.Heartbeat{Interval: time.Second, Message: func(*libnet.Session) any { runtime.Goexit(); return nil }}
 		near, _ := libnettest.Pipe()
-		wantEnd(t, adopt(t, srv, near), libnet.ErrSessionClosed)
+		wantEnd(t, testkit.Adopt(t, srv, near), libnet.ErrSessionClosed)
 	})
 }
 
@@ -108,13 +109,13 @@ func TestHandshakeTimeoutBoundsTheWholeOfALogin(t *testing.T) {
 	for name, onSession := range admit {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, frames, 8)
+				srv := testkit.NewServer(t, testkit.Frames, 8)
 				srv.HandshakeTimeout = 3 * time.Second
 				made := make(chan *libnet.Session, 1)
 				srv.OnSession = func(s *libnet.Session) error { made <- s; return onSession(s) }
 				near, peer := libnettest.Pipe()
 				go srv.ServeConn(near, libnet.HandlerFunc(func(*libnet.Session) {}))
-				mustWrite(t, peer, frame("user"))
+				testkit.MustWrite(t, peer, testkit.Frame("user"))
 				begun := time.Now()
 				wantEnd(t, <-made, libnet.ErrHandshakeTimeout)
 				if took := time.Since(begun); took != 3*time.Second {
@@ -127,12 +128,12 @@ func TestHandshakeTimeoutBoundsTheWholeOfALogin(t *testing.T) {
 
 func TestHandshakeTimeoutLeavesASessionAloneOnceItIsAdmitted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		srv.HandshakeTimeout = 3 * time.Second
 		srv.OnSession = func(s *libnet.Session) error { _, err := s.Receive(); return err }
 		near, peer := libnettest.Pipe()
-		mustWrite(t, peer, frame("user"))
-		s := adopt(t, srv, near)
+		testkit.MustWrite(t, peer, testkit.Frame("user"))
+		s := testkit.Adopt(t, srv, near)
 		time.Sleep(time.Hour)
 		if s.IsClosed() {
 			t.Errorf("ended: %v", s.Err())
@@ -143,7 +144,7 @@ func TestHandshakeTimeoutLeavesASessionAloneOnceItIsAdmitted(t *testing.T) {
 
 // twoPhases encodes within its session and tells when it begins to refuse a message.
 type twoPhases struct {
-	twoWrites
+	testkit.TwoWrites
 	refuse func()
 }
 
@@ -152,7 +153,7 @@ func (c *twoPhases) AppendFrame(dst []byte, msg any) ([]byte, error) {
 		c.refuse()
 		return dst, fmt.Errorf("%w: on purpose", libnet.ErrEncode)
 	}
-	return append(dst, frame(string(msg.([]byte)))...), nil
+	return append(dst, testkit.Frame(string(msg.([]byte)))...), nil
 }
 
 func (c *twoPhases) ParseFrame(src []byte) ([]byte, int, error) { return nil, 0, nil }
@@ -163,8 +164,8 @@ func TestCloseASendAndTheEndOfAHeartbeatDoNotWaitForEachOther(t *testing.T) {
 	hold, held := make(chan struct{}), make(chan struct{}, 2)
 	beating, beat := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	srv := newServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		return &twoPhases{twoWrites{rw}, func() { held <- struct{}{}; <-hold }}
+	srv := testkit.NewServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		return &twoPhases{*testkit.NewTwoWrites(rw), func() { held <- struct{}{}; <-hold }}
 	}), 10)
 	srv.HandshakeTimeout = time.Hour
 	srv.Heartbeat = libnet.Heartbeat{Interval: time.Millisecond, Message: func(*libnet.Session) any {
@@ -172,7 +173,7 @@ func TestCloseASendAndTheEndOfAHeartbeatDoNotWaitForEachOther(t *testing.T) {
 		return nil
 	}}
 	_, near := libnettest.Pipe()
-	s := adopt(t, srv, near)
+	s := testkit.Adopt(t, srv, near)
 	if s.Codec() == nil {
 		t.Fatal(s.Err())
 	}
@@ -190,16 +191,16 @@ func TestCloseASendAndTheEndOfAHeartbeatDoNotWaitForEachOther(t *testing.T) {
 	close(beat)
 	time.Sleep(while)
 	close(hold)
-	within(t, patience, "Close and Send", wg.Wait)
+	testkit.Within(t, testkit.Patience, "Close and Send", wg.Wait)
 }
 
 // The runtime takes stopped timers out of its lists at leisure: as long as that lasts they must hold no session.
 func TestAClosedSessionIsNotKeptByItsTimer(t *testing.T) {
-	srv := newServer(t, frames, 8)
+	srv := testkit.NewServer(t, testkit.Frames, 8)
 	srv.IdleTimeout = time.Hour
 	for range 100 { // the runtime looks for stopped timers once they are many among those that run
 		near, _ := libnettest.Pipe()
-		adopt(t, srv, near)
+		testkit.Adopt(t, srv, near)
 	}
 	was := closedSession(t, srv)
 	for range 3 { // without a pause, in which the runtime would find the time

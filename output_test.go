@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -32,10 +33,10 @@ func listenOn(t testing.TB, network string, queue int, set func(*libnet.Server))
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := libnet.NewServer(l, frames, queue)
-	srv.Logger = quiet
+	srv := libnet.NewServer(l, testkit.Frames, queue)
+	srv.Logger = testkit.Quiet
 	if network == "tls" {
-		srv.TLSConfig = serverTLS()
+		srv.TLSConfig = testkit.ServerTLS()
 	}
 	if set != nil {
 		set(srv)
@@ -56,7 +57,7 @@ func dialOn(network string, l net.Listener) (net.Conn, error) {
 	case "pipe":
 		return l.(*libnettest.Listener).Dial()
 	case "tls":
-		return tls.Dial("tcp", l.Addr().String(), clientTLS())
+		return tls.Dial("tcp", l.Addr().String(), testkit.ClientTLS())
 	}
 	return net.Dial(network, l.Addr().String())
 }
@@ -94,9 +95,9 @@ func TestMessagesThatArrivedAreReceivedThoughASendFails(t *testing.T) {
 						got.Add(1)
 					})
 					conn := dial()
-					mustWrite(t, conn, bytes.Repeat(frame("a request"), messages)) // in one segment: a reset loses what is not sent
+					testkit.MustWrite(t, conn, bytes.Repeat(testkit.Frame("a request"), messages)) // in one segment: a reset loses what is not sent
 					_ = conn.Close()
-					eventually(t, "the end", func() bool { st := srv.Stats(); return st.Accepted == 1 && st.Open == 0 })
+					testkit.Eventually(t, "the end", func() bool { st := srv.Stats(); return st.Accepted == 1 && st.Open == 0 })
 					if n := got.Load(); n != messages {
 						t.Errorf("received %d of %d messages that had arrived", n, messages)
 					}
@@ -116,9 +117,9 @@ func TestHeartbeatsThatFailLoseNoMessageThatArrived(t *testing.T) {
 	var got atomic.Int32
 	go serveEach(srv, "serve", func(*libnet.Session, []byte) { time.Sleep(time.Millisecond); got.Add(1) })
 	conn := dial()
-	mustWrite(t, conn, bytes.Repeat(frame("a request"), 50))
+	testkit.MustWrite(t, conn, bytes.Repeat(testkit.Frame("a request"), 50))
 	_ = conn.Close()
-	eventually(t, "the end", func() bool { st := srv.Stats(); return st.Accepted == 1 && st.Open == 0 })
+	testkit.Eventually(t, "the end", func() bool { st := srv.Stats(); return st.Accepted == 1 && st.Open == 0 })
 	if n := got.Load(); n != 50 {
 		t.Errorf("received %d of 50 messages that had arrived", n)
 	}
@@ -135,12 +136,12 @@ func TestASessionWhoseOutputFailedEndsThoughNobodyReceives(t *testing.T) {
 				<-s.Done()
 			}))
 			conn := dial()
-			mustWrite(t, conn, frame("nobody receives this"))
+			testkit.MustWrite(t, conn, testkit.Frame("nobody receives this"))
 			s := <-made
 			_ = conn.Close()
 			var err error
-			eventually(t, "an error of Send", func() bool { err = s.Send([]byte("x")); return err != nil })
-			await(t, patience, "the end", s.Done())
+			testkit.Eventually(t, "an error of Send", func() bool { err = s.Send([]byte("x")); return err != nil })
+			testkit.Await(t, testkit.Patience, "the end", s.Done())
 			if s.Err() != err || errors.Is(err, libnet.ErrSessionClosed) {
 				t.Errorf("Send = %v, and the session ended with %v", err, s.Err())
 			}
@@ -153,7 +154,7 @@ func TestSendHasTheReasonOfAnEndThatNobodyAskedFor(t *testing.T) {
 	for _, queue := range []int{0, 4} {
 		for range 60 {
 			near, far := libnettest.Pipe()
-			s := adopt(t, newServer(t, frames, queue), near)
+			s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, queue), near)
 			refused := make(chan error, 4)
 			for range cap(refused) {
 				go func() {
@@ -205,7 +206,7 @@ func TestSilentPeersOfATLSServerEnd(t *testing.T) {
 			})
 			go srv.Serve(handler)
 			silentPeers(t, srv, 5)
-			eventually(t, "the end of all", func() bool { st := srv.Stats(); return st.Accepted == 5 && st.Open == 0 })
+			testkit.Eventually(t, "the end of all", func() bool { st := srv.Stats(); return st.Accepted == 5 && st.Open == 0 })
 		})
 	}
 }
@@ -214,8 +215,8 @@ func TestAShutdownWithoutAnEndOfItsOwnEndsSilentTLSPeers(t *testing.T) {
 	srv, _ := listenOn(t, "tls", 8, func(srv *libnet.Server) { srv.WriteTimeout, srv.Linger = 300*time.Millisecond, 300*time.Millisecond })
 	go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) { _ = s.Send([]byte("hello")); _, _ = s.Receive() }))
 	silentPeers(t, srv, 5)
-	eventually(t, "sessions", func() bool { return srv.Stats().Open == 5 })
-	within(t, patience, "Shutdown", func() { _ = srv.Shutdown(t.Context()) })
+	testkit.Eventually(t, "sessions", func() bool { return srv.Stats().Open == 5 })
+	testkit.Within(t, testkit.Patience, "Shutdown", func() { _ = srv.Shutdown(t.Context()) })
 }
 
 func silentPeers(t *testing.T, srv *libnet.Server, n int) {
@@ -243,7 +244,7 @@ func TestAPeerThatReadsSlowlyIsNotTakenForOneThatDoesNot(t *testing.T) {
 			conn := dial()
 			s := <-made
 			for range 16 {
-				mustSend(t, s, make([]byte, 256<<10))
+				testkit.MustSend(t, s, make([]byte, 256<<10))
 			}
 			sip := make([]byte, 12<<10) // 150 KB in a WriteTimeout: a receiver's window opens by 64 KB on a loopback interface
 			for begun := time.Now(); time.Since(begun) < 3*time.Second; time.Sleep(50 * time.Millisecond) {

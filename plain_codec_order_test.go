@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -60,10 +61,10 @@ func checkNumbers(conn net.Conn) (wrong, n int) {
 
 // What a plain codec has encoded first is written first.
 func TestFramesOfAPlainCodecAreWrittenInTheOrderItMadeThem(t *testing.T) {
-	for name, connect := range map[string]connector{"TCP": connectTCP, "pipe": connectPipe} {
+	for name, connect := range map[string]testkit.Connector{"TCP": testkit.ConnectTCP, "pipe": testkit.ConnectPipe} {
 		t.Run(name+"/synchronous", func(t *testing.T) {
 			near, far := connect(t)
-			s := adopt(t, newServer(t, numbered, 0), near)
+			s := testkit.Adopt(t, testkit.NewServer(t, numbered, 0), near)
 			var wg sync.WaitGroup
 			for range 8 {
 				wg.Go(func() {
@@ -75,39 +76,39 @@ func TestFramesOfAPlainCodecAreWrittenInTheOrderItMadeThem(t *testing.T) {
 					}
 				})
 			}
-			go func() { wg.Wait(); _ = s.Shutdown(timeoutContext(t, patience)) }()
+			go func() { wg.Wait(); _ = s.Shutdown(testkit.TimeoutContext(t, testkit.Patience)) }()
 			if wrong, n := checkNumbers(far); wrong > 0 {
 				t.Errorf("%d frames out of order, %d in order", wrong, n)
 			}
 		})
 	}
 	t.Run("Send beside SendContext", func(t *testing.T) {
-		srv := newServer(t, numbered, 100)
+		srv := testkit.NewServer(t, numbered, 100)
 		srv.SendQueueBytes = 10_000
 		near, far := libnettest.PipeSize(4)
-		s := adopt(t, srv, near)
-		mustSend(t, s, make([]byte, 5000))
+		s := testkit.Adopt(t, srv, near)
+		testkit.MustSend(t, s, make([]byte, 5000))
 		done := make(chan error, 1)
 		go func() { done <- s.SendContext(context.Background(), make([]byte, 8000)) }()
 		time.Sleep(50 * time.Millisecond)
 		_ = s.Send(make([]byte, 10)) // may find the queue full
-		go func() { <-done; _ = s.Shutdown(timeoutContext(t, patience)) }()
+		go func() { <-done; _ = s.Shutdown(testkit.TimeoutContext(t, testkit.Patience)) }()
 		if wrong, n := checkNumbers(far); wrong > 0 {
 			t.Errorf("%d frames out of order, %d in order", wrong, n)
 		}
 	})
 	t.Run("a broadcast beside a synchronous Send", func(t *testing.T) {
-		srv := newServer(t, numbered, 0)
+		srv := testkit.NewServer(t, numbered, 0)
 		srv.OnFull = libnet.DropOldest
 		near, far := libnettest.PipeSize(4)
-		s := adopt(t, srv, near)
+		s := testkit.Adopt(t, srv, near)
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = s.Send(make([]byte, 5000)) })
 		time.Sleep(50 * time.Millisecond)
 		wg.Go(func() { _ = s.Send(make([]byte, 8000)) })
 		time.Sleep(50 * time.Millisecond)
 		t.Logf("%+v", srv.Manager().Broadcast(make([]byte, 10)))
-		go func() { wg.Wait(); _ = s.Shutdown(timeoutContext(t, patience)) }()
+		go func() { wg.Wait(); _ = s.Shutdown(testkit.TimeoutContext(t, testkit.Patience)) }()
 		if wrong, n := checkNumbers(far); wrong > 0 {
 			t.Errorf("%d frames out of order, %d in order", wrong, n)
 		}
@@ -135,8 +136,8 @@ func TestGobWorksWithSeveralSynchronousSenders(t *testing.T) {
 	broken := 0
 	const rounds = 300
 	for range rounds {
-		near, far := connectTCP(t)
-		s := adopt(t, newServer(t, p, 0), near)
+		near, far := testkit.ConnectTCP(t)
+		s := testkit.Adopt(t, testkit.NewServer(t, p, 0), near)
 		var wg sync.WaitGroup
 		for i := range 8 {
 			wg.Go(func() {
@@ -148,7 +149,7 @@ func TestGobWorksWithSeveralSynchronousSenders(t *testing.T) {
 				}
 			})
 		}
-		go func() { wg.Wait(); _ = s.Shutdown(timeoutContext(t, patience)) }()
+		go func() { wg.Wait(); _ = s.Shutdown(testkit.TimeoutContext(t, testkit.Patience)) }()
 		dec := gob.NewDecoder(far)
 		for {
 			err := dec.DecodeValue(reflect.Value{}) // discards what comes

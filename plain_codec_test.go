@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -70,12 +71,12 @@ func TestAPongThatMeetsASendIsNotDroppedWithItsMessage(t *testing.T) {
 					return nil
 				}}
 			})
-			srv := newServer(t, p, 2)
+			srv := testkit.NewServer(t, p, 2)
 			srv.OnFull = libnet.DropOldest
 			near, far := libnettest.PipeSize(4)
-			s := adopt(t, srv, near)
+			s := testkit.Adopt(t, srv, near)
 			go s.Receive()
-			mustSend(t, s, "in flight, and too long for the pipe")
+			testkit.MustSend(t, s, "in flight, and too long for the pipe")
 			time.Sleep(50 * time.Millisecond)
 			hold.Store(true)
 			msg := "dropped"
@@ -85,14 +86,14 @@ func TestAPongThatMeetsASendIsNotDroppedWithItsMessage(t *testing.T) {
 			sent := make(chan error, 1)
 			go func() { sent <- s.Send(msg) }()
 			<-inSend
-			mustWrite(t, far, []byte("p"))
+			testkit.MustWrite(t, far, []byte("p"))
 			time.Sleep(50 * time.Millisecond) // the receiver has written its pong
 			close(goOn)
 			t.Log(<-sent)
 			for i := range 3 {
-				mustSend(t, s, fmt.Sprint(i))
+				testkit.MustSend(t, s, fmt.Sprint(i))
 			}
-			go s.Shutdown(timeoutContext(t, patience))
+			go s.Shutdown(testkit.TimeoutContext(t, testkit.Patience))
 			got, _ := io.ReadAll(far)
 			if !bytes.Contains(got, []byte("PONG;")) {
 				t.Errorf("the peer got %q: no pong", got)
@@ -108,14 +109,14 @@ func TestWhatACodecWritesInReceiveIsBoundedBySendQueueBytes(t *testing.T) {
 			p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
 				return &ponger{rw: rw, pong: make([]byte, 1000)}
 			})
-			srv := newServer(t, p, 16)
+			srv := testkit.NewServer(t, p, 16)
 			srv.SendQueueBytes, srv.MaxMessage, srv.WriteTimeout = 20_000, maxMessage, time.Minute
-			near, far := connectPipe(t)
-			s := adopt(t, srv, near)
+			near, far := testkit.ConnectPipe(t)
+			s := testkit.Adopt(t, srv, near)
 			go s.Receive()
 			ping := bytes.Repeat([]byte("p"), 4000)
 			for range 10 {
-				mustWrite(t, far, ping)
+				testkit.MustWrite(t, far, ping)
 			}
 			time.Sleep(300 * time.Millisecond)
 			if n := s.Stats().QueuedBytes; n > 200_000 {
@@ -127,10 +128,10 @@ func TestWhatACodecWritesInReceiveIsBoundedBySendQueueBytes(t *testing.T) {
 
 // DESIGN.md: "Who waits stands in a line ... none is passed over."
 func TestSendContextIsNotPassedOverForEver(t *testing.T) {
-	srv := newServer(t, frames, 100_000)
+	srv := testkit.NewServer(t, testkit.Frames, 100_000)
 	srv.SendQueueBytes = 1_000_000
 	near, far := libnettest.PipeSize(40_000)
-	s := adopt(t, srv, near)
+	s := testkit.Adopt(t, srv, near)
 	var read atomic.Int64
 	go func() { // reads steadily
 		buf := make([]byte, 40_000)
@@ -160,7 +161,7 @@ func TestSendContextIsNotPassedOverForEver(t *testing.T) {
 			}
 		}
 	}()
-	eventually(t, "a full queue", func() bool { return s.Stats().QueuedBytes > 990_000 })
+	testkit.Eventually(t, "a full queue", func() bool { return s.Stats().QueuedBytes > 990_000 })
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	before, readBefore := accepted.Load(), read.Load()
@@ -173,18 +174,18 @@ func TestSendContextIsNotPassedOverForEver(t *testing.T) {
 func TestAReceiveWhoseCodecSendsOnASessionThatFailsReturns(t *testing.T) {
 	var s *libnet.Session
 	p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		c := &twoWrites{rw}
-		return &funcCodec{send: c.Send, receive: func() ([]byte, error) {
+		c := testkit.NewTwoWrites(rw)
+		return &testkit.FuncCodec{OnSend: c.Send, OnReceive: func() ([]byte, error) {
 			if err := s.Send([]byte("hello")); err != nil {
 				return nil, err
 			}
 			return c.Receive()
 		}}
 	})
-	srv := newServer(t, p, 0)
+	srv := testkit.NewServer(t, p, 0)
 	srv.Linger = 300 * time.Millisecond
 	near, far := libnettest.Pipe()
-	s = adopt(t, srv, near)
+	s = testkit.Adopt(t, srv, near)
 	_ = far.Close()
 	done := make(chan error, 1)
 	go func() {
@@ -204,11 +205,11 @@ func TestCountersAreFinalAtDone(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			at, goOn := make(chan struct{}), make(chan struct{})
 			stop := func() { close(at); <-goOn }
-			srv := newServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-				inner := frames.NewCodec(rw)
+			srv := testkit.NewServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+				inner := testkit.Frames.NewCodec(rw)
 				if kind == "plain" {
-					two := &twoWrites{rw}
-					return &funcCodec{send: two.Send, receive: func() ([]byte, error) {
+					two := testkit.NewTwoWrites(rw)
+					return &testkit.FuncCodec{OnSend: two.Send, OnReceive: func() ([]byte, error) {
 						msg, err := two.Receive()
 						stop()
 						return msg, err
@@ -221,11 +222,11 @@ func TestCountersAreFinalAtDone(t *testing.T) {
 			}), 4)
 			var s *libnet.Session
 			if kind == "bare" {
-				s = libnet.NewSession(&funcCodec{receive: func() ([]byte, error) { stop(); return []byte("x"), nil }}, 4)
+				s = libnet.NewSession(&testkit.FuncCodec{OnReceive: func() ([]byte, error) { stop(); return []byte("x"), nil }}, 4)
 			} else {
-				near, far := connectTCP(t)
-				s = adopt(t, srv, near)
-				mustWrite(t, far, frame("hello"))
+				near, far := testkit.ConnectTCP(t)
+				s = testkit.Adopt(t, srv, near)
+				testkit.MustWrite(t, far, testkit.Frame("hello"))
 			}
 			received := make(chan error, 1)
 			go func() {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // An operation of these benchmarks is a message of 64 bytes, if they do not say otherwise.
@@ -25,8 +26,8 @@ func (sink) Write(p []byte) (int, error) { return len(p), nil }
 func BenchmarkQueue(b *testing.B) {
 	for _, senders := range []int{1, 8} {
 		b.Run(fmt.Sprintf("senders=%d", senders), func(b *testing.B) {
-			near, _ := connectPipe(b)
-			sendShared(b, adopt(b, newServer(b, frames, 1024), sink{near}), senders)
+			near, _ := testkit.ConnectPipe(b)
+			sendShared(b, testkit.Adopt(b, testkit.NewServer(b, testkit.Frames, 1024), sink{near}), senders)
 		})
 	}
 }
@@ -38,9 +39,9 @@ func BenchmarkSend(b *testing.B) {
 		queue, senders int
 	}{{"sync/senders=1", 0, 1}, {"sync/senders=8", 0, 8}, {"queued/senders=1", 1024, 1}, {"queued/senders=8", 1024, 8}} {
 		b.Run(mode.name, func(b *testing.B) {
-			near, far := connectTCP(b)
-			go drain(far)
-			sendShared(b, adopt(b, newServer(b, frames, mode.queue), near), mode.senders)
+			near, far := testkit.ConnectTCP(b)
+			go testkit.Drain(far)
+			sendShared(b, testkit.Adopt(b, testkit.NewServer(b, testkit.Frames, mode.queue), near), mode.senders)
 		})
 	}
 }
@@ -76,8 +77,8 @@ func BenchmarkReceiveInto(b *testing.B) { benchmarkReceive(b, (*libnet.Session).
 
 // benchmarkReceive receives what a peer on TCP sends in writes of 1000 messages.
 func benchmarkReceive(b *testing.B, receive func(*libnet.Session, []byte) ([]byte, error)) {
-	near, far := connectTCP(b)
-	s := adopt(b, newServer(b, frames, 0), near)
+	near, far := testkit.ConnectTCP(b)
+	s := testkit.Adopt(b, testkit.NewServer(b, testkit.Frames, 0), near)
 	go func() {
 		var run []byte
 		for range 1000 {
@@ -106,7 +107,7 @@ func BenchmarkManagerGetSession(b *testing.B) {
 	b.Cleanup(manager.Dispose)
 	ids := make([]uint64, 10_000)
 	for i := range ids {
-		ids[i] = manager.NewSession(&funcCodec{}, 0).ID()
+		ids[i] = manager.NewSession(&testkit.FuncCodec{}, 0).ID()
 	}
 	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	b.ReportAllocs()
@@ -124,7 +125,7 @@ func BenchmarkManagerGetSession(b *testing.B) {
 func BenchmarkManagerNewSession(b *testing.B) {
 	manager := libnet.NewManager()
 	b.Cleanup(manager.Dispose)
-	codec := &funcCodec{}
+	codec := &testkit.FuncCodec{}
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = manager.NewSession(codec, 0).Close()

@@ -11,16 +11,17 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 // stalled runs test in a bubble with a session that may queue 3 messages and whose peer does not read:
 // the first message, too large for the pipe, is being written, and two wait.
-func stalled(t *testing.T, p libnet.Protocol, set func(*libnet.Server), test func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *twoWrites)) {
+func stalled(t *testing.T, p libnet.Protocol, set func(*libnet.Server), test func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *testkit.TwoWrites)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		srv := libnet.NewServer(libnettest.NewListener(), p, 3)
-		srv.Logger = quiet
+		srv.Logger = testkit.Quiet
 		if set != nil {
 			set(srv)
 		}
@@ -29,14 +30,14 @@ func stalled(t *testing.T, p libnet.Protocol, set func(*libnet.Server), test fun
 		if err != nil {
 			t.Fatal(err)
 		}
-		mustSend(t, s, message(0, 0, 3000))
+		testkit.MustSend(t, s, testkit.Message(0, 0, 3000))
 		synctest.Wait()
-		mustSend(t, s, message(0, 1, 10))
-		mustSend(t, s, message(0, 2, 10))
+		testkit.MustSend(t, s, testkit.Message(0, 1, 10))
+		testkit.MustSend(t, s, testkit.Message(0, 2, 10))
 		if queued := s.Stats().Queued; queued != 3 {
 			t.Fatalf("%d messages are queued; want 3", queued)
 		}
-		test(t, s, srv, &twoWrites{far})
+		test(t, s, srv, testkit.NewTwoWrites(far))
 		_ = s.Close()
 		_ = far.Close()
 		srv.Stop()
@@ -44,14 +45,14 @@ func stalled(t *testing.T, p libnet.Protocol, set func(*libnet.Server), test fun
 }
 
 // wantNumbers expects these messages at the peer, and none after them.
-func wantNumbers(t *testing.T, s *libnet.Session, peer *twoWrites, want ...int) {
+func wantNumbers(t *testing.T, s *libnet.Session, peer *testkit.TwoWrites, want ...int) {
 	t.Helper()
 	for _, n := range want {
 		msg, err := peer.Receive()
 		if err != nil {
 			t.Fatalf("the peer's Receive = %v; want message %d", err, n)
 		}
-		if _, number := parseMessage(t, msg); number != n {
+		if _, number := testkit.ParseMessage(t, msg); number != n {
 			t.Fatalf("the peer received message %d; want %d", number, n)
 		}
 	}
@@ -63,16 +64,16 @@ func wantNumbers(t *testing.T, s *libnet.Session, peer *twoWrites, want ...int) 
 }
 
 func TestRejectNewestRefusesTheMessageAndKeepsTheQueue(t *testing.T) {
-	for _, p := range protocols {
-		stalled(t, p.protocol, nil, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *twoWrites) {
-			if err := s.Send(message(0, 3, 10)); err != libnet.ErrSessionBlocked {
+	for _, p := range testkit.Protocols {
+		stalled(t, p.Protocol, nil, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *testkit.TwoWrites) {
+			if err := s.Send(testkit.Message(0, 3, 10)); err != libnet.ErrSessionBlocked {
 				t.Errorf("Send on a full queue = %v", err)
 			}
 			if s.IsClosed() || srv.Stats().Blocked != 1 || s.Stats().Discarded != 0 {
 				t.Errorf("closed %v, blocked %d, discarded %d", s.IsClosed(), srv.Stats().Blocked, s.Stats().Discarded)
 			}
 			wantNumbers(t, s, peer, 0, 1, 2)
-			mustSend(t, s, message(0, 4, 10))
+			testkit.MustSend(t, s, testkit.Message(0, 4, 10))
 			if msg, err := peer.Receive(); err != nil || msg[7] != 4 {
 				t.Errorf("after room was made: %q, %v", msg, err)
 			}
@@ -82,10 +83,10 @@ func TestRejectNewestRefusesTheMessageAndKeepsTheQueue(t *testing.T) {
 
 func TestDropOldestMakesRoomAndCountsWhatItDropped(t *testing.T) {
 	drop := func(srv *libnet.Server) { srv.OnFull = libnet.DropOldest }
-	for _, p := range protocols {
-		stalled(t, p.protocol, drop, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *twoWrites) {
+	for _, p := range testkit.Protocols {
+		stalled(t, p.Protocol, drop, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *testkit.TwoWrites) {
 			for i := 3; i < 10; i++ {
-				mustSend(t, s, message(0, i, 10))
+				testkit.MustSend(t, s, testkit.Message(0, i, 10))
 			}
 			if discarded := s.Stats().Discarded; discarded != 7 {
 				t.Errorf("%d messages were discarded; want 7", discarded)
@@ -100,9 +101,9 @@ func TestDropOldestMakesRoomAndCountsWhatItDropped(t *testing.T) {
 
 func TestCloseSessionEndsTheSlowConsumer(t *testing.T) {
 	end := func(srv *libnet.Server) { srv.OnFull = libnet.CloseSession }
-	for _, p := range protocols {
-		stalled(t, p.protocol, end, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *twoWrites) {
-			if err := s.Send(message(0, 3, 10)); err != libnet.ErrSlowConsumer {
+	for _, p := range testkit.Protocols {
+		stalled(t, p.Protocol, end, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *testkit.TwoWrites) {
+			if err := s.Send(testkit.Message(0, 3, 10)); err != libnet.ErrSlowConsumer {
 				t.Errorf("Send on a full queue = %v", err)
 			}
 			<-s.Done()
@@ -115,12 +116,12 @@ func TestCloseSessionEndsTheSlowConsumer(t *testing.T) {
 
 func TestTheQueueIsBoundedInBytesAsWell(t *testing.T) {
 	bytes := func(srv *libnet.Server) { srv.SendQueue, srv.SendQueueBytes = 1000, 3500 }
-	for _, p := range protocols {
-		stalled(t, p.protocol, bytes, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *twoWrites) {
-			if err := s.Send(message(0, 3, 1000)); err != libnet.ErrSessionBlocked {
+	for _, p := range testkit.Protocols {
+		stalled(t, p.Protocol, bytes, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *testkit.TwoWrites) {
+			if err := s.Send(testkit.Message(0, 3, 1000)); err != libnet.ErrSessionBlocked {
 				t.Errorf("Send over the bound = %v", err)
 			}
-			mustSend(t, s, message(0, 4, 100))
+			testkit.MustSend(t, s, testkit.Message(0, 4, 100))
 			wantNumbers(t, s, peer, 0, 1, 2, 4)
 		})
 	}
@@ -129,22 +130,22 @@ func TestTheQueueIsBoundedInBytesAsWell(t *testing.T) {
 // A message that was refused must leave nothing behind that is written, even of no bytes: a conn that
 // does not buffer would wait for its peer to take them.
 func TestARefusedMessageLeavesNothingToWrite(t *testing.T) {
-	for _, p := range protocols {
+	for _, p := range testkit.Protocols {
 		synctest.Test(t, func(t *testing.T) {
-			srv := libnet.NewServer(libnettest.NewListener(), p.protocol, 1000)
-			srv.Logger = quiet
+			srv := libnet.NewServer(libnettest.NewListener(), p.Protocol, 1000)
+			srv.Logger = testkit.Quiet
 			srv.SendQueueBytes = 100
 			near, far := net.Pipe()
 			s, err := srv.NewSession(near)
 			if err != nil {
 				t.Fatal(err)
 			}
-			mustSend(t, s, message(0, 0, 60))
+			testkit.MustSend(t, s, testkit.Message(0, 0, 60))
 			synctest.Wait()
-			if err := s.Send(message(0, 1, 60)); err != libnet.ErrSessionBlocked {
+			if err := s.Send(testkit.Message(0, 1, 60)); err != libnet.ErrSessionBlocked {
 				t.Errorf("Send = %v", err)
 			}
-			if _, err := (&twoWrites{far}).Receive(); err != nil {
+			if _, err := (testkit.NewTwoWrites(far)).Receive(); err != nil {
 				t.Error(err)
 			}
 			_ = far.SetReadDeadline(time.Now().Add(time.Minute))
@@ -161,32 +162,32 @@ func TestARefusedMessageLeavesNothingToWrite(t *testing.T) {
 }
 
 func TestAMessageLargerThanTheQueueIsAcceptedByAnEmptyOne(t *testing.T) {
-	overProtocols(t, func(t *testing.T, p libnet.Protocol, connect connector) {
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
 		near, far := connect(t)
-		srv := newServer(t, p, 4)
+		srv := testkit.NewServer(t, p, 4)
 		srv.SendQueueBytes = 100
-		s := adopt(t, srv, near)
-		mustSend(t, s, message(0, 0, 500_000))
+		s := testkit.Adopt(t, srv, near)
+		testkit.MustSend(t, s, testkit.Message(0, 0, 500_000))
 		receiveAll(t, far, 1, 1)
 	})
 }
 
 // What is larger than any frame may be must be refused, not waited or made room for.
 func TestAMessageOverTheBoundIsRefusedWhateverThePolicy(t *testing.T) {
-	for _, p := range protocols {
+	for _, p := range testkit.Protocols {
 		for _, policy := range []libnet.FullPolicy{libnet.RejectNewest, libnet.DropOldest, libnet.CloseSession} {
 			for _, queue := range []int{0, 16} {
-				t.Run(fmt.Sprint(p.name, policy, queue), func(t *testing.T) {
-					srv := newServer(t, p.protocol, queue)
+				t.Run(fmt.Sprint(p.Name, policy, queue), func(t *testing.T) {
+					srv := testkit.NewServer(t, p.Protocol, queue)
 					srv.OnFull = policy
-					near, far := connectTCP(t)
-					s := adopt(t, srv, near)
+					near, far := testkit.ConnectTCP(t)
+					s := testkit.Adopt(t, srv, near)
 					huge := make([]byte, 3<<20)
-					within(t, patience, "sends of 3 MiB", func() {
-						wantErrLater(t, "Send", s.Send(huge), libnet.ErrFrameTooLarge)
-						wantErrLater(t, "SendContext", s.SendContext(context.Background(), huge), libnet.ErrFrameTooLarge)
+					testkit.Within(t, testkit.Patience, "sends of 3 MiB", func() {
+						testkit.CheckErr(t, "Send", s.Send(huge), libnet.ErrFrameTooLarge)
+						testkit.CheckErr(t, "SendContext", s.SendContext(context.Background(), huge), libnet.ErrFrameTooLarge)
 					})
-					mustSend(t, s, message(0, 0, 10))
+					testkit.MustSend(t, s, testkit.Message(0, 0, 10))
 					receiveAll(t, far, 1, 1)
 				})
 			}
@@ -197,11 +198,11 @@ func TestAMessageOverTheBoundIsRefusedWhateverThePolicy(t *testing.T) {
 func TestSendContextWaitsForRoomWhateverThePolicy(t *testing.T) {
 	for _, policy := range []libnet.FullPolicy{libnet.RejectNewest, libnet.DropOldest, libnet.CloseSession} {
 		set := func(srv *libnet.Server) { srv.OnFull, srv.WriteTimeout = policy, time.Hour }
-		stalled(t, frames, set, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *twoWrites) {
+		stalled(t, testkit.Frames, set, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *testkit.TwoWrites) {
 			sent := make(chan error)
 			go func() {
 				for i := 3; i < 8; i++ {
-					if err := s.SendContext(t.Context(), message(0, i, 10)); err != nil {
+					if err := s.SendContext(t.Context(), testkit.Message(0, i, 10)); err != nil {
 						sent <- err
 						return
 					}
@@ -225,14 +226,14 @@ func TestSendContextWaitsForRoomWhateverThePolicy(t *testing.T) {
 
 func TestSendContextEndsWithItsContextOrTheSession(t *testing.T) {
 	set := func(srv *libnet.Server) { srv.WriteTimeout = time.Hour }
-	stalled(t, frames, set, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *twoWrites) {
+	stalled(t, testkit.Frames, set, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *testkit.TwoWrites) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		began := time.Now()
-		if err := s.SendContext(ctx, message(0, 3, 10)); err != context.DeadlineExceeded || time.Since(began) != time.Minute {
+		if err := s.SendContext(ctx, testkit.Message(0, 3, 10)); err != context.DeadlineExceeded || time.Since(began) != time.Minute {
 			t.Errorf("SendContext = %v after %v", err, time.Since(began))
 		}
-		if err := s.SendContext(ctx, message(0, 3, 10)); err != context.DeadlineExceeded {
+		if err := s.SendContext(ctx, testkit.Message(0, 3, 10)); err != context.DeadlineExceeded {
 			t.Errorf("SendContext with a context that has ended = %v", err)
 		}
 		if stats := s.Stats(); stats.Queued != 3 {
@@ -240,7 +241,7 @@ func TestSendContextEndsWithItsContextOrTheSession(t *testing.T) {
 		}
 		cause := errors.New("kicked")
 		time.AfterFunc(time.Minute, func() { _ = s.CloseWithError(cause) })
-		if err := s.SendContext(context.Background(), message(0, 3, 10)); err != cause {
+		if err := s.SendContext(context.Background(), testkit.Message(0, 3, 10)); err != cause {
 			t.Errorf("SendContext on a session that is closed meanwhile = %v", err)
 		}
 		<-s.Done()
@@ -253,20 +254,20 @@ func TestSendContextEndsWithItsContextOrTheSession(t *testing.T) {
 // The handler that waits for room is itself the receiver that would otherwise flush.
 func TestSendContextFromTheHandlerDoesNotWaitForTheHandler(t *testing.T) {
 	const messages = 200
-	overProtocols(t, func(t *testing.T, p libnet.Protocol, connect connector) {
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
 		near, far := connect(t)
-		s := adopt(t, newServer(t, p, 2), near)
+		s := testkit.Adopt(t, testkit.NewServer(t, p, 2), near)
 		handled := make(chan error, 1)
 		go func() {
 			_, err := s.Receive()
 			for i := 0; i < messages && err == nil; i++ {
-				err = s.SendContext(context.Background(), message(0, i, 10))
+				err = s.SendContext(context.Background(), testkit.Message(0, i, 10))
 			}
 			handled <- err
 		}()
-		mustPeerSend(t, &twoWrites{far}, "begin")
+		mustPeerSend(t, testkit.NewTwoWrites(far), "begin")
 		receiveAll(t, far, 1, messages)
-		if err := await(t, patience, "the handler", handled); err != nil {
+		if err := testkit.Await(t, testkit.Patience, "the handler", handled); err != nil {
 			t.Error(err)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // reportCPU returns a function that reports the CPU time of the whole process since, for each of n
@@ -45,7 +46,7 @@ type wholeCodec struct {
 }
 
 func (wholeFrames) NewCodec(rw io.ReadWriter) libnet.Codec {
-	c := frames.NewCodec(rw)
+	c := testkit.Frames.NewCodec(rw)
 	return wholeCodec{c, c.(libnet.FrameAppender), c.(libnet.FrameParser)}
 }
 
@@ -55,14 +56,14 @@ func BenchmarkSendLarge(b *testing.B) {
 		for _, way := range []struct {
 			name     string
 			protocol libnet.Protocol
-		}{{"split", frames}, {"copied", wholeFrames{}}} {
+		}{{"split", testkit.Frames}, {"copied", wholeFrames{}}} {
 			b.Run(fmt.Sprintf("%dKiB/%s", size>>10, way.name), func(b *testing.B) {
-				near, far := connectTCP(b)
-				srv := newServer(b, way.protocol, 0)
+				near, far := testkit.ConnectTCP(b)
+				srv := testkit.NewServer(b, way.protocol, 0)
 				srv.MaxMessage = 2 << 20
-				s := adopt(b, srv, near)
+				s := testkit.Adopt(b, srv, near)
 				body := make([]byte, size)
-				go drain(far)
+				go testkit.Drain(far)
 				b.ReportAllocs()
 				b.ResetTimer()
 				defer reportCPU(b, b.N)()
@@ -84,14 +85,14 @@ func BenchmarkBroadcastLarge(b *testing.B) {
 		for _, burst := range []int{1, 4, 8, 16} {
 			b.Run(fmt.Sprintf("%dKiB/burst=%d", size>>10, burst), func(b *testing.B) {
 				var group libnet.Group[int]
-				srv := newServer(b, frames, burst)
+				srv := testkit.NewServer(b, testkit.Frames, burst)
 				srv.MaxMessage, srv.SendQueueBytes = 2<<20, 16<<20
 				sessions := make([]*libnet.Session, members)
 				for i := range sessions {
 					var far net.Conn
 					far, sessions[i] = connectMember(b, srv)
 					group.Put(i, sessions[i])
-					go drain(far)
+					go testkit.Drain(far)
 				}
 				body := make([]byte, size)
 				b.ReportAllocs()
@@ -115,6 +116,6 @@ func BenchmarkBroadcastLarge(b *testing.B) {
 }
 
 func connectMember(b *testing.B, srv *libnet.Server) (far net.Conn, s *libnet.Session) {
-	near, far := connectTCP(b)
-	return far, adopt(b, srv, near)
+	near, far := testkit.ConnectTCP(b)
+	return far, testkit.Adopt(b, srv, near)
 }

@@ -15,13 +15,14 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 // asking is a protocol like frames whose codec asks before it encodes.
 func asking(ask func(msg any) error) libnet.Protocol {
 	return libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		c := frames.NewCodec(rw)
+		c := testkit.Frames.NewCodec(rw)
 		return grpCodec{c, func(dst []byte, msg any) ([]byte, error) {
 			if err := ask(msg); err != nil {
 				return dst, err
@@ -33,43 +34,43 @@ func asking(ask func(msg any) error) libnet.Protocol {
 
 func TestAMarshalerMayCallItsSession(t *testing.T) {
 	for _, queue := range []int{0, 8} {
-		near, far := connectTCP(t)
-		go drain(far)
+		near, far := testkit.ConnectTCP(t)
+		go testkit.Drain(far)
 		var s *libnet.Session
-		srv := newServer(t, asking(func(msg any) error {
+		srv := testkit.NewServer(t, asking(func(msg any) error {
 			if string(msg.([]byte)) == "outer" {
 				_, _ = s.Stats(), s.Err()
 				return s.Send([]byte("inner"))
 			}
 			return nil
 		}), queue)
-		s = adopt(t, srv, near)
-		within(t, patience, "Send whose marshaler sends", func() {
+		s = testkit.Adopt(t, srv, near)
+		testkit.Within(t, testkit.Patience, "Send whose marshaler sends", func() {
 			if err := s.Send([]byte("outer")); err != nil {
 				t.Error(err)
 			}
 		})
-		eventually(t, "both messages written", func() bool { return s.Stats().MessagesOut == 2 })
+		testkit.Eventually(t, "both messages written", func() bool { return s.Stats().MessagesOut == 2 })
 	}
 }
 
 func TestAMarshalerThatHangsHoldsUpNobodyElse(t *testing.T) {
-	near, far := connectTCP(t)
-	go drain(far)
+	near, far := testkit.ConnectTCP(t)
+	go testkit.Drain(far)
 	hung, release := make(chan struct{}), make(chan struct{})
-	srv := newServer(t, asking(func(msg any) error {
+	srv := testkit.NewServer(t, asking(func(msg any) error {
 		if string(msg.([]byte)) == "hang" {
 			close(hung)
 			<-release
 		}
 		return nil
 	}), 8)
-	s := adopt(t, srv, near)
+	s := testkit.Adopt(t, srv, near)
 	sent := make(chan error, 1)
 	go func() { sent <- s.Send([]byte("hang")) }()
 	<-hung
-	within(t, patience, "all else", func() {
-		mustSend(t, s, []byte("another"))
+	testkit.Within(t, testkit.Patience, "all else", func() {
+		testkit.MustSend(t, s, []byte("another"))
 		_, _ = s.Stats(), srv.Stats()
 		if result := srv.Manager().Broadcast([]byte("to all")); result.Sent != 1 {
 			t.Errorf("%+v", result)
@@ -79,7 +80,7 @@ func TestAMarshalerThatHangsHoldsUpNobodyElse(t *testing.T) {
 		_ = srv.Shutdown(ctx)
 	})
 	close(release)
-	if err := await(t, patience, "Send", sent); !errors.Is(err, net.ErrClosed) {
+	if err := testkit.Await(t, testkit.Patience, "Send", sent); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Send after Shutdown: %v", err)
 	}
 }
@@ -88,15 +89,15 @@ func TestDropOldestFreesWhatItDrops(t *testing.T) {
 	for _, size := range []int{0, 1, 1000, 64 << 10} {
 		for _, send := range []string{"Send", "Broadcast"} {
 			t.Run(fmt.Sprint(size, send), func(t *testing.T) {
-				srv := newServer(t, frames, 4)
+				srv := testkit.NewServer(t, testkit.Frames, 4)
 				srv.OnFull = libnet.DropOldest
 				_, near := libnettest.PipeSize(10)
-				s := adopt(t, srv, near)
+				s := testkit.Adopt(t, srv, near)
 				msg := make([]byte, size)
 				before := heapInUse()
 				for range max(2000, 50_000_000/max(size, 500)) {
 					if send == "Send" {
-						mustSend(t, s, &msg)
+						testkit.MustSend(t, s, &msg)
 					} else if result := srv.Manager().Broadcast(&msg); result.Sent != 1 {
 						t.Fatalf("%+v", result)
 					}
@@ -121,18 +122,18 @@ func heapInUse() int64 {
 // What is in flight cannot be taken back: it must not make DropOldest drop what is not, in vain.
 func TestABroadcastUnderDropOldestIsQueuedAsASendIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := libnet.NewServer(libnettest.NewListener(), frames, 100)
-		srv.Logger = quiet
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 100)
+		srv.Logger = testkit.Quiet
 		srv.OnFull, srv.SendQueueBytes = libnet.DropOldest, 1000
 		near, far := libnettest.PipeSize(10)
 		s, err := srv.NewSession(near)
 		if err != nil {
 			t.Fatal(err)
 		}
-		mustSend(t, s, make([]byte, 600))
+		testkit.MustSend(t, s, make([]byte, 600))
 		synctest.Wait()
 		for range 5 {
-			mustSend(t, s, make([]byte, 50))
+			testkit.MustSend(t, s, make([]byte, 50))
 		}
 		if result := srv.Manager().Broadcast(make([]byte, 500)); result != (libnet.BroadcastResult{Sent: 1}) {
 			t.Errorf("%+v", result)
@@ -148,8 +149,8 @@ func TestABroadcastUnderDropOldestIsQueuedAsASendIs(t *testing.T) {
 
 func TestSendContextNoticesRoomMadeAtAnyMoment(t *testing.T) {
 	near, far := libnettest.PipeSize(64)
-	s := adopt(t, newServer(t, frames, 2), near)
-	go drain(far)
+	s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 2), near)
+	go testkit.Drain(far)
 	const senders, messages = 8, 2000
 	var sending sync.WaitGroup
 	for range senders {
@@ -162,19 +163,19 @@ func TestSendContextNoticesRoomMadeAtAnyMoment(t *testing.T) {
 			}
 		})
 	}
-	within(t, 10*patience, "all senders", sending.Wait)
-	eventually(t, "all written", func() bool { return s.Stats().MessagesOut == senders*messages })
+	testkit.Within(t, 10*testkit.Patience, "all senders", sending.Wait)
+	testkit.Eventually(t, "all written", func() bool { return s.Stats().MessagesOut == senders*messages })
 }
 
 // Who waits is served in the order of coming: none is passed over, however many there are.
 func TestSendersThatWaitAreServedInTheirOrder(t *testing.T) {
 	set := func(srv *libnet.Server) { srv.WriteTimeout = time.Hour }
-	for _, p := range protocols {
-		stalled(t, p.protocol, set, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *twoWrites) {
+	for _, p := range testkit.Protocols {
+		stalled(t, p.Protocol, set, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *testkit.TwoWrites) {
 			const waiting = 100
 			for i := range waiting {
 				go func() {
-					if err := s.SendContext(context.Background(), message(0, 3+i, 10)); err != nil {
+					if err := s.SendContext(context.Background(), testkit.Message(0, 3+i, 10)); err != nil {
 						t.Error(err)
 					}
 				}()
@@ -191,12 +192,12 @@ func TestSendersThatWaitAreServedInTheirOrder(t *testing.T) {
 
 func TestASendContextThatGivesUpLetsThoseBehindItThrough(t *testing.T) {
 	set := func(srv *libnet.Server) { srv.WriteTimeout, srv.SendQueueBytes = time.Hour, 3100 }
-	stalled(t, frames, set, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *twoWrites) {
+	stalled(t, testkit.Frames, set, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *testkit.TwoWrites) {
 		ctx, cancel := context.WithCancel(context.Background())
 		large, small := make(chan error, 1), make(chan error, 1)
-		go func() { large <- s.SendContext(ctx, message(0, 3, 3000)) }()
+		go func() { large <- s.SendContext(ctx, testkit.Message(0, 3, 3000)) }()
 		synctest.Wait()
-		go func() { small <- s.SendContext(context.Background(), message(0, 4, 10)) }()
+		go func() { small <- s.SendContext(context.Background(), testkit.Message(0, 4, 10)) }()
 		synctest.Wait()
 		cancel()
 		if err := <-large; err != context.Canceled {
@@ -217,13 +218,13 @@ func TestASendUnderALockThatACloseCallbackTakesReturns(t *testing.T) {
 		conn  func(net.Conn) net.Conn
 		want  error
 	}{
-		"CloseSession":   {2, func(srv *libnet.Server) { srv.OnFull = libnet.CloseSession }, frames, nil, libnet.ErrSlowConsumer},
+		"CloseSession":   {2, func(srv *libnet.Server) { srv.OnFull = libnet.CloseSession }, testkit.Frames, nil, libnet.ErrSlowConsumer},
 		"panic":          {8, nil, asking(func(any) error { panic("a bug") }), nil, libnet.ErrPanic},
-		"failed write":   {0, nil, frames, func(c net.Conn) net.Conn { _ = c.Close(); return c }, nil},
+		"failed write":   {0, nil, testkit.Frames, func(c net.Conn) net.Conn { _ = c.Close(); return c }, nil},
 		"NewCodec panic": {8, nil, libnet.ProtocolFunc(func(io.ReadWriter) libnet.Codec { panic("a bug") }), nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := newServer(t, test.p, test.queue)
+			srv := testkit.NewServer(t, test.p, test.queue)
 			if test.set != nil {
 				test.set(srv)
 			}
@@ -231,11 +232,11 @@ func TestASendUnderALockThatACloseCallbackTakesReturns(t *testing.T) {
 			if test.conn != nil {
 				near = test.conn(near)
 			}
-			s := adopt(t, srv, near)
+			s := testkit.Adopt(t, srv, near)
 			var mu sync.Mutex
 			called := make(chan struct{})
 			s.OnClose(func() { mu.Lock(); defer mu.Unlock(); close(called) })
-			within(t, patience, "Send", func() {
+			testkit.Within(t, testkit.Patience, "Send", func() {
 				mu.Lock()
 				defer mu.Unlock()
 				var err error
@@ -246,15 +247,15 @@ func TestASendUnderALockThatACloseCallbackTakesReturns(t *testing.T) {
 					t.Errorf("Send: %v", err)
 				}
 			})
-			await(t, patience, "the callback", called)
+			testkit.Await(t, testkit.Patience, "the callback", called)
 		})
 	}
 }
 
 func TestSendContextOnASynchronousSessionEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := libnet.NewServer(libnettest.NewListener(), frames, 0)
-		srv.Logger, srv.WriteTimeout = quiet, -1
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 0)
+		srv.Logger, srv.WriteTimeout = testkit.Quiet, -1
 		near, far := libnettest.PipeSize(10)
 		s, err := srv.NewSession(near)
 		if err != nil {
@@ -272,11 +273,11 @@ func TestSendContextOnASynchronousSessionEndsWithItsContext(t *testing.T) {
 		if err := <-waiting; err != context.DeadlineExceeded {
 			t.Errorf("SendContext that waited: %v", err)
 		}
-		peer := &twoWrites{far}
+		peer := testkit.NewTwoWrites(far)
 		if msg, err := peer.Receive(); err != nil || len(msg) != 100 {
 			t.Errorf("the message of which a part was written: %d bytes, %v", len(msg), err)
 		}
-		mustSend(t, s, []byte("next"))
+		testkit.MustSend(t, s, []byte("next"))
 		if msg, err := peer.Receive(); err != nil || string(msg) != "next" {
 			t.Errorf("behind it: %q, %v", msg, err)
 		}
@@ -290,8 +291,8 @@ func TestSendContextOnASynchronousSessionEndsWithItsContext(t *testing.T) {
 
 func TestDropOldestKeepsWhatACodecWroteOutsideSend(t *testing.T) {
 	ponging := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		c := &twoWrites{rw}
-		return &funcCodec{send: c.Send, receive: func() ([]byte, error) {
+		c := testkit.NewTwoWrites(rw)
+		return &testkit.FuncCodec{OnSend: c.Send, OnReceive: func() ([]byte, error) {
 			msg, err := c.Receive()
 			if err == nil {
 				err = c.Send([]byte("pong"))
@@ -301,27 +302,27 @@ func TestDropOldestKeepsWhatACodecWroteOutsideSend(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		srv := libnet.NewServer(libnettest.NewListener(), ponging, 2)
-		srv.Logger, srv.OnFull = quiet, libnet.DropOldest
+		srv.Logger, srv.OnFull = testkit.Quiet, libnet.DropOldest
 		near, far := libnettest.PipeSize(10)
 		s, err := srv.NewSession(near)
 		if err != nil {
 			t.Fatal(err)
 		}
-		mustSend(t, s, make([]byte, 100)) // in flight
+		testkit.MustSend(t, s, make([]byte, 100)) // in flight
 		synctest.Wait()
-		go func() { _, _ = far.Write(frame("ping")) }()
+		go func() { _, _ = far.Write(testkit.Frame("ping")) }()
 		for i := range 3 {
-			mustSend(t, s, []byte{byte('0' + i)})
+			testkit.MustSend(t, s, []byte{byte('0' + i)})
 		}
 		if _, err := s.Receive(); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 5 {
-			mustSend(t, s, []byte{byte('5' + i)})
+			testkit.MustSend(t, s, []byte{byte('5' + i)})
 		}
 		_ = far.SetReadDeadline(time.Now().Add(time.Second))
 		got, _ := io.ReadAll(far)
-		if rest := string(got[104:]); !strings.HasPrefix(rest, string(frame("pong"))) || !strings.HasSuffix(rest, string(frame("9"))) {
+		if rest := string(got[104:]); !strings.HasPrefix(rest, string(testkit.Frame("pong"))) || !strings.HasSuffix(rest, string(testkit.Frame("9"))) {
 			t.Errorf("the peer read %q behind the first message", rest)
 		}
 		_ = s.Close()
@@ -333,34 +334,34 @@ func TestABroadcastWaitsForNoMember(t *testing.T) {
 	hello := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
 		var b [1]byte
 		_, _ = io.ReadFull(rw, b[:])
-		return &twoWrites{rw}
+		return testkit.NewTwoWrites(rw)
 	})
-	plain := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return &twoWrites{rw} })
+	plain := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return testkit.NewTwoWrites(rw) })
 	for name, test := range map[string]struct {
 		queue  int
 		p      libnet.Protocol
 		before func(*libnet.Session)
 	}{
 		"whose codec reads first":        {8, hello, func(*libnet.Session) {}},
-		"that sends synchronously":       {0, frames, func(s *libnet.Session) { go s.Send(make([]byte, 100)) }},
+		"that sends synchronously":       {0, testkit.Frames, func(s *libnet.Session) { go s.Send(make([]byte, 100)) }},
 		"the same, with a plain codec":   {0, plain, func(s *libnet.Session) { go s.Send(make([]byte, 100)) }},
-		"whose codec is at work, queued": {8, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return &funcCodec{send: hang} }), func(s *libnet.Session) { go s.Send("hang") }},
+		"whose codec is at work, queued": {8, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return &testkit.FuncCodec{OnSend: hang} }), func(s *libnet.Session) { go s.Send("hang") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			release = make(chan struct{})
 			defer close(release)
-			srv, ordinary := newServer(t, test.p, test.queue), newServer(t, frames, 8)
+			srv, ordinary := testkit.NewServer(t, test.p, test.queue), testkit.NewServer(t, testkit.Frames, 8)
 			srv.WriteTimeout = time.Minute
 			_, near := libnettest.PipeSize(10)
-			s := adopt(t, srv, near)
-			near, far := connectPipe(t)
-			go drain(far)
+			s := testkit.Adopt(t, srv, near)
+			near, far := testkit.ConnectPipe(t)
+			go testkit.Drain(far)
 			var group libnet.Group[int]
 			group.Put(1, s)
-			group.Put(2, adopt(t, ordinary, near))
+			group.Put(2, testkit.Adopt(t, ordinary, near))
 			test.before(s)
 			time.Sleep(20 * time.Millisecond)
-			within(t, patience, "Broadcast", func() {
+			testkit.Within(t, testkit.Patience, "Broadcast", func() {
 				if result := group.Broadcast([]byte("x")); result.Sent == 0 {
 					t.Errorf("%+v: the other member has not got it", result)
 				}
@@ -378,9 +379,9 @@ func hang(any) error { <-release; return nil }
 func TestAPlainCodecThatSendsFromSendIsRefused(t *testing.T) {
 	var s *libnet.Session
 	var inner atomic.Value
-	srv := newServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		c := &twoWrites{rw}
-		return &funcCodec{send: func(msg any) error {
+	srv := testkit.NewServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		c := testkit.NewTwoWrites(rw)
+		return &testkit.FuncCodec{OnSend: func(msg any) error {
 			if string(msg.([]byte)) == "outer" {
 				inner.Store(s.Send([]byte("inner")))
 			}
@@ -388,10 +389,10 @@ func TestAPlainCodecThatSendsFromSendIsRefused(t *testing.T) {
 		}}
 	}), 8)
 	srv.WriteTimeout = 50 * time.Millisecond
-	near, far := connectPipe(t)
-	go drain(far)
-	s = adopt(t, srv, near)
-	within(t, patience, "Send", func() { mustSend(t, s, []byte("outer")) })
+	near, far := testkit.ConnectPipe(t)
+	go testkit.Drain(far)
+	s = testkit.Adopt(t, srv, near)
+	testkit.Within(t, testkit.Patience, "Send", func() { testkit.MustSend(t, s, []byte("outer")) })
 	if err := inner.Load(); err != libnet.ErrSessionBlocked {
 		t.Errorf("the Send within: %v", err)
 	}
@@ -405,12 +406,12 @@ func TestCloseAndACodecThatReadsDoNotRace(t *testing.T) {
 				break
 			}
 		}
-		return &twoWrites{rw}
+		return testkit.NewTwoWrites(rw)
 	})
-	srv := newServer(t, p, 10)
+	srv := testkit.NewServer(t, p, 10)
 	for i := range 100 {
 		near, far := libnettest.PipeSize(64)
-		s := adopt(t, srv, near)
+		s := testkit.Adopt(t, srv, near)
 		go func() { _, _ = s.Receive() }()
 		go func() {
 			for {

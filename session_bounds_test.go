@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -83,8 +84,8 @@ func TestSendThatEndsItsSessionRunsNoOtherCodeOfTheUsers(t *testing.T) {
 				}
 			}
 			p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-				inner := frames.NewCodec(rw)
-				return &funcCodec{send: inner.Send, receive: inner.Receive, close: func() error { locks("codec's Close"); return inner.Close() }}
+				inner := testkit.Frames.NewCodec(rw)
+				return &testkit.FuncCodec{OnSend: inner.Send, OnReceive: inner.Receive, OnClose: func() error { locks("codec's Close"); return inner.Close() }}
 			})
 			srv := libnet.NewServer(emptyListener(), p, 1)
 			srv.OnFull = libnet.CloseSession
@@ -116,7 +117,7 @@ func TestSendThatEndsItsSessionRunsNoOtherCodeOfTheUsers(t *testing.T) {
 // The same with a write that fails in a synchronous Send.
 func TestASynchronousSendThatFailsRunsNoOtherCodeOfTheUsers(t *testing.T) {
 	var mu sync.Mutex
-	srv := libnet.NewServer(emptyListener(), frames, 0)
+	srv := libnet.NewServer(emptyListener(), testkit.Frames, 0)
 	srv.Logger = slog.New(scriptedLogger{func(slog.Record) { mu.Lock(); mu.Unlock() }})
 	near, far := libnettest.Pipe()
 	s, err := srv.NewSession(near)
@@ -141,11 +142,11 @@ func TestASynchronousSendThatFailsRunsNoOtherCodeOfTheUsers(t *testing.T) {
 func TestABroadcastDoesNotWaitForTheEndOfAMemberWhoseCodecPanics(t *testing.T) {
 	release := make(chan struct{})
 	bad := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		return &funcCodec{send: func(any) error { panic("as asked") }}
+		return &testkit.FuncCodec{OnSend: func(any) error { panic("as asked") }}
 	})
-	srv := newServer(t, bad, 8)
-	near, _ := connectPipe(t)
-	s := adopt(t, srv, &scriptedConn{Conn: near, close: func() error { <-release; return near.Close() }})
+	srv := testkit.NewServer(t, bad, 8)
+	near, _ := testkit.ConnectPipe(t)
+	s := testkit.Adopt(t, srv, &scriptedConn{Conn: near, close: func() error { <-release; return near.Close() }})
 	s.Codec()
 	var group libnet.Group[int]
 	group.Put(1, s)
@@ -168,7 +169,7 @@ func TestDisposeClosesTheOthersThoughOneBlocks(t *testing.T) {
 	m := libnet.NewManager()
 	var sessions []*libnet.Session
 	for range 10 {
-		s := m.NewSession(&funcCodec{}, 4)
+		s := m.NewSession(&testkit.FuncCodec{}, 4)
 		s.OnClose(func() { <-release })
 		sessions = append(sessions, s)
 	}
@@ -198,26 +199,26 @@ func wantEndWithin(t *testing.T, s *libnet.Session, srv *libnet.Server, bound ti
 func TestAWriteThatEndsItsGoroutineEndsTheSession(t *testing.T) {
 	for name, queue := range map[string]int{"queue": 8, "synchronous": 0} {
 		t.Run(name, func(t *testing.T) {
-			srv := newServer(t, frames, queue)
+			srv := testkit.NewServer(t, testkit.Frames, queue)
 			srv.WriteTimeout, srv.Linger = 300*time.Millisecond, 300*time.Millisecond
-			near, _ := connectPipe(t)
-			s := adopt(t, srv, &scriptedConn{Conn: near, write: func([]byte) (int, error) { runtime.Goexit(); return 0, nil }})
+			near, _ := testkit.ConnectPipe(t)
+			s := testkit.Adopt(t, srv, &scriptedConn{Conn: near, write: func([]byte) (int, error) { runtime.Goexit(); return 0, nil }})
 			go func() { _ = s.Send([]byte("x")) }()
 			time.Sleep(50 * time.Millisecond)
 			done := make(chan error, 1)
 			go func() { done <- s.Send([]byte("another")) }()
 			go s.Shutdown(context.Background())
 			wantEndWithin(t, s, srv, 4*time.Second)
-			_ = await(t, patience, "another Send", done)
+			_ = testkit.Await(t, testkit.Patience, "another Send", done)
 		})
 	}
 }
 
 // A codec's Send that ends its goroutine, on a session made from a bare codec.
 func TestABareCodecThatEndsItsGoroutineEndsTheSession(t *testing.T) {
-	s := libnet.NewSession(&funcCodec{send: func(any) error { runtime.Goexit(); return nil }}, 8)
+	s := libnet.NewSession(&testkit.FuncCodec{OnSend: func(any) error { runtime.Goexit(); return nil }}, 8)
 	defer s.Close()
-	mustSend(t, s, "x")
+	testkit.MustSend(t, s, "x")
 	go s.Shutdown(context.Background())
 	wantEndWithin(t, s, nil, 4*time.Second)
 }
@@ -231,13 +232,13 @@ func TestACloseWriteThatDoesNotReturnEndsWithinLinger(t *testing.T) {
 		"blocks": func() error { <-release; return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := newServer(t, frames, 8)
+			srv := testkit.NewServer(t, testkit.Frames, 8)
 			srv.WriteTimeout, srv.Linger = 300*time.Millisecond, 300*time.Millisecond
-			near, _ := connectPipe(t)
+			near, _ := testkit.ConnectPipe(t)
 			conn := &scriptedConn{Conn: near, closeWrite: closeWrite}
 			made := make(chan *libnet.Session, 1)
 			go srv.ServeConn(conn, libnet.HandlerFunc(func(s *libnet.Session) { made <- s }))
-			s := await(t, patience, "the session", made)
+			s := testkit.Await(t, testkit.Patience, "the session", made)
 			wantEndWithin(t, s, srv, 4*time.Second)
 			if open := srv.Stats().Open; open != 0 {
 				t.Errorf("%d open", open)
@@ -250,12 +251,12 @@ func TestACloseWriteThatDoesNotReturnEndsWithinLinger(t *testing.T) {
 func TestWriteTimeoutEndsASessionWhoseConnHasNoDeadlines(t *testing.T) {
 	for name, queue := range map[string]int{"queue": 8, "synchronous": 0} {
 		t.Run(name, func(t *testing.T) {
-			srv := newServer(t, frames, queue)
+			srv := testkit.NewServer(t, testkit.Frames, queue)
 			srv.WriteTimeout, srv.Linger = 300*time.Millisecond, 300*time.Millisecond
 			near, far := libnettest.PipeSize(10)
 			defer far.Close()
 			conn := struct{ net.Conn }{&scriptedConn{Conn: near, writeDeadline: func(time.Time) error { return net.ErrClosed }}}
-			s := adopt(t, srv, conn)
+			s := testkit.Adopt(t, srv, conn)
 			go s.Send(make([]byte, 1000))
 			wantEndWithin(t, s, srv, 4*time.Second)
 		})
@@ -265,9 +266,9 @@ func TestWriteTimeoutEndsASessionWhoseConnHasNoDeadlines(t *testing.T) {
 // Close with a conn whose own Close does not return.
 func TestCloseReturnsThoughTheConnsCloseDoesNot(t *testing.T) {
 	release := make(chan struct{})
-	srv := newServer(t, frames, 8)
-	near, _ := connectPipe(t)
-	s := adopt(t, srv, &scriptedConn{Conn: near, close: func() error { <-release; return near.Close() }})
+	srv := testkit.NewServer(t, testkit.Frames, 8)
+	near, _ := testkit.ConnectPipe(t)
+	s := testkit.Adopt(t, srv, &scriptedConn{Conn: near, close: func() error { <-release; return near.Close() }})
 	done := make(chan error, 1)
 	go func() { done <- s.Close() }()
 	select {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -45,14 +46,14 @@ func TestAShutdownEndsWithItsContext(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					until := make(chan struct{})
 					defer func() { close(until); synctest.Wait() }()
-					srv := newServer(t, frames, 8)
+					srv := testkit.NewServer(t, testkit.Frames, 8)
 					near, peer := libnettest.Pipe()
-					s := adopt(t, srv, &stubborn{near, until, stuck})
+					s := testkit.Adopt(t, srv, &stubborn{near, until, stuck})
 					go func() { _, _ = io.Copy(io.Discard, peer); _ = peer.Close() }()
 					if stuck == "callback" {
 						s.OnClose(func() { <-until })
 					}
-					mustSend(t, s, []byte("x"))
+					testkit.MustSend(t, s, []byte("x"))
 					synctest.Wait()
 					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 					defer cancel()
@@ -85,9 +86,9 @@ func TestAShutdownEndsWithItsContext(t *testing.T) {
 
 func TestAShutdownWaitsForCallbacksOfSessionsThatEndedBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		near, peer := libnettest.Pipe()
-		s := adopt(t, srv, near)
+		s := testkit.Adopt(t, srv, near)
 		var ran atomic.Bool
 		s.OnClose(func() { time.Sleep(8 * time.Second); ran.Store(true) })
 		go s.Receive()
@@ -104,10 +105,10 @@ func TestAShutdownWaitsForCallbacksOfSessionsThatEndedBefore(t *testing.T) {
 func TestTheCountersAreFinalAtDoneThoughAWriteIgnoresClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		until := make(chan struct{})
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		near, _ := libnettest.Pipe()
-		s := adopt(t, srv, &stubborn{near, until, "Write"})
-		mustSend(t, s, []byte("x"))
+		s := testkit.Adopt(t, srv, &stubborn{near, until, "Write"})
+		testkit.MustSend(t, s, []byte("x"))
 		synctest.Wait()
 		_ = s.Close()
 		<-s.Done()
@@ -123,7 +124,7 @@ func TestTheCountersAreFinalAtDoneThoughAWriteIgnoresClose(t *testing.T) {
 func TestTheSecondOfTwoShutdownsWaitsForTheReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		working, finish := make(chan struct{}), make(chan struct{})
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		near, peer := libnettest.Pipe()
 		go srv.ServeConn(near, libnet.HandlerFunc(func(s *libnet.Session) {
 			_, _ = s.Receive()
@@ -134,12 +135,12 @@ func TestTheSecondOfTwoShutdownsWaitsForTheReply(t *testing.T) {
 			}
 			_, _ = s.Receive()
 		}))
-		mustWrite(t, peer, frame("a request"))
+		testkit.MustWrite(t, peer, testkit.Frame("a request"))
 		<-working
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
-				if err := srv.Shutdown(timeoutContext(t, 10*time.Second)); err != nil {
+				if err := srv.Shutdown(testkit.TimeoutContext(t, 10*time.Second)); err != nil {
 					t.Errorf("Shutdown = %v", err)
 				}
 			})
@@ -148,7 +149,7 @@ func TestTheSecondOfTwoShutdownsWaitsForTheReply(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		close(finish)
 		got, err := io.ReadAll(peer)
-		if err != nil || string(got) != string(frame("the reply")) {
+		if err != nil || string(got) != string(testkit.Frame("the reply")) {
 			t.Errorf("the peer got %q, %v", got, err)
 		}
 		_ = peer.Close()
@@ -157,17 +158,17 @@ func TestTheSecondOfTwoShutdownsWaitsForTheReply(t *testing.T) {
 }
 
 func TestALastWordArrivesWithItsReason(t *testing.T) {
-	overTransports(t, func(t *testing.T, connect connector) {
+	testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
 		near, far := connect(t)
-		a, b := adopt(t, newServer(t, frames, 8), near), adopt(t, newServer(t, frames, 8), far)
+		a, b := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 8), near), testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 8), far)
 		replaced := errors.New("logged in elsewhere")
-		mustSend(t, a, []byte("the last word"))
+		testkit.MustSend(t, a, []byte("the last word"))
 		down := make(chan error, 1)
-		go func() { down <- a.ShutdownWithError(timeoutContext(t, patience), replaced) }()
-		mustReceive(t, b, "the last word")
+		go func() { down <- a.ShutdownWithError(testkit.TimeoutContext(t, testkit.Patience), replaced) }()
+		testkit.MustReceive(t, b, "the last word")
 		_, _ = b.Receive()
-		wantErr(t, "ShutdownWithError", await(t, patience, "the end", down), nil)
-		wantErr(t, "the reason", a.Err(), replaced)
+		testkit.WantErr(t, "ShutdownWithError", testkit.Await(t, testkit.Patience, "the end", down), nil)
+		testkit.WantErr(t, "the reason", a.Err(), replaced)
 	})
 }
 
@@ -180,18 +181,18 @@ func TestWhatArrivedAndNobodyReceivedIsCounted(t *testing.T) {
 			conn := dial()
 			var sent int
 			for range 1000 {
-				request := frame("a request")
-				mustWrite(t, conn, request)
+				request := testkit.Frame("a request")
+				testkit.MustWrite(t, conn, request)
 				sent += len(request)
 			}
 			<-working
 			down := make(chan error, 1)
-			go func() { down <- srv.Shutdown(timeoutContext(t, patience)) }()
+			go func() { down <- srv.Shutdown(testkit.TimeoutContext(t, testkit.Patience)) }()
 			time.Sleep(50 * time.Millisecond) // nothing announces that the session has been asked
 			close(finish)
-			wantErr(t, "Shutdown", await(t, patience, "Shutdown", down), nil)
+			testkit.WantErr(t, "Shutdown", testkit.Await(t, testkit.Patience, "Shutdown", down), nil)
 			st := srv.Stats()
-			if got := int(st.MessagesIn)*len(frame("a request")) + int(st.Dropped); got != sent {
+			if got := int(st.MessagesIn)*len(testkit.Frame("a request")) + int(st.Dropped); got != sent {
 				t.Errorf("%d bytes sent, %d accounted for: %+v", sent, got, st)
 			}
 		})
@@ -212,17 +213,17 @@ func TestServeArrivedServesWhatHadArrived(t *testing.T) {
 				conn := dial()
 				const requests = 1000
 				for range requests {
-					mustWrite(t, conn, frame("a request"))
+					testkit.MustWrite(t, conn, testkit.Frame("a request"))
 				}
 				<-working
 				down := make(chan error, 1)
-				go func() { down <- srv.Shutdown(timeoutContext(t, patience)) }()
+				go func() { down <- srv.Shutdown(testkit.TimeoutContext(t, testkit.Patience)) }()
 				got, err := io.ReadAll(conn)
 				_ = conn.Close()
-				if want := requests * len(frame("a request")); err != nil || len(got) != want {
+				if want := requests * len(testkit.Frame("a request")); err != nil || len(got) != want {
 					t.Errorf("%d bytes of replies, want %d; %v", len(got), want, err)
 				}
-				wantErr(t, "Shutdown", await(t, patience, "Shutdown", down), nil)
+				testkit.WantErr(t, "Shutdown", testkit.Await(t, testkit.Patience, "Shutdown", down), nil)
 				if st := srv.Stats(); st.Dropped != 0 || st.MessagesIn != requests {
 					t.Errorf("%+v", st)
 				}
@@ -235,7 +236,7 @@ func TestShutdownReadsAPeerThatFloodsItWithinABound(t *testing.T) {
 	srv, dial := listenOn(t, "tcp", 8, func(srv *libnet.Server) { srv.Linger = 2 * time.Second })
 	go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) { <-s.Done() }))
 	conn := dial()
-	eventually(t, "the session", func() bool { return srv.Stats().Open == 1 })
+	testkit.Eventually(t, "the session", func() bool { return srv.Stats().Open == 1 })
 	go func() {
 		flood := make([]byte, 1<<20)
 		for {
@@ -244,7 +245,7 @@ func TestShutdownReadsAPeerThatFloodsItWithinABound(t *testing.T) {
 			}
 		}
 	}()
-	_ = srv.Shutdown(timeoutContext(t, patience))
+	_ = srv.Shutdown(testkit.TimeoutContext(t, testkit.Patience))
 	if dropped := srv.Stats().Dropped; dropped == 0 || dropped > 64<<20 { // 16 MiB read, and what the kernel held
 		t.Errorf("%d bytes were read away", dropped)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // A peer with a small receive buffer has its window shut nearly whenever the kernel looks, though it reads without a pause:
@@ -19,10 +20,10 @@ func TestPeerTimeoutLeavesAPeerAloneThatReadsSlowly(t *testing.T) {
 		covered bool
 		send    func(t *testing.T, s *libnet.Session, msg []byte)
 	}{
-		"of messages of its own": {"tcp", false, func(t *testing.T, s *libnet.Session, msg []byte) { mustSend(t, s, msg) }},
+		"of messages of its own": {"tcp", false, func(t *testing.T, s *libnet.Session, msg []byte) { testkit.MustSend(t, s, msg) }},
 		"of broadcasts":          {"tcp", false, broadcastTo},
-		"over TLS":               {"tls", false, func(t *testing.T, s *libnet.Session, msg []byte) { mustSend(t, s, msg) }},
-		"over a user's conn":     {"tcp", true, func(t *testing.T, s *libnet.Session, msg []byte) { mustSend(t, s, msg) }},
+		"over TLS":               {"tls", false, func(t *testing.T, s *libnet.Session, msg []byte) { testkit.MustSend(t, s, msg) }},
+		"over a user's conn":     {"tcp", true, func(t *testing.T, s *libnet.Session, msg []byte) { testkit.MustSend(t, s, msg) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -41,7 +42,7 @@ func TestPeerTimeoutLeavesAPeerAloneWhoseBacklogIsFilledToTheSameLevel(t *testin
 	t.Parallel()
 	s, conn := slowlyRead(t, "tcp", false, func(srv *libnet.Server) { srv.SendBuffer = 1 })
 	for range 60 {
-		mustSend(t, s, make([]byte, 256<<10))
+		testkit.MustSend(t, s, make([]byte, 256<<10))
 	}
 	sipFor(t, s, conn, 5*time.Second, 450*time.Millisecond, 256<<10)
 }
@@ -81,19 +82,19 @@ func slowlyRead(t *testing.T, network string, covered bool, set func(*libnet.Ser
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	if network == "tls" {
-		client := tls.Client(conn, clientTLS())
+		client := tls.Client(conn, testkit.ClientTLS())
 		go client.Handshake()
 		conn = client
 	}
-	return await(t, patience, "the session", made), conn
+	return testkit.Await(t, testkit.Patience, "the session", made), conn
 }
 
 // covering returns a server like srv whose conns are the user's.
 func covering(t *testing.T, srv *libnet.Server) *libnet.Server {
 	t.Helper()
-	covered := libnet.NewServer(coveringListener{srv.Listener()}, frames, 64)
+	covered := libnet.NewServer(coveringListener{srv.Listener()}, testkit.Frames, 64)
 	covered.Config = srv.Config
-	covered.Config.Logger = quiet
+	covered.Config.Logger = testkit.Quiet
 	t.Cleanup(covered.Stop)
 	return covered
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // socketOption reads an option of the socket in conn.
@@ -59,14 +60,14 @@ func TestAWrappedConnGetsItsSocketOptions(t *testing.T) {
 		"SyscallConn":                   func(c *net.TCPConn) net.Conn { return hasSyscallConn{c, c} },
 		"NetConn around an embedding":   func(c *net.TCPConn) net.Conn { return hasNetConn{embedsInterface{c}} },
 		"several that embed each other": func(c *net.TCPConn) net.Conn { return embedsInterface{&embedsInterface{embedsInterface{c}}} },
-		"TLS":                           func(c *net.TCPConn) net.Conn { return tls.Server(embedsInterface{c}, serverTLS()) },
+		"TLS":                           func(c *net.TCPConn) net.Conn { return tls.Server(embedsInterface{c}, testkit.ServerTLS()) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			near, far := connectTCP(t)
-			srv := newServer(t, frames, 0)
+			near, far := testkit.ConnectTCP(t)
+			srv := testkit.NewServer(t, testkit.Frames, 0)
 			srv.PeerTimeout, srv.SendBuffer = 90*time.Second, 20_000
-			adopt(t, srv, wrap(near.(*net.TCPConn)))
-			dialer := libnet.Dialer{Config: srv.Config, Protocol: frames}
+			testkit.Adopt(t, srv, wrap(near.(*net.TCPConn)))
+			dialer := libnet.Dialer{Config: srv.Config, Protocol: testkit.Frames}
 			s, err := dialer.NewSession(wrap(far.(*net.TCPConn)))
 			if err != nil {
 				t.Fatal(err)
@@ -86,7 +87,7 @@ func TestAWrappedConnGetsItsSocketOptions(t *testing.T) {
 // The kernel has bounds; beyond them it would refuse the option.
 func TestSocketOptionsEndWhereTheKernelDoes(t *testing.T) {
 	const userTimeout = 18 // TCP_USER_TIMEOUT of linux/tcp.h
-	overEventModes(t, eventModes[:2], func(t *testing.T, mode eventMode) {
+	testkit.OverModes(t, testkit.Modes[:2], func(t *testing.T, mode testkit.Mode) {
 		for _, test := range []struct {
 			timeout    time.Duration
 			idle, user int // seconds and milliseconds
@@ -101,12 +102,12 @@ func TestSocketOptionsEndWhereTheKernelDoes(t *testing.T) {
 		} {
 			for _, buffer := range []int{1, math.MaxInt32, min(math.MaxInt, math.MaxInt32+1), min(math.MaxInt, 1<<32), math.MaxInt} {
 				accepted := make(chan *os.File, 1)
-				mode.wrap = func(l net.Listener) net.Listener { return &dupListener{l, accepted} }
+				mode.Wrap = func(l net.Listener) net.Listener { return &dupListener{l, accepted} }
 				logs := new(lockedBuffer)
-				r := mode.start(t, func(srv *libnet.Server) {
+				r := mode.Start(t, func(srv *libnet.Server) {
 					srv.PeerTimeout, srv.SendBuffer, srv.Logger = test.timeout, buffer, slog.New(slog.NewTextHandler(logs, nil))
-				}, eventEcho)
-				eventAsk(t, r.dial(), "works")
+				}, testkit.EchoMessage)
+				testkit.Ask(t, r.Dial(), "works")
 				file := <-accepted
 				idle := socketOption(t, file, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE)
 				user := socketOption(t, file, syscall.IPPROTO_TCP, userTimeout)
@@ -196,20 +197,20 @@ func TestAConnWithoutAUsableSocketBecomesASessionAllTheSame(t *testing.T) {
 		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			near, far := connectPipe(t)
+			near, far := testkit.ConnectPipe(t)
 			logs := new(lockedBuffer)
-			srv := newServer(t, frames, 10)
+			srv := testkit.NewServer(t, testkit.Frames, 10)
 			srv.Logger = slog.New(slog.NewTextHandler(logs, nil))
-			s := adopt(t, srv, test.wrap(near))
-			mustWrite(t, far, frame("works"))
-			mustReceive(t, s, "works")
-			mustSend(t, s, []byte("both ways"))
-			eventWant(t, far, "both ways")
+			s := testkit.Adopt(t, srv, test.wrap(near))
+			testkit.MustWrite(t, far, testkit.Frame("works"))
+			testkit.MustReceive(t, s, "works")
+			testkit.MustSend(t, s, []byte("both ways"))
+			testkit.WantFrame(t, far, "both ways")
 			if logged := logs.String(); !strings.Contains(logged, test.logged) || test.logged == "" && logged != "" {
 				t.Errorf("logged %q; want %q", logged, test.logged)
 			}
-			dialer := libnet.Dialer{Protocol: frames, Config: libnet.Config{Logger: quiet}}
-			near, _ = connectPipe(t)
+			dialer := libnet.Dialer{Protocol: testkit.Frames, Config: libnet.Config{Logger: testkit.Quiet}}
+			near, _ = testkit.ConnectPipe(t)
 			c, err := dialer.NewSession(test.wrap(near))
 			if err != nil {
 				t.Fatal(err)

@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // unixServer echoes on path until the test ends.
 func unixServer(t *testing.T, path string) *libnet.Server {
 	t.Helper()
-	srv, err := libnet.Serve("unix", path, frames, 10)
+	srv, err := libnet.Serve("unix", path, testkit.Frames, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,9 +26,9 @@ func unixServer(t *testing.T, path string) *libnet.Server {
 
 func echoing(t *testing.T, srv *libnet.Server) *libnet.Server {
 	t.Helper()
-	srv.Logger = quiet
+	srv.Logger = testkit.Quiet
 	t.Cleanup(srv.Stop)
-	go srv.Serve(libnet.HandlerFunc(echo))
+	go srv.Serve(libnet.HandlerFunc(testkit.Echo))
 	return srv
 }
 
@@ -39,8 +40,8 @@ func answersAt(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	eventAsk(t, conn, "who is there")
+	_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
+	testkit.Ask(t, conn, "who is there")
 }
 
 // staleSocket leaves a socket's file behind as a process does that was killed.
@@ -69,8 +70,8 @@ func TestAStaleUnixSocketKeepsNobodyFromListening(t *testing.T) {
 func TestAUnixSocketThatIsListenedOnIsNotTaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	unixServer(t, path)
-	_, err := libnet.Serve("unix", path, frames, 10)
-	wantErr(t, "a second server on the path", err, syscall.EADDRINUSE)
+	_, err := libnet.Serve("unix", path, testkit.Frames, 10)
+	testkit.WantErr(t, "a second server on the path", err, syscall.EADDRINUSE)
 	answersAt(t, path)
 }
 
@@ -84,8 +85,8 @@ func TestAFileThatIsNoSocketIsNotRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{file, link} {
-		_, err := libnet.Serve("unix", path, frames, 10)
-		wantErr(t, "a server on "+path, err, syscall.EADDRINUSE)
+		_, err := libnet.Serve("unix", path, testkit.Frames, 10)
+		testkit.WantErr(t, "a server on "+path, err, syscall.EADDRINUSE)
 		if _, err := os.Lstat(path); err != nil {
 			t.Error(err)
 		}
@@ -98,7 +99,7 @@ func TestOfManyThatFindAStaleSocketOneListens(t *testing.T) {
 	servers := make(chan *libnet.Server, 16)
 	for range cap(servers) {
 		wg.Go(func() {
-			srv, err := libnet.Serve("unix", path, frames, 10)
+			srv, err := libnet.Serve("unix", path, testkit.Frames, 10)
 			if err != nil {
 				wantErrIn(t, "a server that came later", err, syscall.EADDRINUSE)
 				return
@@ -129,7 +130,7 @@ func TestTheEndOfAServerLeavesItsSuccessorsSocketAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return echoing(t, libnet.NewServer(l, frames, 10))
+			return echoing(t, libnet.NewServer(l, testkit.Frames, 10))
 		},
 	}
 	for name, start := range old {
@@ -156,7 +157,7 @@ func TestTheEndOfAServerLeavesItsSuccessorsSocketAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		echoing(t, libnet.NewServer(l, frames, 10))
+		echoing(t, libnet.NewServer(l, testkit.Frames, 10))
 		first.Stop()
 		answersAt(t, path)
 	})

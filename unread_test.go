@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -30,11 +31,11 @@ func TestAHandlerThatOnlyPushesNoticesItsPeersEnd(t *testing.T) {
 				}))
 				conn := dial()
 				if first != "" {
-					mustWrite(t, conn, frame(first))
+					testkit.MustWrite(t, conn, testkit.Frame(first))
 				}
-				eventually(t, "the session", func() bool { return srv.Stats().Open == 1 })
+				testkit.Eventually(t, "the session", func() bool { return srv.Stats().Open == 1 })
 				_ = conn.Close()
-				wantErr(t, "the reason", await(t, patience, "the end", ended), io.EOF)
+				testkit.WantErr(t, "the reason", testkit.Await(t, testkit.Patience, "the end", ended), io.EOF)
 			})
 		}
 	}
@@ -58,10 +59,10 @@ func TestASlowReceiverThatAskedForDoneGetsWhatArrived(t *testing.T) {
 	}))
 	conn := dial()
 	for range 4 {
-		mustWrite(t, conn, frame("a request"))
+		testkit.MustWrite(t, conn, testkit.Frame("a request"))
 	}
 	_ = conn.Close()
-	if n := await(t, patience, "the end", got); n != 4 {
+	if n := testkit.Await(t, testkit.Patience, "the end", got); n != 4 {
 		t.Errorf("received %d of 4", n)
 	}
 }
@@ -73,8 +74,8 @@ func TestIdleTimeoutSparesAPeerThatOnSessionKeepsWaiting(t *testing.T) {
 	})
 	received := make(chan error, 1)
 	go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) { _, err := s.Receive(); received <- err }))
-	mustWrite(t, dial(), frame("a login"))
-	wantErr(t, "Receive", await(t, patience, "the login", received), nil)
+	testkit.MustWrite(t, dial(), testkit.Frame("a login"))
+	testkit.WantErr(t, "Receive", testkit.Await(t, testkit.Patience, "the login", received), nil)
 }
 
 // What is appended to a message goes nowhere else.
@@ -84,9 +85,9 @@ func TestAppendingToAMessageLeavesTheNextOneWhole(t *testing.T) {
 	go srv.ServeMessages(libnet.MessageHandlerFunc(func(_ *libnet.Session, msg []byte) {
 		seen <- string(append(msg, "##########"...))
 	}))
-	mustWrite(t, dial(), append(frame("first"), frame("second")...))
+	testkit.MustWrite(t, dial(), append(testkit.Frame("first"), testkit.Frame("second")...))
 	for _, want := range []string{"first##########", "second##########"} {
-		if got := await(t, patience, want, seen); got != want {
+		if got := testkit.Await(t, testkit.Patience, want, seen); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
@@ -95,22 +96,22 @@ func TestAppendingToAMessageLeavesTheNextOneWhole(t *testing.T) {
 func TestACodecThatEndsTheReceiversGoroutineEndsTheSession(t *testing.T) {
 	near, peer := libnettest.Pipe()
 	p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		return &funcCodec{receive: func() ([]byte, error) { runtime.Goexit(); return nil, nil }}
+		return &testkit.FuncCodec{OnReceive: func() ([]byte, error) { runtime.Goexit(); return nil, nil }}
 	})
-	s := adopt(t, newServer(t, p, 8), near)
-	mustWrite(t, peer, frame("x"))
+	s := testkit.Adopt(t, testkit.NewServer(t, p, 8), near)
+	testkit.MustWrite(t, peer, testkit.Frame("x"))
 	go s.Receive()
 	wantEnd(t, s, libnet.ErrSessionClosed)
-	within(t, patience, "another Receive", func() { _, _ = s.Receive() })
+	testkit.Within(t, testkit.Patience, "another Receive", func() { _, _ = s.Receive() })
 }
 
 // A Close that meets a receiver at work on what has arrived counts what that one received, and drops the rest.
 func TestACloseDuringReceiveCountsWhatWasReceived(t *testing.T) {
-	burst := bytes.Repeat(frame("a message"), 200)
+	burst := bytes.Repeat(testkit.Frame("a message"), 200)
 	for i := range 300 {
-		near, far := connectTCP(t)
-		s := adopt(t, newServer(t, frames, 8), near)
-		mustWrite(t, far, burst)
+		near, far := testkit.ConnectTCP(t)
+		s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 8), near)
+		testkit.MustWrite(t, far, burst)
 		received := make(chan uint64, 1)
 		begun := make(chan struct{})
 		go func() {
@@ -125,12 +126,12 @@ func TestACloseDuringReceiveCountsWhatWasReceived(t *testing.T) {
 			}
 			received <- n
 		}()
-		await(t, patience, "the first message", begun)
+		testkit.Await(t, testkit.Patience, "the first message", begun)
 		for range i {
 			runtime.Gosched()
 		}
 		_ = s.Close()
-		got := await(t, patience, "the receiver's end", received)
+		got := testkit.Await(t, testkit.Patience, "the receiver's end", received)
 		stats := s.Stats()
 		if stats.MessagesIn != got || stats.BytesIn != uint64(len(burst)) && stats.BytesIn != 0 {
 			t.Fatalf("run %d: received %d messages, %+v", i, got, stats)

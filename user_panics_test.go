@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -21,10 +22,10 @@ import (
 // is being made, or is at work on another message for more than 10 ms.
 func TestABroadcastEndsNoSessionWhoseQueueHasRoom(t *testing.T) {
 	t.Run("the codec is being made", func(t *testing.T) {
-		srv := newServer(t, helloProtocol(), 64)
+		srv := testkit.NewServer(t, helloProtocol(), 64)
 		srv.OnFull = libnet.CloseSession
-		near, _ := connectPipe(t)
-		s := adopt(t, srv, near)
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, near)
 		result := srv.Manager().Broadcast([]byte("x"))
 		time.Sleep(50 * time.Millisecond)
 		if s.IsClosed() {
@@ -33,16 +34,16 @@ func TestABroadcastEndsNoSessionWhoseQueueHasRoom(t *testing.T) {
 	})
 	t.Run("the codec is at work", func(t *testing.T) {
 		p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-			return &funcCodec{send: func(msg any) error {
+			return &testkit.FuncCodec{OnSend: func(msg any) error {
 				time.Sleep(300 * time.Millisecond)
 				_, err := rw.Write(msg.([]byte))
 				return err
 			}}
 		})
-		srv := newServer(t, p, 64)
+		srv := testkit.NewServer(t, p, 64)
 		srv.OnFull = libnet.CloseSession
-		near, _ := connectPipe(t)
-		s := adopt(t, srv, near)
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, near)
 		s.Codec()
 		go s.Send([]byte("slow"))
 		time.Sleep(50 * time.Millisecond)
@@ -54,16 +55,16 @@ func TestABroadcastEndsNoSessionWhoseQueueHasRoom(t *testing.T) {
 	})
 	t.Run("Send, the codec is at work", func(t *testing.T) {
 		p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-			return &funcCodec{send: func(msg any) error {
+			return &testkit.FuncCodec{OnSend: func(msg any) error {
 				time.Sleep(500 * time.Millisecond)
 				_, err := rw.Write(msg.([]byte))
 				return err
 			}}
 		})
-		srv := newServer(t, p, 64)
+		srv := testkit.NewServer(t, p, 64)
 		srv.OnFull, srv.WriteTimeout = libnet.CloseSession, 100*time.Millisecond
-		near, _ := connectPipe(t)
-		s := adopt(t, srv, near)
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, near)
 		s.Codec()
 		go s.Send([]byte("slow"))
 		time.Sleep(50 * time.Millisecond)
@@ -105,14 +106,14 @@ func (c *layerConn) SetWriteDeadline(at time.Time) error {
 // A panic in a conn's SetWriteDeadline ends its session.
 func TestAPanicInSetWriteDeadlineOfALayerEndsOnlyItsSession(t *testing.T) {
 	inChild(t, func(t *testing.T) {
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		srv.WriteTimeout = 100 * time.Millisecond
 		near, far := libnettest.PipeSize(10)
 		defer far.Close()
-		s := adopt(t, srv, &layerConn{near, func() { panic("no deadlines here") }})
-		mustSend(t, s, []byte("a"))
-		eventually(t, "the first message", func() bool { return s.Stats().MessagesOut == 1 })
-		mustSend(t, s, make([]byte, 1000))
+		s := testkit.Adopt(t, srv, &layerConn{near, func() { panic("no deadlines here") }})
+		testkit.MustSend(t, s, []byte("a"))
+		testkit.Eventually(t, "the first message", func() bool { return s.Stats().MessagesOut == 1 })
+		testkit.MustSend(t, s, make([]byte, 1000))
 		wantEndWithin(t, s, srv, 5*time.Second)
 	})
 }
@@ -123,8 +124,8 @@ func TestAPanicInTheCloseOfAConnBelowTLSEndsOnlyItsSession(t *testing.T) {
 		const size = 32 << 10
 		near, far := libnettest.PipeSize(size)
 		defer far.Close()
-		server := tls.Server(&scriptedConn{Conn: near, close: func() error { _ = near.Close(); panic("a broken Close") }}, serverTLS())
-		client := tls.Client(far, clientTLS())
+		server := tls.Server(&scriptedConn{Conn: near, close: func() error { _ = near.Close(); panic("a broken Close") }}, testkit.ServerTLS())
+		client := tls.Client(far, testkit.ClientTLS())
 		shaken := make(chan error, 1)
 		go func() { shaken <- client.Handshake() }()
 		if err := server.Handshake(); err != nil {
@@ -133,15 +134,15 @@ func TestAPanicInTheCloseOfAConnBelowTLSEndsOnlyItsSession(t *testing.T) {
 		if err := <-shaken; err != nil {
 			t.Fatal(err)
 		}
-		srv := newServer(t, frames, 8)
-		s := adopt(t, srv, server)
-		mustSend(t, s, make([]byte, 10_000))
+		srv := testkit.NewServer(t, testkit.Frames, 8)
+		s := testkit.Adopt(t, srv, server)
+		testkit.MustSend(t, s, make([]byte, 10_000))
 		settle := func() int {
-			eventually(t, "an empty queue", func() bool { return s.Stats().Queued == 0 })
+			testkit.Eventually(t, "an empty queue", func() bool { return s.Stats().Queued == 0 })
 			return far.(interface{ Buffered() int }).Buffered()
 		}
-		mustSend(t, s, make([]byte, size-settle()-22-4-8192-22-100))
-		mustSend(t, s, make([]byte, size-settle()-22-4))
+		testkit.MustSend(t, s, make([]byte, size-settle()-22-4-8192-22-100))
+		testkit.MustSend(t, s, make([]byte, size-settle()-22-4))
 		settle()
 		_ = s.Close()
 		wantEndWithin(t, s, srv, 5*time.Second)
@@ -174,16 +175,16 @@ func (c *rawLayerConn) SyscallConn() (syscall.RawConn, error) {
 // The same with the Control of a conn's own RawConn, while a write waits for a slow peer.
 func TestAPanicInControlEndsOnlyItsSession(t *testing.T) {
 	inChild(t, func(t *testing.T) {
-		srv := newServer(t, frames, 8)
+		srv := testkit.NewServer(t, testkit.Frames, 8)
 		srv.WriteTimeout = time.Second
-		near, _ := connectTCP(t)
+		near, _ := testkit.ConnectTCP(t)
 		conn := &rawLayerConn{TCPConn: near.(*net.TCPConn)}
-		s := adopt(t, srv, conn)
-		mustSend(t, s, []byte("a"))
-		eventually(t, "the first message", func() bool { return s.Stats().MessagesOut == 1 })
+		s := testkit.Adopt(t, srv, conn)
+		testkit.MustSend(t, s, []byte("a"))
+		testkit.Eventually(t, "the first message", func() bool { return s.Stats().MessagesOut == 1 })
 		for range 4 {
 			_ = s.Send(make([]byte, 1<<20))
-			_ = s.SendContext(timeoutContext(t, 100*time.Millisecond), make([]byte, 1<<20))
+			_ = s.SendContext(testkit.TimeoutContext(t, 100*time.Millisecond), make([]byte, 1<<20))
 		}
 		conn.broken.Store(true)
 		wantEndWithin(t, s, srv, 5*time.Second)
