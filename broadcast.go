@@ -3,7 +3,6 @@ package libnet
 import (
 	"context"
 	"reflect"
-	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/sendqueue"
@@ -15,9 +14,9 @@ const shareAt = 8 << 10
 
 // BroadcastResult says what a broadcast came to: a count of sessions each.
 type BroadcastResult struct {
-	Sent    int // queued the message, or will when their codec, which takes its time, has encoded it
+	Sent    int // queued the message
 	Blocked int // had no room: they refused the message, or dropped it; or their codec was busy with another for too long
-	Closed  int // were closed, or are now for want of room
+	Closed  int // were closed, or are now: for want of room, or because their codec did not come back within a second
 }
 
 // Broadcast sends msg to all open sessions, as [Group.Broadcast] does.
@@ -124,8 +123,7 @@ func (b *broadcast) offerTo(s *Session) error {
 	return s.offerFrame(frame, limit)
 }
 
-// offerInTurn is Session.offerInTurn that waits for the codec, with another's message or this one, only as long as an ordinary
-// codec takes.
+// offerInTurn is Session.offerInTurn that waits for another's message only as long as an ordinary codec takes.
 func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) error {
 	if s.q.IsFull(limit) {
 		return ErrSessionBlocked
@@ -136,41 +134,38 @@ func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) error {
 		b.waited += time.Since(began)
 		return errCodecBusy
 	}
-	o := &slowOffer{result: make(chan error, 1)}
-	go o.run(s, b.msg, limit)
-	timer := time.NewTimer(bound)
-	defer timer.Stop()
-	select {
-	case err := <-o.result:
-		return s.endIfPanic(err)
-	case <-timer.C:
-	}
-	b.waited += time.Since(began)
-	if o.settled.CompareAndSwap(false, true) {
-		return nil
-	}
-	return s.endIfPanic(<-o.result)
+	return s.endIfPanic(s.offerElsewhere(b.msg, limit))
 }
 
-// A slowOffer is a message that a plain codec encodes while a broadcast may go on. Whoever settles it first says what came of
-// it; a message that then is not queued after all counts as discarded.
-type slowOffer struct {
-	settled atomic.Bool
-	result  chan error
-}
+// codecHangs is how long a broadcast waits for a plain codec with its message, before it ends the session: a message that is
+// being encoded can neither be taken back nor counted.
+const codecHangs = time.Second
 
-func (o *slowOffer) run(s *Session, msg any, limit sendqueue.Limit) {
-	err := ErrSessionClosed // stays if the codec ends the goroutine
-	defer func() {
-		switch {
-		case o.settled.CompareAndSwap(false, true):
-			o.result <- err
-		case err != nil:
-			s.q.NoteDiscarded()
-			_ = s.endIfPanic(err)
-		}
+var errCodecHangs = newError("libnet: the codec does not come back")
+
+// offerElsewhere has the message encoded and queued on another goroutine, which the codec may keep or end.
+func (s *Session) offerElsewhere(msg any, limit sendqueue.Limit) (err error) {
+	result := make(chan error, 1)
+	go func() {
+		err := ErrSessionClosed // stays if the codec ends the goroutine
+		defer func() { result <- err }()
+		err = s.offerWithTurn(msg, limit)
 	}()
-	err = s.offerWithTurn(msg, limit)
+	bound := time.NewTimer(codecHangs)
+	defer bound.Stop()
+	select {
+	case err := <-result:
+		return err
+	case <-bound.C:
+	}
+	s.endSoon(errCodecHangs)
+	bound.Reset(codecPatience)
+	select {
+	case err := <-result:
+		return err
+	case <-bound.C:
+		return errCodecHangs
+	}
 }
 
 // offerWithTurn does not queue a message behind others that were encoded before and wait for a synchronous session.

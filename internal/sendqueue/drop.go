@@ -1,12 +1,5 @@
 package sendqueue
 
-// NoteDiscarded counts a message that was accepted elsewhere and does not come.
-func (q *Queue) NoteDiscarded() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.discarded++
-}
-
 // dropDownToLocked discards the oldest messages that no flush has taken until the queue is within its limit or only the
 // newest of them is left.
 func (q *Queue) dropDownToLocked(limit Limit) {
