@@ -118,7 +118,7 @@ func (s *gatewayServer) sessionLoop(client *gatewayClient) {
 		reqData, err := client.Session.Receive()
 		if err != nil {
 			s.glog.Error(err)
-			return // the article goes on, and spins (DEFECTS G1)
+			return // the article goes on, and spins (docs/faults.md, G1)
 		}
 		if reqData != nil {
 			baseCMD := &Base{}
@@ -145,7 +145,7 @@ func (s *gatewayServer) Loop() {
 		session, err := s.Server.Accept()
 		if err != nil {
 			s.glog.Error(err)
-			return // the article goes on with a nil session, and crashes (DEFECTS G2)
+			return // the article goes on with a nil session, and crashes (docs/faults.md, G2)
 		}
 		s.ended.Add(1)
 		go s.sessionLoop(&gatewayClient{session, s.glog})

@@ -11,7 +11,7 @@ import (
 // when the first session is made; later changes have no effect.
 type Config struct {
 	// SendQueue is how many messages Send may queue before the peer has taken them. 0 means that
-	// Send writes before it returns. Why a queue is bounded at all: see DESIGN.md.
+	// Send writes before it returns. Why a queue is bounded at all: see docs/architecture.md.
 	SendQueue int
 
 	// SendQueueBytes bounds the bytes that a session's queue holds; default 1 MiB. One message is

@@ -237,13 +237,13 @@ func TestMetricsThatTheDocumentsNameExist(t *testing.T) {
 
 // A check that could not fail would say nothing.
 func TestTheChecksOfDocumentsFindWhatIsBroken(t *testing.T) {
-	doc := document{"README.md", "# One heading, `code`\n\n[a](config.go) [b](#one-heading-code) ![c](DESIGN.md#1-words)\n```\n[in](code)\n```\n"}
+	doc := document{"README.md", "# One heading, `code`\n\n[a](config.go) [b](#one-heading-code) ![c](docs/architecture.md#words)\n```\n[in](code)\n```\n"}
 	doc.find(linkPattern, func(_ int, target string) {
 		if err := checkLink(doc, target); err != nil {
 			t.Error(err)
 		}
 	})
-	for _, target := range []string{"no-such-file.md", "#no-such-heading", "DESIGN.md#no-such-heading", "code"} {
+	for _, target := range []string{"no-such-file.md", "#no-such-heading", "docs/architecture.md#no-such-heading", "code"} {
 		if checkLink(doc, target) == nil {
 			t.Errorf("%s was taken for a link that leads somewhere", target)
 		}

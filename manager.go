@@ -8,7 +8,7 @@ import (
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
-// managerShards is the original design's number. DESIGN.md has the measurement: these tables against shards of
+// managerShards is the original design's number. docs/measurements.md has the measurement: these tables against shards of
 // maps with a lock each, and sync.Map.
 const managerShards = 32
 

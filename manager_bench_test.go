@@ -14,7 +14,7 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// BenchmarkSessionTable compares what Manager could keep sessions in; DESIGN.md has what came out. Run
+// BenchmarkSessionTable compares what Manager could keep sessions in; docs/measurements.md has what came out. Run
 // one round after the other (-cpu 2, no -count), so that a drift of the machine meets all alike.
 func BenchmarkSessionTable(b *testing.B) {
 	for _, sessions := range []int{10_000, 1_000_000} {

@@ -131,7 +131,7 @@ func TestWhatACodecWritesInReceiveIsBoundedBySendQueueBytes(t *testing.T) {
 	}
 }
 
-// DESIGN.md: "Who waits stands in a line ... none is passed over."
+// docs/architecture.md: "Who waits stands in a line ... none is passed over."
 func TestSendContextIsNotPassedOverForEver(t *testing.T) {
 	srv := testkit.NewServer(t, testkit.Frames, 100_000)
 	srv.SendQueueBytes = 1_000_000

@@ -61,7 +61,7 @@ func (s *Session) endReceive(err *error) {
 }
 
 // next returns the next message: a part of the input buffer, or the slice a plain codec returned. Its
-// frames, and those below, lie on the stack of every session that waits: see DESIGN.md before adding to
+// frames, and those below, lie on the stack of every session that waits: see docs/architecture.md before adding to
 // them.
 func (s *Session) next() ([]byte, error) {
 	if !s.canReceive() || s.mustYield() {

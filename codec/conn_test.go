@@ -62,7 +62,7 @@ func TestACodecWorksOnABareConnectionWithoutASession(t *testing.T) {
 	}
 }
 
-// DEFECTS K1: Receive never returned an error; a dead client cost one core at 100 %.
+// K1: Receive never returned an error; a dead client cost one core at 100 %.
 func TestK1ReceiveAnswersEOFWhenThePeerEndsBetweenFrames(t *testing.T) {
 	for _, framing := range framings {
 		c := codec.New(framing.framing, codec.Bytes).NewCodec(reading(strings.NewReader("")))
@@ -74,7 +74,7 @@ func TestK1ReceiveAnswersEOFWhenThePeerEndsBetweenFrames(t *testing.T) {
 	}
 }
 
-// DEFECTS K7: the reader answered (0, nil) after an error, so that its callers spun.
+// K7: the reader answered (0, nil) after an error, so that its callers spun.
 func TestK7AConnectionThatReadsNothingForEverEndsTheCodec(t *testing.T) {
 	reads := 0
 	c := codec.New(codec.Uint8, codec.Bytes).NewCodec(reading(readerFunc(func([]byte) (int, error) {
@@ -120,7 +120,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// DEFECTS K8: the next read cleared an error that should have stayed, a negative length panicked,
+// K8: the next read cleared an error that should have stayed, a negative length panicked,
 // and four bytes of header allocated up to 4 GiB.
 func TestK8AnErrorOfReceiveStays(t *testing.T) {
 	broken := errors.New("broken")
@@ -180,7 +180,7 @@ func TestK8ALengthWithItsTopBitsSetIsAnErrorFromTheHeaderAlone(t *testing.T) {
 	}
 }
 
-// DEFECTS L1: a length with the top bit set passed the size check as a negative number.
+// L1: a length with the top bit set passed the size check as a negative number.
 func TestL1WithoutABoundOfOursTheLargestLengthsStillAreErrors(t *testing.T) {
 	for _, claim := range []uint64{1 << 63, 1<<63 | 5, 1<<64 - 1} {
 		header := binary.BigEndian.AppendUint64(nil, claim)
@@ -218,7 +218,7 @@ func TestAFrameMayGrowThroughManyReadsUpToItsBound(t *testing.T) {
 	}
 }
 
-// DEFECTS K8, its last part: a claimed length cost memory before a byte of it had come.
+// K8, its last part: a claimed length cost memory before a byte of it had come.
 func TestK8AFramesMemoryGrowsWithWhatArrivedNotWithWhatWasClaimed(t *testing.T) {
 	const peers = 50
 	codecs := make([]libnet.Codec, peers)
@@ -284,7 +284,7 @@ func (w *scriptedWriter) Write(p []byte) (int, error) {
 	return answer.n, answer.err
 }
 
-// DEFECTS K9: a header whose write failed, followed by a body whose write did not, was a success.
+// K9: a header whose write failed, followed by a body whose write did not, was a success.
 func TestK9AFrameIsOneWriteAndItsErrorIsSendsError(t *testing.T) {
 	for _, framing := range framings {
 		for _, marshaler := range marshalers {
@@ -330,7 +330,7 @@ func TestNoFrameIsWrittenAfterATornOne(t *testing.T) {
 	}
 }
 
-// DEFECTS K3: a length over 16 bits was cut, and the stream was garbage from then on.
+// K3: a length over 16 bits was cut, and the stream was garbage from then on.
 func TestK3AMessageOverTheBoundIsRefusedBeforeAByteIsWritten(t *testing.T) {
 	for _, framing := range framings {
 		if framing.most == 0 {

@@ -52,7 +52,7 @@ func TestJSONIsCompactUnescapedAndWithoutALineFeed(t *testing.T) {
 	}
 }
 
-// DEFECTS L2: a message that was a nil inside ended the process of whoever used it.
+// L2: a message that was a nil inside ended the process of whoever used it.
 func TestL2AJSONMessageThatIsNothingIsAnError(t *testing.T) {
 	c := pure(codec.New(codec.Uint16BE, codec.JSON))
 	for _, msg := range []any{

@@ -131,7 +131,7 @@ func (stringMessage) Reset()         {}
 func (stringMessage) String() string { return "" }
 func (stringMessage) ProtoMessage()  {}
 
-// DEFECTS K5: a message of the wrong type panicked, and ended the process when it was queued.
+// K5: a message of the wrong type panicked, and ended the process when it was queued.
 func TestK5NoMessageMakesProtoPanic(t *testing.T) {
 	c := pure(codec.Protobuf())
 	for name, msg := range map[string]any{

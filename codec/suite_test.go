@@ -108,7 +108,7 @@ func nonEmpty(all [][]byte) (some [][]byte) {
 	return some
 }
 
-// Also DEFECTS K6: a frame cut short by EOF could not be told from a clean end.
+// K6: a frame cut short by EOF could not be told from a clean end.
 func TestK6AStreamTruncatedAtEveryByteEndsUnexpectedly(t *testing.T) {
 	everywhere(t, func(t *testing.T, framing framingCase, protocol *codec.Composed, msg any, payload []byte) {
 		frame, err := pure(protocol).AppendFrame(nil, msg)

@@ -97,7 +97,7 @@ func TestASessionThatLastedBeginsTheBackOffAnew(t *testing.T) {
 	}
 }
 
-// FAULTS B35: the clients of a server that restarts do not come back as a herd.
+// B35: the clients of a server that restarts do not come back as a herd.
 func TestFiveThousandClientsComeBackSpreadOverTheBackOff(t *testing.T) {
 	clients := 5000
 	if testkit.Race {

@@ -281,7 +281,7 @@ func TestWriteTimeoutBoundsAMessageBehindAPong(t *testing.T) {
 	})
 }
 
-// FAULTS B31.
+// B31 of docs/faults.md.
 func TestAPeerThatPingsAndNeverReadsIsClosed(t *testing.T) {
 	inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
 		r := start(t, setup{listener: pipes, handler: sink})
