@@ -1,4 +1,4 @@
-package libnet_test
+package repocheck
 
 import (
 	"go/ast"

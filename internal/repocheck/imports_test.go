@@ -1,4 +1,4 @@
-package libnet_test
+package repocheck
 
 import (
 	"go/ast"
@@ -148,7 +148,7 @@ func TestNestedModulesImportNothingInternal(t *testing.T) {
 		t.Fatalf("found only these nested modules: %q", goMods)
 	}
 	for _, goMod := range goMods {
-		eachGoFile(t, filepath.Dir(goMod), func(file string, parsed *ast.File) {
+		eachModuleFile(t, filepath.Dir(goMod), func(file string, parsed *ast.File) {
 			for _, spec := range parsed.Imports {
 				if strings.HasPrefix(spec.Path.Value, `"`+module+"/internal/") {
 					t.Errorf("%s imports %s", file, spec.Path.Value)
@@ -158,8 +158,8 @@ func TestNestedModulesImportNothingInternal(t *testing.T) {
 	}
 }
 
-// eachGoFile calls f with each Go file below dir.
-func eachGoFile(t *testing.T, dir string, f func(file string, parsed *ast.File)) {
+// eachModuleFile calls f with each Go file below dir.
+func eachModuleFile(t *testing.T, dir string, f func(file string, parsed *ast.File)) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasSuffix(file, ".go") {
