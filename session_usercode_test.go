@@ -87,7 +87,7 @@ func TestSendThatEndsItsSessionRunsNoOtherCodeOfTheUsers(t *testing.T) {
 			locks := func(who string) {
 				if who == what {
 					mu.Lock()
-					mu.Unlock()
+					defer mu.Unlock()
 				}
 			}
 			p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
@@ -125,7 +125,7 @@ func TestSendThatEndsItsSessionRunsNoOtherCodeOfTheUsers(t *testing.T) {
 func TestASynchronousSendThatFailsRunsNoOtherCodeOfTheUsers(t *testing.T) {
 	var mu sync.Mutex
 	srv := libnet.NewServer(emptyListener(), testkit.Frames, 0)
-	srv.Logger = slog.New(scriptedLogger{func(slog.Record) { mu.Lock(); mu.Unlock() }})
+	srv.Logger = slog.New(scriptedLogger{func(slog.Record) { mu.Lock(); defer mu.Unlock() }})
 	near, far := libnettest.Pipe()
 	s, err := srv.NewSession(near)
 	if err != nil {

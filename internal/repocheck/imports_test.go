@@ -80,9 +80,6 @@ const (
 
 var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains}
 
-// sendQueues is what sessions send through.
-const sendQueues = module + "/internal/sendqueue"
-
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
 	if len(all[module]) < 10 {
