@@ -16,7 +16,7 @@ const shareAt = 8 << 10
 type BroadcastResult struct {
 	Sent    int // queued the message
 	Blocked int // had no room: they refused the message, or dropped it; or their codec was busy with another for too long
-	Closed  int // were closed, or are now: for want of room, or because their codec did not come back within a second
+	Closed  int // were closed, or are now: for want of room, or because their codec did not come back within two seconds
 }
 
 // Broadcast sends msg to all open sessions, as [Group.Broadcast] does.
@@ -139,7 +139,7 @@ func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) error {
 
 // codecHangs is how long a broadcast waits for a plain codec with its message, before it ends the session: a message that is
 // being encoded can neither be taken back nor counted.
-const codecHangs = time.Second
+const codecHangs = 2 * time.Second
 
 var errCodecHangs = newError("libnet: the codec does not come back")
 
