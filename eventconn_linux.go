@@ -300,3 +300,8 @@ func (r eventRawConn) Write(f func(fd uintptr) (done bool)) error {
 	}
 	return w.raw.Write(f)
 }
+
+func isTakenOver(conn net.Conn) bool {
+	_, is := conn.(*eventConn)
+	return is
+}

@@ -8,7 +8,6 @@ type (
 	groupLock    struct{}
 	guardLock    struct{}
 	logLock      struct{}
-	pollerLock   struct{}
 	queueLock    struct{}
 	receiverLock struct{}
 	resultLock   struct{}

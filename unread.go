@@ -34,7 +34,7 @@ const peerLook = 2 * time.Second
 
 // watchPeerLocked has the clock look for the peer's end, which nobody may notice who does not receive.
 func (s *Session) watchPeerLocked() {
-	if s.conn == nil || s.state.Load() != sessionOpen || s.serving.Load() != 0 || s.clock != nil && s.clock.look.Load() != 0 {
+	if s.conn == nil || s.state.Load() != sessionOpen || s.serving.Started() || s.clock != nil && s.clock.look.Load() != 0 {
 		return
 	}
 	s.watchLocked(peerLook)
@@ -48,7 +48,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.receiver.Load() == receiverWaiting || s.serving.Load() != 0 || !peerEnded(s.conn) {
+	if s.receiver.Load() == receiverWaiting || s.serving.Started() || !peerEnded(s.conn) {
 		return
 	}
 	if !s.recvMu.TryLock() {

@@ -85,7 +85,7 @@ func (s *Session) leaveInput(reason error) inputLeft {
 		}
 		return inputUnknown
 	case receiverWaiting:
-		if s.serving.Load() != 0 { // then the poller is told of an end, but not of a peer that does not read
+		if s.serving.Started() { // then the poller is told of an end, but not of a peer that does not read
 			return openIf(!errorIs(reason, ErrWriteTimeout) || hasInput(s.conn))
 		}
 		return openIf(s.interruptReceiver())
