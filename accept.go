@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // Back-off after a listener's passing error, as net/http and the original libnet have it.
@@ -46,7 +47,7 @@ var errNoConn = newError("libnet: the listener returned no connection")
 // tryAccept asks the listener. One of the user's is asked on a goroutine of its own, which it may end.
 func (srv *Server) tryAccept() (conn net.Conn, err error) {
 	switch srv.listener.(type) {
-	case *net.TCPListener, *unixListener, packetListener:
+	case *net.TCPListener, *sockets.UnixListener, sockets.PacketListener:
 		return srv.listener.Accept()
 	}
 	err = errNoConn
@@ -113,16 +114,14 @@ func (srv *Server) pause(d time.Duration) bool {
 	}
 }
 
-// passes reports whether accepting again may succeed without anybody's help. Beyond what Temporary says
-// these are the errors of the table that is full, of memory, and those that accept(2) passes on from the
-// network of the connection that it was about to return.
+// passes reports whether accepting again may succeed without anybody's help.
 func passes(err error) bool {
 	return err == errNoConn || asked(err, func() bool {
 		if errchain.Is(err, os.ErrDeadlineExceeded) {
 			return false // a deadline that the user set on the listener
 		}
 		if errno, ok := errchain.As[syscall.Errno](err); ok {
-			return errno.Temporary() || passingErrno(errno)
+			return sockets.Transient(errno)
 		}
 		ne, ok := errchain.As[net.Error](err)
 		return ok && ne.Temporary() //lint:ignore SA1019 listeners that are no sockets say it this way

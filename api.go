@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // A Protocol makes the codec of each session.
@@ -103,7 +105,7 @@ func Serve(network, address string, protocol Protocol, sendChanSize int) (*Serve
 	if protocol == nil {
 		return nil, errors.New("libnet: Serve without a protocol")
 	}
-	listener, err := listen(network, address)
+	listener, err := sockets.Listen(network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,10 @@ var batches = sync.Pool{New: func() any { return new(batch) }}
 // behind the other in buf, except the shared ones, which lie where the broadcast that made them put them.
 // On a session made from a bare codec the messages themselves wait in msgs.
 //
-// A draft is a batch on its way into the queue: one message, of size bytes, without its part.
+// A draft is a batch on its way into the queue: one message, of size bytes, without its part. It is its maker's, until it is
+// put into the queue or freed.
+//
+// A batch in flight is read by whoever flushes, with no lock held, and changed under the queue's lock only.
 type batch struct {
 	next   *batch
 	buf    []byte
@@ -58,27 +61,33 @@ type extent struct {
 
 func getBatch() *batch { return batches.Get().(*batch) }
 
-// putBatch gives b back.
-func putBatch(b *batch) {
+// newDraft returns a draft without a message.
+func newDraft() *batch { return getBatch() }
+
+// room is empty storage for c's frame, to append to.
+func (c *batch) room() []byte { return c.buf }
+
+// setFrame makes frame, which began as c's room, the draft's message.
+func (c *batch) setFrame(frame []byte) { c.buf, c.size = frame, len(frame) }
+
+// setSplit makes a message of a header, which began as c's room, and a payload that stays where it is until it is written.
+func (c *batch) setSplit(header, payload []byte) {
+	c.buf, c.size = header, len(header)
+	c.addShared(payload)
+}
+
+// setMessage makes msg, which is not encoded yet, the draft's.
+func (c *batch) setMessage(msg any) { c.msgs = append(c.msgs, msg) }
+
+// free gives b back: a draft that does not go into the queue, or a batch that is written.
+func (b *batch) free() {
 	if cap(b.buf) > keptBatch {
 		return
 	}
 	clear(b.shared)
 	clear(b.msgs)
-	b.buf, b.parts, b.shared, b.msgs = b.buf[:0], b.parts[:0], b.shared[:0], b.msgs[:0]
-	b.next, b.own = nil, false
-	b.messages, b.size, b.first, b.written, b.gone = 0, 0, 0, 0, 0
+	*b = batch{buf: b.buf[:0], parts: b.parts[:0], shared: b.shared[:0], msgs: b.msgs[:0]}
 	batches.Put(b)
-}
-
-// putDraft is putBatch for a batch that was never the queue's: it has carried one message.
-func putDraft(c *batch) {
-	if cap(c.buf) > keptBatch {
-		return
-	}
-	clear(c.msgs)
-	c.buf, c.msgs, c.size = c.buf[:0], c.msgs[:0], 0
-	batches.Put(c)
 }
 
 // seal makes what c, a draft, holds its only part.
@@ -96,10 +105,12 @@ func (b *batch) commit(n int) {
 	b.messages++
 }
 
-func (b *batch) addFrame(frame []byte) {
-	b.grow(len(frame))
-	b.buf = append(b.buf, frame...)
-	b.commit(len(frame))
+// addFrame adds a message whose frame is head and then payload.
+func (b *batch) addFrame(head, payload []byte) {
+	n := len(head) + len(payload)
+	b.grow(n)
+	b.buf = append(append(b.buf, head...), payload...)
+	b.commit(n)
 }
 
 func (b *batch) addShared(frame []byte) {
@@ -141,6 +152,15 @@ func (b *batch) merge(c *batch) {
 	b.buf = append(b.buf, c.buf...)
 	b.commit(c.size)
 }
+
+// message is the first message of a batch whose messages are not encoded.
+func (b *batch) message() any { return b.msgs[b.first] }
+
+// left is how many bytes are not written yet.
+func (b *batch) left() int { return b.size - b.written }
+
+// isScattered reports whether pieces takes fewer writes than rest.
+func (b *batch) isScattered() bool { return len(b.shared) > 0 }
 
 // rest returns bytes that lie together and are to be written next; none when all is written.
 func (b *batch) rest() []byte {

@@ -88,23 +88,23 @@ func (b *broadcast) offerTo(s *Session) error {
 	if s.IsClosed() {
 		return s.closedErr()
 	}
-	limit, drop := s.owner.queueLimit(), s.owner.OnFull == DropOldest
+	limit := s.owner.queueLimit()
 	limit.messages = max(limit.messages, 1)
 	switch {
 	case s.conn == nil:
-		return s.offer(b.msg, limit, drop)
+		return s.offer(b.msg, limit)
 	case s.appender == nil:
-		return b.offerInTurn(s, limit, drop)
+		return b.offerInTurn(s, limit)
 	}
 	frame, err := b.frameFor(s)
 	if err != nil {
 		return err
 	}
-	return s.offerFrame(frame, limit, drop)
+	return s.offerFrame(frame, limit)
 }
 
 // offerInTurn is Session.offerInTurn that waits for another's message only as long as an ordinary codec takes.
-func (b *broadcast) offerInTurn(s *Session, limit queueLimit, drop bool) error {
+func (b *broadcast) offerInTurn(s *Session, limit queueLimit) error {
 	began := time.Now()
 	bound := min(codecPatience, maxSlowCodecs*codecPatience-b.waited)
 	if !s.takeTurnWithin(context.Background(), bound) {
@@ -112,18 +112,18 @@ func (b *broadcast) offerInTurn(s *Session, limit queueLimit, drop bool) error {
 		return ErrSessionBlocked
 	}
 	defer s.giveTurn()
-	return s.offerPlain(b.msg, limit, drop)
+	return s.offerPlain(b.msg, limit)
 }
 
 // offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied.
-func (s *Session) offerFrame(frame []byte, limit queueLimit, drop bool) error {
-	s.q.mu.Lock()
-	w, err := wakeNobody, s.q.takeFrameLocked(frame, limit, drop)
-	if err == nil {
-		w = s.wakeLocked()
+func (s *Session) offerFrame(frame []byte, limit queueLimit) error {
+	by, err := byNobody, error(nil)
+	if len(frame) >= shareAt {
+		by, err = s.q.putShared(frame, limit)
+	} else {
+		by, err = s.q.putCopy(nil, frame, limit)
 	}
-	s.q.mu.Unlock()
-	s.wakeBy(w)
+	s.flushBy(by)
 	return s.refused(err)
 }
 

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // Bounds of a close, which does not wait for its peer: they only matter when a transport misbehaves.
@@ -102,7 +104,7 @@ func (s *Session) doneChan() <-chan struct{} {
 // fail ends the session after a failed receive and returns the reason. An orderly end of the peer lets
 // what is queued go out first.
 func (s *Session) fail(err error) error {
-	s.receiver.Store(receiverAbsent)
+	s.q.receiverGone()
 	switch state := s.state.Load(); {
 	case state == sessionOutputFailed:
 		s.terminate(err)
@@ -130,7 +132,7 @@ func (s *Session) endOfPeer(err error) {
 // endOfInput is io.EOF, or what a flush found. The kernel tells of a reset once: when it tells the flush, the
 // receiver sees no more than an end, perhaps before the flush has said what it was.
 func (s *Session) endOfInput() error {
-	if s.sock != nil && s.q.idle() != nil && s.sock.broken() {
+	if s.sock != nil && s.q.idle() != nil && s.sock.Broken() {
 		s.wake()
 		s.awaitFlush()
 	}
@@ -307,7 +309,7 @@ func (s *Session) closeTransport(codecMade, cut bool) error {
 		return s.closeCodec()
 	}
 	if s.sock != nil {
-		s.noteDropped(unreadBytes(s.conn))
+		s.noteDropped(sockets.Unread(s.conn))
 	}
 	err := s.closeConn(cut)
 	if codecMade && s.hasCodec.Load() {
@@ -324,7 +326,7 @@ func (s *Session) closeCodec() (err error) {
 // closeConn closes the conn without waiting for a peer that does not read.
 func (s *Session) closeConn(cut bool) (err error) {
 	defer s.recovered("connection", &err)
-	below := transport(s.conn)
+	below := sockets.Transport(s.conn)
 	_, isTLS := s.conn.(*tls.Conn)
 	switch {
 	case isTLS && cut:

@@ -65,7 +65,7 @@ func (d *Dialer) newSession(ctx context.Context, conn net.Conn) (*Session, error
 	}
 	config := d.Config
 	config.HandshakeTimeout = 0 // has done its work: a server need not send anything
-	o := newOwner(config, protocol, nil, nil)
+	o := newOwner(config, protocol, nil, new(flusher))
 	s := newSession(o, conn)
 	if s.sock != nil {
 		o.flusher = &dialFlusher

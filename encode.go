@@ -15,33 +15,25 @@ func (s *Session) encode(msg any) (c *batch, err error) {
 	case s.conn != nil:
 		return s.encodePlain(msg)
 	}
-	c = getBatch()
-	c.msgs = append(c.msgs, msg)
+	c = newDraft()
+	c.setMessage(msg)
 	return c, nil
 }
 
 // encodeFrame has a codec that knows how append msg's frame.
 func (s *Session) encodeFrame(msg any) (c *batch, err error) {
 	defer s.recoveredEncode(&err)
-	c = getBatch()
-	frame, err := s.appender.AppendFrame(c.buf, msg)
-	if err == nil {
-		c.buf = frame
-		err = s.draft(c)
+	c = newDraft()
+	frame, err := s.appender.AppendFrame(c.room(), msg)
+	if err == nil && len(frame) > s.maxFrame() {
+		err = ErrFrameTooLarge
 	}
 	if err != nil {
-		putDraft(c)
+		c.free()
 		return nil, err
 	}
+	c.setFrame(frame)
 	return c, nil
-}
-
-// draft makes what c's storage holds a message, if that is not too large.
-func (s *Session) draft(c *batch) error {
-	if c.size = len(c.buf); c.size > s.maxFrame() {
-		return ErrFrameTooLarge
-	}
-	return nil
 }
 
 // recoveredEncode is recovered, and has the session end for a panic.
@@ -54,7 +46,7 @@ func (s *Session) recoveredEncode(err *error) {
 
 // encodePlain has a codec that knows only io.Writer write msg's frame. The caller has the turn.
 func (s *Session) encodePlain(msg any) (c *batch, err error) {
-	c = getBatch()
+	c = newDraft()
 	s.q.beginFrame(c)
 	ended := false
 	defer func() {
@@ -67,11 +59,8 @@ func (s *Session) encodePlain(msg any) (c *batch, err error) {
 	if refused := s.q.endFrame(); err == nil && refused != nil {
 		err = s.refused(refused) // the codec may not have looked at what Write answered
 	}
-	if err == nil {
-		err = s.draft(c)
-	}
 	if err != nil {
-		putDraft(c)
+		c.free()
 		return nil, s.endIfPanic(err)
 	}
 	return c, nil

@@ -3,7 +3,6 @@ package libnet_test
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
-	"github.com/libnet-go/libnet/libnettest"
 )
 
 // eventTagged is a message of a connection with this tag, which the first message of a session sets.
@@ -205,134 +203,6 @@ func eventLimitDescriptors(t *testing.T, n int) {
 	t.Cleanup(func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) })
 }
 
-// eventTakenOver returns event mode's conn and its peer.
-func eventTakenOver(t *testing.T) (conn, peer net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	peer, err = net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn = libnet.TakeOver(accepted, libnet.NewServer(l, frames, 0))
-	if _, is := conn.(*net.TCPConn); is {
-		t.Fatal("the socket was not taken over")
-	}
-	return closeWithTest(t, conn, peer)
-}
-
-func TestTheConnOfEventModeIsANetConn(t *testing.T) {
-	libnettest.VerifyNone(t)
-	conn, peer := eventTakenOver(t)
-	if conn.RemoteAddr().String() != peer.LocalAddr().String() || conn.LocalAddr().String() != peer.RemoteAddr().String() {
-		t.Errorf("addresses %v, %v; the peer's are %v, %v", conn.LocalAddr(), conn.RemoteAddr(), peer.LocalAddr(), peer.RemoteAddr())
-	}
-	mustWrite(t, conn, frame("to the peer"))
-	eventWant(t, peer, "to the peer")
-	mustWrite(t, peer, frame("from the peer"))
-	eventWant(t, conn, "from the peer")
-
-	_ = conn.SetReadDeadline(time.Now().Add(-time.Second))
-	_, err := conn.Read(make([]byte, 1))
-	wantErr(t, "a read past its deadline", err, os.ErrDeadlineExceeded)
-	_ = conn.SetDeadline(time.Time{})
-
-	eventCloseWrite(t, conn)
-	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("behind a half-close the peer reads %v", err)
-	}
-	ended := make(chan error)
-	go func() {
-		_, err := conn.Read(make([]byte, 1))
-		ended <- err
-	}()
-	if err := conn.Close(); err != nil {
-		t.Errorf("Close = %v", err)
-	}
-	wantErr(t, "the read that waited", await(t, patience, "the read", ended), net.ErrClosed)
-	wantErr(t, "the second Close", conn.Close(), net.ErrClosed)
-	_, err = conn.Write([]byte("x"))
-	wantErr(t, "a write after Close", err, net.ErrClosed)
-	wantErr(t, "a deadline after Close", conn.SetDeadline(time.Now()), net.ErrClosed)
-	wantErr(t, "CloseWrite after Close", conn.(interface{ CloseWrite() error }).CloseWrite(), net.ErrClosed)
-	_ = conn.LocalAddr()
-}
-
-func TestADescriptorInUseIsNotClosed(t *testing.T) {
-	conn, peer := eventTakenOver(t)
-	raw, err := conn.(syscall.Conn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := raw.Control(func(fd uintptr) {
-		if err := conn.Close(); err != nil {
-			t.Errorf("Close = %v", err)
-		}
-		_, _ = eventPeek(fd)
-	}); err != nil {
-		t.Errorf("Control = %v", err)
-	}
-	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("behind the last use the peer reads %v; want io.EOF", err)
-	}
-}
-
-func TestTheConnOfEventModeMayBeClosedAtAnyTime(t *testing.T) {
-	libnettest.VerifyNone(t)
-	for range faultSize(150, 5000) {
-		conn, peer := eventTakenOver(t)
-		raw, err := conn.(syscall.Conn).SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		mustWrite(t, peer, []byte("some input"))
-		var wg sync.WaitGroup
-		for _, use := range []func() error{
-			func() error { _, err := conn.Read(make([]byte, 4)); return err },
-			func() error { _, err := conn.Write([]byte("output")); return err },
-			func() error { return conn.SetDeadline(time.Now().Add(patience)) },
-			func() error { return raw.Read(func(fd uintptr) bool { _, err := eventPeek(fd); return err == nil }) },
-			func() error { return raw.Control(func(fd uintptr) { _, _ = eventPeek(fd) }) },
-			func() error { return conn.(interface{ CloseWrite() error }).CloseWrite() },
-		} {
-			wg.Go(func() {
-				for range 3 {
-					err := use()
-					if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.EPIPE) {
-						t.Errorf("%v", err)
-					}
-				}
-			})
-		}
-		for range 2 {
-			wg.Go(func() {
-				for range rand.IntN(50) {
-					runtime.Gosched()
-				}
-				_ = conn.Close()
-			})
-		}
-		wg.Wait()
-		_ = peer.Close()
-	}
-}
-
-// eventPeek would fail with EBADF, or see another's input, if fd were not the conn's any more.
-func eventPeek(fd uintptr) (int, error) {
-	n, _, err := syscall.Recvfrom(int(fd), make([]byte, 16), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	if err == syscall.EBADF || err == syscall.ENOTSOCK {
-		panic(err)
-	}
-	return n, err
-}
-
 func TestAnEchoInEventModeAllocatesNothing(t *testing.T) {
 	boxes := sync.Pool{New: func() any { return new([]byte) }}
 	echo := func(s *libnet.Session, msg []byte) {
@@ -378,29 +248,5 @@ func TestAPartialFrameKeepsLittleMoreThanItsOwnBytes(t *testing.T) {
 	faultReadMemory(&partial)
 	if each := (int64(partial.HeapAlloc) - int64(silent.HeapAlloc)) / sessions; each > 100 {
 		t.Errorf("after it %d bytes stay", each)
-	}
-}
-
-// When event mode's conn becomes one of package net, that sets the socket's keepalive anew. What the session has set, and
-// has changed since, stays.
-func TestTheConnOfEventModeKeepsItsSocketOptions(t *testing.T) {
-	const userTimeout = 18 // TCP_USER_TIMEOUT of linux/tcp.h
-	conn, _ := eventTakenOver(t)
-	set := conn.(syscall.Conn)
-	raw, err := set.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, userTimeout, 4321) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.SetDeadline(time.Now().Add(time.Hour)); err != nil { // which only package net's can
-		t.Fatal(err)
-	}
-	idle := socketOption(t, set, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE)
-	probes := socketOption(t, set, syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT)
-	if timeout := socketOption(t, set, syscall.IPPROTO_TCP, userTimeout); idle != 5 || probes != 2 || timeout != 4321 {
-		t.Errorf("a probe after %d s, %d of them, and %d ms; want 5, 2 and 4321", idle, probes, timeout)
 	}
 }

@@ -1,57 +1,35 @@
 package libnet
 
-// wakeUp says who is to write what was queued.
-type wakeUp uint8
-
-const (
-	wakeNobody  wakeUp = iota // a flush is under way and will see it
-	wakeSender                // the caller, at once
-	wakeLater                 // the receiver, before it waits; the flusher looks after it
-	wakeFlusher               // the flusher, at once
-	wakeLoop                  // a send loop of the session's own
-)
-
 // wake sees to it that what was queued is written.
-func (s *Session) wake() {
-	s.q.mu.Lock()
-	w := s.wakeLocked()
-	s.q.mu.Unlock()
-	s.wakeBy(w)
-}
+func (s *Session) wake() { s.flushBy(s.q.wake()) }
 
-// wakeLocked begins the flush that wakeBy then has carried out.
-func (s *Session) wakeLocked() wakeUp {
-	q, f := &s.q, s.owner.flusher
-	switch {
-	case !q.flushableLocked():
-		return wakeNobody
-	case f != nil && q.state == queueOpen && !q.away && s.receiver.Load() >= receiverActive:
-		if s.sock != nil && s.receiver.CompareAndSwap(receiverLast, receiverReplied) {
-			q.flushing = true
-			return wakeSender
-		}
-		if q.deferred {
-			return wakeNobody
-		}
-		q.deferred = true
-		return wakeLater
-	}
-	q.flushing = true
-	if f != nil && s.sock != nil {
-		return wakeFlusher
-	}
-	return wakeLoop
-}
-
-func (s *Session) wakeBy(w wakeUp) {
-	switch w {
-	case wakeSender:
-		s.flushReady(s.q.take())
-	case wakeLater:
+// flushBy has the one flush whom the queue has named.
+func (s *Session) flushBy(by flusherKind) {
+	switch by {
+	case byCaller:
+		s.flushNow()
+	case byReceiver:
 		s.owner.flusher.flushLater(s)
-	case wakeFlusher:
+	case byAnother:
+		s.flushSoon()
+	}
+}
+
+// flushNow carries out a flush that has begun, in the caller if it need not wait for the peer.
+func (s *Session) flushNow() {
+	if s.sock != nil {
+		s.flushReady(s.q.take())
+	} else {
+		go s.sendLoop()
+	}
+}
+
+// flushSoon has a flush that has begun carried out on another goroutine: one of the flusher's, which never wait for a peer, or
+// one of the session's own where a write may wait. crypto/tls and conns of the user's have no write that does not.
+func (s *Session) flushSoon() {
+	if s.sock != nil {
 		s.owner.flusher.flush(s)
-	case wakeLoop:
+	} else {
 		go s.sendLoop()
 	}
 }
@@ -78,7 +56,7 @@ func (s *Session) sendLoop() {
 func (s *Session) flushReady(b *batch) {
 	for b != nil {
 		left := len(b.rest())
-		n, err := s.sock.write(b.rest())
+		n, err := s.sock.Write(b.rest())
 		next, closed := s.q.wrote(b, n)
 		switch {
 		case err != nil:

@@ -19,13 +19,8 @@ type flusher struct {
 	ready    []*Session // from taken on: their flush has begun and is to be carried out
 	taken    int        // how many of ready are with a worker
 	workers  int
-	deferred []deferredFlush
+	deferred []*Session // their receivers are looked after
 	sweeping bool
-}
-
-type deferredFlush struct {
-	s       *Session
-	flushes uint32 // the queue's count when it was last looked at
 }
 
 const (
@@ -96,11 +91,10 @@ func (f *flusher) takeReady(share *[readyPerWorker]*Session) int {
 	return n
 }
 
-// flushLater looks after s until its queue is empty.
+// flushLater looks after s's receiver, until the queue is empty or that is late.
 func (f *flusher) flushLater(s *Session) {
-	d := deferredFlush{s, s.q.flushCount()}
 	f.mu.Lock()
-	f.deferred = append(f.deferred, d)
+	f.deferred = append(f.deferred, s)
 	start := !f.sweeping
 	f.sweeping = true
 	f.mu.Unlock()
@@ -115,8 +109,8 @@ func (f *flusher) sweepSoon() { time.AfterFunc(flushDelay, f.sweep) }
 
 // sweep flushes deferred sessions whose receiver has let flushDelay pass.
 func (f *flusher) sweep() {
-	for _, d := range f.takeDeferred() {
-		f.lookAfter(d)
+	for _, s := range f.takeDeferred() {
+		f.lookAfter(s)
 	}
 	f.mu.Lock()
 	f.sweeping = len(f.deferred) > 0
@@ -127,7 +121,7 @@ func (f *flusher) sweep() {
 	}
 }
 
-func (f *flusher) takeDeferred() []deferredFlush {
+func (f *flusher) takeDeferred() []*Session {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	taken := f.deferred
@@ -135,16 +129,14 @@ func (f *flusher) takeDeferred() []deferredFlush {
 	return taken
 }
 
-func (f *flusher) lookAfter(d deferredFlush) {
-	begun, later, flushes := d.s.q.beginOverdue(d.flushes)
-	switch {
-	case later:
+func (f *flusher) lookAfter(s *Session) {
+	begun, again := s.q.overdue()
+	if again {
 		f.mu.Lock()
-		f.deferred = append(f.deferred, deferredFlush{d.s, flushes})
+		f.deferred = append(f.deferred, s)
 		f.mu.Unlock()
-	case begun && d.s.sock != nil:
-		f.flush(d.s)
-	case begun:
-		go d.s.sendLoop()
+	}
+	if begun {
+		s.flushSoon()
 	}
 }

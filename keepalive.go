@@ -300,7 +300,9 @@ func (s *Session) sendHeartbeat(msg any) {
 		_ = s.Send(msg)
 		return
 	}
-	_ = s.offer(msg, s.owner.queueLimit(), false)
+	limit := s.owner.queueLimit()
+	limit.drop = false
+	_ = s.offer(msg, limit)
 }
 
 // earliest returns the smallest of those that are on.

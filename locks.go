@@ -3,7 +3,6 @@ package libnet
 // The classes of the package's locks. docs/locks.md says what each guards and which may be taken under which;
 // a build with the tag lockcheck holds it to that.
 type (
-	connLock     struct{}
 	flusherLock  struct{}
 	groupLock    struct{}
 	guardLock    struct{}

@@ -169,8 +169,8 @@ func (s *Session) countMessage() bool {
 	if s.frameStart.Load() != 0 {
 		s.frameStart.Store(0)
 	}
-	if s.sock != nil && s.in.Empty() && !s.manyReplies {
-		s.receiver.Store(receiverLast)
+	if s.conn != nil && s.in.Empty() {
+		s.q.receiverHasLast()
 	}
 	return true
 }
@@ -208,7 +208,7 @@ func (s *Session) fill(inFrame bool) error {
 	case failed:
 		n, err = s.readArrived()
 	case s.sock != nil:
-		n, err = s.sock.read(&s.in, s.usualRead)
+		n, err = s.sock.Read(&s.in, s.usualRead)
 	default:
 		n, err = s.readPlain()
 	}
@@ -234,7 +234,7 @@ var longAgo = time.Unix(1, 0)
 func (s *Session) readArrived() (int, error) {
 	if s.sock != nil {
 		_ = s.conn.SetReadDeadline(time.Time{})
-		return s.sock.readReady(&s.in, s.usualRead)
+		return s.sock.ReadReady(&s.in, s.usualRead)
 	}
 	deadline := longAgo
 	if inputWaits(s.conn) {
@@ -244,21 +244,13 @@ func (s *Session) readArrived() (int, error) {
 	return s.readPlain()
 }
 
-// beforeWait is what a receiver does before it reads. The order matters: a sender that still finds it
-// active has its message seen by this flush.
+// beforeWait is what a receiver does before it reads.
 func (s *Session) beforeWait(inFrame bool) {
-	replied := s.receiver.Swap(receiverWaiting) == receiverReplied
 	if inFrame {
 		s.startFrame()
 	}
-	b := s.q.receiverWaits(s.parsed, s.read.Load(), s.sock != nil)
-	switch {
-	case b == nil:
-	case s.sock == nil:
-		go s.sendLoop()
-	default:
-		s.manyReplies = replied || b.messages > 1
-		s.flushReady(b)
+	if s.q.receiverWaits(s.parsed, s.read.Load()) {
+		s.flushNow()
 	}
 }
 
@@ -287,7 +279,7 @@ func (s *Session) readError(err error, inFrame bool) error {
 func (s *Session) took(n int) {
 	s.in.Commit(n)
 	s.read.Store(s.read.Load() + uint64(n))
-	s.receiver.Store(receiverActive)
+	s.q.receiverWorks()
 	s.usualRead.Update(n)
 	s.received.Store(s.now())
 }

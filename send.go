@@ -1,8 +1,6 @@
 package libnet
 
-import (
-	"context"
-)
+import "context"
 
 // Send queues msg for the peer, in the order of the calls, and returns without waiting for it: nil
 // means that the message will be written or counted in Stats().Discarded. The message is encoded before
@@ -25,7 +23,7 @@ func (s *Session) Send(msg any) error {
 	if s.owner.sendQueue() == 0 {
 		return s.sendNow(context.Background(), msg)
 	}
-	err := s.offer(msg, s.owner.queueLimit(), s.owner.OnFull == DropOldest)
+	err := s.offer(msg, s.owner.queueLimit())
 	if err == ErrSessionBlocked {
 		return s.blocked()
 	}
@@ -52,10 +50,12 @@ func (s *Session) SendContext(ctx context.Context, msg any) error {
 	if w == nil {
 		return err
 	}
-	return s.awaitRoom(ctx, w)
+	return s.refused(s.q.await(ctx, w))
 }
 
-func (o *owner) queueLimit() queueLimit { return queueLimit{o.sendQueue(), o.sendQueueBytes()} }
+func (o *owner) queueLimit() queueLimit {
+	return queueLimit{o.sendQueue(), o.sendQueueBytes(), o.OnFull == DropOldest}
+}
 
 // blocked does what Config.OnFull says with a message that found no room.
 func (s *Session) blocked() error {
@@ -69,68 +69,65 @@ func (s *Session) blocked() error {
 
 // offer encodes msg and queues it, if there is room or older messages may be dropped for it, and sees to it that it is
 // written. The depth of this call counts: it lies on the stack of a session's goroutine, which has to stay small.
-func (s *Session) offer(msg any, limit queueLimit, drop bool) error {
+func (s *Session) offer(msg any, limit queueLimit) error {
 	if s.turn != nil {
-		return s.offerInTurn(msg, limit, drop)
+		return s.offerInTurn(msg, limit)
 	}
 	c, err := s.encode(msg)
 	if err != nil {
-		return s.notEncoded(err, limit, drop)
+		return s.notEncoded(err, limit)
 	}
-	w, err := s.put(c, limit, drop)
-	s.wakeBy(w)
-	return err
+	return s.put(c, limit)
+}
+
+// put queues c, if it can.
+func (s *Session) put(c *batch, limit queueLimit) error {
+	by, err := s.q.put(c, limit)
+	if err != nil {
+		return s.refused(err)
+	}
+	s.flushBy(by)
+	return nil
 }
 
 // notEncoded is the error of a Send whose message was not encoded: that a queue is full goes before what is wrong with a message.
-func (s *Session) notEncoded(err error, limit queueLimit, drop bool) error {
-	if !drop && !errorIs(err, ErrPanic) && s.q.isFull(limit) {
+func (s *Session) notEncoded(err error, limit queueLimit) error {
+	if !errorIs(err, ErrPanic) && s.q.isFull(limit) {
 		return ErrSessionBlocked
 	}
 	return err
 }
 
-// put queues c, if it can, and says who is to write it.
-func (s *Session) put(c *batch, limit queueLimit, drop bool) (w wakeUp, err error) {
-	s.q.mu.Lock()
-	kept, err := s.q.takeMessageLocked(c, limit, drop)
-	if err == nil {
-		w = s.wakeLocked()
-	}
-	s.q.mu.Unlock()
-	if !kept {
-		putDraft(c)
-	}
-	return w, s.refused(err)
-}
-
 // offerInTurn is offer with a plain codec, whose turn it waits for.
-func (s *Session) offerInTurn(msg any, limit queueLimit, drop bool) error {
+func (s *Session) offerInTurn(msg any, limit queueLimit) error {
 	if err := s.takeTurn(context.Background()); err != nil {
 		return err
 	}
 	defer s.giveTurn()
-	return s.offerPlain(msg, limit, drop)
+	return s.offerPlain(msg, limit)
 }
 
 // offerPlain is offer for the one who has the turn. It looks for room before the codec changes what it remembers of the stream.
-func (s *Session) offerPlain(msg any, limit queueLimit, drop bool) error {
-	if !drop && s.q.isFull(limit) {
+func (s *Session) offerPlain(msg any, limit queueLimit) error {
+	if s.q.isFull(limit) {
 		return ErrSessionBlocked
 	}
 	c, err := s.encode(msg)
 	if err != nil {
 		return err
 	}
-	w, err := s.put(c, limit, drop)
-	s.wakeBy(w)
-	return err
+	return s.put(c, limit)
 }
 
-// refused is the error of a Send that the queue answered with err.
+// refused is what the caller of a queue that answered with err is told.
 func (s *Session) refused(err error) error {
-	if err == errQueueClosed {
+	switch err {
+	case errQueueClosed:
 		return s.closedErr()
+	case errQueueFull:
+		return ErrSessionBlocked
+	case errFrameTooBig:
+		return ErrFrameTooLarge
 	}
 	return err
 }
@@ -147,30 +144,7 @@ func (s *Session) lineUp(ctx context.Context, msg any) (*waiter, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.q.mu.Lock()
-	wake := wakeNobody
-	w, kept, err := s.q.lineUpLocked(c, s.owner.queueLimit())
-	if w == nil && err == nil {
-		wake = s.wakeLocked()
-	}
-	s.q.mu.Unlock()
-	if !kept {
-		putDraft(c)
-	}
-	s.wakeBy(wake)
+	w, by, err := s.q.lineUp(c, s.owner.queueLimit())
+	s.flushBy(by)
 	return w, s.refused(err)
-}
-
-// awaitRoom waits until w's message is queued.
-func (s *Session) awaitRoom(ctx context.Context, w *waiter) error {
-	select {
-	case err := <-w.done:
-		return s.refused(err)
-	case <-ctx.Done():
-	}
-	if s.q.leave(w) {
-		putDraft(w.msg)
-		return ctx.Err()
-	}
-	return s.refused(<-w.done)
 }

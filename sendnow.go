@@ -20,8 +20,8 @@ func (s *Session) sendNow(ctx context.Context, msg any) error {
 		if s.q.begin() { // what a broadcast has queued, and a receiver was to write
 			go s.sendLoop()
 		}
-		if err := s.awaitTurn(ctx, w); err != nil {
-			return err
+		if err := s.q.await(ctx, w); err != nil {
+			return s.refused(err)
 		}
 	}
 	if ctx.Done() == nil {
@@ -51,38 +51,6 @@ func (s *Session) claim(ctx context.Context, msg any) (c *batch, w *waiter, err 
 		return nil, nil, s.refused(err)
 	}
 	return c, w, nil
-}
-
-// awaitTurn waits until w's message is in flight and the caller has to write it.
-func (s *Session) awaitTurn(ctx context.Context, w *waiter) error {
-	for {
-		select {
-		case err := <-w.done:
-			if err != errYourTurn {
-				return s.refused(err)
-			}
-			if s.q.takeTurn(w) {
-				return nil
-			}
-		case <-ctx.Done():
-			return s.giveUpTurn(ctx, w)
-		}
-	}
-}
-
-// giveUpTurn takes w's message back, of which nothing is written yet.
-func (s *Session) giveUpTurn(ctx context.Context, w *waiter) error {
-	if s.q.leave(w) {
-		putBatch(w.msg)
-		return ctx.Err()
-	}
-	if err := <-w.done; err != nil {
-		return s.refused(err)
-	}
-	if s.q.giveBack(w.msg) != nil {
-		go s.sendLoop()
-	}
-	return ctx.Err()
 }
 
 // writeOwn writes c, the caller's message in flight. What was queued meanwhile is left to a send loop.
@@ -121,7 +89,7 @@ func (s *Session) wroteOwn(next *batch, err error) error {
 
 // giveOwn is writeOwn on a bare session, whose codec's error is Send's.
 func (s *Session) giveOwn(c *batch) error {
-	err := s.codecSend(c.msgs[0])
+	err := s.codecSend(c.message())
 	if err != nil && !notWritten(err) {
 		return s.ownOutputFailed(err)
 	}
@@ -179,21 +147,20 @@ func (s *Session) split(msg any) (c *batch, err error) {
 	if !ok || s.appender == nil {
 		return nil, nil
 	}
-	c = getBatch()
-	header, payload, err := s.callSplitter(splitter, c.buf, msg)
+	c = newDraft()
+	header, payload, err := s.callSplitter(splitter, c.room(), msg)
 	switch {
 	case err != nil:
-		putBatch(c)
+		c.free()
 		return nil, s.endIfPanic(err)
 	case payload == nil:
-		putBatch(c)
+		c.free()
 		return nil, nil
 	case len(payload) > s.maxFrame():
-		putBatch(c)
+		c.free()
 		return nil, ErrFrameTooLarge
 	}
-	c.buf, c.size = header, len(header)
-	c.addShared(payload)
+	c.setSplit(header, payload)
 	return c, nil
 }
 

@@ -67,7 +67,7 @@ func TestAQueueHoldsWhatItTookInOrderWhateverIsDroppedAndWritten(t *testing.T) {
 
 func runQueue(t *testing.T, random *rand.Rand) {
 	q, m := new(sendQueue), new(queueModel)
-	limit := queueLimit{1 + random.IntN(40), 1 + random.IntN(300_000)}
+	limit := queueLimit{1 + random.IntN(40), 1 + random.IntN(300_000), false}
 	next := byte(0)
 	made := func() []byte {
 		next++
@@ -77,20 +77,16 @@ func runQueue(t *testing.T, random *rand.Rand) {
 	discarded := 0
 	for range 300 {
 		drop, inflight, inflightBytes := random.IntN(2) == 0, 0, 0
+		limit.drop = drop
 		if b := q.inflight; b != nil {
 			inflight, inflightBytes = b.messages, b.size-b.written
 		}
 		switch random.IntN(5) {
 		case 0, 1:
-			c := getBatch()
-			c.addFrame(made())
+			c := newDraft()
+			c.setFrame(append(c.room(), made()...))
 			part := modelPart{bytes.Clone(c.buf), true}
-			q.mu.Lock()
-			kept, err := q.takeMessageLocked(c, limit, drop)
-			q.mu.Unlock()
-			if !kept {
-				putBatch(c)
-			}
+			_, err := q.put(c, limit)
 			if err == nil {
 				m.pending = append(m.pending, part)
 			}
@@ -99,9 +95,7 @@ func runQueue(t *testing.T, random *rand.Rand) {
 			}
 		case 2:
 			frame := made()
-			q.mu.Lock()
-			err := q.takeFrameLocked(frame, limit, drop)
-			q.mu.Unlock()
+			_, err := q.putShared(frame, limit)
 			if err == nil {
 				m.pending = append(m.pending, modelPart{frame, true})
 			}
@@ -144,7 +138,7 @@ func len0(b *batch) int {
 // flushSome begins a flush or goes on with it, and writes a part of what it offers.
 func flushSome(t *testing.T, q *sendQueue, m *queueModel, random *rand.Rand) {
 	if q.inflight == nil {
-		if !q.begin() {
+		if !q.flushing && !q.begin() { // nobody carries out what put has begun
 			return
 		}
 		m.take(t, q.take())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // A Server accepts connections and makes sessions of them. Set its fields before the first call of
@@ -94,7 +95,7 @@ func NewServer(l net.Listener, protocol Protocol, sendChanSize int) *Server {
 	}
 	return &Server{
 		Config:   Config{SendQueue: sendChanSize},
-		listener: ownListener(l),
+		listener: sockets.Wrap(l),
 		protocol: protocol,
 		manager:  NewManager(),
 		stopping: make(chan struct{}),
@@ -105,7 +106,7 @@ func NewServer(l net.Listener, protocol Protocol, sendChanSize int) *Server {
 
 // Listener returns the server's listener. Of one for a Unix socket that [Serve] has made, [Server.Stop] and [Server.Shutdown] remove
 // the socket's path, if it is still this socket's: its own Close does not.
-func (srv *Server) Listener() net.Listener { return usersListener(srv.listener) }
+func (srv *Server) Listener() net.Listener { return sockets.Unwrap(srv.listener) }
 
 // Manager returns the manager of the server's open sessions.
 func (srv *Server) Manager() *Manager { return srv.manager }

@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // A MessageHandler serves messages for [Server.ServeMessages]. ServeMessage is called for each message of
@@ -42,11 +43,13 @@ func (srv *Server) ServeMessages(h MessageHandler) error {
 type messageServer struct {
 	server  *Server
 	handler MessageHandler
+	shared  sockets.Shared
 	loop    *eventloop.Loop // nil: each session has a goroutine
 }
 
 func (srv *Server) newMessageServer(h MessageHandler) (m *messageServer, err error) {
 	m = &messageServer{server: srv, handler: h}
+	m.shared = sockets.Shared{Options: srv.sessionOwner().socketOptions(), ListenAddr: srv.listener.Addr}
 	m.loop, err = eventloop.New(eventHost{m})
 	if err == errors.ErrUnsupported {
 		return m, nil
@@ -67,7 +70,7 @@ func (m *messageServer) prepare(conn net.Conn) net.Conn {
 	if m.loop == nil || m.server.TLSConfig != nil {
 		return m.server.secure(conn)
 	}
-	return takeOver(conn, m.server)
+	return sockets.Detach(conn, &m.shared)
 }
 
 // serve does what may take its time, and then gives the session to the event loop or to a goroutine of its own: this
@@ -94,8 +97,8 @@ func (m *messageServer) serve(s *Session) {
 func (m *messageServer) addToLoop(s *Session) {
 	// A read of a Unix socket also stops where descriptors or credentials were passed, and no event tells of what lies
 	// behind them.
-	s.serving.Start(!isTakenOver(s.conn))
-	err := m.loop.Register(s.id, s.sock.raw)
+	s.serving.Start(!sockets.IsDetached(s.conn))
+	err := m.loop.Register(s.id, s.sock.Raw())
 	if err != nil {
 		err = fmt.Errorf("libnet: event loop: %w", err)
 	} else {

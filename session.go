@@ -10,6 +10,7 @@ import (
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/lock"
 	"github.com/libnet-go/libnet/internal/readbuf"
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // lastSessionID makes ids unique in a process, whichever server or dialer a session belongs to.
@@ -24,9 +25,9 @@ type Session struct {
 	// Immutable after newSession.
 	id     uint64
 	owner  *owner
-	conn   net.Conn        // nil for a session made from a bare codec
-	sock   *socket         // nil when conn has no descriptor of its own
-	below  syscall.RawConn // then that of what conn runs on; nil if there is none
+	conn   net.Conn            // nil for a session made from a bare codec
+	sock   *sockets.Descriptor // nil when conn has no descriptor of its own
+	below  syscall.RawConn     // then that of what conn runs on; nil if there is none
 	opened time.Time
 
 	// Immutable once hasCodec is set.
@@ -38,20 +39,18 @@ type Session struct {
 
 	recvMu lock.Mutex[receiverLock]
 	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
-	manyReplies bool // the last message was answered with more than one
-	returned    bool // the handler has returned; belongs to its goroutine, and fills a gap here
-	usualRead   readbuf.ReadSize
-	seen        uint32          // unread bytes that the codec found to be no whole frame; the largest may be more
-	serving     eventloop.State // started in event mode, when nobody may Receive; anybody's
-	in          readbuf.Buffer
-	parsed      uint64      // messages received
-	plain       *plainInput // nil until a plain codec reads
+	returned  bool // the handler has returned; belongs to its goroutine, and fills a gap here
+	usualRead readbuf.ReadSize
+	seen      uint32          // unread bytes that the codec found to be no whole frame; the largest may be more
+	serving   eventloop.State // started in event mode, when nobody may Receive; anybody's
+	in        readbuf.Buffer
+	parsed    uint64      // messages received
+	plain     *plainInput // nil until a plain codec reads
 
 	// Written by the receiver, read by anybody.
 	read       atomic.Uint64 // bytes received
 	received   atomic.Int64  // now() of the last read that brought something
 	frameStart atomic.Int64  // now() when an incomplete frame was first waited for; 0 when there is none
-	receiver   atomic.Int32  // receiverState
 	yieldAsked atomic.Bool   // the receiver is to begin the closing when it comes back
 
 	q sendQueue
@@ -72,16 +71,6 @@ type Session struct {
 	clock     *clock        // nil until a timeout or a heartbeat needs it
 }
 
-type receiverState = int32
-
-const (
-	receiverAbsent  receiverState = iota // Receive was never called: nobody will come to flush
-	receiverWaiting                      // in Receive
-	receiverActive                       // between two calls: it will flush before it waits again
-	receiverLast                         // the same, with the last message that has arrived
-	receiverReplied                      // the same, after a Send that did not wait for it
-)
-
 // owner is what the sessions of one [Server], or of one Dial, share. Immutable once a session has it.
 type owner struct {
 	Config
@@ -89,7 +78,7 @@ type owner struct {
 	encoding any      // equal for sessions that encode alike; comparable
 	manager  *Manager // nil for a session that is in none
 	server   *Server  // nil for a dialled session
-	flusher  *flusher // nil: a session's send loop is started at once
+	flusher  *flusher // nil for sessions made from a bare codec, which have no receiver to leave a message to
 }
 
 func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
@@ -130,8 +119,8 @@ func newSession(o *owner, conn net.Conn) *Session {
 		opened: time.Now(),
 	}
 	if conn != nil {
-		if s.sock = newSocket(conn); s.sock == nil {
-			s.below = rawConn(conn)
+		if s.sock = sockets.Of(conn); s.sock == nil {
+			s.below = sockets.Raw(conn)
 		}
 		tellConn(conn, s)
 	}

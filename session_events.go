@@ -18,7 +18,7 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		s.dropUnread() // whoever is closing it reads the rest
 		return false
 	}
-	n, err := s.sock.readReady(&s.in, s.usualRead)
+	n, err := s.sock.ReadReady(&s.in, s.usualRead)
 	if n > 0 {
 		s.took(n)
 		// A read of a TCP socket that brings less than it asked for has emptied it, and the next event comes with

@@ -78,7 +78,7 @@ func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResul
 // shutdown begins the closing, if nobody has, and waits for the end. The channel, nil where somebody else does the work, is
 // closed when the callbacks have run.
 func (s *Session) shutdown(ctx context.Context, reason error) (r shutdownResult, ended <-chan struct{}) {
-	before := s.q.discardedCount()
+	before := s.q.counters().discarded
 	if s.beginClosing(reason) {
 		ended = s.startDelivery(reason)
 	}
@@ -202,7 +202,7 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 	var err error
 	defer s.recovered("connection", &err)
 	if s.sock != nil {
-		s.sock.unblock()
+		s.sock.Unblock()
 	}
 	var dropped readbuf.Buffer
 	defer dropped.Release()

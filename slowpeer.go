@@ -1,6 +1,11 @@
 package libnet
 
-import "time"
+import (
+	"syscall"
+	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
+)
 
 // TCP_USER_TIMEOUT, by which PeerTimeout finds a peer that vanished with data under way, also ends one that reads so slowly that
 // its window is small or shut whenever the kernel looks. A session that has to wait for its peer therefore does without it and
@@ -33,7 +38,7 @@ const leastSendBuffer = 16 << 10
 // peerIsSlow begins that.
 func (s *Session) peerIsSlow() {
 	timeout := s.owner.peerTimeout()
-	if timeout == 0 || s.isSlow() || !setUserTimeout(s.conn, 0) {
+	if timeout == 0 || s.isSlow() || !sockets.SetUserTimeout(s.conn, 0) {
 		return
 	}
 	taken, _ := s.taken()
@@ -44,7 +49,7 @@ func (s *Session) peerIsSlow() {
 		c.slow.Store(after(s.now(), timeout))
 	}
 	s.mu.Unlock()
-	setUserTimeout(s.conn, 0) // again: a look that ended the slowness before may just have set it
+	sockets.SetUserTimeout(s.conn, 0) // again: a look that ended the slowness before may just have set it
 }
 
 func (s *Session) isSlow() bool {
@@ -57,9 +62,21 @@ func (s *Session) isSlow() bool {
 // keeps the kernel's buffer full: that level alone says nothing. Through TLS, whose records are longer than what they carry, the
 // count is only good for seeing that it changes.
 func (s *Session) taken() (taken int64, held int) {
-	out := s.q.written()
+	out := s.q.counters().bytesOut
 	held = s.unsent()
 	return int64(out) - int64(held), held
+}
+
+// unsent is what the kernel holds of what was written to the session's conn, or to what its TLS runs on, and the peer
+// has not taken; 0 where nobody can tell.
+func (s *Session) unsent() int { return sockets.Unsent(s.descriptor()) }
+
+// descriptor returns the handle of the session's descriptor, or of the one below its conn; nil if there is none.
+func (s *Session) descriptor() syscall.RawConn {
+	if s.sock != nil {
+		return s.sock.Raw()
+	}
+	return s.below
 }
 
 // lookAtSlow returns an error if a slow peer has taken nothing at the last two looks.
@@ -87,8 +104,8 @@ func (s *Session) lookAtSlow(c *clock, now int64) error {
 func (s *Session) endSlow(c *clock) {
 	c.inVain = false
 	c.slow.Store(0)
-	setUserTimeout(s.conn, s.owner.peerTimeout())
+	sockets.SetUserTimeout(s.conn, s.owner.peerTimeout())
 	if c.slow.Load() != 0 {
-		setUserTimeout(s.conn, 0)
+		sockets.SetUserTimeout(s.conn, 0)
 	}
 }

@@ -45,27 +45,13 @@ func (s *Session) Stats() SessionStats {
 		Opened:       s.opened,
 		LastReceived: s.opened.Add(time.Duration(max(s.received.Load(), openedNow) - openedNow)),
 	}
-	s.q.addStats(&stats)
+	c := s.q.counters()
+	stats.MessagesIn, stats.BytesIn = c.messagesReceived, c.bytesReceived
+	stats.MessagesOut, stats.BytesOut = c.messagesOut, c.bytesOut
+	stats.Queued, stats.QueuedBytes = c.messages, c.bytes
+	stats.Discarded = c.discarded
 	stats.Dropped = s.droppedBytes()
 	return stats
-}
-
-func (q *sendQueue) addStats(stats *SessionStats) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	stats.MessagesIn = q.messagesIn
-	stats.BytesIn = q.bytesIn
-	stats.MessagesOut = q.messagesOut
-	stats.BytesOut = q.bytesOut
-	stats.Discarded = q.discarded
-	stats.Queued = q.messages
-	stats.QueuedBytes = q.bytes
-}
-
-func (q *sendQueue) discardedCount() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.discarded
 }
 
 // CloseReason returns the short name under which ServerStats.Closed counts a session that ended with

@@ -61,13 +61,11 @@ func (st stream) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	inFrame, err := s.q.write(p, s.maxFrame(), s.maxLoose())
+	by, err := s.q.write(p, s.maxFrame(), s.maxLoose())
 	if err != nil {
 		return 0, s.refused(err)
 	}
-	if !inFrame {
-		s.wake()
-	}
+	s.flushBy(by)
 	return len(p), nil
 }
 

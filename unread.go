@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has ended.
@@ -14,8 +16,8 @@ func (s *Session) isBehind(c *clock) bool {
 	if s.conn == nil {
 		return false
 	}
-	unread := unreadBytes(s.conn) + s.inHand()
-	comes := s.receiver.Load() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
+	unread := sockets.Unread(s.conn) + s.inHand()
+	comes := s.q.receiverState() != receiverAbsent || c.awaited.Load()&awaitWelcome != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
 	return behind
@@ -23,7 +25,7 @@ func (s *Session) isBehind(c *clock) bool {
 
 // inHand is what a receiver who is at work on a message has read beyond it.
 func (s *Session) inHand() int {
-	if s.receiver.Load() < receiverActive {
+	if s.q.receiverState() < receiverActive {
 		return 0
 	}
 	return s.notHanded()
@@ -48,18 +50,15 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.receiver.Load() == receiverWaiting || s.serving.Started() || !peerEnded(s.conn) {
+	if s.q.receiverState() == receiverWaiting || s.serving.Started() || !sockets.PeerEnded(s.conn) || !s.recvMu.TryLock() {
 		return
 	}
-	if !s.recvMu.TryLock() {
-		return
-	}
-	left := !s.in.Empty() || unreadBytes(s.conn) > 0
+	left := !s.in.Empty() || sockets.Unread(s.conn) > 0
 	s.recvMu.Unlock()
 	if c.over == 0 {
 		c.over = now
 	}
-	if !left || s.receiver.Load() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
+	if !left || s.q.receiverState() == receiverAbsent && now >= after(c.over, s.owner.linger()) {
 		s.endOfPeer(io.EOF)
 	}
 }
@@ -73,5 +72,5 @@ func inputWaits(conn net.Conn) (waits bool) {
 	if b, ok := conn.(bufferedConn); ok {
 		return b.Buffered() > 0
 	}
-	return hasInput(conn)
+	return sockets.HasInput(conn)
 }

@@ -1,5 +1,10 @@
 package libnet
 
+import (
+	"context"
+	"errors"
+)
+
 // A waitingLine has those who wait for a queue, in the order they came: for room, with SendContext, or, on a synchronous
 // session, for their turn to write. Who comes first is served first, by whoever makes the room or ends a flush, so nobody
 // wakes up in vain.
@@ -57,18 +62,51 @@ func (l *waitingLine) remove(w *waiter) bool {
 	return true
 }
 
-// lineUpLocked queues msg, or has its sender stand in line: it then returns what to wait for. kept says that msg is the
-// queue's, or the line's.
-func (q *sendQueue) lineUpLocked(msg *batch, limit queueLimit) (w *waiter, kept bool, err error) {
+// lineUp queues the message of msg, a draft, which it takes in any case, or has its sender stand in line: it then returns
+// what to await.
+func (q *sendQueue) lineUp(msg *batch, limit queueLimit) (w *waiter, by flusherKind, err error) {
+	w, by, kept, err := q.lineUpDraft(msg, limit)
+	if !kept {
+		msg.free()
+	}
+	return w, by, err
+}
+
+func (q *sendQueue) lineUpDraft(msg *batch, limit queueLimit) (w *waiter, by flusherKind, kept bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.state != queueOpen {
-		return nil, false, errQueueClosed
+		return nil, byNobody, false, errQueueClosed
 	}
 	if !q.fullLocked(msg.size, limit) && (q.rare == nil || q.rare.line.first == nil) {
-		return nil, q.appendLocked(msg), nil
+		kept = q.appendLocked(msg)
+		return nil, q.wakeLocked(), kept, nil
 	}
 	w = newWaiter(msg, limit)
 	q.rareLocked().line.add(w)
-	return w, true, nil
+	return w, byNobody, true, nil
+}
+
+// await waits until w's message is queued or, where it was a turn that was waited for, in flight and the caller's to write. When
+// ctx ends before, the message is taken back.
+func (q *sendQueue) await(ctx context.Context, w *waiter) error {
+	for {
+		select {
+		case err := <-w.done:
+			if err != errYourTurn {
+				return err
+			}
+			if q.takeTurn(w) {
+				return nil
+			}
+		case <-ctx.Done():
+			if q.withdraw(w) {
+				w.msg.free()
+				return ctx.Err()
+			}
+			return <-w.done
+		}
+	}
 }
 
 // maxPassed is how often the first in the line may lose its turn to one who runs already: as long as it takes to wake up. After that
@@ -76,9 +114,9 @@ func (q *sendQueue) lineUpLocked(msg *batch, limit queueLimit) (w *waiter, kept 
 const maxPassed = 16
 
 // errYourTurn wakes the first in the line, who is then to take its turn.
-var errYourTurn = newError("libnet: the queue is idle")
+var errYourTurn = errors.New("libnet: the queue is idle")
 
-// claim makes the caller the one who flushes, beginning with msg; or has it stand in line for that.
+// claim makes the caller the one who flushes, beginning with msg, a draft; or has it stand in line for that.
 func (q *sendQueue) claim(msg *batch) (*waiter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -171,15 +209,15 @@ func (q *sendQueue) admitLocked() {
 		}
 		line.pop()
 		if !q.appendLocked(w.msg) {
-			putDraft(w.msg)
+			w.msg.free()
 		}
 		w.answer(nil)
 	}
 }
 
-// leave takes w out of the line and reports whether it was still there: else done has got what it waited for. Those behind it
+// withdraw takes w out of the line and reports whether it was still there: else done has got what it waited for. Those behind it
 // may find room that was too small for it.
-func (q *sendQueue) leave(w *waiter) bool {
+func (q *sendQueue) withdraw(w *waiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	left := q.rare.line.remove(w)
@@ -188,19 +226,4 @@ func (q *sendQueue) leave(w *waiter) bool {
 		q.grantTurnLocked()
 	}
 	return left
-}
-
-// giveBack ends the flush of a message of which nothing was written, as if it had never been sent. It returns what to
-// write next; at nil the flush has ended.
-func (q *sendQueue) giveBack(msg *batch) (next *batch) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.inflight != msg {
-		return nil
-	}
-	q.inflight = nil
-	q.messages -= msg.messages
-	q.bytes -= msg.size
-	putBatch(msg)
-	return q.takeLocked()
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // outputFailed ends the output of a session for a flush that is the caller's and cannot go on; it returns the reason. What has
@@ -75,18 +77,18 @@ func (s *Session) leaveInput(reason error) inputLeft {
 		return inputEnded
 	}
 	s.giveUpIn(linger)
-	switch s.receiver.Load() {
+	switch s.q.receiverState() {
 	case receiverAbsent: // but it may come
 		switch {
 		case s.sock != nil:
-			return openIf(hasInput(s.conn))
+			return openIf(sockets.HasInput(s.conn))
 		case errorIs(reason, ErrWriteTimeout): // it has had the time
 			return inputEnded
 		}
 		return inputUnknown
 	case receiverWaiting:
 		if s.serving.Started() { // then the poller is told of an end, but not of a peer that does not read
-			return openIf(!errorIs(reason, ErrWriteTimeout) || hasInput(s.conn))
+			return openIf(!errorIs(reason, ErrWriteTimeout) || sockets.HasInput(s.conn))
 		}
 		return openIf(s.interruptReceiver())
 	}
@@ -147,7 +149,7 @@ func (s *Session) writeError(err error) error {
 
 // writeReady writes what the kernel takes of b at once, and returns what to write next.
 func (s *Session) writeReady(b *batch) (next *batch, err error) {
-	n, err := s.sock.write(b.rest())
+	n, err := s.sock.Write(b.rest())
 	next, closed := s.q.wrote(b, n)
 	if err == nil {
 		err = closed
@@ -161,7 +163,7 @@ func (s *Session) writeWaiting(b *batch) (next *batch, err error) {
 	if s.conn == nil {
 		return s.writeBare(b)
 	}
-	if s.sock != nil && len(b.shared) == 0 { // else one writev does for all pieces
+	if s.sock != nil && !b.isScattered() { // else one writev does for all pieces
 		if next, err = s.writeReady(b); next != b || err != nil {
 			return next, err
 		}
@@ -177,10 +179,10 @@ func (s *Session) writeWithin(b *batch, timeout time.Duration) (next *batch, err
 	defer s.recovered("connection", &err)
 	wait, again := timeout, false
 	held := s.unsent()
-	mayWait := s.sock != nil && len(b.shared) > 0 // else the kernel has just taken less
+	mayWait := s.sock != nil && b.isScattered() // else the kernel has just taken less
 	switch {
 	case s.sock == nil:
-		defer s.whileWriting(b.size-b.written, held)()
+		defer s.whileWriting(b.left(), held)()
 	case mayWait:
 		wait = s.slowAfter(timeout)
 	default:
@@ -264,11 +266,11 @@ const tlsRecord = 16 << 10
 // not notice a short write and go on with the next piece.
 func (s *Session) writeSome(b *batch) (int, error) {
 	if s.sock != nil {
-		s.sock.unblock()
+		s.sock.Unblock()
 	}
-	if s.sock != nil && len(b.shared) > 0 {
+	if s.sock != nil && b.isScattered() {
 		pieces := b.pieces()
-		raceSends(nil) // of which package net does not tell the race detector
+		sockets.RaceSend() // of which package net does not tell the race detector
 		n, err := pieces.WriteTo(s.conn)
 		return int(n), err
 	}
@@ -293,7 +295,7 @@ func (s *Session) secure() bool {
 // counted as discarded: its Send has returned already.
 func (s *Session) writeBare(b *batch) (next *batch, err error) {
 	for next = b; next == b && err == nil; {
-		sent := s.codecSend(b.msgs[b.first])
+		sent := s.codecSend(b.message())
 		if sent != nil && !notWritten(sent) {
 			return b, sent
 		}

@@ -25,7 +25,7 @@ type writeGuard struct {
 func (s *Session) writeGuarded(b *batch) (next *batch, err error) {
 	defer s.recovered("connection", &err)
 	held := s.unsent()
-	defer s.whileWriting(min(b.size-b.written, tlsRecord), held)()
+	defer s.whileWriting(min(b.left(), tlsRecord), held)()
 	var n int
 	if timeout := s.owner.writeTimeout(); timeout > 0 {
 		g := newWriteGuard(s, timeout, held)

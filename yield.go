@@ -1,5 +1,7 @@
 package libnet
 
+import "github.com/libnet-go/libnet/internal/sockets"
+
 // An ending is what only a session needs that is being shut down, or has dropped what arrived.
 type ending struct {
 	// Guarded by the session's mu.
@@ -24,7 +26,7 @@ func (s *Session) askReceiver(reason error) <-chan struct{} {
 	pending := s.inputPending()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.Load() != sessionOpen || s.receiver.Load() < receiverActive && !pending {
+	if s.state.Load() != sessionOpen || s.q.receiverState() < receiverActive && !pending {
 		return nil
 	}
 	e := s.endingLocked()
@@ -33,7 +35,7 @@ func (s *Session) askReceiver(reason error) <-chan struct{} {
 	}
 	e.reason, e.granted = reason, make(chan struct{})
 	s.yieldAsked.Store(true)
-	if s.receiver.Load() < receiverActive && !pending && s.yieldAsked.CompareAndSwap(true, false) {
+	if s.q.receiverState() < receiverActive && !pending && s.yieldAsked.CompareAndSwap(true, false) {
 		e.granted = nil // it may have gone to wait without noticing
 		return nil
 	}
@@ -70,7 +72,7 @@ func (s *Session) servesArrived() bool {
 
 // inputPending reports whether a server that shuts down is to let the session read more.
 func (s *Session) inputPending() bool {
-	return s.servesArrived() && s.sock != nil && hasInput(s.conn)
+	return s.servesArrived() && s.sock != nil && sockets.HasInput(s.conn)
 }
 
 // noteDropped counts bytes that nobody will receive, until the counters are final.

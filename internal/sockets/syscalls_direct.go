@@ -1,14 +1,14 @@
 //go:build linux && !386 && !s390x
 
-package libnet
+package sockets
 
 import (
 	"syscall"
 	"unsafe"
 )
 
-// receiveNow and sendNow are system calls without the scheduler's leave: they return in microseconds, and giving the
-// processor up and getting it back costs a tenth of a small message, and more with few connections (measured on the
+// receiveNow and sendNow are raw system calls, of which the scheduler is not told: they return in microseconds, and giving
+// the processor up and getting it back costs a tenth of a small message, and more with few connections (measured on the
 // ping-pong rows of bench/).
 //
 // MSG_DONTWAIT is why they return. The descriptor's own non-blocking mode belongs to all its duplicates, and

@@ -1,4 +1,4 @@
-package libnet
+package sockets
 
 import (
 	"errors"
@@ -13,14 +13,13 @@ import (
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
-// An eventConn is the connection of an event-mode session: a descriptor that the runtime's poller does not
-// know, so that a message wakes one poller and not two, and a silent connection costs a number and an
-// address. When something must wait, a write to a slow peer or the wait for its EOF, a conn of package net
-// takes the descriptor's place.
-type eventConn struct {
-	// Immutable after takeOver.
+// A Detached is a TCP connection whose descriptor the runtime's poller does not know, so that a message wakes one
+// poller, the caller's, and not two, and a silent connection costs a number and an address. When something must wait, a
+// write to a slow peer or the wait for its EOF, a conn of package net takes the descriptor's place.
+type Detached struct {
+	// Immutable after Detach.
 	remote netip.AddrPort
-	server *Server
+	shared *Shared
 	fd     int32
 
 	// users counts those who use fd, and has connGivenUp added once it is to be closed. The last one closes
@@ -36,13 +35,22 @@ const (
 	connReleased = 1 << 29 // added when it is closed
 )
 
+// connLock is the class of the lock in docs/locks.md.
+type connLock struct{}
+
 var (
-	_ net.Conn     = (*eventConn)(nil)
-	_ syscall.Conn = (*eventConn)(nil)
+	_ net.Conn     = (*Detached)(nil)
+	_ syscall.Conn = (*Detached)(nil)
 )
 
-// takeOver makes an eventConn of a TCP conn, and closes that. It returns what it cannot take over.
-func takeOver(conn net.Conn, srv *Server) net.Conn {
+// IsDetached reports whether conn came from Detach.
+func IsDetached(conn net.Conn) bool {
+	_, is := conn.(*Detached)
+	return is
+}
+
+// Detach makes a Detached of a TCP conn, and closes that. It returns what it cannot detach.
+func Detach(conn net.Conn, shared *Shared) net.Conn {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return conn
@@ -61,7 +69,7 @@ func takeOver(conn net.Conn, srv *Server) net.Conn {
 		return conn
 	}
 	_ = tcp.Close() // takes the socket out of the runtime's poller and leaves it to fd
-	return &eventConn{remote: remote.AddrPort(), server: srv, fd: fd}
+	return &Detached{remote: remote.AddrPort(), shared: shared, fd: fd}
 }
 
 func dupDescriptor(fd uintptr) (int32, error) {
@@ -73,7 +81,7 @@ func dupDescriptor(fd uintptr) (int32, error) {
 }
 
 // use calls f with the descriptor, which stays open meanwhile; not ok says that it has been given up.
-func (c *eventConn) use(f func(fd uintptr) bool) (done, ok bool) {
+func (c *Detached) use(f func(fd uintptr) bool) (done, ok bool) {
 	if ok = c.users.Add(1) < connGivenUp; ok {
 		done = f(uintptr(c.fd))
 	}
@@ -84,20 +92,20 @@ func (c *eventConn) use(f func(fd uintptr) bool) (done, ok bool) {
 }
 
 // giveUpLocked has w take the descriptor's place, which is closed as soon as nobody uses it.
-func (c *eventConn) giveUpLocked(w *waitingConn) {
+func (c *Detached) giveUpLocked(w *waitingConn) {
 	c.waiting.Store(w)
 	c.users.Add(connGivenUp)
 	c.closeDescriptor()
 }
 
-func (c *eventConn) closeDescriptor() {
+func (c *Detached) closeDescriptor() {
 	if c.users.CompareAndSwap(connGivenUp, connGivenUp+connReleased) {
 		_ = syscall.Close(int(c.fd))
 	}
 }
 
 // Close closes the connection, as net.TCPConn's does: who waits in it returns.
-func (c *eventConn) Close() error {
+func (c *Detached) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch w := c.waiting.Load(); {
@@ -121,9 +129,15 @@ type waitingConn struct {
 // noConn takes the place of a descriptor that was closed.
 var noConn = &waitingConn{err: net.ErrClosed}
 
+// Back-off of who waits for a free descriptor.
+const (
+	firstBackoff = 5 * time.Millisecond
+	lastBackoff  = time.Second
+)
+
 // conn returns the conn that can wait. Making it takes two descriptors for a moment; where the process has
 // none left it waits for one, since others who do the same give theirs back.
-func (c *eventConn) conn() (*waitingConn, error) {
+func (c *Detached) conn() (*waitingConn, error) {
 	for backoff := firstBackoff; ; backoff *= 2 {
 		w, err := c.tryConn()
 		full := errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
@@ -135,8 +149,8 @@ func (c *eventConn) conn() (*waitingConn, error) {
 }
 
 // tryConn exchanges the descriptor for a conn: of two, a process would run out when all its sessions shut
-// down. The poller goes on to be told, for as long as the socket is open under any number.
-func (c *eventConn) tryConn() (*waitingConn, error) {
+// down. The epoll registration stays: it belongs to the open file description, which the duplicate shares.
+func (c *Detached) tryConn() (*waitingConn, error) {
 	if w := c.waiting.Load(); w != nil {
 		return w, w.err
 	}
@@ -151,7 +165,7 @@ func (c *eventConn) tryConn() (*waitingConn, error) {
 	}
 	w := &waitingConn{TCPConn: tcp}
 	w.raw, err = tcp.SyscallConn()
-	if timeout := c.server.sessionOwner().peerTimeout(); err == nil && timeout > 0 {
+	if timeout := c.shared.PeerTimeout; err == nil && timeout > 0 {
 		// Package net has set its own. The session's other options stay as they are.
 		err = w.raw.Control(func(fd uintptr) { _ = setKeepAlive(int(fd), timeout) })
 	}
@@ -183,7 +197,7 @@ func newTCPConn(fd uintptr) (*net.TCPConn, error) {
 }
 
 // Read waits; the poller reads through the descriptor.
-func (c *eventConn) Read(p []byte) (int, error) {
+func (c *Detached) Read(p []byte) (int, error) {
 	conn, err := c.conn()
 	if err != nil {
 		return 0, err
@@ -191,7 +205,7 @@ func (c *eventConn) Read(p []byte) (int, error) {
 	return conn.Read(p)
 }
 
-func (c *eventConn) Write(p []byte) (int, error) {
+func (c *Detached) Write(p []byte) (int, error) {
 	conn, err := c.conn()
 	if err != nil {
 		return 0, err
@@ -199,24 +213,24 @@ func (c *eventConn) Write(p []byte) (int, error) {
 	return conn.Write(p)
 }
 
-func (c *eventConn) CloseWrite() (err error) {
-	controlErr := eventRawConn{c}.Control(func(fd uintptr) {
+func (c *Detached) CloseWrite() (err error) {
+	controlErr := detachedRawConn{c}.Control(func(fd uintptr) {
 		err = os.NewSyscallError("shutdown", syscall.Shutdown(int(fd), syscall.SHUT_WR))
 	})
 	return errors.Join(controlErr, err)
 }
 
 // LocalAddr is the socket's, and the listener's once the socket is closed.
-func (c *eventConn) LocalAddr() net.Addr {
+func (c *Detached) LocalAddr() net.Addr {
 	var local syscall.Sockaddr
-	_ = eventRawConn{c}.Control(func(fd uintptr) { local, _ = syscall.Getsockname(int(fd)) })
+	_ = detachedRawConn{c}.Control(func(fd uintptr) { local, _ = syscall.Getsockname(int(fd)) })
 	switch a := local.(type) {
 	case *syscall.SockaddrInet4:
 		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
 	case *syscall.SockaddrInet6:
 		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port, Zone: zoneOf(a.ZoneId)}
 	}
-	return c.server.listener.Addr()
+	return c.shared.ListenAddr()
 }
 
 func zoneOf(index uint32) string {
@@ -229,22 +243,22 @@ func zoneOf(index uint32) string {
 	return strconv.FormatUint(uint64(index), 10)
 }
 
-func (c *eventConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
+func (c *Detached) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
 
-func (c *eventConn) SetDeadline(t time.Time) error {
+func (c *Detached) SetDeadline(t time.Time) error {
 	return c.setDeadline(t, (*net.TCPConn).SetDeadline)
 }
 
-func (c *eventConn) SetReadDeadline(t time.Time) error {
+func (c *Detached) SetReadDeadline(t time.Time) error {
 	return c.setDeadline(t, (*net.TCPConn).SetReadDeadline)
 }
 
-func (c *eventConn) SetWriteDeadline(t time.Time) error {
+func (c *Detached) SetWriteDeadline(t time.Time) error {
 	return c.setDeadline(t, (*net.TCPConn).SetWriteDeadline)
 }
 
 // setDeadline has nothing to do where none was set and nothing has waited.
-func (c *eventConn) setDeadline(t time.Time, set func(*net.TCPConn, time.Time) error) error {
+func (c *Detached) setDeadline(t time.Time, set func(*net.TCPConn, time.Time) error) error {
 	if t.IsZero() && c.waiting.Load() == nil {
 		return nil
 	}
@@ -256,18 +270,18 @@ func (c *eventConn) setDeadline(t time.Time, set func(*net.TCPConn, time.Time) e
 }
 
 // SyscallConn implements syscall.Conn.
-func (c *eventConn) SyscallConn() (syscall.RawConn, error) { return eventRawConn{c}, nil }
+func (c *Detached) SyscallConn() (syscall.RawConn, error) { return detachedRawConn{c}, nil }
 
-// ownDescriptor marks c for newSocket.
-func (c *eventConn) ownDescriptor() {}
+// ownDescriptor marks c for Of.
+func (c *Detached) ownDescriptor() {}
 
-// eventRawConn is the handle of the descriptor, or of the conn that took its place. Where f asks to wait, that
+// detachedRawConn is the handle of the descriptor, or of the conn that took its place. Where f asks to wait, that
 // conn goes on with it.
-type eventRawConn struct{ c *eventConn }
+type detachedRawConn struct{ c *Detached }
 
-var _ syscall.RawConn = eventRawConn{}
+var _ syscall.RawConn = detachedRawConn{}
 
-func (r eventRawConn) Control(f func(fd uintptr)) error {
+func (r detachedRawConn) Control(f func(fd uintptr)) error {
 	_, ok := r.c.use(func(fd uintptr) bool { f(fd); return true })
 	if ok {
 		return nil
@@ -279,7 +293,7 @@ func (r eventRawConn) Control(f func(fd uintptr)) error {
 	return w.raw.Control(f)
 }
 
-func (r eventRawConn) Read(f func(fd uintptr) (done bool)) error {
+func (r detachedRawConn) Read(f func(fd uintptr) (done bool)) error {
 	if done, _ := r.c.use(f); done {
 		return nil
 	}
@@ -290,7 +304,7 @@ func (r eventRawConn) Read(f func(fd uintptr) (done bool)) error {
 	return w.raw.Read(f)
 }
 
-func (r eventRawConn) Write(f func(fd uintptr) (done bool)) error {
+func (r detachedRawConn) Write(f func(fd uintptr) (done bool)) error {
 	if done, _ := r.c.use(f); done {
 		return nil
 	}
@@ -299,9 +313,4 @@ func (r eventRawConn) Write(f func(fd uintptr) (done bool)) error {
 		return err
 	}
 	return w.raw.Write(f)
-}
-
-func isTakenOver(conn net.Conn) bool {
-	_, is := conn.(*eventConn)
-	return is
 }

@@ -1,6 +1,6 @@
 //go:build unix && race
 
-package libnet
+package sockets
 
 import (
 	"runtime"
@@ -11,14 +11,17 @@ import (
 // The race detector does not see receiveNow and sendNow. Calls of package syscall that move no byte tell it what those
 // of package net would: what was done before a message was sent has happened when it is received.
 
-func raceReceived(fd int, p []byte) {
+func raceReceive(fd int, p []byte) {
 	if len(p) > 0 {
 		runtime.RaceWriteRange(unsafe.Pointer(&p[0]), len(p))
 	}
 	_, _ = syscall.Read(fd, nil)
 }
 
-func raceSends(p []byte) {
+// RaceSend tells the race detector of a write that package net does not tell it of, net.Buffers.WriteTo.
+func RaceSend() { raceSend(nil) }
+
+func raceSend(p []byte) {
 	_, _ = syscall.Write(-1, nil)
 	if len(p) > 0 {
 		runtime.RaceReadRange(unsafe.Pointer(&p[0]), len(p))

@@ -1,4 +1,4 @@
-package libnet
+package sockets
 
 import (
 	"errors"
@@ -12,38 +12,38 @@ import (
 // milliseconds, sent data may stay unacknowledged (tcp(7)).
 const tcpUserTimeout = 18
 
-func setOptions(conn net.Conn, c *Config) error {
-	raw := rawConn(conn)
+func (o Options) set(conn net.Conn) error {
+	raw := Raw(conn)
 	if raw == nil {
 		return nil
 	}
 	_, isTCP := conn.(*net.TCPConn)
-	if _, taken := conn.(*eventConn); taken {
+	if IsDetached(conn) {
 		isTCP = true
 	}
 	var err error
-	controlErr := raw.Control(func(fd uintptr) { err = setDescriptorOptions(int(fd), isTCP, c) })
+	controlErr := raw.Control(func(fd uintptr) { err = o.setDescriptor(int(fd), isTCP) })
 	if controlErr != nil {
 		return controlErr
 	}
 	return err
 }
 
-// setDescriptorOptions sets what can be set and returns what cannot.
-func setDescriptorOptions(fd int, isTCP bool, c *Config) error {
+// setDescriptor sets what can be set and returns what cannot.
+func (o Options) setDescriptor(fd int, isTCP bool) error {
 	if !isTCP {
 		if kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE); err == nil && kind != syscall.SOCK_STREAM {
-			return errNotAStream
+			return ErrNotAStream
 		}
 		domain, _ := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_DOMAIN)
 		isTCP = domain == syscall.AF_INET || domain == syscall.AF_INET6
 	}
 	unblock(uintptr(fd))
 	var err error
-	if size := c.sendBuffer(); size > 0 {
+	if size := o.SendBuffer; size > 0 {
 		err = errors.Join(err, setOption(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, min(size, maxSendBuffer)))
 	}
-	if timeout := c.peerTimeout(); timeout > 0 && isTCP {
+	if timeout := o.PeerTimeout; timeout > 0 && isTCP {
 		err = errors.Join(err, setKeepAlive(fd, timeout),
 			setOption(fd, syscall.IPPROTO_TCP, tcpUserTimeout, int(min(timeout, maxUserTimeout).Milliseconds())))
 	}

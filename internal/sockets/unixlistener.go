@@ -1,4 +1,4 @@
-package libnet
+package sockets
 
 import (
 	"errors"
@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// A unixListener looks after the file of a Unix socket. Package net removes the path when the listener is closed, also
+// A UnixListener looks after the file of a Unix socket. Package net removes the path when the listener is closed, also
 // where another server has bound it again meanwhile or has got the listener handed over.
-type unixListener struct {
+type UnixListener struct {
 	*net.UnixListener
 	path  string
 	bound os.FileInfo // nil for a socket without a file
 	ours  bool        // made by listenUnix: package net does not remove the path
 }
 
-func newUnixListener(l *net.UnixListener, ours bool) *unixListener {
-	u := &unixListener{UnixListener: l, ours: ours}
+func newUnixListener(l *net.UnixListener, ours bool) *UnixListener {
+	u := &UnixListener{UnixListener: l, ours: ours}
 	if path, err := filepath.Abs(l.Addr().String()); err == nil && !isAbstract(l.Addr().String()) {
 		u.path = path
 		u.bound, _ = os.Lstat(path)
@@ -66,7 +66,7 @@ func isStale(path string) bool {
 }
 
 // Close removes the path if it is still this listener's and nobody else answers there.
-func (l *unixListener) Close() error {
+func (l *UnixListener) Close() error {
 	if l.bound == nil {
 		return l.UnixListener.Close()
 	}

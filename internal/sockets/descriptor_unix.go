@@ -1,6 +1,6 @@
 //go:build unix
 
-package libnet
+package sockets
 
 import (
 	"io"
@@ -11,15 +11,15 @@ import (
 	"github.com/libnet-go/libnet/internal/readbuf"
 )
 
-// A socket is the descriptor of a TCP or Unix conn. Reading and writing it without the conn's own
+// A Descriptor is the descriptor of a TCP or Unix conn. Reading and writing it without the conn's own
 // waiting lets a session hold no storage while its peer is silent, and lets a writer go on when a peer
 // does not read. The descriptor is only touched while the conn keeps it from being closed and its
 // number from being given away.
-type socket struct{ raw syscall.RawConn }
+type Descriptor struct{ raw syscall.RawConn }
 
-// newSocket returns nil for a conn whose own Read and Write must be used: a wrapper may embed a
+// Of returns the descriptor of conn. It returns nil for a conn whose own Read and Write must be used: a wrapper may embed a
 // *net.TCPConn and yet mean something else by them.
-func newSocket(conn net.Conn) *socket {
+func Of(conn net.Conn) *Descriptor {
 	var sc syscall.Conn
 	switch c := conn.(type) {
 	case *net.TCPConn:
@@ -38,8 +38,11 @@ func newSocket(conn net.Conn) *socket {
 	if err != nil {
 		return nil
 	}
-	return &socket{raw}
+	return &Descriptor{raw}
 }
+
+// Raw returns the descriptor's handle.
+func (d *Descriptor) Raw() syscall.RawConn { return d.raw }
 
 // A readCall is the argument and the result of the function that syscall.RawConn calls back to read.
 // Binding that function once and keeping both in a pool makes a read free of allocations. A receiver that
@@ -60,21 +63,21 @@ var readCalls = sync.Pool{New: func() any {
 	return c
 }}
 
-// read waits until there is something to read and reads once. It shrinks in while it waits. usual is
+// Read waits until there is something to read and reads once. It shrinks in while it waits. usual is
 // that of Space.
-func (k *socket) read(in *readbuf.Buffer, usual readbuf.ReadSize) (int, error) {
-	return k.readOnce(in, usual, true)
+func (d *Descriptor) Read(in *readbuf.Buffer, usual readbuf.ReadSize) (int, error) {
+	return d.readOnce(in, usual, true)
 }
 
-// readReady reads once if there is something to read; n == 0 without an error says that there is not.
-func (k *socket) readReady(in *readbuf.Buffer, usual readbuf.ReadSize) (int, error) {
-	return k.readOnce(in, usual, false)
+// ReadReady reads once if there is something to read; n == 0 without an error says that there is not.
+func (d *Descriptor) ReadReady(in *readbuf.Buffer, usual readbuf.ReadSize) (int, error) {
+	return d.readOnce(in, usual, false)
 }
 
-func (k *socket) readOnce(in *readbuf.Buffer, usual readbuf.ReadSize, wait bool) (int, error) {
+func (d *Descriptor) readOnce(in *readbuf.Buffer, usual readbuf.ReadSize, wait bool) (int, error) {
 	c := readCalls.Get().(*readCall)
 	c.in, c.usual, c.wait, c.n = in, usual, wait, 0
-	err := k.raw.Read(c.try)
+	err := d.raw.Read(c.try)
 	n := c.n
 	if err == nil {
 		err = c.err
@@ -84,14 +87,14 @@ func (k *socket) readOnce(in *readbuf.Buffer, usual readbuf.ReadSize, wait bool)
 	return n, err
 }
 
-// tryRead is the body of read: false says that the poller should wait.
+// tryRead is the body of Read: false says that the poller should wait.
 func (c *readCall) tryRead(fd uintptr) bool {
 	p := c.in.Space(c.usual)
 	for {
 		n, err := receiveNow(int(fd), p)
 		switch {
 		case n > 0:
-			raceReceived(int(fd), p[:n])
+			raceReceive(int(fd), p[:n])
 			c.n = n
 		case err == syscall.EINTR:
 			continue
@@ -101,7 +104,7 @@ func (c *readCall) tryRead(fd uintptr) bool {
 		case err != nil:
 			c.err = err
 		default:
-			raceReceived(int(fd), nil)
+			raceReceive(int(fd), nil)
 			c.err = io.EOF
 		}
 		return true
@@ -123,11 +126,11 @@ var writeCalls = sync.Pool{New: func() any {
 	return c
 }}
 
-// write writes what the kernel takes at once. n < len(p) without an error says that it is full.
-func (k *socket) write(p []byte) (int, error) {
+// Write writes what the kernel takes at once. n < len(p) without an error says that it is full.
+func (d *Descriptor) Write(p []byte) (int, error) {
 	c := writeCalls.Get().(*writeCall)
 	c.out, c.n = p, 0
-	err := k.raw.Write(c.try)
+	err := d.raw.Write(c.try)
 	n := c.n
 	if err == nil {
 		err = c.err
@@ -137,10 +140,10 @@ func (k *socket) write(p []byte) (int, error) {
 	return n, err
 }
 
-// tryWrite is the body of write. It never asks the poller to wait.
+// tryWrite is the body of Write. It never asks the poller to wait.
 func (c *writeCall) tryWrite(fd uintptr) bool {
 	for c.n < len(c.out) {
-		raceSends(c.out[c.n:])
+		raceSend(c.out[c.n:])
 		n, err := sendNow(int(fd), c.out[c.n:])
 		switch {
 		case err == syscall.EINTR:
@@ -156,9 +159,9 @@ func (c *writeCall) tryWrite(fd uintptr) bool {
 	return true
 }
 
-// broken reports whether nothing can be written any more: the peer has reset the connection.
-func (k *socket) broken() (is bool) {
-	_ = k.raw.Control(func(fd uintptr) {
+// Broken reports whether nothing can be written any more: the peer has reset the connection.
+func (d *Descriptor) Broken() (is bool) {
+	_ = d.raw.Control(func(fd uintptr) {
 		_, err := syscall.SendmsgN(int(fd), nil, nil, nil, syscall.MSG_DONTWAIT)
 		is = err == syscall.EPIPE
 	})
@@ -169,13 +172,13 @@ func (k *socket) broken() (is bool) {
 // all of them. A read or write of package net would then wait in the kernel, where neither a deadline nor Close reaches it.
 func unblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
 
-// unblock is for who is about to wait in a call of the conn's.
-func (k *socket) unblock() { _ = k.raw.Control(unblock) }
+// Unblock is for who is about to wait in a call of the conn's.
+func (d *Descriptor) Unblock() { _ = d.raw.Control(unblock) }
 
-// hasInput reports whether something lies in conn's receive buffer. It does not take it.
-func hasInput(conn net.Conn) (pending bool) {
+// HasInput reports whether something lies in conn's receive buffer. It does not take it.
+func HasInput(conn net.Conn) (pending bool) {
 	defer func() { _ = recover() }() // of a conn of the user's
-	raw := rawConn(conn)
+	raw := Raw(conn)
 	if raw == nil {
 		return false
 	}

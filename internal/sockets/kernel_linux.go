@@ -1,4 +1,4 @@
-package libnet
+package sockets
 
 import (
 	"net"
@@ -8,22 +8,12 @@ import (
 	"unsafe"
 )
 
-// unsent is what the kernel holds of what was written to the session's conn, or to what its TLS runs on, and the peer
-// has not taken; 0 where nobody can tell (SIOCOUTQ of tcp(7) and unix(7)).
-func (s *Session) unsent() int {
-	return queued(s.descriptor(), syscall.TIOCOUTQ)
-}
+// Unsent is what the kernel holds of what was written to raw and the peer has not taken; 0 where nobody can tell
+// (SIOCOUTQ of tcp(7) and unix(7)).
+func Unsent(raw syscall.RawConn) int { return queued(raw, syscall.TIOCOUTQ) }
 
-// descriptor returns the handle of the session's descriptor, or of the one below its conn; nil if there is none.
-func (s *Session) descriptor() syscall.RawConn {
-	if s.sock != nil {
-		return s.sock.raw
-	}
-	return s.below
-}
-
-// unreadBytes is what the kernel holds for conn and nobody has read; 0 where nobody can tell (SIOCINQ).
-func unreadBytes(conn net.Conn) int { return queued(rawConn(conn), syscall.TIOCINQ) }
+// Unread is what the kernel holds for conn and nobody has read; 0 where nobody can tell (SIOCINQ).
+func Unread(conn net.Conn) int { return queued(Raw(conn), syscall.TIOCINQ) }
 
 // A queuedCall is to an ioctl what a readCall is to a read.
 type queuedCall struct {
@@ -73,10 +63,10 @@ type pollFd struct {
 	events, revents int16
 }
 
-// peerEnded reports whether conn's peer, or that of what a TLS conn runs on, sends no more. It does not wait.
-func peerEnded(conn net.Conn) (ended bool) {
+// PeerEnded reports whether conn's peer, or that of what a TLS conn runs on, sends no more. It does not wait.
+func PeerEnded(conn net.Conn) (ended bool) {
 	defer func() { _ = recover() }() // from a RawConn of the user's
-	raw := rawConn(conn)
+	raw := Raw(conn)
 	if raw == nil {
 		return false
 	}
@@ -89,11 +79,11 @@ func peerEnded(conn net.Conn) (ended bool) {
 	return ended
 }
 
-// setUserTimeout sets how long sent data may stay unacknowledged before the kernel ends the connection; 0 leaves that to its
+// SetUserTimeout sets how long sent data may stay unacknowledged before the kernel ends the connection; 0 leaves that to its
 // retransmissions. False says that conn does not run over TCP.
-func setUserTimeout(conn net.Conn, d time.Duration) (ok bool) {
+func SetUserTimeout(conn net.Conn, d time.Duration) (ok bool) {
 	defer func() { _ = recover() }() // from a RawConn of the user's
-	raw := rawConn(conn)
+	raw := Raw(conn)
 	if raw == nil {
 		return false
 	}

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package libnet
+package sockets
 
 import "syscall"
 
@@ -13,7 +13,7 @@ const (
 	wsaeNoBufs      syscall.Errno = 10055
 )
 
-func passingErrno(errno syscall.Errno) bool {
+func isTransient(errno syscall.Errno) bool {
 	switch errno {
 	case wsaeMFile, wsaeNetDown, wsaeConnAborted, wsaeConnReset, wsaeNoBufs:
 		return true

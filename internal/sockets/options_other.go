@@ -1,26 +1,26 @@
 //go:build !linux
 
-package libnet
+package sockets
 
 import (
 	"errors"
 	"net"
 )
 
-// setOptions asks the outermost layer of conn that has a method for each. Only Linux has TCP_USER_TIMEOUT; elsewhere
+// set asks the outermost layer of conn that has a method for each. Only Linux has TCP_USER_TIMEOUT; elsewhere
 // keepalive alone finds a vanished peer.
-func setOptions(conn net.Conn, c *Config) error {
+func (o Options) set(conn net.Conn) error {
 	if !isStream(conn) {
-		return errNotAStream
+		return ErrNotAStream
 	}
 	var err error
-	if raw := rawConn(conn); raw != nil {
+	if raw := Raw(conn); raw != nil {
 		err = raw.Control(unblock)
 	}
-	if size := c.sendBuffer(); size > 0 {
+	if size := o.SendBuffer; size > 0 {
 		err = errors.Join(err, setSendBuffer(conn, min(size, maxSendBuffer)))
 	}
-	if timeout := c.peerTimeout(); timeout > 0 {
+	if timeout := o.PeerTimeout; timeout > 0 {
 		third := keepAlive(timeout)
 		err = errors.Join(err, setKeepAlive(conn, net.KeepAliveConfig{Enable: true, Idle: third, Interval: third, Count: keepAliveProbes}))
 	}

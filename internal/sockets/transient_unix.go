@@ -1,10 +1,10 @@
 //go:build unix
 
-package libnet
+package sockets
 
 import "syscall"
 
-func passingErrno(errno syscall.Errno) bool {
+func isTransient(errno syscall.Errno) bool {
 	switch errno {
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
 		syscall.EINTR, syscall.EAGAIN, syscall.ECONNABORTED, syscall.ECONNRESET,
@@ -13,5 +13,5 @@ func passingErrno(errno syscall.Errno) bool {
 		syscall.ETIMEDOUT:
 		return true
 	}
-	return extraPassingErrno(errno)
+	return isTransientHere(errno)
 }

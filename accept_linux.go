@@ -1,6 +1,0 @@
-package libnet
-
-import "syscall"
-
-// ENONET is Linux's own; accept(2) lists it among the network's errors.
-func extraPassingErrno(errno syscall.Errno) bool { return errno == syscall.ENONET }

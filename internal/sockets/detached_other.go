@@ -1,0 +1,11 @@
+//go:build !linux
+
+package sockets
+
+import "net"
+
+// Detach returns conn: elsewhere than on Linux nothing is detached.
+func Detach(conn net.Conn, _ *Shared) net.Conn { return conn }
+
+// IsDetached reports whether conn came from Detach.
+func IsDetached(net.Conn) bool { return false }

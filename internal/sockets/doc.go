@@ -1,0 +1,16 @@
+// Package sockets promises that a TCP or Unix connection can be read and written without waiting and without storage held
+// while its peer is silent, and that whatever conn it is given, a wrapper of the user's or one without a descriptor, is
+// used in its own way or left alone. It knows of no session.
+//
+// A [Descriptor] reads and writes once, at once, or waits in the runtime's poller; each call is a system call that does
+// not block, also where somebody has made the socket blocking. The descriptor is only touched while its conn keeps it
+// open, so its number is never another connection's. In a race build the race detector sees what a message orders.
+//
+// A [Detached] conn is one that the runtime's poller does not know. [Options] bound what a silent peer costs. [Unread],
+// [Unsent], [PeerEnded] and [HasInput] say what the kernel knows of a peer; only Linux tells all of it, and elsewhere they
+// answer what costs nothing: nothing, or no. [Listen] and [Wrap] make listeners of streams only, and look after a Unix
+// socket's file. [Transient] tells a listener's passing errors.
+//
+// Functions that take a net.Conn call methods of it, which may be the user's. [Options.Set] and [Options.AskSendBuffer] let
+// their panics through; the others take a panic for an answer of nothing.
+package sockets

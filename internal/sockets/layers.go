@@ -1,0 +1,72 @@
+package sockets
+
+import (
+	"iter"
+	"net"
+	"reflect"
+	"syscall"
+)
+
+// Transport is the conn below conn, by its own word, or conn itself.
+func Transport(conn net.Conn) (below net.Conn) {
+	defer func() {
+		if recover() != nil || below == nil {
+			below = conn
+		}
+	}()
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn()
+	}
+	return conn
+}
+
+// maxWrapped bounds how many conns may lie in one another: one may say that it wraps itself.
+const maxWrapped = 16
+
+// layers yields conn, what it wraps, what that wraps, and so on.
+func layers(conn net.Conn) iter.Seq[net.Conn] {
+	return func(yield func(net.Conn) bool) {
+		for range maxWrapped {
+			if conn == nil || !yield(conn) {
+				return
+			}
+			conn = wrapped(conn)
+		}
+	}
+}
+
+// Raw returns the handle of the outermost descriptor in conn; nil if there is none, or if a method of conn panics.
+func Raw(conn net.Conn) (raw syscall.RawConn) {
+	defer func() {
+		if recover() != nil {
+			raw = nil
+		}
+	}()
+	for c := range layers(conn) {
+		if sc, ok := c.(syscall.Conn); ok {
+			if raw, err := sc.SyscallConn(); err == nil {
+				return raw
+			}
+		}
+	}
+	return nil
+}
+
+// wrapped returns the conn that conn wraps, nil if it does not say: NetConn says so, and an embedded field does.
+func wrapped(conn net.Conn) net.Conn {
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn()
+	}
+	v := reflect.Indirect(reflect.ValueOf(conn))
+	if v.Kind() != reflect.Struct {
+		return nil
+	}
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); f.Anonymous && f.IsExported() {
+			if inner, ok := v.Field(i).Interface().(net.Conn); ok {
+				return inner
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+package libnet
+
+// beginFrame has write put what a plain codec's Send writes into b.
+func (q *sendQueue) beginFrame(b *batch) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r := q.rareLocked()
+	r.frame, r.frameErr = b, nil
+}
+
+// endFrame makes a message of what was written, or returns what a write was refused for.
+func (q *sendQueue) endFrame() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b, err := q.rare.frame, q.rare.frameErr
+	b.size = len(b.buf)
+	q.rare.frame, q.rare.frameErr = nil, nil
+	return err
+}
+
+// write takes what a codec writes: a part of the frame that its Send makes, of maxFrame bytes at the most, or bytes that belong to
+// no message, for which loose is the limit and which somebody has to flush.
+func (q *sendQueue) write(p []byte, maxFrame, loose int) (by flusherKind, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.rare != nil && q.rare.frame != nil {
+		return byNobody, q.writeFrameLocked(q.rare, p, maxFrame)
+	}
+	switch {
+	case q.state != queueOpen:
+		return byNobody, errQueueClosed
+	case q.bytes > 0 && len(p) > loose-q.bytes:
+		return byNobody, errQueueFull
+	}
+	q.backForLocked(len(p)).addLoose(p)
+	q.bytes += len(p)
+	return q.wakeLocked(), nil
+}
+
+func (q *sendQueue) writeFrameLocked(r *queueRare, p []byte, maxFrame int) error {
+	switch {
+	case q.state == queueClosed:
+		r.frameErr = errQueueClosed
+	case len(p) > maxFrame-len(r.frame.buf):
+		r.frameErr = errFrameTooBig
+	default:
+		r.frame.grow(len(p))
+		r.frame.buf = append(r.frame.buf, p...)
+		return nil
+	}
+	return r.frameErr
+}

@@ -1,6 +1,0 @@
-//go:build !unix || !race
-
-package libnet
-
-func raceReceived(int, []byte) {}
-func raceSends([]byte)         {}
