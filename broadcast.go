@@ -13,7 +13,7 @@ const shareAt = 8 << 10
 // BroadcastResult says what a broadcast came to: a count of sessions each.
 type BroadcastResult struct {
 	Sent    int // queued the message
-	Blocked int // had no room: they refused the message, or dropped it
+	Blocked int // had no room: they refused the message, or dropped it. Or their codec was busy for too long: then it may be sent later
 	Closed  int // were closed, or are now for want of room
 }
 
@@ -32,6 +32,7 @@ type broadcast struct {
 	frames []encodedFrame
 	waited time.Duration // for codecs that were at work on another message for too long
 	late   []*Session    // have no codec yet: their turn comes last
+	failed []notEncoded
 	result BroadcastResult
 }
 
@@ -51,35 +52,52 @@ func (b *broadcast) end() BroadcastResult {
 		if s.hasCodec.Load() {
 			b.count(s, b.offerTo(s))
 		} else {
-			b.count(s, ErrSessionBlocked)
+			b.count(s, errCodecBusy)
 		}
+	}
+	if len(b.failed) > 0 {
+		go logNotEncoded(b.failed) // a logger is the user's
 	}
 	return b.result
 }
 
 func (b *broadcast) count(s *Session, err error) {
-	if err == ErrSessionBlocked && !s.IsClosed() {
-		err = b.blocked(s)
-	}
-	switch {
-	case err == nil:
+	if err == nil {
 		b.result.Sent++
+		return
+	}
+	b.notSent(s, err)
+	switch {
 	case s.IsClosed(): // or is now for want of room
 		b.result.Closed++
-	case err == ErrSessionBlocked:
+	case err == ErrSessionBlocked || err == errCodecBusy:
 		b.result.Blocked++
 	default:
-		s.owner.eventLog().notEncoded(s, err)
+		b.failed = append(b.failed, notEncoded{s, err})
 	}
 }
 
-// blocked is Session.blocked for one who does not wait for the end of a slow consumer.
-func (b *broadcast) blocked(s *Session) error {
-	if s.owner.OnFull == CloseSession {
+// notSent is Session.notSent for one who does not wait for the end of a session.
+func (b *broadcast) notSent(s *Session, err error) {
+	switch {
+	case s.IsClosed():
+	case err == ErrSessionBlocked && s.owner.OnFull == CloseSession:
 		s.endSoon(ErrSlowConsumer)
-		return ErrSlowConsumer
+	case err == ErrSessionBlocked || err == errCodecBusy:
+		s.owner.countBlocked()
 	}
-	return s.blocked()
+}
+
+// notEncoded is a message that a session's codec refused.
+type notEncoded struct {
+	session *Session
+	err     error
+}
+
+func logNotEncoded(failed []notEncoded) {
+	for _, f := range failed {
+		f.session.owner.eventLog().notEncoded(f.session, f.err)
+	}
 }
 
 // offerTo queues the message for s. A synchronous session, whose queue has no room at all by itself,
@@ -103,16 +121,42 @@ func (b *broadcast) offerTo(s *Session) error {
 	return s.offerFrame(frame, limit)
 }
 
-// offerInTurn is Session.offerInTurn that waits for another's message only as long as an ordinary codec takes.
+// offerInTurn is Session.offerInTurn that waits for the codec, with another's message or this one, only as long as an ordinary
+// codec takes.
 func (b *broadcast) offerInTurn(s *Session, limit queueLimit) error {
+	if s.q.isFull(limit) {
+		return ErrSessionBlocked
+	}
 	began := time.Now()
 	bound := min(codecPatience, maxSlowCodecs*codecPatience-b.waited)
 	if !s.takeTurnWithin(context.Background(), bound) {
 		b.waited += time.Since(began)
+		return errCodecBusy
+	}
+	msg, result := b.msg, make(chan error, 1)
+	go func() {
+		err := errCodecBusy // stays if the codec ends the goroutine
+		defer func() { result <- err }()
+		err = s.offerWithTurn(msg, limit)
+	}()
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	select {
+	case err := <-result:
+		return s.endIfPanic(err)
+	case <-timer.C:
+		b.waited += time.Since(began)
+		return errCodecBusy
+	}
+}
+
+// offerWithTurn does not queue a message behind others that were encoded before and wait for a synchronous session.
+func (s *Session) offerWithTurn(msg any, limit queueLimit) error {
+	if s.owner.sendQueue() == 0 && s.q.hasLine() {
+		s.giveTurn()
 		return ErrSessionBlocked
 	}
-	defer s.giveTurn()
-	return s.offerPlain(b.msg, limit)
+	return s.offerAndGiveTurn(msg, limit, limit)
 }
 
 // offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied.

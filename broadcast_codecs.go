@@ -13,7 +13,7 @@ const (
 )
 
 // codecMaker makes the codecs of sessions that have none, one behind the other, on a goroutine of its own; or on several, where one
-// takes its time.
+// takes its time. One that somebody else is making already it leaves to them.
 type codecMaker struct {
 	sessions []*Session
 	taken    atomic.Int64
@@ -26,10 +26,38 @@ func makeCodecs(sessions []*Session) {
 	if len(sessions) == 0 {
 		return
 	}
+	makeMissing(sessions)
+	var making []<-chan struct{}
+	for _, s := range sessions {
+		if made := s.codecBeingMade(); made != nil {
+			making = append(making, made)
+		}
+	}
+	awaitEach(making, codecPatience)
+}
+
+// makeMissing makes those that nobody makes yet.
+func makeMissing(sessions []*Session) {
 	m := &codecMaker{sessions: sessions, done: make(chan struct{})}
-	for range maxSlowCodecs {
+	for range min(maxSlowCodecs, len(sessions)) {
 		go m.work()
 		if m.wait() {
+			return
+		}
+	}
+}
+
+// awaitEach waits until all are closed, for d at most.
+func awaitEach(all []<-chan struct{}, d time.Duration) {
+	if len(all) == 0 {
+		return
+	}
+	bound := time.NewTimer(d)
+	defer bound.Stop()
+	for _, c := range all {
+		select {
+		case <-c:
+		case <-bound.C:
 			return
 		}
 	}
@@ -41,10 +69,18 @@ func (m *codecMaker) work() {
 		if i >= int64(len(m.sessions)) {
 			return
 		}
-		m.sessions[i].initCodec()
+		m.make(m.sessions[i])
+	}
+}
+
+func (m *codecMaker) make(s *Session) {
+	defer func() {
 		if m.made.Add(1) == int64(len(m.sessions)) {
 			close(m.done)
 		}
+	}()
+	if mine, _ := s.beginCodec(); mine {
+		s.makeCodec()
 	}
 }
 

@@ -15,7 +15,8 @@ type Config struct {
 	SendQueue int
 
 	// SendQueueBytes bounds the bytes that a session's queue holds; default 1 MiB. One message is
-	// always accepted by an empty queue, whatever its size.
+	// always accepted by an empty queue, whatever its size. A codec that is not a [FrameAppender] tells a message's size only
+	// by encoding it: where it remembers what it has encoded, as gob does, set this below 0 and let SendQueue be the bound.
 	SendQueueBytes int
 
 	// OnFull is what Send does when the queue is full. What is no FullPolicy counts as RejectNewest.

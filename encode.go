@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// encode returns msg as a draft, for the queue to take. It runs the codec with no lock held. An error that comes of a
-// panic has the session end. The depth of this call counts, as offer's does.
+// encode returns msg as a draft, for the queue to take. It runs the codec with no lock held. After an error that comes of a
+// panic the caller has the session end. The depth of this call counts, as offer's does.
 func (s *Session) encode(msg any) (c *batch, err error) {
 	switch {
 	case s.appender != nil:
@@ -22,7 +22,7 @@ func (s *Session) encode(msg any) (c *batch, err error) {
 
 // encodeFrame has a codec that knows how append msg's frame.
 func (s *Session) encodeFrame(msg any) (c *batch, err error) {
-	defer s.recoveredEncode(&err)
+	defer s.recovered("codec", &err)
 	c = newDraft()
 	frame, err := s.appender.AppendFrame(c.room(), msg)
 	if err == nil && len(frame) > s.maxFrame() {
@@ -34,14 +34,6 @@ func (s *Session) encodeFrame(msg any) (c *batch, err error) {
 	}
 	c.setFrame(frame)
 	return c, nil
-}
-
-// recoveredEncode is recovered, and has the session end for a panic.
-func (s *Session) recoveredEncode(err *error) {
-	if r := recover(); r != nil {
-		*err = s.panicked("codec", r)
-		s.endAside(*err)
-	}
 }
 
 // encodePlain has a codec that knows only io.Writer write msg's frame. The caller has the turn.
@@ -61,7 +53,7 @@ func (s *Session) encodePlain(msg any) (c *batch, err error) {
 	}
 	if err != nil {
 		c.free()
-		return nil, s.endIfPanic(err)
+		return nil, err
 	}
 	return c, nil
 }
@@ -90,6 +82,9 @@ func (s *Session) endIfPanic(err error) error {
 	return err
 }
 
+// errCodecBusy says that a codec is being made, or works on another message, for too long. The queue may have room.
+var errCodecBusy = newError("libnet: the codec is busy")
+
 // takeTurn makes the caller the one who may call a plain codec's Send. It waits for another who does so, as long as
 // WriteTimeout, the session, and ctx last: a codec that calls its own session would wait for itself.
 func (s *Session) takeTurn(ctx context.Context) error {
@@ -105,7 +100,7 @@ func (s *Session) takeTurn(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return ErrSessionBlocked
+	return errCodecBusy
 }
 
 func (s *Session) takeTurnWithin(ctx context.Context, bound time.Duration) bool {

@@ -302,7 +302,7 @@ func (s *Session) sendHeartbeat(msg any) {
 	}
 	limit := s.owner.queueLimit()
 	limit.drop = false
-	_ = s.offer(msg, limit)
+	_ = s.endIfPanic(s.offer(msg, limit))
 }
 
 // earliest returns the smallest of those that are on.

@@ -19,11 +19,11 @@ func (q *sendQueue) endFrame() error {
 }
 
 // write takes what a codec writes: a part of the frame that its Send makes, of maxFrame bytes at the most, or bytes that belong to
-// no message, for which loose is the limit and which somebody has to flush.
-func (q *sendQueue) write(p []byte, maxFrame, loose int) (by flusherKind, err error) {
+// no message, for which loose is the limit and which somebody has to flush. With outside they are that though a frame is made.
+func (q *sendQueue) write(p []byte, maxFrame, loose int, outside bool) (by flusherKind, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.rare != nil && q.rare.frame != nil {
+	if q.rare != nil && q.rare.frame != nil && !outside {
 		return byNobody, q.writeFrameLocked(q.rare, p, maxFrame)
 	}
 	switch {

@@ -16,18 +16,30 @@ func (s *Session) sendNow(ctx context.Context, msg any) error {
 	if err != nil {
 		return err
 	}
-	if w != nil {
-		if s.q.begin() { // what a broadcast has queued, and a receiver was to write
-			go s.sendLoop()
-		}
+	if w != nil && s.q.begin() { // what a broadcast has queued, and a receiver was to write
+		go s.sendLoop()
+	}
+	switch {
+	case ctx.Done() == nil:
+		return s.writeInTurn(ctx, c, w)
+	case s.turn != nil: // what a plain codec has encoded cannot be taken back
+		return s.within(ctx, func() error { return s.writeInTurn(context.Background(), c, w) })
+	case w != nil:
 		if err := s.q.await(ctx, w); err != nil {
 			return s.refused(err)
 		}
 	}
-	if ctx.Done() == nil {
-		return s.writeOwn(c)
-	}
 	return s.writeOwnWithin(ctx, c)
+}
+
+// writeInTurn writes c once w's turn has come; at once where w is nil.
+func (s *Session) writeInTurn(ctx context.Context, c *batch, w *waiter) error {
+	if w != nil {
+		if err := s.q.await(ctx, w); err != nil {
+			return s.refused(err)
+		}
+	}
+	return s.writeOwn(c)
 }
 
 // claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that.
@@ -47,7 +59,7 @@ func (s *Session) claim(ctx context.Context, msg any) (c *batch, w *waiter, err 
 	if err != nil {
 		return nil, nil, err
 	}
-	if w, err = s.q.claim(c); err != nil {
+	if w, err = s.q.claim(c, s.turn != nil); err != nil {
 		return nil, nil, s.refused(err)
 	}
 	return c, w, nil
@@ -110,8 +122,13 @@ func (s *Session) writeOwnWithin(ctx context.Context, c *batch) error {
 			return s.wroteOwn(next, err)
 		}
 	}
+	return s.within(ctx, func() error { return s.writeOwn(c) })
+}
+
+// within has write done on another goroutine, and waits for it until ctx ends and a moment longer.
+func (s *Session) within(ctx context.Context, write func() error) error {
 	result := make(chan error, 1)
-	go func() { result <- s.writeOwn(c) }()
+	go func() { result <- write() }()
 	select {
 	case err := <-result:
 		return err

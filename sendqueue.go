@@ -83,7 +83,7 @@ func (q *sendQueue) mayTakeLocked(n int, limit queueLimit) error {
 	switch {
 	case q.state != queueOpen:
 		return errQueueClosed
-	case !limit.drop && q.fullLocked(n, limit):
+	case !limit.drop && (q.fullLocked(n, limit) || limit != noLimit && !q.passesLocked()):
 		return errQueueFull
 	}
 	return nil
@@ -98,7 +98,7 @@ func (q *sendQueue) fullLocked(n int, limit queueLimit) bool {
 func (q *sendQueue) isFull(limit queueLimit) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.state == queueOpen && !limit.drop && q.fullLocked(0, limit)
+	return q.state == queueOpen && !limit.drop && (q.fullLocked(0, limit) || !q.passesLocked())
 }
 
 // put queues the message of c, a draft, which it takes in any case, and says who has to flush it.
@@ -153,6 +153,9 @@ func (q *sendQueue) countLocked(n int) {
 // tookLocked is what follows when a message was queued.
 func (q *sendQueue) tookLocked(limit queueLimit) flusherKind {
 	if limit.drop {
+		if !q.passesLocked() {
+			q.admitFirstLocked()
+		}
 		q.dropDownToLocked(limit)
 	}
 	return q.wakeLocked()

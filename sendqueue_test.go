@@ -104,7 +104,7 @@ func runQueue(t *testing.T, random *rand.Rand) {
 			}
 		case 3:
 			loose := made()
-			if _, err := q.write(loose, 0, limit.bytes); err == nil {
+			if _, err := q.write(loose, 0, limit.bytes, false); err == nil {
 				m.pending = append(m.pending, modelPart{loose, false})
 			}
 		case 4:

@@ -180,6 +180,18 @@ func (s *Session) beginCodec() (mine bool, made <-chan struct{}) {
 	return false, s.made
 }
 
+// codecBeingMade returns what is closed when the codec is made that somebody is making; nil where nobody is.
+func (s *Session) codecBeingMade() <-chan struct{} {
+	s.mu.Lock()
+	idle := s.making == codecNone
+	s.mu.Unlock()
+	if idle {
+		return nil
+	}
+	_, made := s.beginCodec()
+	return made
+}
+
 // codecKnownLocked tells those who wait for the codec.
 func (s *Session) codecKnownLocked() {
 	if s.made != nil {

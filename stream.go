@@ -4,6 +4,8 @@ import (
 	"io"
 	"math"
 	"net"
+	"runtime"
+	"strings"
 )
 
 // stream is a session's connection as its codec sees it: reads come out of the input buffer, writes
@@ -61,19 +63,44 @@ func (st stream) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	by, err := s.q.write(p, s.maxFrame(), s.maxLoose())
+	by, err := s.q.write(p, s.maxFrame(), s.maxLoose(), s.isInReceive())
+	s.flushBy(by)
 	if err != nil {
 		return 0, s.refused(err)
 	}
-	s.flushBy(by)
 	return len(p), nil
 }
 
-// maxLoose bounds what a codec writes outside Send: by the bytes of the queue, in which a frame must find room.
-func (s *Session) maxLoose() int {
-	limit := s.owner.sendQueueBytes()
-	if limit == 0 {
-		return math.MaxInt
+// isInReceive reports whether the caller, a codec, was called to receive. It may be called to send at the same time, so only the
+// caller's own stack tells: that is looked at where a receiver is at work and does not wait.
+func (s *Session) isInReceive() bool {
+	if s.q.receiverState() < receiverActive {
+		return false
 	}
-	return max(limit, s.maxFrame())
+	if s.recvMu.TryLock() {
+		s.recvMu.Unlock()
+		return false
+	}
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		frame, more := frames.Next()
+		switch _, method, _ := strings.Cut(frame.Function, ".(*Session)."); method {
+		case "codecSend":
+			return false
+		case "nextPlain":
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// maxLoose bounds what a codec writes outside Send: by the bytes of the queue.
+func (s *Session) maxLoose() int {
+	if limit := s.owner.sendQueueBytes(); limit > 0 {
+		return limit
+	}
+	return math.MaxInt
 }

@@ -14,7 +14,7 @@ type waiter struct {
 	before, next *waiter
 	in           bool // in the line
 
-	msg   *batch
+	msg   *batch // nil where its sender encodes it when there is room
 	limit queueLimit
 	done  chan error // of one place; gets nil once msg is in the queue, or in flight where it was a turn that was waited for
 
@@ -87,6 +87,16 @@ func (q *sendQueue) lineUpDraft(msg *batch, limit queueLimit) (w *waiter, by flu
 	return w, byNobody, true, nil
 }
 
+// awaitRoom waits until there is room for a message, which the caller does not have yet; another may take it.
+func (q *sendQueue) awaitRoom(ctx context.Context, limit queueLimit) error {
+	q.mu.Lock()
+	w := newWaiter(nil, limit)
+	q.rareLocked().line.add(w)
+	q.admitLocked()
+	q.mu.Unlock()
+	return q.await(ctx, w)
+}
+
 // await waits until w's message is queued or, where it was a turn that was waited for, in flight and the caller's to write. When
 // ctx ends before, the message is taken back.
 func (q *sendQueue) await(ctx context.Context, w *waiter) error {
@@ -101,7 +111,9 @@ func (q *sendQueue) await(ctx context.Context, w *waiter) error {
 			}
 		case <-ctx.Done():
 			if q.withdraw(w) {
-				w.msg.free()
+				if w.msg != nil {
+					w.msg.free()
+				}
 				return ctx.Err()
 			}
 			return <-w.done
@@ -116,8 +128,9 @@ const maxPassed = 16
 // errYourTurn wakes the first in the line, who is then to take its turn.
 var errYourTurn = errors.New("libnet: the queue is idle")
 
-// claim makes the caller the one who flushes, beginning with msg, a draft; or has it stand in line for that.
-func (q *sendQueue) claim(msg *batch) (*waiter, error) {
+// claim makes the caller the one who flushes, beginning with msg, a draft; or has it stand in line for that: behind all others
+// with inOrder, for messages that must be written as they were encoded.
+func (q *sendQueue) claim(msg *batch, inOrder bool) (*waiter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	msg.seal()
@@ -125,7 +138,7 @@ func (q *sendQueue) claim(msg *batch) (*waiter, error) {
 	switch {
 	case q.state != queueOpen:
 		return nil, errQueueClosed
-	case q.isIdleLocked() && q.mayPassLocked():
+	case q.isIdleLocked() && (!inOrder || q.rare == nil || q.rare.line.first == nil) && q.mayPassLocked():
 		q.flushOwnLocked(msg)
 		return nil, nil
 	}
@@ -143,6 +156,18 @@ func (q *sendQueue) mayPassLocked() bool {
 	first := q.rare.line.first
 	first.passed++
 	return first.passed < maxPassed
+}
+
+// passesLocked is mayPassLocked for one who queues a message, and so delays only those who wait for room.
+func (q *sendQueue) passesLocked() bool {
+	return q.rare == nil || q.rare.line.first == nil || q.rare.line.first.turn || q.mayPassLocked()
+}
+
+// hasLine reports whether somebody waits.
+func (q *sendQueue) hasLine() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.rare != nil && q.rare.line.first != nil
 }
 
 func (q *sendQueue) flushOwnLocked(msg *batch) {
@@ -204,15 +229,26 @@ func (q *sendQueue) admitLocked() {
 		case q.state != queueOpen:
 			line.pop().answer(errQueueClosed)
 			continue
-		case w.turn || q.fullLocked(w.msg.size, w.limit):
+		case w.turn || q.fullLocked(w.size(), w.limit):
 			return
 		}
-		line.pop()
-		if !q.appendLocked(w.msg) {
-			w.msg.free()
-		}
-		w.answer(nil)
+		q.admitFirstLocked()
 	}
+}
+
+func (q *sendQueue) admitFirstLocked() {
+	w := q.rare.line.pop()
+	if w.msg != nil && !q.appendLocked(w.msg) {
+		w.msg.free()
+	}
+	w.answer(nil)
+}
+
+func (w *waiter) size() int {
+	if w.msg == nil {
+		return 0
+	}
+	return w.msg.size
 }
 
 // withdraw takes w out of the line and reports whether it was still there: else done has got what it waited for. Those behind it
