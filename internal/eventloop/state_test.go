@@ -15,8 +15,10 @@ func TestOfAllWhoComeOneServesAndLooksAgain(t *testing.T) {
 	if !s.Started() || s.ReadAll() {
 		t.Errorf("after Start(false): started %v, read all %v", s.Started(), s.ReadAll())
 	}
-	if s.begin() || s.begin() {
-		t.Error("somebody began while the one who had started still served")
+	for range 2 {
+		if s.begin() {
+			t.Error("somebody began while the one who had started still served")
+		}
 	}
 	if !s.end() {
 		t.Error("the one who served was not told of the two that came")
