@@ -56,7 +56,7 @@ func (b *broadcast) end() BroadcastResult {
 		}
 	}
 	if len(b.failed) > 0 {
-		go logNotEncoded(b.failed) // a logger is the user's
+		within(codecPatience, func() { logNotEncoded(b.failed) }) // a logger is the user's
 	}
 	return b.result
 }
