@@ -7,7 +7,6 @@ type (
 	groupLock    struct{}
 	guardLock    struct{}
 	logLock      struct{}
-	pollerLock   struct{}
 	receiverLock struct{}
 	resultLock   struct{}
 	serverLock   struct{}

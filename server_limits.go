@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/eventloop"
 )
 
 // A place is a connection's in the server's books until it has become a session.
@@ -45,7 +47,7 @@ func (srv *Server) giveBack(p *place) {
 	if !p.known {
 		srv.rejected++
 	}
-	var idle []*eventLoop
+	var idle []*eventloop.Loop
 	if p.taken {
 		srv.entering--
 		idle = srv.leftLocked(p.addr)
@@ -68,7 +70,7 @@ func (srv *Server) entered(p *place, s *Session) {
 }
 
 // leftLocked is for one less that was open or entering. It returns the event loops that are to be closed now.
-func (srv *Server) leftLocked(addr netip.Addr) []*eventLoop {
+func (srv *Server) leftLocked(addr netip.Addr) []*eventloop.Loop {
 	if addr.IsValid() {
 		if srv.perIP[addr]--; srv.perIP[addr] == 0 {
 			delete(srv.perIP, addr)

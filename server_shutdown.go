@@ -3,6 +3,8 @@ package libnet
 import (
 	"context"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/eventloop"
 )
 
 // Stop closes the listener and all sessions, discarding what they have queued, and returns when their
@@ -44,7 +46,7 @@ func withinHalf(ctx context.Context, d time.Duration) time.Duration {
 }
 
 // addLoop has loop closed when no session can need it any more; false if that is so already.
-func (srv *Server) addLoop(loop *eventLoop) bool {
+func (srv *Server) addLoop(loop *eventloop.Loop) bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if srv.isStopped {
@@ -55,16 +57,16 @@ func (srv *Server) addLoop(loop *eventLoop) bool {
 }
 
 // idleLoopsLocked returns the event loops once nothing is left for them to do: closing them takes system calls.
-func (srv *Server) idleLoopsLocked() (idle []*eventLoop) {
+func (srv *Server) idleLoopsLocked() (idle []*eventloop.Loop) {
 	if srv.isStopped && srv.emptyLocked() {
 		idle, srv.loops = srv.loops, nil
 	}
 	return idle
 }
 
-func closeLoops(loops []*eventLoop) {
+func closeLoops(loops []*eventloop.Loop) {
 	for _, loop := range loops {
-		loop.close()
+		loop.Close()
 	}
 }
 

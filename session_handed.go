@@ -49,7 +49,7 @@ func (s *Session) noteLastReceived() {
 	if first {
 		s.q.NoteLastReceived(messages, handedMessages, read)
 	}
-	if s.serving.Load() == 0 && s.recvMu.TryLock() { // else whoever receives gives the storage back
+	if !s.serving.Started() && s.recvMu.TryLock() { // else whoever receives gives the storage back
 		s.in.Release()
 		s.recvMu.Unlock()
 	}

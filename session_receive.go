@@ -35,7 +35,7 @@ func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
 
 // beginReceive makes the caller the receiver.
 func (s *Session) beginReceive() {
-	if s.serving.Load() != 0 {
+	if s.serving.Started() {
 		panic("libnet: Receive on a session of ServeMessages")
 	}
 	s.initCodec()

@@ -37,7 +37,7 @@ const peerLook = 2 * time.Second
 
 // watchPeerLocked has the clock look for the peer's end, which nobody may notice who does not receive.
 func (s *Session) watchPeerLocked() {
-	if s.conn == nil || s.state.Load() != sessionOpen || s.serving.Load() != 0 || s.clock != nil && s.clock.look.Load() != 0 {
+	if s.conn == nil || s.state.Load() != sessionOpen || s.serving.Started() || s.clock != nil && s.clock.look.Load() != 0 {
 		return
 	}
 	s.watchLocked(peerLook)
@@ -51,7 +51,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.q.Receiver() == sendqueue.ReceiverWaiting || s.serving.Load() != 0 || !sockets.PeerEnded(s.conn) || !s.recvMu.TryLock() {
+	if s.q.Receiver() == sendqueue.ReceiverWaiting || s.serving.Started() || !sockets.PeerEnded(s.conn) || !s.recvMu.TryLock() {
 		return
 	}
 	left := !s.in.Empty() || sockets.Unread(s.conn) > 0

@@ -88,7 +88,7 @@ func (s *Session) leaveInput(reason error) inputLeft {
 		}
 		return inputUnknown
 	case sendqueue.ReceiverWaiting:
-		if s.serving.Load() != 0 { // then the poller is told of an end, but not of a peer that does not read
+		if s.serving.Started() { // then the poller is told of an end, but not of a peer that does not read
 			return openIf(!errorIs(reason, ErrWriteTimeout) || sockets.HasInput(s.conn))
 		}
 		return openIf(s.interruptReceiver())

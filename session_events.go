@@ -1,40 +1,15 @@
 package libnet
 
-import "io"
+import (
+	"io"
 
-// beginServing makes the caller the one who serves s. If somebody does so already, they will look again.
-func (s *Session) beginServing() bool {
-	for {
-		was := s.serving.Load()
-		is := was | serving
-		if was&serving != 0 {
-			is |= servingAgain
-		}
-		if s.serving.CompareAndSwap(was, is) {
-			return was&serving == 0
-		}
-	}
-}
+	"github.com/libnet-go/libnet/internal/eventloop"
+)
 
-// endServing reports whether something arrived meanwhile: the caller then still serves.
-func (s *Session) endServing() (again bool) {
-	for {
-		was := s.serving.Load()
-		again = was&servingAgain != 0
-		is := was &^ serving
-		if again {
-			is = was &^ servingAgain
-		}
-		if s.serving.CompareAndSwap(was, is) {
-			return again
-		}
-	}
-}
+// An eventSession is a session as the event loop knows it. The methods of its own are not the session's.
+type eventSession Session
 
-// leaveServing is endServing for a caller who does not go on in any case.
-func (s *Session) leaveServing() (again bool) {
-	return s.serving.And(^(serving|servingAgain))&servingAgain != 0
-}
+func (s *eventSession) ServeState() *eventloop.State { return &s.serving }
 
 // serve reads once from s and calls h for each message that is complete. It reports whether there may be
 // more to read. The caller has begun serving s.
@@ -48,7 +23,7 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		s.took(n)
 		// A read of a TCP socket that brings less than it asked for has emptied it, and the next event comes with
 		// the next byte: that spares a read that would find nothing.
-		more = s.in.Full() || s.serving.Load()&servingAll != 0
+		more = s.in.Full() || s.serving.ReadAll()
 		err = s.dispatch(h)
 	}
 	if s.yieldAsked.Load() && !s.yieldNow() {
@@ -97,7 +72,7 @@ func (s *Session) handle(h MessageHandler) error {
 		h.ServeMessage(s, payload)
 	}
 	s.beforeWait(!s.in.Empty())
-	// After beforeWait, which says that the receiver is not at work: else a wish might be overlooked.
+	// After beforeWait, which says that the receiver is not at work: else a request to close might be overlooked.
 	if s.yieldAsked.Load() {
 		s.yieldNow()
 	}
