@@ -19,7 +19,8 @@ import (
 //
 // Send runs the codec and the message's own methods, with no lock held, and no other code of the user's: a session
 // that has to end, ends on a goroutine of its own. With a codec that is not a [FrameAppender] one Send at a time
-// encodes; who waits for another's codec gets [ErrSessionBlocked] after Config.WriteTimeout.
+// encodes; who waits for another's codec gets [ErrSessionBlocked] after Config.WriteTimeout. Before there is a codec Send
+// waits for its making, in which a NewCodec may wait for the peer: on a server HandshakeTimeout bounds that.
 func (s *Session) Send(msg any) error {
 	if !s.initCodec() || s.IsClosed() {
 		return s.closedErr()
