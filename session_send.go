@@ -81,9 +81,11 @@ func (s *Session) SendContext(ctx context.Context, msg any) error {
 // awaitCodec waits until the session can send, or says why it cannot.
 func (s *Session) awaitCodec(ctx context.Context) error {
 	if !s.hasCodec.Load() && ctx.Err() == nil {
-		select {
-		case <-s.startCodec():
-		case <-ctx.Done():
+		if made := s.startCodec(); made != nil { // else it has just been made
+			select {
+			case <-made:
+			case <-ctx.Done():
+			}
 		}
 	}
 	switch {

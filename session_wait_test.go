@@ -425,3 +425,22 @@ func TestCloseAndACodecThatReadsDoNotRace(t *testing.T) {
 		_ = far.Close()
 	}
 }
+
+// Of several whose first message meets the codec's making, none waits for what has just been made.
+func TestFirstMessagesOfSeveralSendersMeetTheMakingOfTheCodec(t *testing.T) {
+	for range 2000 {
+		near, far := libnettest.Pipe()
+		s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 8), near)
+		var sending sync.WaitGroup
+		for range 4 {
+			sending.Go(func() {
+				if err := s.SendContext(context.Background(), []byte("first")); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		testkit.Within(t, testkit.Patience, "all senders", sending.Wait)
+		_ = s.Close()
+		_ = far.Close()
+	}
+}
