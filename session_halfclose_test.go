@@ -147,10 +147,7 @@ func TestAReplyThatSendTookAfterAHalfCloseIsDelivered(t *testing.T) {
 				})
 			}
 			clients.Wait()
-			time.Sleep(20 * time.Millisecond)
-			if n := accepted.Load(); n != replies.Load() {
-				t.Errorf("Send took %d replies, the peers got %d", n, replies.Load())
-			}
+			testkit.Eventually(t, "as many replies as Send took", func() bool { return accepted.Load() == replies.Load() })
 		})
 	}
 }

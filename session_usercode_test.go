@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -181,16 +182,9 @@ func TestDisposeClosesTheOthersThoughOneBlocks(t *testing.T) {
 		sessions = append(sessions, s)
 	}
 	go m.Dispose()
-	time.Sleep(time.Second)
-	open := 0
-	for _, s := range sessions {
-		if !s.IsClosed() {
-			open++
-		}
-	}
-	if open > 0 {
-		t.Errorf("%d of 10 sessions are open because a callback of another blocks", open)
-	}
+	testkit.Eventually(t, "all sessions closed", func() bool {
+		return !slices.ContainsFunc(sessions, func(s *libnet.Session) bool { return !s.IsClosed() })
+	})
 }
 
 func wantEndWithin(t *testing.T, s *libnet.Session, srv *libnet.Server, bound time.Duration) {
@@ -215,7 +209,7 @@ func TestAWriteThatEndsItsGoroutineEndsTheSession(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { done <- s.Send([]byte("another")) }()
 			go s.Shutdown(context.Background())
-			wantEndWithin(t, s, srv, 4*time.Second)
+			wantEndWithin(t, s, srv, testkit.Patience)
 			_ = testkit.Await(t, testkit.Patience, "another Send", done)
 		})
 	}
@@ -227,7 +221,7 @@ func TestABareCodecThatEndsItsGoroutineEndsTheSession(t *testing.T) {
 	defer s.Close()
 	testkit.MustSend(t, s, "x")
 	go s.Shutdown(context.Background())
-	wantEndWithin(t, s, nil, 4*time.Second)
+	wantEndWithin(t, s, nil, testkit.Patience)
 }
 
 // CloseWrite that ends its goroutine, or that does not return.
@@ -246,10 +240,8 @@ func TestACloseWriteThatDoesNotReturnEndsWithinLinger(t *testing.T) {
 			made := make(chan *libnet.Session, 1)
 			go srv.ServeConn(conn, libnet.HandlerFunc(func(s *libnet.Session) { made <- s }))
 			s := testkit.Await(t, testkit.Patience, "the session", made)
-			wantEndWithin(t, s, srv, 4*time.Second)
-			if open := srv.Stats().Open; open != 0 {
-				t.Errorf("%d open", open)
-			}
+			wantEndWithin(t, s, srv, testkit.Patience)
+			testkit.Eventually(t, "no session open", func() bool { return srv.Stats().Open == 0 })
 		})
 	}
 }
@@ -265,7 +257,7 @@ func TestWriteTimeoutEndsASessionWhoseConnHasNoDeadlines(t *testing.T) {
 			conn := struct{ net.Conn }{&scriptedConn{Conn: near, writeDeadline: func(time.Time) error { return net.ErrClosed }}}
 			s := testkit.Adopt(t, srv, conn)
 			go s.Send(make([]byte, 1000))
-			wantEndWithin(t, s, srv, 4*time.Second)
+			wantEndWithin(t, s, srv, testkit.Patience)
 		})
 	}
 }
