@@ -16,7 +16,7 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-// "It never waits for one": a member's own codec, or a logger, that blocks.
+// A member's own codec that blocks, or a logger, does not hold a broadcast.
 func TestABroadcastDoesNotWaitForAMembersCodec(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -48,7 +48,7 @@ func TestABroadcastDoesNotWaitForALogger(t *testing.T) {
 	testkit.Await(t, 3*time.Second, "Broadcast", done)
 }
 
-// Dial: "ctx, NetDialer's timeout, and HandshakeTimeout for the TLS handshake bound it", and it "has the protocol make the codec".
+// Dial's context bounds the making of the codec, too.
 func TestDialReturnsWithItsContextWhileTheCodecIsBeingMade(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

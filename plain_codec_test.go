@@ -56,8 +56,8 @@ func (c *ponger) Send(msg any) error {
 	return nil
 }
 
-// A pong that the receiver writes while a Send encodes becomes a part of that Send's message, and is dropped with it: by
-// DropOldest, or because the message cannot be encoded after all.
+// A pong that the receiver writes while a Send encodes is no part of that Send's message, and goes out though that is dropped, or
+// cannot be encoded after all.
 func TestAPongThatMeetsASendIsNotDroppedWithItsMessage(t *testing.T) {
 	for _, how := range []string{"DropOldest", "ErrEncode"} {
 		t.Run(how, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestWhatACodecWritesInReceiveIsBoundedBySendQueueBytes(t *testing.T) {
 	}
 }
 
-// docs/architecture.md: "Who waits stands in a line ... none is passed over."
+// Who waits for room for a large message gets it, though small ones that would fit come all the time.
 func TestSendContextIsNotPassedOverForEver(t *testing.T) {
 	srv := testkit.NewServer(t, testkit.Frames, 100_000)
 	srv.SendQueueBytes = 1_000_000

@@ -146,7 +146,7 @@ func TestASynchronousSendThatFailsRunsNoOtherCodeOfTheUsers(t *testing.T) {
 	}
 }
 
-// "It never waits for one": a codec panics over the message, and its conn's Close takes its time.
+// The codec of a member panics over the message, and its conn's Close takes its time: the broadcast goes on.
 func TestABroadcastDoesNotWaitForTheEndOfAMemberWhoseCodecPanics(t *testing.T) {
 	release := make(chan struct{})
 	bad := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
@@ -170,7 +170,7 @@ func TestABroadcastDoesNotWaitForTheEndOfAMemberWhoseCodecPanics(t *testing.T) {
 	}
 }
 
-// One session's callback, or its conn, keeps others open.
+// A callback that blocks keeps no other session open.
 func TestDisposeClosesTheOthersThoughOneBlocks(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -278,8 +278,7 @@ func TestCloseReturnsThoughTheConnsCloseDoesNot(t *testing.T) {
 	close(release)
 }
 
-// CloseSession is for a queue that is full. A broadcast also ends, for ErrSlowConsumer, sessions whose queue is empty: those whose codec
-// is being made, or is at work on another message for more than 10 ms.
+// CloseSession is for a queue that is full: a codec that is being made, or at work on another message, ends nobody.
 func TestABroadcastEndsNoSessionWhoseQueueHasRoom(t *testing.T) {
 	t.Run("the codec is being made", func(t *testing.T) {
 		srv := testkit.NewServer(t, helloProtocol(), 64)
