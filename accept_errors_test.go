@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -34,8 +35,8 @@ func TestV6AcceptSurvivesEveryPassingError(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				listener := libnettest.NewListener()
 				listener.Push(nil, acceptError(errno))
-				srv := libnet.NewServer(listener, frames, 0)
-				srv.Logger = quiet
+				srv := libnet.NewServer(listener, testkit.Frames, 0)
+				srv.Logger = testkit.Quiet
 				defer srv.Stop()
 				conn, err := listener.Dial()
 				if err != nil {
@@ -50,10 +51,10 @@ func TestV6AcceptSurvivesEveryPassingError(t *testing.T) {
 				if took := time.Since(began); took != 5*time.Millisecond {
 					t.Errorf("the session came after %v; want 5ms", took)
 				}
-				if _, err := conn.Write(frame("hello")); err != nil {
+				if _, err := conn.Write(testkit.Frame("hello")); err != nil {
 					t.Fatal(err)
 				}
-				mustReceive(t, s, "hello")
+				testkit.MustReceive(t, s, "hello")
 				if n := srv.Stats().AcceptErrors; n != 1 {
 					t.Errorf("AcceptErrors = %d; want 1", n)
 				}
@@ -68,8 +69,8 @@ func TestV6AllOfThemInARowAreWaitedOutWithinTheBackOff(t *testing.T) {
 		for _, errno := range passing {
 			listener.Push(nil, acceptError(errno))
 		}
-		srv := libnet.NewServer(listener, frames, 0)
-		srv.Logger = quiet
+		srv := libnet.NewServer(listener, testkit.Frames, 0)
+		srv.Logger = testkit.Quiet
 		defer srv.Stop()
 		conn, _ := listener.Dial()
 		defer conn.Close()
@@ -107,13 +108,13 @@ func TestV6AcceptReturnsWhatDoesNotPassWrappedAndAtOnce(t *testing.T) {
 				for _, serve := range []bool{false, true} {
 					listener := libnettest.NewListener()
 					listener.Push(nil, fatal)
-					srv := libnet.NewServer(listener, frames, 0)
-					srv.Logger = quiet
+					srv := libnet.NewServer(listener, testkit.Frames, 0)
+					srv.Logger = testkit.Quiet
 					defer srv.Stop()
 					began := time.Now()
 					var err error
 					if serve {
-						err = srv.Serve(libnet.HandlerFunc(echo))
+						err = srv.Serve(libnet.HandlerFunc(testkit.Echo))
 					} else {
 						_, err = srv.Accept()
 					}

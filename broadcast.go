@@ -4,6 +4,8 @@ import (
 	"context"
 	"reflect"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // shareAt is the frame size from which a broadcast's sessions share one copy: below it, copying is
@@ -13,8 +15,8 @@ const shareAt = 8 << 10
 // BroadcastResult says what a broadcast came to: a count of sessions each.
 type BroadcastResult struct {
 	Sent    int // queued the message
-	Blocked int // had no room: they refused the message, or dropped it. Or their codec was busy for too long: then it may be sent later
-	Closed  int // were closed, or are now for want of room
+	Blocked int // had no room: they refused the message, or dropped it; or their codec was busy with another for too long
+	Closed  int // were closed, or are now: for want of room, or because their codec did not come back within two seconds
 }
 
 // Broadcast sends msg to all open sessions, as [Group.Broadcast] does.
@@ -56,7 +58,7 @@ func (b *broadcast) end() BroadcastResult {
 		}
 	}
 	if len(b.failed) > 0 {
-		go logNotEncoded(b.failed) // a logger is the user's
+		within(codecPatience, func() { logNotEncoded(b.failed) }) // a logger is the user's
 	}
 	return b.result
 }
@@ -107,7 +109,7 @@ func (b *broadcast) offerTo(s *Session) error {
 		return s.closedErr()
 	}
 	limit := s.owner.queueLimit()
-	limit.messages = max(limit.messages, 1)
+	limit.Messages = max(limit.Messages, 1)
 	switch {
 	case s.conn == nil:
 		return s.offer(b.msg, limit)
@@ -121,10 +123,9 @@ func (b *broadcast) offerTo(s *Session) error {
 	return s.offerFrame(frame, limit)
 }
 
-// offerInTurn is Session.offerInTurn that waits for the codec, with another's message or this one, only as long as an ordinary
-// codec takes.
-func (b *broadcast) offerInTurn(s *Session, limit queueLimit) error {
-	if s.q.isFull(limit) {
+// offerInTurn is Session.offerInTurn that waits for another's message only as long as an ordinary codec takes.
+func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) error {
+	if s.q.IsFull(limit) {
 		return ErrSessionBlocked
 	}
 	began := time.Now()
@@ -133,26 +134,43 @@ func (b *broadcast) offerInTurn(s *Session, limit queueLimit) error {
 		b.waited += time.Since(began)
 		return errCodecBusy
 	}
-	msg, result := b.msg, make(chan error, 1)
+	return s.endIfPanic(s.offerElsewhere(b.msg, limit))
+}
+
+// codecHangs is how long a broadcast waits for a plain codec with its message, before it ends the session: a message that is
+// being encoded can neither be taken back nor counted.
+const codecHangs = 2 * time.Second
+
+var errCodecHangs = newError("libnet: the codec does not come back")
+
+// offerElsewhere has the message encoded and queued on another goroutine, which the codec may keep or end.
+func (s *Session) offerElsewhere(msg any, limit sendqueue.Limit) (err error) {
+	result := make(chan error, 1)
 	go func() {
-		err := errCodecBusy // stays if the codec ends the goroutine
+		err := ErrSessionClosed // stays if the codec ends the goroutine
 		defer func() { result <- err }()
 		err = s.offerWithTurn(msg, limit)
 	}()
-	timer := time.NewTimer(bound)
-	defer timer.Stop()
+	bound := time.NewTimer(codecHangs)
+	defer bound.Stop()
 	select {
 	case err := <-result:
-		return s.endIfPanic(err)
-	case <-timer.C:
-		b.waited += time.Since(began)
-		return errCodecBusy
+		return err
+	case <-bound.C:
+	}
+	s.endSoon(errCodecHangs)
+	bound.Reset(codecPatience)
+	select {
+	case err := <-result:
+		return err
+	case <-bound.C:
+		return errCodecHangs
 	}
 }
 
 // offerWithTurn does not queue a message behind others that were encoded before and wait for a synchronous session.
-func (s *Session) offerWithTurn(msg any, limit queueLimit) error {
-	if s.owner.sendQueue() == 0 && s.q.hasLine() {
+func (s *Session) offerWithTurn(msg any, limit sendqueue.Limit) error {
+	if s.owner.sendQueue() == 0 && s.q.HasLine() {
 		s.giveTurn()
 		return ErrSessionBlocked
 	}
@@ -160,12 +178,12 @@ func (s *Session) offerWithTurn(msg any, limit queueLimit) error {
 }
 
 // offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied.
-func (s *Session) offerFrame(frame []byte, limit queueLimit) error {
-	by, err := byNobody, error(nil)
+func (s *Session) offerFrame(frame []byte, limit sendqueue.Limit) error {
+	by, err := sendqueue.ByNobody, error(nil)
 	if len(frame) >= shareAt {
-		by, err = s.q.putShared(frame, limit)
+		by, err = s.q.PutShared(frame, limit)
 	} else {
-		by, err = s.q.putCopy(nil, frame, limit)
+		by, err = s.q.PutCopy(sendqueue.Header{}, frame, limit)
 	}
 	s.flushBy(by)
 	return s.refused(err)

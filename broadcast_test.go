@@ -17,6 +17,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -46,28 +47,28 @@ func (c grpCodec) ParseFrame(src []byte) ([]byte, int, error) {
 }
 
 // grpJoin makes n sessions of srv members under keys from first on, and returns their peers.
-func grpJoin(t testing.TB, group *libnet.Group[int], srv *libnet.Server, first, n int, connect connector) []net.Conn {
+func grpJoin(t testing.TB, group *libnet.Group[int], srv *libnet.Server, first, n int, connect testkit.Connector) []net.Conn {
 	peers := make([]net.Conn, n)
 	for i := range peers {
 		near, far := connect(t)
 		peers[i] = far
-		group.Put(first+i, adopt(t, srv, near))
+		group.Put(first+i, testkit.Adopt(t, srv, near))
 	}
 	return peers
 }
 
 func TestABroadcastEncodesOncePerProtocolAndBound(t *testing.T) {
-	counted := &grpCounting{Protocol: frames}
+	counted := &grpCounting{Protocol: testkit.Frames}
 	other := &grpCounting{Protocol: codec.New(codec.Lines, codec.Bytes)}
-	function := &grpCounting{Protocol: frames}
+	function := &grpCounting{Protocol: testkit.Frames}
 	var group libnet.Group[int]
-	bounded := newServer(t, counted, 8)
+	bounded := testkit.NewServer(t, counted, 8)
 	bounded.MaxMessage = 100
 	for i, srv := range []*libnet.Server{
-		newServer(t, counted, 8), newServer(t, counted, 8), bounded, newServer(t, other, 8),
-		newServer(t, libnet.ProtocolFunc(function.NewCodec), 8), // which cannot be compared
+		testkit.NewServer(t, counted, 8), testkit.NewServer(t, counted, 8), bounded, testkit.NewServer(t, other, 8),
+		testkit.NewServer(t, libnet.ProtocolFunc(function.NewCodec), 8), // which cannot be compared
 	} {
-		grpJoin(t, &group, srv, 100*i, 10, connectPipe)
+		grpJoin(t, &group, srv, 100*i, 10, testkit.ConnectPipe)
 	}
 	before := counted.encoded.Load()
 	if result := group.Broadcast("hello"); result != (libnet.BroadcastResult{Sent: 50}) {
@@ -87,13 +88,13 @@ func TestABroadcastEncodesOncePerProtocolAndBound(t *testing.T) {
 func TestABroadcastReachesEachMemberInItsOwnProtocol(t *testing.T) {
 	var group libnet.Group[int]
 	wires := map[string]libnet.Protocol{
-		"\x00\x00\x00\x05hello": frames,
+		"\x00\x00\x00\x05hello": testkit.Frames,
 		"\x05\x00hello":         codec.New(codec.Uint16LE, codec.Bytes),
 		"hello\n":               codec.New(codec.Lines, codec.Bytes),
 	}
 	var running sync.WaitGroup
 	for wire, protocol := range wires {
-		for _, peer := range grpJoin(t, &group, newServer(t, protocol, 8), group.Len(), 3, connectPipe) {
+		for _, peer := range grpJoin(t, &group, testkit.NewServer(t, protocol, 8), group.Len(), 3, testkit.ConnectPipe) {
 			running.Go(func() {
 				got := make([]byte, len(wire))
 				if _, err := io.ReadFull(peer, got); err != nil || string(got) != wire {
@@ -103,23 +104,23 @@ func TestABroadcastReachesEachMemberInItsOwnProtocol(t *testing.T) {
 		}
 	}
 	var bare atomic.Value
-	session := libnet.NewSession(&funcCodec{send: func(msg any) error { bare.Store(msg); return nil }}, 4)
+	session := libnet.NewSession(&testkit.FuncCodec{OnSend: func(msg any) error { bare.Store(msg); return nil }}, 4)
 	defer session.Close()
 	group.Put(-1, session)
 	if result := group.Broadcast([]byte("hello")); result != (libnet.BroadcastResult{Sent: 10}) {
 		t.Errorf("%+v", result)
 	}
 	running.Wait()
-	eventually(t, "the bare codec to be sent to", func() bool { return bare.Load() != nil })
+	testkit.Eventually(t, "the bare codec to be sent to", func() bool { return bare.Load() != nil })
 }
 
 func TestABroadcastReachesMembersWithACodecThatKnowsOnlyReadAndWrite(t *testing.T) {
 	var group libnet.Group[int]
-	peers := grpJoin(t, &group, newServer(t, plain, 8), 0, 5, connectPipe)
+	peers := grpJoin(t, &group, testkit.NewServer(t, testkit.Plain, 8), 0, 5, testkit.ConnectPipe)
 	group.Broadcast([]byte("hello"))
 	for _, peer := range peers {
 		got := make([]byte, 9)
-		if _, err := io.ReadFull(peer, got); err != nil || string(got) != string(frame("hello")) {
+		if _, err := io.ReadFull(peer, got); err != nil || string(got) != string(testkit.Frame("hello")) {
 			t.Fatalf("%q, %v", got, err)
 		}
 	}
@@ -128,10 +129,10 @@ func TestABroadcastReachesMembersWithACodecThatKnowsOnlyReadAndWrite(t *testing.
 // Frames from 4 KiB on are shared by the queues. None is torn or mixed with what a member is sent
 // besides, and the caller may change the message when Broadcast has returned.
 func TestFramesThatAreSharedArriveWhole(t *testing.T) {
-	for name, connect := range map[string]connector{"pipe": connectPipe, "TCP": connectTCP} {
+	for name, connect := range map[string]testkit.Connector{"pipe": testkit.ConnectPipe, "TCP": testkit.ConnectTCP} {
 		t.Run(name, func(t *testing.T) {
 			const members, rounds = 8, 60
-			srv := newServer(t, frames, 10*rounds)
+			srv := testkit.NewServer(t, testkit.Frames, 10*rounds)
 			srv.SendQueueBytes = -1
 			var group libnet.Group[int]
 			var running sync.WaitGroup
@@ -141,13 +142,13 @@ func TestFramesThatAreSharedArriveWhole(t *testing.T) {
 			random := rand.New(rand.NewPCG(5, 0))
 			sizes := []int{0, 100, 8<<10 - 13, 8<<10 - 12, 8<<10 - 11, 9000, 70_000, 300_000}
 			for i := range rounds {
-				msg := message(1, i, sizes[random.IntN(len(sizes))])
+				msg := testkit.Message(1, i, sizes[random.IntN(len(sizes))])
 				if result := group.Broadcast(msg); result.Sent != members {
 					t.Fatalf("%+v", result)
 				}
 				clear(msg)
 				for _, s := range group.All() {
-					mustSend(t, s, message(2, i, random.IntN(200)))
+					testkit.MustSend(t, s, testkit.Message(2, i, random.IntN(200)))
 				}
 			}
 			running.Wait()
@@ -157,7 +158,7 @@ func TestFramesThatAreSharedArriveWhole(t *testing.T) {
 
 // grpReadNumbered reads n messages, at leisure, and checks that each is whole and each sender's in order.
 func grpReadNumbered(t testing.TB, peer net.Conn, n int, leisure time.Duration) {
-	s, err := newServer(t, frames, 0).NewSession(peer)
+	s, err := testkit.NewServer(t, testkit.Frames, 0).NewSession(peer)
 	if err != nil {
 		t.Error(err)
 		return
@@ -169,7 +170,7 @@ func grpReadNumbered(t testing.TB, peer net.Conn, n int, leisure time.Duration) 
 			t.Error(err)
 			return
 		}
-		sender, number := parseMessage(t, msg)
+		sender, number := testkit.ParseMessage(t, msg)
 		if number != next[sender] {
 			t.Errorf("sender %d: message %d, want %d", sender, number, next[sender])
 			return
@@ -193,14 +194,14 @@ func TestTheResultOfABroadcastCountsWhatEachPolicyDid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, frames, 3)
+				srv := testkit.NewServer(t, testkit.Frames, 3)
 				srv.OnFull, srv.WriteTimeout = test.policy, -1
 				near, far := libnettest.PipeSize(10)
-				deaf := adopt(t, srv, near)
+				deaf := testkit.Adopt(t, srv, near)
 				defer far.Close()
 				near, far = libnettest.Pipe()
-				hearing := adopt(t, srv, near)
-				go drain(far)
+				hearing := testkit.Adopt(t, srv, near)
+				go testkit.Drain(far)
 				defer far.Close()
 
 				begin := time.Now()
@@ -227,7 +228,7 @@ func TestTheResultOfABroadcastCountsWhatEachPolicyDid(t *testing.T) {
 					t.Errorf("counted %d as blocked", blocked)
 				}
 				if test.isClosed {
-					wantErr(t, "Err", deaf.Err(), libnet.ErrSlowConsumer)
+					testkit.WantErr(t, "Err", deaf.Err(), libnet.ErrSlowConsumer)
 				}
 				if sent := hearing.Stats().MessagesOut; sent != 4 {
 					t.Errorf("the member that reads was sent %d messages", sent)
@@ -239,10 +240,10 @@ func TestTheResultOfABroadcastCountsWhatEachPolicyDid(t *testing.T) {
 
 func TestASynchronousMemberTakesOneBroadcastMessageAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, frames, 0)
+		srv := testkit.NewServer(t, testkit.Frames, 0)
 		srv.WriteTimeout = -1
 		near, far := libnettest.PipeSize(10)
-		adopt(t, srv, near)
+		testkit.Adopt(t, srv, near)
 		defer far.Close()
 		for i, want := range []libnet.BroadcastResult{{Sent: 1}, {Blocked: 1}} {
 			if result := srv.Manager().Broadcast("more than the pipe holds"); result != want {
@@ -250,7 +251,7 @@ func TestASynchronousMemberTakesOneBroadcastMessageAtATime(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		go drain(far)
+		go testkit.Drain(far)
 		synctest.Wait()
 		if result := srv.Manager().Broadcast("again"); result.Sent != 1 {
 			t.Errorf("%+v", result)
@@ -259,9 +260,9 @@ func TestASynchronousMemberTakesOneBroadcastMessageAtATime(t *testing.T) {
 }
 
 func TestASessionHasLeftItsGroupsAndManagerWhenItsCloseCallbacksRun(t *testing.T) {
-	srv := newServer(t, frames, 8)
-	near, _ := connectPipe(t)
-	s := adopt(t, srv, near)
+	srv := testkit.NewServer(t, testkit.Frames, 8)
+	near, _ := testkit.ConnectPipe(t)
+	s := testkit.Adopt(t, srv, near)
 	var group libnet.Group[string]
 	group.Put("leaving", s)
 	ran := false
@@ -282,22 +283,22 @@ func TestASessionHasLeftItsGroupsAndManagerWhenItsCloseCallbacksRun(t *testing.T
 
 func TestMembersThatAreBeingClosedAreCountedAsClosed(t *testing.T) {
 	blocked, release := make(chan struct{}), make(chan struct{})
-	srv := newServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		return &grpSlowClose{frames.NewCodec(rw), blocked, release}
+	srv := testkit.NewServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		return &grpSlowClose{testkit.Frames.NewCodec(rw), blocked, release}
 	}), 8)
-	near, _ := connectPipe(t)
-	slow := adopt(t, srv, near)
+	near, _ := testkit.ConnectPipe(t)
+	slow := testkit.Adopt(t, srv, near)
 	slow.Codec()
 	var group libnet.Group[string]
 	group.Put("slow", slow)
 	closed := make(chan error)
 	go func() { closed <- slow.Close() }()
-	await(t, patience, "the codec's Close", blocked) // it is still a member
+	testkit.Await(t, testkit.Patience, "the codec's Close", blocked) // it is still a member
 	if result := group.Broadcast("too late"); result != (libnet.BroadcastResult{Closed: 1}) {
 		t.Errorf("%+v", result)
 	}
 	close(release)
-	await(t, patience, "the session's Close", closed)
+	testkit.Await(t, testkit.Patience, "the session's Close", closed)
 }
 
 type grpSlowClose struct {
@@ -313,11 +314,11 @@ func (c *grpSlowClose) Close() error {
 
 func TestAMessageThatAMemberCannotEncodeIsInNoCountAndLogged(t *testing.T) {
 	var log bytes.Buffer
-	srv := newServer(t, codec.New(codec.Uint16BE, codec.Bytes), 8)
+	srv := testkit.NewServer(t, codec.New(codec.Uint16BE, codec.Bytes), 8)
 	srv.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	var group libnet.Group[int]
-	grpJoin(t, &group, srv, 0, 2, connectPipe)
-	grpJoin(t, &group, newServer(t, codec.New(codec.Uint16BE, codec.JSON), 8), 10, 3, connectPipe)
+	grpJoin(t, &group, srv, 0, 2, testkit.ConnectPipe)
+	grpJoin(t, &group, testkit.NewServer(t, codec.New(codec.Uint16BE, codec.JSON), 8), 10, 3, testkit.ConnectPipe)
 	if result := group.Broadcast(struct{ A int }{1}); result != (libnet.BroadcastResult{Sent: 3}) {
 		t.Errorf("%+v", result)
 	}
@@ -336,11 +337,11 @@ func TestAMessageThatAMemberCannotEncodeIsInNoCountAndLogged(t *testing.T) {
 
 func TestACodecThatPanicsInABroadcastEndsNoOtherMember(t *testing.T) {
 	broken := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		return grpCodec{frames.NewCodec(rw), func([]byte, any) ([]byte, error) { panic("as asked") }}
+		return grpCodec{testkit.Frames.NewCodec(rw), func([]byte, any) ([]byte, error) { panic("as asked") }}
 	})
 	var group libnet.Group[int]
-	grpJoin(t, &group, newServer(t, broken, 8), 0, 1, connectPipe)
-	peers := grpJoin(t, &group, newServer(t, frames, 8), 1, 3, connectPipe)
+	grpJoin(t, &group, testkit.NewServer(t, broken, 8), 0, 1, testkit.ConnectPipe)
+	peers := grpJoin(t, &group, testkit.NewServer(t, testkit.Frames, 8), 1, 3, testkit.ConnectPipe)
 	victim := group.Get(0)
 	if result := group.Broadcast("hello"); result.Sent != 3 {
 		t.Errorf("%+v", result)

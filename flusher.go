@@ -63,7 +63,7 @@ func (f *flusher) work() {
 		}
 		for i, s := range share[:n] {
 			share[i] = nil
-			s.flushReady(s.q.take())
+			s.flushReady(s.q.Take())
 		}
 	}
 }
@@ -130,7 +130,7 @@ func (f *flusher) takeDeferred() []*Session {
 }
 
 func (f *flusher) lookAfter(s *Session) {
-	begun, again := s.q.overdue()
+	begun, again := s.q.Overdue()
 	if again {
 		f.mu.Lock()
 		f.deferred = append(f.deferred, s)

@@ -137,11 +137,14 @@ func (g *Group[K]) list() (keys []K, sessions []*Session) {
 	return keys, sessions
 }
 
-// Broadcast sends msg to all members and says what happened to how many. It never waits for one: a full
+// Broadcast sends msg to all members and says what happened to how many. It never waits for a peer: a full
 // queue is handled as its session's Config.OnFull says, and a synchronous session takes one message at a
 // time from broadcasts. The message is encoded once for all sessions of one protocol. Broadcasts that are
 // made at the same time may reach members in different orders: where all must see one order, hold a lock of
 // your own around Broadcast.
+//
+// It waits for codecs of the user's: 10 ms for one that is being made or, not being a [FrameAppender], has another message, and
+// 0.1 s for all such of a broadcast; such a member counts as Blocked. One that keeps this message for two seconds ends its session.
 //
 // A member whose codec cannot encode msg is in none of the counts; its server logs that.
 func (g *Group[K]) Broadcast(msg any) BroadcastResult {

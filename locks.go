@@ -7,8 +7,6 @@ type (
 	groupLock    struct{}
 	guardLock    struct{}
 	logLock      struct{}
-	pollerLock   struct{}
-	queueLock    struct{}
 	receiverLock struct{}
 	resultLock   struct{}
 	serverLock   struct{}

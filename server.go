@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/lock"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
@@ -69,10 +70,10 @@ type Server struct {
 	acceptErrors uint64
 	closed       map[string]uint64
 	lastClosed   closedRing
-	ended        SessionStats  // the sums of closed sessions
-	floor        ServerStats   // what Stats has reported
-	none         chan struct{} // closed when no session is open; nil while nobody waits
-	loops        []*eventLoop  // closed when the server has stopped and no session is open
+	ended        SessionStats      // the sums of closed sessions
+	floor        ServerStats       // what Stats has reported
+	none         chan struct{}     // closed when no session is open; nil while nobody waits
+	loops        []*eventloop.Loop // closed when the server has stopped and no session is open
 }
 
 // A Handler runs a session for [Server.Serve]. When ServeSession returns, what the session has queued

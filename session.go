@@ -7,8 +7,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/lock"
 	"github.com/libnet-go/libnet/internal/readbuf"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
@@ -40,8 +42,8 @@ type Session struct {
 	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
 	returned  bool // the handler has returned; belongs to its goroutine, and fills a gap here
 	usualRead readbuf.ReadSize
-	seen      uint32       // unread bytes that the codec found to be no whole frame; the largest may be more
-	serving   atomic.Int32 // bits of servingState; anybody's
+	seen      uint32          // unread bytes that the codec found to be no whole frame; the largest may be more
+	serving   eventloop.State // started in event mode, when nobody may Receive; anybody's
 	in        readbuf.Buffer
 	parsed    uint64      // messages received
 	plain     *plainInput // nil until a plain codec reads
@@ -52,7 +54,7 @@ type Session struct {
 	frameStart atomic.Int64  // now() when an incomplete frame was first waited for; 0 when there is none
 	yieldAsked atomic.Bool   // the receiver is to begin the closing when it comes back
 
-	q sendQueue
+	q sendqueue.Queue
 
 	handed handed       // to the handler of an event loop
 	state  atomic.Int32 // sessionState; changes under mu
@@ -69,15 +71,6 @@ type Session struct {
 	callbacks *callback     // the newest; nil while there is none
 	clock     *clock        // nil until a timeout or a heartbeat needs it
 }
-
-type servingState = int32
-
-const (
-	eventMode    servingState = 1 << iota // the event loop reads, and nobody may Receive
-	serving                               // a goroutine reads and calls the message handler
-	servingAgain                          // and something arrived since it began
-	servingAll                            // a short read says nothing: read until there is nothing
-)
 
 // owner is what the sessions of one [Server], or of one Dial, share. Immutable once a session has it.
 type owner struct {

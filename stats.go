@@ -45,11 +45,11 @@ func (s *Session) Stats() SessionStats {
 		Opened:       s.opened,
 		LastReceived: s.opened.Add(time.Duration(max(s.received.Load(), openedNow) - openedNow)),
 	}
-	c := s.q.counters()
-	stats.MessagesIn, stats.BytesIn = c.messagesReceived, c.bytesReceived
-	stats.MessagesOut, stats.BytesOut = c.messagesOut, c.bytesOut
-	stats.Queued, stats.QueuedBytes = c.messages, c.bytes
-	stats.Discarded = c.discarded
+	c := s.q.Counters()
+	stats.MessagesIn, stats.BytesIn = c.MessagesReceived, c.BytesReceived
+	stats.MessagesOut, stats.BytesOut = c.MessagesOut, c.BytesOut
+	stats.Queued, stats.QueuedBytes = c.Messages, c.Bytes
+	stats.Discarded = c.Discarded
 	stats.Dropped = s.droppedBytes()
 	return stats
 }

@@ -84,7 +84,15 @@ func TestASlowMemberStallsTheLoopAndNotTheQueues(t *testing.T) {
 			j := smallJob(slowKind)
 			j.Patience = 2 * time.Second
 			r := serveHere(t, s, j)
-			if got := strings.HasPrefix(r.Error, "stalled"); got != stalls || !stalls && r.Error != "" {
+			got := strings.HasPrefix(r.Error, "stalled")
+			for range 2 { // on a machine that is busy elsewhere the slow member may not be clogged yet when it counts as such
+				if got || !stalls {
+					break
+				}
+				r = serveHere(t, s, j)
+				got = strings.HasPrefix(r.Error, "stalled")
+			}
+			if got != stalls || !stalls && r.Error != "" {
 				t.Errorf("stalls is %t, want %t: %+v", got, stalls, r)
 			}
 			if r.CalmP99 == 0 {

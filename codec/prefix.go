@@ -3,7 +3,10 @@ package codec
 import (
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"slices"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // prefix is a framing whose header is the payload's length in a fixed number of bytes, and nothing else.
@@ -78,6 +81,15 @@ func (p prefix) appendHeader(dst []byte, n int) []byte {
 		return binary.BigEndian.AppendUint64(dst, v)
 	}
 	return binary.LittleEndian.AppendUint64(dst, v)
+}
+
+// header is what appendHeader appends, the first byte in the lowest bits.
+func (p prefix) header(n int) uint64 {
+	switch p {
+	case Uint16BE, Uint24BE, Uint32BE, Uint64BE:
+		return bits.ReverseBytes64(uint64(n)) >> (64 - 8*p.size())
+	}
+	return uint64(n)
 }
 
 // claimed reads the header; src is at least as long.
@@ -165,6 +177,26 @@ func (c *prefixedBytes) AppendFrame(dst []byte, msg any) ([]byte, error) {
 		return dst, tooLarge(uint64(len(payload)), c.max)
 	}
 	return append(c.prefix.appendHeader(dst, len(payload)), payload...), nil
+}
+
+// FrameHeader says how a session may put msg's frame together by itself, under its queue's lock, where no code of a user's may
+// run. It answers no header for what AppendFrame has to see.
+func (c *prefixedBytes) FrameHeader(msg any) (h sendqueue.Header, payload []byte) {
+	switch m := msg.(type) {
+	case []byte:
+		payload = m
+	case *[]byte:
+		if m == nil {
+			return h, nil
+		}
+		payload = *m
+	default:
+		return h, nil
+	}
+	if len(payload) > c.max {
+		return h, nil
+	}
+	return sendqueue.Header{Bytes: c.prefix.header(len(payload)), Len: c.size}, payload
 }
 
 // CheckPayload is that of [framed].

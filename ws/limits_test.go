@@ -215,3 +215,12 @@ func TestDialFailsWithinItsBoundAndLeavesNothing(t *testing.T) {
 		t.Fatal("dialled without a protocol")
 	}
 }
+
+// A limit says so with a close code that has a client try again.
+func TestAWebSocketThatALimitRefusesIsToldToTryAgainLater(t *testing.T) {
+	r := start(t, setup{config: func(srv *libnet.Server) { srv.MaxSessions = 1 }})
+	first := r.dial(t, 0)
+	send(t, first, "hello")
+	want(t, first, "hello")
+	wantCode(t, r.browser(t), websocket.StatusTryAgainLater)
+}

@@ -1,10 +1,15 @@
-// Package repocheck has the tests of the repository itself: that its documents say what its code does.
 package repocheck
 
 import (
+	"os"
 	"testing"
 
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+func TestMain(m *testing.M) {
+	if err := os.Chdir("../.."); err != nil {
+		panic(err)
+	}
+	libnettest.VerifyMain(m)
+}

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// root is the repository's root, seen from this package.
-const root = "../.."
+// root is the repository's root, where TestMain goes.
+const root = "."
 
 func readDocument(t testing.TB, name string) string {
 	t.Helper()

@@ -4,5 +4,8 @@ package sockets
 
 import "net"
 
-// IsDetached is false: elsewhere nothing detaches a connection.
+// Detach returns conn: elsewhere than on Linux nothing is detached.
+func Detach(conn net.Conn, _ *Shared) net.Conn { return conn }
+
+// IsDetached reports whether conn came from Detach.
 func IsDetached(net.Conn) bool { return false }

@@ -132,7 +132,7 @@ func TestHandlersThatBlockOftenGetGoroutinesOfTheirOwnUntilNoneDoes(t *testing.T
 			case "block":
 				time.Sleep(20 * time.Millisecond)
 			case "alone?":
-				if bytes.Contains(debug.Stack(), []byte("serveAlone")) {
+				if bytes.Contains(debug.Stack(), []byte("serveDetached")) {
 					msg = []byte("yes")
 				} else {
 					msg = []byte("no")

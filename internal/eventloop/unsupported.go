@@ -1,0 +1,18 @@
+//go:build !linux
+
+package eventloop
+
+import (
+	"errors"
+	"syscall"
+)
+
+// A queue is to be written for each system, as in epoll_linux.go; kqueue would do with EV_CLEAR.
+type queue struct{}
+
+func newQueue() (*queue, error) { return nil, errors.ErrUnsupported }
+
+func (*queue) close()                            {}
+func (*queue) add(uint64, syscall.RawConn) error { return errors.ErrUnsupported }
+func (*queue) wait(bool) (int, error)            { return 0, errors.ErrUnsupported }
+func (*queue) event(int) (id uint64, all bool)   { return 0, false }

@@ -1,0 +1,93 @@
+package eventloop
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// watchPeriod is how often the watch looks: a handler that blocks holds up the other sources of
+	// its poller for two periods at most.
+	watchPeriod = 3 * time.Millisecond
+
+	// idlePeriods is for how many periods the watch goes on with no poller at work.
+	idlePeriods = 16
+
+	// manyHandOvers within soonHandOvers say that handlers block often. They then get goroutines of
+	// their own, each time, until none has blocked for detachFor: finding out anew would hold the
+	// others up. A single one may only mean that the machine was busy.
+	manyHandOvers = 4
+	soonHandOvers = 100 * time.Millisecond
+	detachFor     = time.Second
+
+	// blocking is how long a handler on a goroutine of its own must take to count as blocking.
+	blocking = 5 * time.Millisecond
+)
+
+// A watch takes the events of a poller whose handler blocks to another goroutine.
+type watch struct {
+	running   atomic.Bool
+	blockedAt atomic.Int64             // when handlers were last seen to block often, in Unix nanoseconds; 0: never
+	handOvers [manyHandOvers]time.Time // the last ones, oldest first; owned by the watch's goroutine
+}
+
+// handlersBlock reports whether handlers are to get goroutines of their own.
+func (w *watch) handlersBlock() bool {
+	at := w.blockedAt.Load()
+	return at != 0 && time.Now().UnixNano() < at+int64(detachFor)
+}
+
+func (w *watch) noteBlocking() { w.blockedAt.Store(time.Now().UnixNano()) }
+
+// startWatch makes sure that the watch runs while a poller works.
+func (l *Loop) startWatch() {
+	if !l.watch.running.Load() && l.watch.running.CompareAndSwap(false, true) {
+		go l.runWatch()
+	}
+}
+
+// runWatch gives the pollers whose handler blocks to another goroutine.
+func (l *Loop) runWatch() {
+	seen := make([]uint64, len(l.pollers))
+	for idle := 0; idle < idlePeriods; idle++ {
+		time.Sleep(watchPeriod)
+		if l.closed.Load() { // a handler that still works holds nobody up; no other watch starts
+			return
+		}
+		if l.checkPollers(seen) {
+			idle = 0
+		}
+	}
+	l.watch.running.Store(false)
+	for _, p := range l.pollers {
+		if p.working() { // it began while the watch ended
+			l.startWatch()
+			return
+		}
+	}
+}
+
+// checkPollers compares the pollers' progress with what was last seen of it, and reports whether any works.
+func (l *Loop) checkPollers(seen []uint64) (working bool) {
+	for i, p := range l.pollers {
+		progress := p.progress.Load()
+		if progress%2 == 0 { // waits for events
+			continue
+		}
+		working = true
+		if progress == seen[i] && p.handOver(progress) {
+			l.watch.noteHandOver()
+		}
+		seen[i] = progress
+	}
+	return working
+}
+
+func (w *watch) noteHandOver() {
+	now := time.Now()
+	if now.Sub(w.handOvers[0]) < soonHandOvers {
+		w.noteBlocking()
+	}
+	copy(w.handOvers[:], w.handOvers[1:])
+	w.handOvers[manyHandOvers-1] = now
+}

@@ -1,0 +1,251 @@
+package sendqueue
+
+import (
+	"net"
+	"sync"
+)
+
+const (
+	// keptBatch is how many bytes a Batch takes, and so the most that its storage keeps for another. A frame that is
+	// longer has a Batch to itself, whose storage goes back to the garbage collector.
+	keptBatch = 128 << 10
+
+	// batchParts bounds the parts of a Batch, which may be very small.
+	batchParts = 4 << 10
+)
+
+var batches = sync.Pool{New: func() any { return new(Batch) }}
+
+// A Batch is a run of frames on their way out, and a link of its queue's chain. Frames are bytes one
+// behind the other in buf, except the shared ones, which lie where the broadcast that made them put them.
+// On a session made from a bare codec the messages themselves wait in msgs.
+//
+// A draft is a Batch on its way into the queue: one message, of size bytes, without its part. It is its maker's, until it is
+// Put into the queue or freed.
+//
+// A Batch in flight is read by whoever flushes, with no lock held, and changed under the queue's lock only.
+type Batch struct {
+	next   *Batch
+	buf    []byte
+	parts  []part
+	shared []extent // frames that are not in buf, in order
+	msgs   []any
+
+	messages int // messages that are neither written nor dropped
+	size     int // bytes in all, shared ones included
+	first    int // parts before this one were written or dropped
+	written  int // bytes before this one were written or dropped
+	gone     int // of these, the shared ones that were dropped
+
+	own bool // a synchronous Send waits for its only message and reports what became of it
+}
+
+// A part is where a message's frame ends in its Batch; or the complement of that, for bytes that a codec wrote
+// outside Send and that belong to no message. Two of the latter never follow each other.
+type part int
+
+func (p part) isMessage() bool { return p >= 0 }
+
+func (p part) end() int {
+	if p < 0 {
+		return int(^p)
+	}
+	return int(p)
+}
+
+// extent is a frame that many batches share; nobody writes to it.
+type extent struct {
+	at    int // its place among all bytes of the Batch
+	bytes []byte
+}
+
+func getBatch() *Batch { return batches.Get().(*Batch) }
+
+// NewDraft returns a draft without a message.
+func NewDraft() *Batch { return getBatch() }
+
+// Room is empty storage for c's frame, to append to.
+func (c *Batch) Room() []byte { return c.buf }
+
+// SetFrame makes frame, which began as c's room, the draft's message.
+func (c *Batch) SetFrame(frame []byte) { c.buf, c.size = frame, len(frame) }
+
+// SetSplit makes a message of a header, which began as c's room, and a payload that stays where it is until it is written.
+func (c *Batch) SetSplit(header, payload []byte) {
+	c.buf, c.size = header, len(header)
+	c.addShared(payload)
+}
+
+// SetMessage makes msg, which is not encoded yet, the draft's.
+func (c *Batch) SetMessage(msg any) { c.msgs = append(c.msgs, msg) }
+
+// Free gives b back: a draft that does not go into the queue, or a Batch that is written.
+func (b *Batch) Free() {
+	if cap(b.buf) > keptBatch {
+		return
+	}
+	clear(b.shared)
+	clear(b.msgs)
+	*b = Batch{buf: b.buf[:0], parts: b.parts[:0], shared: b.shared[:0], msgs: b.msgs[:0]}
+	batches.Put(b)
+}
+
+// seal makes what c, a draft, holds its only part.
+func (b *Batch) seal() {
+	if len(b.parts) == 0 {
+		b.parts = append(b.parts, part(b.size))
+		b.messages = 1
+	}
+}
+
+// commit makes what was put into b since the last part, n bytes, a message.
+func (b *Batch) commit(n int) {
+	b.size += n
+	b.parts = append(b.parts, part(b.size))
+	b.messages++
+}
+
+// addFrame adds a message whose frame is head and then payload.
+func (b *Batch) addFrame(head Header, payload []byte) {
+	n := head.Len + len(payload)
+	b.grow(n)
+	for i := range head.Len {
+		b.buf = append(b.buf, byte(head.Bytes>>(8*i)))
+	}
+	b.buf = append(b.buf, payload...)
+	b.commit(n)
+}
+
+func (b *Batch) addShared(frame []byte) {
+	b.shared = append(b.shared, extent{b.size, frame})
+	b.commit(len(frame))
+}
+
+// addLoose adds bytes that belong to no message.
+func (b *Batch) addLoose(p []byte) {
+	b.grow(len(p))
+	b.buf = append(b.buf, p...)
+	b.size += len(p)
+	if last := len(b.parts) - 1; last >= b.first && !b.parts[last].isMessage() {
+		b.parts = b.parts[:last]
+	}
+	b.parts = append(b.parts, part(^b.size))
+}
+
+// grow makes room for n bytes more.
+func (b *Batch) grow(n int) {
+	need := len(b.buf) + n
+	if need <= cap(b.buf) {
+		return
+	}
+	grown := make([]byte, len(b.buf), max(need, min(2*cap(b.buf), keptBatch)))
+	copy(grown, b.buf)
+	b.buf = grown
+}
+
+// hasRoom reports whether n bytes more belong into b.
+func (b *Batch) hasRoom(n int) bool { return b.size+n <= keptBatch && len(b.parts) < batchParts }
+
+// merge adds the message that c, a draft, holds.
+func (b *Batch) merge(c *Batch) {
+	if len(c.msgs) > 0 {
+		b.msgs = append(b.msgs, c.msgs...)
+	}
+	b.grow(len(c.buf))
+	b.buf = append(b.buf, c.buf...)
+	b.commit(c.size)
+}
+
+// Message is the first message of a Batch whose messages are not encoded.
+func (b *Batch) Message() any { return b.msgs[b.first] }
+
+// Unwritten is how many bytes are to be written.
+func (b *Batch) Unwritten() int { return b.size - b.written }
+
+// IsScattered reports whether pieces takes fewer writes than rest.
+func (b *Batch) IsScattered() bool { return len(b.shared) > 0 }
+
+// Rest returns bytes that lie together and are to be written next; none when all is written.
+func (b *Batch) Rest() []byte {
+	at := b.written
+	sharedBefore := b.gone // bytes of the shared frames before at
+	for _, e := range b.shared {
+		if at < e.at {
+			return b.buf[at-sharedBefore : e.at-sharedBefore]
+		}
+		if at < e.at+len(e.bytes) {
+			return e.bytes[at-e.at:]
+		}
+		sharedBefore += len(e.bytes)
+	}
+	return b.buf[at-sharedBefore:]
+}
+
+// Pieces returns all that is to be written, for one writev.
+func (b *Batch) Pieces() net.Buffers {
+	var pieces net.Buffers
+	left := *b
+	for left.written < left.size {
+		p := left.Rest()
+		pieces = append(pieces, p)
+		left.written += len(p)
+	}
+	return pieces
+}
+
+// Wrote moves on by n bytes and returns how many messages that completed.
+func (b *Batch) wrote(n int) (messages int) {
+	b.written += n
+	if b.written == b.size {
+		messages, b.messages, b.first = b.messages, 0, len(b.parts)
+		return messages
+	}
+	for b.first < len(b.parts) && b.parts[b.first].end() <= b.written {
+		if b.parts[b.first].isMessage() {
+			messages++
+		}
+		b.first++
+	}
+	b.messages -= messages
+	return messages
+}
+
+// dropFirst forgets the oldest message, which must exist, and returns its size. Nothing of b may have been
+// written. Bytes before it that belong to no message move to its end.
+func (b *Batch) dropFirst() int {
+	i, from := b.first, b.written
+	if !b.parts[i].isMessage() {
+		from = b.parts[i].end()
+		i++
+	}
+	n := b.parts[i].end() - from
+	switch {
+	case len(b.msgs) > 0:
+		b.msgs[i] = nil
+	case len(b.shared) > 0 && b.shared[0].at == from && n > 0:
+		b.shared[0].bytes = nil
+		b.shared = b.shared[1:]
+		b.gone += n
+	default:
+		at := b.written - b.gone
+		loose := b.buf[at : at+from-b.written]
+		copy(b.buf[at+n:], loose)
+	}
+	b.keepLoose(i)
+	b.written += n
+	b.messages--
+	return n
+}
+
+// keepLoose removes part i, the first message: the bytes of no message before it, if there are any, end where it did.
+func (b *Batch) keepLoose(i int) {
+	if i == b.first {
+		b.first++
+		return
+	}
+	b.first = i
+	b.parts[i] = ^part(b.parts[i].end())
+	if i+1 < len(b.parts) && !b.parts[i+1].isMessage() {
+		b.first = i + 1
+	}
+}

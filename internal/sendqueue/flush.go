@@ -1,0 +1,190 @@
+package sendqueue
+
+// Begin makes the caller the one who flushes; false when there is nothing to flush or somebody does.
+func (q *Queue) Begin() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	begun := q.flushableLocked()
+	q.flushing = q.flushing || begun
+	return begun
+}
+
+// flushableLocked reports whether there is something to flush and nobody who does.
+func (q *Queue) flushableLocked() bool {
+	return !q.flushing && q.front != nil && !q.state.isClosed()
+}
+
+// Take returns what a flush that has begun is to write next. At nil it has ended.
+func (q *Queue) Take() *Batch {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.takeLocked()
+}
+
+func (q *Queue) takeLocked() *Batch {
+	switch {
+	case q.inflight != nil:
+	case q.front == nil || q.state.isClosed():
+		q.endLocked()
+		return nil // what is in flight now is another's
+	default:
+		q.inflight = q.unlinkFrontLocked()
+	}
+	return q.inflight
+}
+
+// Wrote counts n bytes of b, the Batch in flight, as written. It returns what to write next: b itself
+// until it is written whole; at nil the flush has ended. The error says that b was given up meanwhile.
+func (q *Queue) Wrote(b *Batch, n int) (next *Batch, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if b != q.inflight {
+		return nil, ErrClosed
+	}
+	messages := b.wrote(n)
+	q.messages -= messages
+	q.bytes -= n
+	q.messagesOut += uint64(messages)
+	q.bytesOut += uint64(n)
+	q.receiverMovesLocked()
+	q.admitLocked()
+	if b.written < b.size {
+		return b, nil
+	}
+	q.inflight = nil
+	b.Free()
+	return q.takeLocked(), nil
+}
+
+// Gave counts the first message of a bare session's Batch in flight, which was given to its codec, as sent or as not.
+func (q *Queue) Gave(b *Batch, sent bool) (next *Batch, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if b != q.inflight {
+		return nil, ErrClosed
+	}
+	b.msgs[b.first] = nil
+	b.first++
+	b.messages--
+	q.messages--
+	switch {
+	case sent:
+		q.messagesOut++
+	case !b.own:
+		q.discarded++
+	}
+	q.admitLocked()
+	if b.messages > 0 {
+		return b, nil
+	}
+	q.inflight = nil
+	b.Free()
+	return q.takeLocked(), nil
+}
+
+// Fail ends a flush that could not go on, and closes the queue.
+func (q *Queue) Fail(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.rareLocked().failed = err
+	q.state = max(q.state, closed)
+	q.endLocked()
+	q.admitLocked()
+}
+
+// Failure returns what ended a flush, or the other reason if none failed.
+func (q *Queue) Failure(other error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.rare != nil && q.rare.failed != nil {
+		return q.rare.failed
+	}
+	return other
+}
+
+// Abandon gives a flush up that does not come back though its conn was closed: what it has in flight counts as discarded.
+func (q *Queue) Abandon() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.state = max(q.state, closed)
+	if q.flushing {
+		q.endLocked()
+	}
+	q.admitLocked()
+}
+
+func (q *Queue) IsClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.state.isClosed()
+}
+
+// endLocked ends a flush. The first of those who wait for their turn begins another.
+func (q *Queue) endLocked() {
+	q.flushing = false
+	if q.state.isClosed() {
+		q.discardLocked()
+	}
+	q.grantTurnLocked()
+	q.idleLocked()
+}
+
+// idleLocked tells those who wait that nothing is queued, if that is so.
+func (q *Queue) idleLocked() {
+	if !q.isIdleLocked() || q.rare == nil || q.rare.idle == nil {
+		return
+	}
+	close(q.rare.idle)
+	q.rare.idle = nil
+}
+
+// isIdleLocked reports whether nothing is queued, or nothing that can still be written.
+func (q *Queue) isIdleLocked() bool {
+	return !q.flushing && (q.front == nil || q.state.isClosed())
+}
+
+// Drain refuses further messages.
+func (q *Queue) Drain() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.state == open {
+		q.state = draining
+	}
+	q.admitLocked()
+}
+
+// Close refuses further messages and discards what no flush has taken. What a flush has in flight is
+// counted when it ends.
+func (q *Queue) Close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.state = max(q.state, closed)
+	if !q.flushing {
+		q.endLocked()
+	}
+	q.admitLocked()
+}
+
+// discardLocked counts as discarded, and drops, what is left. A message whose Send waits is not discarded: its Send says so.
+func (q *Queue) discardLocked() {
+	q.discarded += uint64(q.messages)
+	if b := q.inflight; b != nil && b.own {
+		q.discarded -= uint64(b.messages)
+	}
+	q.messages, q.bytes = 0, 0
+	q.front, q.back, q.inflight = nil, nil, nil
+}
+
+// Idle returns a channel that is closed when nothing is queued, or nil when that is so already.
+func (q *Queue) Idle() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.isIdleLocked() {
+		return nil
+	}
+	r := q.rareLocked()
+	if r.idle == nil {
+		r.idle = make(chan struct{})
+	}
+	return r.idle
+}

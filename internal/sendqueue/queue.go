@@ -1,0 +1,238 @@
+package sendqueue
+
+import (
+	"errors"
+	"math"
+	"sync/atomic"
+
+	"github.com/libnet-go/libnet/internal/lock"
+)
+
+// queueLock is the class of queues' locks; see docs/locks.md.
+type queueLock struct{}
+
+// A Queue holds what Send accepted until it is written. It costs nothing while it is empty.
+//
+// It is a chain of batches, each bounded: Send appends to the last while one flush writes the one that it took from
+// the front. No user code runs and no other lock is taken under mu. docs/sendside.md has its states, and who flushes.
+type Queue struct {
+	mu lock.Mutex[queueLock]
+	// mu guards the following.
+	front, back *Batch // accepted and not yet taken by a flush; nil when there is nothing
+	inflight    *Batch // taken by the flush; its owner is whoever set flushing
+	rare        *rare
+
+	state    state
+	flushing bool
+	deferral deferral
+
+	manyReplies bool         // belongs to the receiver: the last message was answered with more than one
+	receiver    atomic.Int32 // ReceiverState
+
+	// mu guards the following.
+	messages         int // accepted and not yet written
+	bytes            int
+	messagesOut      uint64
+	bytesOut         uint64
+	messagesReceived uint64 // when the receiver last said so: it takes mu then anyway
+	bytesReceived    uint64
+	discarded        uint64
+}
+
+type state uint8
+
+const (
+	open     state = iota
+	draining       // refuses messages, delivers what it has
+	closed         // refuses messages, discards what it has
+	settled        // the same, and what was received is counted to the last
+)
+
+func (s state) isClosed() bool { return s >= closed }
+
+// rare is what a queue seldom needs; it is made with the first need.
+type rare struct {
+	line   waitingLine
+	idle   chan struct{} // closed when nothing is queued or no flush can follow; nil while nobody waits
+	failed error         // what ended a flush
+
+	// A plain codec's Send writes its frame here.
+	frame    *Batch // nil while there is no such Send
+	frameErr error  // why one of its writes was refused
+}
+
+func (q *Queue) rareLocked() *rare {
+	if q.rare == nil {
+		q.rare = new(rare)
+	}
+	return q.rare
+}
+
+// A Limit is how much a queue may hold. 0 bytes means no bound in bytes. With Drop, older messages make room for a new one.
+type Limit struct {
+	Messages, Bytes int
+	Drop            bool
+}
+
+// NoLimit takes any message, also before those who wait for room.
+var NoLimit = Limit{Messages: math.MaxInt}
+
+// Why a queue takes no message. What that means is its user's to say.
+var (
+	ErrClosed   = errors.New("libnet: the queue is closed")
+	ErrFull     = errors.New("libnet: the queue is full")
+	ErrTooLarge = errors.New("libnet: the frame is too large")
+)
+
+// mayTakeLocked says why a message of n bytes may not be queued.
+func (q *Queue) mayTakeLocked(n int, limit Limit) error {
+	switch {
+	case q.state != open:
+		return ErrClosed
+	case !limit.Drop && (q.fullLocked(n, limit) || limit != NoLimit && !q.passesLocked()):
+		return ErrFull
+	}
+	return nil
+}
+
+// fullLocked reports whether a message of n bytes is one too many. An empty queue takes any message.
+func (q *Queue) fullLocked(n int, limit Limit) bool {
+	return q.messages > 0 && (q.messages >= limit.Messages || limit.Bytes > 0 && n > limit.Bytes-q.bytes)
+}
+
+// IsFull reports whether not even an empty message would be accepted: for want of room, or because the queue is kept for those who
+// wait for it.
+func (q *Queue) IsFull(limit Limit) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.state == open && !limit.Drop && (q.fullLocked(0, limit) || !q.passesLocked())
+}
+
+// Put queues the message of c, a draft, which it takes in any case, and says who has to flush it.
+func (q *Queue) Put(c *Batch, limit Limit) (by By, err error) {
+	by, kept, err := q.putDraft(c, limit)
+	if !kept {
+		c.Free()
+	}
+	return by, err
+}
+
+func (q *Queue) putDraft(c *Batch, limit Limit) (by By, kept bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.mayTakeLocked(c.size, limit); err != nil {
+		return ByNobody, false, err
+	}
+	kept = q.appendLocked(c)
+	return q.tookLocked(limit), kept, nil
+}
+
+// A Header is what the frame of a message begins with whose payload is as its sender has it: up to 8 bytes, the first of them
+// in the lowest bits. A number is passed in a register, and an array would not be.
+type Header struct {
+	Bytes uint64
+	Len   int
+}
+
+// PutCopy queues a message whose frame is head and then payload, of which it keeps neither.
+func (q *Queue) PutCopy(head Header, payload []byte, limit Limit) (by By, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := head.Len + len(payload)
+	if err := q.mayTakeLocked(n, limit); err != nil {
+		return ByNobody, err
+	}
+	q.backForLocked(n).addFrame(head, payload)
+	q.countLocked(n)
+	return q.tookLocked(limit), nil
+}
+
+// PutShared queues a frame that others send, too, and that nobody changes any more. It is not copied.
+func (q *Queue) PutShared(frame []byte, limit Limit) (by By, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.mayTakeLocked(len(frame), limit); err != nil {
+		return ByNobody, err
+	}
+	q.backForLocked(len(frame)).addShared(frame)
+	q.countLocked(len(frame))
+	return q.tookLocked(limit), nil
+}
+
+func (q *Queue) countLocked(n int) {
+	q.messages++
+	q.bytes += n
+}
+
+// tookLocked is what follows when a message was queued.
+func (q *Queue) tookLocked(limit Limit) By {
+	if limit.Drop {
+		if !q.passesLocked() {
+			q.admitFirstLocked()
+		}
+		q.dropDownToLocked(limit)
+	}
+	return q.wakeLocked()
+}
+
+// appendLocked makes the message that c, a draft, holds the last in the queue. kept says that c is the queue's.
+func (q *Queue) appendLocked(c *Batch) (kept bool) {
+	q.countLocked(c.size)
+	if b := q.back; b != nil && b.hasRoom(c.size) {
+		b.merge(c)
+		return false
+	}
+	c.seal()
+	q.linkLocked(c)
+	return true
+}
+
+// backForLocked returns the batch that n bytes more belong into.
+func (q *Queue) backForLocked(n int) *Batch {
+	if q.back == nil || !q.back.hasRoom(n) {
+		q.linkLocked(getBatch())
+	}
+	return q.back
+}
+
+// linkLocked makes b the last of the chain. Where there is a chain, more is likely to follow: it gets its storage at once.
+func (q *Queue) linkLocked(b *Batch) {
+	if q.back == nil {
+		q.front, q.back = b, b
+		return
+	}
+	if b.size <= keptBatch/8 {
+		b.grow(keptBatch - len(b.buf))
+	}
+	q.back.next, q.back = b, b
+}
+
+// unlinkFrontLocked takes the first batch out of the chain.
+func (q *Queue) unlinkFrontLocked() *Batch {
+	b := q.front
+	if q.front = b.next; q.front == nil {
+		q.back = nil
+	}
+	b.next = nil
+	return b
+}
+
+// Counters is a snapshot of what a queue counts.
+type Counters struct {
+	Messages, Bytes                 int    // accepted and not yet written
+	MessagesOut, BytesOut           uint64 // written
+	MessagesReceived, BytesReceived uint64 // as the receiver said last
+	Discarded                       uint64 // messages that were accepted and will not be written
+}
+
+// Counters returns a snapshot.
+func (q *Queue) Counters() Counters {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return Counters{
+		Messages: q.messages, Bytes: q.bytes,
+		MessagesOut: q.messagesOut, BytesOut: q.bytesOut,
+		MessagesReceived: q.messagesReceived, BytesReceived: q.bytesReceived,
+		Discarded: q.discarded,
+	}
+}

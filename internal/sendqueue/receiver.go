@@ -1,0 +1,144 @@
+package sendqueue
+
+// ReceiverState is what a session's receiver does, as far as those need to know who queue something: it writes what is queued before it waits.
+type ReceiverState = int32
+
+const (
+	ReceiverAbsent  ReceiverState = iota // nobody receives
+	ReceiverWaiting                      // for the peer
+	ReceiverActive                       // between two messages: it will come back to flush
+	ReceiverLast                         // the same, with the last message that has arrived: the first reply is written at once
+)
+
+// What becomes of a message that was left to the receiver.
+type deferral uint8
+
+const (
+	deferralNone    deferral = iota
+	deferralPending          // somebody looks after the receiver; nothing was written since the last look, or the beginning
+	deferralMoving           // the same, and something was written
+	deferralExpired          // the receiver did not come back in time: nothing is left to it until it does
+)
+
+// By says who flushes what was queued.
+type By uint8
+
+const (
+	ByNobody   By = iota // a flush is under way and will see it, or the receiver
+	ByCaller             // the caller has begun the flush, and writes what can be written without waiting
+	ByReceiver           // the receiver, before it waits; somebody has to look after it: see Overdue
+	ByAnother            // the caller has begun the flush, for somebody else to carry out
+)
+
+// Wake says who flushes what is queued.
+func (q *Queue) Wake() By {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.wakeLocked()
+}
+
+// wakeLocked is called whenever something was queued.
+func (q *Queue) wakeLocked() By {
+	if !q.flushableLocked() {
+		return ByNobody
+	}
+	if receiver := q.receiver.Load(); receiver >= ReceiverActive && q.state == open && q.deferral != deferralExpired {
+		switch {
+		case receiver == ReceiverLast && q.receiver.CompareAndSwap(ReceiverLast, ReceiverActive):
+			q.flushing = true
+			return ByCaller
+		case q.deferral != deferralNone:
+			return ByNobody
+		}
+		q.deferral = deferralPending
+		return ByReceiver
+	}
+	q.flushing = true
+	return ByAnother
+}
+
+// Overdue is for whoever looks after a receiver. begun says that the caller has begun a flush, for which the receiver did not
+// come; again, that it is to look again: the receiver is left alone for as long as there are flushes.
+func (q *Queue) Overdue() (begun, again bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case !q.flushableLocked():
+		q.deferral = deferralNone
+		return false, false
+	case q.deferral == deferralMoving:
+		q.deferral = deferralPending
+		return false, true
+	}
+	q.deferral, q.flushing = deferralExpired, true
+	return true, false
+}
+
+// receiverMovesLocked notes that something was written.
+func (q *Queue) receiverMovesLocked() {
+	if q.deferral == deferralPending {
+		q.deferral = deferralMoving
+	}
+}
+
+// Receiver returns what the receiver does.
+func (q *Queue) Receiver() ReceiverState { return q.receiver.Load() }
+
+// ReceiverWorks is called by the receiver when it has something to do.
+func (q *Queue) ReceiverWorks() { q.receiver.Store(ReceiverActive) }
+
+// ReceiverHasLast is called by the receiver when it has taken the last message that has arrived. The first reply to that is
+// written at once, with all that is queued; but where the last one was answered with several, the receiver writes them all.
+func (q *Queue) ReceiverHasLast() {
+	if !q.manyReplies {
+		q.receiver.Store(ReceiverLast)
+	}
+}
+
+// ReceiverGone is called when nobody receives any more.
+func (q *Queue) ReceiverGone() { q.receiver.Store(ReceiverAbsent) }
+
+// ReceiverWaits is called by the receiver before it waits, with what it has received so far. True says that something is queued
+// and that the caller has begun a flush.
+func (q *Queue) ReceiverWaits(messages, bytes uint64) (begun bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	replied := !q.manyReplies && q.receiver.Load() == ReceiverActive
+	q.receiver.Store(ReceiverWaiting) // under mu: who still finds it active has queued what this flush sees
+	q.noteReceivedLocked(messages, bytes)
+	if q.deferral == deferralExpired {
+		q.deferral = deferralNone
+	}
+	if !q.flushableLocked() {
+		return false
+	}
+	q.flushing = true
+	q.manyReplies = replied || q.front.messages > 1
+	return true
+}
+
+// NoteReceived is receiverWaits for a receiver that goes on, or has gone: it begins no flush.
+func (q *Queue) NoteReceived(messages, bytes uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.noteReceivedLocked(messages, bytes)
+}
+
+func (q *Queue) noteReceivedLocked(messages, bytes uint64) {
+	if q.state != settled {
+		q.messagesReceived, q.bytesReceived = messages, bytes
+	}
+}
+
+// NoteLastReceived is noteReceived for an end, behind which nothing more is counted. Of messages only the lowest bits are
+// given, those of mask; fewer than half as many have come since the last note.
+func (q *Queue) NoteLastReceived(messages, mask, bytes uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	more := (messages - q.messagesReceived) & mask
+	if more > mask/2 { // the note is the newer of the two
+		more = 0
+	}
+	q.noteReceivedLocked(q.messagesReceived+more, bytes)
+	q.state = settled
+}

@@ -1,0 +1,174 @@
+package libnet
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+)
+
+// admitPatience is how long the accept loop waits for the methods of a user's conn, so that sessions are admitted in
+// the order of their connections.
+const admitPatience = time.Millisecond
+
+// admitAndStart admits a conn of package net at once. One of the user's is admitted on a goroutine of its own, which
+// its methods may keep or end: one that learns its address from the peer (the PROXY protocol) holds nobody up.
+func (srv *Server) admitAndStart(conn net.Conn, prepare func(net.Conn) net.Conn, start func(*Session)) error {
+	admit := func() error {
+		s, err := srv.admit(conn, prepare)
+		if err == nil {
+			start(s)
+		}
+		return err
+	}
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return admit()
+	}
+	admitted := make(chan error, 1)
+	go func() {
+		defer close(admitted)
+		admitted <- admit()
+	}()
+	bound := time.NewTimer(admitPatience)
+	defer bound.Stop()
+	select {
+	case err := <-admitted:
+		return err
+	case <-bound.C:
+		return nil
+	}
+}
+
+// admit makes and registers a session of what prepare returns, or closes conn.
+func (srv *Server) admit(conn net.Conn, prepare func(net.Conn) net.Conn) (*Session, error) {
+	s, err := srv.enter(conn, prepare)
+	if err != nil {
+		return nil, err
+	}
+	if !srv.manager.add(s) {
+		s.terminate(ErrServerClosed)
+		return nil, ErrServerClosed
+	}
+	s.startClock()
+	return s, nil
+}
+
+// enter makes a session and counts it, or closes conn, also where the conn's methods, which may be the user's, panic
+// or end the goroutine.
+func (srv *Server) enter(conn net.Conn, prepare func(net.Conn) net.Conn) (s *Session, err error) {
+	var p place
+	defer func() {
+		if r := recover(); r != nil {
+			s, err = nil, &refusal{srv.panicked("connection", r)}
+		}
+		if s == nil {
+			srv.giveBack(&p)
+			discard(conn, err)
+		}
+	}()
+	conn = prepare(conn)
+	p.addr = srv.limitedAddr(conn)
+	if err := srv.take(&p); err != nil {
+		return nil, err
+	}
+	made, err := srv.newSession(conn)
+	if err != nil {
+		srv.log.refused(srv.logger(), err)
+		return nil, &refusal{err}
+	}
+	srv.entered(&p, made)
+	return made, nil
+}
+
+func (srv *Server) newSession(conn net.Conn) (*Session, error) {
+	o, err := srv.ownerFor(conn)
+	if err != nil {
+		return nil, err
+	}
+	if err := setSocketOptions(conn, &o.Config); err != nil {
+		return nil, err
+	}
+	return newSession(o, conn), nil
+}
+
+// A refusableConn has a way of its own to tell its peer why it is closed without having become a session: package ws's has.
+type refusableConn interface{ Refuse(reason error) }
+
+// discard closes a conn that is no session. TLS, which has not begun, is spared the wait for its handshake.
+func discard(conn net.Conn, reason error) {
+	defer func() { _ = recover() }()
+	switch c := conn.(type) {
+	case refusableConn:
+		c.Refuse(reason)
+	case *tls.Conn:
+		_ = c.NetConn().Close()
+	default:
+		_ = conn.Close()
+	}
+}
+
+// welcome asks OnSession, which may end the goroutine.
+func (srv *Server) welcome(s *Session) (err error) {
+	if srv.OnSession == nil {
+		return nil
+	}
+	admitted, reason := false, ErrSessionClosed
+	defer func() {
+		if !admitted {
+			srv.mu.Lock()
+			srv.rejected++
+			srv.mu.Unlock()
+			s.refuse(reason)
+		}
+	}()
+	if err = srv.callOnSession(s); err != nil {
+		reason = err
+		return &refusal{err}
+	}
+	admitted = true
+	s.admitted(awaitWelcome)
+	return nil
+}
+
+func (srv *Server) callOnSession(s *Session) (err error) {
+	defer s.recovered("OnSession", &err)
+	return srv.OnSession(s)
+}
+
+// refuse ends a session that was not admitted. An answer that OnSession has sent is delivered first, without
+// keeping the caller; WriteTimeout and Linger bound that.
+func (s *Session) refuse(reason error) {
+	if s.q.Idle() == nil && s.Stats().MessagesOut == 0 {
+		s.terminate(reason)
+		return
+	}
+	if s.beginClosing(reason) {
+		go s.deliver(reason)
+	}
+}
+
+// A refusal is an error that concerns one connection and not the server.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }
+
+// isRefusal is asked about errors of admit and welcome, which are not the user's.
+func isRefusal(err error) bool {
+	_, ok := err.(*refusal)
+	return ok || err == ErrTooManySessions || err == ErrTooManySessionsPerIP
+}
+
+// ownerFor is sessionOwner, but for a connection that has a framing of its own.
+func (srv *Server) ownerFor(conn net.Conn) (*owner, error) {
+	o := srv.sessionOwner()
+	m, ok := conn.(MessageConn)
+	if !ok {
+		return o, nil
+	}
+	protocol := m.WrapProtocol(srv.protocol)
+	if isNil(protocol) {
+		return nil, errors.New("libnet: the connection made no protocol")
+	}
+	return newOwner(o.Config, protocol, srv, &srv.flusher), nil
+}

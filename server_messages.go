@@ -1,0 +1,151 @@
+package libnet
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/libnet-go/libnet/internal/eventloop"
+	"github.com/libnet-go/libnet/internal/sockets"
+)
+
+// A MessageHandler serves messages for [Server.ServeMessages]. ServeMessage is called for each message of
+// a session in order, one at a time per session; msg is valid until it returns, and may be changed and
+// appended to. Replies sent from within it leave together, in one write for all messages that arrived
+// together. It must not call the session's Receive. When it panics, the session is closed with a reason that
+// wraps [ErrPanic].
+type MessageHandler interface {
+	ServeMessage(s *Session, msg []byte)
+}
+
+// MessageHandlerFunc lets a plain function be a [MessageHandler].
+type MessageHandlerFunc func(s *Session, msg []byte)
+
+// ServeMessage calls f.
+func (f MessageHandlerFunc) ServeMessage(s *Session, msg []byte) { f(s, msg) }
+
+// ServeMessages accepts sessions and calls h for each message: event mode. On Linux, over TCP and Unix
+// sockets and with a codec that is a [FrameParser], a session that waits has no goroutine and no buffer;
+// elsewhere each session has a goroutine, and the same holds otherwise. A handler that waits delays only
+// its own session. ServeMessages returns as [Server.Serve] does.
+func (srv *Server) ServeMessages(h MessageHandler) error {
+	if h == nil {
+		panic("libnet: ServeMessages with a nil handler")
+	}
+	m, err := srv.newMessageServer(h)
+	if err != nil {
+		return err
+	}
+	return srv.acceptEach(m.prepare, func(s *Session) { go m.serve(s) })
+}
+
+// A messageServer is one call of ServeMessages. It is the host of an event loop, where the system has one.
+type messageServer struct {
+	server  *Server
+	handler MessageHandler
+	shared  sockets.Shared
+	loop    *eventloop.Loop // nil: each session has a goroutine
+}
+
+func (srv *Server) newMessageServer(h MessageHandler) (m *messageServer, err error) {
+	m = &messageServer{server: srv, handler: h}
+	m.shared = sockets.Shared{Options: srv.sessionOwner().socketOptions(), ListenAddr: srv.listener.Addr}
+	m.loop, err = eventloop.New(eventHost{m})
+	if err == errors.ErrUnsupported {
+		return m, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("libnet: event loop: %w", err)
+	}
+	if !srv.addLoop(m.loop) {
+		m.loop.Close()
+		return nil, ErrServerClosed
+	}
+	return m, nil
+}
+
+// prepare takes a TCP connection over from package net for the event loop. One that it cannot take over (descriptors
+// may be short) is served as it is, at a higher cost.
+func (m *messageServer) prepare(conn net.Conn) net.Conn {
+	if m.loop == nil || m.server.TLSConfig != nil {
+		return m.server.secure(conn)
+	}
+	return sockets.Detach(conn, &m.shared)
+}
+
+// serve does what may take its time, and then gives the session to the event loop or to a goroutine of its own: this
+// one.
+func (m *messageServer) serve(s *Session) {
+	returned := false
+	defer func() {
+		if !returned { // OnSession has ended the goroutine
+			s.terminate(ErrSessionClosed)
+		}
+	}()
+	prepared := m.server.prepare(s)
+	returned = true
+	switch {
+	case !prepared:
+	case m.loop == nil || s.sock == nil || s.parser == nil:
+		m.server.runMessages(s, m.handler)
+	default:
+		m.addToLoop(s)
+	}
+}
+
+// addToLoop has the event loop serve s, a plaintext session with a descriptor of its own.
+func (m *messageServer) addToLoop(s *Session) {
+	// A read of a Unix socket also stops where descriptors or credentials were passed, and no event tells of what lies
+	// behind them.
+	s.serving.Start(!sockets.IsDetached(s.conn))
+	err := m.loop.Register(s.id, s.sock.Raw())
+	if err != nil {
+		err = fmt.Errorf("libnet: event loop: %w", err)
+	} else {
+		// OnSession may have received, so that more came than it asked for, or sent, or a shutdown may wait for it.
+		err = s.dispatch(m.handler)
+	}
+	if err != nil {
+		s.failServing(err)
+	}
+	if s.yieldAsked.Load() { // while OnSession was at work
+		s.yieldNow()
+	}
+	m.loop.Release((*eventSession)(s))
+}
+
+// An eventHost is what the event loop sees of a messageServer.
+type eventHost struct{ *messageServer }
+
+// Lookup finds an open session.
+func (h eventHost) Lookup(id uint64) eventloop.Source {
+	if s := h.server.manager.GetSession(id); s != nil {
+		return (*eventSession)(s)
+	}
+	return nil
+}
+
+// Serve reads once and calls the handler.
+func (h eventHost) Serve(src eventloop.Source) (more bool) {
+	return (*Session)(src.(*eventSession)).serve(h.handler)
+}
+
+// keptMessage is the most that a session without an event loop keeps for its next message.
+const keptMessage = 128 << 10
+
+// runMessages is a session's goroutine where there is no event loop.
+func (srv *Server) runMessages(s *Session, h MessageHandler) {
+	defer s.handlerEnded()
+	var buf []byte
+	for {
+		msg, err := s.ReceiveInto(buf)
+		if err != nil {
+			s.returned = true
+			return
+		}
+		h.ServeMessage(s, msg[:len(msg):len(msg)])
+		if buf = msg; cap(buf) > keptMessage {
+			buf = nil
+		}
+	}
+}

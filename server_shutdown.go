@@ -1,0 +1,138 @@
+package libnet
+
+import (
+	"context"
+	"time"
+
+	"github.com/libnet-go/libnet/internal/eventloop"
+)
+
+// Stop closes the listener and all sessions, discarding what they have queued, and returns when their
+// close callbacks have run, but after Config.Linger at the latest, or after a second where that is longer, and a second more
+// for a listener that does not close: called from a callback or a handler it cannot wait for that one. To lose nothing, see [Server.Shutdown].
+func (srv *Server) Stop() {
+	defer srv.stopReturns()
+	srv.stop(flushEnd)
+	for s := range srv.manager.All() {
+		go s.terminate(ErrServerClosed)
+	}
+	_ = srv.awaitNone(context.Background())
+}
+
+// Shutdown closes the listener and shuts all sessions down as [Session.Shutdown] does, all at once. A
+// handler that is at work on a message may still send its reply, for at most Config.Linger or half the
+// time that ctx leaves; with ServeArrived it also receives, for as long, what has arrived. It returns nil when everything was
+// delivered and the close callbacks have run, or a [*ShutdownError] when ctx ended first: the sessions that were
+// left were then cut off. Like Session.Shutdown it does not outlive ctx. Where ctx has no deadline it waits for close callbacks
+// as [Server.Stop] does. Of several calls each waits. It does not wait for handlers to return, and may be called from one; from a
+// close callback, too, for which it then waits itself.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	defer srv.stopReturns()
+	srv.stop(withinHalf(ctx, flushEnd))
+	patience := withinHalf(ctx, srv.linger())
+	r := srv.manager.shutdown(func(s *Session) shutdownResult {
+		return s.shutdownServed(ctx, ErrServerClosed, patience)
+	})
+	r.running = srv.awaitNone(ctx)
+	return r.asError(ctx)
+}
+
+// withinHalf returns d, or half the time that ctx leaves, where that is less.
+func withinHalf(ctx context.Context, d time.Duration) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		d = min(d, time.Until(deadline)/2)
+	}
+	return d
+}
+
+// addLoop has loop closed when no session can need it any more; false if that is so already.
+func (srv *Server) addLoop(loop *eventloop.Loop) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.isStopped {
+		return false
+	}
+	srv.loops = append(srv.loops, loop)
+	return true
+}
+
+// idleLoopsLocked returns the event loops once nothing is left for them to do: closing them takes system calls.
+func (srv *Server) idleLoopsLocked() (idle []*eventloop.Loop) {
+	if srv.isStopped && srv.emptyLocked() {
+		idle, srv.loops = srv.loops, nil
+	}
+	return idle
+}
+
+func closeLoops(loops []*eventloop.Loop) {
+	for _, loop := range loops {
+		loop.Close()
+	}
+}
+
+// stop ends accepting. Accept, Serve and NewSession answer so from now on. It waits for the listener for so long at most.
+func (srv *Server) stop(patience time.Duration) {
+	srv.mu.Lock()
+	first := !srv.isStopped
+	srv.isStopped = true
+	idle := srv.idleLoopsLocked()
+	srv.mu.Unlock()
+	closeLoops(idle)
+	if first {
+		close(srv.stopping)
+		srv.closeListener(patience)
+	}
+	srv.manager.dispose()
+}
+
+func (srv *Server) stopped() bool {
+	select {
+	case <-srv.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// awaitNone waits until no session is open and all close callbacks have run, or until ctx ends: then it returns how many are
+// left. Without a deadline Linger is the bound: called from a callback it waits for itself.
+func (srv *Server) awaitNone(ctx context.Context) (left int) {
+	if _, ok := ctx.Deadline(); !ok {
+		bounded, cancel := context.WithTimeout(ctx, max(srv.linger(), flushEnd))
+		defer cancel()
+		_ = srv.awaitEmpty(bounded)
+		return 0
+	}
+	return srv.awaitEmpty(ctx)
+}
+
+func (srv *Server) awaitEmpty(ctx context.Context) (left int) {
+	srv.mu.Lock()
+	if srv.emptyLocked() {
+		srv.mu.Unlock()
+		return 0
+	}
+	if srv.none == nil {
+		srv.none = make(chan struct{})
+	}
+	none := srv.none
+	srv.mu.Unlock()
+	select {
+	case <-none:
+		return 0
+	case <-ctx.Done():
+	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.open + srv.entering
+}
+
+// awaitStop waits for the Stop or Shutdown that is under way, if one is.
+func (srv *Server) awaitStop() {
+	if srv.stopped() {
+		<-srv.stopDone
+	}
+}
+
+// stopReturns is deferred by Stop and Shutdown.
+func (srv *Server) stopReturns() { srv.stopOnce.Do(func() { close(srv.stopDone) }) }

@@ -1,0 +1,371 @@
+package libnet
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
+)
+
+// Bounds of a close, which does not wait for its peer: they only matter when a transport misbehaves.
+const (
+	// tlsGoodbye is about how long a close_notify may wait for room in a peer's window; crypto/tls itself
+	// would wait 5 s.
+	tlsGoodbye = 100 * time.Millisecond
+
+	// flushEnd is how long Close waits for a write that its closing of the conn has interrupted.
+	flushEnd = time.Second
+
+	// asidePatience is how long a Send that ends its session waits for that, so that it is seen to have ended where nothing of the
+	// user's has to wait for the sender.
+	asidePatience = 100 * time.Millisecond
+)
+
+// A session's output and its input end separately:
+//
+//	state          Send     queue       Receive                          entered by                      left by
+//	open           queues   is written  waits
+//	outputFailed   refuses  discards    what has arrived, then the end   a write that failed             the input's end, Linger, Close
+//	closing        refuses  is written  the end                          Shutdown, refusal, peer's end   the queue's end, and the peer's or Linger
+//	closed         refuses  discards    the end                          all others, at once
+//
+// The first step away from open has the reason: it is what Err, Send and Receive answer from then on. A state changes before
+// the queue does, so nobody is refused without a reason. Done and the close callbacks tell of closed.
+type sessionState = int32
+
+const (
+	sessionOpen sessionState = iota
+	sessionOutputFailed
+	sessionClosing
+	sessionClosed
+)
+
+// canReceive reports whether what arrives, or has arrived, is anybody's to receive.
+func (s *Session) canReceive() bool {
+	switch s.state.Load() {
+	case sessionOpen:
+		return true
+	case sessionOutputFailed:
+		return s.hasCodec.Load()
+	}
+	return false
+}
+
+// closedChan is what Done returns once a session has ended and nobody had asked before.
+var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// Close ends the session at once: what is queued is discarded and counted, the connection is closed,
+// the session leaves its manager and groups, and the close callbacks run, all before Close returns the
+// error of closing the connection. Of several calls one does so; the others return
+// [ErrSessionClosed], perhaps before it is done. To deliver what is queued first, see
+// [Session.Shutdown], and [Session.ShutdownWithError] for a last word with a reason.
+func (s *Session) Close() error { return s.CloseWithError(ErrSessionClosed) }
+
+// CloseWithError is [Session.Close] with a reason of the caller's, which becomes [Session.Err]; nil
+// means ErrSessionClosed.
+func (s *Session) CloseWithError(reason error) error {
+	if reason == nil {
+		reason = ErrSessionClosed
+	}
+	closed, err := s.end(reason)
+	if !closed {
+		return ErrSessionClosed
+	}
+	return err
+}
+
+// Done returns a channel that is closed when the session has ended: nothing more is written, and the
+// counters of Stats are final. Close callbacks may still be running.
+//
+// Whoever waits for it need not receive: a session whose Done was asked for also looks for its peer's end itself, every two seconds,
+// on Linux where the connection has a descriptor. It ends with io.EOF when nothing lies unread before that end, or when nobody has ever
+// received and Config.Linger has passed since it was seen.
+func (s *Session) Done() <-chan struct{} {
+	s.mu.Lock()
+	s.watchPeerLocked()
+	s.mu.Unlock()
+	return s.doneChan()
+}
+
+func (s *Session) doneChan() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return closedChan
+	}
+	if s.done == nil {
+		s.done = make(chan struct{})
+	}
+	return s.done
+}
+
+// fail ends the session after a failed receive and returns the reason. An orderly end of the peer lets
+// what is queued go out first.
+func (s *Session) fail(err error) error {
+	s.q.ReceiverGone()
+	switch state := s.state.Load(); {
+	case state == sessionOutputFailed:
+		s.terminate(err)
+		return s.closedErr()
+	case state != sessionOpen:
+		return s.closedErr()
+	case errorIs(err, net.ErrClosed):
+		err = s.closedErr()
+	}
+	s.endOfPeer(err)
+	return s.closedErr()
+}
+
+// endOfPeer ends an open session whose input has, for that reason.
+func (s *Session) endOfPeer(err error) {
+	if err == io.EOF {
+		err = s.endOfInput()
+	}
+	if err == io.EOF && s.endAfterFlush(err) {
+		return
+	}
+	s.terminate(err)
+}
+
+// endOfInput is io.EOF, or what a flush found. The kernel tells of a reset once: when it tells the flush, the
+// receiver sees no more than an end, perhaps before the flush has said what it was.
+func (s *Session) endOfInput() error {
+	if s.sock != nil && s.q.Idle() != nil && s.sock.Broken() {
+		s.wake()
+		s.awaitFlush()
+	}
+	return s.q.Failure(io.EOF)
+}
+
+// endAfterFlush ends the session once what is queued is written; false if nothing is.
+func (s *Session) endAfterFlush(reason error) bool {
+	if !s.beginClosing(reason) {
+		return false
+	}
+	idle := s.q.Idle() // nothing more is accepted
+	if idle == nil {
+		return false
+	}
+	go s.endWhen(idle, reason)
+	return true
+}
+
+// endWhen waits for a flush, which WriteTimeout bounds.
+func (s *Session) endWhen(idle <-chan struct{}, reason error) {
+	s.wake()
+	<-idle
+	s.terminate(reason)
+}
+
+// beginClosing refuses sends from now on; false if the session was not open.
+func (s *Session) beginClosing(reason error) bool {
+	s.mu.Lock()
+	if s.state.Load() != sessionOpen {
+		s.mu.Unlock()
+		return false
+	}
+	s.state.Store(sessionClosing)
+	s.reason = reason
+	s.codecKnownLocked()
+	s.mu.Unlock()
+	s.q.Drain()
+	return true
+}
+
+func (s *Session) terminate(reason error) { _, _ = s.end(reason) }
+
+// cut is terminate for a shutdown whose time is up. It takes no leave of the peer, which must not take
+// what it got for all there was.
+func (s *Session) cut(reason error) { _, _ = s.endWith(reason, true, false) }
+
+func (s *Session) endedOrCut() (ended, cut bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended, s.isCut
+}
+
+func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false, false) }
+
+// endAside is terminate for a caller who may hold a lock that a close callback, the connection, the codec or the logger wants: a
+// Send. It waits for no longer than asidePatience.
+func (s *Session) endAside(reason error) { _, _ = s.endWith(reason, false, true) }
+
+// endSoon is endAside for a caller who must not wait for the transport either. The session refuses sends at once.
+func (s *Session) endSoon(reason error) {
+	s.beginClosing(reason)
+	go s.terminate(reason)
+}
+
+// endWith is the session's end, whatever the reason. One caller gets through. The order: no more sends,
+// no more bytes, final counters, which the server has before Done tells of them, and only then the callbacks and
+// the count of open sessions. With aside, the user's callbacks run on a goroutine of their own.
+func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error) {
+	s.mu.Lock()
+	if s.state.Load() == sessionClosed {
+		s.mu.Unlock()
+		return false, nil
+	}
+	s.state.Store(sessionClosed)
+	if s.reason == nil || s.reason == ErrSessionClosed || s.reason == ErrServerClosed {
+		s.reason = reason // else it has been told already
+	}
+	reason, s.isCut = s.reason, cut
+	s.codecKnownLocked()
+	codecMade := s.making == codecMade
+	s.clock.stop()
+	s.mu.Unlock()
+
+	s.q.Close()
+	rest := &settling{session: s, closed: make(chan struct{}), reason: reason, aside: aside}
+	if aside {
+		within(asidePatience, func() { _ = rest.run(codecMade, cut) })
+		return true, nil
+	}
+	return true, rest.run(codecMade, cut)
+}
+
+// A settling is the rest of an end. It follows the closing of the transport, or does not wait for it for longer than flushEnd.
+type settling struct {
+	session *Session
+	closed  chan struct{} // closed when the transport is
+	reason  error
+	aside   bool
+}
+
+// errCloseWaits is what Close returns when a connection's or codec's Close does not.
+var errCloseWaits = newError("libnet: closing the connection takes its time")
+
+// run closes the transport on a goroutine of its own, which the user's conn or codec may end or keep.
+func (r *settling) run(codecMade, cut bool) error {
+	result := make(chan error, 1)
+	go func() {
+		var err error
+		defer func() {
+			close(r.closed)
+			result <- err
+		}()
+		err = r.session.closeTransport(codecMade, cut)
+	}()
+	bound := time.NewTimer(flushEnd)
+	defer bound.Stop()
+	err := errCloseWaits
+	select {
+	case err = <-result:
+	case <-bound.C:
+	}
+	r.session.settle(r)
+	return err
+}
+
+// settle is what follows when no byte can be written any more.
+func (s *Session) settle(rest *settling) {
+	s.awaitFlush()
+	s.noteLastReceived()
+	s.leaveOwner()
+	s.closeDone()
+	callbacks := s.takeCallbacks()
+	if rest.aside && hasUsers(callbacks) {
+		go s.conclude(rest, callbacks)
+		return
+	}
+	s.conclude(rest, callbacks)
+}
+
+// conclude is the last of an end. What the session ended for is in the log before the callbacks run, of which one may end the
+// goroutine. The server counts the session for as long as its connection is open.
+func (s *Session) conclude(rest *settling, callbacks []*callback) {
+	if srv := s.owner.server; srv != nil {
+		defer func() {
+			select {
+			case <-rest.closed:
+				srv.sessionEnded(s, rest.reason)
+			default:
+				go func() {
+					<-rest.closed
+					srv.sessionEnded(s, rest.reason)
+				}()
+			}
+		}()
+	}
+	s.logPanic(rest.reason)
+	s.callEach(callbacks)
+}
+
+// leaveOwner leaves the manager, and the counters to the server: in this order, or Server.Stats could count a
+// session twice.
+func (s *Session) leaveOwner() {
+	if m := s.owner.manager; m != nil {
+		m.remove(s)
+	}
+	if srv := s.owner.server; srv != nil {
+		srv.addEnded(s.Stats())
+	}
+}
+
+func (s *Session) closeTransport(codecMade, cut bool) error {
+	if s.conn == nil {
+		return s.closeCodec()
+	}
+	if s.sock != nil {
+		s.noteDropped(sockets.Unread(s.conn))
+	}
+	err := s.closeConn(cut)
+	if codecMade && s.hasCodec.Load() {
+		_ = s.closeCodec() // its stream is closed already: only its own error could come
+	}
+	return err
+}
+
+func (s *Session) closeCodec() (err error) {
+	defer s.recovered("codec", &err)
+	return s.codec.Close()
+}
+
+// closeConn closes the conn without waiting for a peer that does not read.
+func (s *Session) closeConn(cut bool) (err error) {
+	defer s.recovered("connection", &err)
+	below := sockets.Transport(s.conn)
+	_, isTLS := s.conn.(*tls.Conn)
+	switch {
+	case isTLS && cut:
+		return below.Close()
+	case !s.secure():
+		return s.conn.Close()
+	}
+	// On a goroutine of its own: crypto/tls may hold the lock that this needs while it calls a conn of the user's that closes the session.
+	var closeErr error
+	closed := within(2*tlsGoodbye, func() {
+		defer s.recovered("connection", &closeErr)
+		closeErr = s.conn.Close()
+	})
+	if !closed {
+		return below.Close()
+	}
+	return closeErr
+}
+
+// awaitFlush waits for a flush that is still in the transport, so that the counters are final.
+func (s *Session) awaitFlush() {
+	idle := s.q.Idle()
+	if idle == nil {
+		return
+	}
+	bound := time.NewTimer(flushEnd)
+	defer bound.Stop()
+	select {
+	case <-idle:
+	case <-bound.C:
+		s.q.Abandon()
+	}
+}
+
+func (s *Session) closeDone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	if s.done != nil {
+		close(s.done)
+	}
+}

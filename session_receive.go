@@ -1,0 +1,312 @@
+package libnet
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"time"
+)
+
+// Receive waits for the next message and returns it in a slice that is the caller's to keep and to
+// change; small ones that arrived together share an allocation, of 1 KiB at most. Only Config's timeouts
+// and Close bound how long it waits. Any error has closed the session; it is the session's [Session.Err],
+// among them io.EOF when the peer ended between two frames. Messages that arrived before the end are
+// returned first. Calls take turns. On a session of [Server.ServeMessages] it panics, but in OnSession.
+func (s *Session) Receive() (msg []byte, err error) {
+	s.beginReceive()
+	err = errGoroutineEnded
+	defer s.endReceive(&err)
+	payload, err := s.next()
+	if err != nil || s.parser == nil {
+		return payload, err
+	}
+	return s.in.Copy(payload), nil
+}
+
+// ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
+// allocates nothing.
+func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
+	s.beginReceive()
+	err = errGoroutineEnded
+	defer s.endReceive(&err)
+	payload, err := s.next()
+	return append(buf[:0], payload...), err
+}
+
+// beginReceive makes the caller the receiver.
+func (s *Session) beginReceive() {
+	if s.serving.Started() {
+		panic("libnet: Receive on a session of ServeMessages")
+	}
+	s.initCodec()
+	s.recvMu.Lock()
+}
+
+// errGoroutineEnded is what Receive returns to nobody: its codec has called runtime.Goexit.
+var errGoroutineEnded = newError("libnet: the codec ended the goroutine")
+
+// endReceive is deferred: the codec may have panicked. An error ends the session, with no lock held.
+func (s *Session) endReceive(err *error) {
+	r := recover()
+	s.recvMu.Unlock()
+	switch {
+	case r != nil:
+		*err = s.panicked("codec", r)
+	case *err == errGoroutineEnded:
+		*err = ErrSessionClosed
+	}
+	if *err != nil {
+		*err = s.fail(*err)
+	}
+}
+
+// next returns the next message: a part of the input buffer, or the slice a plain codec returned. Its
+// frames, and those below, lie on the stack of every session that waits: see docs/architecture.md before adding to
+// them.
+func (s *Session) next() ([]byte, error) {
+	if !s.canReceive() || s.mustYield() {
+		return nil, s.closedErr()
+	}
+	if s.parser == nil {
+		return s.nextPlain()
+	}
+	for {
+		payload, ok, err := s.parse()
+		if ok || err != nil {
+			return payload, err
+		}
+		if err := s.fill(!s.in.Empty()); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// parse cuts a message from the input; not ok says that its end has not arrived.
+func (s *Session) parse() (payload []byte, ok bool, err error) {
+	src := s.in.Unread()
+	if len(src) == 0 {
+		return nil, false, nil
+	}
+	payload, n, err := s.parseFrame(src)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case n == 0 && len(src) > s.maxFrame():
+		return nil, false, ErrFrameTooLarge
+	case n == 0:
+		s.seen = uint32(min(len(src), math.MaxInt32))
+		return nil, false, nil
+	case n < 0 || n > len(src):
+		return nil, false, badCut(n, len(src))
+	}
+	s.seen = 0
+	s.in.Advance(n)
+	if !s.countMessage() {
+		return nil, false, s.closedErr()
+	}
+	return payload[:len(payload):len(payload)], true, nil // appending to it must not reach the next frame
+}
+
+// parseFrame has the codec look at src, and a codec that can go on where it ended look no more at what it has seen: a long line
+// that arrives in many pieces is then searched once.
+func (s *Session) parseFrame(src []byte) (payload []byte, n int, err error) {
+	if s.seen > 0 {
+		if r, ok := s.parser.(frameResumer); ok {
+			return r.ResumeFrame(src, int(s.seen))
+		}
+	}
+	return s.parser.ParseFrame(src)
+}
+
+// frameResumer is what package codec's codecs have: ParseFrame for a src of which the first seen bytes were no whole frame.
+type frameResumer interface {
+	ResumeFrame(src []byte, seen int) (payload []byte, n int, err error)
+}
+
+func badCut(n, of int) error {
+	return fmt.Errorf("%w: the codec cut %d bytes from %d", ErrPanic, n, of)
+}
+
+// nextPlain asks a codec that knows only io.Reader.
+func (s *Session) nextPlain() ([]byte, error) {
+	if s.plain == nil {
+		s.plain = new(plainInput)
+	}
+	*s.plain = plainInput{}
+	payload, err := s.codec.Receive()
+	switch {
+	case err == io.EOF && s.plain.midFrame:
+		return nil, io.ErrUnexpectedEOF
+	case err != nil:
+		return nil, err
+	case s.plain.err != nil && len(payload) == 0:
+		// The codec kept the end of the stream to itself and would do so for ever.
+		return nil, s.plain.err
+	case len(payload) > s.maxFrame():
+		return nil, ErrFrameTooLarge
+	}
+	if !s.countMessage() {
+		return nil, s.closedErr()
+	}
+	return payload, nil
+}
+
+// countMessage counts a message. Others learn of it when the receiver next reads, but of the first at
+// once, and of a frame's end: timeouts hang on these. And whoever sends may know that it is the last. False says that the
+// session has ended and its counters are final.
+func (s *Session) countMessage() bool {
+	s.parsed++
+	if !s.handOver() {
+		s.parsed--
+		return false
+	}
+	if s.parsed == 1 || s.conn == nil {
+		s.q.NoteReceived(s.parsed, s.read.Load())
+	}
+	if s.parsed == 1 {
+		s.admitted(awaitMessage)
+	}
+	if s.frameStart.Load() != 0 {
+		s.frameStart.Store(0)
+	}
+	if s.conn != nil && s.in.Empty() {
+		s.q.ReceiverHasLast()
+	}
+	return true
+}
+
+// What a frame may hold beyond its message, where libnet cannot tell the two apart. A codec that can parse
+// has bounds of its own, and only one that forgets them meets libnet's.
+const (
+	plainFrameRoom = 64
+	frameRoom      = 64 << 10
+)
+
+// maxFrame bounds a frame by what the user set.
+func (s *Session) maxFrame() int {
+	limit := s.owner.maxMessage()
+	switch {
+	case limit == 0 || s.owner.MaxMessage == 0 && s.parser != nil:
+		return math.MaxInt
+	case s.parser != nil:
+		return limit + frameRoom
+	}
+	return limit + plainFrameRoom
+}
+
+// fill reads once, waiting if it must. Before it waits it flushes, so that request and response need
+// no other goroutine, and gives the input's storage back.
+func (s *Session) fill(inFrame bool) error {
+	s.beforeWait(inFrame)
+	if s.yieldAsked.Load() && s.yieldNow() { // asked for since next looked
+		return s.closedErr()
+	}
+	var n int
+	var err error
+	failed := s.state.Load() == sessionOutputFailed
+	switch {
+	case failed:
+		n, err = s.readArrived()
+	case s.sock != nil:
+		n, err = s.sock.Read(&s.in, s.usualRead)
+	default:
+		n, err = s.readPlain()
+	}
+	if n == 0 && !failed && s.state.Load() == sessionOutputFailed && inputWaits(s.conn) {
+		n, err = s.readArrived() // it may have come when the read was interrupted
+	}
+	if n > 0 && s.canReceive() {
+		s.took(n)
+		return nil
+	}
+	s.noteDropped(max(n, 0))
+	s.dropUnread()
+	return s.readError(err, inFrame)
+}
+
+// arrivedWait is how long a read waits for what a protocol such as TLS makes of what has arrived in the kernel.
+const arrivedWait = 50 * time.Millisecond
+
+// longAgo is a deadline for reads that are not to wait.
+var longAgo = time.Unix(1, 0)
+
+// readArrived reads what has arrived on a session whose output has failed: it does not wait for more.
+func (s *Session) readArrived() (int, error) {
+	if s.sock != nil {
+		_ = s.conn.SetReadDeadline(time.Time{})
+		return s.sock.ReadReady(&s.in, s.usualRead)
+	}
+	deadline := longAgo
+	if inputWaits(s.conn) {
+		deadline = time.Now().Add(arrivedWait)
+	}
+	_ = s.conn.SetReadDeadline(deadline)
+	return s.readPlain()
+}
+
+// beforeWait is what a receiver does before it reads.
+func (s *Session) beforeWait(inFrame bool) {
+	if inFrame {
+		s.startFrame()
+	}
+	if s.q.ReceiverWaits(s.parsed, s.read.Load()) {
+		s.flushNow()
+	}
+}
+
+// startFrame lets FrameTimeout begin, if the frame has only just begun.
+func (s *Session) startFrame() {
+	if s.frameStart.Load() == 0 && s.owner.frameTimeout() > 0 {
+		s.frameStart.Store(s.now())
+		s.watch(s.owner.frameTimeout())
+	}
+}
+
+// readError is the reason for which a read that brought nothing ends the session.
+func (s *Session) readError(err error, inFrame bool) error {
+	switch {
+	case s.state.Load() != sessionOpen:
+		return s.closedErr()
+	case err == nil:
+		return io.ErrNoProgress
+	case err == io.EOF && inFrame:
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// took enters n bytes that were read behind the unread ones.
+func (s *Session) took(n int) {
+	s.in.Commit(n)
+	s.read.Store(s.read.Load() + uint64(n))
+	s.q.ReceiverWorks()
+	s.usualRead.Update(n)
+	s.received.Store(s.now())
+}
+
+// readPlain reads from a conn without a descriptor. It must hand over storage before it waits: little
+// at first, and more once what came filled it.
+func (s *Session) readPlain() (n int, err error) {
+	// 100 empty reads are what bufio allows a reader, too.
+	for range 100 {
+		p := s.in.WaitingSpace()
+		n, err = s.conn.Read(p)
+		if n < 0 || n > len(p) {
+			return 0, badRead(n, len(p))
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, nil
+}
+
+func badRead(n, of int) error {
+	return fmt.Errorf("%w: the connection read %d bytes into %d", ErrPanic, n, of)
+}
+
+// openedNow is now() at the moment the session was opened, so that 0 can stand for no time.
+const openedNow = 1
+
+// now is the time since the session was opened, never 0.
+func (s *Session) now() int64 { return int64(time.Since(s.opened)) + openedNow }

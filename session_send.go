@@ -1,0 +1,253 @@
+package libnet
+
+import (
+	"context"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
+)
+
+// Send queues msg for the peer, in the order of the calls, and returns without waiting for it: nil
+// means that the message will be written or counted in Stats().Discarded. The message is encoded before
+// Send returns and may then be changed. Errors: [ErrSessionClosed] or the reason of the session's end;
+// [ErrSessionBlocked] or [ErrSlowConsumer] when the queue is full, as Config.OnFull says;
+// [ErrFrameTooLarge], and errors that wrap [ErrEncode], for a message that cannot be sent: these leave
+// the session open.
+//
+// On a synchronous session (SendQueue 0) Send writes before it returns, one write a message, and waits
+// while others send, in the order they came; nil means that the kernel has the message, and an error of the
+// transport closes the session.
+//
+// Send runs the codec and the message's own methods, with no lock held, and no other code of the user's: a session
+// that has to end, ends on a goroutine of its own. With a codec that is not a [FrameAppender] one Send at a time
+// encodes; who waits for another's codec gets [ErrSessionBlocked] after Config.WriteTimeout. Before there is a codec Send
+// waits for its making, in which a NewCodec may wait for the peer: on a server HandshakeTimeout bounds that.
+func (s *Session) Send(msg any) error {
+	if !s.initCodec() || s.IsClosed() {
+		return s.closedErr()
+	}
+	var err error
+	if s.owner.sendQueue() == 0 {
+		err = s.sendNow(context.Background(), msg)
+	} else {
+		err = s.offer(msg, s.owner.queueLimit())
+	}
+	if err != nil {
+		return s.notSent(err)
+	}
+	return nil
+}
+
+// notSent is what Send answers for err. It ends the session where that is what is to follow.
+func (s *Session) notSent(err error) error {
+	switch {
+	case err == ErrSessionBlocked:
+		return s.blocked()
+	case err == errCodecBusy:
+		s.owner.countBlocked()
+		return ErrSessionBlocked
+	}
+	return s.endIfPanic(err)
+}
+
+// SendContext is [Session.Send] that waits for room in a full queue, whatever Config.OnFull says, behind those who
+// came before. It returns ctx's error when ctx ends first; the message is then not queued.
+//
+// On a synchronous session it waits until the kernel has the message. When ctx ends while it is being written, which cannot
+// be undone, SendContext gives the write 5 ms to return; what is left of the message is then written without the caller, within
+// Config.WriteTimeout: the peer may get it though SendContext returned ctx's error. The same holds from when a codec that
+// is not a [FrameAppender] has encoded the message.
+func (s *Session) SendContext(ctx context.Context, msg any) error {
+	if err := s.awaitCodec(ctx); err != nil {
+		return err
+	}
+	var err error
+	switch {
+	case s.owner.sendQueue() == 0:
+		err = s.sendNow(ctx, msg)
+	case s.turn != nil:
+		err = s.waitInTurn(ctx, msg)
+	default:
+		err = s.wait(ctx, msg)
+	}
+	if err == errCodecBusy {
+		return ErrSessionBlocked
+	}
+	if err != nil {
+		return s.endIfPanic(err)
+	}
+	return nil
+}
+
+// awaitCodec waits until the session can send, or says why it cannot.
+func (s *Session) awaitCodec(ctx context.Context) error {
+	if !s.hasCodec.Load() && ctx.Err() == nil {
+		if made := s.startCodec(); made != nil { // else it has just been made
+			select {
+			case <-made:
+			case <-ctx.Done():
+			}
+		}
+	}
+	switch {
+	case s.IsClosed():
+		return s.closedErr()
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !s.hasCodec.Load():
+		return s.closedErr()
+	}
+	return nil
+}
+
+func (o *owner) queueLimit() sendqueue.Limit {
+	return sendqueue.Limit{Messages: o.sendQueue(), Bytes: o.sendQueueBytes(), Drop: o.OnFull == DropOldest}
+}
+
+// blocked does what Config.OnFull says with a message that found no room.
+func (s *Session) blocked() error {
+	if s.owner.OnFull == CloseSession {
+		s.endAside(ErrSlowConsumer)
+		return ErrSlowConsumer
+	}
+	s.owner.countBlocked()
+	return ErrSessionBlocked
+}
+
+// offer encodes msg and queues it, if there is room or older messages may be dropped for it, and sees to it that it is
+// written. The depth of this call counts: it lies on the stack of a session's goroutine, which has to stay small.
+func (s *Session) offer(msg any, limit sendqueue.Limit) error {
+	if s.turn != nil {
+		return s.offerInTurn(msg, limit)
+	}
+	if c, ok := s.codec.(headerCodec); ok && s.conn != nil {
+		if h, payload := c.FrameHeader(msg); h.Len > 0 && h.Len+len(payload) <= s.maxFrame() {
+			return s.put(s.q.PutCopy(h, payload, limit))
+		}
+	}
+	c, err := s.encode(msg)
+	if err != nil {
+		return s.notEncoded(err, limit)
+	}
+	return s.put(s.q.Put(c, limit))
+}
+
+// headerCodec is what package codec's codecs have whose frames are a length and the sender's bytes. It spares such a message a
+// draft, which costs as much as all else that its Send does.
+type headerCodec interface {
+	FrameHeader(msg any) (h sendqueue.Header, payload []byte)
+}
+
+// put is what follows when a message was put into the queue.
+func (s *Session) put(by sendqueue.By, err error) error {
+	if err != nil {
+		return s.refused(err)
+	}
+	s.flushBy(by)
+	return nil
+}
+
+// notEncoded is the error of a Send whose message was not encoded: that a queue is full goes before what is wrong with a message.
+func (s *Session) notEncoded(err error, limit sendqueue.Limit) error {
+	if !errorIs(err, ErrPanic) && s.q.IsFull(limit) {
+		return ErrSessionBlocked
+	}
+	return err
+}
+
+// offerInTurn is offer with a plain codec, whose turn it waits for.
+func (s *Session) offerInTurn(msg any, limit sendqueue.Limit) error {
+	if s.q.IsFull(limit) {
+		return ErrSessionBlocked
+	}
+	if err := s.takeTurn(context.Background()); err != nil {
+		return err
+	}
+	return s.offerAndGiveTurn(msg, limit, limit)
+}
+
+func (s *Session) offerAndGiveTurn(msg any, before, then sendqueue.Limit) error {
+	defer s.giveTurn()
+	return s.offerPlain(msg, before, then)
+}
+
+// offerPlain is offer for the one who has the turn. It looks for room before the codec changes what it remembers of the stream.
+// What is encoded then needs room within the second limit.
+func (s *Session) offerPlain(msg any, before, then sendqueue.Limit) error {
+	if s.q.IsFull(before) {
+		return ErrSessionBlocked
+	}
+	c, err := s.encode(msg)
+	if err != nil {
+		return err
+	}
+	return s.put(s.q.Put(c, then))
+}
+
+// refused is what the caller of a queue that answered with err is told.
+func (s *Session) refused(err error) error {
+	switch err {
+	case sendqueue.ErrClosed:
+		return s.closedErr()
+	case sendqueue.ErrFull:
+		return ErrSessionBlocked
+	case sendqueue.ErrTooLarge:
+		return ErrFrameTooLarge
+	}
+	return err
+}
+
+// wait encodes msg and queues it, or has it stand in line until there is room.
+func (s *Session) wait(ctx context.Context, msg any) error {
+	c, err := s.encode(msg)
+	if err != nil {
+		return err
+	}
+	w, by, err := s.q.LineUp(c, s.owner.queueLimit())
+	s.flushBy(by)
+	if w == nil {
+		return s.refused(err)
+	}
+	return s.refused(s.q.Await(ctx, w))
+}
+
+// waitInTurn is wait with a plain codec. It encodes when there is room: a message that the codec has made cannot be taken back.
+// Who waits keeps the turn, so that all are served in their order; but where a Send that drops the oldest is not to wait for that.
+func (s *Session) waitInTurn(ctx context.Context, msg any) error {
+	limit := s.owner.queueLimit()
+	mayPass := limit.Drop
+	limit.Drop = false
+	for {
+		if err := s.takeTurnToWait(ctx, limit); err != nil {
+			return err
+		}
+		err := s.waitWithTurn(ctx, msg, limit, !mayPass)
+		if err != ErrSessionBlocked || !mayPass {
+			return err
+		}
+		if err := s.q.AwaitRoom(ctx, limit); err != nil {
+			return s.refused(err)
+		}
+	}
+}
+
+func (s *Session) waitWithTurn(ctx context.Context, msg any, limit sendqueue.Limit, wait bool) error {
+	defer s.giveTurn()
+	for {
+		err := s.offerPlain(msg, limit, sendqueue.NoLimit)
+		if err != ErrSessionBlocked || !wait {
+			return err
+		}
+		if err := s.q.AwaitRoom(ctx, limit); err != nil {
+			return s.refused(err)
+		}
+	}
+}
+
+// takeTurnToWait is takeTurn behind those who may wait for room.
+func (s *Session) takeTurnToWait(ctx context.Context, limit sendqueue.Limit) error {
+	for {
+		if err := s.takeTurn(ctx); err != errCodecBusy || !s.q.IsFull(limit) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package libnet
+
+import (
+	"context"
+	"time"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
+)
+
+// splitAt is the payload size from which a synchronous Send writes the header and the caller's bytes
+// with one writev instead of copying them together first: below it the copy is cheaper (measured, see
+// bench/README.md, "Where copying ends").
+const splitAt = 32 << 10
+
+// sendNow is Send on a synchronous session: the sender is itself the one who flushes, one behind the other.
+func (s *Session) sendNow(ctx context.Context, msg any) error {
+	c, w, err := s.claim(ctx, msg)
+	if err != nil {
+		return err
+	}
+	if w != nil && s.q.Begin() { // what a broadcast has queued, and a receiver was to write
+		go s.sendLoop()
+	}
+	switch {
+	case ctx.Done() == nil:
+		return s.writeInTurn(ctx, c, w)
+	case s.turn != nil: // what a plain codec has encoded cannot be taken back
+		return s.within(ctx, func() error { return s.writeInTurn(context.Background(), c, w) })
+	case w != nil:
+		if err := s.q.Await(ctx, w); err != nil {
+			return s.refused(err)
+		}
+	}
+	return s.writeOwnWithin(ctx, c)
+}
+
+// writeInTurn writes c once w's turn has come; at once where w is nil.
+func (s *Session) writeInTurn(ctx context.Context, c *sendqueue.Batch, w *sendqueue.Waiter) error {
+	if w != nil {
+		if err := s.q.Await(ctx, w); err != nil {
+			return s.refused(err)
+		}
+	}
+	return s.writeOwn(c)
+}
+
+// claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that.
+func (s *Session) claim(ctx context.Context, msg any) (c *sendqueue.Batch, w *sendqueue.Waiter, err error) {
+	if s.turn != nil {
+		if err := s.takeTurn(ctx); err != nil {
+			return nil, nil, err
+		}
+		defer s.giveTurn()
+	}
+	if ctx.Done() == nil && payloadSize(msg) >= splitAt { // else the caller may change it while it is written
+		c, err = s.split(msg)
+	}
+	if c == nil && err == nil {
+		c, err = s.encode(msg)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if w, err = s.q.Claim(c, s.turn != nil); err != nil {
+		return nil, nil, s.refused(err)
+	}
+	return c, w, nil
+}
+
+// writeOwn writes c, the caller's message in flight. What was queued meanwhile is left to a send loop.
+func (s *Session) writeOwn(c *sendqueue.Batch) (err error) {
+	returned := false
+	defer func() {
+		if !returned { // the user's conn or codec has ended the goroutine
+			_ = s.outputFailed(ErrSessionClosed)
+		}
+	}()
+	err = s.writeOwnWhole(c)
+	returned = true
+	return err
+}
+
+func (s *Session) writeOwnWhole(c *sendqueue.Batch) (err error) {
+	if s.conn == nil {
+		return s.giveOwn(c)
+	}
+	next := c
+	for next == c && err == nil {
+		next, err = s.writeWaiting(c)
+	}
+	return s.wroteOwn(next, err)
+}
+
+func (s *Session) wroteOwn(next *sendqueue.Batch, err error) error {
+	switch {
+	case err != nil:
+		return s.ownOutputFailed(err)
+	case next != nil:
+		go s.sendLoop()
+	}
+	return nil
+}
+
+// giveOwn is writeOwn on a bare session, whose codec's error is Send's.
+func (s *Session) giveOwn(c *sendqueue.Batch) error {
+	err := s.codecSend(c.Message())
+	if err != nil && !notWritten(err) {
+		return s.ownOutputFailed(err)
+	}
+	next, closed := s.q.Gave(c, err == nil)
+	if closed != nil {
+		return s.refused(closed)
+	}
+	_ = s.wroteOwn(next, nil)
+	return err
+}
+
+// writeOwnWithin is writeOwn until ctx ends. A write cannot be taken back, so what the kernel does not take at once is written
+// on another goroutine.
+func (s *Session) writeOwnWithin(ctx context.Context, c *sendqueue.Batch) error {
+	if s.sock != nil {
+		next, err := s.writeReady(c)
+		if next != c || err != nil {
+			return s.wroteOwn(next, err)
+		}
+	}
+	return s.within(ctx, func() error { return s.writeOwn(c) })
+}
+
+// within has write done on another goroutine, and waits for it until ctx ends and a moment longer.
+func (s *Session) within(ctx context.Context, write func() error) error {
+	result := make(chan error, 1)
+	go func() { result <- write() }()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-time.After(writeReturns):
+		return ctx.Err()
+	}
+}
+
+// writeReturns is how long a write that the peer may have answered already has to return when ctx ends.
+const writeReturns = 5 * time.Millisecond
+
+func payloadSize(msg any) int {
+	switch m := msg.(type) {
+	case []byte:
+		return len(m)
+	case *[]byte:
+		if m != nil {
+			return len(*m)
+		}
+	}
+	return 0
+}
+
+// split is encode for a large payload, which stays where the caller has it: Send does not return before it is written. It
+// returns nil for a message that must be encoded.
+func (s *Session) split(msg any) (c *sendqueue.Batch, err error) {
+	splitter, ok := s.codec.(FrameSplitter)
+	if !ok || s.appender == nil {
+		return nil, nil
+	}
+	c = sendqueue.NewDraft()
+	header, payload, err := s.callSplitter(splitter, c.Room(), msg)
+	switch {
+	case err != nil:
+		c.Free()
+		return nil, s.endIfPanic(err)
+	case payload == nil:
+		c.Free()
+		return nil, nil
+	case len(payload) > s.maxFrame():
+		c.Free()
+		return nil, ErrFrameTooLarge
+	}
+	c.SetSplit(header, payload)
+	return c, nil
+}
+
+func (s *Session) callSplitter(splitter FrameSplitter, dst []byte, msg any) (header, payload []byte, err error) {
+	defer s.recovered("codec", &err)
+	return splitter.SplitFrame(dst, msg)
+}

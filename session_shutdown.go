@@ -1,0 +1,245 @@
+package libnet
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/readbuf"
+)
+
+const (
+	// drainLimit is how many bytes of a peer that goes on sending Shutdown reads and drops. Such a peer does not wait
+	// for the end, so there is no use in sparing it the reset.
+	drainLimit = 16 << 20
+
+	// cutPatience is how long a Shutdown whose context has ended waits for the sessions it cuts off. It only
+	// matters when closing a connection takes its time.
+	cutPatience = 300 * time.Millisecond
+)
+
+// Shutdown ends the session without losing what Send has accepted: further sends answer
+// [ErrSessionClosed], the queue is written, the connection is half-closed so that the peer sees EOF
+// behind the last message, and is closed when the peer ends its side too or Config.Linger has passed.
+// What the peer sends meanwhile, 16 MiB of it at most, is read, dropped, and counted in Stats().Dropped: left unread, it
+// would make the kernel reset the connection and the peer lose what it had been sent.
+//
+// Shutdown returns nil when everything was written and the close callbacks have run, and a [*ShutdownError] when ctx
+// ended first, or the connection failed, with messages undelivered. It does not outlive ctx, whatever the
+// connection or a callback does, but for 0.3 s that a session may take to be cut off. On a session that is closed, or
+// closing elsewhere, it waits for the end and counts what is discarded from then on.
+func (s *Session) Shutdown(ctx context.Context) error {
+	return s.ShutdownWithError(ctx, ErrSessionClosed)
+}
+
+// ShutdownWithError is [Session.Shutdown] with a reason of the caller's, which becomes [Session.Err]; nil means
+// ErrSessionClosed. Send and then ShutdownWithError is a last word: the message arrives, and the reason is known.
+func (s *Session) ShutdownWithError(ctx context.Context, reason error) error {
+	if reason == nil {
+		reason = ErrSessionClosed
+	}
+	return s.shutdownWhole(ctx, reason).asError(ctx)
+}
+
+// shutdownResult is what a shutdown left undone.
+type shutdownResult struct {
+	undelivered uint64
+	forced      int
+	running     int   // sessions whose close callbacks have not returned
+	cause       error // why, if not for the context
+}
+
+func (r shutdownResult) asError(ctx context.Context) error {
+	if r.undelivered == 0 && r.forced == 0 && r.running == 0 {
+		return nil
+	}
+	cause := r.cause
+	if r.forced > 0 || r.running > 0 {
+		cause = ctx.Err()
+	}
+	return &ShutdownError{Undelivered: r.undelivered, Forced: r.forced, Running: r.running, Err: cause}
+}
+
+// shutdownWhole is shutdown that waits for the close callbacks, too, if this call is what runs them.
+func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResult {
+	r, ended := s.shutdown(ctx, reason)
+	if ended == nil {
+		return r
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		r.running = 1
+	}
+	return r
+}
+
+// shutdown begins the closing, if nobody has, and waits for the end. The channel, nil where somebody else does the work, is
+// closed when the callbacks have run.
+func (s *Session) shutdown(ctx context.Context, reason error) (r shutdownResult, ended <-chan struct{}) {
+	before := s.q.Counters().Discarded
+	if s.beginClosing(reason) {
+		ended = s.startDelivery(reason)
+	}
+	select {
+	case <-s.doneChan():
+	case <-ctx.Done():
+		go s.cut(s.closedErr())
+		s.awaitCut()
+	}
+	return s.result(before), ended
+}
+
+// startDelivery has a goroutine do what follows once the session refuses sends. Whoever waits for it may give up.
+func (s *Session) startDelivery(reason error) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.deliver(reason)
+	}()
+	return ended
+}
+
+// deliver ends a session that refuses sends, after what is queued. WriteTimeout and Linger bound it.
+func (s *Session) deliver(reason error) {
+	defer func() { s.terminate(s.q.Failure(reason)) }() // deferred: a conn of the user's may end the goroutine
+	s.drain()
+}
+
+func (s *Session) awaitCut() {
+	bound := time.NewTimer(cutPatience)
+	defer bound.Stop()
+	select {
+	case <-s.doneChan():
+	case <-bound.C:
+	}
+}
+
+// result says what became of what had been accepted. before is what had been discarded when the shutdown began. Of a
+// session that is still being cut off, what is queued will not be written.
+func (s *Session) result(before uint64) (r shutdownResult) {
+	ended, cut := s.endedOrCut()
+	stats := s.Stats()
+	if cut || !ended {
+		r.forced = 1
+	}
+	r.undelivered = stats.Discarded + uint64(stats.Queued) - before
+	r.cause = s.Err()
+	return r
+}
+
+// handlerReturned delivers what is queued, and returns when the session has ended. Nobody receives any more.
+func (s *Session) handlerReturned() {
+	switch {
+	case s.beginClosing(ErrSessionClosed):
+		s.deliver(ErrSessionClosed)
+	case s.state.Load() == sessionOutputFailed:
+		s.terminate(ErrSessionClosed)
+	}
+	<-s.doneChan()
+}
+
+// shutdownServed is shutdown for a session whose handler may be at work on a message: the handler first
+// gets to send its reply, for at most the given time.
+func (s *Session) shutdownServed(ctx context.Context, reason error, patience time.Duration) shutdownResult {
+	if yielded := s.askReceiver(reason); yielded != nil {
+		bound := time.NewTimer(patience)
+		defer bound.Stop()
+		select {
+		case <-yielded:
+		case <-s.doneChan():
+		case <-ctx.Done():
+		case <-bound.C:
+		}
+	}
+	r, _ := s.shutdown(ctx, reason)
+	return r
+}
+
+// drain writes what is queued, half-closes, and waits for the peer's EOF or Linger's end: a little longer for a conn that
+// does not keep to its deadline. Meanwhile it reads: a peer may have to get rid of what it sends before it reads, too.
+func (s *Session) drain() {
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	ok = ok && s.owner.linger() > 0
+	var peerEnded chan struct{}
+	if idle := s.q.Idle(); idle != nil {
+		if ok {
+			peerEnded = make(chan struct{})
+			go s.dropInput(peerEnded)
+		}
+		s.wake()
+		<-idle
+	}
+	if !ok || s.q.IsClosed() {
+		return
+	}
+	within(s.owner.linger()+flushEnd, func() {
+		if s.closeWrite(half) != nil {
+			return
+		}
+		if peerEnded == nil {
+			peerEnded = make(chan struct{})
+			s.dropInput(peerEnded)
+		}
+		<-peerEnded
+	})
+}
+
+// closeWrite is the half-close, from which on Linger runs.
+func (s *Session) closeWrite(half interface{ CloseWrite() error }) (err error) {
+	defer s.recovered("connection", &err)
+	if err := half.CloseWrite(); err != nil {
+		return err
+	}
+	return s.conn.SetReadDeadline(time.Now().Add(s.owner.linger()))
+}
+
+// dropInput reads until there is an end of any kind. A receiver that still waits shares the input with
+// it: that one drops what it gets, too, and leaves.
+func (s *Session) dropInput(ended chan<- struct{}) {
+	defer close(ended)
+	var err error
+	defer s.recovered("connection", &err)
+	if s.sock != nil {
+		s.sock.Unblock()
+	}
+	var dropped readbuf.Buffer
+	defer dropped.Release()
+	space := dropped.Space(0)
+	for empty, total := 0, 0; err == nil && empty < 100 && total < drainLimit; empty++ {
+		var n int
+		if n, err = s.conn.Read(space); n > 0 {
+			empty = 0
+			total += n
+			s.noteDropped(n)
+		}
+	}
+}
+
+// Shutdown shuts all sessions down as [Session.Shutdown] does, all at once, and takes no new ones.
+// It returns nil, or a [*ShutdownError] that adds up what was not delivered.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	m.dispose()
+	return m.shutdown(func(s *Session) shutdownResult { return s.shutdownWhole(ctx, ErrSessionClosed) }).asError(ctx)
+}
+
+func (m *Manager) shutdown(one func(*Session) shutdownResult) (sum shutdownResult) {
+	var wg sync.WaitGroup
+	var mu lock.Mutex[resultLock]
+	for s := range m.All() {
+		wg.Go(func() {
+			r := one(s)
+			mu.Lock()
+			defer mu.Unlock()
+			sum.undelivered += r.undelivered
+			sum.forced += r.forced
+			sum.running += r.running
+			if r.undelivered > 0 && sum.cause == nil {
+				sum.cause = r.cause
+			}
+		})
+	}
+	wg.Wait()
+	return sum
+}

@@ -1,0 +1,317 @@
+package libnet
+
+import (
+	"io"
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// starvation is how late a session's timer may be before this process, and not the peer, is held to
+// have been away: it was stopped, or got no CPU. The session's timeouts then begin again.
+const starvation = 100 * time.Millisecond
+
+// A clock is a session's one timer. It is set for the earliest thing that can be due and looks again
+// when it fires: what happens in between only leaves a time stamp.
+type clock struct {
+	timer   *time.Timer
+	session atomic.Pointer[Session] // nil once the session has ended: the runtime may keep a stopped timer until it was due
+	awaited atomic.Int32            // bits of admission: what HandshakeTimeout still waits for
+	taken   atomic.Int64            // what a slow peer had taken when it was last looked at
+	giveUp  atomic.Int64            // when a session is ended one of whose directions has; 0: not
+	look    atomic.Int64            // when to look for the peer's end; 0: nobody has asked
+	slow    atomic.Int64            // when to look what a slow peer has taken; 0: not
+	beating atomic.Bool             // a heartbeat is being made or sent
+
+	// Guarded by the session's mu.
+	ticking bool
+	due     int64 // on Session.now's scale, as all of these; while ticking, what others have asked for
+
+	// Owned by tick.
+	from int64 // when HandshakeTimeout began to count
+	beat int64 // when the next heartbeat is due
+
+	inVain bool  // a slow peer had taken nothing at the last look
+	unread int   // what the receiver was behind when IdleTimeout last had passed
+	over   int64 // when the peer was first seen to have ended; 0: not
+
+	// What beginAgain has granted already: a machine that is always late must not do so for ever.
+	frameAgain, receivedAgain int64
+}
+
+// What admission takes.
+const (
+	awaitMessage int32 = 1 << iota // a first complete message
+	awaitWelcome                   // OnSession's return
+)
+
+func (s *Session) newClock(due int64) *clock {
+	c := &clock{due: due, from: openedNow, beat: openedNow + int64(s.owner.heartbeatInterval())}
+	c.session.Store(s)
+	c.awaited.Store(awaitMessage)
+	if srv := s.owner.server; srv != nil && srv.OnSession != nil {
+		c.awaited.Store(awaitMessage | awaitWelcome)
+	}
+	return c
+}
+
+func (c *clock) stop() {
+	if c != nil {
+		c.session.Store(nil)
+		c.timer.Stop()
+	}
+}
+
+// startClock sets the timer if Config asks for anything that a silent session needs it for.
+func (s *Session) startClock() {
+	first := earliest(s.owner.handshakeTimeout(), s.owner.idleTimeout(), s.owner.heartbeatInterval())
+	if first < math.MaxInt64 {
+		s.watch(first)
+	}
+}
+
+// watch has the timer fire in d at the latest.
+func (s *Session) watch(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchLocked(d)
+}
+
+// giveUpIn has the session end in d at the latest, unless it is closing.
+func (s *Session) giveUpIn(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchLocked(d)
+	if s.clock != nil {
+		s.clock.giveUp.CompareAndSwap(0, after(s.now(), d))
+	}
+}
+
+func (s *Session) watchLocked(d time.Duration) {
+	now := s.now()
+	due := after(now, d)
+	switch c := s.clock; {
+	case s.state.Load() == sessionClosed:
+	case c == nil:
+		s.clock = s.newClock(due)
+		s.clock.timer = time.AfterFunc(d, s.clock.tick)
+	case due < c.due:
+		c.due = due
+		if !c.ticking {
+			c.timer.Reset(d)
+		}
+	}
+}
+
+// admitted notes what HandshakeTimeout need not wait for any more.
+func (s *Session) admitted(what int32) {
+	s.mu.Lock()
+	c := s.clock
+	s.mu.Unlock()
+	if c != nil {
+		c.awaited.And(^what)
+	}
+}
+
+// tick runs on the timer's goroutine, with no lock held. A heartbeat comes last, when the timer is set again:
+// it may wait for the peer, or for its user.
+func (c *clock) tick() {
+	s := c.session.Load()
+	if s == nil {
+		return
+	}
+	due, ok := s.beginTick(c)
+	if !ok {
+		return
+	}
+	now := s.now()
+	if now-due > int64(starvation) {
+		s.beginAgain(c, now)
+	}
+	err := s.expired(c, now)
+	if err == nil {
+		err = s.lookAtSlow(c, now)
+	}
+	if err != nil {
+		s.terminate(err)
+		return
+	}
+	s.lookAtPeer(c, now)
+	beats := s.beatIsDue(c, now)
+	s.endTick(c, s.nextDue(c))
+	if beats {
+		s.sendBeat(c)
+	}
+}
+
+// beginTick returns what the timer was set for.
+func (s *Session) beginTick(c *clock) (due int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() == sessionClosed || c.ticking {
+		return 0, false
+	}
+	due, c.due = c.due, math.MaxInt64
+	c.ticking = true
+	return due, true
+}
+
+// endTick sets the timer for what is due next, if anything is.
+func (s *Session) endTick(c *clock, next int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.ticking = false
+	c.due = min(c.due, next)
+	if c.due < math.MaxInt64 && s.state.Load() != sessionClosed {
+		c.timer.Reset(time.Duration(max(c.due-s.now(), 0)))
+	}
+}
+
+// beginAgain grants the peer its timeouts anew, each once: for the login, for a frame, for a silence.
+func (s *Session) beginAgain(c *clock, now int64) {
+	if c.from == openedNow {
+		c.from = now
+	}
+	if received := s.received.Load(); c.receivedAgain == 0 || received != c.receivedAgain {
+		s.received.Store(now)
+		c.receivedAgain = now
+	}
+	if start := s.frameStart.Load(); start != 0 && start != c.frameAgain && s.frameStart.CompareAndSwap(start, now) {
+		c.frameAgain = now
+	}
+}
+
+// expired returns the timeout that has passed, if one has.
+func (s *Session) expired(c *clock, now int64) error {
+	handshake, frame, idle := s.dues(c)
+	switch {
+	case s.givenUp(c) <= now:
+		return io.EOF // or the reason that its output has
+	case handshake <= now:
+		return ErrHandshakeTimeout
+	case frame <= now:
+		return ErrFrameTimeout
+	case idle <= now:
+		if s.readAhead() {
+			return nil
+		}
+		if s.isBehind(c) {
+			s.received.Store(now)
+			return nil
+		}
+		return ErrIdleTimeout
+	}
+	return nil
+}
+
+func (s *Session) nextDue(c *clock) int64 {
+	handshake, frame, idle := s.dues(c)
+	beat := int64(math.MaxInt64)
+	if s.owner.heartbeatInterval() > 0 && !c.beating.Load() && !s.IsClosed() {
+		beat = c.beat
+	}
+	look := int64(math.MaxInt64)
+	if at := c.look.Load(); at != 0 && !s.IsClosed() {
+		look = at
+	}
+	slow := c.slow.Load()
+	if slow == 0 {
+		slow = math.MaxInt64
+	}
+	return min(handshake, frame, idle, beat, look, slow, s.givenUp(c))
+}
+
+// givenUp returns when that is. What is closing has another bound.
+func (s *Session) givenUp(c *clock) int64 {
+	at := c.giveUp.Load()
+	if at == 0 || s.state.Load() > sessionOutputFailed {
+		return math.MaxInt64
+	}
+	return at
+}
+
+// dues returns when each timeout will have passed, the far future for one that cannot. Of a session that is
+// closing, which has WriteTimeout and Linger, HandshakeTimeout bounds the handshake of TLS.
+func (s *Session) dues(c *clock) (handshake, frame, idle int64) {
+	handshake, frame, idle = math.MaxInt64, math.MaxInt64, math.MaxInt64
+	open := !s.IsClosed()
+	if d := s.owner.handshakeTimeout(); d > 0 && (open && c.awaited.Load() != 0 || !open && s.shaking()) {
+		handshake = after(c.from, d)
+	}
+	if !open {
+		return handshake, frame, idle
+	}
+	if start := s.frameStart.Load(); start != 0 {
+		frame = after(start, s.owner.frameTimeout())
+	}
+	if d := s.owner.idleTimeout(); d > 0 {
+		idle = after(max(s.received.Load(), openedNow), d)
+	}
+	return handshake, frame, idle
+}
+
+// after is start + d, or the far future.
+func after(start int64, d time.Duration) int64 { return start + min(int64(d), math.MaxInt64-start) }
+
+// shaking reports whether the handshake of TLS may still be under way. Nobody can ask crypto/tls without
+// waiting for it; but it is over once a byte has passed, either way.
+func (s *Session) shaking() bool {
+	return s.conn != nil && s.secure() && s.received.Load() == 0 && s.Stats().BytesOut == 0
+}
+
+// beatIsDue reports whether the caller is to send a heartbeat. One that is late comes once: the time for the
+// next begins now.
+func (s *Session) beatIsDue(c *clock, now int64) bool {
+	interval := s.owner.heartbeatInterval()
+	if interval == 0 || now < c.beat || s.IsClosed() || c.beating.Load() {
+		return false
+	}
+	c.beat = after(now, interval)
+	c.beating.Store(true)
+	return true
+}
+
+// sendBeat sends a heartbeat. The timer, which others may have fire meanwhile, waits for it with the next.
+func (s *Session) sendBeat(c *clock) {
+	var err error = ErrSessionClosed // stays if Message ends the goroutine
+	defer func() {
+		if r := recover(); r != nil {
+			err = s.panicked("heartbeat", r)
+		}
+		c.beating.Store(false)
+		if err != nil {
+			s.terminate(err)
+			return
+		}
+		s.watch(s.owner.heartbeatInterval())
+	}()
+	if msg := s.owner.Heartbeat.Message(s); msg != nil {
+		s.sendHeartbeat(msg)
+	}
+	err = nil
+}
+
+// sendHeartbeat drops a message that finds no room: then there is no lack of things to send.
+func (s *Session) sendHeartbeat(msg any) {
+	if s.startCodec(); !s.hasCodec.Load() {
+		return
+	}
+	if s.owner.sendQueue() == 0 {
+		_ = s.Send(msg)
+		return
+	}
+	limit := s.owner.queueLimit()
+	limit.Drop = false
+	_ = s.endIfPanic(s.offer(msg, limit))
+}
+
+// earliest returns the smallest of those that are on.
+func earliest(ds ...time.Duration) time.Duration {
+	first := time.Duration(math.MaxInt64)
+	for _, d := range ds {
+		if d > 0 {
+			first = min(first, d)
+		}
+	}
+	return first
+}
