@@ -134,7 +134,16 @@ func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) error {
 		b.waited += time.Since(began)
 		return errCodecBusy
 	}
-	return s.endIfPanic(s.offerElsewhere(b.msg, limit))
+	err := s.offerElsewhere(b.msg, limit)
+	switch {
+	case err == nil || !errorIs(err, ErrPanic):
+	case b.waited < maxSlowCodecs*codecPatience:
+		s.endAside(err)
+		b.waited += time.Since(began)
+	default:
+		s.endSoon(err)
+	}
+	return err
 }
 
 // codecHangs is how long a broadcast waits for a plain codec with its message, before it ends the session: a message that is

@@ -144,7 +144,7 @@ func (g *Group[K]) list() (keys []K, sessions []*Session) {
 // your own around Broadcast.
 //
 // It waits for codecs of the user's: 10 ms for one that is being made or, not being a [FrameAppender], has another message, and
-// 0.1 s for all such of a broadcast; such a member counts as Blocked. One that keeps this message for two seconds ends its session.
+// 0.1 s for all that take longer; such a member counts as Blocked. One that keeps this message for two seconds ends its session.
 //
 // A member whose codec cannot encode msg is in none of the counts; its server logs that.
 func (g *Group[K]) Broadcast(msg any) BroadcastResult {

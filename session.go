@@ -95,7 +95,7 @@ func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
 
 // NewSession makes a session from a codec that was made elsewhere, over a connection that libnet does
 // not see. Send encodes when the message is written: with a sendChanSize over 0, do not change a
-// message that Send has taken. The timeouts of [Config] need a connection and do not apply.
+// message that Send has taken, nor one whose SendContext returned ctx's error. The timeouts of [Config] need a connection and do not apply.
 func NewSession(codec Codec, sendChanSize int) *Session {
 	return newBareSession(nil, codec, sendChanSize)
 }
@@ -223,6 +223,7 @@ func (s *Session) makeCodec() {
 	ended = false
 	if err == nil {
 		s.setCodec(codec)
+		s.handOver() // what NewCodec has read
 	}
 }
 

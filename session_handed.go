@@ -28,7 +28,8 @@ func (h *handed) end() (messages, bytes uint64, first bool) {
 	return n >> 32 & handedMessages, n & (1<<32 - 1), n&handedFinal == 0
 }
 
-// handOver is called by the receiver, with a message that it is about to hand over; false if that must not be any more.
+// handOver is called by the receiver, with a message that it is about to hand over; false if that must not be any more. What
+// NewCodec has read is handed over, too.
 func (s *Session) handOver() bool {
 	return s.handed.set(s.parsed, s.read.Load()-uint64(len(s.in.Unread())))
 }

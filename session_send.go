@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"context"
+	"time"
 
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
@@ -154,15 +155,20 @@ func (s *Session) notEncoded(err error, limit sendqueue.Limit) error {
 	return err
 }
 
-// offerInTurn is offer with a plain codec, whose turn it waits for.
+// offerInTurn is offer with a plain codec, whose turn it waits for, but not behind those who wait for room.
 func (s *Session) offerInTurn(msg any, limit sendqueue.Limit) error {
-	if s.q.IsFull(limit) {
-		return ErrSessionBlocked
+	bound := s.owner.writeTimeout()
+	for began := time.Now(); !s.q.IsFull(limit); {
+		switch {
+		case s.takeTurnWithin(context.Background(), codecPatience):
+			return s.offerAndGiveTurn(msg, limit, limit)
+		case s.IsClosed():
+			return s.closedErr()
+		case bound > 0 && time.Since(began) >= bound:
+			return errCodecBusy
+		}
 	}
-	if err := s.takeTurn(context.Background()); err != nil {
-		return err
-	}
-	return s.offerAndGiveTurn(msg, limit, limit)
+	return ErrSessionBlocked
 }
 
 func (s *Session) offerAndGiveTurn(msg any, before, then sendqueue.Limit) error {
@@ -216,15 +222,17 @@ func (s *Session) waitInTurn(ctx context.Context, msg any) error {
 	limit := s.owner.queueLimit()
 	mayPass := limit.Drop
 	limit.Drop = false
+	room := limit
 	for {
 		if err := s.takeTurnToWait(ctx, limit); err != nil {
 			return err
 		}
 		err := s.waitWithTurn(ctx, msg, limit, !mayPass)
+		limit.Drop = true // once it has been its turn, it does not begin again where a Send was faster: it may be one too many
 		if err != ErrSessionBlocked || !mayPass {
 			return err
 		}
-		if err := s.q.AwaitRoom(ctx, limit); err != nil {
+		if err := s.q.AwaitRoom(ctx, room); err != nil {
 			return s.refused(err)
 		}
 	}
@@ -243,11 +251,18 @@ func (s *Session) waitWithTurn(ctx context.Context, msg any, limit sendqueue.Lim
 	}
 }
 
-// takeTurnToWait is takeTurn behind those who may wait for room.
+// takeTurnToWait is takeTurn behind those who may wait for room: it waits on for as long as the queue is full or takes messages.
 func (s *Session) takeTurnToWait(ctx context.Context, limit sendqueue.Limit) error {
 	for {
-		if err := s.takeTurn(ctx); err != errCodecBusy || !s.q.IsFull(limit) {
+		before := s.accepted()
+		if err := s.takeTurn(ctx); err != errCodecBusy || !s.q.IsFull(limit) && s.accepted() == before {
 			return err
 		}
 	}
+}
+
+// accepted is how many messages the queue has taken.
+func (s *Session) accepted() uint64 {
+	c := s.q.Counters()
+	return uint64(c.Messages) + c.MessagesOut + c.Discarded
 }

@@ -78,7 +78,11 @@ func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResul
 // shutdown begins the closing, if nobody has, and waits for the end. The channel, nil where somebody else does the work, is
 // closed when the callbacks have run.
 func (s *Session) shutdown(ctx context.Context, reason error) (r shutdownResult, ended <-chan struct{}) {
-	before := s.q.Counters().Discarded
+	return s.shutdownSince(ctx, reason, s.q.Counters().Discarded)
+}
+
+// shutdownSince counts as lost what is discarded beyond before.
+func (s *Session) shutdownSince(ctx context.Context, reason error, before uint64) (r shutdownResult, ended <-chan struct{}) {
 	if s.beginClosing(reason) {
 		ended = s.startDelivery(reason)
 	}
@@ -143,6 +147,7 @@ func (s *Session) handlerReturned() {
 // shutdownServed is shutdown for a session whose handler may be at work on a message: the handler first
 // gets to send its reply, for at most the given time.
 func (s *Session) shutdownServed(ctx context.Context, reason error, patience time.Duration) shutdownResult {
+	before := s.q.Counters().Discarded
 	if yielded := s.askReceiver(reason); yielded != nil {
 		bound := time.NewTimer(patience)
 		defer bound.Stop()
@@ -153,7 +158,7 @@ func (s *Session) shutdownServed(ctx context.Context, reason error, patience tim
 		case <-bound.C:
 		}
 	}
-	r, _ := s.shutdown(ctx, reason)
+	r, _ := s.shutdownSince(ctx, reason, before)
 	return r
 }
 

@@ -171,6 +171,7 @@ func (q *Queue) tookLocked(limit Limit) By {
 			q.admitFirstLocked()
 		}
 		q.dropDownToLocked(limit)
+		q.admitLocked() // what was dropped may have been larger
 	}
 	return q.wakeLocked()
 }

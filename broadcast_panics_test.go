@@ -1,0 +1,45 @@
+package libnet_test
+
+import (
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
+)
+
+type scriptedSlowClose struct{ net.Conn }
+
+func (c scriptedSlowClose) Close() error {
+	time.Sleep(500 * time.Millisecond)
+	return c.Conn.Close()
+}
+
+// Group.Broadcast: "It never waits for a peer." A member whose codec panics ends; the broadcast waits for its connection's Close.
+func TestABroadcastDoesNotWaitForTheEndsOfMembersWhoseCodecsPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := libnet.NewServer(emptyListener(), libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+			return &scriptedPlain{rw, func(any) { panic("bad") }}
+		}), 8)
+		srv.Logger = testkit.Quiet
+		for range 50 {
+			near, far := net.Pipe()
+			defer far.Close()
+			s, err := srv.NewSession(scriptedSlowClose{near})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Codec()
+		}
+		began := time.Now()
+		r := srv.Manager().Broadcast([]byte("x"))
+		if d := time.Since(began); d > 300*time.Millisecond {
+			t.Errorf("Broadcast took %v: %+v", d, r)
+		}
+		srv.Stop()
+		time.Sleep(5 * time.Second)
+	})
+}
