@@ -18,7 +18,7 @@ func (c scriptedSlowClose) Close() error {
 	return c.Conn.Close()
 }
 
-// Group.Broadcast: "It never waits for a peer." A member whose codec panics ends; the broadcast waits for its connection's Close.
+// Members whose codec panics end; the broadcast does not wait for all their connections to close.
 func TestABroadcastDoesNotWaitForTheEndsOfMembersWhoseCodecsPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := libnet.NewServer(emptyListener(), libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {

@@ -107,7 +107,7 @@ func TestADropThatMakesRoomIsToldToWhoWaits(t *testing.T) {
 	})
 }
 
-// A SendContext on a queue that drops: with a codec that appends it is served after 16 that pass it; a plain one never.
+// A SendContext on a queue that drops is served after 16 Sends that pass it.
 func scriptedStarve(t *testing.T, p libnet.Protocol) {
 	synctest.Test(t, func(t *testing.T) {
 		_, s := scriptedSession(t, p, func(srv *libnet.Server) { srv.SendQueue, srv.OnFull = 2, libnet.DropOldest })
