@@ -108,6 +108,7 @@ func grpConnected(t *testing.T, n int) []net.Conn {
 }
 
 func TestABroadcastTo10000MembersAllocatesAtMost10Times(t *testing.T) {
+	testkit.Slow(t)
 	if testkit.Race || runtime.GOOS != "linux" {
 		t.Skip("measured on Linux without the race detector, which allocates")
 	}

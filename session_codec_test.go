@@ -42,6 +42,7 @@ func TestK1TheEndOfThePeerIsOneErrorAndEndsTheSession(t *testing.T) {
 }
 
 func TestK2SendReportsThatThePeerIsGone(t *testing.T) {
+	testkit.Slow(t)
 	for _, p := range testkit.Protocols {
 		for _, queue := range []int{0, 16} {
 			t.Run(fmt.Sprintf("%s, queue %d", p.Name, queue), func(t *testing.T) {

@@ -233,6 +233,7 @@ func silentPeers(t *testing.T, srv *libnet.Server, n int) {
 // The kernel calls a socket writable when a third to three quarters of its buffer are free: a peer that reads slowly
 // makes progress long before.
 func TestAPeerThatReadsSlowlyIsNotTakenForOneThatDoesNot(t *testing.T) {
+	testkit.Slow(t)
 	for _, network := range []string{"tcp", "unix", "tls"} {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()

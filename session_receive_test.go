@@ -178,6 +178,7 @@ func TestTheRaceDetectorSeesThatAMessageOrdersItsEnds(t *testing.T) {
 }
 
 func TestAHandlerThatOnlyPushesNoticesItsPeersEnd(t *testing.T) {
+	testkit.Slow(t)
 	if runtime.GOOS != "linux" {
 		t.Skip("looked for on Linux")
 	}
@@ -208,6 +209,7 @@ func TestAHandlerThatOnlyPushesNoticesItsPeersEnd(t *testing.T) {
 
 // Who asks for Done and receives loses nothing of what arrived before the peer's end, however slow they are.
 func TestASlowReceiverThatAskedForDoneGetsWhatArrived(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	srv, dial := listenOn(t, "tcp", 8, func(srv *libnet.Server) { srv.Linger = 100 * time.Millisecond })
 	got := make(chan int, 1)

@@ -15,6 +15,7 @@ import (
 // A peer with a small receive buffer has its window shut nearly whenever the kernel looks, though it reads without a pause:
 // TCP_USER_TIMEOUT would end it, whichever way it is written to.
 func TestPeerTimeoutLeavesAPeerAloneThatReadsSlowly(t *testing.T) {
+	testkit.Slow(t)
 	for name, way := range map[string]struct {
 		network string
 		covered bool
@@ -39,6 +40,7 @@ func TestPeerTimeoutLeavesAPeerAloneThatReadsSlowly(t *testing.T) {
 
 // The kernel's buffer of a session that always has something to send is as full at each look.
 func TestPeerTimeoutLeavesAPeerAloneWhoseBacklogIsFilledToTheSameLevel(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	s, conn := slowlyRead(t, "tcp", false, func(srv *libnet.Server) { srv.SendBuffer = 1 })
 	for range 60 {

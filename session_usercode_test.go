@@ -248,6 +248,7 @@ func TestACloseWriteThatDoesNotReturnEndsWithinLinger(t *testing.T) {
 
 // A conn without write deadlines, as golang.org/x/crypto/ssh's channels are (their SetDeadline returns an error).
 func TestWriteTimeoutEndsASessionWhoseConnHasNoDeadlines(t *testing.T) {
+	testkit.Slow(t)
 	for name, queue := range map[string]int{"queue": 8, "synchronous": 0} {
 		t.Run(name, func(t *testing.T) {
 			srv := testkit.NewServer(t, testkit.Frames, queue)

@@ -6,7 +6,7 @@ package config
 import (
 	"testing"
 
-	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+func TestMain(m *testing.M) { testkit.SuiteMain(m) }

@@ -4,7 +4,7 @@ package ends
 import (
 	"testing"
 
-	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+func TestMain(m *testing.M) { testkit.SuiteMain(m) }

@@ -5,8 +5,8 @@ package eventmode
 import (
 	"testing"
 
-	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // No test may leave a goroutine behind.
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+func TestMain(m *testing.M) { testkit.SuiteMain(m) }

@@ -6,8 +6,8 @@ package hostile
 import (
 	"testing"
 
-	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // No row may leave a goroutine behind.
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+func TestMain(m *testing.M) { testkit.SuiteMain(m) }
