@@ -41,7 +41,7 @@ func (srv *Server) take(p *place) error {
 	return nil
 }
 
-// giveBack takes a connection out of the books that does not become a session.
+// giveBack unregisters a connection that does not become a session.
 func (srv *Server) giveBack(p *place) {
 	srv.mu.Lock()
 	if !p.known {
@@ -85,7 +85,7 @@ func (srv *Server) leftLocked(addr netip.Addr) []*eventloop.Loop {
 
 func (srv *Server) emptyLocked() bool { return srv.open+srv.entering == 0 }
 
-// sessionEnded takes a session out of the books, after its close callbacks have run, and whatever the user's conn,
+// sessionEnded unregisters a session, after its close callbacks have run, and whatever the user's conn,
 // logger and error do meanwhile to this goroutine.
 func (srv *Server) sessionEnded(s *Session, reason error) {
 	closed := ClosedSession{ID: s.id, Err: reason, Stats: s.Stats()}

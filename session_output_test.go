@@ -102,7 +102,7 @@ func TestMessagesThatArrivedAreReceivedThoughASendFails(t *testing.T) {
 						t.Errorf("received %d of %d messages that had arrived", n, messages)
 					}
 					if st := srv.Stats(); st.MessagesIn != messages {
-						t.Errorf("the books have %d messages in", st.MessagesIn)
+						t.Errorf("Stats has %d messages in", st.MessagesIn)
 					}
 				})
 			}

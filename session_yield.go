@@ -10,7 +10,7 @@ type ending struct {
 	// Guarded by the session's mu.
 	dropped uint64 // bytes
 
-	// A server's wish to shut the session down once its handler has answered the message it
+	// A server's request to shut the session down once its handler has answered the message it
 	// works on; the receiver grants it when it comes back for the next one.
 	reason  error
 	granted chan struct{} // closed by the receiver once it has begun the closing; nil while nobody has asked
