@@ -117,7 +117,11 @@ func parseText(t testing.TB, text string) (msg string, attrs map[string]string) 
 // token cuts a quoted string, or what comes before one of end, from text.
 func token(t testing.TB, text, end string) (value, rest string) {
 	t.Helper()
-	if quoted, err := strconv.QuotedPrefix(text); err == nil {
+	if strings.HasPrefix(text, `"`) { // other quotes, which strconv knows too, stand for themselves
+		quoted, err := strconv.QuotedPrefix(text)
+		if err != nil {
+			t.Fatal(err)
+		}
 		value, err := strconv.Unquote(quoted)
 		if err != nil {
 			t.Fatal(err)

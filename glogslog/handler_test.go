@@ -311,6 +311,7 @@ func FuzzLine(f *testing.F) {
 	f.Add("forged\nE0102 15:04:05.000000 1 main.go:1] line", "a=b c", "\x1b[2J\u2028")
 	f.Add("id=7 forged", "group.key", `"quoted" \`)
 	f.Add(" spaces ", " key ", " value ")
+	f.Add("`m`", "``", "'v'")
 	f.Fuzz(func(t *testing.T, msg, key, value string) {
 		if len(msg)+len(key)+len(value) > 2000 {
 			t.Skip("glog cuts lines of 15,000 bytes, and a quoted byte is up to ten")
