@@ -218,27 +218,56 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 	s.mu.Unlock()
 
 	s.q.Close()
-	rest := &settling{session: s, closed: make(chan struct{}), reason: reason, aside: aside}
+	rest := &settling{session: s, codecMade: codecMade, cut: cut, reason: reason, aside: aside}
 	if aside {
-		within(asidePatience, func() { _ = rest.run(codecMade, cut) })
+		within(asidePatience, func() { _ = rest.run() })
 		return true, nil
 	}
-	return true, rest.run(codecMade, cut)
+	return true, rest.run()
 }
 
 // A settling is the rest of an end. It follows the closing of the transport, or does not wait for it for longer than flushEnd.
 type settling struct {
-	session *Session
-	closed  chan struct{} // closed when the transport is
-	reason  error
-	aside   bool
+	session        *Session
+	codecMade, cut bool
+	closed         chan struct{} // closed when the transport is; nil where it was closed at once
+	reason         error
+	aside          bool
 }
 
 // errCloseWaits is what Close returns when a connection's or codec's Close does not.
 var errCloseWaits = newError("libnet: closing the connection takes its time")
 
-// run closes the transport on a goroutine of its own, which the user's conn or codec may end or keep.
-func (r *settling) run(codecMade, cut bool) error {
+func (r *settling) run() error {
+	var err error
+	if r.closesAtOnce() {
+		err = r.closeTransport()
+	} else {
+		err = r.closeApart()
+	}
+	r.session.settle(r)
+	return err
+}
+
+// closesAtOnce reports whether closing the transport is a system call that does not wait, and calls nothing of the user's.
+func (r *settling) closesAtOnce() bool {
+	s := r.session
+	if s.sock == nil || s.sock.CloseWaits() {
+		return false
+	}
+	if !r.codecMade || !s.hasCodec.Load() {
+		return true
+	}
+	c, ok := s.codec.(streamCodec)
+	return ok && c.OnlyCloses() == io.ReadWriter(stream{s})
+}
+
+// What the Close of package codec's codecs closes, and nothing else: for a session's own stream, that is nothing to wait for.
+type streamCodec interface{ OnlyCloses() io.ReadWriter }
+
+// closeApart closes the transport on a goroutine of its own, which the user's conn or codec may end or keep.
+func (r *settling) closeApart() error {
+	r.closed = make(chan struct{})
 	result := make(chan error, 1)
 	go func() {
 		var err error
@@ -246,16 +275,30 @@ func (r *settling) run(codecMade, cut bool) error {
 			close(r.closed)
 			result <- err
 		}()
-		err = r.session.closeTransport(codecMade, cut)
+		err = r.closeTransport()
 	}()
 	bound := time.NewTimer(flushEnd)
 	defer bound.Stop()
-	err := errCloseWaits
 	select {
-	case err = <-result:
+	case err := <-result:
+		return err
 	case <-bound.C:
+		return errCloseWaits
 	}
-	r.session.settle(r)
+}
+
+func (r *settling) closeTransport() error {
+	s := r.session
+	if s.conn == nil {
+		return s.closeCodec()
+	}
+	if s.sock != nil {
+		s.noteDropped(sockets.Unread(s.conn))
+	}
+	err := s.closeConn(r.cut)
+	if r.codecMade && s.hasCodec.Load() {
+		_ = s.closeCodec() // its stream is closed already: only its own error could come
+	}
 	return err
 }
 
@@ -276,21 +319,30 @@ func (s *Session) settle(rest *settling) {
 // conclude is the last of an end. What the session ended for is in the log before the callbacks run, of which one may end the
 // goroutine. The server counts the session for as long as its connection is open.
 func (s *Session) conclude(rest *settling, callbacks []*callback) {
-	if srv := s.owner.server; srv != nil {
-		defer func() {
-			select {
-			case <-rest.closed:
-				srv.sessionEnded(s, rest.reason)
-			default:
-				go func() {
-					<-rest.closed
-					srv.sessionEnded(s, rest.reason)
-				}()
-			}
-		}()
-	}
+	defer s.uncount(rest)
 	s.logPanic(rest.reason)
 	s.callEach(callbacks)
+}
+
+// uncount has the server no longer count the session, once its connection is closed.
+func (s *Session) uncount(rest *settling) {
+	srv := s.owner.server
+	if srv == nil {
+		return
+	}
+	if rest.closed == nil {
+		srv.sessionEnded(s, rest.reason)
+		return
+	}
+	select {
+	case <-rest.closed:
+		srv.sessionEnded(s, rest.reason)
+	default:
+		go func() {
+			<-rest.closed
+			srv.sessionEnded(s, rest.reason)
+		}()
+	}
 }
 
 // leaveOwner leaves the manager, and the counters to the server: in this order, or Server.Stats could count a
@@ -302,20 +354,6 @@ func (s *Session) leaveOwner() {
 	if srv := s.owner.server; srv != nil {
 		srv.addEnded(s.Stats())
 	}
-}
-
-func (s *Session) closeTransport(codecMade, cut bool) error {
-	if s.conn == nil {
-		return s.closeCodec()
-	}
-	if s.sock != nil {
-		s.noteDropped(sockets.Unread(s.conn))
-	}
-	err := s.closeConn(cut)
-	if codecMade && s.hasCodec.Load() {
-		_ = s.closeCodec() // its stream is closed already: only its own error could come
-	}
-	return err
 }
 
 func (s *Session) closeCodec() (err error) {

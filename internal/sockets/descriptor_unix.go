@@ -168,6 +168,15 @@ func (d *Descriptor) Broken() (is bool) {
 	return is
 }
 
+// CloseWaits reports whether closing the conn may wait for its peer, because somebody has set SO_LINGER.
+func (d *Descriptor) CloseWaits() bool {
+	lingers := 0
+	_ = d.raw.Control(func(fd uintptr) {
+		lingers, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_LINGER) // the first field of struct linger
+	})
+	return lingers != 0
+}
+
 // unblock gives a descriptor its non-blocking mode back, which belongs to all its duplicates: os.File.Fd takes it away from
 // all of them. A read or write of package net would then wait in the kernel, where neither a deadline nor Close reaches it.
 func unblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }

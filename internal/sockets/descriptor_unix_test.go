@@ -190,3 +190,16 @@ func BenchmarkAReadAndAWrite(b *testing.B) {
 		in.Advance(n)
 	}
 }
+
+func TestOnlyASocketThatLingersMakesItsCloserWait(t *testing.T) {
+	d, conn, _ := described(t)
+	if d.CloseWaits() {
+		t.Error("a new conn's Close waits")
+	}
+	if err := conn.(*net.TCPConn).SetLinger(1); err != nil {
+		t.Fatal(err)
+	}
+	if !d.CloseWaits() {
+		t.Error("the Close of one that lingers does not wait")
+	}
+}
