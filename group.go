@@ -20,6 +20,8 @@ type Group[K comparable] struct {
 	snapshot []*Session // the members' sessions; nil when it must be made anew; never changed
 }
 
+type groupLock struct{}
+
 // member is one Put. It is compared by identity, so the end of a session that was replaced under its
 // key does not touch the one that replaced it.
 type member struct {

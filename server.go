@@ -76,6 +76,8 @@ type Server struct {
 	loops        []*eventloop.Loop // closed when the server has stopped and no session is open
 }
 
+type serverLock struct{}
+
 // A Handler runs a session for [Server.Serve]. When ServeSession returns, what the session has queued
 // is delivered as [Session.Shutdown] does, and the session is closed; when it panics, the session is
 // closed at once with a reason that wraps [ErrPanic].
