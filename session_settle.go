@@ -149,9 +149,8 @@ func (s *Session) closeConn(cut bool) (err error) {
 	defer s.recovered("connection", &err)
 	below := sockets.Transport(s.conn)
 	_, isTLS := s.conn.(*tls.Conn)
-	isTLS = isTLS || s.sock != nil && s.sock.Layered()
 	switch {
-	case isTLS && cut:
+	case (isTLS || s.sock != nil && s.sock.Layered()) && cut:
 		return below.Close()
 	case s.sock != nil || !s.secure():
 		return s.conn.Close()

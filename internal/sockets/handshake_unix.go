@@ -51,8 +51,11 @@ func (s *shaking) givePlace() {
 // wait has f, which may wait for the peer, called without a place.
 func (s *shaking) wait(f func([]byte) (int, error), p []byte) (int, error) {
 	s.givePlace()
-	defer s.takePlace()
-	return f(p)
+	n, err := f(p)
+	if err == nil {
+		s.takePlace()
+	}
+	return n, err
 }
 
 var errHandshakeBroken = errors.New("libnet: the TLS handshake did not return")
