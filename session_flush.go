@@ -185,7 +185,7 @@ func (f *flusher) sweepSoon() { time.AfterFunc(flushDelay, f.sweep) }
 // sweep flushes deferred sessions whose receiver has let flushDelay pass.
 func (f *flusher) sweep() {
 	for _, s := range f.takeDeferred() {
-		f.lookAfter(s)
+		f.checkDeferred(s)
 	}
 	f.mu.Lock()
 	f.sweeping = len(f.deferred) > 0
@@ -204,7 +204,7 @@ func (f *flusher) takeDeferred() []*Session {
 	return taken
 }
 
-func (f *flusher) lookAfter(s *Session) {
+func (f *flusher) checkDeferred(s *Session) {
 	begun, again := s.q.Overdue()
 	if again {
 		f.mu.Lock()

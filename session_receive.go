@@ -11,7 +11,7 @@ import (
 // change; small ones that arrived together share an allocation, of 1 KiB at most. Only Config's timeouts
 // and Close bound how long it waits. Any error has closed the session; it is the session's [Session.Err],
 // among them io.EOF when the peer ended between two frames. Messages that arrived before the end are
-// returned first. Calls take turns. On a session of [Server.ServeMessages] it panics, but in OnSession.
+// returned first. Calls are serialised. On a session of [Server.ServeMessages] it panics, but in OnSession.
 func (s *Session) Receive() (msg []byte, err error) {
 	s.beginReceive()
 	err = errGoroutineEnded
