@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 type scriptedSlowClose struct{ net.Conn }
@@ -21,7 +22,7 @@ func (c scriptedSlowClose) Close() error {
 // Members whose codec panics end; the broadcast does not wait for all their connections to close.
 func TestABroadcastDoesNotWaitForTheEndsOfMembersWhoseCodecsPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := libnet.NewServer(emptyListener(), libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		srv := libnet.NewServer(libnettest.NewListener(), libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
 			return &scriptedPlain{rw, func(any) { panic("bad") }}
 		}), 8)
 		srv.Logger = testkit.Quiet

@@ -35,7 +35,7 @@ func TestABroadcastDoesNotWaitForAMembersCodec(t *testing.T) {
 func TestABroadcastDoesNotWaitForALogger(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
-	srv := libnet.NewServer(emptyListener(), codec.New(codec.Uint16BE, codec.Bytes), 8)
+	srv := libnet.NewServer(libnettest.NewListener(), codec.New(codec.Uint16BE, codec.Bytes), 8)
 	srv.Logger = slog.New(scriptedLogger{func(slog.Record) { <-release }})
 	near, _ := testkit.ConnectPipe(t)
 	s, err := srv.NewSession(near)

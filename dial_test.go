@@ -229,7 +229,7 @@ func (c grpMessageConn) WrapProtocol(p libnet.Protocol) libnet.Protocol {
 }
 
 func (p grpShortFrames) NewCodec(rw io.ReadWriter) libnet.Codec {
-	return grpCodec{p.Protocol.NewCodec(rw), func(dst []byte, msg any) ([]byte, error) {
+	return testkit.FramingCodec{Codec: p.Protocol.NewCodec(rw), OnAppend: func(dst []byte, msg any) ([]byte, error) {
 		text := msg.(string)
 		return append(append(dst, 0, 0, 0, byte(len(text)+1), '*'), text...), nil
 	}}

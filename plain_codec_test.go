@@ -220,7 +220,7 @@ func TestCountersAreFinalAtDone(t *testing.T) {
 						return msg, err
 					}}
 				}
-				return scriptedParser{inner, func(src []byte) ([]byte, int, error) {
+				return testkit.FramingCodec{Codec: inner, OnParse: func(src []byte) ([]byte, int, error) {
 					stop()
 					return inner.(libnet.FrameParser).ParseFrame(src)
 				}}
@@ -255,16 +255,6 @@ func TestCountersAreFinalAtDone(t *testing.T) {
 			}
 		})
 	}
-}
-
-type scriptedParser struct {
-	libnet.Codec
-	parse func(src []byte) ([]byte, int, error)
-}
-
-func (c scriptedParser) ParseFrame(src []byte) ([]byte, int, error) { return c.parse(src) }
-func (c scriptedParser) AppendFrame(dst []byte, msg any) ([]byte, error) {
-	return c.Codec.(libnet.FrameAppender).AppendFrame(dst, msg)
 }
 
 // numberingCodec is a codec that remembers something of the stream, as gob, ciphers and compression do: it numbers its frames.

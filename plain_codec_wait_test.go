@@ -14,11 +14,12 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 func scriptedSession(t *testing.T, p libnet.Protocol, configure func(*libnet.Server)) (far net.Conn, s *libnet.Session) {
 	t.Helper()
-	srv := libnet.NewServer(emptyListener(), p, 1)
+	srv := libnet.NewServer(libnettest.NewListener(), p, 1)
 	srv.Logger = testkit.Quiet
 	srv.WriteTimeout = -1
 	configure(srv)

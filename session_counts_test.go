@@ -11,6 +11,7 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 // scriptedHello reads 5 bytes in NewCodec, as a handshake of a codec's does.
@@ -47,7 +48,7 @@ func TestIdleTimeoutAfterAHandshakeOfTheCodec(t *testing.T) {
 			if name == "control" {
 				p = codec.New(codec.Uint32BE, codec.Bytes)
 			}
-			srv := libnet.NewServer(emptyListener(), p, 8)
+			srv := libnet.NewServer(libnettest.NewListener(), p, 8)
 			srv.Logger = testkit.Quiet
 			srv.IdleTimeout = 100 * time.Millisecond
 			near, far := testkit.ConnectTCP(t)

@@ -19,7 +19,7 @@ import (
 func halfClose(t *testing.T, connect testkit.Connector, queue, rounds int) {
 	lostSessions, lost := 0, 0
 	for range rounds {
-		srv := libnet.NewServer(emptyListener(), testkit.Frames, queue)
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, queue)
 		srv.Logger = testkit.Quiet
 		near, far := connect(t)
 		s, err := srv.NewSession(near)
@@ -83,14 +83,6 @@ func TestWhatSendTookIsDeliveredToAPeerThatHalfCloses(t *testing.T) {
 		t.Run(name, func(t *testing.T) { halfClose(t, connect, 64, 200) })
 	}
 }
-
-func emptyListener() net.Listener { return idleListener{make(chan struct{})} }
-
-type idleListener struct{ c chan struct{} }
-
-func (l idleListener) Accept() (net.Conn, error) { <-l.c; return nil, net.ErrClosed }
-func (l idleListener) Close() error              { close(l.c); return nil }
-func (l idleListener) Addr() net.Addr            { return &net.TCPAddr{} }
 
 // The peer half-closes after a request; the reply, sent by another goroutine, is queued before the end is seen.
 func TestAReplyThatSendTookAfterAHalfCloseIsDelivered(t *testing.T) {

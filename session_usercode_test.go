@@ -95,7 +95,7 @@ func TestSendThatEndsItsSessionRunsNoOtherCodeOfTheUsers(t *testing.T) {
 				inner := testkit.Frames.NewCodec(rw)
 				return &testkit.FuncCodec{OnSend: inner.Send, OnReceive: inner.Receive, OnClose: func() error { locks("codec's Close"); return inner.Close() }}
 			})
-			srv := libnet.NewServer(emptyListener(), p, 1)
+			srv := libnet.NewServer(libnettest.NewListener(), p, 1)
 			srv.OnFull = libnet.CloseSession
 			srv.Logger = slog.New(scriptedLogger{func(slog.Record) { locks("logger") }})
 			near, far := libnettest.PipeSize(10)
@@ -125,7 +125,7 @@ func TestSendThatEndsItsSessionRunsNoOtherCodeOfTheUsers(t *testing.T) {
 // The same with a write that fails in a synchronous Send.
 func TestASynchronousSendThatFailsRunsNoOtherCodeOfTheUsers(t *testing.T) {
 	var mu sync.Mutex
-	srv := libnet.NewServer(emptyListener(), testkit.Frames, 0)
+	srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 0)
 	srv.Logger = slog.New(scriptedLogger{func(slog.Record) { mu.Lock(); defer mu.Unlock() }})
 	near, far := libnettest.Pipe()
 	s, err := srv.NewSession(near)

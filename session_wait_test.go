@@ -23,7 +23,7 @@ import (
 func asking(ask func(msg any) error) libnet.Protocol {
 	return libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
 		c := testkit.Frames.NewCodec(rw)
-		return grpCodec{c, func(dst []byte, msg any) ([]byte, error) {
+		return testkit.FramingCodec{Codec: c, OnAppend: func(dst []byte, msg any) ([]byte, error) {
 			if err := ask(msg); err != nil {
 				return dst, err
 			}
