@@ -314,3 +314,28 @@ func TestServerShutdownTellsWhatIsLostWhileAHandlerIsAtWork(t *testing.T) {
 		})
 	}
 }
+
+// A shutdown that another's context has cut short says why, though its own context has not ended.
+func TestAShutdownThatAnotherCutsShortSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, _ := testkit.ConnectPipe(t)
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 8)
+		s, err := srv.NewSession(near) // its peer never ends
+		if err != nil {
+			t.Fatal(err)
+		}
+		long := make(chan error, 1)
+		go func() { long <- s.Shutdown(t.Context()) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the short one: %v", err)
+		}
+		var left *libnet.ShutdownError
+		if err := <-long; !errors.As(err, &left) || left.Forced != 1 || left.Err == nil {
+			t.Errorf("the long one: %v", err)
+		}
+		srv.Stop()
+	})
+}

@@ -199,3 +199,40 @@ func TestABroadcastWaitsForNoMember(t *testing.T) {
 		})
 	}
 }
+
+// Codecs that are slow, or do not return, are waited for together: the time does not grow with their number.
+func TestABroadcastWaitsForSlowCodecsTogether(t *testing.T) {
+	const members = 40
+	for name, test := range map[string]struct {
+		takes, within time.Duration
+		want          libnet.BroadcastResult
+	}{
+		"a little":           {9 * time.Millisecond, 200 * time.Millisecond, libnet.BroadcastResult{Sent: members}},
+		"more than a second": {1500 * time.Millisecond, 1700 * time.Millisecond, libnet.BroadcastResult{Sent: members}},
+		"for ever":           {time.Hour, 2200 * time.Millisecond, libnet.BroadcastResult{Closed: members}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := libnet.NewServer(libnettest.NewListener(), libnet.ProtocolFunc(func(io.ReadWriter) libnet.Codec {
+					return &testkit.FuncCodec{OnSend: func(any) error { time.Sleep(test.takes); return nil }}
+				}), 8)
+				srv.Logger = testkit.Quiet
+				for range members {
+					near, _ := testkit.ConnectPipe(t)
+					s, err := srv.NewSession(near)
+					if err != nil {
+						t.Fatal(err)
+					}
+					s.Codec()
+				}
+				began := time.Now()
+				result := srv.Manager().Broadcast("x")
+				if took := time.Since(began); took > test.within || result != test.want {
+					t.Errorf("%+v after %v, want %+v within %v", result, took, test.want, test.within)
+				}
+				srv.Stop()
+				time.Sleep(2 * time.Hour) // the codecs return
+			})
+		})
+	}
+}

@@ -204,3 +204,66 @@ func TestIdleTimeoutAfterAHandshakeOfTheCodec(t *testing.T) {
 		})
 	}
 }
+
+// NewCodec may do anything but return: what waits for the codec it makes ends with its context, and with the session.
+func TestNobodyWaitsForACodecThatIsNeverMade(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	hanging := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		<-release
+		return testkit.Frames.NewCodec(rw)
+	})
+	t.Run("Dial", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		testkit.Within(t, testkit.Patience, "Dial", func() {
+			d := libnet.Dialer{Protocol: hanging}
+			if _, err := d.Dial(ctx, "tcp", l.Addr().String()); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Dial: %v", err)
+			}
+		})
+	})
+	t.Run("Receive", func(t *testing.T) {
+		srv := testkit.NewServer(t, hanging, 8)
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, near)
+		go func() { _ = s.Send("x") }() // makes the codec
+		time.Sleep(20 * time.Millisecond)
+		received := make(chan error, 1)
+		go func() { _, err := s.Receive(); received <- err }()
+		time.Sleep(20 * time.Millisecond)
+		_ = s.Close()
+		if err := testkit.Await(t, testkit.Patience, "Receive", received); err != libnet.ErrSessionClosed {
+			t.Errorf("Receive: %v", err)
+		}
+	})
+}
+
+// What NewCodec reads, in however many pieces, is no frame: FrameTimeout begins with the first one.
+func TestFrameTimeoutDoesNotCountWhatNewCodecReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := libnet.NewServer(libnettest.NewListener(), helloProtocol(testkit.Frames), 8)
+		srv.FrameTimeout = time.Second
+		near, far := testkit.ConnectPipe(t)
+		s, err := srv.NewSession(near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		received := make(chan error, 1)
+		go func() { _, err := s.Receive(); received <- err }()
+		testkit.MustWrite(t, far, []byte("he"))
+		time.Sleep(time.Millisecond)
+		testkit.MustWrite(t, far, []byte("llo"))
+		time.Sleep(time.Minute)
+		testkit.MustWrite(t, far, testkit.Frame("a frame"))
+		if err := <-received; err != nil {
+			t.Error(err)
+		}
+		srv.Stop()
+	})
+}
