@@ -54,7 +54,7 @@ type Config struct {
 	// has failed leaves its receiver to take what has arrived; default 5 s.
 	Linger time.Duration
 
-	// PeerTimeout is how long a TCP peer may be gone without a word before the kernel ends the
+	// PeerTimeout is how long a TCP peer may be unreachable, without a FIN or RST, before the kernel ends the
 	// connection (keepalive, and TCP_USER_TIMEOUT on Linux); default 15 s, whole seconds, at least 1 s.
 	// A peer that reads slowly is not ended, though the kernel would: a session that has to wait for it looks itself whether it
 	// takes anything, and ends with ErrWriteTimeout if it takes nothing for two to three times PeerTimeout and WriteTimeout has not

@@ -120,7 +120,7 @@ func (m *Manager) remove(s *Session) {
 }
 
 // A sessionTable finds sessions by id. Any goroutine may call get and all at any time, without a lock;
-// calls of add and remove take turns.
+// calls of add and remove are serialised.
 //
 // It is open-addressed, and reading it is this simple because an id never comes again: a slot, once
 // taken, belongs to its id for good. When too few slots are free, the sessions move to new ones, and the

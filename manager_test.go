@@ -1,6 +1,7 @@
 package libnet_test
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -176,4 +177,21 @@ func TestALookupFindsEachOpenSessionWhileOthersComeAndGo(t *testing.T) {
 	if manager.Len() != 0 {
 		t.Errorf("%d sessions are left", manager.Len())
 	}
+}
+
+// A callback that blocks keeps no other session open.
+func TestDisposeClosesTheOthersThoughOneBlocks(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	m := libnet.NewManager()
+	var sessions []*libnet.Session
+	for range 10 {
+		s := m.NewSession(&testkit.FuncCodec{}, 4)
+		s.OnClose(func() { <-release })
+		sessions = append(sessions, s)
+	}
+	go m.Dispose()
+	testkit.Eventually(t, "all sessions closed", func() bool {
+		return !slices.ContainsFunc(sessions, func(s *libnet.Session) bool { return !s.IsClosed() })
+	})
 }

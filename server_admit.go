@@ -111,8 +111,8 @@ func discard(conn net.Conn, reason error) {
 	}
 }
 
-// welcome asks OnSession, which may end the goroutine.
-func (srv *Server) welcome(s *Session) (err error) {
+// runOnSession asks OnSession, which may end the goroutine.
+func (srv *Server) runOnSession(s *Session) (err error) {
 	if srv.OnSession == nil {
 		return nil
 	}
@@ -130,7 +130,7 @@ func (srv *Server) welcome(s *Session) (err error) {
 		return &refusal{err}
 	}
 	admitted = true
-	s.admitted(awaitWelcome)
+	s.admitted(awaitOnSession)
 	return nil
 }
 
@@ -156,7 +156,7 @@ type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
-// isRefusal is asked about errors of admit and welcome, which are not the user's.
+// isRefusal is asked about errors of admit and runOnSession, which are not the user's.
 func isRefusal(err error) bool {
 	_, ok := err.(*refusal)
 	return ok || err == ErrTooManySessions || err == ErrTooManySessionsPerIP
@@ -176,14 +176,14 @@ func (srv *Server) ownerFor(conn net.Conn) (*owner, error) {
 	return newOwner(o.Config, protocol, srv, &srv.flusher), nil
 }
 
-// A place is a connection's in the server's books until it has become a session.
+// A place is what the server's counters hold of a connection until it has become a session.
 type place struct {
 	addr  netip.Addr // what MaxSessionsPerIP counts it by; invalid without that limit
 	taken bool       // it counts against the limits
 	known bool       // that it was refused has been counted
 }
 
-// take enters a connection into the server's books, or says which limit it would break.
+// take counts a connection, or says which limit it would break.
 func (srv *Server) take(p *place) error {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()

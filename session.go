@@ -18,7 +18,7 @@ import (
 var lastSessionID atomic.Uint64
 
 // A Session is a connection that carries messages. Send, Close and all other methods may be called by
-// any goroutine at any time; calls of Receive and ReceiveInto take turns.
+// any goroutine at any time; calls of Receive and ReceiveInto are serialised.
 type Session struct {
 	// State is the user's; libnet never looks at it.
 	State any

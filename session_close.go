@@ -8,16 +8,16 @@ import (
 
 // Bounds of a close, which does not wait for its peer: they only matter when a transport misbehaves.
 const (
-	// tlsGoodbye is about how long a close_notify may wait for room in a peer's window; crypto/tls itself
+	// closeNotifyTimeout is about how long a close_notify may wait for room in a peer's window; crypto/tls itself
 	// would wait 5 s.
-	tlsGoodbye = 100 * time.Millisecond
+	closeNotifyTimeout = 100 * time.Millisecond
 
 	// flushEnd is how long Close waits for a write that its closing of the conn has interrupted.
 	flushEnd = time.Second
 
-	// asidePatience is how long a Send that ends its session waits for that, so that it is seen to have ended where nothing of the
+	// endAsideTimeout is how long a Send that ends its session waits for that, so that it is seen to have ended where nothing of the
 	// user's has to wait for the sender.
-	asidePatience = 100 * time.Millisecond
+	endAsideTimeout = 100 * time.Millisecond
 )
 
 // A session's output and its input end separately:
@@ -173,8 +173,8 @@ func (s *Session) beginClosing(reason error) bool {
 
 func (s *Session) terminate(reason error) { _, _ = s.end(reason) }
 
-// cut is terminate for a shutdown whose time is up. It takes no leave of the peer, which must not take
-// what it got for all there was.
+// cut is terminate for a shutdown whose time is up. It sends no close_notify, so that the
+// peer does not take what it got for all there was.
 func (s *Session) cut(reason error) { _, _ = s.endWith(reason, true, false) }
 
 func (s *Session) endedOrCut() (ended, cut bool) {
@@ -186,7 +186,7 @@ func (s *Session) endedOrCut() (ended, cut bool) {
 func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false, false) }
 
 // endAside is terminate for a caller who may hold a lock that a close callback, the connection, the codec or the logger wants: a
-// Send. It waits for no longer than asidePatience.
+// Send. It waits for no longer than endAsideTimeout.
 func (s *Session) endAside(reason error) { _, _ = s.endWith(reason, false, true) }
 
 // endSoon is endAside for a caller who must not wait for the transport either. The session refuses sends at once.
@@ -217,7 +217,7 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 	s.q.Close()
 	rest := &settling{session: s, codecMade: codecMade, cut: cut, reason: reason, aside: aside}
 	if aside {
-		within(asidePatience, func() { _ = rest.run() })
+		within(endAsideTimeout, func() { _ = rest.run() })
 		return true, nil
 	}
 	return true, rest.run()

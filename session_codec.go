@@ -108,7 +108,8 @@ func (s *Session) makeCodec() {
 	ended = false
 	if err == nil {
 		s.setCodec(codec)
-		s.handOver() // what NewCodec has read
+		s.handOver()          // what NewCodec has read
+		s.frameStart.Store(0) // that was no frame
 	}
 }
 

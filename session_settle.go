@@ -157,7 +157,7 @@ func (s *Session) closeConn(cut bool) (err error) {
 	}
 	// On a goroutine of its own: crypto/tls may hold the lock that this needs while it calls a conn of the user's that closes the session.
 	var closeErr error
-	closed := within(2*tlsGoodbye, func() {
+	closed := within(2*closeNotifyTimeout, func() {
 		defer s.recovered("connection", &closeErr)
 		closeErr = s.conn.Close()
 	})

@@ -57,8 +57,8 @@ func (r shutdownResult) asError(ctx context.Context) error {
 		return nil
 	}
 	cause := r.cause
-	if r.forced > 0 || r.running > 0 {
-		cause = ctx.Err()
+	if err := ctx.Err(); err != nil && (r.forced > 0 || r.running > 0) {
+		cause = err
 	}
 	return &ShutdownError{Undelivered: r.undelivered, Forced: r.forced, Running: r.running, Err: cause}
 }
@@ -245,7 +245,7 @@ func (m *Manager) shutdown(one func(*Session) shutdownResult) (sum shutdownResul
 			sum.undelivered += r.undelivered
 			sum.forced += r.forced
 			sum.running += r.running
-			if r.undelivered > 0 && sum.cause == nil {
+			if (r.undelivered > 0 || r.forced > 0) && sum.cause == nil {
 				sum.cause = r.cause
 			}
 		})

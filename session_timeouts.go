@@ -41,8 +41,8 @@ type clock struct {
 
 // What admission takes.
 const (
-	awaitMessage int32 = 1 << iota // a first complete message
-	awaitWelcome                   // OnSession's return
+	awaitMessage   int32 = 1 << iota // a first complete message
+	awaitOnSession                   // OnSession's return
 )
 
 func (s *Session) newClock(due int64) *clock {
@@ -50,7 +50,7 @@ func (s *Session) newClock(due int64) *clock {
 	c.session.Store(s)
 	c.awaited.Store(awaitMessage)
 	if srv := s.owner.server; srv != nil && srv.OnSession != nil {
-		c.awaited.Store(awaitMessage | awaitWelcome)
+		c.awaited.Store(awaitMessage | awaitOnSession)
 	}
 	return c
 }

@@ -84,7 +84,7 @@ func (s *Session) isBehind(c *clock) bool {
 		return false
 	}
 	unread := sockets.Unread(s.conn) + s.inHand()
-	comes := s.q.Receiver() != sendqueue.ReceiverAbsent || c.awaited.Load()&awaitWelcome != 0
+	comes := s.q.Receiver() != sendqueue.ReceiverAbsent || c.awaited.Load()&awaitOnSession != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
 	return behind

@@ -1,7 +1,6 @@
-package libnet_test
+package ends
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
 	"runtime"
@@ -19,7 +18,7 @@ import (
 func halfClose(t *testing.T, connect testkit.Connector, queue, rounds int) {
 	lostSessions, lost := 0, 0
 	for range rounds {
-		srv := libnet.NewServer(emptyListener(), testkit.Frames, queue)
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, queue)
 		srv.Logger = testkit.Quiet
 		near, far := connect(t)
 		s, err := srv.NewSession(near)
@@ -84,14 +83,6 @@ func TestWhatSendTookIsDeliveredToAPeerThatHalfCloses(t *testing.T) {
 	}
 }
 
-func emptyListener() net.Listener { return idleListener{make(chan struct{})} }
-
-type idleListener struct{ c chan struct{} }
-
-func (l idleListener) Accept() (net.Conn, error) { <-l.c; return nil, net.ErrClosed }
-func (l idleListener) Close() error              { close(l.c); return nil }
-func (l idleListener) Addr() net.Addr            { return &net.TCPAddr{} }
-
 // The peer half-closes after a request; the reply, sent by another goroutine, is queued before the end is seen.
 func TestAReplyThatSendTookAfterAHalfCloseIsDelivered(t *testing.T) {
 	for _, mode := range []string{"Serve", "ServeMessages"} {
@@ -149,37 +140,5 @@ func TestAReplyThatSendTookAfterAHalfCloseIsDelivered(t *testing.T) {
 			clients.Wait()
 			testkit.Eventually(t, "as many replies as Send took", func() bool { return accepted.Load() == replies.Load() })
 		})
-	}
-}
-
-// Close does not wait for a peer that does not read, also through TLS that another conn wraps.
-func TestCloseOfWrappedTLSDoesNotWaitForThePeer(t *testing.T) {
-	const size = 32 << 10
-	near, far := libnettest.PipeSize(size)
-	defer far.Close()
-	server := tls.Server(near, testkit.ServerTLS())
-	client := tls.Client(far, testkit.ClientTLS())
-	shaken := make(chan error, 1)
-	go func() { shaken <- client.Handshake() }()
-	if err := server.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-shaken; err != nil {
-		t.Fatal(err)
-	}
-	srv := testkit.NewServer(t, testkit.Frames, 8)
-	s := testkit.Adopt(t, srv, struct{ *tls.Conn }{server})
-	testkit.MustSend(t, s, make([]byte, 10_000))
-	settle := func() int {
-		testkit.Eventually(t, "an empty queue", func() bool { return s.Stats().Queued == 0 })
-		return far.(interface{ Buffered() int }).Buffered()
-	}
-	testkit.MustSend(t, s, make([]byte, size-settle()-22-4-8192-22-100))
-	testkit.MustSend(t, s, make([]byte, size-settle()-22-4))
-	t.Logf("%d of %d bytes are under way", settle(), size)
-	begin := time.Now()
-	_ = s.Close()
-	if took := time.Since(begin); took > time.Second {
-		t.Errorf("Close took %v", took)
 	}
 }
