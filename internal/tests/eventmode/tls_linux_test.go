@@ -604,3 +604,33 @@ func TestEventModeServesTLSOverUnixSockets(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestAShutdownWithServeArrivedServesWhatArrivedThroughTLS(t *testing.T) {
+	overTLS(t, func(t *testing.T, config *tls.Config) {
+		const messages = 20
+		working, goOn := make(chan struct{}, messages), make(chan struct{})
+		r := startTLS(t, config, func(srv *libnet.Server) { srv.ServeArrived = true }, func(s *libnet.Session, msg []byte) {
+			working <- struct{}{}
+			<-goOn
+			_ = s.Send(msg)
+		})
+		conn := r.Dial()
+		for range messages {
+			testkit.MustWrite(t, conn, testkit.Frame("arrived"))
+		}
+		testkit.Await(t, testkit.Patience, "the handler", working)
+		down := make(chan error, 1)
+		go func() { down <- r.Shutdown(testkit.TimeoutContext(t, testkit.Patience)) }()
+		testkit.Await(t, testkit.Patience, "the shutdown", r.Stopping())
+		time.Sleep(20 * time.Millisecond)
+		close(goOn)
+		for range messages {
+			testkit.WantFrame(t, conn, "arrived")
+		}
+		if _, err := testkit.ReadFrame(conn); err != io.EOF {
+			t.Errorf("then %v", err)
+		}
+		_ = conn.Close()
+		testkit.WantErr(t, "Shutdown", testkit.Await(t, testkit.Patience, "Shutdown", down), nil)
+	})
+}
