@@ -26,6 +26,6 @@ func (*Descriptor) Unblock()                        { panic("libnet: no descript
 func (*Descriptor) Broken() bool                    { panic("libnet: no descriptors on this system") }
 func (*Descriptor) CloseWaits() bool                { panic("libnet: no descriptors on this system") }
 
-func HasInput(net.Conn) bool { return false }
+func HasInput(syscall.RawConn) bool { return false }
 
 func unblock(uintptr) {}
