@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/sockets"
@@ -26,9 +27,10 @@ type MessageHandlerFunc func(s *Session, msg []byte)
 func (f MessageHandlerFunc) ServeMessage(s *Session, msg []byte) { f(s, msg) }
 
 // ServeMessages accepts sessions and calls h for each message: event mode. On Linux, over TCP and Unix
-// sockets and with a codec that is a [FrameParser], a session that waits has no goroutine and no buffer;
-// elsewhere each session has a goroutine, and the same holds otherwise. A handler that waits delays only
-// its own session. ServeMessages returns as [Server.Serve] does.
+// sockets, with and without TLS, and with a codec that is a [FrameParser], a session that waits has no goroutine and
+// no buffer but those of crypto/tls; elsewhere each session has a goroutine, and the same holds otherwise. A handler that
+// waits delays only its own session. The handshake of TLS comes before OnSession, on a goroutine that ends with it.
+// ServeMessages returns as [Server.Serve] does.
 func (srv *Server) ServeMessages(h MessageHandler) error {
 	if h == nil {
 		panic("libnet: ServeMessages with a nil handler")
@@ -45,12 +47,17 @@ type messageServer struct {
 	server  *Server
 	handler MessageHandler
 	shared  sockets.Shared
+	places  sockets.Places  // of TLS handshakes
 	loop    *eventloop.Loop // nil: each session has a goroutine
 }
+
+// handshakesAtOnce is how many TLS handshakes compute at a time, for each processor.
+const handshakesAtOnce = 4
 
 func (srv *Server) newMessageServer(h MessageHandler) (m *messageServer, err error) {
 	m = &messageServer{server: srv, handler: h}
 	m.shared = sockets.Shared{Options: srv.sessionOwner().socketOptions(), ListenAddr: srv.listener.Addr}
+	m.places = sockets.NewPlaces(handshakesAtOnce * runtime.GOMAXPROCS(0))
 	m.loop, err = eventloop.New(eventHost{m})
 	if err == errors.ErrUnsupported {
 		return m, nil
@@ -68,8 +75,11 @@ func (srv *Server) newMessageServer(h MessageHandler) (m *messageServer, err err
 // prepare takes a TCP connection over from package net for the event loop. One that it cannot take over (descriptors
 // may be short) is served as it is, at a higher cost.
 func (m *messageServer) prepare(conn net.Conn) net.Conn {
-	if m.loop == nil || m.server.TLSConfig != nil {
+	switch config := m.server.TLSConfig; {
+	case m.loop == nil:
 		return m.server.secure(conn)
+	case config != nil:
+		return sockets.Secure(conn, config, &m.shared, m.places)
 	}
 	return sockets.Detach(conn, &m.shared)
 }
@@ -83,7 +93,7 @@ func (m *messageServer) serve(s *Session) {
 			s.terminate(ErrSessionClosed)
 		}
 	}()
-	prepared := m.server.prepare(s)
+	prepared := s.shake() && m.server.prepare(s)
 	returned = true
 	switch {
 	case !prepared:
@@ -94,11 +104,29 @@ func (m *messageServer) serve(s *Session) {
 	}
 }
 
-// addToLoop has the event loop serve s, a plaintext session with a descriptor of its own.
+// shake does the handshake of TLS, if that is to be done before anything else; false if it failed, and the session with it.
+func (s *Session) shake() bool {
+	if s.sock == nil {
+		return true
+	}
+	err := s.callHandshake()
+	if err != nil {
+		_ = s.fail(err)
+	}
+	return err == nil
+}
+
+// callHandshake calls callbacks of the TLSConfig, which are the user's.
+func (s *Session) callHandshake() (err error) {
+	defer s.recovered("TLS handshake", &err)
+	return s.sock.Handshake()
+}
+
+// addToLoop has the event loop serve s, a session with a descriptor.
 func (m *messageServer) addToLoop(s *Session) {
 	// A read of a Unix socket also stops where descriptors or credentials were passed, and no event tells of what lies
 	// behind them.
-	s.serving.Start(!sockets.IsDetached(s.conn))
+	s.serving.Start(!sockets.IsDetached(sockets.Transport(s.conn)))
 	err := m.loop.Register(s.id, s.sock.Raw())
 	if err != nil {
 		err = fmt.Errorf("libnet: event loop: %w", err)
@@ -108,6 +136,9 @@ func (m *messageServer) addToLoop(s *Session) {
 	}
 	if err != nil {
 		s.failServing(err)
+	}
+	for more := err == nil && s.sock.Layered(); more; { // what came with the handshake, of which no event tells
+		more = s.serve(m.handler)
 	}
 	if s.yieldAsked.Load() { // while OnSession was at work
 		s.yieldNow()
@@ -168,7 +199,7 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		s.took(n)
 		// A read of a TCP socket that brings less than it asked for has emptied it, and the next event comes with
 		// the next byte: that spares a read that would find nothing.
-		more = s.in.Full() || s.serving.ReadAll()
+		more = s.in.Full() || s.serving.ReadAll() || s.sock.HoldsInput()
 		err = s.dispatch(h)
 	}
 	if s.yieldAsked.Load() && !s.yieldNow() {

@@ -336,7 +336,7 @@ func (s *Session) servesArrived() bool {
 
 // inputPending reports whether a server that shuts down is to let the session read more.
 func (s *Session) inputPending() bool {
-	return s.servesArrived() && s.sock != nil && sockets.HasInput(s.descriptor())
+	return s.servesArrived() && s.sock != nil && (s.sock.HoldsInput() || sockets.HasInput(s.descriptor()))
 }
 
 // noteDropped counts bytes that nobody will receive, until the counters are final.

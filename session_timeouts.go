@@ -216,7 +216,10 @@ func (s *Session) expired(c *clock, now int64) error {
 
 // owesMessage reports whether only a first message is missing, and it is this side that does not receive it.
 func (s *Session) owesMessage(c *clock) bool {
-	return s.conn != nil && !s.IsClosed() && c.awaited.Load() == awaitMessage && s.q.Receiver() != sendqueue.ReceiverWaiting && s.inputWaits()
+	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || s.sock != nil && s.sock.Shaking() != nil {
+		return false
+	}
+	return s.q.Receiver() != sendqueue.ReceiverWaiting && s.inputWaits()
 }
 
 func (s *Session) nextDue(c *clock) int64 {
