@@ -5,10 +5,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestM1M2NoSessionSurvivesADisposeThatItRacesWith(t *testing.T) {
@@ -193,5 +195,26 @@ func TestDisposeClosesTheOthersThoughOneBlocks(t *testing.T) {
 	go m.Dispose()
 	testkit.Eventually(t, "all sessions closed", func() bool {
 		return !slices.ContainsFunc(sessions, func(s *libnet.Session) bool { return !s.IsClosed() })
+	})
+}
+
+func TestASessionIsFoundUntilItHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := testkit.ConnectPipe(t)
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 8)
+		s, err := srv.NewSession(near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go srv.Shutdown(t.Context())
+		synctest.Wait() // the shutdown waits for the peer's end
+		if got := srv.Manager().GetSession(s.ID()); got != s || srv.Manager().Len() != 1 {
+			t.Errorf("GetSession found %v, of %d", got, srv.Manager().Len())
+		}
+		_ = far.Close()
+		<-s.Done()
+		if got := srv.Manager().GetSession(s.ID()); got != nil {
+			t.Errorf("GetSession found %v, which has ended", got)
+		}
 	})
 }

@@ -219,7 +219,7 @@ func (s *Session) fill(inFrame bool) error {
 	default:
 		n, err = s.readPlain()
 	}
-	if n == 0 && !failed && s.state.Load() == sessionOutputFailed && inputWaits(s.conn) {
+	if n == 0 && !failed && s.state.Load() == sessionOutputFailed && s.inputWaits() {
 		n, err = s.readArrived() // it may have come when the read was interrupted
 	}
 	if n > 0 && s.canReceive() {
@@ -244,7 +244,7 @@ func (s *Session) readArrived() (int, error) {
 		return s.sock.ReadReady(&s.in, s.usualRead)
 	}
 	deadline := longAgo
-	if inputWaits(s.conn) {
+	if s.inputWaits() {
 		deadline = time.Now().Add(arrivedWait)
 	}
 	_ = s.conn.SetReadDeadline(deadline)

@@ -76,7 +76,7 @@ func (r *settling) closeTransport() error {
 		return s.closeCodec()
 	}
 	if s.sock != nil && !s.sock.Layered() {
-		s.noteDropped(sockets.Unread(s.conn))
+		s.noteDropped(sockets.Unread(s.descriptor()))
 	}
 	err := s.closeConn(r.cut)
 	if r.codecMade && s.hasCodec.Load() {

@@ -339,3 +339,56 @@ func TestAShutdownThatAnotherCutsShortSaysWhy(t *testing.T) {
 		srv.Stop()
 	})
 }
+
+func TestAServersShutdownSaysThatCallbacksStillRunWhenItsContextIsCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := testkit.ConnectPipe(t)
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 8)
+		s, err := srv.NewSession(near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go testkit.ReadToEnd(t, far)
+		release := make(chan struct{})
+		s.OnClose(func() { <-release })
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		_ = far.Close()
+		var left *libnet.ShutdownError
+		if err := srv.Shutdown(ctx); !errors.As(err, &left) || left.Running != 1 || !errors.Is(err, context.Canceled) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		close(release)
+	})
+}
+
+// DropOldest drops as it was told to: what it drops while a handler is at work on its last message is no loss of the shutdown.
+func TestAShutdownDoesNotReportWhatDropOldestDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := libnettest.PipeSize(10)
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 2)
+		srv.OnFull = libnet.DropOldest
+		s, err := srv.NewSession(near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, _ = s.Receive()
+			time.Sleep(time.Second)
+			for range 100 {
+				_ = s.Send(make([]byte, 100))
+			}
+			_, _ = s.Receive()
+		}()
+		testkit.MustWrite(t, far, testkit.Frame("x"))
+		time.Sleep(100 * time.Millisecond)
+		shut := make(chan error, 1)
+		go func() { shut <- srv.Shutdown(t.Context()) }()
+		time.Sleep(2 * time.Second)
+		testkit.Drain(far)
+		_ = far.Close()
+		if err := <-shut; err != nil || s.Stats().Discarded < 90 {
+			t.Errorf("Shutdown: %v; %+v", err, s.Stats())
+		}
+	})
+}

@@ -34,7 +34,7 @@ func (*Descriptor) ReadHeld(*readbuf.Buffer, readbuf.ReadSize) (int, error) {
 }
 func (*Descriptor) HoldsInput() bool { panic("libnet: no descriptors on this system") }
 
-func HasInput(net.Conn) bool { return false }
+func HasInput(syscall.RawConn) bool { return false }
 
 func unblock(uintptr) {}
 

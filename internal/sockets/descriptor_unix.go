@@ -195,10 +195,9 @@ func unblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
 // Unblock is for who is about to wait in a call of the conn's.
 func (d *Descriptor) Unblock() { _ = d.raw.Control(unblock) }
 
-// HasInput reports whether something lies in conn's receive buffer. It does not take it.
-func HasInput(conn net.Conn) (pending bool) {
-	defer func() { _ = recover() }() // of a conn of the user's
-	raw := Raw(conn)
+// HasInput reports whether something lies in the receive buffer. It does not take it.
+func HasInput(raw syscall.RawConn) (pending bool) {
+	defer func() { _ = recover() }() // from a RawConn of the user's
 	if raw == nil {
 		return false
 	}

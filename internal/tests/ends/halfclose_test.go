@@ -1,6 +1,7 @@
 package ends
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"runtime"
@@ -140,5 +141,34 @@ func TestAReplyThatSendTookAfterAHalfCloseIsDelivered(t *testing.T) {
 			clients.Wait()
 			testkit.Eventually(t, "as many replies as Send took", func() bool { return accepted.Load() == replies.Load() })
 		})
+	}
+}
+
+// wrappedConn is what a listener of a user's makes of a conn: it has no half-close of its own.
+type wrappedConn struct{ net.Conn }
+
+// A wrapper has the half-close of what it embeds: without one, what the peer has sent and nobody reads would have the kernel reset
+// the connection, and the peer lose what was on its way.
+func TestAShutdownOverAWrappedConnDeliversToAPeerThatSends(t *testing.T) {
+	near, far := testkit.ConnectTCP(t)
+	srv := testkit.NewServer(t, testkit.Frames, 1000)
+	srv.SendQueueBytes = 32 << 20
+	s := testkit.Adopt(t, srv, wrappedConn{near})
+	_ = far.(*net.TCPConn).SetReadBuffer(32 << 10)
+	const messages, size = 100, 30000
+	testkit.MustWrite(t, far, bytes.Repeat(testkit.Frame("unread"), 100))
+	for range messages {
+		testkit.MustSend(t, s, make([]byte, size))
+	}
+	shut := make(chan error, 1)
+	go func() { shut <- s.Shutdown(t.Context()) }()
+	time.Sleep(20 * time.Millisecond)
+	n, err := io.Copy(io.Discard, far)
+	_ = far.Close()
+	if want := int64(messages * (size + len(testkit.Frame("")))); n != want || err != nil {
+		t.Errorf("the peer got %d bytes of %d, %v", n, want, err)
+	}
+	if err := <-shut; err != nil {
+		t.Error(err)
 	}
 }

@@ -196,3 +196,56 @@ func TestDropOldestKeepsWhatACodecWroteOutsideSend(t *testing.T) {
 		srv.Stop()
 	})
 }
+
+// deepAnswerer answers a byte from deep within its Receive, while its Send is between a frame's two writes.
+type deepAnswerer struct {
+	io.ReadWriter
+	sending, answered chan struct{}
+}
+
+func (c *deepAnswerer) Receive() ([]byte, error) {
+	p := make([]byte, 1)
+	if _, err := io.ReadFull(c, p); err != nil {
+		return nil, err
+	}
+	<-c.sending
+	c.answer(200)
+	return p, nil
+}
+
+//go:noinline
+func (c *deepAnswerer) answer(depth int) {
+	if depth > 0 {
+		c.answer(depth - 1)
+		return
+	}
+	_, _ = c.Write([]byte("P"))
+	close(c.answered)
+}
+
+func (c *deepAnswerer) Send(any) error {
+	_, _ = c.Write([]byte("<"))
+	close(c.sending)
+	<-c.answered
+	_, err := c.Write([]byte(">"))
+	return err
+}
+
+func (c *deepAnswerer) Close() error { return nil }
+
+func TestAnAnswerFromDeepWithinReceiveIsNoPartOfAMessage(t *testing.T) {
+	p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		return &deepAnswerer{rw, make(chan struct{}), make(chan struct{})}
+	})
+	near, far := testkit.ConnectPipe(t)
+	s := testkit.Adopt(t, testkit.NewServer(t, p, 8), near)
+	go func() { _, _ = s.Receive() }()
+	testkit.MustWrite(t, far, []byte("p"))
+	time.Sleep(20 * time.Millisecond)
+	testkit.MustSend(t, s, "m")
+	got := make([]byte, 3)
+	if _, err := io.ReadFull(far, got); err != nil || string(got) == "<P>" {
+		t.Errorf("the peer got %q, %v", got, err)
+	}
+	_ = s.Close()
+}

@@ -161,7 +161,8 @@ func TestABroadcastDoesNotWaitForTheEndsOfMembersWhoseCodecsPanic(t *testing.T) 
 }
 
 func TestABroadcastWaitsForNoMember(t *testing.T) {
-	var release chan struct{} // of the subtest that runs
+	release := make(chan struct{})
+	defer close(release)
 	hanging := libnet.ProtocolFunc(func(io.ReadWriter) libnet.Codec {
 		return &testkit.FuncCodec{OnSend: func(any) error { <-release; return nil }}
 	})
@@ -177,8 +178,6 @@ func TestABroadcastWaitsForNoMember(t *testing.T) {
 		"whose codec is at work, queued": {8, hanging, func(s *libnet.Session) { go s.Send("hang") }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			release = make(chan struct{})
-			defer close(release)
 			srv, ordinary := testkit.NewServer(t, test.p, test.queue), testkit.NewServer(t, testkit.Frames, 8)
 			srv.WriteTimeout = time.Minute
 			_, near := libnettest.PipeSize(10)
