@@ -71,6 +71,9 @@ func (m *messageServer) prepare(conn net.Conn) net.Conn {
 	if m.loop == nil || m.server.TLSConfig != nil {
 		return m.server.secure(conn)
 	}
+	if _, waits := m.server.protocol.(handshakeProtocol); waits {
+		return sockets.Attach(conn, &m.shared)
+	}
 	return sockets.Detach(conn, &m.shared)
 }
 
@@ -216,7 +219,7 @@ func (s *Session) handle(h MessageHandler) error {
 		}
 		h.ServeMessage(s, payload)
 	}
-	s.beforeWait(!s.in.Empty())
+	s.beforeWait(s.inFrame())
 	// After beforeWait, which says that the receiver is not at work: else a request to close might be overlooked.
 	if s.yieldAsked.Load() {
 		s.yieldNow()
@@ -230,7 +233,7 @@ func (s *Session) handle(h MessageHandler) error {
 }
 
 func (s *Session) failServing(err error) {
-	if err == io.EOF && !s.in.Empty() {
+	if err == io.EOF && !s.mayEnd() {
 		err = io.ErrUnexpectedEOF
 	}
 	s.dropUnread()

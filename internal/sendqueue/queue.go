@@ -56,6 +56,10 @@ type rare struct {
 	idle   chan struct{} // closed when nothing is queued or no flush can follow; nil while nobody waits
 	failed error         // what ended a flush
 
+	last      bool // bytes that end the stream are queued, or written; see Finish
+	lastIsOut bool // they are written
+	isCut     bool // a part of what was in flight was discarded: the stream ends within a frame
+
 	// A plain codec's Send writes its frame here.
 	frame    *Batch // nil while there is no such Send
 	frameErr error  // why one of its writes was refused

@@ -17,10 +17,11 @@ import (
 // poller, the caller's, and not two, and a silent connection costs a number and an address. When something must wait, a
 // write to a slow peer or the wait for its EOF, a conn of package net takes the descriptor's place.
 type Detached struct {
-	// Immutable after Detach.
+	// Immutable after Detach or attach.
 	remote netip.AddrPort
 	shared *Shared
-	fd     int32
+
+	fd int32 // until users is below connGivenUp, letGo's
 
 	// users counts those who use fd, and has connGivenUp added once it is to be closed. The last one closes
 	// it, so nobody can use its number when another connection has it.
@@ -51,6 +52,15 @@ func IsDetached(conn net.Conn) bool {
 
 // Detach makes a Detached of a TCP conn, and closes that. It returns what it cannot detach.
 func Detach(conn net.Conn, shared *Shared) net.Conn {
+	c, ok := attach(conn, shared).(*Detached)
+	if !ok || !c.letGo() {
+		return conn
+	}
+	return c
+}
+
+// attach makes a Detached of a TCP conn that is still that conn, until letGo. It returns what it cannot make one of.
+func attach(conn net.Conn, shared *Shared) net.Conn {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return conn
@@ -63,13 +73,36 @@ func Detach(conn net.Conn, shared *Shared) net.Conn {
 	if err != nil {
 		return conn
 	}
-	fd, dupErr := int32(-1), error(nil)
-	err = raw.Control(func(old uintptr) { fd, dupErr = dupDescriptor(old) })
-	if err != nil || dupErr != nil {
-		return conn
+	c := &Detached{remote: remote.AddrPort(), shared: shared, fd: -1}
+	c.users.Store(connGivenUp + connReleased)
+	c.waiting.Store(&waitingConn{TCPConn: tcp, raw: raw})
+	return c
+}
+
+// letGo detaches a conn that attach made: nobody waits in it. False says that it stays as it is, since it is closed or
+// descriptors are short.
+func letGo(conn net.Conn) bool {
+	c, ok := conn.(*Detached)
+	return ok && c.letGo()
+}
+
+func (c *Detached) letGo() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.waiting.Load()
+	if w == nil || w.err != nil {
+		return false
 	}
-	_ = tcp.Close() // takes the socket out of the runtime's poller and leaves it to fd
-	return &Detached{remote: remote.AddrPort(), shared: shared, fd: fd}
+	fd, dupErr := int32(-1), error(nil)
+	err := w.raw.Control(func(old uintptr) { fd, dupErr = dupDescriptor(old) })
+	if err != nil || dupErr != nil {
+		return false
+	}
+	c.fd = fd
+	c.users.Add(-(connGivenUp + connReleased))
+	c.waiting.Store(nil)
+	_ = w.TCPConn.Close() // takes the socket out of the runtime's poller and leaves it to fd
+	return true
 }
 
 func dupDescriptor(fd uintptr) (int32, error) {
@@ -282,15 +315,23 @@ type detachedRawConn struct{ c *Detached }
 var _ syscall.RawConn = detachedRawConn{}
 
 func (r detachedRawConn) Control(f func(fd uintptr)) error {
-	_, ok := r.c.use(func(fd uintptr) bool { f(fd); return true })
-	if ok {
-		return nil
+	for {
+		_, ok := r.c.use(func(fd uintptr) bool { f(fd); return true })
+		if ok {
+			return nil
+		}
+		w := r.c.waiting.Load()
+		switch {
+		case w == nil: // let go meanwhile
+		case w.err != nil:
+			return w.err
+		default:
+			err := w.raw.Control(f)
+			if err == nil || r.c.waiting.Load() == w {
+				return err
+			}
+		}
 	}
-	w, err := r.c.conn()
-	if err != nil {
-		return err
-	}
-	return w.raw.Control(f)
 }
 
 func (r detachedRawConn) Read(f func(fd uintptr) (done bool)) error {

@@ -9,3 +9,7 @@ func Detach(conn net.Conn, _ *Shared) net.Conn { return conn }
 
 // IsDetached reports whether conn came from Detach.
 func IsDetached(net.Conn) bool { return false }
+
+func attach(conn net.Conn, _ *Shared) net.Conn { return conn }
+
+func letGo(net.Conn) bool { return false }
