@@ -60,7 +60,10 @@ type protocol struct {
 
 // NewCodec is given the stream of a session on a conn, which tells what it runs on.
 func (p *protocol) NewCodec(rw io.ReadWriter) libnet.Codec {
-	inner := newInner(p.inner, rw)
+	inner, err := newInner(p.inner, rw)
+	if err != nil {
+		panic(err)
+	}
 	c := connOf(rw)
 	limit := maxMessage(inner, rw)
 	c.limit.Store(int64(limit))
@@ -76,13 +79,12 @@ type innerCodec interface {
 }
 
 // newInner has a protocol of the user's make its codec.
-func newInner(p libnet.Protocol, rw io.ReadWriter) innerCodec {
+func newInner(p libnet.Protocol, rw io.ReadWriter) (innerCodec, error) {
 	codec := p.NewCodec(rw)
-	inner, ok := codec.(innerCodec)
-	if !ok {
-		panic(fmt.Sprintf("libnet: ws: a %T is no FrameAppender and FrameParser", codec))
+	if inner, ok := codec.(innerCodec); ok {
+		return inner, nil
 	}
-	return inner
+	return nil, fmt.Errorf("%w: libnet: ws: a %T is no FrameAppender and FrameParser", libnet.ErrPanic, codec)
 }
 
 func connOf(rw io.ReadWriter) *conn { return rw.(interface{ Conn() net.Conn }).Conn().(*conn) }

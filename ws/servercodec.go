@@ -118,6 +118,7 @@ func (c *serverCodec) pong(payload []byte) {
 	out := outbufs.Get().(*outbuf)
 	out.bytes = appendFrame(out.bytes[:0], finBit|opPong, payload, false)
 	_, _ = c.stream.Write(out.bytes)
+	out.bytes = out.bytes[:0]
 	outbufs.Put(out)
 }
 

@@ -72,7 +72,10 @@ func (p *serverProtocol) Handshake(rw io.ReadWriter) (codec libnet.Codec, answer
 	if err != nil {
 		return nil, answer, err
 	}
-	inner := newInner(p.inner, rw)
+	inner, err := newInner(p.inner, rw)
+	if err != nil {
+		return nil, (&HandshakeError{StatusCode: http.StatusInternalServerError}).bytes(), err
+	}
 	return &serverCodec{
 		Codec: inner, protocol: p, stream: stream,
 		request: raw, subprotocol: subprotocol, limit: maxMessage(inner, rw),
