@@ -3,6 +3,7 @@ package ws
 import (
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/libnet-go/libnet"
 )
@@ -78,7 +79,7 @@ func (p *serverProtocol) Handshake(rw io.ReadWriter) (codec libnet.Codec, answer
 	}
 	return &serverCodec{
 		Codec: inner, protocol: p, stream: stream,
-		request: raw, subprotocol: subprotocol, limit: maxMessage(inner, rw),
+		request: keptRequest(raw), subprotocol: subprotocol, limit: maxMessage(inner, rw),
 	}, answer, nil
 }
 
@@ -90,11 +91,33 @@ func refusalFor(err error) []byte {
 	return nil
 }
 
-// requestOf makes the request anew: a session that keeps one would cost twice as much.
+// keptRequest is what a session keeps of its request: all but the fields of the handshake, which are half of a short one.
+func keptRequest(raw string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(raw) {
+		if line[0] == ' ' || line[0] == '\t' { // goes on with the field of the line before
+			return raw
+		}
+		if name, _, isField := strings.Cut(line, ":"); !isField || !ofHandshake[http.CanonicalHeaderKey(name)] {
+			kept.WriteString(line)
+		}
+	}
+	return strings.Clone(kept.String())
+}
+
+var ofHandshake = map[string]bool{
+	"Connection": true, "Upgrade": true, "Sec-Websocket-Version": true, "Sec-Websocket-Key": true, "Sec-Websocket-Extensions": true,
+}
+
+// requestOf makes the request anew: a session that keeps one would cost twice as much. Of the fields of the handshake it has those that
+// are the same in every one.
 func (c *serverCodec) requestOf(s *libnet.Session) *http.Request {
 	r, err := parseRequest(c.request, s)
 	if err != nil {
 		return nil
 	}
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Sec-Websocket-Version", "13")
 	return r
 }
