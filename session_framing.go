@@ -146,10 +146,13 @@ const (
 	firstLook = 5 * time.Millisecond
 )
 
-// sayLast writes the frame that tells the peer why the session ends, unless it is written, or the stream ends within a frame. It
+// sayLast writes the frame that tells the peer why the session ends, unless that is done, or the stream ends within a frame. It
 // reports whether the connection is closed in the background.
 func (s *Session) sayLast(reason error) (lingers bool) {
-	if s.conn == nil || !s.takesLast() {
+	switch {
+	case s.q.LastIsOut():
+		return s.closeLater()
+	case s.conn == nil || !s.takesLast():
 		return false
 	}
 	frame := s.closeFrame(reason)

@@ -53,6 +53,11 @@ func parseHeader(src []byte, fragmented bool, room int) (h header, size int, err
 	if len(src) < 2 {
 		return h, 0, nil
 	}
+	if first := src[0]; (first == finBit|opBinary || first == finBit|opText) && !fragmented { // as most are
+		if n := int(src[1]) - maskBit; n >= 0 && n < lengthIn16 && n <= room && len(src) >= 2+keySize {
+			return header{first, true, binary.LittleEndian.Uint32(src[2:]), int64(n)}, 2 + keySize, nil
+		}
+	}
 	h.first, h.masked = src[0], src[1]&maskBit != 0
 	length := src[1] & lengthBits
 	if err = h.check(length, false, fragmented); err != nil {

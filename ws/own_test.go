@@ -469,3 +469,22 @@ func TestAnEchoAllocatesNothing(t *testing.T) {
 		})
 	}
 }
+
+// B31 of docs/faults.md.
+func TestAPeerThatPingsAServerOfItsOwnAndNeverReadsIsClosed(t *testing.T) {
+	eachOwnWay(t, func(t *testing.T) {
+		r := start(t, setup{handler: sink, config: func(srv *libnet.Server) {
+			srv.WriteTimeout, srv.SendBuffer = 50*time.Millisecond, 4<<10
+		}})
+		conn, _ := r.raw(t)
+		s := r.session(t)
+		conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		burst := strings.Repeat(frame(ping, strings.Repeat("x", 125)), 1000)
+		for !s.IsClosed() {
+			if _, err := io.WriteString(conn, burst); err != nil {
+				break
+			}
+		}
+		wantEnd(t, s, libnet.ErrWriteTimeout)
+	})
+}

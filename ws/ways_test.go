@@ -129,8 +129,6 @@ var suite = []func(*testing.T){
 	TestASlowConsumerIsClosedWhenThePolicySaysSo,
 	TestShutdownWaitsForThePeerNoLongerThanLinger,
 	TestCloseDoesNotWaitForAPeerThatDoesNotRead,
-	TestWriteTimeoutBoundsAMessageBehindAPong,
-	TestAPeerThatPingsAndNeverReadsIsClosed,
 	TestAHandlerSeesTheRequestAndTheSubprotocol,
 	TestASessionThatIsNoWebSocketHasNoRequest,
 	TestDialTellsHowTheServerAnswered,

@@ -25,6 +25,13 @@ func (q *Queue) lastWrittenLocked() {
 	}
 }
 
+// LastIsOut reports whether the bytes that end the stream are written.
+func (q *Queue) LastIsOut() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.rare != nil && q.rare.lastIsOut
+}
+
 // TakesLast reports, of a closed queue, whether its owner may write the bytes that end the stream: nothing is in flight, what was
 // written ends with a whole frame, and these are not among it. Where it may not yet, soon says that a flush is under way that may
 // end so.
