@@ -240,6 +240,7 @@ func (l *lingering) look() {
 		_ = l.session.closeConn(false)
 		return
 	}
-	time.AfterFunc(min(l.next, left), l.look)
+	wait := min(l.next, left)
 	l.next *= 2
+	time.AfterFunc(wait, l.look)
 }

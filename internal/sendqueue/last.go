@@ -38,11 +38,11 @@ func (q *Queue) LastIsOut() bool {
 func (q *Queue) TakesLast() (now, soon bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if r := q.rare; r != nil && (r.lastIsOut || r.isCut || r.failed != nil) || q.bytesOut == 0 || !q.state.isClosed() {
+	if r := q.rare; r != nil && (r.lastIsOut || r.isCut || r.failed != nil) || !q.state.isClosed() {
 		return false, false
 	}
 	if q.flushing {
 		return false, q.inflight == nil || q.inflight.written == 0
 	}
-	return true, false
+	return q.bytesOut > 0, false // else nothing has begun that could be ended
 }
