@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"log/slog"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -20,8 +19,6 @@ func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 
 // late is how long a test waits for what should happen at once, on a machine that has other things to do.
 const late = 60 * time.Second
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // A command is one that runs, as main runs it.
 type command struct {

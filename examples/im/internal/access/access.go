@@ -7,7 +7,8 @@
 //	registration.Drain(ctx) // the gateway sends nobody here any more
 //	server.Drain(ctx)
 //
-// It knows neither etcd nor the gateway: who starts it registers it.
+// A Server knows neither etcd nor the gateway: who starts it registers it. An [Instance] is a server with all that it
+// stands on, as the program runs it.
 //
 // # What is promised
 //

@@ -7,6 +7,8 @@
 // neither etcd nor an access server is asked, and an outage of either is not noticed here. A client whose
 // bytes are no message of the protocol is not answered, its session ends.
 //
+// An [Instance] is a gateway with all that it stands on, as the program runs it, and the page for browsers.
+//
 // While a client is connected and silent it costs no goroutine and no buffer (libnet's event mode).
 package gateway
 

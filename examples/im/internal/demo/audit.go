@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -111,7 +111,7 @@ func (d *demo) total(ctx context.Context) error {
 
 // stored counts the messages in the store, and their ids.
 func (d *demo) stored(ctx context.Context) (messages, ids int, err error) {
-	h, err := history.Open(ctx, d.s.running()[0].node.Conn(), history.Options{})
+	h, err := history.Open(ctx, d.s.Running()[0].Node.Conn(), history.Options{})
 	if err != nil {
 		return 0, 0, err
 	}

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
+	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
 
 const (
@@ -81,16 +82,16 @@ func (t *talk) hear(sender, receiver int64, number int) {
 
 // talks are all that were and the one that is.
 type talks struct {
-	deaf func(user int64, text string) bool
+	miss func(user int64, text string) bool
 	mu   sync.Mutex
 	all  []*talk
 }
 
-func newTalks(deaf func(int64, string) bool) *talks {
-	if deaf == nil {
-		deaf = func(int64, string) bool { return false }
+func newTalks(miss func(int64, string) bool) *talks {
+	if miss == nil {
+		miss = func(int64, string) bool { return false }
 	}
-	return &talks{deaf: deaf}
+	return &talks{miss: miss}
 }
 
 func (ts *talks) next() *talk {
@@ -107,7 +108,7 @@ func (ts *talks) next() *talk {
 // hear is a user's OnMessage.
 func (ts *talks) hear(receiver int64, m client.Message) {
 	var talk, number int
-	if _, err := fmt.Sscanf(m.Text, "%d.%d", &talk, &number); err != nil || ts.deaf(receiver, m.Text) {
+	if _, err := fmt.Sscanf(m.Text, "%d.%d", &talk, &number); err != nil || ts.miss(receiver, m.Text) {
 		return
 	}
 	ts.mu.Lock()
@@ -118,13 +119,13 @@ func (ts *talks) hear(receiver int64, m client.Message) {
 
 // talk has users talk while nothing fails.
 func (d *demo) talk(ctx context.Context) error {
-	d.answers = startAnswers(d.s.gateway.server.Addr())
+	d.answers = startAnswers(d.s.Gateway.Addr())
 	d.note("they talk")
 	t := d.startTalk(ctx)
 	if err := d.forge(ctx); err != nil {
 		return err
 	}
-	pause(ctx, 2*d.o.talking)
+	wait.Pause(ctx, 2*d.o.talking)
 	a, err := d.finish(ctx, t)
 	if err != nil {
 		return err
@@ -196,6 +197,6 @@ func (d *demo) others(u *user) (ids []int64) {
 func (d *demo) finish(ctx context.Context, t *talk) (audit, error) {
 	close(t.stop)
 	t.writers.Wait()
-	until(ctx, d.o.settle, func() bool { return t.audit().lost == 0 })
+	wait.Until(ctx, d.o.settle, func() bool { return t.audit().lost == 0 })
 	return t.audit(), ctx.Err()
 }
