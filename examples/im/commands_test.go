@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
-	"github.com/libnet-go/libnet/examples/im/internal/wait"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 )
 
 func TestThePartsRunAsProcessesOfTheirOwn(t *testing.T) {
@@ -291,9 +291,8 @@ func TestASecondAccessServerOfTheSameIDIsRefusedAndTheFirstStays(t *testing.T) {
 // awaitPick waits until a gateway sends clients to an address.
 func awaitPick(t testing.TB, gateway, want string) {
 	t.Helper()
-	var got string
-	var err error
-	if !wait.Until(t.Context(), late, func() bool { got, err = client.Pick(t.Context(), gateway); return got == want }) {
-		t.Errorf("clients are sent to %q (%v), want %q", got, err, want)
-	}
+	imtest.Eventually(t, "clients are sent to "+want, func() bool {
+		got, err := client.Pick(t.Context(), gateway)
+		return err == nil && got == want
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
 	"github.com/libnet-go/libnet/examples/im/internal/system"
 	"github.com/libnet-go/libnet/libnettest"
@@ -17,15 +18,12 @@ import (
 
 func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 
-// late is how long a test waits for what should happen at once, on a machine that has other things to do.
-const late = 60 * time.Second
-
 // smallDemo is one whose outage outlasts the servers' leases, and no more. How quick things are it does not judge: other
 // tests run beside it.
 var smallDemo = Options{
 	clients: 300, users: 40, twins: 10,
-	talking: 300 * time.Millisecond, outage: registry.TTL + time.Second, settle: late,
-	limits: limits{uneven: 2, drainNotice: late, crashNotice: late, etcdReturn: late},
+	talking: 300 * time.Millisecond, outage: registry.TTL + time.Second, settle: imtest.Patience,
+	limits: limits{uneven: 2, drainNotice: imtest.Patience, crashNotice: imtest.Patience, etcdReturn: imtest.Patience},
 }
 
 func demonstrate(ctx context.Context, o Options) (out string, err error) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 	"github.com/libnet-go/libnet/libnettest"
 )
@@ -25,11 +26,7 @@ func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 // open returns a history on a server of its own.
 func open(t testing.TB, o history.Options) (*history.History, *embedded.NATS, *nats.Conn) {
 	t.Helper()
-	server, err := embedded.StartNATS(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
+	server := imtest.StartNATS(t, t.TempDir())
 	h, conn := openOn(t, server, o)
 	return h, server, conn
 }
@@ -336,11 +333,7 @@ func TestWhatWasStoredOutlivesTheServer(t *testing.T) {
 
 func TestANATSThatComesBackWithoutItsFilesIsStoredInAnew(t *testing.T) {
 	dir := t.TempDir()
-	server, err := embedded.StartNATS(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
+	server := imtest.StartNATS(t, dir)
 	h, _ := openOn(t, server, history.Options{Timeout: 300 * time.Millisecond})
 	store(t, h, history.Message{ID: 1, Source: 1, Target: 2, Text: "lost"})
 	store(t, h, history.Message{ID: 2, Source: 1, Target: 2, Text: "lost, too"})

@@ -18,6 +18,7 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/access"
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/page"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
@@ -47,11 +48,7 @@ func startMessenger(t testing.TB, ids ...string) *messenger {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	files := t.TempDir()
-	nats, err := embedded.StartNATS(ctx, files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nats.Stop)
+	nats := imtest.StartNATS(t, files)
 	tokens, err := token.New(token.NewKey(), "")
 	if err != nil {
 		t.Fatal(err)
