@@ -159,7 +159,7 @@ func TestEnginesThatDoNotAnswerAreNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // in the place of startTimeout
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // instead of startTimeout
 			defer cancel()
 			began := time.Now()
 			err := run(ctx, test.args, std{strings.NewReader(""), newScreen(), newScreen()})

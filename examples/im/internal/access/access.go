@@ -14,8 +14,8 @@
 //
 //   - A session is bound to a user after the token was checked, and to that user until it ends. Whatever user id a
 //     later request carries is ignored.
-//   - A message is acknowledged after it is stored. What is pushed to the receiver is only the word that there is
-//     something; if it is lost the next sync finds the message.
+//   - A message is acknowledged after it is stored. What is pushed to the receiver is only a notification; if
+//     it is lost the next sync finds the message.
 //   - Every request that can be decoded is answered within RequestTimeout, one after the other in a session. One that
 //     cannot be decoded ends the session without an answer.
 //   - Groups are open: whoever asks joins, and who speaks in a group joins it.

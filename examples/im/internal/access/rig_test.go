@@ -170,7 +170,7 @@ func (r *rig) client(user int64, edit func(*client.Options)) (*client.Client, *i
 	return c, box
 }
 
-// A peer is a client without any cleverness.
+// A peer is a plain session: it sends and receives what the test says, and no more.
 type peer struct {
 	t testing.TB
 	*libnet.Session

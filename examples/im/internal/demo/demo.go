@@ -20,13 +20,13 @@ import (
 
 // Options say how large a demonstration is.
 type Options struct {
-	clients int           // that connect to see how they are spread
-	users   int           // who talk
-	twins   int           // users who log in at two servers at the same time
-	talking time.Duration // how long they talk before and after each fault
-	outage  time.Duration // of etcd
-	settle  time.Duration // how long what was acknowledged may be on its way; what has not come then is lost
-	limits  limits
+	clients  int           // that connect to see how they are spread
+	users    int           // who talk
+	twins    int           // users who log in at two servers at the same time
+	talking  time.Duration // how long they talk before and after each fault
+	outage   time.Duration // of etcd
+	delivery time.Duration // how long what was acknowledged may be on its way; what has not come then is lost
+	limits   limits
 
 	// miss, in tests, has a user miss a message: a test that a loss is found.
 	miss func(user int64, text string) bool
@@ -43,7 +43,7 @@ type limits struct {
 // Whole is the demonstration that the program gives.
 var Whole = Options{
 	clients: 3000, users: 300, twins: 100,
-	talking: 2 * time.Second, outage: 30 * time.Second, settle: 20 * time.Second,
+	talking: 2 * time.Second, outage: 30 * time.Second, delivery: 20 * time.Second,
 	limits: limits{
 		uneven: 1.05, drainNotice: 50 * time.Millisecond, crashNotice: registry.TTL + time.Second, etcdReturn: 3 * time.Second,
 	},

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 // tests run beside it.
 var smallDemo = Options{
 	clients: 300, users: 40, twins: 10,
-	talking: 300 * time.Millisecond, outage: registry.TTL + time.Second, settle: imtest.Patience,
+	talking: 300 * time.Millisecond, outage: registry.TTL + time.Second, delivery: imtest.Patience,
 	limits: limits{uneven: 2, drainNotice: imtest.Patience, crashNotice: imtest.Patience, etcdReturn: imtest.Patience},
 }
 
@@ -54,7 +54,7 @@ func TestASmallDemonstrationKeepsItsPromises(t *testing.T) {
 func TestADemonstrationFailsForMessagesThatAreLostAndThingsThatTakeTooLong(t *testing.T) {
 	t.Parallel()
 	o := smallDemo
-	o.settle, o.outage = 500*time.Millisecond, time.Second
+	o.delivery, o.outage = 500*time.Millisecond, time.Second
 	o.miss = func(user int64, _ string) bool { return user%2 == 0 }
 	o.limits = limits{uneven: 0.9} // and not a moment for the rest
 	out, err := demonstrate(t.Context(), o)

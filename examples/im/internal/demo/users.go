@@ -121,7 +121,7 @@ func (d *demo) forge(ctx context.Context) error {
 		figures += "; one of them was bound all the same"
 	}
 	if disturbed {
-		figures += "; the user himself lost his session"
+		figures += "; the user lost the session"
 	}
 	d.report.promise(refused == tried && !bound && !disturbed, "wrong token", "%s", figures)
 	return nil

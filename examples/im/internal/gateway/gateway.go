@@ -41,7 +41,7 @@ type Options struct {
 	Pick func(suits func(registry.Server) bool) (registry.Server, bool)
 
 	Listen   string       // default "127.0.0.1:0"
-	Listener net.Listener // in the place of Listen
+	Listener net.Listener // instead of Listen
 
 	RequestTimeout   time.Duration // from accept, or from a request's first byte, to its last, and for the answer; default 5 s
 	IdleTimeout      time.Duration // a client that sends nothing this long is disconnected; default 30 s

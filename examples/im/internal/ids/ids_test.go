@@ -175,7 +175,7 @@ func TestI2NodesThatWantTheSameFewNumbersAtOnceShareNone(t *testing.T) {
 }
 
 // The number's next node must find the ids of the one before in its own past, even when that one never
-// says goodbye.
+// gives the number back.
 func TestI2ANumberPassesOnOnlyWhenItsIdsAreOfThePast(t *testing.T) {
 	t.Parallel()
 	_, client := startEtcd(t)

@@ -33,8 +33,8 @@ type messenger struct {
 	nats   *embedded.NATS
 	files  string // of nats
 	tokens *token.Tokens
-	hosts  []string        // whom the page may ask
-	stores []*moodyHistory // one a server
+	hosts  []string          // whom the page may ask
+	stores []*failingHistory // one a server
 
 	// mu guards the following.
 	mu      sync.Mutex
@@ -81,10 +81,10 @@ func (m *messenger) startServer(ctx context.Context, id, nats string, next func(
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	moody := &moodyHistory{History: store}
-	m.stores = append(m.stores, moody)
+	failing := &failingHistory{History: store}
+	m.stores = append(m.stores, failing)
 	server, err := access.Start(access.Options{
-		Cluster: node, History: moody, Tokens: m.tokens, NextID: next,
+		Cluster: node, History: failing, Tokens: m.tokens, NextID: next,
 		Origins: []string{"127.0.0.1:*"}, Logger: quiet,
 	})
 	if err != nil {
