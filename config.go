@@ -1,9 +1,13 @@
 package libnet
 
 import (
+	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // Config is what can be set for each session of a [Server] or [Dialer]. Zero means the default,
@@ -50,7 +54,7 @@ type Config struct {
 	// has failed leaves its receiver to take what has arrived; default 5 s.
 	Linger time.Duration
 
-	// PeerTimeout is how long a TCP peer may be gone without a word before the kernel ends the
+	// PeerTimeout is how long a TCP peer may be unreachable, without a FIN or RST, before the kernel ends the
 	// connection (keepalive, and TCP_USER_TIMEOUT on Linux); default 15 s, whole seconds, at least 1 s.
 	// A peer that reads slowly is not ended, though the kernel would: a session that has to wait for it looks itself whether it
 	// takes anything, and ends with ErrWriteTimeout if it takes nothing for two to three times PeerTimeout and WriteTimeout has not
@@ -169,4 +173,42 @@ func (c *Config) logger() *slog.Logger {
 		return slog.Default()
 	}
 	return c.Logger
+}
+
+func (c *Config) socketOptions() sockets.Options {
+	return sockets.Options{SendBuffer: c.sendBuffer(), PeerTimeout: c.peerTimeout()}
+}
+
+// setSocketOptions sets what bounds the cost of a silent peer. What the kernel refuses is logged and is no error. A conn that
+// is no stream is one, and so is what a conn's own SetWriteBuffer answers.
+func setSocketOptions(conn net.Conn, c *Config) error {
+	o := c.socketOptions()
+	if err := guardConn(conn, o.AskSendBuffer); err != nil {
+		return err
+	}
+	err := guardConn(conn, o.Set)
+	if err == sockets.ErrNotAStream {
+		return err
+	}
+	if err != nil {
+		logRefusedOption(c, err)
+	}
+	return nil
+}
+
+// guardConn has f call methods of the user's conn, which may panic.
+func guardConn(conn net.Conn, f func(net.Conn) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w in a connection: %s", ErrPanic, describe(r))
+		}
+	}()
+	return f(conn)
+}
+
+// optionLines limits the lines about refused options, of all servers and dialers.
+var optionLines lineLimit
+
+func logRefusedOption(c *Config, err error) {
+	dialLog.write(&optionLines, c.logger(), slog.LevelWarn, "libnet: socket option refused", slog.String("error", errorText(err)))
 }

@@ -54,7 +54,7 @@
 // # Who may call what
 //
 // Every exported method may be called by any goroutine, unless it says otherwise. Calls of Receive on one
-// session take turns, and so do calls of Send on a synchronous one.
+// session are serialised, and so are calls of Send on a synchronous one.
 //
 // # Two ways to serve
 //

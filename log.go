@@ -20,6 +20,8 @@ type eventLog struct {
 	acceptLine                         time.Time // the last line about the listener
 }
 
+type logLock struct{}
+
 // lineLimit is for one kind of line, so that a flood of one does not hide another.
 type lineLimit struct {
 	second  time.Time // when the current second of lines began

@@ -76,6 +76,8 @@ type Server struct {
 	loops        []*eventloop.Loop // closed when the server has stopped and no session is open
 }
 
+type serverLock struct{}
+
 // A Handler runs a session for [Server.Serve]. When ServeSession returns, what the session has queued
 // is delivered as [Session.Shutdown] does, and the session is closed; when it panics, the session is
 // closed at once with a reason that wraps [ErrPanic].
@@ -124,7 +126,7 @@ func (srv *Server) Accept() (*Session, error) {
 		if err == nil {
 			var s *Session
 			if s, err = srv.admit(conn, srv.secure); err == nil {
-				err = srv.welcome(s)
+				err = srv.runOnSession(s)
 			}
 			if err == nil {
 				return s, nil
@@ -179,7 +181,7 @@ func (srv *Server) run(s *Session, h Handler) {
 
 // prepare does what must not keep the accept loop: admission and the codec.
 func (srv *Server) prepare(s *Session) bool {
-	if srv.welcome(s) != nil {
+	if srv.runOnSession(s) != nil {
 		return false
 	}
 	return s.initCodec()
@@ -210,7 +212,7 @@ func (srv *Server) NewSession(conn net.Conn) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := srv.welcome(s); err != nil {
+	if err := srv.runOnSession(s); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -4,7 +4,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/eventloop"
 )
 
 // admitPatience is how long the accept loop waits for the methods of a user's conn, so that sessions are admitted in
@@ -108,8 +111,8 @@ func discard(conn net.Conn, reason error) {
 	}
 }
 
-// welcome asks OnSession, which may end the goroutine.
-func (srv *Server) welcome(s *Session) (err error) {
+// runOnSession asks OnSession, which may end the goroutine.
+func (srv *Server) runOnSession(s *Session) (err error) {
 	if srv.OnSession == nil {
 		return nil
 	}
@@ -127,7 +130,7 @@ func (srv *Server) welcome(s *Session) (err error) {
 		return &refusal{err}
 	}
 	admitted = true
-	s.admitted(awaitWelcome)
+	s.admitted(awaitOnSession)
 	return nil
 }
 
@@ -153,7 +156,7 @@ type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
-// isRefusal is asked about errors of admit and welcome, which are not the user's.
+// isRefusal is asked about errors of admit and runOnSession, which are not the user's.
 func isRefusal(err error) bool {
 	_, ok := err.(*refusal)
 	return ok || err == ErrTooManySessions || err == ErrTooManySessionsPerIP
@@ -171,4 +174,132 @@ func (srv *Server) ownerFor(conn net.Conn) (*owner, error) {
 		return nil, errors.New("libnet: the connection made no protocol")
 	}
 	return newOwner(o.Config, protocol, srv, &srv.flusher), nil
+}
+
+// A place is what the server's counters hold of a connection until it has become a session.
+type place struct {
+	addr  netip.Addr // what MaxSessionsPerIP counts it by; invalid without that limit
+	taken bool       // it counts against the limits
+	known bool       // that it was refused has been counted
+}
+
+// take counts a connection, or says which limit it would break.
+func (srv *Server) take(p *place) error {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	p.known = true
+	switch {
+	case srv.isStopped:
+		return ErrServerClosed
+	case srv.MaxSessions > 0 && srv.open+srv.entering >= srv.MaxSessions:
+		srv.rejected++
+		return ErrTooManySessions
+	case p.addr.IsValid() && srv.perIP[p.addr] >= srv.MaxSessionsPerIP:
+		srv.rejected++
+		return ErrTooManySessionsPerIP
+	}
+	srv.entering++
+	if p.addr.IsValid() {
+		if srv.perIP == nil {
+			srv.perIP, srv.addrs = make(map[netip.Addr]int), make(map[uint64]netip.Addr)
+		}
+		srv.perIP[p.addr]++
+	}
+	p.taken, p.known = true, false
+	return nil
+}
+
+// giveBack unregisters a connection that does not become a session.
+func (srv *Server) giveBack(p *place) {
+	srv.mu.Lock()
+	if !p.known {
+		srv.rejected++
+	}
+	var idle []*eventloop.Loop
+	if p.taken {
+		srv.entering--
+		idle = srv.leftLocked(p.addr)
+	}
+	srv.mu.Unlock()
+	closeLoops(idle)
+}
+
+// entered counts a session. Its address is kept: the conn may have another, or none, when it ends.
+func (srv *Server) entered(p *place, s *Session) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.entering--
+	srv.open++
+	srv.peak = max(srv.peak, srv.open)
+	srv.accepted++
+	if p.addr.IsValid() {
+		srv.addrs[s.id] = p.addr
+	}
+}
+
+// leftLocked is for one less that was open or entering. It returns the event loops that are to be closed now.
+func (srv *Server) leftLocked(addr netip.Addr) []*eventloop.Loop {
+	if addr.IsValid() {
+		if srv.perIP[addr]--; srv.perIP[addr] == 0 {
+			delete(srv.perIP, addr)
+		}
+	}
+	if srv.emptyLocked() && srv.none != nil {
+		close(srv.none)
+		srv.none = nil
+	}
+	return srv.idleLoopsLocked()
+}
+
+func (srv *Server) emptyLocked() bool { return srv.open+srv.entering == 0 }
+
+// sessionEnded unregisters a session, after its close callbacks have run, and whatever the user's conn,
+// logger and error do meanwhile to this goroutine.
+func (srv *Server) sessionEnded(s *Session, reason error) {
+	closed := ClosedSession{ID: s.id, Err: reason, Stats: s.Stats()}
+	name := CloseReason(reason)
+	defer func() { srv.addClosed(name, closed) }()
+	closed.RemoteAddr = s.addrForRecord()
+	srv.log.sessionEnded(s, reason, name, closed.Stats)
+}
+
+func (srv *Server) addClosed(name string, closed ClosedSession) {
+	closed.Closed = time.Now()
+	srv.mu.Lock()
+	srv.closed[name]++
+	srv.lastClosed.add(closed)
+	addr := srv.addrs[closed.ID]
+	delete(srv.addrs, closed.ID)
+	srv.open--
+	idle := srv.leftLocked(addr)
+	srv.mu.Unlock()
+	closeLoops(idle)
+}
+
+func (srv *Server) addEnded(stats SessionStats) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.ended.add(stats)
+}
+
+// limitedAddr is what MaxSessionsPerIP counts by: the address, or the /64 network that one IPv6
+// subscriber has to choose addresses from (RFC 6177). It is invalid for what is not IP. Without a limit
+// nobody asks the conn: one that learns its address from the peer (the PROXY protocol) may wait.
+func (srv *Server) limitedAddr(conn net.Conn) netip.Addr {
+	if srv.MaxSessionsPerIP <= 0 {
+		return netip.Addr{}
+	}
+	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if !addr.Is6() {
+		return addr
+	}
+	network, err := addr.Prefix(64)
+	if err != nil {
+		return addr
+	}
+	return network.Addr()
 }

@@ -1,7 +1,7 @@
 package libnet
 
 import (
-	"fmt"
+	"crypto/tls"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -18,7 +18,7 @@ import (
 var lastSessionID atomic.Uint64
 
 // A Session is a connection that carries messages. Send, Close and all other methods may be called by
-// any goroutine at any time; calls of Receive and ReceiveInto take turns.
+// any goroutine at any time; calls of Receive and ReceiveInto are serialised.
 type Session struct {
 	// State is the user's; libnet never looks at it.
 	State any
@@ -71,6 +71,11 @@ type Session struct {
 	callbacks *callback     // the newest; nil while there is none
 	clock     *clock        // nil until a timeout or a heartbeat needs it
 }
+
+type (
+	receiverLock struct{}
+	sessionLock  struct{}
+)
 
 // owner is what the sessions of one [Server], or of one Dial, share. Immutable once a session has it.
 type owner struct {
@@ -128,135 +133,6 @@ func newSession(o *owner, conn net.Conn) *Session {
 	return s
 }
 
-type codecState uint8
-
-const (
-	codecNone codecState = iota
-	codecMaking
-	codecMade // or failed, or given up: whether there is one, hasCodec says
-)
-
-// initCodec has the protocol make the codec, in the goroutine that first needs it, and reports whether
-// there is one; without, the session is closed. Others wait for it, but not on a closed session: its
-// callbacks may run while the codec is being made.
-func (s *Session) initCodec() bool {
-	if s.hasCodec.Load() {
-		return true
-	}
-	mine, made := s.beginCodec()
-	switch {
-	case mine:
-		s.makeCodec()
-	case made != nil:
-		<-made
-	}
-	return s.hasCodec.Load()
-}
-
-// startCodec is initCodec for those who must not wait: it returns a channel that is closed when it is known whether there is a
-// codec; nil when it is known already.
-func (s *Session) startCodec() <-chan struct{} {
-	mine, made := s.beginCodec()
-	if mine {
-		_, made = s.beginCodec()
-		go s.makeCodec()
-	}
-	return made
-}
-
-// beginCodec has the caller make the codec, if nobody does, or returns what is closed when that has been done.
-func (s *Session) beginCodec() (mine bool, made <-chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.state.Load() != sessionOpen || s.making == codecMade:
-		return false, nil
-	case s.making == codecNone:
-		s.making = codecMaking
-		return true, nil
-	}
-	if s.made == nil {
-		s.made = make(chan struct{})
-	}
-	return false, s.made
-}
-
-// codecBeingMade returns what is closed when the codec is made that somebody is making; nil where nobody is.
-func (s *Session) codecBeingMade() <-chan struct{} {
-	s.mu.Lock()
-	idle := s.making == codecNone
-	s.mu.Unlock()
-	if idle {
-		return nil
-	}
-	_, made := s.beginCodec()
-	return made
-}
-
-// codecKnownLocked tells those who wait for the codec.
-func (s *Session) codecKnownLocked() {
-	if s.made != nil {
-		close(s.made)
-		s.made = nil
-	}
-}
-
-// makeCodec holds recvMu, since NewCodec may read.
-func (s *Session) makeCodec() {
-	s.recvMu.Lock()
-	ended := true // its goroutine, by NewCodec
-	var err error
-	defer func() {
-		s.recvMu.Unlock()
-		if ended {
-			err = ErrSessionClosed
-		}
-		if err != nil {
-			s.beginClosing(err) // before others learn that there is none
-		}
-		s.codecIsMade()
-		if err != nil {
-			s.endAside(err)
-		}
-	}()
-	codec, err := s.newCodec()
-	ended = false
-	if err == nil {
-		s.setCodec(codec)
-		s.handOver() // what NewCodec has read
-	}
-}
-
-func (s *Session) setCodec(codec Codec) {
-	s.codec = codec
-	s.parser, _ = codec.(FrameParser)
-	s.appender, _ = codec.(FrameAppender)
-	if s.appender == nil {
-		s.turn = make(chan struct{}, 1)
-	}
-	s.hasCodec.Store(true)
-}
-
-func (s *Session) codecIsMade() {
-	s.mu.Lock()
-	s.making = codecMade
-	s.codecKnownLocked()
-	closed := s.state.Load() == sessionClosed
-	s.mu.Unlock()
-	if closed && s.hasCodec.Load() {
-		_ = s.closeCodec()
-	}
-}
-
-func (s *Session) newCodec() (codec Codec, err error) {
-	defer s.recoveredLocked("protocol", &err)
-	codec = s.owner.protocol.NewCodec(stream{s})
-	if codec == nil {
-		err = fmt.Errorf("%w: the protocol made no codec", ErrPanic)
-	}
-	return codec, err
-}
-
 // ID returns the session's number, unique in the process and never 0.
 func (s *Session) ID() uint64 { return s.id }
 
@@ -304,4 +180,19 @@ func (s *Session) closedErr() error {
 		return err
 	}
 	return ErrSessionClosed
+}
+
+// TLS returns the state of the session's TLS connection, in which the peer's certificates are, and whether
+// there is one. It completes the handshake first, so call it where waiting is allowed: in a handler, in
+// OnSession under [Server.Serve]. It is false, too, when the handshake fails; Receive then says why.
+func (s *Session) TLS() (tls.ConnectionState, bool) {
+	conn, ok := s.conn.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return tls.ConnectionState{}, false
+	}
+	if h, ok := s.conn.(interface{ Handshake() error }); ok && h.Handshake() != nil {
+		return tls.ConnectionState{}, false
+	}
+	state := conn.ConnectionState()
+	return state, state.HandshakeComplete
 }

@@ -1,26 +1,23 @@
 package libnet
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
 	"time"
-
-	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // Bounds of a close, which does not wait for its peer: they only matter when a transport misbehaves.
 const (
-	// tlsGoodbye is about how long a close_notify may wait for room in a peer's window; crypto/tls itself
+	// closeNotifyTimeout is about how long a close_notify may wait for room in a peer's window; crypto/tls itself
 	// would wait 5 s.
-	tlsGoodbye = 100 * time.Millisecond
+	closeNotifyTimeout = 100 * time.Millisecond
 
 	// flushEnd is how long Close waits for a write that its closing of the conn has interrupted.
 	flushEnd = time.Second
 
-	// asidePatience is how long a Send that ends its session waits for that, so that it is seen to have ended where nothing of the
+	// endAsideTimeout is how long a Send that ends its session waits for that, so that it is seen to have ended where nothing of the
 	// user's has to wait for the sender.
-	asidePatience = 100 * time.Millisecond
+	endAsideTimeout = 100 * time.Millisecond
 )
 
 // A session's output and its input end separately:
@@ -176,8 +173,8 @@ func (s *Session) beginClosing(reason error) bool {
 
 func (s *Session) terminate(reason error) { _, _ = s.end(reason) }
 
-// cut is terminate for a shutdown whose time is up. It takes no leave of the peer, which must not take
-// what it got for all there was.
+// cut is terminate for a shutdown whose time is up. It sends no close_notify, so that the
+// peer does not take what it got for all there was.
 func (s *Session) cut(reason error) { _, _ = s.endWith(reason, true, false) }
 
 func (s *Session) endedOrCut() (ended, cut bool) {
@@ -189,7 +186,7 @@ func (s *Session) endedOrCut() (ended, cut bool) {
 func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false, false) }
 
 // endAside is terminate for a caller who may hold a lock that a close callback, the connection, the codec or the logger wants: a
-// Send. It waits for no longer than asidePatience.
+// Send. It waits for no longer than endAsideTimeout.
 func (s *Session) endAside(reason error) { _, _ = s.endWith(reason, false, true) }
 
 // endSoon is endAside for a caller who must not wait for the transport either. The session refuses sends at once.
@@ -218,147 +215,12 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 	s.mu.Unlock()
 
 	s.q.Close()
-	rest := &settling{session: s, closed: make(chan struct{}), reason: reason, aside: aside}
+	rest := &settling{session: s, codecMade: codecMade, cut: cut, reason: reason, aside: aside}
 	if aside {
-		within(asidePatience, func() { _ = rest.run(codecMade, cut) })
+		within(endAsideTimeout, func() { _ = rest.run() })
 		return true, nil
 	}
-	return true, rest.run(codecMade, cut)
-}
-
-// A settling is the rest of an end. It follows the closing of the transport, or does not wait for it for longer than flushEnd.
-type settling struct {
-	session *Session
-	closed  chan struct{} // closed when the transport is
-	reason  error
-	aside   bool
-}
-
-// errCloseWaits is what Close returns when a connection's or codec's Close does not.
-var errCloseWaits = newError("libnet: closing the connection takes its time")
-
-// run closes the transport on a goroutine of its own, which the user's conn or codec may end or keep.
-func (r *settling) run(codecMade, cut bool) error {
-	result := make(chan error, 1)
-	go func() {
-		var err error
-		defer func() {
-			close(r.closed)
-			result <- err
-		}()
-		err = r.session.closeTransport(codecMade, cut)
-	}()
-	bound := time.NewTimer(flushEnd)
-	defer bound.Stop()
-	err := errCloseWaits
-	select {
-	case err = <-result:
-	case <-bound.C:
-	}
-	r.session.settle(r)
-	return err
-}
-
-// settle is what follows when no byte can be written any more.
-func (s *Session) settle(rest *settling) {
-	s.awaitFlush()
-	s.noteLastReceived()
-	s.leaveOwner()
-	s.closeDone()
-	callbacks := s.takeCallbacks()
-	if rest.aside && hasUsers(callbacks) {
-		go s.conclude(rest, callbacks)
-		return
-	}
-	s.conclude(rest, callbacks)
-}
-
-// conclude is the last of an end. What the session ended for is in the log before the callbacks run, of which one may end the
-// goroutine. The server counts the session for as long as its connection is open.
-func (s *Session) conclude(rest *settling, callbacks []*callback) {
-	if srv := s.owner.server; srv != nil {
-		defer func() {
-			select {
-			case <-rest.closed:
-				srv.sessionEnded(s, rest.reason)
-			default:
-				go func() {
-					<-rest.closed
-					srv.sessionEnded(s, rest.reason)
-				}()
-			}
-		}()
-	}
-	s.logPanic(rest.reason)
-	s.callEach(callbacks)
-}
-
-// leaveOwner leaves the manager, and the counters to the server: in this order, or Server.Stats could count a
-// session twice.
-func (s *Session) leaveOwner() {
-	if m := s.owner.manager; m != nil {
-		m.remove(s)
-	}
-	if srv := s.owner.server; srv != nil {
-		srv.addEnded(s.Stats())
-	}
-}
-
-func (s *Session) closeTransport(codecMade, cut bool) error {
-	if s.conn == nil {
-		return s.closeCodec()
-	}
-	if s.sock != nil {
-		s.noteDropped(sockets.Unread(s.conn))
-	}
-	err := s.closeConn(cut)
-	if codecMade && s.hasCodec.Load() {
-		_ = s.closeCodec() // its stream is closed already: only its own error could come
-	}
-	return err
-}
-
-func (s *Session) closeCodec() (err error) {
-	defer s.recovered("codec", &err)
-	return s.codec.Close()
-}
-
-// closeConn closes the conn without waiting for a peer that does not read.
-func (s *Session) closeConn(cut bool) (err error) {
-	defer s.recovered("connection", &err)
-	below := sockets.Transport(s.conn)
-	_, isTLS := s.conn.(*tls.Conn)
-	switch {
-	case isTLS && cut:
-		return below.Close()
-	case !s.secure():
-		return s.conn.Close()
-	}
-	// On a goroutine of its own: crypto/tls may hold the lock that this needs while it calls a conn of the user's that closes the session.
-	var closeErr error
-	closed := within(2*tlsGoodbye, func() {
-		defer s.recovered("connection", &closeErr)
-		closeErr = s.conn.Close()
-	})
-	if !closed {
-		return below.Close()
-	}
-	return closeErr
-}
-
-// awaitFlush waits for a flush that is still in the transport, so that the counters are final.
-func (s *Session) awaitFlush() {
-	idle := s.q.Idle()
-	if idle == nil {
-		return
-	}
-	bound := time.NewTimer(flushEnd)
-	defer bound.Stop()
-	select {
-	case <-idle:
-	case <-bound.C:
-		s.q.Abandon()
-	}
+	return true, rest.run()
 }
 
 func (s *Session) closeDone() {

@@ -1,6 +1,12 @@
 package libnet
 
-import "github.com/libnet-go/libnet/internal/sendqueue"
+import (
+	"runtime"
+	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/sendqueue"
+)
 
 // wake sees to it that what was queued is written.
 func (s *Session) wake() { s.flushBy(s.q.Wake()) }
@@ -54,9 +60,14 @@ func (s *Session) sendLoop() {
 
 // flushReady writes b, which was taken from the queue, and what follows it until the queue is empty. It does not wait: what the
 // kernel does not take at once it leaves to a send loop. A receiver must not wait for a peer that may itself be waiting to be
-// read from.
+// read from. Nor must anybody be kept by others who go on sending: after flushTurn batches another goes on, behind all whose
+// flush has begun.
 func (s *Session) flushReady(b *sendqueue.Batch) {
-	for b != nil {
+	for turn := flushTurn; b != nil; turn-- {
+		if turn == 0 {
+			s.owner.flusher.flush(s)
+			return
+		}
 		left := len(b.Rest())
 		n, err := s.sock.Write(b.Rest())
 		next, closed := s.q.Wrote(b, n)
@@ -71,5 +82,144 @@ func (s *Session) flushReady(b *sendqueue.Batch) {
 			return
 		}
 		b = next
+	}
+}
+
+// flushTurn is how many batches somebody writes who has other things to do. A batch is up to 128 KiB long.
+const flushTurn = 16
+
+// A flusher writes for sessions whose receiver is not about to. Its goroutines exist only while there
+// is something to do.
+//
+// A message that is sent while the receiver works on another is left to the receiver, which flushes
+// before it waits: a reply then costs no goroutine switch, and a run of replies one write. The
+// flusher looks after receivers that do not come back within flushDelay.
+type flusher struct {
+	mu lock.Mutex[flusherLock]
+	// mu guards the following.
+	ready    []*Session // from taken on: their flush has begun and is to be carried out
+	taken    int        // how many of ready are with a worker
+	workers  int
+	deferred []*Session // their receivers are looked after
+	sweeping bool
+}
+
+type flusherLock struct{}
+
+const (
+	// flushDelay bounds how long a message waits for a receiver that is busy: two of it at most.
+	flushDelay = time.Millisecond
+
+	// readyPerWorker is how many sessions wait before another worker helps.
+	readyPerWorker = 64
+
+	// keptReady is how many places for ready sessions are kept for the next burst: a broadcast to that
+	// many members allocates nothing here.
+	keptReady = 16 << 10
+)
+
+// dialFlusher serves dialled sessions: there may be one or thousands of them in a process.
+var dialFlusher flusher
+
+// flush carries out a flush that has begun, soon and elsewhere.
+func (f *flusher) flush(s *Session) {
+	f.mu.Lock()
+	f.ready = append(f.ready, s)
+	waiting := len(f.ready) - f.taken
+	start := f.workers == 0 || waiting > readyPerWorker*f.workers && f.workers < runtime.GOMAXPROCS(0)
+	if start {
+		f.workers++
+	}
+	f.mu.Unlock()
+	if start {
+		go f.work()
+	}
+}
+
+// work flushes what is ready, in order, without ever waiting for a peer.
+func (f *flusher) work() {
+	var share [readyPerWorker]*Session
+	for {
+		n := f.takeReady(&share)
+		if n == 0 {
+			return
+		}
+		for i, s := range share[:n] {
+			share[i] = nil
+			s.flushReady(s.q.Take())
+		}
+	}
+}
+
+// takeReady moves some of what is ready to share and returns how many; 0 ends the worker.
+func (f *flusher) takeReady(share *[readyPerWorker]*Session) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := copy(share[:], f.ready[f.taken:])
+	clear(f.ready[f.taken : f.taken+n])
+	f.taken += n
+	switch {
+	case n == 0:
+		f.workers--
+	case f.taken == len(f.ready):
+		f.ready, f.taken = f.ready[:0], 0
+		if cap(f.ready) > keptReady {
+			f.ready = nil
+		}
+	case f.taken > len(f.ready)/2: // which keeps moving linear
+		rest := copy(f.ready, f.ready[f.taken:])
+		clear(f.ready[rest:])
+		f.ready, f.taken = f.ready[:rest], 0
+	}
+	return n
+}
+
+// flushLater looks after s's receiver, until the queue is empty or that is late.
+func (f *flusher) flushLater(s *Session) {
+	f.mu.Lock()
+	f.deferred = append(f.deferred, s)
+	start := !f.sweeping
+	f.sweeping = true
+	f.mu.Unlock()
+	if start {
+		f.sweepSoon()
+	}
+}
+
+// sweepSoon uses a timer, because a goroutine that sleeps would outlive its server by flushDelay: a
+// synctest bubble cannot end then.
+func (f *flusher) sweepSoon() { time.AfterFunc(flushDelay, f.sweep) }
+
+// sweep flushes deferred sessions whose receiver has let flushDelay pass.
+func (f *flusher) sweep() {
+	for _, s := range f.takeDeferred() {
+		f.checkDeferred(s)
+	}
+	f.mu.Lock()
+	f.sweeping = len(f.deferred) > 0
+	again := f.sweeping
+	f.mu.Unlock()
+	if again {
+		f.sweepSoon()
+	}
+}
+
+func (f *flusher) takeDeferred() []*Session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	taken := f.deferred
+	f.deferred = nil
+	return taken
+}
+
+func (f *flusher) checkDeferred(s *Session) {
+	begun, again := s.q.Overdue()
+	if again {
+		f.mu.Lock()
+		f.deferred = append(f.deferred, s)
+		f.mu.Unlock()
+	}
+	if begun {
+		s.flushSoon()
 	}
 }

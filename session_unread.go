@@ -3,22 +3,93 @@ package libnet
 import (
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
+// A handed says how far the receiver has come, for an end that does not wait for it: the messages that it handed over to its
+// user are received, and the bytes behind them dropped. Bit 63 says that the session's counters are final: no message is handed
+// over any more. The next 31 bits count messages, the rest bytes, both without what is above.
+type handed struct{ n atomic.Uint64 }
+
+const (
+	handedFinal    = 1 << 63
+	handedMessages = 1<<31 - 1
+)
+
+// set notes how many messages and bytes have been taken from what arrived; false if the counters are final.
+func (h *handed) set(messages, bytes uint64) bool {
+	n := messages&handedMessages<<32 | bytes&(1<<32-1)
+	if h.n.Swap(n)&handedFinal == 0 {
+		return true
+	}
+	h.n.Store(handedFinal)
+	return false
+}
+
+// end makes the counters final. It returns what was noted last; not first if they were.
+func (h *handed) end() (messages, bytes uint64, first bool) {
+	n := h.n.Swap(handedFinal)
+	return n >> 32 & handedMessages, n & (1<<32 - 1), n&handedFinal == 0
+}
+
+// handOver is called by the receiver, with a message that it is about to hand over; false if that must not be any more. What
+// NewCodec has read is handed over, too.
+func (s *Session) handOver() bool {
+	return s.handed.set(s.parsed, s.read.Load()-uint64(len(s.in.Unread())))
+}
+
+// notHanded is what of the bytes read has not been handed over.
+func (s *Session) notHanded() int { return int(uint32(s.read.Load()) - uint32(s.handed.n.Load())) }
+
+// noteLastReceived makes what was received since the receiver last waited a part of the final counters, and what it will not
+// receive any more.
+func (s *Session) noteLastReceived() {
+	s.mu.Lock()
+	messages, bytes, first := s.handed.end()
+	read := s.read.Load()
+	if first {
+		s.noteDroppedLocked(int(uint32(read) - uint32(bytes)))
+	}
+	s.mu.Unlock()
+	if first {
+		s.q.NoteLastReceived(messages, handedMessages, read)
+	}
+	if !s.serving.Started() && s.recvMu.TryLock() { // else whoever receives gives the storage back
+		s.in.Release()
+		s.recvMu.Unlock()
+	}
+}
+
+// dropUnread gives the input's storage back. It belongs to the receiver. Of it and an end that comes meanwhile, one counts the
+// bytes.
+func (s *Session) dropUnread() {
+	s.mu.Lock()
+	if s.handed.set(s.parsed, s.read.Load()) {
+		s.noteDroppedLocked(len(s.in.Unread()))
+	}
+	s.mu.Unlock()
+	s.in.Release()
+}
+
 // What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has ended.
 
-// isBehind reports whether something came that is still to be received, in the kernel or in hand. Where nobody has ever received, and OnSession is not
-// about to, that must be more than at the last look.
+// isBehind reports whether something came that is still to be received, in the kernel or in hand. Where nobody can tell, a receiver
+// at work is taken to be behind. Where nobody has ever received, and OnSession is not about to, that must be more than at the
+// last look.
 func (s *Session) isBehind(c *clock) bool {
 	if s.conn == nil {
 		return false
 	}
-	unread := sockets.Unread(s.conn) + s.inHand()
-	comes := s.q.Receiver() != sendqueue.ReceiverAbsent || c.awaited.Load()&awaitWelcome != 0
+	unread, known := s.arrived()
+	if !known && s.q.Receiver() >= sendqueue.ReceiverActive {
+		return true
+	}
+	unread += s.inHand()
+	comes := s.q.Receiver() != sendqueue.ReceiverAbsent || c.awaited.Load()&awaitOnSession != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
 	return behind
@@ -51,10 +122,10 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.q.Receiver() == sendqueue.ReceiverWaiting || s.serving.Started() || !sockets.PeerEnded(s.conn) || !s.recvMu.TryLock() {
+	if s.q.Receiver() == sendqueue.ReceiverWaiting || s.serving.Started() || !sockets.PeerEnded(s.descriptor()) || !s.recvMu.TryLock() {
 		return
 	}
-	left := !s.in.Empty() || sockets.Unread(s.conn) > 0
+	left := !s.in.Empty() || sockets.Unread(s.descriptor()) > 0
 	s.recvMu.Unlock()
 	if c.over == 0 {
 		c.over = now
@@ -67,11 +138,56 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 // A bufferedConn holds in this process what has arrived, and says how many bytes: libnettest's pipes do.
 type bufferedConn interface{ Buffered() int }
 
-// inputWaits reports whether something has arrived for conn, in the kernel or in this process. It does not take it.
-func inputWaits(conn net.Conn) (waits bool) {
+// arrived is how many bytes have arrived and were not read, in the kernel or in this process; not known says that nobody can tell.
+func (s *Session) arrived() (n int, known bool) {
 	defer func() { _ = recover() }() // of a conn of the user's
-	if b, ok := conn.(bufferedConn); ok {
-		return b.Buffered() > 0
+	if b, ok := s.conn.(bufferedConn); ok {
+		return b.Buffered(), true
 	}
-	return sockets.HasInput(conn)
+	raw := s.descriptor()
+	return sockets.Unread(raw), raw != nil
+}
+
+// inputWaits reports whether something has arrived that was not read.
+func (s *Session) inputWaits() bool {
+	n, _ := s.arrived()
+	return n > 0
+}
+
+// What package ws's conn has beyond a [MessageConn]. A net.Conn of the user's has no use for these.
+type (
+	// sessionConn is told its session, when that is made: why the session ends, its peer is told.
+	sessionConn interface{ SetSession(*Session) }
+
+	// readAheadConn reads what the session has not asked for yet, so that its socket does not tell whether the
+	// peer is silent.
+	readAheadConn interface {
+		// LastInput is when something last came: now, while something waits to be read.
+		LastInput() time.Time
+	}
+)
+
+func tellConn(conn net.Conn, s *Session) {
+	if c, ok := conn.(sessionConn); ok {
+		c.SetSession(s)
+	}
+}
+
+// Conn is how ws finds its conn.
+func (st stream) Conn() net.Conn { return st.s.conn }
+
+// readAhead notes what the conn has read that the session has not. It reports whether that was later than
+// what was known.
+func (s *Session) readAhead() bool {
+	defer func() { _ = recover() }() // from a conn of the user's after all
+	c, ok := s.conn.(readAheadConn)
+	if !ok {
+		return false
+	}
+	last := int64(c.LastInput().Sub(s.opened)) + openedNow
+	if last <= s.received.Load() {
+		return false
+	}
+	s.received.Store(last)
+	return true
 }

@@ -82,14 +82,14 @@ func (s *Session) leaveInput(reason error) inputLeft {
 	case sendqueue.ReceiverAbsent: // but it may come
 		switch {
 		case s.sock != nil:
-			return openIf(sockets.HasInput(s.conn))
+			return openIf(sockets.HasInput(s.descriptor()))
 		case errorIs(reason, ErrWriteTimeout): // it has had the time
 			return inputEnded
 		}
 		return inputUnknown
 	case sendqueue.ReceiverWaiting:
 		if s.serving.Started() { // then the poller is told of an end, but not of a peer that does not read
-			return openIf(!errorIs(reason, ErrWriteTimeout) || sockets.HasInput(s.conn))
+			return openIf(!errorIs(reason, ErrWriteTimeout) || sockets.HasInput(s.descriptor()))
 		}
 		return openIf(s.interruptReceiver())
 	}
@@ -112,7 +112,7 @@ func (s *Session) interruptReceiver() (can bool) {
 // lookForInput ends a session whose output has failed and whose input has come to its end, too. It reads for a receiver that
 // has not come yet, and does not wait: that one may come, and wait for it in turn.
 func (s *Session) lookForInput(end func(error)) {
-	if inputWaits(s.conn) || !s.recvMu.TryLock() { // or somebody reads already, perhaps the caller
+	if s.inputWaits() || !s.recvMu.TryLock() { // or somebody reads already, perhaps the caller
 		return
 	}
 	var err error

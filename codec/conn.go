@@ -161,3 +161,6 @@ func (c *conn) Close() error {
 	}
 	return nil
 }
+
+// OnlyCloses is what Close closes. A session whose own stream that is need not wait for Close.
+func (c *conn) OnlyCloses() io.ReadWriter { return c.rw }

@@ -10,11 +10,13 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 func TestACodecWorksOnABareConnectionWithoutASession(t *testing.T) {
@@ -380,3 +382,42 @@ type closing struct {
 }
 
 func (c closing) Close() error { return c.err }
+
+func TestASessionDoesNotWaitForTheCloseOfACodecWhoseStreamIsNotItsOwn(t *testing.T) {
+	testkit.Slow(t)
+	released := make(chan struct{})
+	defer close(released)
+	var made libnet.Codec
+	protocol := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		made = codec.New(codec.Uint16BE, codec.Bytes).NewCodec(stuckStream{rw.(libnet.Stream), released})
+		return made
+	})
+	s, _ := testkit.SessionPair(t, testkit.ConnectTCP, protocol, 4)
+	if err := s.Send([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if c, ok := made.(interface{ OnlyCloses() io.ReadWriter }); !ok || c.OnlyCloses() == nil {
+		t.Fatal("the codec does not say what it closes: a session cannot tell whether to wait")
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = s.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("Close waits for the codec's")
+	}
+}
+
+// stuckStream is a session's stream whose Close does not return before released.
+type stuckStream struct {
+	libnet.Stream
+	released chan struct{}
+}
+
+func (s stuckStream) Close() error {
+	<-s.released
+	return nil
+}

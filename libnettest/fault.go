@@ -32,7 +32,7 @@ func (op Op) String() string {
 
 // A Fault is what a call does in place of its work. A Read or Write first moves N bytes, or fewer if
 // it was asked for fewer; then it panics, or blocks, or returns Err. Err may be nil: that is a short
-// read, which is legal, or a short write without a word, which is not and which a caller must notice.
+// read, which is legal, or a short write without an error, which is not and which a caller must notice.
 //
 // CloseWrite and Close do their work and then panic or return Err. SetDeadline does nothing but
 // panic or return Err.

@@ -13,7 +13,7 @@ import (
 const maxSweep = 10_000
 
 // SingleFaults returns the ways in which a Read or Write can go wrong: an error, an error after a
-// byte, a byte less without a word, and blocking before and after a byte. A panic is not among them,
+// byte, a byte less without an error, and blocking before and after a byte. A panic is not among them,
 // because a scenario without sessions does not survive one; append Fault{Panic: …} where it should.
 func SingleFaults() []Fault {
 	return []Fault{

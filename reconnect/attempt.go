@@ -55,7 +55,7 @@ func (c *Client) connect(ctx context.Context) (s *libnet.Session, err error) {
 	return s, err
 }
 
-// overdue is how long after their context's end Dial and OnConnect may go on without a word in the log.
+// overdue is how long after their context's end Dial and OnConnect may go on before a line in the log says so.
 const overdue = 5 * time.Second
 
 // watchOver logs that a callback is still at work although ctx has ended, which holds the client up. It is over when stop is

@@ -24,7 +24,8 @@ func (*Descriptor) ReadReady(*readbuf.Buffer, readbuf.ReadSize) (int, error) {
 func (*Descriptor) Write([]byte) (n int, err error) { panic("libnet: no descriptors on this system") }
 func (*Descriptor) Unblock()                        { panic("libnet: no descriptors on this system") }
 func (*Descriptor) Broken() bool                    { panic("libnet: no descriptors on this system") }
+func (*Descriptor) CloseWaits() bool                { panic("libnet: no descriptors on this system") }
 
-func HasInput(net.Conn) bool { return false }
+func HasInput(syscall.RawConn) bool { return false }
 
 func unblock(uintptr) {}

@@ -168,6 +168,15 @@ func (d *Descriptor) Broken() (is bool) {
 	return is
 }
 
+// CloseWaits reports whether closing the conn may wait for its peer, because somebody has set SO_LINGER.
+func (d *Descriptor) CloseWaits() bool {
+	lingers := 0
+	_ = d.raw.Control(func(fd uintptr) {
+		lingers, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_LINGER) // the first field of struct linger
+	})
+	return lingers != 0
+}
+
 // unblock gives a descriptor its non-blocking mode back, which belongs to all its duplicates: os.File.Fd takes it away from
 // all of them. A read or write of package net would then wait in the kernel, where neither a deadline nor Close reaches it.
 func unblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
@@ -175,10 +184,9 @@ func unblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
 // Unblock is for who is about to wait in a call of the conn's.
 func (d *Descriptor) Unblock() { _ = d.raw.Control(unblock) }
 
-// HasInput reports whether something lies in conn's receive buffer. It does not take it.
-func HasInput(conn net.Conn) (pending bool) {
-	defer func() { _ = recover() }() // of a conn of the user's
-	raw := Raw(conn)
+// HasInput reports whether something lies in the receive buffer. It does not take it.
+func HasInput(raw syscall.RawConn) (pending bool) {
+	defer func() { _ = recover() }() // from a RawConn of the user's
 	if raw == nil {
 		return false
 	}

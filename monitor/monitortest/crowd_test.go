@@ -90,7 +90,7 @@ func leave(ctx context.Context, conn *net.TCPConn, way uint64) {
 		_, _ = io.Copy(io.Discard, conn)
 	case 5: // ends inside a frame
 		_, _ = conn.Write([]byte{0, 9, 'x'})
-	case 6: // goes without a word
+	case 6: // vanishes
 		_ = conn.SetLinger(0)
 	case 8: // says nothing more
 		_, _ = io.Copy(io.Discard, conn)

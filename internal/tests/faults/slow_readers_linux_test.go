@@ -1,4 +1,4 @@
-package libnet_test
+package faults
 
 import (
 	"crypto/tls"
@@ -33,7 +33,8 @@ func TestPeerTimeoutLeavesAPeerAloneThatReadsSlowly(t *testing.T) {
 				way.send(t, s, make([]byte, 256<<10))
 			}
 			sipFor(t, s, conn, 4*time.Second, 200*time.Millisecond, 16000)
-			wantEnd(t, s, libnet.ErrWriteTimeout) // of a peer that stopped
+			wait(t, s.Done(), "the end")
+			testkit.WantErr(t, "the reason", s.Err(), libnet.ErrWriteTimeout) // of a peer that stopped
 		})
 	}
 }
@@ -62,23 +63,21 @@ func broadcastTo(t *testing.T, s *libnet.Session, msg []byte) {
 // slowlyRead returns a session with a PeerTimeout of a second, and its peer, which has a small receive buffer.
 func slowlyRead(t *testing.T, network string, covered bool, set func(*libnet.Server)) (*libnet.Session, net.Conn) {
 	t.Helper()
-	srv, _ := listenOn(t, network, 64, func(srv *libnet.Server) {
+	mode := testkit.Mode{Network: network, Protocol: testkit.Frames, Serve: testkit.ReceiveLoop}
+	if covered {
+		mode.Wrap = func(l net.Listener) net.Listener { return coveringListener{l} }
+	}
+	r := mode.Start(t, func(srv *libnet.Server) {
 		srv.PeerTimeout, srv.Linger, srv.SendQueueBytes = time.Second, 200*time.Millisecond, 64<<20
 		if set != nil {
 			set(srv)
 		}
-	})
-	made := make(chan *libnet.Session, 1)
-	h := libnet.HandlerFunc(func(s *libnet.Session) { made <- s; _, _ = s.Receive() })
-	if covered {
-		srv = covering(t, srv)
-	}
-	go srv.Serve(h)
+	}, func(*libnet.Session, []byte) {})
 	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		_ = c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 65536) })
 		return err
 	}}
-	conn, err := dialer.Dial("tcp", srv.Listener().Addr().String())
+	conn, err := dialer.Dial("tcp", r.Listener().Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,19 +87,10 @@ func slowlyRead(t *testing.T, network string, covered bool, set func(*libnet.Ser
 		go client.Handshake()
 		conn = client
 	}
-	return testkit.Await(t, testkit.Patience, "the session", made), conn
+	return testkit.Await(t, soon, "the session", r.Sessions), conn
 }
 
-// covering returns a server like srv whose conns are the user's.
-func covering(t *testing.T, srv *libnet.Server) *libnet.Server {
-	t.Helper()
-	covered := libnet.NewServer(coveringListener{srv.Listener()}, testkit.Frames, 64)
-	covered.Config = srv.Config
-	covered.Config.Logger = testkit.Quiet
-	t.Cleanup(covered.Stop)
-	return covered
-}
-
+// coveringListener accepts conns that are the user's.
 type coveringListener struct{ net.Listener }
 
 type coveredConn struct{ *net.TCPConn }

@@ -1,4 +1,4 @@
-package libnet_test
+package plaincodec
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,11 +15,12 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 func scriptedSession(t *testing.T, p libnet.Protocol, configure func(*libnet.Server)) (far net.Conn, s *libnet.Session) {
 	t.Helper()
-	srv := libnet.NewServer(emptyListener(), p, 1)
+	srv := libnet.NewServer(libnettest.NewListener(), p, 1)
 	srv.Logger = testkit.Quiet
 	srv.WriteTimeout = -1
 	configure(srv)
@@ -78,32 +80,6 @@ func TestSendOfAPlainCodecDoesNotWaitForThePeer(t *testing.T) {
 		}
 		_ = s.Close()
 		_ = far.Close()
-	})
-}
-
-// docs/sendside.md: "SendContext in the line waits for room, and is woken by whoever makes room".
-func TestADropThatMakesRoomIsToldToWhoWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, s := scriptedSession(t, codec.New(codec.Uint16BE, codec.Bytes), func(srv *libnet.Server) {
-			srv.SendQueue, srv.SendQueueBytes, srv.OnFull = 100, 1000, libnet.DropOldest
-		})
-		testkit.MustSend(t, s, make([]byte, 10)) // in flight
-		synctest.Wait()
-		testkit.MustSend(t, s, make([]byte, 900))
-		sent := make(chan error, 1)
-		go func() { sent <- s.SendContext(context.Background(), make([]byte, 500)) }()
-		synctest.Wait()
-		testkit.MustSend(t, s, make([]byte, 200)) // drops the 900 bytes
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		stats := s.Stats()
-		select {
-		case err := <-sent:
-			t.Log("SendContext returned", err)
-		default:
-			t.Errorf("a message of 502 bytes waits for room in a queue of 1000 that holds %d bytes in %d messages", stats.QueuedBytes, stats.Queued)
-		}
-		_ = s.Close()
 	})
 }
 
@@ -174,4 +150,27 @@ func TestSendContextOfAPlainCodecIsNotRefused(t *testing.T) {
 		_ = far.Close()
 		time.Sleep(time.Second)
 	})
+}
+
+// A codec that calls its own session waits for itself, but not for ever.
+func TestAPlainCodecThatSendsFromSendIsRefused(t *testing.T) {
+	var s *libnet.Session
+	var inner atomic.Value
+	srv := testkit.NewServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		c := testkit.NewTwoWrites(rw)
+		return &testkit.FuncCodec{OnSend: func(msg any) error {
+			if string(msg.([]byte)) == "outer" {
+				inner.Store(s.Send([]byte("inner")))
+			}
+			return c.Send(msg)
+		}}
+	}), 8)
+	srv.WriteTimeout = 50 * time.Millisecond
+	near, far := testkit.ConnectPipe(t)
+	go testkit.Drain(far)
+	s = testkit.Adopt(t, srv, near)
+	testkit.Within(t, testkit.Patience, "Send", func() { testkit.MustSend(t, s, []byte("outer")) })
+	if err := inner.Load(); err != libnet.ErrSessionBlocked {
+		t.Errorf("the Send within: %v", err)
+	}
 }

@@ -1,0 +1,373 @@
+package libnet
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
+)
+
+type codecState uint8
+
+const (
+	codecNone codecState = iota
+	codecMaking
+	codecMade // or failed, or given up: whether there is one, hasCodec says
+)
+
+// initCodec has the protocol make the codec, in the goroutine that first needs it, and reports whether
+// there is one; without, the session is closed. Others wait for it, but not on a closed session: its
+// callbacks may run while the codec is being made.
+func (s *Session) initCodec() bool {
+	if s.hasCodec.Load() {
+		return true
+	}
+	mine, made := s.beginCodec()
+	switch {
+	case mine:
+		s.makeCodec()
+	case made != nil:
+		<-made
+	}
+	return s.hasCodec.Load()
+}
+
+// startCodec is initCodec for those who must not wait: it returns a channel that is closed when it is known whether there is a
+// codec; nil when it is known already.
+func (s *Session) startCodec() <-chan struct{} {
+	mine, made := s.beginCodec()
+	if mine {
+		_, made = s.beginCodec()
+		go s.makeCodec()
+	}
+	return made
+}
+
+// beginCodec has the caller make the codec, if nobody does, or returns what is closed when that has been done.
+func (s *Session) beginCodec() (mine bool, made <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.state.Load() != sessionOpen || s.making == codecMade:
+		return false, nil
+	case s.making == codecNone:
+		s.making = codecMaking
+		return true, nil
+	}
+	if s.made == nil {
+		s.made = make(chan struct{})
+	}
+	return false, s.made
+}
+
+// codecBeingMade returns what is closed when the codec is made that somebody is making; nil where nobody is.
+func (s *Session) codecBeingMade() <-chan struct{} {
+	s.mu.Lock()
+	idle := s.making == codecNone
+	s.mu.Unlock()
+	if idle {
+		return nil
+	}
+	_, made := s.beginCodec()
+	return made
+}
+
+// codecKnownLocked tells those who wait for the codec.
+func (s *Session) codecKnownLocked() {
+	if s.made != nil {
+		close(s.made)
+		s.made = nil
+	}
+}
+
+// makeCodec holds recvMu, since NewCodec may read.
+func (s *Session) makeCodec() {
+	s.recvMu.Lock()
+	ended := true // its goroutine, by NewCodec
+	var err error
+	defer func() {
+		s.recvMu.Unlock()
+		if ended {
+			err = ErrSessionClosed
+		}
+		if err != nil {
+			s.beginClosing(err) // before others learn that there is none
+		}
+		s.codecIsMade()
+		if err != nil {
+			s.endAside(err)
+		}
+	}()
+	codec, err := s.newCodec()
+	ended = false
+	if err == nil {
+		s.setCodec(codec)
+		s.handOver()          // what NewCodec has read
+		s.frameStart.Store(0) // that was no frame
+	}
+}
+
+func (s *Session) setCodec(codec Codec) {
+	s.codec = codec
+	s.parser, _ = codec.(FrameParser)
+	s.appender, _ = codec.(FrameAppender)
+	if s.appender == nil {
+		s.turn = make(chan struct{}, 1)
+	}
+	s.hasCodec.Store(true)
+}
+
+func (s *Session) codecIsMade() {
+	s.mu.Lock()
+	s.making = codecMade
+	s.codecKnownLocked()
+	closed := s.state.Load() == sessionClosed
+	s.mu.Unlock()
+	if closed && s.hasCodec.Load() {
+		_ = s.closeCodec()
+	}
+}
+
+func (s *Session) newCodec() (codec Codec, err error) {
+	defer s.recoveredLocked("protocol", &err)
+	codec = s.owner.protocol.NewCodec(stream{s})
+	if codec == nil {
+		err = fmt.Errorf("%w: the protocol made no codec", ErrPanic)
+	}
+	return codec, err
+}
+
+// encode returns msg as a draft, for the queue to take. It runs the codec with no lock held. After an error that comes of a
+// panic the caller has the session end. The depth of this call counts, as offer's does.
+func (s *Session) encode(msg any) (c *sendqueue.Batch, err error) {
+	switch {
+	case s.appender != nil:
+		return s.encodeFrame(msg)
+	case s.conn != nil:
+		return s.encodePlain(msg)
+	}
+	c = sendqueue.NewDraft()
+	c.SetMessage(msg)
+	return c, nil
+}
+
+// encodeFrame has a codec that knows how append msg's frame.
+func (s *Session) encodeFrame(msg any) (c *sendqueue.Batch, err error) {
+	defer s.recovered("codec", &err)
+	c = sendqueue.NewDraft()
+	frame, err := s.appender.AppendFrame(c.Room(), msg)
+	if err == nil && len(frame) > s.maxFrame() {
+		err = ErrFrameTooLarge
+	}
+	if err != nil {
+		c.Free()
+		return nil, err
+	}
+	c.SetFrame(frame)
+	return c, nil
+}
+
+// encodePlain has a codec that knows only io.Writer write msg's frame. The caller has the turn.
+func (s *Session) encodePlain(msg any) (c *sendqueue.Batch, err error) {
+	c = sendqueue.NewDraft()
+	s.q.BeginFrame(c)
+	ended := false
+	defer func() {
+		if !ended { // the codec has ended its goroutine
+			_ = s.q.EndFrame()
+		}
+	}()
+	err = s.codecSend(msg)
+	ended = true
+	if refused := s.q.EndFrame(); err == nil && refused != nil {
+		err = s.refused(refused) // the codec may not have looked at what Write answered
+	}
+	if err != nil {
+		c.Free()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (s *Session) codecSend(msg any) (err error) {
+	defer s.recoveredLocked("codec", &err)
+	return s.codec.Send(msg)
+}
+
+// appendFrame encodes msg for a broadcast.
+func (s *Session) appendFrame(msg any) (frame []byte, err error) {
+	defer s.recovered("codec", &err)
+	return s.appender.AppendFrame(nil, msg)
+}
+
+// notWritten reports whether a codec's Send says that it wrote nothing and the stream is whole.
+func notWritten(err error) bool {
+	return errorIs(err, ErrEncode) || errorIs(err, ErrFrameTooLarge)
+}
+
+// endIfPanic ends the session when err came from a panic of its codec.
+func (s *Session) endIfPanic(err error) error {
+	if errorIs(err, ErrPanic) {
+		s.endAside(err)
+	}
+	return err
+}
+
+// errCodecBusy says that a codec is being made, or works on another message, for too long. The queue may have room.
+var errCodecBusy = newError("libnet: the codec is busy")
+
+// takeTurn makes the caller the one who may call a plain codec's Send. It waits for another who does so, as long as
+// WriteTimeout, the session, and ctx last: a codec that calls its own session would wait for itself.
+func (s *Session) takeTurn(ctx context.Context) error {
+	bound := s.owner.writeTimeout()
+	if bound == 0 {
+		bound = math.MaxInt64
+	}
+	switch {
+	case s.takeTurnWithin(ctx, bound):
+		return nil
+	case s.IsClosed():
+		return s.closedErr()
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return errCodecBusy
+}
+
+func (s *Session) takeTurnWithin(ctx context.Context, bound time.Duration) bool {
+	select {
+	case s.turn <- struct{}{}:
+		return true
+	default:
+	}
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	select {
+	case s.turn <- struct{}{}:
+		return true
+	case <-s.doneChan():
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return false
+}
+
+func (s *Session) giveTurn() { <-s.turn }
+
+// stream is a session's connection as its codec sees it: reads come out of the input buffer, writes
+// go into the send queue.
+type stream struct{ s *Session }
+
+var _ Stream = stream{}
+
+func (st stream) MaxMessage() int      { return st.s.owner.MaxMessage }
+func (st stream) LocalAddr() net.Addr  { return st.s.conn.LocalAddr() }
+func (st stream) RemoteAddr() net.Addr { return st.s.conn.RemoteAddr() }
+
+// Close ends the session, as a codec's Close ended the connection in the original libnet. The codec is at work, so that its session's
+// Send, or the receiver's lock, must not wait for what the end calls of the user's.
+func (st stream) Close() error {
+	if !st.s.IsClosed() {
+		st.s.endAside(ErrSessionClosed)
+	}
+	return nil
+}
+
+// Read is for codecs that know only io.Reader. Like the receiver it belongs to one goroutine at a time.
+func (st stream) Read(p []byte) (int, error) {
+	s := st.s
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if s.plain == nil {
+		s.plain = new(plainInput)
+	}
+	if s.in.Empty() {
+		if err := s.fill(s.plain.midFrame); err != nil {
+			s.plain.err = err
+			if err == io.ErrUnexpectedEOF {
+				err = io.EOF // only the codec can tell whether its frame is complete
+			}
+			return 0, err
+		}
+	}
+	n := copy(p, s.in.Unread())
+	s.in.Advance(n)
+	s.plain.midFrame = true
+	return n, nil
+}
+
+// plainInput is what a plain codec has read since its Receive was called.
+type plainInput struct {
+	midFrame bool  // it has a part of a frame
+	err      error // of its last read, if that failed
+}
+
+// Write appends to the send queue. Within Session.Send the bytes become the frame of its message;
+// bytes written at another time (a greeting, an answer that the goroutine of Receive writes) are flushed by themselves.
+func (st stream) Write(p []byte) (int, error) {
+	s := st.s
+	if len(p) == 0 {
+		return 0, nil
+	}
+	answer := s.isInReceive()
+	if answer { // to what has come whole
+		s.plain.midFrame = false
+		s.frameStart.Store(0)
+	}
+	by, err := s.q.Write(p, s.maxFrame(), s.maxLoose(), answer)
+	s.flushBy(by)
+	if err != nil {
+		return 0, s.refused(err)
+	}
+	return len(p), nil
+}
+
+// isInReceive reports whether the caller, a codec, was called to receive. It may be called to send at the same time, so only the
+// caller's own stack tells: that is looked at where a receiver is at work and does not wait.
+func (s *Session) isInReceive() bool {
+	if s.q.Receiver() < sendqueue.ReceiverActive {
+		return false
+	}
+	if s.recvMu.TryLock() {
+		s.recvMu.Unlock()
+		return false
+	}
+	var pcs [64]uintptr
+	for skip := 2; ; skip += len(pcs) {
+		n := runtime.Callers(skip, pcs[:])
+		if in, known := receives(pcs[:n]); known || n < len(pcs) {
+			return in
+		}
+	}
+}
+
+// receives looks for the innermost call of a plain codec on a part of a stack, and reports whether that is to receive.
+func receives(pcs []uintptr) (is, known bool) {
+	frames := runtime.CallersFrames(pcs)
+	for more := len(pcs) > 0; more; {
+		var frame runtime.Frame
+		frame, more = frames.Next()
+		switch _, method, _ := strings.Cut(frame.Function, ".(*Session)."); method {
+		case "codecSend":
+			return false, true
+		case "nextPlain":
+			return true, true
+		}
+	}
+	return false, false
+}
+
+// maxLoose bounds what a codec writes outside Send: by the bytes of the queue.
+func (s *Session) maxLoose() int {
+	if limit := s.owner.sendQueueBytes(); limit > 0 {
+		return limit
+	}
+	return math.MaxInt
+}

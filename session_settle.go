@@ -1,0 +1,293 @@
+package libnet
+
+import (
+	"crypto/tls"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
+)
+
+// A settling is the rest of an end. It follows the closing of the transport, or does not wait for it for longer than flushEnd.
+type settling struct {
+	session        *Session
+	codecMade, cut bool
+	closed         chan struct{} // closed when the transport is; nil where it was closed at once
+	reason         error
+	aside          bool
+}
+
+// errCloseWaits is what Close returns when a connection's or codec's Close does not.
+var errCloseWaits = newError("libnet: closing the connection takes its time")
+
+func (r *settling) run() error {
+	var err error
+	if r.closesAtOnce() {
+		err = r.closeTransport()
+	} else {
+		err = r.closeApart()
+	}
+	r.session.settle(r)
+	return err
+}
+
+// closesAtOnce reports whether closing the transport is a system call that does not wait, and calls nothing of the user's.
+func (r *settling) closesAtOnce() bool {
+	s := r.session
+	if s.sock == nil || s.sock.CloseWaits() {
+		return false
+	}
+	if !r.codecMade || !s.hasCodec.Load() {
+		return true
+	}
+	c, ok := s.codec.(streamCodec)
+	return ok && c.OnlyCloses() == io.ReadWriter(stream{s})
+}
+
+// What the Close of package codec's codecs closes, and nothing else: for a session's own stream, that is nothing to wait for.
+type streamCodec interface{ OnlyCloses() io.ReadWriter }
+
+// closeApart closes the transport on a goroutine of its own, which the user's conn or codec may end or keep.
+func (r *settling) closeApart() error {
+	r.closed = make(chan struct{})
+	result := make(chan error, 1)
+	go func() {
+		var err error
+		defer func() {
+			close(r.closed)
+			result <- err
+		}()
+		err = r.closeTransport()
+	}()
+	bound := time.NewTimer(flushEnd)
+	defer bound.Stop()
+	select {
+	case err := <-result:
+		return err
+	case <-bound.C:
+		return errCloseWaits
+	}
+}
+
+func (r *settling) closeTransport() error {
+	s := r.session
+	if s.conn == nil {
+		return s.closeCodec()
+	}
+	if s.sock != nil {
+		s.noteDropped(sockets.Unread(s.descriptor()))
+	}
+	err := s.closeConn(r.cut)
+	if r.codecMade && s.hasCodec.Load() {
+		_ = s.closeCodec() // its stream is closed already: only its own error could come
+	}
+	return err
+}
+
+// settle is what follows when no byte can be written any more.
+func (s *Session) settle(rest *settling) {
+	s.awaitFlush()
+	s.noteLastReceived()
+	s.leaveOwner()
+	s.closeDone()
+	callbacks := s.takeCallbacks()
+	if rest.aside && hasUsers(callbacks) {
+		go s.conclude(rest, callbacks)
+		return
+	}
+	s.conclude(rest, callbacks)
+}
+
+// conclude is the last of an end. What the session ended for is in the log before the callbacks run, of which one may end the
+// goroutine. The server counts the session for as long as its connection is open.
+func (s *Session) conclude(rest *settling, callbacks []*callback) {
+	defer s.uncount(rest)
+	s.logPanic(rest.reason)
+	s.callEach(callbacks)
+}
+
+// uncount has the server no longer count the session, once its connection is closed.
+func (s *Session) uncount(rest *settling) {
+	srv := s.owner.server
+	if srv == nil {
+		return
+	}
+	if rest.closed == nil {
+		srv.sessionEnded(s, rest.reason)
+		return
+	}
+	select {
+	case <-rest.closed:
+		srv.sessionEnded(s, rest.reason)
+	default:
+		go func() {
+			<-rest.closed
+			srv.sessionEnded(s, rest.reason)
+		}()
+	}
+}
+
+// leaveOwner leaves the manager, and the counters to the server: in this order, or Server.Stats could count a
+// session twice.
+func (s *Session) leaveOwner() {
+	if m := s.owner.manager; m != nil {
+		m.remove(s)
+	}
+	if srv := s.owner.server; srv != nil {
+		srv.addEnded(s.Stats())
+	}
+}
+
+func (s *Session) closeCodec() (err error) {
+	defer s.recovered("codec", &err)
+	return s.codec.Close()
+}
+
+// closeConn closes the conn without waiting for a peer that does not read.
+func (s *Session) closeConn(cut bool) (err error) {
+	defer s.recovered("connection", &err)
+	below := sockets.Transport(s.conn)
+	_, isTLS := s.conn.(*tls.Conn)
+	switch {
+	case isTLS && cut:
+		return below.Close()
+	case !s.secure():
+		return s.conn.Close()
+	}
+	// On a goroutine of its own: crypto/tls may hold the lock that this needs while it calls a conn of the user's that closes the session.
+	var closeErr error
+	closed := within(2*closeNotifyTimeout, func() {
+		defer s.recovered("connection", &closeErr)
+		closeErr = s.conn.Close()
+	})
+	if !closed {
+		return below.Close()
+	}
+	return closeErr
+}
+
+// awaitFlush waits for a flush that is still in the transport, so that the counters are final.
+func (s *Session) awaitFlush() {
+	idle := s.q.Idle()
+	if idle == nil {
+		return
+	}
+	bound := time.NewTimer(flushEnd)
+	defer bound.Stop()
+	select {
+	case <-idle:
+	case <-bound.C:
+		s.q.Abandon()
+	}
+}
+
+// callback is a function to run when the session has closed, in the list of those.
+type callback struct {
+	f     func()
+	leave bool // removes the session from a group: these run before the user's
+
+	// Guarded by Session.mu.
+	older, newer *callback
+}
+
+// OnClose has f called once when the session has closed, after it left its manager and groups, with
+// no lock held, in the goroutine that closes; on a closed session at once, in the caller's. Callbacks
+// run in the order they were registered; one that panics, or ends its goroutine, is logged and does not keep the
+// others from running. The session's handler may still be at work: guard what both use. stop takes f back and
+// reports whether it did: false says that f has been, or is being, run. It takes the same time however many there are.
+func (s *Session) OnClose(f func()) (stop func() bool) {
+	if f == nil {
+		panic("libnet: OnClose with a nil function")
+	}
+	c := &callback{f: f}
+	if !s.register(c) {
+		s.call(c)
+	}
+	return func() bool { return s.forget(c) }
+}
+
+// register appends c to the callbacks; false if they have been taken to be run.
+func (s *Session) register(c *callback) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.called {
+		return false
+	}
+	if c.older = s.callbacks; c.older != nil {
+		c.older.newer = c
+	}
+	s.callbacks = c
+	return true
+}
+
+// forget takes c out of the callbacks; false if it is in them no more.
+func (s *Session) forget(c *callback) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case c.newer != nil:
+		c.newer.older = c.older
+	case s.callbacks == c:
+		s.callbacks = c.older
+	default:
+		return false
+	}
+	if c.older != nil {
+		c.older.newer = c.newer
+	}
+	c.older, c.newer = nil, nil
+	return true
+}
+
+func (s *Session) call(c *callback) {
+	var err error
+	defer s.recovered("close callback", &err)
+	c.f()
+}
+
+// hasUsers reports whether there are others than those that leave groups.
+func hasUsers(callbacks []*callback) bool {
+	return slices.ContainsFunc(callbacks, func(c *callback) bool { return !c.leave })
+}
+
+// callEach calls one behind the other. Where one ends the goroutine, the deferred function calls those behind it
+// before the goroutine is gone.
+func (s *Session) callEach(callbacks []*callback) {
+	defer func() {
+		if len(callbacks) > 0 {
+			s.callEach(callbacks)
+		}
+	}()
+	for len(callbacks) > 0 {
+		c := callbacks[0]
+		callbacks = callbacks[1:]
+		s.call(c)
+	}
+}
+
+// takeCallbacks returns the callbacks in the order in which they are to run: those of groups, then the user's, each
+// as they were registered.
+func (s *Session) takeCallbacks() []*callback {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var oldest *callback
+	n := 0
+	for c := s.callbacks; c != nil; c = c.older {
+		oldest = c
+		n++
+	}
+	callbacks := make([]*callback, 0, n)
+	for _, leave := range []bool{true, false} {
+		for c := oldest; c != nil; c = c.newer {
+			if c.leave == leave {
+				callbacks = append(callbacks, c)
+			}
+		}
+	}
+	for _, c := range callbacks {
+		c.older, c.newer = nil, nil
+	}
+	s.callbacks, s.called = nil, true
+	return callbacks
+}
