@@ -127,23 +127,41 @@ func (m *messageServer) addToLoop(s *Session) {
 	// A read of a Unix socket also stops where descriptors or credentials were passed, and no event tells of what lies
 	// behind them.
 	s.serving.Start(!sockets.IsDetached(sockets.Transport(s.conn)))
-	err := m.loop.Register(s.id, s.sock.Raw())
-	if err != nil {
-		err = fmt.Errorf("libnet: event loop: %w", err)
-	} else {
-		// OnSession may have received, so that more came than it asked for, or sent, or a shutdown may wait for it.
-		err = s.dispatch(m.handler)
+	// OnSession may have received, so that more came than it asked for, or sent, or a shutdown may wait for it.
+	err := s.dispatch(m.handler)
+	if err == nil {
+		err = s.serveHeld(m.handler)
 	}
 	if err != nil {
 		s.failServing(err)
-	}
-	for more := err == nil && s.sock.Layered(); more; { // what came with the handshake, of which no event tells
-		more = s.serve(m.handler)
 	}
 	if s.yieldAsked.Load() { // while OnSession was at work
 		s.yieldNow()
 	}
 	m.loop.Release((*eventSession)(s))
+	// From here on the loop serves s. It is told of what has arrived by then, and had it been before, this goroutine would
+	// go on with a peer that sends without pause.
+	if err != nil {
+		return
+	}
+	if err = m.loop.Register(s.id, s.sock.Raw()); err != nil {
+		s.failServing(fmt.Errorf("libnet: event loop: %w", err))
+	}
+}
+
+// serveHeld serves what came with the handshake of TLS, of which no event tells.
+func (s *Session) serveHeld(h MessageHandler) error {
+	for s.canReceive() {
+		n, err := s.sock.ReadHeld(&s.in, s.usualRead)
+		if n > 0 {
+			s.took(n)
+			err = s.dispatch(h)
+		}
+		if n == 0 || err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // An eventHost is what the event loop sees of a messageServer.

@@ -29,7 +29,10 @@ func (*Descriptor) CloseWaits() bool                { panic("libnet: no descript
 func (*Descriptor) Layered() bool                   { panic("libnet: no descriptors on this system") }
 func (*Descriptor) Handshake() error                { panic("libnet: no descriptors on this system") }
 func (*Descriptor) Shaking() <-chan struct{}        { panic("libnet: no descriptors on this system") }
-func (*Descriptor) HoldsInput() bool                { panic("libnet: no descriptors on this system") }
+func (*Descriptor) ReadHeld(*readbuf.Buffer, readbuf.ReadSize) (int, error) {
+	panic("libnet: no descriptors on this system")
+}
+func (*Descriptor) HoldsInput() bool { panic("libnet: no descriptors on this system") }
 
 func HasInput(syscall.RawConn) bool { return false }
 

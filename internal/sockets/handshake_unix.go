@@ -74,6 +74,7 @@ func (c *Secured) shake() error {
 		close(s.over)
 	}()
 	if err = c.tls.Handshake(); err == nil {
+		c.wire.in.whole = manyRecords
 		letGo(c.below)
 	}
 	return err

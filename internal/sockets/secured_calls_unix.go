@@ -14,6 +14,7 @@ type securedRead struct {
 	in    *readbuf.Buffer
 	n     int
 	err   error
+	held  bool // do not ask the kernel
 	wait  bool
 	usual readbuf.ReadSize
 
@@ -31,11 +32,15 @@ func (c *Secured) readInto(in *readbuf.Buffer, usual readbuf.ReadSize, wait bool
 	if wait {
 		_ = c.Handshake()
 	}
+	return c.call(in, usual, wait, false)
+}
+
+func (c *Secured) call(in *readbuf.Buffer, usual readbuf.ReadSize, wait, held bool) (int, error) {
 	if ready, err := c.isReady(); !ready || err != nil {
 		return 0, err
 	}
 	r := securedReads.Get().(*securedRead)
-	r.conn, r.in, r.usual, r.wait, r.n = c, in, usual, wait, 0
+	r.conn, r.in, r.usual, r.wait, r.held, r.n = c, in, usual, wait, held, 0
 	err := c.sock.raw.Read(r.try)
 	n := r.n
 	if err == nil {
@@ -47,7 +52,7 @@ func (c *Secured) readInto(in *readbuf.Buffer, usual readbuf.ReadSize, wait bool
 }
 
 func (r *securedRead) tryRead(fd uintptr) bool {
-	r.n, r.err = r.conn.read(int(fd), r.in.Space(r.usual))
+	r.n, r.err = r.conn.read(int(fd), r.in.Space(r.usual), r.held)
 	if r.n > 0 || r.err != nil {
 		return true
 	}
@@ -116,6 +121,14 @@ func (d *Descriptor) Shaking() <-chan struct{} {
 		return s.over
 	}
 	return nil
+}
+
+// ReadHeld is ReadReady for what the layer holds already.
+func (d *Descriptor) ReadHeld(in *readbuf.Buffer, usual readbuf.ReadSize) (int, error) {
+	if d.layer == nil {
+		return 0, nil
+	}
+	return d.layer.call(in, usual, false, true)
 }
 
 // HoldsInput reports whether the layer holds something that the last read has left behind.

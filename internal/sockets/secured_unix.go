@@ -84,14 +84,14 @@ func (c *Secured) SetReadDeadline(t time.Time) error  { return c.below.SetReadDe
 func (c *Secured) SetWriteDeadline(t time.Time) error { return c.below.SetWriteDeadline(t) }
 
 // read decrypts into p what has arrived. At n == 0 without an error there is nothing, and an event tells of what comes then.
-// The handshake has succeeded.
-func (c *Secured) read(fd int, p []byte) (n int, err error) {
+// With held only what has been read from the kernel is decrypted. The handshake has succeeded.
+func (c *Secured) read(fd int, p []byte, held bool) (n int, err error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	if err := c.failed; err != nil {
 		return 0, err
 	}
-	c.wire.startReading(fd)
+	c.wire.startReading(fd, held)
 	n, err = c.decrypt(p)
 	if answered := c.wire.sendAnswers(fd); err == nil {
 		err = answered
@@ -106,18 +106,25 @@ func (c *Secured) read(fd int, p []byte) (n int, err error) {
 // decrypt has crypto/tls read until p is full or the kernel has nothing. A read that brings a part of a record and less than
 // it asked for may end at urgent data: where it comes to nothing else the kernel is asked again.
 func (c *Secured) decrypt(p []byte) (n int, err error) {
-	for n < len(p) && err == nil {
-		var k int
-		k, err = c.tls.Read(p[n:])
+	in := &c.wire.in
+	for n < len(p) {
+		k, err := c.tls.Read(p[n:])
 		n += k
-		if err == errNothing && n == 0 && c.wire.readsOn() {
-			err = nil
+		in.took()
+		switch {
+		case err == errNothing:
+			in.whole = 0
+			if n > 0 || !c.wire.readsOn() {
+				return n, nil
+			}
+		case err != nil:
+			return n, err
+		case c.wire.dry && in.none() && n < len(p):
+			return n, nil
 		}
 	}
-	if err == errNothing {
-		err = nil
-	}
-	return n, err
+	in.whole = manyRecords // and perhaps a part of one that is decrypted
+	return n, nil
 }
 
 // recordSize is the largest payload of a TLS record (RFC 8446, 5.1).
@@ -146,7 +153,7 @@ func (c *Secured) Read(p []byte) (n int, err error) {
 		return 0, err
 	}
 	rawErr := c.sock.raw.Read(func(fd uintptr) bool {
-		n, err = c.read(int(fd), p)
+		n, err = c.read(int(fd), p, false)
 		return n > 0 || err != nil
 	})
 	if err == nil {

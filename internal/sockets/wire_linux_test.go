@@ -109,7 +109,7 @@ func TestWhatIsKeptIsReportedOnceTheKernelHasIt(t *testing.T) {
 func TestAReadOfAWireNeverWaitsAndSaysSoInAWayThatCryptoTLSTakes(t *testing.T) {
 	w, peer := wired(t)
 	w.with(t, func(fd int) {
-		w.startReading(fd)
+		w.startReading(fd, false)
 		n, err := w.Read(make([]byte, 10))
 		ne, ok := err.(net.Error)
 		if n != 0 || !ok || !ne.Temporary() { //lint:ignore SA1019 crypto/tls asks for it
@@ -121,7 +121,7 @@ func TestAReadOfAWireNeverWaitsAndSaysSoInAWayThatCryptoTLSTakes(t *testing.T) {
 	}
 	time.Sleep(10 * time.Millisecond)
 	w.with(t, func(fd int) {
-		w.startReading(fd)
+		w.startReading(fd, false)
 		if n, err := w.Read(make([]byte, 10)); n != 5 || err != nil {
 			t.Errorf("read %d, %v", n, err)
 		}
@@ -130,7 +130,7 @@ func TestAReadOfAWireNeverWaitsAndSaysSoInAWayThatCryptoTLSTakes(t *testing.T) {
 	_ = peer.Close()
 	time.Sleep(10 * time.Millisecond)
 	w.with(t, func(fd int) {
-		w.startReading(fd)
+		w.startReading(fd, false)
 		_, err := w.Read(make([]byte, 10))
 		if _, temporary := err.(net.Error); temporary || err == nil {
 			t.Errorf("of a reset: %v", err)
@@ -175,5 +175,26 @@ func TestAHandshakeThatWaitsForItsPeerHasNoPlace(t *testing.T) {
 	_, _ = s.wait(func([]byte) (int, error) { return 0, io.EOF }, nil)
 	if len(places) != 0 {
 		t.Error("it has one behind an error, though there is nothing to compute")
+	}
+}
+
+func TestRecordsAreCountedHoweverTheyArrive(t *testing.T) {
+	var stream []byte
+	const n = 50
+	for i := range n {
+		size := i * i * 6
+		stream = append(stream, 23, 3, 3, byte(size>>8), byte(size))
+		stream = append(stream, make([]byte, size)...)
+	}
+	for _, step := range []int{1, 2, 3, 4, 5, 6, 7, 1000, len(stream)} {
+		var r records
+		for rest := stream; len(rest) > 0; {
+			k := min(step, len(rest))
+			r.pass(rest[:k])
+			rest = rest[k:]
+		}
+		if r.whole != n || r.n != 0 || r.rest != 0 {
+			t.Errorf("%d bytes at a time: %+v", step, r)
+		}
 	}
 }

@@ -26,6 +26,7 @@ type wire struct {
 	shaking atomic.Pointer[shaking] // nil when the handshake is over
 
 	// These belong to who reads.
+	in    records
 	fd    int
 	dry   bool // the next read finds nothing, and need not ask the kernel
 	empty bool // for that the kernel has said so
@@ -49,7 +50,7 @@ func (nothing) Error() string   { return "libnet: nothing has arrived" }
 func (nothing) Timeout() bool   { return true }
 func (nothing) Temporary() bool { return true }
 
-func (w *wire) startReading(fd int) { w.fd, w.dry, w.empty = fd, false, false }
+func (w *wire) startReading(fd int, held bool) { w.fd, w.dry, w.empty = fd, held, held }
 
 // readsOn has the next read ask the kernel, unless that has said itself that there is nothing.
 func (w *wire) readsOn() bool {
@@ -59,7 +60,9 @@ func (w *wire) readsOn() bool {
 
 func (w *wire) Read(p []byte) (int, error) {
 	if s := w.shaking.Load(); s != nil {
-		return s.wait(w.below.Read, p)
+		n, err := s.wait(w.below.Read, p)
+		w.in.pass(p[:n])
+		return n, err
 	}
 	if w.dry {
 		return 0, errNothing
@@ -69,6 +72,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		switch {
 		case n > 0:
 			raceReceive(w.fd, p[:n])
+			w.in.pass(p[:n])
 			w.dry = n < len(p)
 			return n, nil
 		case err == syscall.EINTR:
