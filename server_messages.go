@@ -145,7 +145,7 @@ func (m *messageServer) addToLoop(s *Session) {
 		return
 	}
 	if err = m.loop.Register(s.id, s.sock.Raw()); err != nil {
-		s.failServing(fmt.Errorf("libnet: event loop: %w", err))
+		s.terminate(fmt.Errorf("libnet: event loop: %w", err))
 	}
 }
 
