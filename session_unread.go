@@ -126,12 +126,16 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	left := !s.in.Empty() || sockets.Unread(s.descriptor()) > 0
+	end := io.EOF
+	if !left && !s.mayEnd() {
+		end = io.ErrUnexpectedEOF
+	}
 	s.recvMu.Unlock()
 	if c.over == 0 {
 		c.over = now
 	}
 	if !left || s.q.Receiver() == sendqueue.ReceiverAbsent && now >= after(c.over, s.owner.linger()) {
-		s.endOfPeer(io.EOF)
+		s.endOfPeer(end)
 	}
 }
 
