@@ -41,6 +41,10 @@ type Codec interface {
 
 // Stream is what the rw handed to [Protocol.NewCodec] offers beyond reading and writing, when it
 // comes from a [Server] or a [Dialer].
+//
+// What is written while the codec's Send runs is a part of that message, but for what the goroutine writes that is in the codec's
+// Receive: that goes by itself, as all does that is written at another time. Close ends the session, and does not wait for its
+// close callbacks.
 type Stream interface {
 	io.ReadWriteCloser
 

@@ -33,8 +33,9 @@ func (m *Manager) Broadcast(msg any) BroadcastResult {
 type broadcast struct {
 	msg    any
 	frames []encodedFrame
-	waited time.Duration // for codecs that were at work on another message for too long
+	waited time.Duration // for plain codecs; see patience
 	late   []*Session    // have no codec yet: their turn comes last
+	slow   []slowOffer   // their plain codecs are still at work on the message
 	failed []notEncoded
 	result BroadcastResult
 }
@@ -42,7 +43,7 @@ type broadcast struct {
 // sendTo sends the message to s, if s has a codec.
 func (b *broadcast) sendTo(s *Session) {
 	if s.hasCodec.Load() {
-		b.count(s, b.offerTo(s))
+		b.offerTo(s)
 		return
 	}
 	b.late = append(b.late, s)
@@ -53,11 +54,12 @@ func (b *broadcast) end() BroadcastResult {
 	makeCodecs(b.late)
 	for _, s := range b.late {
 		if s.hasCodec.Load() {
-			b.count(s, b.offerTo(s))
+			b.offerTo(s)
 		} else {
 			b.count(s, errCodecBusy)
 		}
 	}
+	b.awaitSlow()
 	if len(b.failed) > 0 {
 		within(codecPatience, func() { logNotEncoded(b.failed) }) // a logger is the user's
 	}
@@ -105,76 +107,140 @@ func logNotEncoded(failed []notEncoded) {
 
 // offerTo queues the message for s. A synchronous session, whose queue has no room at all by itself,
 // takes one; one whose codec stays at work on another message takes none.
-func (b *broadcast) offerTo(s *Session) error {
-	if s.IsClosed() {
-		return s.closedErr()
-	}
+func (b *broadcast) offerTo(s *Session) {
 	limit := s.owner.queueLimit()
 	limit.Messages = max(limit.Messages, 1)
 	switch {
+	case s.IsClosed():
+		b.count(s, s.closedErr())
 	case s.conn == nil:
-		return s.offer(b.msg, limit)
+		b.count(s, s.offer(b.msg, limit))
 	case s.appender == nil:
-		return b.offerInTurn(s, limit)
+		b.offerInTurn(s, limit)
+	default:
+		frame, err := b.frameFor(s)
+		if err == nil {
+			err = s.offerFrame(frame, limit)
+		}
+		b.count(s, err)
 	}
-	frame, err := b.frameFor(s)
-	if err != nil {
-		return err
-	}
-	return s.offerFrame(frame, limit)
 }
 
-// offerInTurn is Session.offerInTurn that waits for another's message only as long as an ordinary codec takes.
-func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) error {
+// patience is how long the broadcast waits for one plain codec before it goes on to the next member: all of it together, at most
+// maxSlowCodecs times as long as for one. What is not encoded by then is waited for at the end.
+func (b *broadcast) patience() time.Duration {
+	return min(codecPatience, max(0, maxSlowCodecs*codecPatience-b.waited))
+}
+
+// offerInTurn is Session.offerInTurn that waits for a codec no longer than b.patience.
+func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) {
 	if s.q.IsFull(limit) {
-		return ErrSessionBlocked
+		b.count(s, ErrSessionBlocked)
+		return
 	}
 	began := time.Now()
-	bound := min(codecPatience, maxSlowCodecs*codecPatience-b.waited)
-	if !s.takeTurnWithin(context.Background(), bound) {
-		b.waited += time.Since(began)
-		return errCodecBusy
+	defer func() { b.waited += time.Since(began) }()
+	if !s.takeTurnWithin(context.Background(), b.patience()) {
+		b.count(s, errCodecBusy)
+		return
 	}
-	err := s.offerElsewhere(b.msg, limit)
-	switch {
-	case err == nil || !errorIs(err, ErrPanic):
-	case b.waited < maxSlowCodecs*codecPatience:
-		s.endAside(err)
-		b.waited += time.Since(began)
-	default:
-		s.endSoon(err)
+	o := s.startOffer(b.msg, limit)
+	if !b.finish(o, b.patience()) {
+		b.slow = append(b.slow, o)
 	}
-	return err
 }
 
-// codecHangs is how long a broadcast waits for a plain codec with its message, before it ends the session: a message that is
+// awaitSlow waits for those whose codecs were at work when their turn ended, codecHangs for all, and then ends their sessions.
+func (b *broadcast) awaitSlow() {
+	hung := b.finishEach(b.slow, codecHangs)
+	for _, o := range hung {
+		o.session.endSoon(errCodecHangs)
+	}
+	for _, o := range b.finishEach(hung, codecPatience) {
+		b.count(o.session, errCodecHangs)
+	}
+}
+
+// finishEach returns those of whom nothing is known after d.
+func (b *broadcast) finishEach(offers []slowOffer, d time.Duration) (unknown []slowOffer) {
+	end := time.Now().Add(d)
+	for _, o := range offers {
+		if !b.finish(o, time.Until(end)) {
+			unknown = append(unknown, o)
+		}
+	}
+	return unknown
+}
+
+// codecHangs is how long a broadcast waits for plain codecs with its message, before it ends their sessions: a message that is
 // being encoded can neither be taken back nor counted.
 const codecHangs = 2 * time.Second
 
 var errCodecHangs = newError("libnet: the codec does not come back")
 
-// offerElsewhere has the message encoded and queued on another goroutine, which the codec may keep or end.
-func (s *Session) offerElsewhere(msg any, limit sendqueue.Limit) (err error) {
-	result := make(chan error, 1)
+// A slowOffer is a message that a plain codec encodes on a goroutine of its own, which the codec may keep or end.
+type slowOffer struct {
+	session *Session
+	result  <-chan offerResult
+}
+
+type offerResult struct {
+	err      error
+	panicked bool
+}
+
+// startOffer has the message encoded and queued. The caller has the turn.
+func (s *Session) startOffer(msg any, limit sendqueue.Limit) slowOffer {
+	result := make(chan offerResult, 1)
 	go func() {
-		err := ErrSessionClosed // stays if the codec ends the goroutine
-		defer func() { result <- err }()
-		err = s.offerWithTurn(msg, limit)
+		r := offerResult{err: ErrSessionClosed} // stays if the codec ends the goroutine
+		defer func() { result <- r }()
+		err := s.offerWithTurn(msg, limit)
+		r = offerResult{err, err != nil && errorIs(err, ErrPanic)}
 	}()
-	bound := time.NewTimer(codecHangs)
+	return slowOffer{s, result}
+}
+
+// finish counts what came of o, if that is known within d.
+func (b *broadcast) finish(o slowOffer, d time.Duration) (known bool) {
+	r, known := o.await(d)
+	if !known {
+		return false
+	}
+	if r.panicked {
+		b.endPanicked(o.session, r.err)
+	}
+	b.count(o.session, r.err)
+	return true
+}
+
+// endPanicked waits for the end of a session whose codec panicked, where the broadcast has not waited for too much yet.
+func (b *broadcast) endPanicked(s *Session, err error) {
+	if b.patience() == 0 {
+		s.endSoon(err)
+		return
+	}
+	began := time.Now()
+	s.endAside(err)
+	b.waited += time.Since(began)
+}
+
+func (o slowOffer) await(d time.Duration) (r offerResult, known bool) {
+	select {
+	case r = <-o.result:
+		return r, true
+	default:
+	}
+	if d <= 0 {
+		return r, false
+	}
+	bound := time.NewTimer(d)
 	defer bound.Stop()
 	select {
-	case err := <-result:
-		return err
+	case r = <-o.result:
+		return r, true
 	case <-bound.C:
-	}
-	s.endSoon(errCodecHangs)
-	bound.Reset(codecPatience)
-	select {
-	case err := <-result:
-		return err
-	case <-bound.C:
-		return errCodecHangs
+		return r, false
 	}
 }
 

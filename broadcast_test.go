@@ -29,21 +29,10 @@ type grpCounting struct {
 
 func (p *grpCounting) NewCodec(rw io.ReadWriter) libnet.Codec {
 	inner := p.Protocol.NewCodec(rw)
-	return grpCodec{inner, func(dst []byte, msg any) ([]byte, error) {
+	return testkit.FramingCodec{Codec: inner, OnAppend: func(dst []byte, msg any) ([]byte, error) {
 		p.encoded.Add(1)
 		return inner.(libnet.FrameAppender).AppendFrame(dst, msg)
 	}}
-}
-
-// grpCodec is a codec of package codec whose AppendFrame a test has replaced.
-type grpCodec struct {
-	libnet.Codec
-	appendFrame func(dst []byte, msg any) ([]byte, error)
-}
-
-func (c grpCodec) AppendFrame(dst []byte, msg any) ([]byte, error) { return c.appendFrame(dst, msg) }
-func (c grpCodec) ParseFrame(src []byte) ([]byte, int, error) {
-	return c.Codec.(libnet.FrameParser).ParseFrame(src)
 }
 
 // grpJoin makes n sessions of srv members under keys from first on, and returns their peers.
@@ -337,7 +326,7 @@ func TestAMessageThatAMemberCannotEncodeIsInNoCountAndLogged(t *testing.T) {
 
 func TestACodecThatPanicsInABroadcastEndsNoOtherMember(t *testing.T) {
 	broken := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		return grpCodec{testkit.Frames.NewCodec(rw), func([]byte, any) ([]byte, error) { panic("as asked") }}
+		return testkit.FramingCodec{Codec: testkit.Frames.NewCodec(rw), OnAppend: func([]byte, any) ([]byte, error) { panic("as asked") }}
 	})
 	var group libnet.Group[int]
 	grpJoin(t, &group, testkit.NewServer(t, broken, 8), 0, 1, testkit.ConnectPipe)

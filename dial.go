@@ -73,8 +73,10 @@ func (d *Dialer) newSession(ctx context.Context, conn net.Conn) (*Session, error
 	ctx, cancel := d.withinHandshake(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { s.terminate(context.Cause(ctx)) })
-	made := s.initCodec()
-	if !stop() || !made {
+	if made := s.startCodec(); made != nil {
+		<-made // or ctx has ended the session: NewCodec may not return
+	}
+	if !stop() || !s.hasCodec.Load() {
 		s.terminate(context.Cause(ctx))
 		return nil, s.Err()
 	}

@@ -229,7 +229,7 @@ func (c grpMessageConn) WrapProtocol(p libnet.Protocol) libnet.Protocol {
 }
 
 func (p grpShortFrames) NewCodec(rw io.ReadWriter) libnet.Codec {
-	return grpCodec{p.Protocol.NewCodec(rw), func(dst []byte, msg any) ([]byte, error) {
+	return testkit.FramingCodec{Codec: p.Protocol.NewCodec(rw), OnAppend: func(dst []byte, msg any) ([]byte, error) {
 		text := msg.(string)
 		return append(append(dst, 0, 0, 0, byte(len(text)+1), '*'), text...), nil
 	}}
@@ -330,5 +330,36 @@ func TestServeConnSurvivesAPanicAndAnEndedGoroutine(t *testing.T) {
 	}
 	if stats := srv.Stats(); stats.Panics != 1 || stats.Closed["panic"] != 1 || stats.Open != 0 {
 		t.Errorf("%+v", stats)
+	}
+}
+
+func TestL8ADialWhoseCodecFailsLeavesNothingOpen(t *testing.T) {
+	for name, fail := range map[string]libnet.ProtocolFunc{
+		"panics":  func(io.ReadWriter) libnet.Codec { panic("no codec today") },
+		"missing": func(io.ReadWriter) libnet.Codec { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			libnettest.VerifyNone(t)
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			d := libnet.Dialer{Protocol: fail}
+			d.Logger = testkit.Quiet
+			s, err := d.Dial(context.Background(), "tcp", listener.Addr().String())
+			if s != nil || !errors.Is(err, libnet.ErrPanic) {
+				t.Errorf("Dial = %v, %v; want an error", s, err)
+			}
+			conn, err := listener.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetReadDeadline(time.Now().Add(testkit.Patience))
+			if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("the peer's Read = %v; want io.EOF", err)
+			}
+		})
 	}
 }

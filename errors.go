@@ -71,13 +71,12 @@ var (
 	SessionBlockedError error = ErrSessionBlocked
 )
 
-// A ShutdownError says what a Shutdown that ran out of time left undone. It unwraps to the
-// context's error.
+// A ShutdownError says what a Shutdown left undone. It unwraps to the reason.
 type ShutdownError struct {
 	Undelivered uint64 // messages that Send had accepted and that were not written
 	Forced      int    // sessions that were cut off
 	Running     int    // sessions that had ended and whose close callbacks had not returned
-	Err         error  // the context's error
+	Err         error  // the context's, if that has ended; else what a session ended for
 }
 
 func (e *ShutdownError) Error() string {
@@ -88,7 +87,7 @@ func (e *ShutdownError) Error() string {
 	return fmt.Sprintf("%s: %v", text, e.Err)
 }
 
-// Unwrap returns the context's error.
+// Unwrap returns e.Err.
 func (e *ShutdownError) Unwrap() error { return e.Err }
 
 type plainError struct{ text string }

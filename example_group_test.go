@@ -7,10 +7,55 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/libnettest"
 )
+
+// A group knows sessions by keys of the user's choice, such as the names of a chat's users.
+func ExampleGroup() {
+	var users libnet.Group[string]
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Stop()
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		name, err := s.Receive() // the first line is a name, the others are for all
+		if err != nil {
+			return
+		}
+		users.Put(string(name), s) // until the session closes
+		s.Send("welcome")
+		for {
+			line, err := s.Receive()
+			if err != nil {
+				return
+			}
+			users.Broadcast(fmt.Sprintf("%s: %s", name, line))
+		}
+	}))
+
+	ann, bob := connect(server), connect(server)
+	for client, name := range map[*libnet.Session]string{ann: "ann", bob: "bob"} {
+		client.Send(name)
+		client.Receive()
+	}
+	ann.Send("hello, bob")
+	msg, _ := bob.Receive()
+	fmt.Printf("%s\n", msg)
+
+	bob.Close()
+	for users.Get("bob") != nil {
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Println(users.Len(), "user is left")
+	ann.Close()
+	// Output:
+	// ann: hello, bob
+	// 1 user is left
+}
 
 // A member that does not read is in the way of nobody: its queue fills up, and the result says so.
 func ExampleGroup_Broadcast() {
@@ -89,45 +134,4 @@ func ExampleGroup_rooms() {
 	bob.Close()
 	alice.Close()
 	// Output: chess: may I join?
-}
-
-// A connection that some other program has accepted, here one end of a pipe.
-func ExampleServer_ServeConn() {
-	server := libnet.NewServer(libnettest.NewListener(), lines, 64)
-	defer server.Stop()
-	client, conn := libnettest.Pipe()
-	served := make(chan error)
-	go func() {
-		served <- server.ServeConn(conn, libnet.HandlerFunc(func(s *libnet.Session) {
-			s.Send("welcome")
-		}))
-	}()
-
-	dialer := libnet.Dialer{Protocol: lines}
-	session, err := dialer.NewSession(client)
-	if err != nil {
-		log.Fatal(err)
-	}
-	welcome, err := session.Receive()
-	fmt.Printf("%s %v\n", welcome, err)
-	session.Close()
-	fmt.Println(<-served)
-	// Output:
-	// welcome <nil>
-	// <nil>
-}
-
-func ExampleDialer_NewSession() {
-	client, server := libnettest.Pipe()
-	dialer := libnet.Dialer{Protocol: lines}
-	session, err := dialer.NewSession(client)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer session.Close()
-	session.Send("hello")
-	wire := make([]byte, 6)
-	n, _ := server.Read(wire)
-	fmt.Printf("%q\n", wire[:n])
-	// Output: "hello\n"
 }

@@ -2,6 +2,7 @@ package libnet_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -189,4 +190,42 @@ func ExampleSession_Stats() {
 	stats := session.Stats()
 	fmt.Println(stats.MessagesOut, stats.BytesOut, stats.MessagesIn, stats.BytesIn, stats.Discarded)
 	// Output: 1 6 1 6 0
+}
+
+// Clients show certificates, too, and the handler knows them by these.
+func ExampleSession_TLS() {
+	authority := newAuthority()
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.TLSConfig = &tls.Config{
+		Certificates: []tls.Certificate{authority.issue("chat.example.com")},
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		ClientCAs:    authority.pool,
+	}
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		state, ok := s.TLS()
+		if !ok {
+			return // without a certificate that ClientCAs vouches for
+		}
+		s.Send("hello, " + state.PeerCertificates[0].Subject.CommonName)
+	}))
+	defer server.Stop()
+
+	dialer := libnet.Dialer{
+		Protocol: lines,
+		TLSConfig: &tls.Config{
+			RootCAs:      authority.pool,
+			ServerName:   "chat.example.com",
+			Certificates: []tls.Certificate{authority.issue("alice")},
+		},
+	}
+	session, err := dialer.Dial(context.Background(), "tcp", server.Listener().Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	answer, err := session.Receive()
+	fmt.Printf("%s %v\n", answer, err)
+	// Output: hello, alice <nil>
 }

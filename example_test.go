@@ -2,14 +2,17 @@ package libnet_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 // lines is the protocol of the examples: messages are lines of text.
@@ -182,6 +185,98 @@ func (c byteCodec) Send(msg any) error {
 }
 
 func (c byteCodec) Close() error { return c.rw.(io.Closer).Close() }
+
+// The handshake of each client takes place on its session's goroutine: one that stalls holds up nobody, and
+// HandshakeTimeout ends it.
+func Example_tls() {
+	authority := newAuthority() // in earnest: tls.LoadX509KeyPair
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{authority.issue("chat.example.com")}}
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		name, err := s.Receive()
+		if err == nil {
+			s.Send("hello, " + string(name))
+		}
+	}))
+	defer server.Stop()
+
+	dialer := libnet.Dialer{
+		Protocol:  lines,
+		TLSConfig: &tls.Config{RootCAs: authority.pool, ServerName: "chat.example.com"},
+	}
+	session, err := dialer.Dial(context.Background(), "tcp", server.Listener().Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	session.Send("gopher")
+	answer, err := session.Receive()
+	fmt.Printf("%s %v\n", answer, err)
+
+	// One who does not trust that authority gets no session.
+	dialer.TLSConfig = &tls.Config{ServerName: "chat.example.com"}
+	_, err = dialer.Dial(context.Background(), "tcp", server.Listener().Addr().String())
+	fmt.Println(err)
+	// Output:
+	// hello, gopher <nil>
+	// tls: failed to verify certificate: x509: certificate signed by unknown authority
+}
+
+// A certificate that is about to expire is replaced while the server runs: handshakes from then on show the new
+// one, and sessions that exist go on.
+func Example_certificateReload() {
+	authority := newAuthority()
+	var current atomic.Pointer[tls.Certificate]
+	reload := func(name string) { // in earnest: tls.LoadX509KeyPair, on SIGHUP or when the file has changed
+		certificate := authority.issue(name)
+		current.Store(&certificate)
+	}
+	reload("old.example.com")
+
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.TLSConfig = &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return current.Load(), nil },
+	}
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) { s.Receive() }))
+	defer server.Stop()
+
+	dialer := libnet.Dialer{Protocol: lines, TLSConfig: &tls.Config{RootCAs: authority.pool}}
+	shown := func() string {
+		session, err := dialer.Dial(context.Background(), "tcp", server.Listener().Addr().String())
+		if err != nil {
+			return err.Error()
+		}
+		defer session.Close()
+		state, _ := session.TLS()
+		return state.PeerCertificates[0].Subject.CommonName
+	}
+	fmt.Println(shown())
+	reload("new.example.com")
+	fmt.Println(shown())
+	// Output:
+	// old.example.com
+	// new.example.com
+}
+
+func ExampleDialer_NewSession() {
+	client, server := libnettest.Pipe()
+	dialer := libnet.Dialer{Protocol: lines}
+	session, err := dialer.NewSession(client)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer session.Close()
+	session.Send("hello")
+	wire := make([]byte, 6)
+	n, _ := server.Read(wire)
+	fmt.Printf("%q\n", wire[:n])
+	// Output: "hello\n"
+}
 
 // echo is a handler that sends back what it receives.
 func echo(s *libnet.Session) {

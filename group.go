@@ -145,8 +145,10 @@ func (g *Group[K]) list() (keys []K, sessions []*Session) {
 // made at the same time may reach members in different orders: where all must see one order, hold a lock of
 // your own around Broadcast.
 //
-// It waits for codecs of the user's: 10 ms for one that is being made or, not being a [FrameAppender], has another message, and
-// 0.1 s for all that take longer; such a member counts as Blocked. One that keeps this message for two seconds ends its session.
+// The codec of each protocol is a part of the call: a [FrameAppender] encodes msg in the caller, as for Send. It waits for other
+// codecs of the user's: 10 ms for one that is being made or has another message, and
+// no longer than 0.1 s for all of those; such a member counts as Blocked. Codecs that are at work on this message by then it leaves
+// to themselves until it has been to all members. Those that keep it for two seconds more have their sessions ended.
 //
 // A member whose codec cannot encode msg is in none of the counts; its server logs that.
 func (g *Group[K]) Broadcast(msg any) BroadcastResult {

@@ -3,6 +3,7 @@ package libnet_test
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -155,9 +156,6 @@ func TestABroadcastReachesExactlyTheMembersOfTheMoment(t *testing.T) {
 		})
 	}
 }
-
-// idleSession is a session of no connection.
-func idleSession() *libnet.Session { return libnet.NewSession(&testkit.FuncCodec{}, 4) }
 
 func TestS9C3AGroupHoldsNoClosedSession(t *testing.T) {
 	var group libnet.Group[int]
@@ -318,5 +316,43 @@ func TestCloseCallbacksRunAfterTheSessionLeftItsGroups(t *testing.T) {
 	_ = s.Close()
 	if seen != "0 0" {
 		t.Errorf("a close callback saw %s members", seen)
+	}
+}
+
+func TestPutOfAClosedSessionChangesNothing(t *testing.T) {
+	var group libnet.Group[string]
+	open, closed := idleSession(), idleSession()
+	defer open.Close()
+	group.Put("user", open)
+	_ = closed.Close()
+	if group.Put("user", closed); group.Get("user") != open {
+		t.Errorf("the key has %v", group.Get("user"))
+	}
+}
+
+func TestAKeyThatNoMapTakesLeavesTheGroupAsItWas(t *testing.T) {
+	var group libnet.Group[any]
+	s := idleSession()
+	group.Put("key", s)
+	for what, f := range map[string]func(){
+		"Put":    func() { group.Put([]int{1}, s) },
+		"Get":    func() { group.Get([]int{1}) },
+		"Remove": func() { group.Remove([]int{1}, s) },
+	} {
+		if !panics(f) {
+			t.Errorf("%s does not panic", what)
+		}
+		testkit.Within(t, testkit.Patience, "the group after "+what, func() {
+			if group.Get("key") != s || group.Len() != 1 {
+				t.Errorf("after %s: %d keys", what, group.Len())
+			}
+		})
+	}
+	if group.Put(math.NaN(), s); group.Len() != 1 {
+		t.Error("a key that nobody can find was added")
+	}
+	_ = s.Close()
+	if group.Len() != 0 {
+		t.Error("the session has not left")
 	}
 }

@@ -46,11 +46,7 @@ func (m *Manager) NewSession(codec Codec, sendChanSize int) *Session {
 
 // GetSession returns the open session with this id, nil when there is none.
 func (m *Manager) GetSession(id uint64) *Session {
-	shard := m.shard(id)
-	if shard.disposed.Load() {
-		return nil
-	}
-	return shard.sessions.get(id)
+	return m.shard(id).sessions.get(id)
 }
 
 // Len returns how many sessions are open.

@@ -1,13 +1,16 @@
 package libnet_test
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestM1M2NoSessionSurvivesADisposeThatItRacesWith(t *testing.T) {
@@ -176,4 +179,42 @@ func TestALookupFindsEachOpenSessionWhileOthersComeAndGo(t *testing.T) {
 	if manager.Len() != 0 {
 		t.Errorf("%d sessions are left", manager.Len())
 	}
+}
+
+// A callback that blocks keeps no other session open.
+func TestDisposeClosesTheOthersThoughOneBlocks(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	m := libnet.NewManager()
+	var sessions []*libnet.Session
+	for range 10 {
+		s := m.NewSession(&testkit.FuncCodec{}, 4)
+		s.OnClose(func() { <-release })
+		sessions = append(sessions, s)
+	}
+	go m.Dispose()
+	testkit.Eventually(t, "all sessions closed", func() bool {
+		return !slices.ContainsFunc(sessions, func(s *libnet.Session) bool { return !s.IsClosed() })
+	})
+}
+
+func TestASessionIsFoundUntilItHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := testkit.ConnectPipe(t)
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 8)
+		s, err := srv.NewSession(near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go srv.Shutdown(t.Context())
+		synctest.Wait() // the shutdown waits for the peer's end
+		if got := srv.Manager().GetSession(s.ID()); got != s || srv.Manager().Len() != 1 {
+			t.Errorf("GetSession found %v, of %d", got, srv.Manager().Len())
+		}
+		_ = far.Close()
+		<-s.Done()
+		if got := srv.Manager().GetSession(s.ID()); got != nil {
+			t.Errorf("GetSession found %v, which has ended", got)
+		}
+	})
 }

@@ -23,7 +23,7 @@ type Server struct {
 	Config
 
 	// TLSConfig makes sessions of accepted connections secure; the handshake takes place on the
-	// session's first use, never in the accept loop, within HandshakeTimeout.
+	// session's first use, under ServeMessages on Linux before OnSession, never in the accept loop, within HandshakeTimeout.
 	TLSConfig *tls.Config
 
 	// MaxSessions and MaxSessionsPerIP bound the open sessions, in all and from one IPv4 address or
@@ -38,7 +38,7 @@ type Server struct {
 	OnSession func(*Session) error
 
 	// ServeArrived has Shutdown let each session receive what had arrived, and send its replies, before it is closed to sends: for
-	// at most Config.Linger or half the time that the Shutdown has. Of a connection without a descriptor (TLS, WebSocket) that
+	// at most Config.Linger or half the time that the Shutdown has. Of a connection without a descriptor (WebSocket, TLS but under ServeMessages on Linux) that
 	// is what had been read. Otherwise a handler gets no message after the one it is at work on; what arrived behind that
 	// is counted in ServerStats.Dropped.
 	ServeArrived bool

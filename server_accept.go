@@ -44,15 +44,41 @@ func (srv *Server) acceptConn() (net.Conn, error) {
 // other failures of a listener it may pass.
 var errNoConn = newError("libnet: the listener returned no connection")
 
-// tryAccept asks the listener. One of the user's is asked on a goroutine of its own, which it may end.
-func (srv *Server) tryAccept() (conn net.Conn, err error) {
+// tryAccept asks the listener.
+func (srv *Server) tryAccept() (net.Conn, error) {
 	switch srv.listener.(type) {
 	case *net.TCPListener, *sockets.UnixListener, sockets.PacketListener:
 		return srv.listener.Accept()
 	}
-	err = errNoConn
-	apart(func() { conn, err = srv.acceptForeign() })
-	return conn, err
+	return srv.acceptApart()
+}
+
+// acceptApart asks a listener of the user's on a goroutine of its own, which it may end, and keep beyond the server's end.
+func (srv *Server) acceptApart() (net.Conn, error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	accepted := make(chan result)
+	go func() {
+		r := result{err: errNoConn} // stays if the listener ends the goroutine
+		defer func() {
+			select {
+			case accepted <- r:
+			case <-srv.stopping:
+				if r.conn != nil {
+					discard(r.conn, ErrServerClosed)
+				}
+			}
+		}()
+		r.conn, r.err = srv.acceptForeign()
+	}()
+	select {
+	case r := <-accepted:
+		return r.conn, r.err
+	case <-srv.stopping:
+		return nil, ErrServerClosed
+	}
 }
 
 func (srv *Server) acceptForeign() (conn net.Conn, err error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/sockets"
@@ -26,9 +27,10 @@ type MessageHandlerFunc func(s *Session, msg []byte)
 func (f MessageHandlerFunc) ServeMessage(s *Session, msg []byte) { f(s, msg) }
 
 // ServeMessages accepts sessions and calls h for each message: event mode. On Linux, over TCP and Unix
-// sockets and with a codec that is a [FrameParser], a session that waits has no goroutine and no buffer;
-// elsewhere each session has a goroutine, and the same holds otherwise. A handler that waits delays only
-// its own session. ServeMessages returns as [Server.Serve] does.
+// sockets, with and without TLS, and with a codec that is a [FrameParser], a session that waits has no goroutine and
+// no buffer but those of crypto/tls; elsewhere each session has a goroutine, and the same holds otherwise. A handler that
+// waits delays only its own session. The handshake of TLS comes before OnSession, on a goroutine that ends with it.
+// ServeMessages returns as [Server.Serve] does.
 func (srv *Server) ServeMessages(h MessageHandler) error {
 	if h == nil {
 		panic("libnet: ServeMessages with a nil handler")
@@ -45,12 +47,17 @@ type messageServer struct {
 	server  *Server
 	handler MessageHandler
 	shared  sockets.Shared
+	places  sockets.Places  // of TLS handshakes
 	loop    *eventloop.Loop // nil: each session has a goroutine
 }
+
+// handshakesAtOnce is how many TLS handshakes compute at a time, for each processor.
+const handshakesAtOnce = 4
 
 func (srv *Server) newMessageServer(h MessageHandler) (m *messageServer, err error) {
 	m = &messageServer{server: srv, handler: h}
 	m.shared = sockets.Shared{Options: srv.sessionOwner().socketOptions(), ListenAddr: srv.listener.Addr}
+	m.places = sockets.NewPlaces(handshakesAtOnce * runtime.GOMAXPROCS(0))
 	m.loop, err = eventloop.New(eventHost{m})
 	if err == errors.ErrUnsupported {
 		return m, nil
@@ -68,8 +75,11 @@ func (srv *Server) newMessageServer(h MessageHandler) (m *messageServer, err err
 // prepare takes a TCP connection over from package net for the event loop. One that it cannot take over (descriptors
 // may be short) is served as it is, at a higher cost.
 func (m *messageServer) prepare(conn net.Conn) net.Conn {
-	if m.loop == nil || m.server.TLSConfig != nil {
+	switch config := m.server.TLSConfig; {
+	case m.loop == nil:
 		return m.server.secure(conn)
+	case config != nil:
+		return sockets.Secure(conn, config, &m.shared, m.places)
 	}
 	if _, waits := m.server.protocol.(handshakeProtocol); waits {
 		return sockets.Attach(conn, &m.shared)
@@ -86,7 +96,7 @@ func (m *messageServer) serve(s *Session) {
 			s.terminate(ErrSessionClosed)
 		}
 	}()
-	prepared := m.server.prepare(s)
+	prepared := s.shake() && m.server.prepare(s)
 	returned = true
 	switch {
 	case !prepared:
@@ -97,17 +107,33 @@ func (m *messageServer) serve(s *Session) {
 	}
 }
 
-// addToLoop has the event loop serve s, a plaintext session with a descriptor of its own.
+// shake does the handshake of TLS, if that is to be done before anything else; false if it failed, and the session with it.
+func (s *Session) shake() bool {
+	if s.sock == nil {
+		return true
+	}
+	err := s.callHandshake()
+	if err != nil {
+		_ = s.fail(err)
+	}
+	return err == nil
+}
+
+// callHandshake calls callbacks of the TLSConfig, which are the user's.
+func (s *Session) callHandshake() (err error) {
+	defer s.recovered("TLS handshake", &err)
+	return s.sock.Handshake()
+}
+
+// addToLoop has the event loop serve s, a session with a descriptor.
 func (m *messageServer) addToLoop(s *Session) {
 	// A read of a Unix socket also stops where descriptors or credentials were passed, and no event tells of what lies
 	// behind them.
-	s.serving.Start(!sockets.IsDetached(s.conn))
-	err := m.loop.Register(s.id, s.sock.Raw())
-	if err != nil {
-		err = fmt.Errorf("libnet: event loop: %w", err)
-	} else {
-		// OnSession may have received, so that more came than it asked for, or sent, or a shutdown may wait for it.
-		err = s.dispatch(m.handler)
+	s.serving.Start(!sockets.IsDetached(sockets.Transport(s.conn)))
+	// OnSession may have received, so that more came than it asked for, or sent, or a shutdown may wait for it.
+	err := s.dispatch(m.handler)
+	if err == nil {
+		err = s.serveHeld(m.handler)
 	}
 	if err != nil {
 		s.failServing(err)
@@ -116,6 +142,29 @@ func (m *messageServer) addToLoop(s *Session) {
 		s.yieldNow()
 	}
 	m.loop.Release((*eventSession)(s))
+	// From here on the loop serves s. It is told of what has arrived by then, and had it been before, this goroutine would
+	// go on with a peer that sends without pause.
+	if err != nil {
+		return
+	}
+	if err = m.loop.Register(s.id, s.sock.Raw()); err != nil {
+		s.terminate(fmt.Errorf("libnet: event loop: %w", err))
+	}
+}
+
+// serveHeld serves what came with the handshake of TLS, of which no event tells.
+func (s *Session) serveHeld(h MessageHandler) error {
+	for s.canReceive() {
+		n, err := s.sock.ReadHeld(&s.in, s.usualRead)
+		if n > 0 {
+			s.took(n)
+			err = s.dispatch(h)
+		}
+		if n == 0 || err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // An eventHost is what the event loop sees of a messageServer.
@@ -171,7 +220,7 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		s.took(n)
 		// A read of a TCP socket that brings less than it asked for has emptied it, and the next event comes with
 		// the next byte: that spares a read that would find nothing.
-		more = s.in.Full() || s.serving.ReadAll()
+		more = s.in.Full() || s.serving.ReadAll() || s.sock.HoldsInput()
 		err = s.dispatch(h)
 	}
 	if s.yieldAsked.Load() && !s.yieldNow() {

@@ -100,8 +100,10 @@ func (srv *Server) awaitNone(ctx context.Context) (left int) {
 	if _, ok := ctx.Deadline(); !ok {
 		bounded, cancel := context.WithTimeout(ctx, max(srv.linger(), flushEnd))
 		defer cancel()
-		_ = srv.awaitEmpty(bounded)
-		return 0
+		if left = srv.awaitEmpty(bounded); ctx.Err() == nil {
+			return 0
+		}
+		return left
 	}
 	return srv.awaitEmpty(ctx)
 }

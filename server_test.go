@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,48 +17,6 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
-
-type passingError struct{}
-
-func (passingError) Error() string   { return "not now" }
-func (passingError) Timeout() bool   { return false }
-func (passingError) Temporary() bool { return true }
-
-func TestV1StopInterruptsTheBackOffAtOnce(t *testing.T) {
-	stops := map[string]func(*libnet.Server){
-		"Stop":     (*libnet.Server).Stop,
-		"Shutdown": func(srv *libnet.Server) { _ = srv.Shutdown(context.Background()) },
-	}
-	for name, stop := range stops {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				listener := libnettest.NewListener()
-				for range 20 {
-					listener.Push(nil, passingError{})
-				}
-				srv := libnet.NewServer(listener, testkit.Frames, 0)
-				srv.Logger = testkit.Quiet
-				accepted := make(chan error)
-				go func() {
-					_, err := srv.Accept()
-					accepted <- err
-				}()
-				time.Sleep(4 * time.Second) // by now the back-off is 1 s a time
-				if n := listener.Accepts(); n < 9 || n > 12 {
-					t.Errorf("%d calls of accept in 4 s; want about 10: 5, 10, 20 … 640 ms, then 1 s apart", n)
-				}
-				began := time.Now()
-				stop(srv)
-				if err := <-accepted; err != io.EOF {
-					t.Errorf("Accept = %v; want io.EOF", err)
-				}
-				if took := time.Since(began); took > 10*time.Millisecond {
-					t.Errorf("Accept returned %v after %s", took, name)
-				}
-			})
-		})
-	}
-}
 
 func TestV2ACodecThatBlocksDelaysNoOtherSession(t *testing.T) {
 	release := make(chan struct{})
@@ -159,24 +118,6 @@ func serveEcho(t *testing.T, p libnet.Protocol, test func(t *testing.T, srv *lib
 	}
 }
 
-func TestV3AClosedListenerIsRecognisedWhateverItSays(t *testing.T) {
-	wrapped := fmt.Errorf("der Horcher ist zu: %w", net.ErrClosed)
-	liar := errors.New("use of closed network connection")
-	for _, test := range []struct {
-		err  error
-		want error
-	}{{wrapped, io.EOF}, {&net.OpError{Op: "accept", Err: net.ErrClosed}, io.EOF}, {liar, liar}} {
-		listener := libnettest.NewListener()
-		listener.Push(nil, test.err)
-		srv := libnet.NewServer(listener, testkit.Frames, 0)
-		srv.Logger = testkit.Quiet
-		if _, err := srv.Accept(); !errors.Is(err, test.want) {
-			t.Errorf("Accept after %q = %v; want %v", test.err, err, test.want)
-		}
-		srv.Stop()
-	}
-}
-
 // A conn whose Close waits until it is told to.
 type stuckConn struct {
 	net.Conn
@@ -269,37 +210,6 @@ func TestM2NoSessionSurvivesAStopThatItRacesWith(t *testing.T) {
 	}
 }
 
-func TestL8ADialWhoseCodecFailsLeavesNothingOpen(t *testing.T) {
-	for name, fail := range map[string]libnet.ProtocolFunc{
-		"panics":  func(io.ReadWriter) libnet.Codec { panic("no codec today") },
-		"missing": func(io.ReadWriter) libnet.Codec { return nil },
-	} {
-		t.Run(name, func(t *testing.T) {
-			libnettest.VerifyNone(t)
-			listener, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer listener.Close()
-			d := libnet.Dialer{Protocol: fail}
-			d.Logger = testkit.Quiet
-			s, err := d.Dial(context.Background(), "tcp", listener.Addr().String())
-			if s != nil || !errors.Is(err, libnet.ErrPanic) {
-				t.Errorf("Dial = %v, %v; want an error", s, err)
-			}
-			conn, err := listener.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			_ = conn.SetReadDeadline(time.Now().Add(testkit.Patience))
-			if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
-				t.Errorf("the peer's Read = %v; want io.EOF", err)
-			}
-		})
-	}
-}
-
 // A main function ends when Serve returns: what a Shutdown still has to deliver must not end with it.
 func TestServeReturnsAfterTheShutdownThatEndedIt(t *testing.T) {
 	for _, mode := range testkit.Modes[:2] {
@@ -339,5 +249,77 @@ func TestServeReturnsAfterTheShutdownThatEndedIt(t *testing.T) {
 				t.Error("Serve returned while a close callback of the shutdown was running")
 			}
 		})
+	}
+}
+
+func TestServeWithoutAProtocolListensOnNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	if _, err := libnet.Serve("unix", path, nil, 8); err == nil {
+		t.Error("Serve without a protocol: no error")
+	}
+	srv, err := libnet.Serve("unix", path, testkit.Frames, 8)
+	if err != nil {
+		t.Fatalf("the address is not free: %v", err)
+	}
+	srv.Stop()
+}
+
+type passingError struct{}
+
+func (passingError) Error() string   { return "not now" }
+func (passingError) Timeout() bool   { return false }
+func (passingError) Temporary() bool { return true }
+
+func TestV1StopInterruptsTheBackOffAtOnce(t *testing.T) {
+	stops := map[string]func(*libnet.Server){
+		"Stop":     (*libnet.Server).Stop,
+		"Shutdown": func(srv *libnet.Server) { _ = srv.Shutdown(context.Background()) },
+	}
+	for name, stop := range stops {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				listener := libnettest.NewListener()
+				for range 20 {
+					listener.Push(nil, passingError{})
+				}
+				srv := libnet.NewServer(listener, testkit.Frames, 0)
+				srv.Logger = testkit.Quiet
+				accepted := make(chan error)
+				go func() {
+					_, err := srv.Accept()
+					accepted <- err
+				}()
+				time.Sleep(4 * time.Second) // by now the back-off is 1 s a time
+				if n := listener.Accepts(); n < 9 || n > 12 {
+					t.Errorf("%d calls of accept in 4 s; want about 10: 5, 10, 20 … 640 ms, then 1 s apart", n)
+				}
+				began := time.Now()
+				stop(srv)
+				if err := <-accepted; err != io.EOF {
+					t.Errorf("Accept = %v; want io.EOF", err)
+				}
+				if took := time.Since(began); took > 10*time.Millisecond {
+					t.Errorf("Accept returned %v after %s", took, name)
+				}
+			})
+		})
+	}
+}
+
+func TestV3AClosedListenerIsRecognisedWhateverItSays(t *testing.T) {
+	wrapped := fmt.Errorf("der Horcher ist zu: %w", net.ErrClosed)
+	liar := errors.New("use of closed network connection")
+	for _, test := range []struct {
+		err  error
+		want error
+	}{{wrapped, io.EOF}, {&net.OpError{Op: "accept", Err: net.ErrClosed}, io.EOF}, {liar, liar}} {
+		listener := libnettest.NewListener()
+		listener.Push(nil, test.err)
+		srv := libnet.NewServer(listener, testkit.Frames, 0)
+		srv.Logger = testkit.Quiet
+		if _, err := srv.Accept(); !errors.Is(err, test.want) {
+			t.Errorf("Accept after %q = %v; want %v", test.err, err, test.want)
+		}
+		srv.Stop()
 	}
 }

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -292,5 +294,94 @@ func TestS14ACallbackThatPanicsDoesNotKeepTheOthersFromRunning(t *testing.T) {
 	}
 	if stats := srv.Stats(); stats.Panics != 1 || stats.Open != 0 || stats.Closed["closed"] != 1 {
 		t.Errorf("stats: %+v", stats)
+	}
+}
+
+// minedError panics whatever it is asked.
+type minedError struct{ text *string }
+
+func (e *minedError) Error() string   { return *e.text }
+func (e *minedError) Is(error) bool   { return *e.text == "" }
+func (e *minedError) As(any) bool     { return *e.text == "" }
+func (e *minedError) Unwrap() []error { return []error{errors.New(*e.text)} }
+
+func TestAReasonWhoseMethodsPanicIsCountedLikeAnyOther(t *testing.T) {
+	for name, reason := range map[string]error{"its methods": new(minedError), "a typed nil": (*minedError)(nil)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := testkit.NewServer(t, testkit.Frames, 8)
+				logs := &testkit.Log{}
+				srv.Logger = slog.New(logs)
+				near, far := libnettest.Pipe()
+				defer far.Close()
+				s := testkit.Adopt(t, srv, near)
+				_ = s.CloseWithError(reason)
+				if s.Err() != reason {
+					t.Errorf("the reason: %T", s.Err())
+				}
+				if stats := srv.Stats(); stats.Open != 0 || stats.Closed["error"] != 1 {
+					t.Errorf("%+v", stats)
+				}
+				if lines := logs.With("libnet: session ended"); len(lines) != 1 {
+					t.Errorf("log: %q", lines)
+				}
+			})
+		})
+	}
+}
+
+func TestACloseCallbackThatEndsItsGoroutineKeepsNoneFromRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 8)
+		near, far := libnettest.Pipe()
+		defer far.Close()
+		s := testkit.Adopt(t, srv, near)
+		var ran []int
+		for i := range 6 {
+			s.OnClose(func() {
+				ran = append(ran, i)
+				if i%2 == 0 {
+					runtime.Goexit()
+				}
+			})
+		}
+		go s.Close()
+		synctest.Wait()
+		if len(ran) != 6 || ran[0] != 0 || ran[5] != 5 {
+			t.Errorf("ran %v", ran)
+		}
+		if stats := srv.Stats(); stats.Open != 0 || stats.Closed["closed"] != 1 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+func TestCallbacksTakenBackAnywhereLeaveTheOthersInOrder(t *testing.T) {
+	for back := range 1 << 4 {
+		s := idleSession()
+		var ran []int
+		stops := make([]func() bool, 4)
+		for i := range stops {
+			stops[i] = s.OnClose(func() { ran = append(ran, i) })
+		}
+		left := 0
+		for i, stop := range stops {
+			if back>>i&1 == 0 {
+				left++
+				continue
+			}
+			if !stop() || stop() {
+				t.Fatalf("%04b: stop must report true once", back)
+			}
+		}
+		_ = s.Close()
+		for i, n := range ran {
+			if back>>n&1 != 0 || i > 0 && ran[i-1] > n {
+				t.Errorf("%04b: ran %v", back, ran)
+			}
+		}
+		if len(ran) != left || stops[0]() {
+			t.Errorf("%04b: ran %v, and stop says true after that", back, ran)
+		}
 	}
 }

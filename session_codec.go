@@ -112,7 +112,8 @@ func (s *Session) makeCodec() {
 	ended = false
 	if err == nil {
 		s.setCodec(codec)
-		s.handOver() // what NewCodec has read
+		s.handOver()          // what NewCodec has read
+		s.frameStart.Store(0) // that was no frame
 	}
 }
 
@@ -280,12 +281,13 @@ func (st stream) MaxMessage() int      { return st.s.owner.MaxMessage }
 func (st stream) LocalAddr() net.Addr  { return st.s.conn.LocalAddr() }
 func (st stream) RemoteAddr() net.Addr { return st.s.conn.RemoteAddr() }
 
-// Close ends the session, as a codec's Close ended the connection in the original libnet.
+// Close ends the session, as a codec's Close ended the connection in the original libnet. The codec is at work, so that its session's
+// Send, or the receiver's lock, must not wait for what the end calls of the user's.
 func (st stream) Close() error {
-	if st.s.IsClosed() {
-		return nil
+	if !st.s.IsClosed() {
+		st.s.endAside(ErrSessionClosed)
 	}
-	return st.s.Close()
+	return nil
 }
 
 // Read is for codecs that know only io.Reader. Like the receiver it belongs to one goroutine at a time.
@@ -319,13 +321,17 @@ type plainInput struct {
 }
 
 // Write appends to the send queue. Within Session.Send the bytes become the frame of its message;
-// bytes written at another time (a greeting, an answer from within Receive) are flushed by themselves.
+// bytes written at another time (a greeting, an answer that the goroutine of Receive writes) are flushed by themselves.
 func (st stream) Write(p []byte) (int, error) {
 	s := st.s
 	if len(p) == 0 {
 		return 0, nil
 	}
-	outside := s.hasCodec.Load() && s.appender != nil || s.isInReceive() // Send of an appender writes nothing
+	outside := s.hasCodec.Load() && s.appender != nil // whose Send writes nothing
+	if !outside && s.isInReceive() {                  // an answer to what has come whole
+		outside, s.plain.midFrame = true, false
+		s.frameStart.Store(0)
+	}
 	by, err := s.q.Write(p, s.maxFrame(), s.maxLoose(), outside)
 	s.flushBy(by)
 	if err != nil {
@@ -345,19 +351,28 @@ func (s *Session) isInReceive() bool {
 		return false
 	}
 	var pcs [64]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
-	for {
-		frame, more := frames.Next()
-		switch _, method, _ := strings.Cut(frame.Function, ".(*Session)."); method {
-		case "codecSend":
-			return false
-		case "nextPlain":
-			return true
-		}
-		if !more {
-			return false
+	for skip := 2; ; skip += len(pcs) {
+		n := runtime.Callers(skip, pcs[:])
+		if in, known := receives(pcs[:n]); known || n < len(pcs) {
+			return in
 		}
 	}
+}
+
+// receives looks for the innermost call of a plain codec on a part of a stack, and reports whether that is to receive.
+func receives(pcs []uintptr) (is, known bool) {
+	frames := runtime.CallersFrames(pcs)
+	for more := len(pcs) > 0; more; {
+		var frame runtime.Frame
+		frame, more = frames.Next()
+		switch _, method, _ := strings.Cut(frame.Function, ".(*Session)."); method {
+		case "codecSend":
+			return false, true
+		case "nextPlain":
+			return true, true
+		}
+	}
+	return false, false
 }
 
 // maxLoose bounds what a codec writes outside Send: by the bytes of the queue.

@@ -60,9 +60,14 @@ func (s *Session) sendLoop() {
 
 // flushReady writes b, which was taken from the queue, and what follows it until the queue is empty. It does not wait: what the
 // kernel does not take at once it leaves to a send loop. A receiver must not wait for a peer that may itself be waiting to be
-// read from.
+// read from. Nor must anybody be kept by others who go on sending: after flushTurn batches another goes on, behind all whose
+// flush has begun.
 func (s *Session) flushReady(b *sendqueue.Batch) {
-	for b != nil {
+	for turn := flushTurn; b != nil; turn-- {
+		if turn == 0 {
+			s.owner.flusher.flush(s)
+			return
+		}
 		left := len(b.Rest())
 		n, err := s.sock.Write(b.Rest())
 		next, closed := s.q.Wrote(b, n)
@@ -79,6 +84,9 @@ func (s *Session) flushReady(b *sendqueue.Batch) {
 		b = next
 	}
 }
+
+// flushTurn is how many batches somebody writes who has other things to do. A batch is up to 128 KiB long.
+const flushTurn = 16
 
 // A flusher writes for sessions whose receiver is not about to. Its goroutines exist only while there
 // is something to do.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,80 +196,64 @@ func TestAMessageOverTheBoundIsRefusedWhateverThePolicy(t *testing.T) {
 	}
 }
 
-func TestSendContextWaitsForRoomWhateverThePolicy(t *testing.T) {
-	for _, policy := range []libnet.FullPolicy{libnet.RejectNewest, libnet.DropOldest, libnet.CloseSession} {
-		set := func(srv *libnet.Server) { srv.OnFull, srv.WriteTimeout = policy, time.Hour }
-		stalled(t, testkit.Frames, set, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *testkit.TwoWrites) {
-			sent := make(chan error)
-			go func() {
-				for i := 3; i < 8; i++ {
-					if err := s.SendContext(t.Context(), testkit.Message(0, i, 10)); err != nil {
-						sent <- err
-						return
+func TestDropOldestFreesWhatItDrops(t *testing.T) {
+	for _, size := range []int{0, 1, 1000, 64 << 10} {
+		for _, send := range []string{"Send", "Broadcast"} {
+			t.Run(fmt.Sprint(size, send), func(t *testing.T) {
+				srv := testkit.NewServer(t, testkit.Frames, 4)
+				srv.OnFull = libnet.DropOldest
+				_, near := libnettest.PipeSize(10)
+				s := testkit.Adopt(t, srv, near)
+				msg := make([]byte, size)
+				before := heapInUse()
+				for range max(2000, 50_000_000/max(size, 500)) {
+					if send == "Send" {
+						testkit.MustSend(t, s, &msg)
+					} else if result := srv.Manager().Broadcast(&msg); result.Sent != 1 {
+						t.Fatalf("%+v", result)
 					}
 				}
-				close(sent)
-			}()
-			time.Sleep(time.Minute)
-			if queued := s.Stats().Queued; queued != 3 {
-				t.Errorf("%d messages are queued; want 3", queued)
-			}
-			wantNumbers(t, s, peer, 0, 1, 2, 3, 4, 5, 6, 7)
-			if err := <-sent; err != nil {
-				t.Errorf("SendContext = %v", err)
-			}
-			if stats := srv.Stats(); stats.Discarded != 0 || stats.Blocked != 0 {
-				t.Errorf("stats: %+v", stats)
-			}
-		})
+				if grown := (heapInUse() - before) >> 20; grown > 4 {
+					t.Errorf("the heap grew by %d MiB; the queue holds %+v", grown, s.Stats())
+				}
+				runtime.KeepAlive(s)
+			})
+		}
 	}
 }
 
-func TestSendContextEndsWithItsContextOrTheSession(t *testing.T) {
-	set := func(srv *libnet.Server) { srv.WriteTimeout = time.Hour }
-	stalled(t, testkit.Frames, set, func(t *testing.T, s *libnet.Session, srv *libnet.Server, peer *testkit.TwoWrites) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		began := time.Now()
-		if err := s.SendContext(ctx, testkit.Message(0, 3, 10)); err != context.DeadlineExceeded || time.Since(began) != time.Minute {
-			t.Errorf("SendContext = %v after %v", err, time.Since(began))
-		}
-		if err := s.SendContext(ctx, testkit.Message(0, 3, 10)); err != context.DeadlineExceeded {
-			t.Errorf("SendContext with a context that has ended = %v", err)
-		}
-		if stats := s.Stats(); stats.Queued != 3 {
-			t.Errorf("a message that was not sent is queued: %+v", stats)
-		}
-		cause := errors.New("kicked")
-		time.AfterFunc(time.Minute, func() { _ = s.CloseWithError(cause) })
-		if err := s.SendContext(context.Background(), testkit.Message(0, 3, 10)); err != cause {
-			t.Errorf("SendContext on a session that is closed meanwhile = %v", err)
-		}
-		<-s.Done()
-		if stats := s.Stats(); stats.Discarded != 3 {
-			t.Errorf("discarded %d; want 3", stats.Discarded)
-		}
-	})
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
 }
 
-// The handler that waits for room is itself the receiver that would otherwise flush.
-func TestSendContextFromTheHandlerDoesNotWaitForTheHandler(t *testing.T) {
-	const messages = 200
-	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
-		near, far := connect(t)
-		s := testkit.Adopt(t, testkit.NewServer(t, p, 2), near)
-		handled := make(chan error, 1)
-		go func() {
-			_, err := s.Receive()
-			for i := 0; i < messages && err == nil; i++ {
-				err = s.SendContext(context.Background(), testkit.Message(0, i, 10))
-			}
-			handled <- err
-		}()
-		mustPeerSend(t, testkit.NewTwoWrites(far), "begin")
-		receiveAll(t, far, 1, messages)
-		if err := testkit.Await(t, testkit.Patience, "the handler", handled); err != nil {
-			t.Error(err)
+// What is in flight cannot be taken back: it must not make DropOldest drop what is not, in vain.
+func TestABroadcastUnderDropOldestIsQueuedAsASendIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 100)
+		srv.Logger = testkit.Quiet
+		srv.OnFull, srv.SendQueueBytes = libnet.DropOldest, 1000
+		near, far := libnettest.PipeSize(10)
+		s, err := srv.NewSession(near)
+		if err != nil {
+			t.Fatal(err)
 		}
+		testkit.MustSend(t, s, make([]byte, 600))
+		synctest.Wait()
+		for range 5 {
+			testkit.MustSend(t, s, make([]byte, 50))
+		}
+		if result := srv.Manager().Broadcast(make([]byte, 500)); result != (libnet.BroadcastResult{Sent: 1}) {
+			t.Errorf("%+v", result)
+		}
+		if stats := s.Stats(); stats.Queued != 2 || stats.Discarded != 5 {
+			t.Errorf("%+v", stats)
+		}
+		_ = s.Close()
+		_ = far.Close()
+		srv.Stop()
 	})
 }

@@ -13,7 +13,9 @@ import (
 // among them io.EOF when the peer ended between two frames. Messages that arrived before the end are
 // returned first. Calls are serialised. On a session of [Server.ServeMessages] it panics, but in OnSession.
 func (s *Session) Receive() (msg []byte, err error) {
-	s.beginReceive()
+	if !s.beginReceive() {
+		return nil, s.closedErr()
+	}
 	err = errGoroutineEnded
 	defer s.endReceive(&err)
 	payload, err := s.next()
@@ -26,20 +28,25 @@ func (s *Session) Receive() (msg []byte, err error) {
 // ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
 // allocates nothing.
 func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
-	s.beginReceive()
+	if !s.beginReceive() {
+		return buf[:0], s.closedErr()
+	}
 	err = errGoroutineEnded
 	defer s.endReceive(&err)
 	payload, err := s.next()
 	return append(buf[:0], payload...), err
 }
 
-// beginReceive makes the caller the receiver.
-func (s *Session) beginReceive() {
+// beginReceive makes the caller the receiver; false if the session has ended without a codec, which somebody may still be making.
+func (s *Session) beginReceive() bool {
 	if s.serving.Started() {
 		panic("libnet: Receive on a session of ServeMessages")
 	}
-	s.initCodec()
+	if !s.initCodec() {
+		return false
+	}
 	s.recvMu.Lock()
+	return true
 }
 
 // errGoroutineEnded is what Receive returns to nobody: its codec has called runtime.Goexit.
@@ -220,7 +227,7 @@ func (s *Session) fill(inFrame bool) error {
 	default:
 		n, err = s.readPlain()
 	}
-	if n == 0 && !failed && s.state.Load() == sessionOutputFailed && inputWaits(s.conn) {
+	if n == 0 && !failed && s.state.Load() == sessionOutputFailed && s.inputWaits() {
 		n, err = s.readArrived() // it may have come when the read was interrupted
 	}
 	if n > 0 && s.canReceive() {
@@ -245,7 +252,7 @@ func (s *Session) readArrived() (int, error) {
 		return s.sock.ReadReady(&s.in, s.usualRead)
 	}
 	deadline := longAgo
-	if inputWaits(s.conn) {
+	if s.inputWaits() {
 		deadline = time.Now().Add(arrivedWait)
 	}
 	_ = s.conn.SetReadDeadline(deadline)

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -304,5 +305,51 @@ func TestACloseDuringReceiveCountsWhatWasReceived(t *testing.T) {
 			t.Fatalf("run %d: received %d messages, %+v", i, got, stats)
 		}
 		_ = far.Close()
+	}
+}
+
+// A peer that writes and closes at once has its messages received though the replies to the first find nobody: what has
+// arrived does not depend on what can be sent.
+func TestMessagesThatArrivedAreReceivedThoughASendFails(t *testing.T) {
+	const messages = 100
+	for _, network := range []string{"tcp", "unix", "tls", "pipe"} {
+		for _, queue := range []int{0, 64} {
+			for _, mode := range []string{"serve", "event"} {
+				t.Run(fmt.Sprint(network, ", queue ", queue, ", ", mode), func(t *testing.T) {
+					srv, dial := listenOn(t, network, queue, nil)
+					var got atomic.Int32
+					go serveEach(srv, mode, func(s *libnet.Session, msg []byte) {
+						time.Sleep(200 * time.Microsecond)
+						_ = s.Send(msg)
+						got.Add(1)
+					})
+					conn := dial()
+					testkit.MustWrite(t, conn, bytes.Repeat(testkit.Frame("a request"), messages)) // in one segment: a reset loses what is not sent
+					_ = conn.Close()
+					testkit.Eventually(t, "the end", func() bool { st := srv.Stats(); return st.Accepted == 1 && st.Open == 0 })
+					if n := got.Load(); n != messages {
+						t.Errorf("received %d of %d messages that had arrived", n, messages)
+					}
+					if st := srv.Stats(); st.MessagesIn != messages {
+						t.Errorf("Stats has %d messages in", st.MessagesIn)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestHeartbeatsThatFailLoseNoMessageThatArrived(t *testing.T) {
+	srv, dial := listenOn(t, "tcp", 8, func(srv *libnet.Server) {
+		srv.Heartbeat = libnet.Heartbeat{Interval: time.Millisecond, Message: func(*libnet.Session) any { return []byte("beat") }}
+	})
+	var got atomic.Int32
+	go serveEach(srv, "serve", func(*libnet.Session, []byte) { time.Sleep(time.Millisecond); got.Add(1) })
+	conn := dial()
+	testkit.MustWrite(t, conn, bytes.Repeat(testkit.Frame("a request"), 50))
+	_ = conn.Close()
+	testkit.Eventually(t, "the end", func() bool { st := srv.Stats(); return st.Accepted == 1 && st.Open == 0 })
+	if n := got.Load(); n != 50 {
+		t.Errorf("received %d of 50 messages that had arrived", n)
 	}
 }

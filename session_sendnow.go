@@ -24,24 +24,44 @@ func (s *Session) sendNow(ctx context.Context, msg any) error {
 	switch {
 	case ctx.Done() == nil:
 		return s.writeInTurn(ctx, c, w)
-	case s.turn != nil: // what a plain codec has encoded cannot be taken back
-		return s.within(ctx, func() error { return s.writeInTurn(context.Background(), c, w) })
-	case w != nil:
-		if err := s.q.Await(ctx, w); err != nil {
-			return s.refused(err)
-		}
+	case s.turn != nil:
+		return s.within(ctx, func() error { return s.writeEncoded(c, w) })
+	}
+	if err := s.awaitTurn(ctx, w); err != nil {
+		return err
 	}
 	return s.writeOwnWithin(ctx, c)
 }
 
-// writeInTurn writes c once w's turn has come; at once where w is nil.
-func (s *Session) writeInTurn(ctx context.Context, c *sendqueue.Batch, w *sendqueue.Waiter) error {
+// writeEncoded is writeInTurn for a SendContext of a plain codec, whose message cannot be taken back and may outlive its sender:
+// until it is being written, it keeps the codec from encoding another one, so that no more than two are left behind.
+func (s *Session) writeEncoded(c *sendqueue.Batch, w *sendqueue.Waiter) error {
+	err := s.awaitTurn(context.Background(), w)
 	if w != nil {
-		if err := s.q.Await(ctx, w); err != nil {
-			return s.refused(err)
-		}
+		s.giveTurn()
+	}
+	if err != nil {
+		return err
 	}
 	return s.writeOwn(c)
+}
+
+// writeInTurn writes c once w's turn has come; at once where w is nil.
+func (s *Session) writeInTurn(ctx context.Context, c *sendqueue.Batch, w *sendqueue.Waiter) error {
+	if err := s.awaitTurn(ctx, w); err != nil {
+		return err
+	}
+	return s.writeOwn(c)
+}
+
+func (s *Session) awaitTurn(ctx context.Context, w *sendqueue.Waiter) error {
+	if w == nil {
+		return nil
+	}
+	if err := s.q.Await(ctx, w); err != nil {
+		return s.refused(err)
+	}
+	return nil
 }
 
 // claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that.
@@ -50,7 +70,11 @@ func (s *Session) claim(ctx context.Context, msg any) (c *sendqueue.Batch, w *se
 		if err := s.takeTurn(ctx); err != nil {
 			return nil, nil, err
 		}
-		defer s.giveTurn()
+		defer func() {
+			if w == nil || ctx.Done() == nil { // else see writeEncoded
+				s.giveTurn()
+			}
+		}()
 	}
 	if ctx.Done() == nil && payloadSize(msg) >= splitAt { // else the caller may change it while it is written
 		c, err = s.split(msg)

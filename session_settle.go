@@ -75,8 +75,8 @@ func (r *settling) closeTransport() error {
 	if s.conn == nil {
 		return s.closeCodec()
 	}
-	if s.sock != nil {
-		s.noteDropped(sockets.Unread(s.conn))
+	if s.sock != nil && !s.sock.Layered() {
+		s.noteDropped(sockets.Unread(s.descriptor()))
 	}
 	var err error
 	if r.cut || !s.sayLast(r.reason) {
@@ -153,9 +153,9 @@ func (s *Session) closeConn(cut bool) (err error) {
 	below := sockets.Transport(s.conn)
 	_, isTLS := s.conn.(*tls.Conn)
 	switch {
-	case isTLS && cut:
+	case (isTLS || s.sock != nil && s.sock.Layered()) && cut:
 		return below.Close()
-	case !s.secure():
+	case s.sock != nil || !s.secure():
 		return s.conn.Close()
 	}
 	// On a goroutine of its own: crypto/tls may hold the lock that this needs while it calls a conn of the user's that closes the session.

@@ -57,8 +57,8 @@ func (r shutdownResult) asError(ctx context.Context) error {
 		return nil
 	}
 	cause := r.cause
-	if r.forced > 0 || r.running > 0 {
-		cause = ctx.Err()
+	if err := ctx.Err(); err != nil && (r.forced > 0 || r.running > 0) {
+		cause = err
 	}
 	return &ShutdownError{Undelivered: r.undelivered, Forced: r.forced, Running: r.running, Err: cause}
 }
@@ -80,10 +80,10 @@ func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResul
 // shutdown begins the closing, if nobody has, and waits for the end. The channel, nil where somebody else does the work, is
 // closed when the callbacks have run.
 func (s *Session) shutdown(ctx context.Context, reason error) (r shutdownResult, ended <-chan struct{}) {
-	return s.shutdownSince(ctx, reason, s.q.Counters().Discarded)
+	return s.shutdownSince(ctx, reason, s.q.Counters().Lost())
 }
 
-// shutdownSince counts as lost what is discarded beyond before.
+// shutdownSince counts what is lost beyond before.
 func (s *Session) shutdownSince(ctx context.Context, reason error, before uint64) (r shutdownResult, ended <-chan struct{}) {
 	if s.beginClosing(reason) {
 		ended = s.startDelivery(reason)
@@ -122,15 +122,15 @@ func (s *Session) awaitCut() {
 	}
 }
 
-// result says what became of what had been accepted. before is what had been discarded when the shutdown began. Of a
+// result says what became of what had been accepted. before is what had been lost when the shutdown began. Of a
 // session that is still being cut off, what is queued will not be written.
 func (s *Session) result(before uint64) (r shutdownResult) {
 	ended, cut := s.endedOrCut()
-	stats := s.Stats()
+	c := s.q.Counters()
 	if cut || !ended {
 		r.forced = 1
 	}
-	r.undelivered = stats.Discarded + uint64(stats.Queued) - before
+	r.undelivered = c.Lost() + uint64(c.Messages) - before
 	r.cause = s.Err()
 	return r
 }
@@ -149,7 +149,7 @@ func (s *Session) handlerReturned() {
 // shutdownServed is shutdown for a session whose handler may be at work on a message: the handler first
 // gets to send its reply, for at most the given time.
 func (s *Session) shutdownServed(ctx context.Context, reason error, patience time.Duration) shutdownResult {
-	before := s.q.Counters().Discarded
+	before := s.q.Counters().Lost()
 	if yielded := s.askReceiver(reason); yielded != nil {
 		bound := time.NewTimer(patience)
 		defer bound.Stop()
@@ -167,18 +167,20 @@ func (s *Session) shutdownServed(ctx context.Context, reason error, patience tim
 // drain writes what is queued, half-closes, and waits for the peer's EOF or Linger's end: a little longer for a conn that
 // does not keep to its deadline. Meanwhile it reads: a peer may have to get rid of what it sends before it reads, too.
 func (s *Session) drain() {
-	half, ok := s.conn.(interface{ CloseWrite() error })
-	ok = ok && s.owner.linger() > 0
+	var half sockets.CloseWriter
+	if s.owner.linger() > 0 {
+		half = sockets.HalfClose(s.conn)
+	}
 	var peerEnded chan struct{}
 	if idle := s.q.Idle(); idle != nil {
-		if ok {
+		if half != nil {
 			peerEnded = make(chan struct{})
 			go s.dropInput(peerEnded)
 		}
 		s.wake()
 		<-idle
 	}
-	if !ok || s.q.IsClosed() {
+	if half == nil || s.q.IsClosed() {
 		return
 	}
 	within(s.owner.linger()+flushEnd, func() {
@@ -194,7 +196,7 @@ func (s *Session) drain() {
 }
 
 // closeWrite is the half-close, from which on Linger runs.
-func (s *Session) closeWrite(half interface{ CloseWrite() error }) (err error) {
+func (s *Session) closeWrite(half sockets.CloseWriter) (err error) {
 	defer s.recovered("connection", &err)
 	if err := half.CloseWrite(); err != nil {
 		return err
@@ -245,7 +247,7 @@ func (m *Manager) shutdown(one func(*Session) shutdownResult) (sum shutdownResul
 			sum.undelivered += r.undelivered
 			sum.forced += r.forced
 			sum.running += r.running
-			if r.undelivered > 0 && sum.cause == nil {
+			if (r.undelivered > 0 || r.forced > 0) && sum.cause == nil {
 				sum.cause = r.cause
 			}
 		})
@@ -272,26 +274,36 @@ func (s *Session) endingLocked() *ending {
 	return s.ending
 }
 
-// askReceiver returns a channel that is closed when the receiver has begun the closing; nil when the
-// receiver is not at work. Who asks second waits for the same.
+// askReceiver returns a channel that is closed when the receiver has begun the closing, or turns out not to be at work; nil when
+// that is known at once. Who asks second waits for the same.
 func (s *Session) askReceiver(reason error) <-chan struct{} {
-	pending := s.inputPending()
+	asked, first := s.yieldRequest(reason)
+	if first && !s.atWork() && s.yieldAsked.CompareAndSwap(true, false) {
+		close(asked) // it may have gone to wait without noticing
+	}
+	return asked
+}
+
+func (s *Session) yieldRequest(reason error) (asked chan struct{}, first bool) {
+	idle := !s.serving.Started() && !s.atWork()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.Load() != sessionOpen || s.q.Receiver() < sendqueue.ReceiverActive && !pending {
-		return nil
+	if s.state.Load() != sessionOpen || idle {
+		return nil, false
 	}
 	e := s.endingLocked()
 	if e.granted != nil {
-		return e.granted
+		return e.granted, false
 	}
 	e.reason, e.granted = reason, make(chan struct{})
 	s.yieldAsked.Store(true)
-	if s.q.Receiver() < sendqueue.ReceiverActive && !pending && s.yieldAsked.CompareAndSwap(true, false) {
-		e.granted = nil // it may have gone to wait without noticing
-		return nil
-	}
-	return e.granted
+	return e.granted, true
+}
+
+// atWork reports whether the receiver is sure to look at yieldAsked. In event mode the read that somebody is about to do says so,
+// too: he looks again.
+func (s *Session) atWork() bool {
+	return s.serving.LookAgain() || s.q.Receiver() >= sendqueue.ReceiverActive || s.inputPending()
 }
 
 // yieldNow begins the closing that was asked for; false if nobody has asked, or somebody else has begun one. With
@@ -324,7 +336,7 @@ func (s *Session) servesArrived() bool {
 
 // inputPending reports whether a server that shuts down is to let the session read more.
 func (s *Session) inputPending() bool {
-	return s.servesArrived() && s.sock != nil && sockets.HasInput(s.conn)
+	return s.servesArrived() && s.sock != nil && (s.sock.HoldsInput() || sockets.HasInput(s.descriptor()))
 }
 
 // noteDropped counts bytes that nobody will receive, until the counters are final.

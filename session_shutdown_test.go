@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
@@ -249,4 +250,145 @@ func TestShutdownReadsAPeerThatFloodsItWithinABound(t *testing.T) {
 	if dropped := srv.Stats().Dropped; dropped == 0 || dropped > 64<<20 { // 16 MiB read, and what the kernel held
 		t.Errorf("%d bytes were read away", dropped)
 	}
+}
+
+// doc.go: Server.Shutdown delivers "what was accepted, and otherwise" says "exactly how many messages were not written".
+func TestServerShutdownTellsWhatIsLostWhileAHandlerIsAtWork(t *testing.T) {
+	for _, busy := range []bool{true, false} {
+		name := "handler at work"
+		if !busy {
+			name = "control: handler waits"
+		}
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			srv := libnet.NewServer(l, codec.New(codec.Uint32BE, codec.Bytes), 1000)
+			srv.Logger = testkit.Quiet
+			srv.SendQueueBytes = -1
+			at, release := make(chan *libnet.Session, 1), make(chan struct{})
+			served := make(chan error, 1)
+			go func() {
+				served <- srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+					if _, err := s.Receive(); err != nil {
+						return
+					}
+					for range 100 {
+						_ = s.Send(make([]byte, 100<<10))
+					}
+					at <- s
+					if busy {
+						<-release
+						return
+					}
+					_, _ = s.Receive()
+				}))
+			}()
+			far, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			testkit.MustWrite(t, far, []byte{0, 0, 0, 1, 'x'})
+			s := testkit.Await(t, 5*time.Second, "the session", at)
+			time.Sleep(50 * time.Millisecond)
+			result := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
+				defer cancel()
+				result <- srv.Shutdown(ctx)
+			}()
+			time.Sleep(200 * time.Millisecond)
+			before := s.Stats()
+			_ = far.(*net.TCPConn).SetLinger(0)
+			_ = far.Close() // a reset
+			got := testkit.Await(t, 10*time.Second, "Shutdown", result)
+			close(release)
+			after := s.Stats()
+			t.Logf("Shutdown: %v; queued when it had begun %d, discarded before %d, at the end %d", got, before.Queued, before.Discarded, after.Discarded)
+			var lost *libnet.ShutdownError
+			if after.Discarded > 0 && (!errors.As(got, &lost) || lost.Undelivered != after.Discarded) {
+				t.Errorf("Shutdown returned %v; %d messages were not written, of which none was lost before it", got, after.Discarded-before.Discarded)
+			}
+			<-served
+		})
+	}
+}
+
+// A shutdown that another's context has cut short says why, though its own context has not ended.
+func TestAShutdownThatAnotherCutsShortSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, _ := testkit.ConnectPipe(t)
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 8)
+		s, err := srv.NewSession(near) // its peer never ends
+		if err != nil {
+			t.Fatal(err)
+		}
+		long := make(chan error, 1)
+		go func() { long <- s.Shutdown(t.Context()) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the short one: %v", err)
+		}
+		var left *libnet.ShutdownError
+		if err := <-long; !errors.As(err, &left) || left.Forced != 1 || left.Err == nil {
+			t.Errorf("the long one: %v", err)
+		}
+		srv.Stop()
+	})
+}
+
+func TestAServersShutdownSaysThatCallbacksStillRunWhenItsContextIsCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := testkit.ConnectPipe(t)
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 8)
+		s, err := srv.NewSession(near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go testkit.ReadToEnd(t, far)
+		release := make(chan struct{})
+		s.OnClose(func() { <-release })
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		_ = far.Close()
+		var left *libnet.ShutdownError
+		if err := srv.Shutdown(ctx); !errors.As(err, &left) || left.Running != 1 || !errors.Is(err, context.Canceled) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		close(release)
+	})
+}
+
+// DropOldest drops as it was told to: what it drops while a handler is at work on its last message is no loss of the shutdown.
+func TestAShutdownDoesNotReportWhatDropOldestDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := libnettest.PipeSize(10)
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 2)
+		srv.OnFull = libnet.DropOldest
+		s, err := srv.NewSession(near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, _ = s.Receive()
+			time.Sleep(time.Second)
+			for range 100 {
+				_ = s.Send(make([]byte, 100))
+			}
+			_, _ = s.Receive()
+		}()
+		testkit.MustWrite(t, far, testkit.Frame("x"))
+		time.Sleep(100 * time.Millisecond)
+		shut := make(chan error, 1)
+		go func() { shut <- srv.Shutdown(t.Context()) }()
+		time.Sleep(2 * time.Second)
+		testkit.Drain(far)
+		_ = far.Close()
+		if err := <-shut; err != nil || s.Stats().Discarded < 90 {
+			t.Errorf("Shutdown: %v; %+v", err, s.Stats())
+		}
+	})
 }

@@ -40,7 +40,7 @@ const leastSendBuffer = 16 << 10
 // peerIsSlow begins that.
 func (s *Session) peerIsSlow() {
 	timeout := s.owner.peerTimeout()
-	if timeout == 0 || s.isSlow() || !sockets.SetUserTimeout(s.conn, 0) {
+	if timeout == 0 || s.isSlow() || !sockets.SetUserTimeout(s.descriptor(), 0) {
 		return
 	}
 	taken, _ := s.taken()
@@ -51,7 +51,7 @@ func (s *Session) peerIsSlow() {
 		c.slow.Store(after(s.now(), timeout))
 	}
 	s.mu.Unlock()
-	sockets.SetUserTimeout(s.conn, 0) // again: a look that ended the slowness before may just have set it
+	sockets.SetUserTimeout(s.descriptor(), 0) // again: a look that ended the slowness before may just have set it
 }
 
 func (s *Session) isSlow() bool {
@@ -106,9 +106,9 @@ func (s *Session) lookAtSlow(c *clock, now int64) error {
 func (s *Session) endSlow(c *clock) {
 	c.inVain = false
 	c.slow.Store(0)
-	sockets.SetUserTimeout(s.conn, s.owner.peerTimeout())
+	sockets.SetUserTimeout(s.descriptor(), s.owner.peerTimeout())
 	if c.slow.Load() != 0 {
-		sockets.SetUserTimeout(s.conn, 0)
+		sockets.SetUserTimeout(s.descriptor(), 0)
 	}
 }
 
@@ -195,6 +195,8 @@ func (g *writeGuard) look() {
 			s.terminate(reason)
 		}
 	}()
+	hangs := time.AfterFunc(flushEnd, func() { s.terminate(ErrWriteTimeout) }) // a conn's SetWriteDeadline may not return
+	defer hangs.Stop()
 	stuck = s.shaking() || g.isStuck(s)
 }
 

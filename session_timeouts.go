@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // starvation is how late a session's timer may be before this process, and not the peer, is held to
@@ -188,8 +190,16 @@ func (s *Session) expired(c *clock, now int64) error {
 	case s.givenUp(c) <= now:
 		return io.EOF // or the reason that its output has
 	case handshake <= now:
+		if s.owesMessage(c) {
+			c.from = now
+			return nil
+		}
 		return ErrHandshakeTimeout
 	case frame <= now:
+		if s.q.Receiver() != sendqueue.ReceiverWaiting { // but works on what has come
+			s.frameStart.CompareAndSwap(frame-int64(s.owner.frameTimeout()), now)
+			return nil
+		}
 		return ErrFrameTimeout
 	case idle <= now:
 		if s.readAhead() {
@@ -202,6 +212,14 @@ func (s *Session) expired(c *clock, now int64) error {
 		return ErrIdleTimeout
 	}
 	return nil
+}
+
+// owesMessage reports whether only a first message is missing, and it is this side that does not receive it.
+func (s *Session) owesMessage(c *clock) bool {
+	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || s.sock != nil && s.sock.Shaking() != nil {
+		return false
+	}
+	return s.q.Receiver() != sendqueue.ReceiverWaiting && s.inputWaits()
 }
 
 func (s *Session) nextDue(c *clock) int64 {

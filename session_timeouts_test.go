@@ -16,13 +16,6 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-// wantEnd waits for the session's end and checks its reason.
-func wantEnd(t testing.TB, s *libnet.Session, reason error) {
-	t.Helper()
-	testkit.Await(t, testkit.Patience, "the end", s.Done())
-	testkit.WantErr(t, "the reason", s.Err(), reason)
-}
-
 func TestIdleTimeoutHoldsWhileAHeartbeatWaits(t *testing.T) {
 	for name, message := range map[string]func(release <-chan struct{}) func(*libnet.Session) any{
 		"for its peer": func(<-chan struct{}) func(*libnet.Session) any {

@@ -309,3 +309,88 @@ func TestATLSServerLeavesNothingBehind(t *testing.T) {
 	}
 	conn.Close()
 }
+
+func TestSilentPeersOfATLSServerEnd(t *testing.T) {
+	for name, set := range map[string]func(*libnet.Server) libnet.HandlerFunc{
+		"the handler sends and returns": func(*libnet.Server) libnet.HandlerFunc {
+			return func(s *libnet.Session) { _ = s.Send([]byte("hello")) }
+		},
+		"without HandshakeTimeout": func(srv *libnet.Server) libnet.HandlerFunc {
+			srv.HandshakeTimeout = 0
+			return func(s *libnet.Session) { _ = s.Send([]byte("hello")); _, _ = s.Receive() }
+		},
+		"without WriteTimeout": func(srv *libnet.Server) libnet.HandlerFunc {
+			srv.WriteTimeout = -1
+			return func(s *libnet.Session) { _ = s.Send([]byte("hello")) }
+		},
+		"OnSession refuses with a word": func(srv *libnet.Server) libnet.HandlerFunc {
+			srv.OnSession = func(s *libnet.Session) error { _ = s.Send([]byte("no")); return errors.New("refused") }
+			return func(*libnet.Session) {}
+		},
+		"the handler asks for the certificate": func(*libnet.Server) libnet.HandlerFunc {
+			return func(s *libnet.Session) { _, _ = s.TLS(); <-s.Done() }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var handler libnet.HandlerFunc
+			srv, _ := listenOn(t, "tls", 8, func(srv *libnet.Server) {
+				srv.HandshakeTimeout, srv.WriteTimeout, srv.Linger = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
+				handler = set(srv)
+			})
+			go srv.Serve(handler)
+			silentPeers(t, srv, 5)
+			testkit.Eventually(t, "the end of all", func() bool { st := srv.Stats(); return st.Accepted == 5 && st.Open == 0 })
+		})
+	}
+}
+
+func TestAShutdownWithoutAnEndOfItsOwnEndsSilentTLSPeers(t *testing.T) {
+	srv, _ := listenOn(t, "tls", 8, func(srv *libnet.Server) { srv.WriteTimeout, srv.Linger = 300*time.Millisecond, 300*time.Millisecond })
+	go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) { _ = s.Send([]byte("hello")); _, _ = s.Receive() }))
+	silentPeers(t, srv, 5)
+	testkit.Eventually(t, "sessions", func() bool { return srv.Stats().Open == 5 })
+	testkit.Within(t, testkit.Patience, "Shutdown", func() { _ = srv.Shutdown(t.Context()) })
+}
+
+func silentPeers(t *testing.T, srv *libnet.Server, n int) {
+	t.Helper()
+	for range n {
+		conn, err := net.Dial("tcp", srv.Listener().Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+}
+
+// Close does not wait for a peer that does not read, also through TLS that another conn wraps.
+func TestCloseOfWrappedTLSDoesNotWaitForThePeer(t *testing.T) {
+	const size = 32 << 10
+	near, far := libnettest.PipeSize(size)
+	defer far.Close()
+	server := tls.Server(near, testkit.ServerTLS())
+	client := tls.Client(far, testkit.ClientTLS())
+	shaken := make(chan error, 1)
+	go func() { shaken <- client.Handshake() }()
+	if err := server.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-shaken; err != nil {
+		t.Fatal(err)
+	}
+	srv := testkit.NewServer(t, testkit.Frames, 8)
+	s := testkit.Adopt(t, srv, struct{ *tls.Conn }{server})
+	testkit.MustSend(t, s, make([]byte, 10_000))
+	settle := func() int {
+		testkit.Eventually(t, "an empty queue", func() bool { return s.Stats().Queued == 0 })
+		return far.(interface{ Buffered() int }).Buffered()
+	}
+	testkit.MustSend(t, s, make([]byte, size-settle()-22-4-8192-22-100))
+	testkit.MustSend(t, s, make([]byte, size-settle()-22-4))
+	t.Logf("%d of %d bytes are under way", settle(), size)
+	begin := time.Now()
+	_ = s.Close()
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("Close took %v", took)
+	}
+}

@@ -77,13 +77,18 @@ func (s *Session) dropUnread() {
 
 // What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has ended.
 
-// isBehind reports whether something came that is still to be received, in the kernel or in hand. Where nobody has ever received, and OnSession is not
-// about to, that must be more than at the last look.
+// isBehind reports whether something came that is still to be received, in the kernel or in hand. Where nobody can tell, a receiver
+// at work is taken to be behind. Where nobody has ever received, and OnSession is not about to, that must be more than at the
+// last look.
 func (s *Session) isBehind(c *clock) bool {
 	if s.conn == nil {
 		return false
 	}
-	unread := sockets.Unread(s.conn) + s.inHand()
+	unread, known := s.arrived()
+	if !known && s.q.Receiver() >= sendqueue.ReceiverActive {
+		return true
+	}
+	unread += s.inHand()
 	comes := s.q.Receiver() != sendqueue.ReceiverAbsent || c.awaited.Load()&awaitOnSession != 0
 	behind := unread > 0 && (comes || unread > c.unread)
 	c.unread = unread
@@ -117,10 +122,10 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.q.Receiver() == sendqueue.ReceiverWaiting || s.serving.Started() || !sockets.PeerEnded(s.conn) || !s.recvMu.TryLock() {
+	if s.q.Receiver() == sendqueue.ReceiverWaiting || s.serving.Started() || !sockets.PeerEnded(s.descriptor()) || !s.recvMu.TryLock() {
 		return
 	}
-	left := !s.in.Empty() || sockets.Unread(s.conn) > 0
+	left := !s.in.Empty() || sockets.Unread(s.descriptor()) > 0
 	end := io.EOF
 	if !left && !s.mayEnd() {
 		end = io.ErrUnexpectedEOF
@@ -137,13 +142,20 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 // A bufferedConn holds in this process what has arrived, and says how many bytes: libnettest's pipes do.
 type bufferedConn interface{ Buffered() int }
 
-// inputWaits reports whether something has arrived for conn, in the kernel or in this process. It does not take it.
-func inputWaits(conn net.Conn) (waits bool) {
+// arrived is how many bytes have arrived and were not read, in the kernel or in this process; not known says that nobody can tell.
+func (s *Session) arrived() (n int, known bool) {
 	defer func() { _ = recover() }() // of a conn of the user's
-	if b, ok := conn.(bufferedConn); ok {
-		return b.Buffered() > 0
+	if b, ok := s.conn.(bufferedConn); ok {
+		return b.Buffered(), true
 	}
-	return sockets.HasInput(conn)
+	raw := s.descriptor()
+	return sockets.Unread(raw), raw != nil
+}
+
+// inputWaits reports whether something has arrived that was not read.
+func (s *Session) inputWaits() bool {
+	n, _ := s.arrived()
+	return n > 0
 }
 
 // What package ws's conn has beyond a [MessageConn]. A net.Conn of the user's has no use for these.

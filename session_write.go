@@ -82,14 +82,14 @@ func (s *Session) leaveInput(reason error) inputLeft {
 	case sendqueue.ReceiverAbsent: // but it may come
 		switch {
 		case s.sock != nil:
-			return openIf(sockets.HasInput(s.conn))
+			return openIf(sockets.HasInput(s.descriptor()))
 		case errorIs(reason, ErrWriteTimeout): // it has had the time
 			return inputEnded
 		}
 		return inputUnknown
 	case sendqueue.ReceiverWaiting:
 		if s.serving.Started() { // then the poller is told of an end, but not of a peer that does not read
-			return openIf(!errorIs(reason, ErrWriteTimeout) || sockets.HasInput(s.conn))
+			return openIf(!errorIs(reason, ErrWriteTimeout) || sockets.HasInput(s.descriptor()))
 		}
 		return openIf(s.interruptReceiver())
 	}
@@ -112,7 +112,7 @@ func (s *Session) interruptReceiver() (can bool) {
 // lookForInput ends a session whose output has failed and whose input has come to its end, too. It reads for a receiver that
 // has not come yet, and does not wait: that one may come, and wait for it in turn.
 func (s *Session) lookForInput(end func(error)) {
-	if inputWaits(s.conn) || !s.recvMu.TryLock() { // or somebody reads already, perhaps the caller
+	if s.inputWaits() || !s.recvMu.TryLock() { // or somebody reads already, perhaps the caller
 		return
 	}
 	var err error
@@ -164,15 +164,46 @@ func (s *Session) writeWaiting(b *sendqueue.Batch) (next *sendqueue.Batch, err e
 	if s.conn == nil {
 		return s.writeBare(b)
 	}
-	if s.sock != nil && !b.IsScattered() { // else one writev does for all pieces
+	switch {
+	case s.sock == nil && s.secure():
+		return s.writeGuarded(b)
+	case s.sock != nil:
+		if err := s.awaitHandshake(); err != nil {
+			return b, err
+		}
+		if s.takesPieces(b) {
+			break
+		}
 		if next, err = s.writeReady(b); next != b || err != nil {
 			return next, err
 		}
 	}
-	if s.secure() {
-		return s.writeGuarded(b)
-	}
 	return s.writeWithin(b, s.owner.writeTimeout())
+}
+
+// takesPieces reports whether one writev does for all pieces of b.
+func (s *Session) takesPieces(b *sendqueue.Batch) bool {
+	return b.IsScattered() && s.sock != nil && !s.sock.Layered()
+}
+
+// awaitHandshake waits for the end of a handshake that somebody else does, for WriteTimeout at most.
+func (s *Session) awaitHandshake() error {
+	over := s.sock.Shaking()
+	if over == nil {
+		return nil
+	}
+	var late <-chan time.Time
+	if timeout := s.owner.writeTimeout(); timeout > 0 {
+		bound := time.NewTimer(timeout)
+		defer bound.Stop()
+		late = bound.C
+	}
+	select {
+	case <-over:
+		return nil
+	case <-late:
+		return ErrWriteTimeout
+	}
 }
 
 // writeWithin is writeWaiting with a deadline, which a write that the kernel takes at once does without.
@@ -180,7 +211,7 @@ func (s *Session) writeWithin(b *sendqueue.Batch, timeout time.Duration) (next *
 	defer s.recovered("connection", &err)
 	wait, again := timeout, false
 	held := s.unsent()
-	mayWait := s.sock != nil && b.IsScattered() // else the kernel has just taken less
+	mayWait := s.takesPieces(b) // else the kernel has just taken less
 	switch {
 	case s.sock == nil:
 		defer s.whileWriting(b.Unwritten(), held)()
@@ -262,21 +293,21 @@ func (s *Session) kernelMoved(held *int) bool {
 // tlsRecord is the largest payload of a TLS record (RFC 8446, 5.1).
 const tlsRecord = 16 << 10
 
-// writeSome is one waiting write. crypto/tls cannot go on after a deadline, so progress there is
+// writeSome is one waiting write. crypto/tls on a conn that waits cannot go on after a deadline, so progress there is
 // measured by the record. Only a socket gets all pieces at a time: of another conn, net.Buffers would
 // not notice a short write and go on with the next piece.
 func (s *Session) writeSome(b *sendqueue.Batch) (int, error) {
 	if s.sock != nil {
 		s.sock.Unblock()
 	}
-	if s.sock != nil && b.IsScattered() {
+	if s.takesPieces(b) {
 		pieces := b.Pieces()
 		sockets.RaceSend() // of which package net does not tell the race detector
 		n, err := pieces.WriteTo(s.conn)
 		return int(n), err
 	}
 	p := b.Rest()
-	if s.secure() {
+	if s.sock == nil && s.secure() {
 		p = p[:min(len(p), tlsRecord)]
 	}
 	n, err := s.conn.Write(p)

@@ -3,6 +3,7 @@ package libnet_test
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"reflect"
@@ -272,4 +273,57 @@ func TestStoppingIsClosedWhenAShutdownBegins(t *testing.T) {
 			t.Errorf("remembered %+v", last)
 		}
 	})
+}
+
+// Stats "is final once Session.Done is closed".
+func TestCountersAreFinalAtDone(t *testing.T) {
+	for _, kind := range []string{"FrameParser", "plain", "bare"} {
+		t.Run(kind, func(t *testing.T) {
+			at, goOn := make(chan struct{}), make(chan struct{})
+			stop := func() { close(at); <-goOn }
+			srv := testkit.NewServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+				inner := testkit.Frames.NewCodec(rw)
+				if kind == "plain" {
+					two := testkit.NewTwoWrites(rw)
+					return &testkit.FuncCodec{OnSend: two.Send, OnReceive: func() ([]byte, error) {
+						msg, err := two.Receive()
+						stop()
+						return msg, err
+					}}
+				}
+				return testkit.FramingCodec{Codec: inner, OnParse: func(src []byte) ([]byte, int, error) {
+					stop()
+					return inner.(libnet.FrameParser).ParseFrame(src)
+				}}
+			}), 4)
+			var s *libnet.Session
+			if kind == "bare" {
+				s = libnet.NewSession(&testkit.FuncCodec{OnReceive: func() ([]byte, error) { stop(); return []byte("x"), nil }}, 4)
+			} else {
+				near, far := testkit.ConnectTCP(t)
+				s = testkit.Adopt(t, srv, near)
+				testkit.MustWrite(t, far, testkit.Frame("hello"))
+			}
+			received := make(chan error, 1)
+			go func() {
+				_, err := s.Receive()
+				received <- err
+			}()
+			<-at
+			_ = s.Close()
+			<-s.Done()
+			final := s.Stats()
+			close(goOn)
+			<-received
+			after := s.Stats()
+			if final != after {
+				t.Errorf("at Done   %+v\nand after %+v", final, after)
+			}
+			if kind != "bare" {
+				if server2 := srv.Stats(); server2.MessagesIn != after.MessagesIn {
+					t.Errorf("the session says %d messages, its server %d", after.MessagesIn, server2.MessagesIn)
+				}
+			}
+		})
+	}
 }

@@ -10,7 +10,9 @@ import (
 // libnetEventEcho has no goroutine a session.
 func libnetEventEcho(before func([]byte)) (net.Addr, error) { return eventEcho(frames(), before) }
 
-func libnetWebSocketEcho(before func([]byte)) (net.Addr, error) { return eventEcho(webSockets(), before) }
+func libnetWebSocketEcho(before func([]byte)) (net.Addr, error) {
+	return eventEcho(webSockets(), before)
+}
 
 func eventEcho(protocol libnet.Protocol, before func([]byte)) (net.Addr, error) {
 	return startLibnetEvent(protocol, func(_ *libnet.Server, s *libnet.Session, msg []byte) {

@@ -4,6 +4,7 @@ package codec_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,12 +59,15 @@ func (*everyKind) ExtensionRangeArray() []oldproto.ExtensionRange {
 	return []oldproto.ExtensionRange{{Start: 100, End: 200}}
 }
 
+var extension = &oldproto.ExtensionDesc{
+	ExtendedType: (*everyKind)(nil), ExtensionType: (*legacyPart)(nil), Field: 150, Name: "part", Tag: "bytes,150,opt,name=part",
+}
+
+var registerPart = sync.OnceFunc(func() { oldproto.RegisterExtension(extension) })
+
 func TestProtoEncodesEveryKindOfFieldOfAnOlderMessage(t *testing.T) {
 	kind := legacyEnum(-3)
-	extension := &oldproto.ExtensionDesc{
-		ExtendedType: (*everyKind)(nil), ExtensionType: (*legacyPart)(nil), Field: 150, Name: "part", Tag: "bytes,150,opt,name=part",
-	}
-	oldproto.RegisterExtension(extension)
+	registerPart()
 	full := func(choice everyChoice) *everyKind {
 		m := &everyKind{
 			I32: proto.Int32(0), S64: proto.Int64(-1 << 62), F32: []float32{1, -2}, Blobs: [][]byte{{}, {1}},

@@ -5,9 +5,9 @@
 //
 //	loop, err := eventloop.New(host)   // errors.ErrUnsupported where the system has no readiness queue
 //	state.Start(readAll)               // the caller serves the source
-//	err = loop.Register(id, rawConn)   // from here on the loop is told what arrives
 //	…                                  // what the caller does first of all
-//	loop.Release(source)               // the loop serves the source from now on
+//	loop.Release(source)
+//	err = loop.Register(id, rawConn)   // the loop serves the source from now on, beginning with what has arrived
 //
 // The loop knows of a source only its id and its [State]; what it does with one, the [Host] says. Nothing is taken
 // out of the loop: an event of an id that the host does not know is dropped, and closing the descriptor ends them.

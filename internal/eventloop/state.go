@@ -44,6 +44,19 @@ func (s *State) begin() bool {
 	}
 }
 
+// LookAgain has whoever serves the source do so once more; false if nobody does.
+func (s *State) LookAgain() bool {
+	for {
+		was := s.bits.Load()
+		if was&serving == 0 {
+			return false
+		}
+		if s.bits.CompareAndSwap(was, was|again) {
+			return true
+		}
+	}
+}
+
 // end reports whether something arrived meanwhile: the caller then still serves.
 func (s *State) end() (more bool) {
 	for {

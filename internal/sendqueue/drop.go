@@ -23,6 +23,7 @@ func (q *Queue) dropOldestLocked() {
 	q.bytes -= b.dropFirst()
 	q.messages--
 	q.discarded++
+	q.rareLocked().dropped++
 	if b.messages > 0 || b == q.back {
 		return
 	}

@@ -56,6 +56,8 @@ type rare struct {
 	idle   chan struct{} // closed when nothing is queued or no flush can follow; nil while nobody waits
 	failed error         // what ended a flush
 
+	dropped uint64 // of what is discarded, what made room for newer messages
+
 	last      bool // bytes that end the stream are queued, or written; see Finish
 	lastIsOut bool // they are written
 	isCut     bool // a part of what was in flight was discarded: the stream ends within a frame
@@ -228,16 +230,24 @@ type Counters struct {
 	MessagesOut, BytesOut           uint64 // written
 	MessagesReceived, BytesReceived uint64 // as the receiver said last
 	Discarded                       uint64 // messages that were accepted and will not be written
+	Dropped                         uint64 // those of them that made room for newer ones
 }
+
+// Lost is how many messages were discarded against the will of whoever sent them: not those that made room for newer ones.
+func (c Counters) Lost() uint64 { return c.Discarded - c.Dropped }
 
 // Counters returns a snapshot.
 func (q *Queue) Counters() Counters {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	var dropped uint64
+	if q.rare != nil {
+		dropped = q.rare.dropped
+	}
 	return Counters{
 		Messages: q.messages, Bytes: q.bytes,
 		MessagesOut: q.messagesOut, BytesOut: q.bytesOut,
 		MessagesReceived: q.messagesReceived, BytesReceived: q.bytesReceived,
-		Discarded: q.discarded,
+		Discarded: q.discarded, Dropped: dropped,
 	}
 }

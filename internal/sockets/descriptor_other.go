@@ -3,6 +3,7 @@
 package sockets
 
 import (
+	"crypto/tls"
 	"net"
 	"syscall"
 
@@ -25,7 +26,24 @@ func (*Descriptor) Write([]byte) (n int, err error) { panic("libnet: no descript
 func (*Descriptor) Unblock()                        { panic("libnet: no descriptors on this system") }
 func (*Descriptor) Broken() bool                    { panic("libnet: no descriptors on this system") }
 func (*Descriptor) CloseWaits() bool                { panic("libnet: no descriptors on this system") }
+func (*Descriptor) Layered() bool                   { panic("libnet: no descriptors on this system") }
+func (*Descriptor) Handshake() error                { panic("libnet: no descriptors on this system") }
+func (*Descriptor) Shaking() <-chan struct{}        { panic("libnet: no descriptors on this system") }
+func (*Descriptor) ReadHeld(*readbuf.Buffer, readbuf.ReadSize) (int, error) {
+	panic("libnet: no descriptors on this system")
+}
+func (*Descriptor) HoldsInput() bool { panic("libnet: no descriptors on this system") }
 
-func HasInput(net.Conn) bool { return false }
+func HasInput(syscall.RawConn) bool { return false }
 
 func unblock(uintptr) {}
+
+// Places bound handshakes elsewhere.
+type Places chan struct{}
+
+func NewPlaces(n int) Places { return make(Places, n) }
+
+// Secure returns the conn of crypto/tls.
+func Secure(conn net.Conn, config *tls.Config, _ *Shared, _ Places) net.Conn {
+	return tls.Server(conn, config)
+}

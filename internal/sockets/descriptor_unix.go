@@ -15,13 +15,18 @@ import (
 // waiting lets a session hold no storage while its peer is silent, and lets a writer go on when a peer
 // does not read. The descriptor is only touched while the conn keeps it from being closed and its
 // number from being given away.
-type Descriptor struct{ raw syscall.RawConn }
+type Descriptor struct {
+	raw   syscall.RawConn
+	layer *Secured // nil where the bytes that a session reads and writes are the descriptor's own
+}
 
 // Of returns the descriptor of conn. It returns nil for a conn whose own Read and Write must be used: a wrapper may embed a
 // *net.TCPConn and yet mean something else by them.
 func Of(conn net.Conn) *Descriptor {
 	var sc syscall.Conn
 	switch c := conn.(type) {
+	case *Secured:
+		return &c.sock
 	case *net.TCPConn:
 		sc = c
 	case *net.UnixConn:
@@ -38,7 +43,7 @@ func Of(conn net.Conn) *Descriptor {
 	if err != nil {
 		return nil
 	}
-	return &Descriptor{raw}
+	return &Descriptor{raw: raw}
 }
 
 // Raw returns the descriptor's handle.
@@ -75,6 +80,9 @@ func (d *Descriptor) ReadReady(in *readbuf.Buffer, usual readbuf.ReadSize) (int,
 }
 
 func (d *Descriptor) readOnce(in *readbuf.Buffer, usual readbuf.ReadSize, wait bool) (int, error) {
+	if d.layer != nil {
+		return d.layer.readInto(in, usual, wait)
+	}
 	c := readCalls.Get().(*readCall)
 	c.in, c.usual, c.wait, c.n = in, usual, wait, 0
 	err := d.raw.Read(c.try)
@@ -128,6 +136,9 @@ var writeCalls = sync.Pool{New: func() any {
 
 // Write writes what the kernel takes at once. n < len(p) without an error says that it is full.
 func (d *Descriptor) Write(p []byte) (int, error) {
+	if d.layer != nil {
+		return d.layer.writeReady(p)
+	}
 	c := writeCalls.Get().(*writeCall)
 	c.out, c.n = p, 0
 	err := d.raw.Write(c.try)
@@ -184,10 +195,9 @@ func unblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
 // Unblock is for who is about to wait in a call of the conn's.
 func (d *Descriptor) Unblock() { _ = d.raw.Control(unblock) }
 
-// HasInput reports whether something lies in conn's receive buffer. It does not take it.
-func HasInput(conn net.Conn) (pending bool) {
-	defer func() { _ = recover() }() // of a conn of the user's
-	raw := Raw(conn)
+// HasInput reports whether something lies in the receive buffer. It does not take it.
+func HasInput(raw syscall.RawConn) (pending bool) {
+	defer func() { _ = recover() }() // from a RawConn of the user's
 	if raw == nil {
 		return false
 	}

@@ -139,8 +139,8 @@ func TestWhatTheKernelKnowsOfAnOddConnIsNothing(t *testing.T) {
 		"Control panics":          func() (syscall.RawConn, error) { return oddRaw{}, nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn := oddConn{syscallConn: answer}
-			if sockets.HasInput(conn) || sockets.Unread(conn) != 0 || sockets.PeerEnded(conn) || sockets.SetUserTimeout(conn, time.Second) {
+			raw := sockets.Raw(oddConn{syscallConn: answer})
+			if sockets.HasInput(raw) || sockets.Unread(raw) != 0 || sockets.PeerEnded(raw) || sockets.SetUserTimeout(raw, time.Second) {
 				t.Error("it is told something")
 			}
 		})
@@ -148,12 +148,12 @@ func TestWhatTheKernelKnowsOfAnOddConnIsNothing(t *testing.T) {
 }
 
 func TestInputIsSeenBeforeItIsRead(t *testing.T) {
-	_, conn, peer := described(t)
-	if sockets.HasInput(conn) || sockets.Unread(conn) != 0 {
+	d, _, peer := described(t)
+	if sockets.HasInput(d.Raw()) || sockets.Unread(d.Raw()) != 0 {
 		t.Error("there is input at first")
 	}
 	testkit.MustWrite(t, peer, []byte("hello"))
-	testkit.Eventually(t, "the input", func() bool { return sockets.HasInput(conn) && sockets.Unread(conn) > 0 })
+	testkit.Eventually(t, "the input", func() bool { return sockets.HasInput(d.Raw()) && sockets.Unread(d.Raw()) > 0 })
 }
 
 func TestAReadAndAWriteAllocateNothing(t *testing.T) {

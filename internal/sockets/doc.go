@@ -6,6 +6,8 @@
 // not block, also where somebody has made the socket blocking. The descriptor is only touched while its conn keeps it
 // open, so its number is never another connection's. In a race build the race detector sees what a message orders.
 //
+// A [Secured] conn is TLS that keeps to the same: its descriptor decrypts what has arrived, and encrypts what the kernel takes.
+//
 // A [Detached] conn is one that the runtime's poller does not know. [Options] bound what a silent peer costs. [Unread],
 // [Unsent], [PeerEnded] and [HasInput] say what the kernel knows of a peer; only Linux tells all of it, and elsewhere they
 // answer what costs nothing: nothing, or no. [Listen] and [Wrap] make listeners of streams only, and look after a Unix

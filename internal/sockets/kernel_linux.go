@@ -1,7 +1,6 @@
 package sockets
 
 import (
-	"net"
 	"sync"
 	"syscall"
 	"time"
@@ -12,8 +11,8 @@ import (
 // (SIOCOUTQ of tcp(7) and unix(7)).
 func Unsent(raw syscall.RawConn) int { return queued(raw, syscall.TIOCOUTQ) }
 
-// Unread is what the kernel holds for conn and nobody has read; 0 where nobody can tell (SIOCINQ).
-func Unread(conn net.Conn) int { return queued(Raw(conn), syscall.TIOCINQ) }
+// Unread is what the kernel holds for raw and nobody has read; 0 where nobody can tell (SIOCINQ).
+func Unread(raw syscall.RawConn) int { return queued(raw, syscall.TIOCINQ) }
 
 // A queuedCall is to an ioctl what a readCall is to a read.
 type queuedCall struct {
@@ -63,10 +62,9 @@ type pollFd struct {
 	events, revents int16
 }
 
-// PeerEnded reports whether conn's peer, or that of what a TLS conn runs on, sends no more. It does not wait.
-func PeerEnded(conn net.Conn) (ended bool) {
+// PeerEnded reports whether the peer sends no more. It does not wait.
+func PeerEnded(raw syscall.RawConn) (ended bool) {
 	defer func() { _ = recover() }() // from a RawConn of the user's
-	raw := Raw(conn)
 	if raw == nil {
 		return false
 	}
@@ -80,10 +78,9 @@ func PeerEnded(conn net.Conn) (ended bool) {
 }
 
 // SetUserTimeout sets how long sent data may stay unacknowledged before the kernel ends the connection; 0 leaves that to its
-// retransmissions. False says that conn does not run over TCP.
-func SetUserTimeout(conn net.Conn, d time.Duration) (ok bool) {
+// retransmissions. False says that this is no TCP.
+func SetUserTimeout(raw syscall.RawConn, d time.Duration) (ok bool) {
 	defer func() { _ = recover() }() // from a RawConn of the user's
-	raw := Raw(conn)
 	if raw == nil {
 		return false
 	}

@@ -3,7 +3,6 @@
 package sockets
 
 import (
-	"net"
 	"syscall"
 	"time"
 )
@@ -12,13 +11,13 @@ import (
 
 func Unsent(syscall.RawConn) int { return 0 }
 
-func Unread(conn net.Conn) int {
-	if HasInput(conn) {
+func Unread(raw syscall.RawConn) int {
+	if HasInput(raw) {
 		return 1
 	}
 	return 0
 }
 
-func PeerEnded(net.Conn) bool { return false }
+func PeerEnded(syscall.RawConn) bool { return false }
 
-func SetUserTimeout(net.Conn, time.Duration) bool { return false }
+func SetUserTimeout(syscall.RawConn, time.Duration) bool { return false }

@@ -52,10 +52,36 @@ func Raw(conn net.Conn) (raw syscall.RawConn) {
 	return nil
 }
 
+// A CloseWriter ends its output and leaves its input open.
+type CloseWriter interface{ CloseWrite() error }
+
+// HalfClose returns how conn ends its output: by its own method, or by that of a conn which it embeds, for a wrapper has no other
+// bytes than that one unless it says by NetConn that it has. It returns nil for a conn that cannot.
+func HalfClose(conn net.Conn) CloseWriter {
+	defer func() { _ = recover() }()
+	for range maxWrapped {
+		if c, ok := conn.(CloseWriter); ok {
+			return c
+		}
+		if conn = embedded(conn); conn == nil {
+			return nil
+		}
+	}
+	return nil
+}
+
 // wrapped returns the conn that conn wraps, nil if it does not say: NetConn says so, and an embedded field does.
 func wrapped(conn net.Conn) net.Conn {
 	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		return t.NetConn()
+	}
+	return embedded(conn)
+}
+
+// embedded returns the conn in an embedded field of conn's, nil for a conn that has a NetConn or no such field.
+func embedded(conn net.Conn) net.Conn {
+	if _, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		return nil
 	}
 	v := reflect.Indirect(reflect.ValueOf(conn))
 	if v.Kind() != reflect.Struct {

@@ -86,6 +86,28 @@ func (c *FuncCodec) Close() error {
 	return c.OnClose()
 }
 
+// FramingCodec is a framing's codec of which a test has replaced how it makes frames, or how it finds them; nil is the
+// codec's own way.
+type FramingCodec struct {
+	libnet.Codec
+	OnAppend func(dst []byte, msg any) ([]byte, error)
+	OnParse  func(src []byte) ([]byte, int, error)
+}
+
+func (c FramingCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
+	if c.OnAppend != nil {
+		return c.OnAppend(dst, msg)
+	}
+	return c.Codec.(libnet.FrameAppender).AppendFrame(dst, msg)
+}
+
+func (c FramingCodec) ParseFrame(src []byte) ([]byte, int, error) {
+	if c.OnParse != nil {
+		return c.OnParse(src)
+	}
+	return c.Codec.(libnet.FrameParser).ParseFrame(src)
+}
+
 // hiding has only the three methods of a Codec: a session uses it as a plain one.
 type hiding struct{ libnet.Codec }
 

@@ -28,8 +28,11 @@ var Modes = []Mode{
 	{"plain codec", "tcp", Plain, (*libnet.Server).ServeMessages, nil},
 }
 
-// LoopModes are the modes that have no goroutine a session.
-var LoopModes = Modes[1:3]
+// LoopModes are the modes that have no goroutine a session, where there is an event loop.
+var LoopModes = Modes[1:4]
+
+// LoopTLS is that of them which has TLS.
+var LoopTLS = Modes[3]
 
 // ReceiveLoop is what ServeMessages stands for: a goroutine a session, which receives and calls the handler.
 func ReceiveLoop(srv *libnet.Server, h libnet.MessageHandler) error {

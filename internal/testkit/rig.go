@@ -121,24 +121,34 @@ func (r *Rig) balanced() bool {
 // Dial returns a client's connection, which the test's end closes.
 func (r *Rig) Dial() net.Conn {
 	r.TB.Helper()
-	conn, err := r.connect()
+	conn, err := r.Connect()
 	if err != nil {
 		r.TB.Fatal(err)
 	}
 	r.TB.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// Connect returns a client's connection, which is the caller's to close.
+func (r *Rig) Connect() (net.Conn, error) {
+	conn, err := r.connect()
+	if err != nil {
+		return nil, err
+	}
 	if r.Network == "tls" {
 		secured := tls.Client(conn, AnyTLS()) // the first use is the handshake, as on the other side
-		conn = secured
 		if r.shake {
 			if err := secured.Handshake(); err != nil {
-				r.TB.Fatal(err)
+				_ = conn.Close()
+				return nil, err
 			}
 		}
+		conn = secured
 	}
 	if r.deadline > 0 {
 		_ = conn.SetDeadline(time.Now().Add(r.deadline))
 	}
-	return conn
+	return conn, nil
 }
 
 // DialMany returns the connections of n clients.

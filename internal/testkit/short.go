@@ -9,7 +9,8 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-// go test -short is for the minute between two changes: it leaves out what waits for seconds, and the suites of internal/tests.
+// go test -short is for the minute between two changes: it leaves out what waits for seconds, and those suites of
+// internal/tests that take many.
 
 // Slow skips a test that takes seconds.
 func Slow(t testing.TB) {
@@ -19,7 +20,7 @@ func Slow(t testing.TB) {
 	}
 }
 
-// SuiteMain is the TestMain of a suite that takes many.
+// SuiteMain is the TestMain of a suite all of which -short leaves out.
 func SuiteMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {

@@ -28,6 +28,7 @@ const (
 
 // TestEveryEndIsWhatItsRowOfTheTableSays runs the table: each end over each transport, in each mode, with each thing on the way.
 func TestEveryEndIsWhatItsRowOfTheTableSays(t *testing.T) {
+	testkit.Slow(t)
 	for _, e := range table {
 		for _, transport := range []string{"tcp", "unix", "tls", "pipe"} {
 			for _, mode := range []string{"serve", "messages", "accept"} {

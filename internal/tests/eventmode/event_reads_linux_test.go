@@ -203,7 +203,7 @@ func TestACloseDuringAHandlerCountsWhatWasHandled(t *testing.T) {
 	const messages = 200
 	burst := bytes.Repeat(testkit.Frame("a message"), messages)
 	size := uint64(len(burst)) / messages
-	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.LoopModes[:2], func(t *testing.T, mode testkit.Mode) {
 		closing, goOn := make(chan *libnet.Session), make(chan struct{})
 		var handled, closeAt atomic.Uint64
 		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {

@@ -325,3 +325,35 @@ func TestEveryModeLetsAHandlerAppendToItsMessage(t *testing.T) {
 		}
 	})
 }
+
+// What has arrived when a shutdown begins is served, by pollers, too, and no shutdown waits for a receiver that has nothing to do.
+func TestServeArrivedServesWhatHasArrivedInEveryMode(t *testing.T) {
+	testkit.OverModes(t, testkit.Modes[:3], func(t *testing.T, mode testkit.Mode) {
+		for range 20 {
+			r := mode.Start(t, func(srv *libnet.Server) { srv.ServeArrived, srv.Linger = true, time.Minute },
+				func(s *libnet.Session, msg []byte) { _ = s.Send(msg) })
+			var conns []net.Conn
+			var sessions []*libnet.Session
+			for range 5 {
+				conn, s := r.Open()
+				testkit.Ask(t, conn, "first") // the session waits from here on
+				conns, sessions = append(conns, conn), append(sessions, s)
+			}
+			for _, conn := range conns {
+				testkit.MustWrite(t, conn, testkit.Frame("x"))
+			}
+			shut := make(chan error, 1)
+			go func() { shut <- r.Shutdown(t.Context()) }()
+			for _, conn := range conns {
+				testkit.WantFrame(t, conn, "x")
+				_ = conn.Close()
+			}
+			if err := testkit.Await(t, testkit.Patience, "Shutdown", shut); err != nil {
+				t.Error(err)
+			}
+			for _, s := range sessions {
+				<-s.Done()
+			}
+		}
+	})
+}

@@ -40,6 +40,7 @@ var modes = []mode{
 	{"synchronous over TLS", "Serve", "tls", "whole", 0},
 	{"ServeMessages over TCP", "ServeMessages", "tcp", "pure", 8},
 	{"ServeMessages over Unix", "ServeMessages", "unix", "composed", 8},
+	{"ServeMessages over TLS", "ServeMessages", "tls", "pure", 8},
 	{"ServeMessages over a pipe with a plain codec", "ServeMessages", "pipe", "plain", 8},
 	{"Accept over Unix", "Accept", "unix", "pure", 8},
 	{"Accept over TCP with a plain codec", "Accept", "tcp", "plain", 0},
