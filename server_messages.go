@@ -47,7 +47,7 @@ type messageServer struct {
 	server  *Server
 	handler MessageHandler
 	shared  sockets.Shared
-	places  sockets.Places  // of TLS handshakes
+	slots   sockets.Slots   // of TLS handshakes
 	loop    *eventloop.Loop // nil: each session has a goroutine
 }
 
@@ -57,7 +57,7 @@ const handshakesAtOnce = 4
 func (srv *Server) newMessageServer(h MessageHandler) (m *messageServer, err error) {
 	m = &messageServer{server: srv, handler: h}
 	m.shared = sockets.Shared{Options: srv.sessionOwner().socketOptions(), ListenAddr: srv.listener.Addr}
-	m.places = sockets.NewPlaces(handshakesAtOnce * runtime.GOMAXPROCS(0))
+	m.slots = sockets.NewSlots(handshakesAtOnce * runtime.GOMAXPROCS(0))
 	m.loop, err = eventloop.New(eventHost{m})
 	if err == errors.ErrUnsupported {
 		return m, nil
@@ -79,7 +79,7 @@ func (m *messageServer) prepare(conn net.Conn) net.Conn {
 	case m.loop == nil:
 		return m.server.secure(conn)
 	case config != nil:
-		return sockets.Secure(conn, config, &m.shared, m.places)
+		return sockets.Secure(conn, config, &m.shared, m.slots)
 	}
 	if _, waits := m.server.protocol.(handshakeProtocol); waits {
 		return sockets.Attach(conn, &m.shared)

@@ -180,6 +180,9 @@ func tellConn(conn net.Conn, s *Session) {
 // Conn is how ws finds its conn.
 func (st stream) Conn() net.Conn { return st.s.conn }
 
+// WriteTimeout bounds what ws's conn writes by itself; 0 means no bound.
+func (st stream) WriteTimeout() time.Duration { return st.s.owner.writeTimeout() }
+
 // readAhead notes what the conn has read that the session has not. It reports whether that was later than
 // what was known.
 func (s *Session) readAhead() bool {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
@@ -67,6 +68,9 @@ func (p *protocol) NewCodec(rw io.ReadWriter) libnet.Codec {
 	c := connOf(rw)
 	limit := maxMessage(inner, rw)
 	c.limit.Store(int64(limit))
+	if stream, ok := rw.(interface{ WriteTimeout() time.Duration }); ok {
+		c.link.answerWithin.Store(int64(stream.WriteTimeout()))
+	}
 	checker, _ := inner.(payloadChecker)
 	return &messageCodec{Codec: inner, conn: c, parser: inner, appender: inner, checker: checker, limit: limit, text: p.text}
 }

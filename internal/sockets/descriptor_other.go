@@ -38,12 +38,12 @@ func HasInput(syscall.RawConn) bool { return false }
 
 func unblock(uintptr) {}
 
-// Places bound handshakes elsewhere.
-type Places chan struct{}
+// Slots bound handshakes elsewhere.
+type Slots chan struct{}
 
-func NewPlaces(n int) Places { return make(Places, n) }
+func NewSlots(n int) Slots { return make(Slots, n) }
 
 // Secure returns the conn of crypto/tls.
-func Secure(conn net.Conn, config *tls.Config, _ *Shared, _ Places) net.Conn {
+func Secure(conn net.Conn, config *tls.Config, _ *Shared, _ Slots) net.Conn {
 	return tls.Server(conn, config)
 }

@@ -7,53 +7,53 @@ import (
 	"time"
 )
 
-// Places bound how many handshakes compute at a time, so that a fleet that comes back leaves the processors to those who are
-// served already. A handshake that waits for its peer has no place.
-type Places chan struct{}
+// Slots bound how many handshakes compute at a time, so that a fleet that comes back leaves the processors to those who are
+// served already. A handshake that waits for its peer has no slot.
+type Slots chan struct{}
 
-// NewPlaces makes n of them.
-func NewPlaces(n int) Places { return make(Places, n) }
+// NewSlots makes n of them.
+func NewSlots(n int) Slots { return make(Slots, n) }
 
-// placePatience is how long a handshake waits for a place. Then it goes on without one: those who have them may all be waiting in
+// slotPatience is how long a handshake waits for a slot. Then it goes on without one: those who have them may all be waiting in
 // a callback of their config's.
-const placePatience = time.Second
+const slotPatience = time.Second
 
 // A shaking is what a conn has during its handshake. It belongs to who does that, but for over.
 type shaking struct {
-	places   Places
-	hasPlace bool
-	over     chan struct{} // closed at the end
+	slots   Slots
+	hasSlot bool
+	over    chan struct{} // closed at the end
 }
 
-func (s *shaking) takePlace() {
+func (s *shaking) takeSlot() {
 	select {
-	case s.places <- struct{}{}:
-		s.hasPlace = true
+	case s.slots <- struct{}{}:
+		s.hasSlot = true
 		return
 	default:
 	}
-	patience := time.NewTimer(placePatience)
+	patience := time.NewTimer(slotPatience)
 	defer patience.Stop()
 	select {
-	case s.places <- struct{}{}:
-		s.hasPlace = true
+	case s.slots <- struct{}{}:
+		s.hasSlot = true
 	case <-patience.C:
 	}
 }
 
-func (s *shaking) givePlace() {
-	if s.hasPlace {
-		<-s.places
-		s.hasPlace = false
+func (s *shaking) giveSlot() {
+	if s.hasSlot {
+		<-s.slots
+		s.hasSlot = false
 	}
 }
 
-// wait has f, which may wait for the peer, called without a place.
+// wait has f, which may wait for the peer, called without a slot.
 func (s *shaking) wait(f func([]byte) (int, error), p []byte) (int, error) {
-	s.givePlace()
+	s.giveSlot()
 	n, err := f(p)
 	if err == nil {
-		s.takePlace()
+		s.takeSlot()
 	}
 	return n, err
 }
@@ -68,7 +68,7 @@ func (c *Secured) shake() error {
 	}
 	err := errHandshakeBroken // stays if a callback of the config's panics or ends the goroutine
 	defer func() {
-		s.givePlace()
+		s.giveSlot()
 		c.err = err
 		c.wire.shaking.Store(nil)
 		close(s.over)

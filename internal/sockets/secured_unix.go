@@ -39,14 +39,14 @@ var _ net.Conn = (*Secured)(nil)
 
 // Secure returns a TLS server's conn over a TCP or Unix conn, which it takes over from package net when the handshake is
 // over. Over any other it is that of crypto/tls.
-func Secure(conn net.Conn, config *tls.Config, shared *Shared, places Places) net.Conn {
+func Secure(conn net.Conn, config *tls.Config, shared *Shared, slots Slots) net.Conn {
 	below := attach(conn, shared)
 	d := Of(below)
 	if d == nil {
 		return tls.Server(conn, config)
 	}
 	c := &Secured{below: below, wire: wire{below: below, raw: d.raw}}
-	c.wire.shaking.Store(&shaking{places: places, over: make(chan struct{})})
+	c.wire.shaking.Store(&shaking{slots: slots, over: make(chan struct{})})
 	c.tls = tls.Server(&c.wire, config)
 	c.sock = Descriptor{d.raw, c}
 	return c

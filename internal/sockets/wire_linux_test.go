@@ -111,8 +111,9 @@ func TestAReadOfAWireNeverWaitsAndSaysSoInAWayThatCryptoTLSTakes(t *testing.T) {
 	w.with(t, func(fd int) {
 		w.startReading(fd, false)
 		n, err := w.Read(make([]byte, 10))
-		ne, ok := err.(net.Error)
-		if n != 0 || !ok || !ne.Temporary() { //lint:ignore SA1019 crypto/tls asks for it
+		_, isNetError := err.(net.Error)
+		temporary, ok := err.(interface{ Temporary() bool })
+		if n != 0 || !isNetError || !ok || !temporary.Temporary() {
 			t.Errorf("of a silent peer: %d, %v", n, err)
 		}
 	})
@@ -138,42 +139,42 @@ func TestAReadOfAWireNeverWaitsAndSaysSoInAWayThatCryptoTLSTakes(t *testing.T) {
 	})
 }
 
-// A callback of the user's may keep a place for ever.
-func TestAHandshakeWithoutAPlaceGoesOnAfterASecond(t *testing.T) {
+// A callback of the user's may keep a slot for ever.
+func TestAHandshakeWithoutASlotGoesOnAfterASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		places := NewPlaces(1)
-		first, second := shaking{places: places}, shaking{places: places}
-		first.takePlace()
+		slots := NewSlots(1)
+		first, second := shaking{slots: slots}, shaking{slots: slots}
+		first.takeSlot()
 		began := time.Now()
-		second.takePlace()
-		if waited := time.Since(began); waited != placePatience || second.hasPlace {
+		second.takeSlot()
+		if waited := time.Since(began); waited != slotPatience || second.hasSlot {
 			t.Errorf("it waited for %v", waited)
 		}
-		second.givePlace() // which it has not
-		first.givePlace()
+		second.giveSlot() // which it has not
+		first.giveSlot()
 		began = time.Now()
-		second.takePlace()
-		if time.Since(began) != 0 || !second.hasPlace {
-			t.Error("a place that was given back is not taken")
+		second.takeSlot()
+		if time.Since(began) != 0 || !second.hasSlot {
+			t.Error("a slot that was given back is not taken")
 		}
 	})
 }
 
-func TestAHandshakeThatWaitsForItsPeerHasNoPlace(t *testing.T) {
-	places := NewPlaces(1)
-	s := shaking{places: places}
-	s.takePlace()
+func TestAHandshakeThatWaitsForItsPeerHasNoSlot(t *testing.T) {
+	slots := NewSlots(1)
+	s := shaking{slots: slots}
+	s.takeSlot()
 	_, err := s.wait(func([]byte) (int, error) {
-		if len(places) != 0 {
-			t.Error("it has a place while it waits")
+		if len(slots) != 0 {
+			t.Error("it has a slot while it waits")
 		}
 		return 1, nil
 	}, nil)
-	if err != nil || len(places) != 1 {
+	if err != nil || len(slots) != 1 {
 		t.Error("it has none behind that")
 	}
 	_, _ = s.wait(func([]byte) (int, error) { return 0, io.EOF }, nil)
-	if len(places) != 0 {
+	if len(slots) != 0 {
 		t.Error("it has one behind an error, though there is nothing to compute")
 	}
 }
