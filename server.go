@@ -179,8 +179,11 @@ func (srv *Server) run(s *Session, h Handler) {
 	s.returned = true
 }
 
-// prepare does what must not keep the accept loop: admission and the codec.
+// prepare does what must not keep the accept loop: a handshake, admission and the codec.
 func (srv *Server) prepare(s *Session) bool {
+	if _, first := s.handshakes(); first && !s.initCodec() {
+		return false
+	}
 	if srv.runOnSession(s) != nil {
 		return false
 	}

@@ -147,7 +147,7 @@ func (s *Session) refuse(reason error) {
 		return
 	}
 	if s.beginClosing(reason) {
-		go s.deliver(reason)
+		s.deliverAside(reason)
 	}
 }
 

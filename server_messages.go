@@ -81,6 +81,9 @@ func (m *messageServer) prepare(conn net.Conn) net.Conn {
 	case config != nil:
 		return sockets.Secure(conn, config, &m.shared, m.slots)
 	}
+	if _, waits := m.server.protocol.(handshakeProtocol); waits {
+		return sockets.Attach(conn, &m.shared)
+	}
 	return sockets.Detach(conn, &m.shared)
 }
 
@@ -145,7 +148,7 @@ func (m *messageServer) addToLoop(s *Session) {
 		return
 	}
 	if err = m.loop.Register(s.id, s.sock.Raw()); err != nil {
-		s.failServing(fmt.Errorf("libnet: event loop: %w", err))
+		s.terminate(fmt.Errorf("libnet: event loop: %w", err))
 	}
 }
 
@@ -265,7 +268,7 @@ func (s *Session) handle(h MessageHandler) error {
 		}
 		h.ServeMessage(s, payload)
 	}
-	s.beforeWait(!s.in.Empty())
+	s.beforeWait(s.inFrame())
 	// After beforeWait, which says that the receiver is not at work: else a request to close might be overlooked.
 	if s.yieldAsked.Load() {
 		s.yieldNow()
@@ -279,7 +282,7 @@ func (s *Session) handle(h MessageHandler) error {
 }
 
 func (s *Session) failServing(err error) {
-	if err == io.EOF && !s.in.Empty() {
+	if err == io.EOF && !s.mayEnd() {
 		err = io.ErrUnexpectedEOF
 	}
 	s.dropUnread()

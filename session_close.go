@@ -167,7 +167,7 @@ func (s *Session) beginClosing(reason error) bool {
 	s.reason = reason
 	s.codecKnownLocked()
 	s.mu.Unlock()
-	s.q.Drain()
+	s.q.Finish(s.closeFrame(reason))
 	return true
 }
 

@@ -96,12 +96,16 @@ func (s *Session) makeCodec() {
 		if ended {
 			err = ErrSessionClosed
 		}
+		end := s.endAside
+		if failed, ok := err.(*handshakeFailed); ok {
+			err, end = failed.error, s.deliverAside
+		}
 		if err != nil {
 			s.beginClosing(err) // before others learn that there is none
 		}
 		s.codecIsMade()
 		if err != nil {
-			s.endAside(err)
+			end(err)
 		}
 	}()
 	codec, err := s.newCodec()
@@ -136,6 +140,9 @@ func (s *Session) codecIsMade() {
 
 func (s *Session) newCodec() (codec Codec, err error) {
 	defer s.recoveredLocked("protocol", &err)
+	if p, ok := s.handshakes(); ok {
+		return s.handshake(p)
+	}
 	codec = s.owner.protocol.NewCodec(stream{s})
 	if codec == nil {
 		err = fmt.Errorf("%w: the protocol made no codec", ErrPanic)
@@ -266,6 +273,10 @@ type stream struct{ s *Session }
 
 var _ Stream = stream{}
 
+// Session and Unwritten, how many bytes wait to be written, are for package ws.
+func (st stream) Session() *Session { return st.s }
+func (st stream) Unwritten() int    { return st.s.q.Counters().Bytes }
+
 func (st stream) MaxMessage() int      { return st.s.owner.MaxMessage }
 func (st stream) LocalAddr() net.Addr  { return st.s.conn.LocalAddr() }
 func (st stream) RemoteAddr() net.Addr { return st.s.conn.RemoteAddr() }
@@ -316,12 +327,12 @@ func (st stream) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	answer := s.isInReceive()
-	if answer { // to what has come whole
-		s.plain.midFrame = false
+	outside := s.hasCodec.Load() && s.appender != nil // whose Send writes nothing
+	if !outside && s.isInReceive() {                  // an answer to what has come whole
+		outside, s.plain.midFrame = true, false
 		s.frameStart.Store(0)
 	}
-	by, err := s.q.Write(p, s.maxFrame(), s.maxLoose(), answer)
+	by, err := s.q.Write(p, s.maxFrame(), s.maxLoose(), outside)
 	s.flushBy(by)
 	if err != nil {
 		return 0, s.refused(err)

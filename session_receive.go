@@ -82,7 +82,7 @@ func (s *Session) next() ([]byte, error) {
 		if ok || err != nil {
 			return payload, err
 		}
-		if err := s.fill(!s.in.Empty()); err != nil {
+		if err := s.fill(s.inFrame()); err != nil {
 			return nil, err
 		}
 	}
@@ -90,28 +90,36 @@ func (s *Session) next() ([]byte, error) {
 
 // parse cuts a message from the input; not ok says that its end has not arrived.
 func (s *Session) parse() (payload []byte, ok bool, err error) {
-	src := s.in.Unread()
-	if len(src) == 0 {
-		return nil, false, nil
+	for {
+		src := s.in.Unread()
+		if len(src) == 0 {
+			return nil, false, nil
+		}
+		payload, n, err := s.parseFrame(src)
+		switch {
+		case err != nil:
+			return nil, false, err
+		case n == 0 && len(src) > s.maxFrame():
+			return nil, false, ErrFrameTooLarge
+		case n == 0:
+			s.seen = uint32(min(len(src), math.MaxInt32))
+			return nil, false, nil
+		case n < 0 || n > len(src):
+			return nil, false, badCut(n, len(src))
+		}
+		s.seen = 0
+		s.in.Advance(n)
+		if payload == nil && s.skips() {
+			if !s.tookNoMessage() {
+				return nil, false, s.closedErr()
+			}
+			continue
+		}
+		if !s.countMessage() {
+			return nil, false, s.closedErr()
+		}
+		return payload[:len(payload):len(payload)], true, nil // appending to it must not reach the next frame
 	}
-	payload, n, err := s.parseFrame(src)
-	switch {
-	case err != nil:
-		return nil, false, err
-	case n == 0 && len(src) > s.maxFrame():
-		return nil, false, ErrFrameTooLarge
-	case n == 0:
-		s.seen = uint32(min(len(src), math.MaxInt32))
-		return nil, false, nil
-	case n < 0 || n > len(src):
-		return nil, false, badCut(n, len(src))
-	}
-	s.seen = 0
-	s.in.Advance(n)
-	if !s.countMessage() {
-		return nil, false, s.closedErr()
-	}
-	return payload[:len(payload):len(payload)], true, nil // appending to it must not reach the next frame
 }
 
 // parseFrame has the codec look at src, and a codec that can go on where it ended look no more at what it has seen: a long line
@@ -276,7 +284,7 @@ func (s *Session) readError(err error, inFrame bool) error {
 		return s.closedErr()
 	case err == nil:
 		return io.ErrNoProgress
-	case err == io.EOF && inFrame:
+	case err == io.EOF && (inFrame || !s.mayEnd()):
 		return io.ErrUnexpectedEOF
 	}
 	return err

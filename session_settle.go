@@ -78,7 +78,10 @@ func (r *settling) closeTransport() error {
 	if s.sock != nil && !s.sock.Layered() {
 		s.noteDropped(sockets.Unread(s.descriptor()))
 	}
-	err := s.closeConn(r.cut)
+	var err error
+	if r.cut || !s.sayLast(r.reason) {
+		err = s.closeConn(r.cut)
+	}
 	if r.codecMade && s.hasCodec.Load() {
 		_ = s.closeCodec() // its stream is closed already: only its own error could come
 	}

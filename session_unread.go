@@ -126,12 +126,16 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	left := !s.in.Empty() || sockets.Unread(s.descriptor()) > 0
+	end := io.EOF
+	if !left && !s.mayEnd() {
+		end = io.ErrUnexpectedEOF
+	}
 	s.recvMu.Unlock()
 	if c.over == 0 {
 		c.over = now
 	}
 	if !left || s.q.Receiver() == sendqueue.ReceiverAbsent && now >= after(c.over, s.owner.linger()) {
-		s.endOfPeer(io.EOF)
+		s.endOfPeer(end)
 	}
 }
 
@@ -175,6 +179,9 @@ func tellConn(conn net.Conn, s *Session) {
 
 // Conn is how ws finds its conn.
 func (st stream) Conn() net.Conn { return st.s.conn }
+
+// WriteTimeout bounds what ws's conn writes by itself; 0 means no bound.
+func (st stream) WriteTimeout() time.Duration { return st.s.owner.writeTimeout() }
 
 // readAhead notes what the conn has read that the session has not. It reports whether that was later than
 // what was known.

@@ -40,6 +40,7 @@ func serveHere(t testing.TB, s server, j job) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
+	j.WebSocket = s.name == webSocketServer
 	return loadHere(t, address, j)
 }
 

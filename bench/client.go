@@ -23,6 +23,8 @@ type job struct {
 	Window   time.Duration `json:"window"`
 	Patience time.Duration `json:"patience"` // how long a connection may wait past the end of a window
 	Profile  string        `json:"profile"`  // file for a CPU profile of the server in the window; "" for none
+
+	WebSocket bool `json:"websocket,omitempty"` // the server's connections are WebSockets
 }
 
 // dialers is how many connections are made at a time.
@@ -189,12 +191,21 @@ func (c *client) dialFrom(from net.Addr) (net.Conn, error) {
 	d := net.Dialer{LocalAddr: from}
 	ctx, cancel := context.WithTimeout(context.Background(), c.Patience)
 	defer cancel()
-	return d.DialContext(ctx, "tcp", c.Address)
+	conn, err := d.DialContext(ctx, "tcp", c.Address)
+	if err != nil || !c.WebSocket {
+		return conn, err
+	}
+	conn.SetDeadline(time.Now().Add(c.Patience))
+	if err := upgrade(conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // greet exchanges one batch on each connection, one after the other.
-func (c *client) greet(conns []net.Conn, batch []byte) error {
-	reply := make([]byte, len(batch))
+func (c *client) greet(conns []net.Conn, batch batch) error {
+	reply := make([]byte, len(batch.back))
 	for _, conn := range conns {
 		conn.SetDeadline(time.Now().Add(c.Patience))
 		if err := exchange(conn, batch, reply); err != nil {
@@ -216,33 +227,43 @@ func (c *client) closeAll() {
 	}
 }
 
-// batch is one window of frames. The payloads differ, so that a reply out of order is noticed.
-func (c *client) batch(mark byte) []byte { return makeBatch(c.Row.Window, c.Row.Size, mark) }
+// A batch is one window of frames: what is sent, and what comes back. The payloads differ, so that a reply out of order is noticed.
+type batch struct{ out, back []byte }
 
-func makeBatch(window, size int, mark byte) []byte {
+func (c *client) batch(mark byte) batch { return c.makeBatch(c.Row.Window, c.Row.Size, mark) }
+
+func (c *client) makeBatch(window, size int, mark byte) (b batch) {
 	filler := rand.New(rand.NewPCG(1, 2))
-	var out []byte
+	payload := make([]byte, size)
 	for range window {
-		out = binary.BigEndian.AppendUint16(out, uint16(size))
-		out = append(out, mark)
-		for range size - 1 {
-			out = append(out, byte(filler.Uint32()))
+		payload[0] = mark
+		for i := range payload[1:] {
+			payload[1+i] = byte(filler.Uint32())
+		}
+		if c.WebSocket {
+			b.out = appendClientFrame(b.out, payload)
+			b.back = appendServerFrame(b.back, payload)
+		} else {
+			b.out = append(binary.BigEndian.AppendUint16(b.out, uint16(size)), payload...)
 		}
 	}
-	return out
+	if !c.WebSocket {
+		b.back = b.out
+	}
+	return b
 }
 
-var errWrongReply = errors.New("a reply differs from what was sent")
+var errWrongReply = errors.New("a reply differs from what was expected")
 
-// exchange writes a window and reads as much back, which must be the same.
-func exchange(conn net.Conn, batch, reply []byte) error {
-	if _, err := conn.Write(batch); err != nil {
+// exchange writes a window and reads what comes back.
+func exchange(conn net.Conn, b batch, reply []byte) error {
+	if _, err := conn.Write(b.out); err != nil {
 		return err
 	}
 	if _, err := io.ReadFull(conn, reply); err != nil {
 		return err
 	}
-	if !bytes.Equal(batch, reply) {
+	if !bytes.Equal(b.back, reply) {
 		return errWrongReply
 	}
 	return nil

@@ -38,7 +38,7 @@ func (c *client) slowMember() (Result, error) {
 		return Result{}, err
 	}
 	defer slow.Close()
-	if err := clog(slow); err != nil {
+	if err := clog(slow, c.makeBatch(1, 32<<10, replyMark).out); err != nil {
 		return Result{}, err
 	}
 	r, err := c.measure(load)
@@ -52,19 +52,18 @@ func (c *client) join(n int) ([]net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	hello := makeBatch(1, 1, replyMark)
+	hello := c.makeBatch(1, 1, replyMark)
 	return conns, c.greet(conns, hello)
 }
 
 // clog asks for more replies than all the kernel's buffers hold, and reads none of them. A server
 // that takes no more requests for that long, because it cannot write, is as clogged as it will be; one that is only
 // slow takes some.
-func clog(conn net.Conn) error {
-	const frames, size, stuck = 1024, 32 << 10, 3 * time.Second
+func clog(conn net.Conn, frame []byte) error {
+	const frames, stuck = 1024, 3 * time.Second
 	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		return err
 	}
-	frame := makeBatch(1, size, replyMark)
 	for range frames {
 		conn.SetWriteDeadline(time.Now().Add(stuck))
 		_, err := conn.Write(frame)
@@ -83,7 +82,7 @@ type crowd struct {
 	// Immutable.
 	c       *client
 	members []net.Conn
-	batch   []byte
+	batch   batch
 	begin   time.Time
 	length  time.Duration
 
@@ -116,7 +115,7 @@ func (c *client) broadcastDrive(members []net.Conn) drive {
 func (w *crowd) send() {
 	w.waiting.Store(int64(len(w.members)))
 	w.sent.Store(int64(time.Since(w.begin)))
-	if _, err := w.members[0].Write(w.batch); err != nil {
+	if _, err := w.members[0].Write(w.batch.out); err != nil {
 		w.fail(err)
 	}
 }
@@ -124,14 +123,14 @@ func (w *crowd) send() {
 // receive is one member: it reads round after round, and the last to have received one starts the
 // next.
 func (w *crowd) receive(i int) {
-	got := make([]byte, len(w.batch))
+	got := make([]byte, len(w.batch.back))
 	for {
 		if _, err := io.ReadFull(w.members[i], got); err != nil {
 			w.fail(err)
 			return
 		}
 		w.times[i] = append(w.times[i], time.Since(w.begin)-time.Duration(w.sent.Load()))
-		if !bytes.Equal(got, w.batch) {
+		if !bytes.Equal(got, w.batch.back) {
 			w.fail(errWrongReply)
 			return
 		}

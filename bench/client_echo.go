@@ -17,7 +17,7 @@ func (c *client) echo() (Result, error) {
 // echoDrive keeps n windows under way; goroutine i takes the connection that pick names.
 func (c *client) echoDrive(n int, pick func(i, turn int) net.Conn) drive {
 	batch := c.batch(plainMark)
-	replies := buffers(n, len(batch))
+	replies := buffers(n, len(batch.back))
 	return func(d time.Duration) (sample, error) {
 		times, elapsed, err := c.repeat(d, n, func(i, turn int) error {
 			return exchange(pick(i, turn), batch, replies[i])
@@ -47,7 +47,7 @@ func buffers(n, size int) [][]byte {
 // churn connects, exchanges one message and closes. The measured time is that of all three.
 func (c *client) churn() (Result, error) {
 	batch := c.batch(plainMark)
-	replies := buffers(c.Row.Conns, len(batch))
+	replies := buffers(c.Row.Conns, len(batch.back))
 	return c.measure(func(d time.Duration) (sample, error) {
 		times, elapsed, err := c.repeat(d, c.Row.Conns, func(i, turn int) error {
 			conn, err := c.dialFrom(source(turn*c.Row.Conns + i))
@@ -107,9 +107,9 @@ func (c *client) sleepers() (Result, error) {
 		return Result{}, err
 	}
 	plain, asleep := c.batch(plainMark), c.batch(napMark)
-	replies := buffers(len(conns), len(plain))
+	replies := buffers(len(conns), len(plain.back))
 	sleeping := max(1, len(conns)/sleeperIn)
-	load := func(first []byte) drive {
+	load := func(first batch) drive {
 		return func(d time.Duration) (sample, error) {
 			times, elapsed, err := c.repeat(d, len(conns), func(i, _ int) error {
 				if i < sleeping {

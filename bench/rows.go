@@ -48,7 +48,7 @@ type row struct {
 }
 
 // eventPeers are the servers of the rows that ask how event mode grows and isolates.
-var eventPeers = []string{"net", "netpoll", "libnet", "libnet-event"}
+var eventPeers = []string{"net", "netpoll", "libnet", "libnet-event", webSocketServer}
 
 var rows = []row{
 	{Name: "ping-pong-1", Kind: echoKind, Conns: 1, Window: 1, Size: 64, quick: true},

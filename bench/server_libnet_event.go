@@ -4,11 +4,18 @@ import (
 	"net"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/ws"
 )
 
 // libnetEventEcho has no goroutine a session.
-func libnetEventEcho(before func([]byte)) (net.Addr, error) {
-	return startLibnetEvent(func(_ *libnet.Server, s *libnet.Session, msg []byte) {
+func libnetEventEcho(before func([]byte)) (net.Addr, error) { return eventEcho(frames(), before) }
+
+func libnetWebSocketEcho(before func([]byte)) (net.Addr, error) {
+	return eventEcho(webSockets(), before)
+}
+
+func eventEcho(protocol libnet.Protocol, before func([]byte)) (net.Addr, error) {
+	return startLibnetEvent(protocol, func(_ *libnet.Server, s *libnet.Session, msg []byte) {
 		if before != nil {
 			before(msg)
 		}
@@ -36,10 +43,14 @@ func libnetEventIntoEcho(before func([]byte)) (net.Addr, error) {
 	})
 }
 
-func libnetEventBroadcast() (net.Addr, error) { return startLibnetEvent(pass) }
+func libnetEventBroadcast() (net.Addr, error) { return startLibnetEvent(frames(), pass) }
 
-func startLibnetEvent(handle func(*libnet.Server, *libnet.Session, []byte)) (net.Addr, error) {
-	return startLibnet(frames(), queued, func(srv *libnet.Server) error {
+func libnetWebSocketBroadcast() (net.Addr, error) { return startLibnetEvent(webSockets(), pass) }
+
+func webSockets() libnet.Protocol { return ws.Protocol(frames(), nil) }
+
+func startLibnetEvent(protocol libnet.Protocol, handle func(*libnet.Server, *libnet.Session, []byte)) (net.Addr, error) {
+	return startLibnet(protocol, queued, func(srv *libnet.Server) error {
 		return srv.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { handle(srv, s, msg) }))
 	})
 }

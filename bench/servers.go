@@ -23,6 +23,9 @@ type server struct {
 	broadcast func() (net.Addr, error)
 }
 
+// webSocketServer is the one whose connections are WebSockets, and whose messages are the payloads.
+const webSocketServer = "libnet-ws-event"
+
 // servers is in the order of the tables.
 var servers = []server{
 	{"net", "by hand: bufio.Reader, one Write a message", netEcho, netBroadcast},
@@ -38,6 +41,7 @@ var servers = []server{
 	{"libnet-plain", "the same with a user's codec that knows only io.ReadWriter", libnetEcho(plainProtocol, queued), nil},
 	{"libnet-event", "ServeMessages: no goroutine a session; Send in the handler", libnetEventEcho, libnetEventBroadcast},
 	{"libnet-event-into", "the same, sending the address of a slice in Session.State", libnetEventIntoEcho, nil},
+	{webSocketServer, "libnet-event as WebSockets (ws.Protocol)", libnetWebSocketEcho, libnetWebSocketBroadcast},
 }
 
 // The first byte of a payload tells a server what a row wants of it. All other bytes are filler.

@@ -173,7 +173,7 @@ func (r *round) answered(a answer) {
 			r.end(t, false)
 		}
 	case answerNoResponders: // no route to it
-		r.end(t, !r.node.peers.expendable(t.instance))
+		r.end(t, !r.node.peers.holdsNoUsers(t.instance))
 	}
 }
 
@@ -193,7 +193,7 @@ func (r *round) look() error {
 	for i, t := range r.targets {
 		switch {
 		case t.done:
-		case t.instance != r.node.instance && r.node.peers.expendable(t.instance):
+		case t.instance != r.node.instance && r.node.peers.holdsNoUsers(t.instance):
 			r.end(t, false)
 		case t.instance != r.node.instance && !r.node.peers.fresh(t.instance):
 			r.end(t, true)

@@ -67,11 +67,11 @@ func (d *dispatcher) claimed(token string, c claim) {
 		d.unsubscribe(b.sub)
 		d.node.replaced(b)
 	case b != nil:
-		_ = d.node.publishClaim(b) // or it would stay there; if this is lost, it is said again when a node is heard anew
+		_ = d.node.publishClaim(b) // or the lesser login would stay; if this is lost, reclaimLoop repeats it
 	}
 }
 
-// replaced ends a session that lost its user. The close callbacks are the user's and may take their time.
+// replaced ends a session that lost its user. Its close callbacks may block, so they get a goroutine.
 func (n *Node) replaced(b *binding) {
 	n.stats.replaced.Add(1)
 	b.forget()
@@ -92,7 +92,7 @@ const (
 	reclaimBatch = 1000
 )
 
-// reclaimLoop says all claims again whenever a node is heard that was silent: both may have bound the same
+// reclaimLoop publishes all claims again whenever a node is heard that was silent: both may have bound the same
 // user meanwhile.
 func (n *Node) reclaimLoop() {
 	defer n.running.Done()
@@ -114,28 +114,28 @@ func (n *Node) reclaimLoop() {
 }
 
 func (n *Node) reclaimAll() {
-	said := 0
+	published := 0
 	for _, d := range n.dispatchers {
 		for _, b := range d.bindings() {
 			if n.publishClaim(b) != nil {
-				return // the next connection says them again
+				return // reconnected has them published again
 			}
-			if said++; said%reclaimBatch == 0 && !n.settled() {
+			if published++; published%reclaimBatch == 0 && !n.awaitHandled() {
 				return
 			}
 		}
 	}
 }
 
-// settled waits until what was published has been handled, and is false when there is no more use in it.
-func (n *Node) settled() bool {
+// awaitHandled waits until what was published has been handled everywhere, and is false once the node is closed.
+func (n *Node) awaitHandled() bool {
 	ctx, cancel := n.bounded(n.life)
 	defer cancel()
 	_, err := n.barrier(ctx)
 	return err == nil || n.life.Err() == nil
 }
 
-// reclaimSoon has all claims said again.
+// reclaimSoon has all claims published again.
 func (n *Node) reclaimSoon() {
 	select {
 	case n.reclaim <- struct{}{}:

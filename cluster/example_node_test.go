@@ -189,7 +189,7 @@ func ExampleNode_Conn() {
 	}
 	stored, err := js.Publish(ctx, "history.bob", []byte("hello bob"))
 	fmt.Println(stored.Sequence, err)
-	fmt.Println(errors.Is(node.Send(ctx, "bob", []byte("sync")), cluster.ErrOffline)) // the doorbell, and he is away
+	fmt.Println(errors.Is(node.Send(ctx, "bob", []byte("sync")), cluster.ErrOffline)) // would have had bob sync, but he is offline
 	// Output:
 	// 1 <nil>
 	// true

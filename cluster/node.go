@@ -118,7 +118,7 @@ func newNode(o Options) *Node {
 		if wait < 0 {
 			wait = 365 * 24 * time.Hour
 		}
-		n.peers.lonelyUntil = n.started.Add(wait)
+		n.peers.isolatedUntil = n.started.Add(wait)
 	}
 	n.life, n.stop = context.WithCancel(context.Background())
 	n.done = n.life.Done()
@@ -174,13 +174,13 @@ func (n *Node) Close() error {
 	return nil
 }
 
-// goodbye bounds how long Close waits until all others have heard that this node leaves.
-const goodbye = 500 * time.Millisecond
+// leaveTimeout bounds how long Close waits until all others have heard that this node leaves.
+const leaveTimeout = 500 * time.Millisecond
 
 func (n *Node) close() {
 	n.phase.Store(int32(stateClosed))
 	if n.conn != nil && n.life.Err() == nil && n.announce() == nil {
-		ctx, cancel := context.WithTimeout(n.life, goodbye)
+		ctx, cancel := context.WithTimeout(n.life, leaveTimeout)
 		_, _ = n.barrier(ctx)
 		cancel()
 	}

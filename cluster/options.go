@@ -41,7 +41,7 @@ type Options struct {
 
 	// Routes are the route addresses ("host:port") of other nodes; one that is up is enough, the embedded
 	// server learns the rest from it. They need Listen. A node with Routes that has met no other node yet
-	// says [ErrDegraded] in the place of [ErrOffline], for ForgetAfter.
+	// returns [ErrDegraded] instead of [ErrOffline], for ForgetAfter.
 	Routes []string
 
 	// TLS is for the routes between embedded servers, which use it in both directions: with Certificates,

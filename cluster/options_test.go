@@ -100,8 +100,8 @@ func certificates(t *testing.T) *tls.Config {
 	}
 }
 
-// stranger wants that a node with these options does not become part of the cluster.
-func stranger(t *testing.T, member *cluster.Node, what string, o cluster.Options) {
+// wantOutside wants that a node with these options does not become part of the cluster.
+func wantOutside(t *testing.T, member *cluster.Node, what string, o cluster.Options) {
 	t.Helper()
 	o.Listen, o.Routes = "127.0.0.1:0", routesTo([]*cluster.Node{member})
 	node := startNode(t, o)
@@ -125,11 +125,11 @@ func TestRoutesTakeOnlyThoseWithTheSecretTheCertificateAndTheClustersName(t *tes
 	send(t, b, "u", "over TLS")
 	read(t, client, "over TLS\n")
 
-	stranger(t, a, "another secret", cluster.Options{Cluster: "c", TLS: secure, Secret: "guessed"})
-	stranger(t, a, "no secret", cluster.Options{Cluster: "c", TLS: secure})
-	stranger(t, a, "another certificate", cluster.Options{Cluster: "c", TLS: certificates(t), Secret: o.Secret})
-	stranger(t, a, "no TLS", cluster.Options{Cluster: "c", Secret: o.Secret})
-	stranger(t, a, "another cluster's name", cluster.Options{Cluster: "d", TLS: secure, Secret: o.Secret})
+	wantOutside(t, a, "another secret", cluster.Options{Cluster: "c", TLS: secure, Secret: "guessed"})
+	wantOutside(t, a, "no secret", cluster.Options{Cluster: "c", TLS: secure})
+	wantOutside(t, a, "another certificate", cluster.Options{Cluster: "c", TLS: certificates(t), Secret: o.Secret})
+	wantOutside(t, a, "no TLS", cluster.Options{Cluster: "c", Secret: o.Secret})
+	wantOutside(t, a, "another cluster's name", cluster.Options{Cluster: "d", TLS: secure, Secret: o.Secret})
 }
 
 func TestClustersOfDifferentNamesOnOneServerAreApart(t *testing.T) {

@@ -24,21 +24,21 @@ func (p *peer) last() time.Time {
 	return p.known
 }
 
-func (p *peer) fresh(now time.Time) bool { return now.Sub(p.heard) < silence }
+func (p *peer) fresh(now time.Time) bool { return now.Sub(p.heard) < heartbeatTimeout }
 
 // peers are the other nodes that this one knows of: those it hears, those that others hear, and those that
 // have fallen silent without leaving and may be on the other side of a broken network.
 type peers struct {
 	// Immutable.
-	self        peer // this node
-	forgetAfter time.Duration
-	lonelyUntil time.Time // zero: a node that is alone is meant to be
+	self          peer // this node
+	forgetAfter   time.Duration
+	isolatedUntil time.Time // until then a node that has met no other is isolated; zero: it may be the only one
 
 	mu sync.Mutex
 	// mu guards the following.
-	known   map[string]*peer     // by instance
-	gone    map[string]time.Time // instances that have left, and when: gossip must not bring them back
-	metSome bool
+	known     map[string]*peer     // by instance
+	gone      map[string]time.Time // instances that have left, and when: gossip must not bring them back
+	metOthers bool
 }
 
 // heard notes a heartbeat. It reports whether the node was new or had been silent.
@@ -49,7 +49,7 @@ func (ps *peers) heard(a announcement) bool {
 	if _, gone := ps.gone[a.Instance]; gone {
 		return false
 	}
-	ps.metSome = true
+	ps.metOthers = true
 	p := ps.known[a.Instance]
 	if p == nil {
 		p = &peer{id: a.ID, instance: a.Instance, started: a.Started}
@@ -84,17 +84,17 @@ func (ps *peers) gossipLocked(brief peerBrief, now time.Time) {
 	}
 }
 
-// left notes that a node said goodbye.
+// left notes that a node has announced its end.
 func (ps *peers) left(a announcement) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	delete(ps.known, a.Instance)
 	ps.gone[a.Instance] = time.Now()
-	ps.metSome = true
+	ps.metOthers = true
 }
 
-// sweep forgets nodes that were silent for too long, those that have come back as another instance, and
-// those that had given all their users away before.
+// sweep forgets nodes that were silent for too long, and silent ones that have come back as another instance or
+// that were drained before.
 func (ps *peers) sweep() (forgotten []*peer) {
 	now := time.Now()
 	ps.mu.Lock()
@@ -153,19 +153,19 @@ func (ps *peers) fresh(instance string) bool {
 	return p != nil && p.fresh(time.Now())
 }
 
-// expendable reports whether no user can be at a node that does not answer: it has left, or was drained.
-func (ps *peers) expendable(instance string) bool {
+// holdsNoUsers reports whether no user can be at a node that does not answer: it has left, or was drained.
+func (ps *peers) holdsNoUsers(instance string) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p := ps.known[instance]
 	return p == nil || p.state == stateDrained
 }
 
-// lonely reports whether this node was told of others and has met none.
-func (ps *peers) lonely() bool {
+// isolated reports whether this node was told of others and has met none yet.
+func (ps *peers) isolated() bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	return !ps.metSome && time.Now().Before(ps.lonelyUntil)
+	return !ps.metOthers && time.Now().Before(ps.isolatedUntil)
 }
 
 // briefs is what this node tells others of those it knows.

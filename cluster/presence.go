@@ -86,7 +86,7 @@ func (n *Node) collect(ctx context.Context, user string, kind byte, body []byte,
 	each(first)
 	r, err := n.barrier(ctx)
 	for len(k.answers) > 0 {
-		if a := <-k.answers; a.settles() {
+		if a := <-k.answers; a.isFinal() {
 			each(a)
 		}
 	}
@@ -136,6 +136,6 @@ func (d *dispatcher) handleKick(m *nats.Msg, b *binding, body []byte) {
 		d.answer(m, answerGone)
 		return
 	}
-	go func() { _ = b.session.CloseWithError(kicked) }() // the close callbacks are the user's and may take their time
+	go func() { _ = b.session.CloseWithError(kicked) }() // its close callbacks may block
 	d.answer(m, answerKicked)
 }

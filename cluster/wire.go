@@ -25,6 +25,7 @@ const (
 	answerPong         byte = 'o' // then the dispatcher's index, their number, and the clock
 	answerNoResponders byte = 'n' // made of NATS' status: nobody subscribes to the subject
 	answerLost         byte = 'l' // made when the connection broke
+	answerNone         byte = 0   // no answer came in time
 )
 
 var errMalformed = errors.New("cluster: malformed message of another node")

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -53,6 +54,17 @@ func isOf[T any](err error) bool {
 	return ok
 }
 
+// closeFrame tells the peer reason, an error that may be the user's: one that panics is an internal error.
+func closeFrame(reason error, masked bool) (frame []byte) {
+	e := websocket.CloseError{Code: websocket.StatusInternalError}
+	defer func() {
+		_ = recover()
+		frame = appendClose(nil, e, masked)
+	}()
+	e = closeError(reason)
+	return nil
+}
+
 // appendClose appends a close frame. A code that may not be sent becomes 1000; of a text that is too long, or no
 // UTF-8, what fits and is.
 func appendClose(dst []byte, e websocket.CloseError, masked bool) []byte {
@@ -84,6 +96,18 @@ func sendable(code websocket.StatusCode) bool {
 		return false
 	}
 	return code >= 1000 && code <= 1014 || code >= 3000 && code <= 4999
+}
+
+// endByPeer is the reason of a session whose peer has closed it, perhaps within a message.
+func endByPeer(e websocket.CloseError, inMessage bool) error {
+	switch e.Code {
+	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
+		if inMessage {
+			return io.ErrUnexpectedEOF
+		}
+		return io.EOF
+	}
+	return fmt.Errorf("libnet: ws: closed by the peer: %w", e)
 }
 
 // parseClose reads a close frame's payload (RFC 6455, 5.5.1). An empty one has the code that stands for none.

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/lock"
 )
@@ -232,16 +231,7 @@ func (c *conn) sessionCloseFrame() []byte {
 	return c.closeFrame(reason)
 }
 
-// closeFrame tells the peer reason, an error that may be the user's: one that panics is an internal error.
-func (c *conn) closeFrame(reason error) (frame []byte) {
-	e := websocket.CloseError{Code: websocket.StatusInternalError}
-	defer func() {
-		_ = recover()
-		frame = appendClose(nil, e, c.link.client)
-	}()
-	e = closeError(reason)
-	return nil
-}
+func (c *conn) closeFrame(reason error) []byte { return closeFrame(reason, c.link.client) }
 
 // SetDeadline sets both deadlines.
 func (c *conn) SetDeadline(t time.Time) error {

@@ -1,7 +1,11 @@
 // Package ws carries libnet sessions over WebSocket, for browsers and for clients behind proxies.
 //
+//	protocol := ws.Protocol(codec.New(codec.Uint16BE, codec.JSON), &ws.HandlerOptions{Text: true})
+//	server, err := libnet.Serve("tcp", ":8080", protocol, 64)
+//	server.ServeMessages(handler) // on a listener of its own: as cheap as TCP
+//
 //	server := libnet.NewServer(listener, codec.New(codec.Uint16BE, codec.JSON), 64)
-//	http.Handle("/ws", ws.Handler(server, handler, &ws.HandlerOptions{Text: true}))
+//	http.Handle("/ws", ws.Handler(server, handler, &ws.HandlerOptions{Text: true})) // on net/http's, beside pages
 //
 //	session, err := ws.Dial(ctx, "wss://example.com/ws", &libnet.Dialer{Protocol: protocol}, nil)
 //
@@ -46,6 +50,23 @@
 //   - Close gives the peer 0.5 s to read the close frame and to close its side, without waiting for that: the socket is
 //     closed then, in the background.
 //   - There is no compression.
+//
+// # On a server's own listener
+//
+// A session of [Protocol] is one over TCP, or TLS, whose framing is WebSocket's: it takes no goroutine more, none at all in event mode,
+// and has the same limits, timeouts, queue and counters. What is said above holds for it but for this:
+//
+//   - Control frames are answered in the order of the input, by whoever receives: a ping behind a message is answered when the
+//     handler comes back for more, and the peer's close frame is noticed by Receive, or by the event loop. A session that only sends should be
+//     of a server in event mode.
+//   - A peer that closes gets what is queued for it, and then the answer.
+//   - A message is sent as one frame, whatever its size.
+//   - FrameTimeout bounds a control frame, too, and the request from its first byte on.
+//   - A connection that MaxSessions or MaxSessionsPerIP refuses is closed before it has said anything: no code tells why.
+//   - A session whose handshake has failed counts as accepted, and is closed after its answer.
+//   - Closed without being delivered (Close, a timeout, what a peer does wrong), a session sends its close frame if no other frame is half
+//     written; the connection is read on for 0.5 s at the most, without a goroutine, so that the peer can read it.
+//   - A Shutdown whose context ends cuts the connection without a close frame.
 //
 // # Close codes
 //

@@ -9,12 +9,53 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/ws"
 )
+
+// WebSockets in event mode, on the server's own listener.
+func ExampleProtocol() {
+	protocol := ws.Protocol(codec.New(codec.Uint16BE, codec.JSON), &ws.HandlerOptions{
+		Text: true,
+		Check: func(r *http.Request) error {
+			if _, err := r.Cookie("user"); err != nil {
+				return &ws.HandshakeError{StatusCode: http.StatusUnauthorized}
+			}
+			return nil
+		},
+	})
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", protocol, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.Logger = slog.New(slog.DiscardHandler)
+	server.HandshakeTimeout = 10 * time.Second
+	go server.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, name []byte) {
+		s.Send(map[string]string{"hello": string(name), "at": ws.Request(s).URL.Path})
+	}))
+	defer server.Stop()
+
+	ctx := context.Background()
+	url := "ws://" + server.Listener().Addr().String() + "/lobby"
+	_, answer, _ := websocket.Dial(ctx, url, nil)
+	fmt.Println(answer.Status)
+
+	browser, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPHeader: http.Header{"Cookie": {"user=ann"}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer browser.CloseNow()
+	browser.Write(ctx, websocket.MessageText, []byte("ann"))
+	_, greeting, err := browser.Read(ctx)
+	fmt.Println(string(greeting), err)
+	// Output:
+	// 401 Unauthorized
+	// {"at":"/lobby","hello":"ann"} <nil>
+}
 
 // A server for browsers only: it shares the HTTP server's listener, so Shutdown ends both.
 func ExampleHandler() {

@@ -25,27 +25,28 @@ const (
 	opPing         = 0x9
 	opPong         = 0xa
 
+	keySize           = 4
 	maxControlPayload = 125 // RFC 6455, 5.5
 )
 
+// appendHeader appends the header of a frame with n bytes of payload, without the key of a mask.
+func appendHeader(dst []byte, first byte, n int, mask byte) []byte {
+	dst = append(dst, first)
+	switch {
+	case n < lengthIn16:
+		return append(dst, mask|byte(n))
+	case n <= 0xffff:
+		return binary.BigEndian.AppendUint16(append(dst, mask|lengthIn16), uint16(n))
+	}
+	return binary.BigEndian.AppendUint64(append(dst, mask|lengthIn64), uint64(n))
+}
+
 // appendFrame appends a frame. A client masks what it sends, a server does not.
 func appendFrame(dst []byte, first byte, payload []byte, masked bool) []byte {
-	var mask byte
-	if masked {
-		mask = maskBit
-	}
-	dst = append(dst, first)
-	switch n := len(payload); {
-	case n < lengthIn16:
-		dst = append(dst, mask|byte(n))
-	case n <= 0xffff:
-		dst = binary.BigEndian.AppendUint16(append(dst, mask|lengthIn16), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, mask|lengthIn64), uint64(n))
-	}
 	if !masked {
-		return append(dst, payload...)
+		return append(appendHeader(dst, first, len(payload), 0), payload...)
 	}
+	dst = appendHeader(dst, first, len(payload), maskBit)
 	// Unpredictable to whoever chooses the payload, as RFC 6455, 10.3 wants: the generator is ChaCha8 with a random seed.
 	key := rand.Uint32()
 	dst = binary.LittleEndian.AppendUint32(dst, key)

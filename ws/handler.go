@@ -1,15 +1,13 @@
 package ws
 
 import (
-	"fmt"
 	"net/http"
-	"path"
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 )
 
-// HandlerOptions is what a [Handler] can be told. The zero value is the default. It is copied.
+// HandlerOptions is what a [Handler], or a [Protocol], can be told. The zero value is the default. It is copied.
 type HandlerOptions struct {
 	// Text sends messages as text, which browsers hand out as strings: for JSON. A message that is not
 	// UTF-8 is then an error of Send that wraps libnet.ErrEncode. The default is binary.
@@ -24,6 +22,12 @@ type HandlerOptions struct {
 	// Subprotocols are the WebSocket subprotocols that may be agreed on, the preferred ones first. Which it
 	// is, Subprotocol tells.
 	Subprotocols []string
+
+	// Check is asked about each request that is right otherwise, before it is agreed to. An error refuses it: with the
+	// status, header and body of a [*HandshakeError] that it is or wraps, which are 300 to 599, and with 403 without. Check may wait,
+	// and may be called by several goroutines at a time. A browser's script does not get to see a status: what OnSession
+	// refuses, it does.
+	Check func(*http.Request) error
 }
 
 // Handler returns an http.Handler that makes WebSocket requests sessions of srv and has h run each, as
@@ -45,31 +49,20 @@ func Handler(srv *libnet.Server, h libnet.Handler, o *HandlerOptions) http.Handl
 	if srv == nil || h == nil {
 		panic("libnet: ws.Handler needs a server and a handler")
 	}
-	if o == nil {
-		o = new(HandlerOptions)
-	}
-	for _, pattern := range o.OriginPatterns {
-		if _, err := path.Match(pattern, ""); err != nil {
-			panic(fmt.Sprintf("libnet: ws: origin pattern %q: %v", pattern, err))
-		}
-	}
-	return &handler{server: srv, handler: h, protocols: protocols{text: o.Text}, accept: websocket.AcceptOptions{
-		OriginPatterns:  append([]string(nil), o.OriginPatterns...),
-		Subprotocols:    append([]string(nil), o.Subprotocols...),
-		CompressionMode: websocket.CompressionDisabled,
-	}}
+	set := copyOptions(o)
+	return &handler{server: srv, handler: h, options: set, protocols: protocols{text: set.text}}
 }
 
 type handler struct {
 	server    *libnet.Server
 	handler   libnet.Handler
-	accept    websocket.AcceptOptions
+	options   options
 	protocols protocols
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	up := &upgrade{ResponseWriter: w}
-	ws, err := websocket.Accept(up, r, &h.accept)
+	up := &upgrade{ResponseWriter: w, check: func() error { return h.options.checkUser(r) }}
+	ws, err := websocket.Accept(up, r, &h.options.accept)
 	if err != nil {
 		return // and the request has been answered
 	}

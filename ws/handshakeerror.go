@@ -2,20 +2,27 @@ package ws
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 )
 
 // A HandshakeError is wrapped by the error of a [Dial] whose server has answered, and not agreed to a WebSocket: find
-// it with errors.As. Its StatusCode tells what to try again (503, 429) from what will not get better (401, 404).
+// it with errors.As. Its StatusCode tells what to try again (503, 429) from what will not get better (401, 404). On a server it is what
+// HandlerOptions.Check refuses with, and the reason of a session of a [Protocol] whose handshake has failed.
 type HandshakeError struct {
 	StatusCode int         // of the answer; 101 if the rest of it was wrong
 	Header     http.Header // of the answer, Retry-After perhaps among it
 	Body       []byte      // of the answer, its first 1,024 bytes; empty for 101
-	Err        error       // the error in words
+	Err        error       // the error in words; nil will do for Check
 }
 
-func (e *HandshakeError) Error() string { return e.Err.Error() }
+func (e *HandshakeError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("libnet: ws: refused with %d %s", e.StatusCode, http.StatusText(e.StatusCode))
+	}
+	return e.Err.Error()
+}
 
 // Unwrap returns e.Err.
 func (e *HandshakeError) Unwrap() error { return e.Err }

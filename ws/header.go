@@ -27,25 +27,67 @@ func (r *receiver) readHeader() (h header, err error) {
 		return h, err
 	}
 	h.masked = second&maskBit != 0
-	if err = r.check(h, second&lengthBits); err != nil {
+	if err = h.check(second&lengthBits, r.link.client, r.fragmented); err != nil {
 		return h, err
 	}
 	if h.length, err = r.readLength(second & lengthBits); err != nil || !h.masked {
 		return h, err
 	}
-	key := r.scratch[:4]
+	key := r.scratch[:keySize]
 	_, err = io.ReadFull(r.from, key)
 	h.key = binary.LittleEndian.Uint32(key)
 	return h, err
 }
 
-func (r *receiver) check(h header, length byte) error {
+func (r *receiver) readLength(length byte) (int64, error) {
+	b := r.scratch[:lengthSize(length)]
+	if _, err := io.ReadFull(r.from, b); err != nil {
+		return 0, err
+	}
+	return parseLength(length, b)
+}
+
+// parseHeader reads the header of a client's frame at the start of src, and its size. At size 0 src ends within the header. It
+// refuses what no client may send, and data of more than room bytes, as soon as the bytes tell it.
+func parseHeader(src []byte, fragmented bool, room int) (h header, size int, err error) {
+	if len(src) < 2 {
+		return h, 0, nil
+	}
+	if first := src[0]; (first == finBit|opBinary || first == finBit|opText) && !fragmented { // as most are
+		if n := int(src[1]) - maskBit; n >= 0 && n < lengthIn16 && n <= room && len(src) >= 2+keySize {
+			return header{first, true, binary.LittleEndian.Uint32(src[2:]), int64(n)}, 2 + keySize, nil
+		}
+	}
+	h.first, h.masked = src[0], src[1]&maskBit != 0
+	length := src[1] & lengthBits
+	if err = h.check(length, false, fragmented); err != nil {
+		return h, 0, err
+	}
+	size = 2 + lengthSize(length)
+	if len(src) < size {
+		return h, 0, nil
+	}
+	if h.length, err = parseLength(length, src[2:size]); err != nil {
+		return h, 0, err
+	}
+	if h.opcode() < opClose && h.length > int64(room) {
+		return h, 0, errTooLarge
+	}
+	if len(src) < size+keySize {
+		return h, 0, nil
+	}
+	h.key = binary.LittleEndian.Uint32(src[size:])
+	return h, size + keySize, nil
+}
+
+// check refuses a header of which all but the long length is known. It is a server's frame where the receiver is a client.
+func (h header) check(length byte, client, fragmented bool) error {
 	switch op := h.opcode(); {
 	case h.first&reservedBits != 0:
 		return malformed("a frame with a reserved bit")
-	case h.masked && r.link.client:
+	case h.masked && client:
 		return malformed("a server's frame that is masked")
-	case !h.masked && !r.link.client:
+	case !h.masked && !client:
 		return malformed("a client's frame that is not masked")
 	case op > opPong, op > opBinary && op < opClose:
 		return malformed("a frame with an unknown opcode")
@@ -53,27 +95,35 @@ func (r *receiver) check(h header, length byte) error {
 		return malformed("a control frame in fragments")
 	case op >= opClose && length > maxControlPayload:
 		return malformed("a control frame over 125 bytes")
-	case op == opContinuation && !r.fragmented:
+	case op == opContinuation && !fragmented:
 		return malformed("a fragment of no message")
-	case op != opContinuation && op < opClose && r.fragmented:
+	case op != opContinuation && op < opClose && fragmented:
 		return malformed("a message among another's fragments")
 	}
 	return nil
 }
 
-func (r *receiver) readLength(length byte) (int64, error) {
+// lengthSize is how many bytes of length follow one in the second byte.
+func lengthSize(length byte) int {
 	switch length {
 	case lengthIn16:
-		b := r.scratch[:2]
-		_, err := io.ReadFull(r.from, b)
-		return int64(binary.BigEndian.Uint16(b)), err
+		return 2
 	case lengthIn64:
-		b := r.scratch[:8]
-		_, err := io.ReadFull(r.from, b)
-		if err == nil && b[0]&0x80 != 0 {
-			err = malformed("a frame whose length has its highest bit set")
+		return 8
+	}
+	return 0
+}
+
+// parseLength returns the payload's length, of which b are the lengthSize bytes.
+func parseLength(length byte, b []byte) (int64, error) {
+	switch length {
+	case lengthIn16:
+		return int64(binary.BigEndian.Uint16(b)), nil
+	case lengthIn64:
+		if b[0]&0x80 != 0 {
+			return 0, malformed("a frame whose length has its highest bit set")
 		}
-		return int64(binary.BigEndian.Uint64(b)), err
+		return int64(binary.BigEndian.Uint64(b)), nil
 	}
 	return int64(length), nil
 }

@@ -28,7 +28,7 @@ const soon = 2 * time.Minute
 
 var frames = codec.New(codec.Uint32BE, codec.Bytes)
 
-// A rig is an HTTP server whose only handler is a ws.Handler.
+// A rig is an HTTP server whose only handler is a ws.Handler, or a server that serves WebSockets itself: see wayIn.
 type rig struct {
 	*libnet.Server
 	listener net.Listener
@@ -78,14 +78,15 @@ func start(t testing.TB, set setup) *rig {
 	if set.handler == nil {
 		set.handler = echo
 	}
+	r := &rig{listener: set.listener, sessions: make(chan *libnet.Session, 1024)}
+	if wayIn != throughHandler && set.serve == nil {
+		startOwn(t, r, set)
+		return r
+	}
 	if set.serve == nil {
 		set.serve = (*http.Server).Serve
 	}
-	r := &rig{
-		Server:   libnet.NewServer(libnettest.NewListener(), set.protocol, set.queue),
-		listener: set.listener,
-		sessions: make(chan *libnet.Session, 1024),
-	}
+	r.Server = libnet.NewServer(libnettest.NewListener(), set.protocol, set.queue)
 	r.Logger = slog.New(slog.DiscardHandler)
 	if set.config != nil {
 		set.config(r.Server)

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// answerTimeout bounds the writing of pongs and close frames, which no deadline of the session covers.
-	// It is Config.WriteTimeout's default.
+	// answerTimeout bounds the writing of pongs and close frames, which no deadline of the session covers, until the
+	// session's WriteTimeout is known. It is the default of that.
 	answerTimeout = 10 * time.Second
 
 	// maxWaitingPongs is how many bytes of output may wait before further pings go unanswered (RFC 6455,
@@ -37,6 +37,8 @@ type link struct {
 	conn   net.Conn  // the TCP or TLS connection
 	body   io.Reader // where input comes from: net/http may have buffered some
 	client bool      // masks what it sends
+
+	answerWithin atomic.Int64 // the session's WriteTimeout, in nanoseconds; 0: no bound
 
 	lastInput atomic.Int64 // when something last came, in Unix nanoseconds; 0 before
 
@@ -65,7 +67,9 @@ type outbuf struct{ bytes []byte }
 var outbufs = sync.Pool{New: func() any { return new(outbuf) }}
 
 func newLink(conn net.Conn, body io.Reader, client bool) *link {
-	return &link{conn: conn, body: body, client: client, closed: make(chan struct{}), flushing: make(chan struct{}, 1)}
+	l := &link{conn: conn, body: body, client: client, closed: make(chan struct{}), flushing: make(chan struct{}, 1)}
+	l.answerWithin.Store(int64(answerTimeout))
+	return l
 }
 
 var errReadCount = errors.New("libnet: ws: the connection's Read returned an impossible count")
@@ -174,11 +178,11 @@ func (l *link) SetWriteDeadline(t time.Time) error {
 
 // flushAnswers writes what is pending, unless somebody is writing already: that one then sees to it.
 func (l *link) flushAnswers() {
-	for l.hasPending() && l.tryFlush(answerTimeout) {
+	for l.hasPending() && l.tryFlush(time.Duration(l.answerWithin.Load())) {
 	}
 }
 
-// tryFlush writes what is pending within a time of its own; false if somebody else is writing.
+// tryFlush writes what is pending within a time of its own, 0 for no bound; false if somebody else is writing.
 func (l *link) tryFlush(within time.Duration) bool {
 	select {
 	case l.flushing <- struct{}{}:
@@ -186,7 +190,11 @@ func (l *link) tryFlush(within time.Duration) bool {
 		return false
 	}
 	defer func() { <-l.flushing }()
-	_ = l.conn.SetWriteDeadline(time.Now().Add(within))
+	var deadline time.Time
+	if within > 0 {
+		deadline = time.Now().Add(within)
+	}
+	_ = l.conn.SetWriteDeadline(deadline)
 	_ = l.writePending()
 	return true
 }

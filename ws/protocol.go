@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
@@ -34,12 +35,19 @@ type protocols struct {
 
 // wrap is always given the same p: that of the handler's server.
 func (ps *protocols) wrap(p libnet.Protocol) *protocol {
-	ps.once.Do(func() { ps.made = &protocol{inner: p, text: ps.text} })
+	ps.once.Do(func() {
+		if served, ok := p.(*serverProtocol); ok { // whose framing is for the server's own listener
+			p = served.inner
+		}
+		ps.made = &protocol{inner: p, text: ps.text}
+	})
 	return ps.made
 }
 
-func (ps *protocols) opcode() byte {
-	if ps.text {
+func (ps *protocols) opcode() byte { return opcodeOf(ps.text) }
+
+func opcodeOf(text bool) byte {
+	if text {
 		return opText
 	}
 	return opBinary
@@ -53,17 +61,34 @@ type protocol struct {
 
 // NewCodec is given the stream of a session on a conn, which tells what it runs on.
 func (p *protocol) NewCodec(rw io.ReadWriter) libnet.Codec {
-	inner := p.inner.NewCodec(rw)
-	parser, canParse := inner.(libnet.FrameParser)
-	appender, canAppend := inner.(libnet.FrameAppender)
-	if !canParse || !canAppend {
-		panic(fmt.Sprintf("libnet: ws: a %T is no FrameAppender and FrameParser", inner))
+	inner, err := newInner(p.inner, rw)
+	if err != nil {
+		panic(err)
 	}
 	c := connOf(rw)
 	limit := maxMessage(inner, rw)
 	c.limit.Store(int64(limit))
+	if stream, ok := rw.(interface{ WriteTimeout() time.Duration }); ok {
+		c.link.answerWithin.Store(int64(stream.WriteTimeout()))
+	}
 	checker, _ := inner.(payloadChecker)
-	return &messageCodec{Codec: inner, conn: c, parser: parser, appender: appender, checker: checker, limit: limit, text: p.text}
+	return &messageCodec{Codec: inner, conn: c, parser: inner, appender: inner, checker: checker, limit: limit, text: p.text}
+}
+
+// An innerCodec is one that can be had without its framing.
+type innerCodec interface {
+	libnet.Codec
+	libnet.FrameAppender
+	libnet.FrameParser
+}
+
+// newInner has a protocol of the user's make its codec.
+func newInner(p libnet.Protocol, rw io.ReadWriter) (innerCodec, error) {
+	codec := p.NewCodec(rw)
+	if inner, ok := codec.(innerCodec); ok {
+		return inner, nil
+	}
+	return nil, fmt.Errorf("%w: libnet: ws: a %T is no FrameAppender and FrameParser", libnet.ErrPanic, codec)
 }
 
 func connOf(rw io.ReadWriter) *conn { return rw.(interface{ Conn() net.Conn }).Conn().(*conn) }
@@ -121,27 +146,45 @@ var (
 // AppendFrame has the inner codec append its frame and moves the payload to where the inner header was.
 func (c *messageCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	start := len(dst) + headerSize
-	framed, err := c.appender.AppendFrame(append(dst, make([]byte, headerSize)...), msg)
+	framed, payload, err := appendInner(c.appender, c.parser, append(dst, make([]byte, headerSize)...), msg)
+	if err == nil {
+		err = checkSent(payload, c.limit, c.text)
+	}
 	if err != nil {
 		return dst, err
-	}
-	if len(framed) < start {
-		return dst, fmt.Errorf("%w: the codec shortened what it should append to", libnet.ErrEncode)
-	}
-	payload, n, err := c.parser.ParseFrame(framed[start:])
-	switch {
-	case err != nil:
-		return dst, fmt.Errorf("%w: %w", libnet.ErrEncode, err)
-	case n != len(framed)-start:
-		return dst, fmt.Errorf("%w: the codec parses %d bytes of its frame of %d", libnet.ErrEncode, n, len(framed)-start)
-	case len(payload) > c.limit:
-		return dst, libnet.ErrFrameTooLarge
-	case c.text && !utf8.Valid(payload):
-		return dst, fmt.Errorf("%w: a text message is not UTF-8", libnet.ErrEncode)
 	}
 	framed = append(framed[:start], payload...)
 	binary.BigEndian.PutUint32(framed[start-headerSize+lengthAt:], uint32(len(payload)))
 	return framed, nil
+}
+
+// appendInner has an inner codec append its frame to dst, and returns that and the payload within.
+func appendInner(a libnet.FrameAppender, p libnet.FrameParser, dst []byte, msg any) (framed, payload []byte, err error) {
+	if framed, err = a.AppendFrame(dst, msg); err != nil {
+		return nil, nil, err
+	}
+	if len(framed) < len(dst) {
+		return nil, nil, fmt.Errorf("%w: the codec shortened what it should append to", libnet.ErrEncode)
+	}
+	payload, n, err := p.ParseFrame(framed[len(dst):])
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("%w: %w", libnet.ErrEncode, err)
+	case n != len(framed)-len(dst):
+		return nil, nil, fmt.Errorf("%w: the codec parses %d bytes of its frame of %d", libnet.ErrEncode, n, len(framed)-len(dst))
+	}
+	return framed, payload, nil
+}
+
+// checkSent says what is wrong with a message that is to be sent.
+func checkSent(payload []byte, limit int, text bool) error {
+	switch {
+	case len(payload) > limit:
+		return libnet.ErrFrameTooLarge
+	case text && !utf8.Valid(payload):
+		return fmt.Errorf("%w: a text message is not UTF-8", libnet.ErrEncode)
+	}
+	return nil
 }
 
 // ParseFrame cuts what conn.Read delivered. The session calls it once for each frame.

@@ -11,7 +11,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 )
 
@@ -221,14 +220,7 @@ func (r *receiver) receiveClose(payload []byte) error {
 		return err
 	}
 	r.link.finish(appendFrame(nil, finBit|opClose, payload, r.link.client))
-	switch e.Code {
-	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
-		if r.begun {
-			return io.ErrUnexpectedEOF
-		}
-		return io.EOF
-	}
-	return fmt.Errorf("libnet: ws: closed by the peer: %w", e)
+	return endByPeer(e, r.begun)
 }
 
 // endGrace is how long a handler has to receive the end itself, behind the last message: one that does has done with

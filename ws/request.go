@@ -6,33 +6,38 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// Request returns the request with which the peer of a session of [Handler] asked for its WebSocket: its path, query,
+// Request returns the request with which the peer of a session of [Handler] or [Protocol] asked for its WebSocket: its path, query,
 // header and cookies, and what middleware has left in its context, which ends when the session's handler has returned.
 // It is not to be changed, and has no body. Request may be called by any goroutine, in OnSession too. It returns nil
 // for any other session.
+//
+// For a session of Protocol the context ends with the session, and the request is made anew by each call: keep what you need more than once,
+// not the request. It is nil there, too, if the handshake has failed; a session that Accept has returned is to do it first.
 func Request(s *libnet.Session) *http.Request {
-	if c := connUnder(s); c != nil {
-		return c.request
+	switch c := codecOf(s).(type) {
+	case *messageCodec:
+		return c.conn.request
+	case *serverCodec:
+		return c.requestOf(s)
 	}
 	return nil
 }
 
-// Subprotocol returns the WebSocket subprotocol that the two sides of a session of [Handler] or [Dial] have agreed on,
+// Subprotocol returns the WebSocket subprotocol that the two sides of a session of [Handler], [Protocol] or [Dial] have agreed on,
 // "" if there is none, as for any other session. It may be called by any goroutine, in OnSession too.
 func Subprotocol(s *libnet.Session) string {
-	if c := connUnder(s); c != nil {
+	switch c := codecOf(s).(type) {
+	case *messageCodec:
+		return c.conn.subprotocol
+	case *serverCodec:
 		return c.subprotocol
 	}
 	return ""
 }
 
-// connUnder finds a session's conn by way of its codec; nil if it has none.
-func connUnder(s *libnet.Session) *conn {
+func codecOf(s *libnet.Session) libnet.Codec {
 	if s == nil {
 		return nil
 	}
-	if codec, ok := s.Codec().(*messageCodec); ok {
-		return codec.conn
-	}
-	return nil
+	return s.Codec()
 }

@@ -296,3 +296,23 @@ func TestAPeerThatPingsAndNeverReadsIsClosed(t *testing.T) {
 		wantEnd(t, s, libnet.ErrWriteTimeout)
 	})
 }
+
+func TestAPeerThatPingsAndPausesHasTheSessionsWriteTimeout(t *testing.T) {
+	for _, timeout := range []time.Duration{time.Minute, -1} {
+		inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
+			r := start(t, setup{listener: pipes, handler: sink, config: func(srv *libnet.Server) { srv.WriteTimeout = timeout }})
+			conn, _ := r.raw(t)
+			s := r.session(t)
+			_ = conn.SetWriteDeadline(time.Now().Add(50 * time.Second))
+			for { // until nothing more is taken
+				if _, err := io.WriteString(conn, frame(ping, strings.Repeat("p", 125))); err != nil {
+					break
+				}
+			}
+			if err := s.Err(); err != nil {
+				t.Errorf("WriteTimeout %v, ended after a pause of 50 s: %v", timeout, err)
+			}
+			conn.Close()
+		})
+	}
+}

@@ -14,7 +14,8 @@ import (
 // the peer of one that turns out to have no connection must not be told that all is well.
 type upgrade struct {
 	http.ResponseWriter
-	answered bool // whatever else is written is not for the peer
+	check    func() error // the user's
+	answered bool         // whatever else is written is not for the peer
 
 	// Set by Hijack.
 	link   *link
@@ -37,6 +38,10 @@ func (u *upgrade) Write(p []byte) (int, error) {
 // Hijack is called once the request is known to be right.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	u.answered = true
+	if err := u.check(); err != nil {
+		u.refuse(refusalOf(err))
+		return nil, nil, err
+	}
 	conn, rw, err := http.NewResponseController(u.ResponseWriter).Hijack()
 	if err == nil && conn == nil {
 		err = http.ErrNotSupported
@@ -64,12 +69,30 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return unused, bufio.NewReadWriter(bufio.NewReaderSize(unused, 16), bufio.NewWriterSize(unused, 16)), nil
 }
 
+// refuse answers a request that the user refuses.
+func (u *upgrade) refuse(e *HandshakeError) {
+	u.withdraw()
+	h := u.Header()
+	for key, values := range e.Header {
+		h[key] = values
+	}
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	u.ResponseWriter.WriteHeader(e.StatusCode)
+	_, _ = u.ResponseWriter.Write(e.text())
+}
+
+// withdraw takes out of the answer what agrees to the upgrade.
+func (u *upgrade) withdraw() {
+	for _, key := range upgradeFields {
+		u.Header().Del(key)
+	}
+}
+
 // cannot answers a request whose connection cannot be taken over.
 func (u *upgrade) cannot() {
-	h := u.Header()
-	for _, key := range upgradeFields {
-		h.Del(key)
-	}
+	u.withdraw()
 	http.Error(u.ResponseWriter, "WebSocket is not possible here", http.StatusNotImplemented)
 }
 
@@ -78,13 +101,18 @@ var upgradeFields = []string{"Upgrade", "Connection", "Sec-Websocket-Accept", "S
 // switchProtocols answers that the connection is a WebSocket from here on. It clears deadlines: those that are set
 // are the HTTP server's.
 func switchProtocols(conn net.Conn, h http.Header) error {
+	_ = conn.SetDeadline(time.Now().Add(answerTimeout))
+	if _, err := conn.Write(switching(h)); err != nil {
+		return err
+	}
+	return conn.SetDeadline(time.Time{})
+}
+
+// switching is the answer that agrees.
+func switching(h http.Header) []byte {
 	var answer bytes.Buffer
 	answer.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
 	_ = h.WriteSubset(&answer, map[string]bool{"Content-Length": true, "Transfer-Encoding": true, "Trailer": true})
 	answer.WriteString("\r\n")
-	_ = conn.SetDeadline(time.Now().Add(answerTimeout))
-	if _, err := conn.Write(answer.Bytes()); err != nil {
-		return err
-	}
-	return conn.SetDeadline(time.Time{})
+	return answer.Bytes()
 }

@@ -149,8 +149,8 @@ func TestWhatCannotBeDoneIsSaid(t *testing.T) {
 // The story must not end well when it did not go well.
 func TestAStoryWhoseCountersDisagreeDoesNotEndWell(t *testing.T) {
 	good := libnet.ServerStats{MessagesIn: 5, MessagesOut: 5, Closed: map[string]uint64{"frame_too_large": 1}}
-	if err := settle(io.Discard, good, summary{sent: 5, received: 5}); err != nil {
-		t.Errorf("books that agree: %v", err)
+	if err := compareCounters(io.Discard, good, summary{sent: 5, received: 5}); err != nil {
+		t.Errorf("counters that agree: %v", err)
 	}
 	lost, discarded, open := good, good, good
 	lost.MessagesOut, discarded.Discarded, open.Open = 4, 1, 1
@@ -161,7 +161,7 @@ func TestAStoryWhoseCountersDisagreeDoesNotEndWell(t *testing.T) {
 		{good, summary{sent: 5, received: 4}}, {good, summary{}}, {good, summary{sent: 6, received: 6}},
 		{lost, summary{sent: 5, received: 5}}, {discarded, summary{sent: 5, received: 5}}, {open, summary{sent: 5, received: 5}},
 	} {
-		if settle(io.Discard, bad.stats, bad.sum) == nil {
+		if compareCounters(io.Discard, bad.stats, bad.sum) == nil {
 			t.Errorf("%+v and %+v agree", bad.stats, bad.sum)
 		}
 	}

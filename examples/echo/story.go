@@ -73,7 +73,7 @@ func tell(ctx context.Context, w io.Writer, s story, watch string) error {
 		return err
 	}
 	fmt.Fprintf(w, "The server shut down in %v, and every client saw an orderly end.\n\n", time.Since(began).Round(time.Microsecond))
-	return settle(w, server.Stats(), sum)
+	return compareCounters(w, server.Stats(), sum)
 }
 
 // clients are those of one story.
@@ -187,9 +187,9 @@ func offend(w io.Writer, address string) error {
 	return nil
 }
 
-// settle compares the two sides' books.
-func settle(w io.Writer, stats libnet.ServerStats, sum summary) error {
-	fmt.Fprintf(w, "Its books: %s messages in, %s out, %d discarded; %d sessions, ended as\n",
+// compareCounters fails when the clients and the server counted differently.
+func compareCounters(w io.Writer, stats libnet.ServerStats, sum summary) error {
+	fmt.Fprintf(w, "Its counters: %s messages in, %s out, %d discarded; %d sessions, ended as\n",
 		digits(stats.MessagesIn), digits(stats.MessagesOut), stats.Discarded, stats.Accepted)
 	for _, reason := range slices.Sorted(maps.Keys(stats.Closed)) {
 		fmt.Fprintf(w, "  %-16s %d\n", reason, stats.Closed[reason])

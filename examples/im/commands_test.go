@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 )
 
 func TestThePartsRunAsProcessesOfTheirOwn(t *testing.T) {
@@ -160,7 +159,7 @@ func TestEnginesThatDoNotAnswerAreNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // in the place of startTimeout
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // instead of startTimeout
 			defer cancel()
 			began := time.Now()
 			err := run(ctx, test.args, std{strings.NewReader(""), newScreen(), newScreen()})
@@ -243,26 +242,6 @@ func TestHelpListsCommandsAndOptions(t *testing.T) {
 	}
 }
 
-func TestAKeyIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
-	t.Parallel()
-	key := filepath.Join(t.TempDir(), "key")
-	first, err := readKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := readKey(key)
-	if err != nil || string(again) != string(first) {
-		t.Errorf("the second time another key: %v", err)
-	}
-	info, err := os.Stat(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if mode := fmt.Sprint(info.Mode()); mode != "-rw-------" {
-		t.Errorf("its mode is %s", mode)
-	}
-}
-
 func TestAnAccessServerThatNobodyCouldDialDoesNotStart(t *testing.T) {
 	t.Parallel()
 	key := filepath.Join(t.TempDir(), "key")
@@ -312,41 +291,8 @@ func TestASecondAccessServerOfTheSameIDIsRefusedAndTheFirstStays(t *testing.T) {
 // awaitPick waits until a gateway sends clients to an address.
 func awaitPick(t testing.TB, gateway, want string) {
 	t.Helper()
-	var got string
-	var err error
-	if !until(t.Context(), late, func() bool { got, err = client.Pick(t.Context(), gateway); return got == want }) {
-		t.Errorf("clients are sent to %q (%v), want %q", got, err, want)
-	}
-}
-
-func TestALineThatIsTooLongIsSaidAndTheNextOneIsRead(t *testing.T) {
-	t.Parallel()
-	r := bufio.NewReaderSize(strings.NewReader("one\n"+strings.Repeat("x", 100)+"\ntwo\r\n"+strings.Repeat("y", 100)), 16)
-	for _, want := range []string{"one", "", "two", ""} {
-		line, fits, err := readLine(r)
-		if err != nil && want != "" || fits != (want != "") || fits && line != want {
-			t.Errorf("%q, %v, %v; want %q", line, fits, err, want)
-		}
-	}
-	if line, _, err := readLine(r); err != io.EOF {
-		t.Errorf("%q, %v after the end", line, err)
-	}
-}
-
-func TestThePageIsSaidToBeWhereABrowserFindsIt(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		listening string
-		hosts     []string
-		want      string
-	}{
-		{"127.0.0.1:8080", nil, "http://127.0.0.1:8080/"},
-		{"[::]:8080", nil, "http://127.0.0.1:8080/"},
-		{"[::1]:8080", nil, "http://[::1]:8080/"},
-		{"[::]:8080", []string{"im.example.com", "im"}, "http://im.example.com:8080/"},
-	} {
-		if got := pageURL(test.listening, test.hosts); got != test.want {
-			t.Errorf("%s with %q: %s, want %s", test.listening, test.hosts, got, test.want)
-		}
-	}
+	imtest.Eventually(t, "clients are sent to "+want, func() bool {
+		got, err := client.Pick(t.Context(), gateway)
+		return err == nil && got == want
+	})
 }

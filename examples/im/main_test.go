@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"log/slog"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -13,15 +12,11 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
-
-// late is how long a test waits for what should happen at once, on a machine that has other things to do.
-const late = 60 * time.Second
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // A command is one that runs, as main runs it.
 type command struct {
@@ -37,7 +32,7 @@ type command struct {
 // start begins a command, which is interrupted at the end of the test.
 func start(t testing.TB, args ...string) *command {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*late)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*imtest.Patience)
 	in, stdin := io.Pipe()
 	c := &command{
 		t: t, stdin: stdin, stdout: newScreen(), stderr: newScreen(), cancel: cancel, done: make(chan struct{}),
@@ -59,7 +54,7 @@ func (c *command) wait() error {
 	c.t.Helper()
 	select {
 	case <-c.done:
-	case <-time.After(late):
+	case <-time.After(imtest.Patience):
 		c.t.Fatalf("it does not end; it said:\n%s%s", c.stdout, c.stderr)
 	}
 	return c.err
@@ -88,7 +83,7 @@ func (c *command) complains(pattern string) {
 func (c *command) await(s *screen, pattern string) string {
 	c.t.Helper()
 	expression := regexp.MustCompile(pattern)
-	tooLate := time.After(late)
+	tooLate := time.After(imtest.Patience)
 	for ended := false; ; {
 		changed := s.changes()
 		if found := expression.FindStringSubmatch(s.String()); found != nil {
@@ -158,17 +153,8 @@ func engines(t testing.TB) (etcd, nats, key []string) {
 // laterNATS is engines with a NATS that is yet to be started.
 func laterNATS(t testing.TB) (etcd, nats, key []string, engine *embedded.NATS) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), late)
-	defer cancel()
-	e, err := embedded.StartEtcd(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Stop)
-	if engine, err = embedded.StartNATS(ctx, t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(engine.Stop)
+	e := imtest.StartEtcd(t, t.TempDir())
+	engine = imtest.StartNATS(t, t.TempDir())
 	engine.Stop()
 	key = []string{"-key-file", filepath.Join(t.TempDir(), "key")}
 	return []string{"-etcd", e.Endpoint()}, []string{"-nats", engine.URL()}, key, engine

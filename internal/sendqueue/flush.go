@@ -25,6 +25,7 @@ func (q *Queue) takeLocked() *Batch {
 	switch {
 	case q.inflight != nil:
 	case q.front == nil || q.state.isClosed():
+		q.lastWrittenLocked()
 		q.endLocked()
 		return nil // what is in flight now is another's
 	default:
@@ -167,6 +168,9 @@ func (q *Queue) Close() {
 
 // discardLocked counts as discarded, and drops, what is left. A message whose Send waits is not discarded: its Send says so.
 func (q *Queue) discardLocked() {
+	if b := q.inflight; b != nil && b.written > 0 {
+		q.rareLocked().isCut = true
+	}
 	q.discarded += uint64(q.messages)
 	if b := q.inflight; b != nil && b.own {
 		q.discarded -= uint64(b.messages)

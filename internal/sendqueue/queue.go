@@ -58,6 +58,10 @@ type rare struct {
 
 	dropped uint64 // of what is discarded, what made room for newer messages
 
+	last      bool // bytes that end the stream are queued, or written; see Finish
+	lastIsOut bool // they are written
+	isCut     bool // a part of what was in flight was discarded: the stream ends within a frame
+
 	// A plain codec's Send writes its frame here.
 	frame    *Batch // nil while there is no such Send
 	frameErr error  // why one of its writes was refused

@@ -7,14 +7,15 @@
 //	registration.Drain(ctx) // the gateway sends nobody here any more
 //	server.Drain(ctx)
 //
-// It knows neither etcd nor the gateway: who starts it registers it.
+// A Server knows neither etcd nor the gateway: who starts it registers it. An [Instance] is a server with all that it
+// stands on, as the program runs it.
 //
 // # What is promised
 //
 //   - A session is bound to a user after the token was checked, and to that user until it ends. Whatever user id a
 //     later request carries is ignored.
-//   - A message is acknowledged after it is stored. What is pushed to the receiver is only the word that there is
-//     something; if it is lost the next sync finds the message.
+//   - A message is acknowledged after it is stored. What is pushed to the receiver is only a notification; if
+//     it is lost the next sync finds the message.
 //   - Every request that can be decoded is answered within RequestTimeout, one after the other in a session. One that
 //     cannot be decoded ends the session without an answer.
 //   - Groups are open: whoever asks joins, and who speaks in a group joins it.

@@ -11,6 +11,7 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/client"
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
 )
 
@@ -36,7 +37,7 @@ func converse() error {
 		return err
 	}
 	defer nats.Stop()
-	node, err := cluster.New(ctx, cluster.Options{NodeID: "access-1", Servers: []string{nats.URL()}, Logger: quiet})
+	node, err := cluster.New(ctx, cluster.Options{NodeID: "access-1", Servers: []string{nats.URL()}, Logger: imtest.Quiet})
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func converse() error {
 	}
 	next := time.Now().UnixNano()
 	server, err := access.Start(access.Options{
-		Cluster: node, History: messages, Tokens: tokens, Logger: quiet,
+		Cluster: node, History: messages, Tokens: tokens, Logger: imtest.Quiet,
 		NextID: func() (int64, error) { next++; return next, nil }, // one user sends, so one goroutine calls it
 	})
 	if err != nil {
@@ -66,7 +67,7 @@ func converse() error {
 			User:      user,
 			Token:     func() string { return tokens.Issue(user, time.Hour) },
 			OnMessage: func(m client.Message) { heard <- m },
-			Logger:    quiet,
+			Logger:    imtest.Quiet,
 		})
 	}
 	one, two := start(1), start(2)

@@ -15,6 +15,7 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/access"
 	"github.com/libnet-go/libnet/examples/im/internal/client"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 )
 
 func TestAMessageIsStoredBeforeItIsAcknowledged(t *testing.T) {
@@ -33,7 +34,7 @@ func TestAMessageIsStoredBeforeItIsAcknowledged(t *testing.T) {
 	two.down.Store(true)
 	sender, _ := r.client(1, nil)
 	result := make(chan error, 1)
-	go func() { result <- sender.Send(bounded(t), 2, "hello") }()
+	go func() { result <- sender.Send(imtest.Bounded(t), 2, "hello") }()
 
 	<-stored
 	// The server dies between storing and acknowledging; the client repeats the message at the other one.
@@ -41,7 +42,7 @@ func TestAMessageIsStoredBeforeItIsAcknowledged(t *testing.T) {
 	two.down.Store(false)
 	killed := make(chan struct{})
 	go func() { one.Kill(); close(killed) }()
-	eventually(t, "the session is gone", func() bool { return one.Load() == 0 })
+	imtest.Eventually(t, "the session is gone", func() bool { return one.Load() == 0 })
 	select {
 	case err := <-result:
 		t.Fatalf("acknowledged by a dead server: %v", err)
@@ -54,7 +55,7 @@ func TestAMessageIsStoredBeforeItIsAcknowledged(t *testing.T) {
 	}
 	_, box := r.client(2, nil)
 	box.await(t, 1)
-	if err := sender.Send(bounded(t), 2, "and again"); err != nil {
+	if err := sender.Send(imtest.Bounded(t), 2, "and again"); err != nil {
 		t.Fatal(err)
 	}
 	if texts := box.await(t, 2); !slices.Equal(texts, []string{"hello", "and again"}) {
@@ -80,7 +81,7 @@ func TestAnUnacknowledgedMessageIsRepeatedAndStoredOnce(t *testing.T) {
 	var want []string
 	for i := range 5 {
 		want = append(want, fmt.Sprint(i))
-		if err := sender.Send(bounded(t), 2, want[i]); err != nil {
+		if err := sender.Send(imtest.Bounded(t), 2, want[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -97,7 +98,7 @@ func TestWhoWasAwaySyncsInOrderAndOnce(t *testing.T) {
 	r.start(nil)
 	r.start(nil)
 	receiver, box := r.client(2, nil)
-	if err := receiver.Join(bounded(t), 9); err != nil {
+	if err := receiver.Join(imtest.Bounded(t), 9); err != nil {
 		t.Fatal(err)
 	}
 	sender, _ := r.client(1, nil)
@@ -105,10 +106,10 @@ func TestWhoWasAwaySyncsInOrderAndOnce(t *testing.T) {
 	say := func(text string) {
 		t.Helper()
 		want = append(want, text)
-		err := sender.Send(bounded(t), 2, text)
+		err := sender.Send(imtest.Bounded(t), 2, text)
 		if err == nil {
 			want = append(want, text+" all")
-			err = sender.SendGroup(bounded(t), 9, text+" all")
+			err = sender.SendGroup(imtest.Bounded(t), 9, text+" all")
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +131,7 @@ func TestWhoWasAwaySyncsInOrderAndOnce(t *testing.T) {
 	}
 	for range 3 { // and none of them again
 		receiver.Disconnect()
-		if err := sender.Send(bounded(t), 2, "after a break"); err != nil {
+		if err := sender.Send(imtest.Bounded(t), 2, "after a break"); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, "after a break")
@@ -160,7 +161,7 @@ func newLoad(r *rig, users int) *load {
 	l := &load{r: r, stop: make(chan struct{}), acked: make(map[int][]string)}
 	for i := range users {
 		c, box := r.client(int64(i+1), nil)
-		if err := c.Join(bounded(r.t), loadGroup); err != nil {
+		if err := c.Join(imtest.Bounded(r.t), loadGroup); err != nil {
 			r.t.Fatal(err)
 		}
 		l.clients, l.boxes = append(l.clients, c), append(l.boxes, box)
@@ -181,7 +182,7 @@ func (l *load) write(i int, c *client.Client) {
 		}
 		if n%16 == 0 {
 			text := fmt.Sprintf("%d %d all", i, n)
-			if err := c.SendGroup(bounded(l.r.t), loadGroup, text); err != nil {
+			if err := c.SendGroup(imtest.Bounded(l.r.t), loadGroup, text); err != nil {
 				l.r.t.Errorf("%d to all: %v", i, err)
 				return
 			}
@@ -193,7 +194,7 @@ func (l *load) write(i int, c *client.Client) {
 			continue
 		}
 		text := fmt.Sprintf("%d %d", i, n)
-		if err := c.Send(bounded(l.r.t), int64((i+1)%users+1), text); err != nil {
+		if err := c.Send(imtest.Bounded(l.r.t), int64((i+1)%users+1), text); err != nil {
 			l.r.t.Errorf("%d: %v", i, err)
 			return
 		}
@@ -220,7 +221,7 @@ func (l *load) count() (n int) {
 func (l *load) runOn() {
 	l.r.t.Helper()
 	from := l.count()
-	eventually(l.r.t, "more messages", func() bool { return l.count() >= from+400 })
+	imtest.Eventually(l.r.t, "more messages", func() bool { return l.count() >= from+400 })
 }
 
 // check ends the load and compares: everything that was acknowledged has come, in its sender's order, and once.
@@ -257,7 +258,7 @@ func TestKillingOneOfTwoServersUnderLoadLosesNothingAcknowledged(t *testing.T) {
 	one.Kill()
 	one.node.Close()
 	l.runOn()
-	eventually(t, "all at the other server", func() bool { return two.Load() == len(l.clients) })
+	imtest.Eventually(t, "all at the other server", func() bool { return two.Load() == len(l.clients) })
 	l.check()
 }
 
@@ -267,14 +268,14 @@ func TestDrainingOneOfTwoServersUnderLoadLosesNothing(t *testing.T) {
 	l := newLoad(r, 12)
 	l.runOn()
 	one.down.Store(true) // what the registry would say
-	if err := one.Drain(bounded(t)); err != nil {
+	if err := one.Drain(imtest.Bounded(t)); err != nil {
 		t.Errorf("drain: %v", err)
 	}
 	if n := one.Load(); n != 0 {
 		t.Errorf("%d sessions after the drain", n)
 	}
 	l.runOn()
-	eventually(t, "all at the other server", func() bool { return two.Load() == len(l.clients) })
+	imtest.Eventually(t, "all at the other server", func() bool { return two.Load() == len(l.clients) })
 	l.check()
 }
 
@@ -291,12 +292,12 @@ func TestARequestThatIsUnderWayIsAnsweredWhenTheServerDrains(t *testing.T) {
 	})
 	sender, _ := r.client(1, nil)
 	result := make(chan error, 1)
-	go func() { result <- sender.Send(bounded(t), 2, "hello") }()
+	go func() { result <- sender.Send(imtest.Bounded(t), 2, "hello") }()
 	<-reached
 	s.down.Store(true)
 	drained := make(chan error, 1)
-	go func() { drained <- s.Drain(bounded(t)) }()
-	eventually(t, "no longer accepting", func() bool {
+	go func() { drained <- s.Drain(imtest.Bounded(t)) }()
+	imtest.Eventually(t, "no longer accepting", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		d := config()
@@ -321,20 +322,20 @@ func TestMessagesOutliveAnOutageOfTheStore(t *testing.T) {
 	r.start(nil)
 	sender, _ := r.client(1, nil)
 	_, box := r.client(2, nil)
-	if err := sender.Send(bounded(t), 2, "before"); err != nil {
+	if err := sender.Send(imtest.Bounded(t), 2, "before"); err != nil {
 		t.Fatal(err)
 	}
 	box.await(t, 1)
 	r.nats.Stop()
 	result := make(chan error, 1)
-	go func() { result <- sender.Send(bounded(t), 2, "meanwhile") }()
-	if err := r.nats.Start(bounded(t)); err != nil {
+	go func() { result <- sender.Send(imtest.Bounded(t), 2, "meanwhile") }()
+	if err := r.nats.Start(imtest.Bounded(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-result; err != nil {
 		t.Fatal(err)
 	}
-	if err := sender.Send(bounded(t), 2, "after"); err != nil {
+	if err := sender.Send(imtest.Bounded(t), 2, "after"); err != nil {
 		t.Fatal(err)
 	}
 	if texts := box.await(t, 3); !slices.Equal(texts, []string{"before", "meanwhile", "after"}) {
@@ -350,15 +351,15 @@ func TestMessagesGoOnAfterTheStoreHasLostItsFiles(t *testing.T) {
 	var want []string
 	say := func(text string) {
 		t.Helper()
-		if err := sender.Send(bounded(t), 2, text); err != nil {
+		if err := sender.Send(imtest.Bounded(t), 2, text); err != nil {
 			t.Fatal(err)
 		}
-		if err := sender.SendGroup(bounded(t), 9, text+" to all"); err != nil {
+		if err := sender.SendGroup(imtest.Bounded(t), 9, text+" to all"); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, text, text+" to all")
 	}
-	if err := receiver.Join(bounded(t), 9); err != nil {
+	if err := receiver.Join(imtest.Bounded(t), 9); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 5 {
@@ -373,8 +374,8 @@ func TestMessagesGoOnAfterTheStoreHasLostItsFiles(t *testing.T) {
 	if err := r.nats.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the receiver begins anew, too", func() bool { return receiver.Current() == 0 })
-	if err := receiver.Join(bounded(t), 9); err != nil { // memberships are lost as messages are
+	imtest.Eventually(t, "the receiver begins anew, too", func() bool { return receiver.Current() == 0 })
+	if err := receiver.Join(imtest.Bounded(t), 9); err != nil { // memberships are lost as messages are
 		t.Fatal(err)
 	}
 	say("after")

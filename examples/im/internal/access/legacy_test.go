@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/access"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
 )
 
@@ -29,7 +30,7 @@ func TestALegacyClientsConversationIsTheSameToTheByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(imtest.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct{ name, says, hears string }{

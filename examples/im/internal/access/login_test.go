@@ -14,6 +14,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/examples/im/internal/access"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 )
@@ -24,8 +25,8 @@ func TestG1AClientThatGoesAwayLeavesNothingBehind(t *testing.T) {
 	each(t, func(t *testing.T, dial func(testing.TB, *server) *peer) {
 		p := dial(t, s).login(r, 1)
 		p.Close()
-		eventually(t, "no session", func() bool { return s.Load() == 0 })
-		eventually(t, "the user offline", func() bool { return len(r.online(s, 1)) == 0 })
+		imtest.Eventually(t, "no session", func() bool { return s.Load() == 0 })
+		imtest.Eventually(t, "the user offline", func() bool { return len(r.online(s, 1)) == 0 })
 	})
 }
 
@@ -122,8 +123,8 @@ func TestG4ManyComeAndGoAtTheSameTime(t *testing.T) {
 	}
 	wg.Wait()
 	for _, s := range servers {
-		eventually(t, "no session", func() bool { return s.Load() == 0 })
-		eventually(t, "no user", func() bool { return s.node.Stats().Users == 0 })
+		imtest.Eventually(t, "no session", func() bool { return s.Load() == 0 })
+		imtest.Eventually(t, "no user", func() bool { return s.node.Stats().Users == 0 })
 	}
 }
 
@@ -134,14 +135,14 @@ func TestG5ASecondLoginReplacesTheFirst(t *testing.T) {
 		first := dial(t, one).login(r, 1)
 		second := dial(t, two).login(r, 1)
 		<-untilEnd(first)
-		eventually(t, "one session", func() bool {
+		imtest.Eventually(t, "one session", func() bool {
 			sessions := r.online(one, 1)
 			return len(sessions) == 1 && sessions[0].Node == two.node.ID()
 		})
 		second.want(&wire.ReqPing{Cmd: wire.CmdPing}, wire.OK(wire.CmdPing))
 		second.Close()
-		eventually(t, "offline", func() bool { return len(r.online(one, 1)) == 0 })
-		eventually(t, "no sessions", func() bool { return one.Load()+two.Load() == 0 })
+		imtest.Eventually(t, "offline", func() bool { return len(r.online(one, 1)) == 0 })
+		imtest.Eventually(t, "no sessions", func() bool { return one.Load()+two.Load() == 0 })
 	})
 }
 
@@ -221,7 +222,7 @@ func TestSessionsHaveABound(t *testing.T) {
 	dialTCP(t, s).login(r, 1)
 	dialTCP(t, s).login(r, 2)
 	d := config()
-	session, err := d.Dial(bounded(t), "tcp", s.Addr())
+	session, err := d.Dial(imtest.Bounded(t), "tcp", s.Addr())
 	if err == nil {
 		defer session.Close()
 		_, err = session.Receive()

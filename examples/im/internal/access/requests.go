@@ -83,7 +83,7 @@ func (c *client) sendP2P(ctx context.Context, req *wire.ReqSendP2PMsg) (answer p
 	}
 	version, err := c.store(ctx, history.Message{Target: req.TargetUID, ClientID: req.MsgID, Text: req.Msg})
 	if version > 0 {
-		// Stored for the receiver, also if the sender has to repeat it. The word of it may get lost, the message not.
+		// Stored for the receiver, also if the sender has to repeat it. The notification may get lost, the message not.
 		then = func() { _ = c.server.o.Cluster.Post(userName(req.TargetUID), wire.Encode(wire.Notify(version))) }
 	}
 	if err != nil {

@@ -91,9 +91,9 @@ func TestG7WhatCannotBeDecodedEndsTheSessionWithoutAnAnswer(t *testing.T) {
 			"a request cut short": wire.Encode(&wire.ReqLogin{Cmd: wire.CmdLogin, Token: "token"})[:8],
 		} {
 			t.Run(name, func(t *testing.T) {
-				stranger := dial(t, s)
-				stranger.send(payload)
-				stranger.wantEnd()
+				guest := dial(t, s)
+				guest.send(payload)
+				guest.wantEnd()
 				p := dial(t, s).login(r, 1)
 				p.send(payload)
 				p.wantEnd()
@@ -106,7 +106,7 @@ func TestG8EveryRequestHasADeadlineAndAnAnswer(t *testing.T) {
 	r := newRig(t)
 	s := r.start(func(o *access.Options) {
 		o.RequestTimeout = 100 * time.Millisecond
-		o.Cluster = deafCluster{o.Cluster}
+		o.Cluster = hangingCluster{o.Cluster}
 		o.History = brokenHistory{
 			store: func(ctx context.Context, _ history.Message) (int64, error) { <-ctx.Done(); return 0, ctx.Err() },
 			read: func(ctx context.Context, _ history.Query) (history.Page, error) {
@@ -142,12 +142,12 @@ func TestG8EveryRequestHasADeadlineAndAnAnswer(t *testing.T) {
 	}
 }
 
-// deafCluster answers no question.
-type deafCluster struct{ access.Cluster }
+// hangingCluster answers no question.
+type hangingCluster struct{ access.Cluster }
 
-func (deafCluster) Sync(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+func (hangingCluster) Sync(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 
-func (deafCluster) Online(ctx context.Context, _ string) ([]cluster.Presence, error) {
+func (hangingCluster) Online(ctx context.Context, _ string) ([]cluster.Presence, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -295,7 +295,7 @@ func TestAClientThatKnowsNoPagesIsNotifiedUntilItHasAll(t *testing.T) {
 	for i := range messages {
 		p.ask(&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, TargetUID: 2, MsgID: fmt.Sprint(i), Msg: text})
 	}
-	p.want(&wire.ReqPing{Cmd: wire.CmdPing}, wire.OK(wire.CmdPing)) // word of the last message is out: user 2 does not hear of it
+	p.want(&wire.ReqPing{Cmd: wire.CmdPing}, wire.OK(wire.CmdPing)) // the notification of the last message was sent: user 2 does not get it
 	q := dialTCP(t, r.servers[0]).login(r, 2)
 	var ids []string
 	var current int64

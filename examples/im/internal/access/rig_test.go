@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/client"
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 	"github.com/libnet-go/libnet/libnettest"
@@ -26,11 +26,6 @@ import (
 )
 
 func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
-
-// patience is how long a test waits for what should happen at once, on a machine that has other things to do.
-const patience = 60 * time.Second
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // A rig is a NATS server and the access servers on it.
 type rig struct {
@@ -55,11 +50,7 @@ type server struct {
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	files := t.TempDir()
-	nats, err := embedded.StartNATS(t.Context(), files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nats.Stop)
+	nats := imtest.StartNATS(t, files)
 	tokens, err := token.New(token.NewKey(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +64,7 @@ func (r *rig) start(edit func(*access.Options)) *server {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	node, err := cluster.New(r.t.Context(), cluster.Options{
-		NodeID: fmt.Sprintf("access-%d", len(r.servers)+1), Servers: []string{r.nats.URL()}, Logger: quiet,
+		NodeID: fmt.Sprintf("access-%d", len(r.servers)+1), Servers: []string{r.nats.URL()}, Logger: imtest.Quiet,
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -84,7 +75,7 @@ func (r *rig) start(edit func(*access.Options)) *server {
 		r.t.Fatal(err)
 	}
 	o := access.Options{
-		Cluster: node, History: h, Tokens: r.tokens, Logger: quiet,
+		Cluster: node, History: h, Tokens: r.tokens, Logger: imtest.Quiet,
 		NextID: func() (int64, error) { return r.ids.Add(1), nil },
 	}
 	if edit != nil {
@@ -147,7 +138,7 @@ func (b *inbox) texts() (texts []string) {
 // await waits until n messages have come.
 func (b *inbox) await(t testing.TB, n int) []string {
 	t.Helper()
-	late := time.After(patience)
+	late := time.After(imtest.Patience)
 	for {
 		if texts := b.texts(); len(texts) >= n {
 			return texts
@@ -166,26 +157,20 @@ func (r *rig) client(user int64, edit func(*client.Options)) (*client.Client, *i
 	box := newInbox()
 	o := client.Options{
 		Pick: r.pick, User: user, Token: func() string { return r.token(user) }, OnMessage: box.put,
-		MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond, Logger: quiet,
+		MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond, Logger: imtest.Quiet,
 	}
 	if edit != nil {
 		edit(&o)
 	}
 	c := client.Start(o)
 	r.t.Cleanup(func() { c.Close(); <-c.Done() })
-	if err := c.Ready(bounded(r.t)); err != nil {
+	if err := c.Ready(imtest.Bounded(r.t)); err != nil {
 		r.t.Fatal(err)
 	}
 	return c, box
 }
 
-func bounded(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// A peer is a client without any cleverness.
+// A peer is a plain session: it sends and receives what the test says, and no more.
 type peer struct {
 	t testing.TB
 	*libnet.Session
@@ -194,15 +179,15 @@ type peer struct {
 func config() libnet.Dialer {
 	d := libnet.Dialer{Protocol: wire.Protocol()}
 	d.SendQueue = 64
-	d.IdleTimeout = patience
-	d.Logger = quiet
+	d.IdleTimeout = imtest.Patience
+	d.Logger = imtest.Quiet
 	return d
 }
 
 func dialTCP(t testing.TB, s *server) *peer {
 	t.Helper()
 	d := config()
-	session, err := d.Dial(bounded(t), "tcp", s.Addr())
+	session, err := d.Dial(imtest.Bounded(t), "tcp", s.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +198,7 @@ func dialTCP(t testing.TB, s *server) *peer {
 func dialWebSocket(t testing.TB, s *server) *peer {
 	t.Helper()
 	d := config()
-	session, err := ws.Dial(bounded(t), s.WebSocketURL(), &d, nil)
+	session, err := ws.Dial(imtest.Bounded(t), s.WebSocketURL(), &d, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,22 +273,12 @@ func (p *peer) wantEnd() {
 	}
 }
 
-// eventually waits for what has no event to wait for.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for late := time.Now().Add(patience); !is(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(late) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
 // online asks until there is an answer: on a machine that is too busy for heartbeats a node may not know for a while.
 func (r *rig) online(s *server, user int64) (sessions []cluster.Presence) {
 	r.t.Helper()
-	eventually(r.t, "an answer", func() bool {
+	imtest.Eventually(r.t, "an answer", func() bool {
 		var err error
-		sessions, err = s.node.Online(bounded(r.t), fmt.Sprint(user))
+		sessions, err = s.node.Online(imtest.Bounded(r.t), fmt.Sprint(user))
 		if err != nil && !errors.Is(err, cluster.ErrDegraded) {
 			r.t.Fatal(err)
 		}

@@ -72,7 +72,7 @@ func (c *client) request(payload []byte) error {
 	case errors.Is(err, wire.ErrMalformed):
 		return err // without an answer, which would be more than it cost to ask
 	case c.user == 0:
-		return c.stranger(ctx, cmd, msg)
+		return c.logIn(ctx, cmd, msg)
 	case err != nil:
 		return c.answer(wire.Fail(wire.CmdError, wire.CodeServer, fmt.Sprintf("command %d is not served", cmd)))
 	}
@@ -91,8 +91,8 @@ func (c *client) answer(msg proto.Message) error {
 	return c.session.SendContext(ctx, msg)
 }
 
-// stranger answers a client that has not logged in. It gets one try, but for failures that are not its own.
-func (c *client) stranger(ctx context.Context, cmd uint32, msg proto.Message) error {
+// logIn answers a client that has not logged in. It gets one try, but for failures that are not its own.
+func (c *client) logIn(ctx context.Context, cmd uint32, msg proto.Message) error {
 	req, ok := msg.(*wire.ReqLogin)
 	if !ok {
 		return errors.Join(errRefused, c.answer(wire.Refuse(cmd, wire.CodeNoToken, "log in first")))

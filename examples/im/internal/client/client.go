@@ -55,7 +55,7 @@ type Message struct {
 // Options is what a client needs: User, Token, and Gateway or Pick. Of the others zero means the default.
 type Options struct {
 	Gateway string                                    // the gateway's address
-	Pick    func(ctx context.Context) (string, error) // in the place of Gateway: an access server's address
+	Pick    func(ctx context.Context) (string, error) // instead of Gateway: an access server's address
 	User    int64
 	Token   func() string // is asked for each login
 

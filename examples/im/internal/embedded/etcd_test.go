@@ -76,11 +76,11 @@ func TestEtcdStartGivesUpWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	etcd.Stop()
-	squatter, err := net.Listen("tcp", etcd.Endpoint())
+	taken, err := net.Listen("tcp", etcd.Endpoint())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer squatter.Close()
+	defer taken.Close()
 	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
 	if err := etcd.Start(short); err == nil {

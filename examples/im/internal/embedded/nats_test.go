@@ -68,11 +68,11 @@ func TestNATSStartGivesUpWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Stop()
-	squatter, err := net.Listen("tcp", strings.TrimPrefix(server.URL(), "nats://"))
+	taken, err := net.Listen("tcp", strings.TrimPrefix(server.URL(), "nats://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer squatter.Close()
+	defer taken.Close()
 	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
 	if err := server.Start(short); err == nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 )
@@ -53,7 +54,7 @@ func TestADrainingServerIsOutOfTheAnswersWithin50Milliseconds(t *testing.T) {
 		}
 		// Twenty answers in a row without it: by chance once in a million, were it still in the list.
 		last := began
-		for in, end := 0, began.Add(patience); in < 20; in++ {
+		for in, end := 0, began.Add(imtest.Patience); in < 20; in++ {
 			if ask(t, s).Addr == id+":7000" {
 				in, last = -1, time.Now()
 			}
@@ -125,7 +126,7 @@ func TestAnOutageOfEtcdFailsNoPick(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	until(t, "all have registered again", func() bool {
+	imtest.Eventually(t, "all have registered again", func() bool {
 		for s := range r.watcher.Snapshot().All() {
 			if s.Report <= before {
 				return false
@@ -137,8 +138,8 @@ func TestAnOutageOfEtcdFailsNoPick(t *testing.T) {
 	close(stop)
 	answers := <-asked
 	t.Logf("outage of %v: answers %v, 0 failed; registered again %v after it", outage, answers, took.Round(time.Millisecond))
-	if took > 3*time.Second {
-		t.Errorf("registered again after %v, want 3s at most", took)
+	if took > imtest.ReturnLimit {
+		t.Errorf("registered again after %v, want %v at most", took, imtest.ReturnLimit)
 	}
 	if len(answers) != 3 {
 		t.Errorf("the answers were %v", answers)

@@ -7,6 +7,8 @@
 // neither etcd nor an access server is asked, and an outage of either is not noticed here. A client whose
 // bytes are no message of the protocol is not answered, its session ends.
 //
+// An [Instance] is a gateway with all that it stands on, as the program runs it, and the page for browsers.
+//
 // While a client is connected and silent it costs no goroutine and no buffer (libnet's event mode).
 package gateway
 
@@ -39,7 +41,7 @@ type Options struct {
 	Pick func(suits func(registry.Server) bool) (registry.Server, bool)
 
 	Listen   string       // default "127.0.0.1:0"
-	Listener net.Listener // in the place of Listen
+	Listener net.Listener // instead of Listen
 
 	RequestTimeout   time.Duration // from accept, or from a request's first byte, to its last, and for the answer; default 5 s
 	IdleTimeout      time.Duration // a client that sends nothing this long is disconnected; default 30 s

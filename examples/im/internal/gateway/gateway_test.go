@@ -13,6 +13,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/examples/im/internal/gateway"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 	"github.com/libnet-go/libnet/libnettest"
@@ -79,7 +80,7 @@ func TestTheGatewaySpeaksTheProtocolToTheByte(t *testing.T) {
 	}
 	const want = "\x00\x08\x08\x91\x4e\x2a\x03h:1"
 	got := make([]byte, len(want))
-	conn.SetReadDeadline(time.Now().Add(patience))
+	conn.SetReadDeadline(time.Now().Add(imtest.Patience))
 	if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
 		t.Errorf("the answer is %q, %v, want %q", got, err, want)
 	}
@@ -100,7 +101,7 @@ func TestG7AFrameThatCannotBeDecodedEndsTheSessionWithoutAnAnswer(t *testing.T) 
 		if _, err := conn.Write([]byte(bytes)); err != nil {
 			t.Fatal(err)
 		}
-		conn.SetReadDeadline(time.Now().Add(patience))
+		conn.SetReadDeadline(time.Now().Add(imtest.Patience))
 		answer, err := io.ReadAll(conn)
 		if len(answer) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: answered %q, %v; want the end", name, answer, err)
@@ -142,9 +143,9 @@ func TestG8EveryRequestHasADeadline(t *testing.T) {
 		if _, err := conn.Write([]byte(bytes)); err != nil {
 			t.Fatal(err)
 		}
-		conn.SetReadDeadline(time.Now().Add(patience))
+		conn.SetReadDeadline(time.Now().Add(imtest.Patience))
 		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%s: still connected after %v", name, patience)
+			t.Errorf("%s: still connected after %v", name, imtest.Patience)
 		}
 		conn.Close()
 	}
@@ -198,7 +199,7 @@ func TestShutdownDeliversAnswersAndEndsSessions(t *testing.T) {
 	if answer := ask(t, s); answer.Addr != "h:1" {
 		t.Fatalf("the answer is %v", answer)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), imtest.Patience)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { _, err := s.Receive(); s.Close(); ended <- err }()

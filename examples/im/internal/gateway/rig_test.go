@@ -1,17 +1,15 @@
 package gateway_test
 
 import (
-	"context"
 	"flag"
-	"log/slog"
 	"testing"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/gateway"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/pick"
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
@@ -21,11 +19,6 @@ import (
 var full = flag.Bool("full", false, "an outage of 30 s instead of 3 s")
 
 func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
-
-// patience bounds waits for what must happen and is not measured.
-const patience = 30 * time.Second
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // rig is a gateway on an etcd of its own.
 type rig struct {
@@ -38,33 +31,17 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	etcd, err := embedded.StartEtcd(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(etcd.Stop)
-	r := &rig{t: t, etcd: etcd, client: connect(t, etcd)}
-	r.watcher = registry.Watch(connect(t, etcd), registry.WatchOptions{Logger: quiet})
+	etcd := imtest.StartEtcd(t, t.TempDir())
+	r := &rig{t: t, etcd: etcd, client: imtest.Connect(t, etcd.Endpoint())}
+	r.watcher = registry.Watch(imtest.Connect(t, etcd.Endpoint()), registry.WatchOptions{Logger: imtest.Quiet})
 	t.Cleanup(r.watcher.Close)
 	r.Server = start(t, gateway.Options{Pick: pick.New(r.watcher.Snapshot).Pick})
 	return r
 }
 
-func connect(t testing.TB, etcd *embedded.Etcd) *clientv3.Client {
-	t.Helper()
-	client, err := registry.Connect(etcd.Endpoint())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return client
-}
-
 func start(t testing.TB, o gateway.Options) *gateway.Server {
 	t.Helper()
-	o.Logger = quiet
+	o.Logger = imtest.Quiet
 	s, err := gateway.Start(o)
 	if err != nil {
 		t.Fatal(err)
@@ -77,32 +54,20 @@ func start(t testing.TB, o gateway.Options) *gateway.Server {
 func (r *rig) register(id string, load func() int) *registry.Registration {
 	r.t.Helper()
 	registration := registry.Register(r.client, registry.Options{
-		Server: registry.Server{ID: id, Addr: id + ":7000", Capacity: 10_000}, Load: load, Logger: quiet,
+		Server: registry.Server{ID: id, Addr: id + ":7000", Capacity: 10_000}, Load: load, Logger: imtest.Quiet,
 	})
 	r.t.Cleanup(registration.Abandon)
-	until(r.t, id+" is known", func() bool { _, ok := r.watcher.Snapshot().Get(id); return ok })
+	imtest.Eventually(r.t, id+" is known", func() bool { _, ok := r.watcher.Snapshot().Get(id); return ok })
 	return registration
-}
-
-// until waits for a condition that no channel tells.
-func until(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
 }
 
 // dial returns a session to a gateway.
 func dial(t testing.TB, address string) *libnet.Session {
 	t.Helper()
 	d := libnet.Dialer{Protocol: wire.Protocol()}
-	d.IdleTimeout = patience
-	d.Logger = quiet
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	s, err := d.Dial(ctx, "tcp", address)
+	d.IdleTimeout = imtest.Patience
+	d.Logger = imtest.Quiet
+	s, err := d.Dial(imtest.Bounded(t), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,9 @@
 // # Where what is stored
 //
 // There is one stream. A direct message is stored at the subject <name>.u.<target>, a group message at
-// <name>.g.<group>, once for all members. What a user may see is thus one ordered read over a few subjects: his own
-// and those of his groups. The place in the stream, its sequence, is the version that clients sync from: it only
-// grows, and a reader that has seen version v has seen everything of his up to v.
+// <name>.g.<group>, once for all members. What a user may see is thus one ordered read over a few subjects: the user's own
+// and those of the groups. The place in the stream, its sequence, is the version that clients sync from: it only
+// grows, and a reader that has seen version v has seen everything up to v.
 //
 // It is one read, by a consumer that lives for one page, because several reads could not be put together: between the
 // first and the last of them something may be stored that belongs before what the last one finds.

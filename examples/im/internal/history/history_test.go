@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 	"github.com/libnet-go/libnet/libnettest"
 )
@@ -25,11 +25,7 @@ func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 // open returns a history on a server of its own.
 func open(t testing.TB, o history.Options) (*history.History, *embedded.NATS, *nats.Conn) {
 	t.Helper()
-	server, err := embedded.StartNATS(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
+	server := imtest.StartNATS(t, t.TempDir())
 	h, conn := openOn(t, server, o)
 	return h, server, conn
 }
@@ -297,81 +293,6 @@ func TestALongStretchOfMessagesThatAreNotTheUsersIsPassed(t *testing.T) {
 	}
 }
 
-func TestWhatWasStoredOutlivesTheServer(t *testing.T) {
-	h, server, _ := open(t, history.Options{Timeout: 300 * time.Millisecond})
-	m := history.Message{ID: 1, Source: 1, Target: 2, ClientID: "a", Text: "hello"}
-	first := store(t, h, m)
-	server.Stop()
-	began := time.Now()
-	if _, err := h.Store(t.Context(), history.Message{ID: 2, Source: 1, Target: 2, Text: "lost"}); err == nil {
-		t.Error("stored without a server")
-	}
-	if _, err := h.Read(t.Context(), history.Query{User: 2}); err == nil {
-		t.Error("read without a server")
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the two took %v, with a timeout of 300 ms", took)
-	}
-	if err := server.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		page, err := h.Read(ctx, history.Query{User: 2})
-		if err == nil {
-			if len(page.Records) != 1 || page.Records[0].Msg != "hello" {
-				t.Errorf("read %v", page.Records)
-			}
-			break
-		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-	}
-	if again := store(t, h, m); again != first {
-		t.Errorf("repeated after the restart: version %d, want %d", again, first)
-	}
-}
-
-func TestANATSThatComesBackWithoutItsFilesIsStoredInAnew(t *testing.T) {
-	dir := t.TempDir()
-	server, err := embedded.StartNATS(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	h, _ := openOn(t, server, history.Options{Timeout: 300 * time.Millisecond})
-	store(t, h, history.Message{ID: 1, Source: 1, Target: 2, Text: "lost"})
-	store(t, h, history.Message{ID: 2, Source: 1, Target: 2, Text: "lost, too"})
-	server.Stop()
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	m := history.Message{ID: 3, Source: 1, Target: 2, ClientID: "a", Text: "new"}
-	for {
-		if _, err := h.Store(ctx, m); err == nil {
-			break
-		} else if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := h.Join(ctx, 2, 9, 0); err != nil {
-		t.Errorf("join: %v", err)
-	}
-	if groups, err := h.Groups(ctx, 2); err != nil || len(groups) != 1 {
-		t.Errorf("groups %v, %v", groups, err)
-	}
-	if texts, _, end := readAll(t, h, history.Query{User: 2}); !slices.Equal(texts, []string{"new"}) || end != 1 {
-		t.Errorf("read %q up to %d", texts, end)
-	}
-}
-
 func TestOldMessagesGoWhenASubjectIsFull(t *testing.T) {
 	h, _, _ := open(t, history.Options{MaxPerSubject: 3})
 	for i := range 5 {
@@ -403,45 +324,6 @@ func TestReadersLeaveNoConsumerBehind(t *testing.T) {
 		}
 		if info.State.Consumers == 0 {
 			return
-		}
-	}
-}
-
-func BenchmarkStore(b *testing.B) {
-	h, _, _ := open(b, history.Options{})
-	for i := 0; b.Loop(); i++ {
-		store(b, h, history.Message{ID: int64(i + 1), Source: 1, Target: 2, Text: "hello"})
-	}
-}
-
-func BenchmarkReadOne(b *testing.B) {
-	h, _, _ := open(b, history.Options{})
-	groups := make(map[int64]int64)
-	for g := range int64(3) {
-		groups[g+1] = 0
-	}
-	for i := range 1000 {
-		store(b, h, history.Message{ID: int64(i + 1), Source: 1, Target: int64(i%100 + 2), Text: "hello"})
-	}
-	last := store(b, h, history.Message{ID: 10_000, Source: 1, Target: 2, Text: "hello"})
-	for b.Loop() {
-		page, err := h.Read(b.Context(), history.Query{User: 2, Groups: groups, After: last - 1})
-		if err != nil || len(page.Records) != 1 {
-			b.Fatal(page, err)
-		}
-	}
-}
-
-func BenchmarkGroups(b *testing.B) {
-	h, _, _ := open(b, history.Options{})
-	for g := range 3 {
-		if _, err := h.Join(b.Context(), 1, int64(g+1), g); err != nil {
-			b.Fatal(err)
-		}
-	}
-	for b.Loop() {
-		if groups, err := h.Groups(b.Context(), 1); err != nil || len(groups) != 3 {
-			b.Fatal(groups, err)
 		}
 	}
 }

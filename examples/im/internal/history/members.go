@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Join makes user a member of group, if he is not, and returns the version behind which the group's messages are his to
-// read. groups is how many he is in.
+// Join makes user a member of group, if that is not so already, and returns the version behind which the user may read
+// the group's messages. groups is how many the user is in.
 func (h *History) Join(ctx context.Context, user, group int64, groups int) (since int64, err error) {
 	ctx, cancel := h.bounded(ctx)
 	defer cancel()
@@ -53,7 +53,7 @@ func (h *History) Leave(ctx context.Context, user, group int64) error {
 	return nil
 }
 
-// Groups returns a user's groups, each with the version behind which its messages are his to read.
+// Groups returns a user's groups, each with the version behind which the user may read its messages.
 func (h *History) Groups(ctx context.Context, user int64) (map[int64]int64, error) {
 	groups := make(map[int64]int64)
 	err := h.each(ctx, fmt.Sprintf("*.%d", user), func(group, _, since int64) bool {

@@ -122,7 +122,7 @@ func (r *reader) close() {
 // fetch has the server send what is there, a page's worth at most, and adds to the page what of it is for the user.
 func (r *reader) fetch(ctx context.Context, q Query, page *Page, size *int) (err error) {
 	batch := int(min(r.pending, pageRecords))
-	arrived := make(chan *nats.Msg, batch+1) // and the word that the batch has ended
+	arrived := make(chan *nats.Msg, batch+1) // and the message that ends the batch
 	inbox, err := r.h.nc.ChanSubscribe(r.h.nc.NewInbox(), arrived)
 	if err != nil {
 		return err

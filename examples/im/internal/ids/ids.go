@@ -153,7 +153,7 @@ func (s *Source) Close(ctx context.Context) error {
 	return err
 }
 
-// Abandon ends the source without a word to etcd, as a crash does.
+// Abandon ends the source without telling etcd, as a crash does.
 func (s *Source) Abandon() {
 	s.cancel()
 	<-s.done

@@ -1,7 +1,6 @@
 package ids_test
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"slices"
@@ -14,30 +13,16 @@ import (
 
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/ids"
-	"github.com/libnet-go/libnet/examples/im/internal/registry"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 
-// patience bounds waits for what must happen and is not measured.
-const patience = 30 * time.Second
-
 func startEtcd(t testing.TB) (*embedded.Etcd, *clientv3.Client) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	etcd, err := embedded.StartEtcd(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(etcd.Stop)
-	client, err := registry.Connect(etcd.Endpoint())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return etcd, client
+	etcd := imtest.StartEtcd(t, t.TempDir())
+	return etcd, imtest.Connect(t, etcd.Endpoint())
 }
 
 // newSource is New, with Abandon at the end of the test.
@@ -53,21 +38,21 @@ func ready(t testing.TB, s *ids.Source) {
 	t.Helper()
 	select {
 	case <-s.Ready():
-	case <-time.After(patience):
-		t.Fatalf("no number within %v", patience)
+	case <-time.After(imtest.Patience):
+		t.Fatalf("no number within %v", imtest.Patience)
 	}
 }
 
 // nextWithin waits until the source hands out ids again.
 func nextWithin(t testing.TB, s *ids.Source) int64 {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(imtest.Patience); ; time.Sleep(time.Millisecond) {
 		id, err := s.Next()
 		if err == nil {
 			return id
 		}
 		if time.Now().After(end) {
-			t.Fatalf("no id within %v", patience)
+			t.Fatalf("no id within %v", imtest.Patience)
 		}
 	}
 }
@@ -75,14 +60,14 @@ func nextWithin(t testing.TB, s *ids.Source) int64 {
 // failsWithin waits until the source hands out none, and returns the last.
 func failsWithin(t testing.TB, s *ids.Source) (last int64) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
+	for end := time.Now().Add(imtest.Patience); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
 		id, err := s.Next()
 		if errors.Is(err, ids.ErrNoNumber) {
 			return last
 		}
 		last = id
 	}
-	t.Fatalf("ids are still handed out after %v", patience)
+	t.Fatalf("ids are still handed out after %v", imtest.Patience)
 	return 0
 }
 
@@ -190,7 +175,7 @@ func TestI2NodesThatWantTheSameFewNumbersAtOnceShareNone(t *testing.T) {
 }
 
 // The number's next node must find the ids of the one before in its own past, even when that one never
-// says goodbye.
+// gives the number back.
 func TestI2ANumberPassesOnOnlyWhenItsIdsAreOfThePast(t *testing.T) {
 	t.Parallel()
 	_, client := startEtcd(t)
@@ -209,9 +194,9 @@ func TestI2ANumberPassesOnOnlyWhenItsIdsAreOfThePast(t *testing.T) {
 		}
 	}
 	var ofFirst, ofSecond []int64
-	for end := time.Now().Add(patience); len(ofSecond) < 100; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(imtest.Patience); len(ofSecond) < 100; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d and %d ids within %v", len(ofFirst), len(ofSecond), patience)
+			t.Fatalf("%d and %d ids within %v", len(ofFirst), len(ofSecond), imtest.Patience)
 		}
 		a, aErr := first.Next()
 		b, bErr := second.Next()

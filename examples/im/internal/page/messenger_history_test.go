@@ -8,8 +8,8 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/history"
 )
 
-// moodyHistory is a history that can be told to store nothing for a while. It knows what it was asked to store.
-type moodyHistory struct {
+// failingHistory is a history that can be told to store nothing for a while. It knows what it was asked to store.
+type failingHistory struct {
 	*history.History
 
 	// mu guards the following.
@@ -18,7 +18,7 @@ type moodyHistory struct {
 	asked   []history.Message
 }
 
-func (h *moodyHistory) Store(ctx context.Context, m history.Message) (int64, error) {
+func (h *failingHistory) Store(ctx context.Context, m history.Message) (int64, error) {
 	h.mu.Lock()
 	h.asked = append(h.asked, m)
 	refuses := h.refuses
@@ -29,14 +29,14 @@ func (h *moodyHistory) Store(ctx context.Context, m history.Message) (int64, err
 	return h.History.Store(ctx, m)
 }
 
-func (h *moodyHistory) refuse(refuses bool) {
+func (h *failingHistory) refuse(refuses bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.refuses = refuses
 }
 
 // idsOf are the ids under which it was asked to store a text.
-func (h *moodyHistory) idsOf(text string) []string {
+func (h *failingHistory) idsOf(text string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var ids []string

@@ -18,6 +18,7 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/access"
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/page"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
@@ -32,8 +33,8 @@ type messenger struct {
 	nats   *embedded.NATS
 	files  string // of nats
 	tokens *token.Tokens
-	hosts  []string        // whom the page may ask
-	stores []*moodyHistory // one a server
+	hosts  []string          // whom the page may ask
+	stores []*failingHistory // one a server
 
 	// mu guards the following.
 	mu      sync.Mutex
@@ -47,11 +48,7 @@ func startMessenger(t testing.TB, ids ...string) *messenger {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	files := t.TempDir()
-	nats, err := embedded.StartNATS(ctx, files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nats.Stop)
+	nats := imtest.StartNATS(t, files)
 	tokens, err := token.New(token.NewKey(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -84,10 +81,10 @@ func (m *messenger) startServer(ctx context.Context, id, nats string, next func(
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	moody := &moodyHistory{History: store}
-	m.stores = append(m.stores, moody)
+	failing := &failingHistory{History: store}
+	m.stores = append(m.stores, failing)
 	server, err := access.Start(access.Options{
-		Cluster: node, History: moody, Tokens: m.tokens, NextID: next,
+		Cluster: node, History: failing, Tokens: m.tokens, NextID: next,
 		Origins: []string{"127.0.0.1:*"}, Logger: quiet,
 	})
 	if err != nil {

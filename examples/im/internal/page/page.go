@@ -76,31 +76,31 @@ func Handler(o Options) http.Handler {
 	if err != nil {
 		panic(err) // only for an invalid path
 	}
-	s := &server{Options: o, people: newDirectory()}
+	h := &handler{Options: o, people: newDirectory()}
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(files))
-	mux.HandleFunc("POST /pick", s.pick)
-	mux.HandleFunc("POST /people", s.listPeople)
+	mux.HandleFunc("POST /pick", h.pick)
+	mux.HandleFunc("POST /people", h.listPeople)
 	if o.DemoTokens != nil {
-		mux.HandleFunc("POST /demo", s.demo)
+		mux.HandleFunc("POST /demo", h.demo)
 	}
 	return guard(o, mux)
 }
 
-// server answers the page's requests. Its methods may be called by many goroutines.
-type server struct {
+// handler answers the page's requests. Its methods may be called by many goroutines.
+type handler struct {
 	Options
 	people *directory
 }
 
 // pick answers with the URL of an access server.
-func (s *server) pick(w http.ResponseWriter, r *http.Request) {
+func (h *handler) pick(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), pickTimeout)
 	defer cancel()
-	url, err := s.Pick(ctx)
+	url, err := h.Pick(ctx)
 	if err != nil {
-		s.Logger.Warn("page: no access server", "err", err)
+		h.Logger.Warn("page: no access server", "err", err)
 		fail(w, http.StatusServiceUnavailable, "no access server can take you right now")
 		return
 	}
@@ -108,17 +108,17 @@ func (s *server) pick(w http.ResponseWriter, r *http.Request) {
 }
 
 // listPeople answers with the names that visitors gave, and with whether a name is enough to get in.
-func (s *server) listPeople(w http.ResponseWriter, r *http.Request) {
+func (h *handler) listPeople(w http.ResponseWriter, r *http.Request) {
 	answer(w, struct {
 		Demo   bool     `json:"demo"`
 		Lobby  string   `json:"lobby"`
 		People []person `json:"people"`
-	}{s.DemoTokens != nil, s.lobby(), s.people.list()})
+	}{h.DemoTokens != nil, h.lobby(), h.people.list()})
 }
 
 // lobby is the group in which those meet who were let in by name, "" where nobody is.
-func (s *server) lobby() string {
-	if s.DemoTokens == nil {
+func (h *handler) lobby() string {
+	if h.DemoTokens == nil {
 		return ""
 	}
 	return demoLobby
@@ -126,7 +126,7 @@ func (s *server) lobby() string {
 
 // demo lets a visitor in by name. The same name is the same user: the page is as open as the room it is
 // shown in.
-func (s *server) demo(w http.ResponseWriter, r *http.Request) {
+func (h *handler) demo(w http.ResponseWriter, r *http.Request) {
 	var request struct {
 		Name string `json:"name"`
 	}
@@ -134,14 +134,14 @@ func (s *server) demo(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "that was no request of the page")
 		return
 	}
-	who, err := s.people.enter(request.Name)
+	who, err := h.people.enter(request.Name)
 	if err != nil {
 		fail(w, http.StatusUnprocessableEntity, err.Error())
 		return
 	}
-	token, err := s.DemoTokens(who.ID)
+	token, err := h.DemoTokens(who.ID)
 	if err != nil {
-		s.Logger.Error("page: no demo token", "user", who.ID, "err", err)
+		h.Logger.Error("page: no demo token", "user", who.ID, "err", err)
 		fail(w, http.StatusInternalServerError, "no token could be made")
 		return
 	}

@@ -24,7 +24,7 @@ func TestThePageInABrowser(t *testing.T) {
 		"a killed access server loses nothing that was acknowledged": aKilledAccessServerLosesNothingThatWasAcknowledged,
 		"the scripts' encoding is protobuf's":                        theScriptsEncodingIsProtobufs,
 		"what is no message is one error to the scripts":             whatIsNoMessageIsOneErrorToTheScripts,
-		"it looks like something to show a friend":                   itLooksLikeSomethingToShowAFriend,
+		"it looks as in the screenshots":                             itLooksAsInTheScreenshots,
 		"odd texts are shown as they are and fit":                    oddTextsAreShownAsTheyAreAndFit,
 		"a store that lost its files is read anew":                   aStoreThatLostItsFilesIsReadAnew,
 		"what users type is never markup":                            whatUsersTypeIsNeverMarkup,
@@ -207,16 +207,16 @@ func aMessageThatFailedIsSentAgainUnderItsID(t *testing.T, browser context.Conte
 	ada.enter(m.URL)
 	ada.look("u7")
 	m.stores[0].refuse(true)
-	ada.write("stubborn")
+	ada.write("repeated")
 	ada.wait(`document.querySelector("li.failed .mark").textContent.startsWith("Not sent")`)
 	m.stores[0].refuse(false)
 	ada.do(chromedp.Click(chromedp.CSS("li.failed .retry")))
 	ada.wait(`document.querySelector("li.mine:not(.failed):not(.sending) .mark")?.ariaLabel === "Sent"`)
-	ids := m.stores[0].idsOf("stubborn")
+	ids := m.stores[0].idsOf("repeated")
 	if len(ids) < 2 || len(slices.Compact(ids)) != 1 {
 		t.Errorf("stored under the ids %q, want one for all attempts", ids)
 	}
-	if got := m.dial("access-1", 7).sync(); !slices.Equal(got, []string{"stubborn"}) {
+	if got := m.dial("access-1", 7).sync(); !slices.Equal(got, []string{"repeated"}) {
 		t.Errorf("the receiver got %q", got)
 	}
 
@@ -227,7 +227,7 @@ func aMessageThatFailedIsSentAgainUnderItsID(t *testing.T, browser context.Conte
 	}`))
 	ada.wait(`document.querySelector("li.failed .mark").textContent === "Not sent: message too long"`)
 	ada.do(chromedp.Click(chromedp.CSS("li.failed .discard")))
-	ada.sees("stubborn")
+	ada.sees("repeated")
 }
 
 func aLoginElsewhereEndsThisOneAndTheTwoDoNotFight(t *testing.T, browser context.Context) {

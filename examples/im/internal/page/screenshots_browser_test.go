@@ -18,9 +18,9 @@ import (
 //	go test -run 'Browser/looks' ./internal/page -screenshots screenshots
 var screenshots = flag.String("screenshots", "", "write the page's pictures to this folder; default a temporary one")
 
-// itLooksLikeSomethingToShowAFriend takes the pictures, and checks what can be checked of a look: they have the
+// itLooksAsInTheScreenshots takes the pictures, and checks what can be checked of a look: they have the
 // size they should have, nothing is wider than the window, and light differs from dark.
-func itLooksLikeSomethingToShowAFriend(t *testing.T, browser context.Context) {
+func itLooksAsInTheScreenshots(t *testing.T, browser context.Context) {
 	folder := *screenshots
 	if folder == "" {
 		folder = t.TempDir()

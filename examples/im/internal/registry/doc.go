@@ -41,8 +41,8 @@ const (
 	// times: many servers that lost etcd together do not come back together.
 	firstPause = 50 * time.Millisecond
 	lastPause  = 800 * time.Millisecond
-	// settled is how long something must have gone well for the next pause to be the first again.
-	settled = 2 * time.Second
+	// stableAfter is how long something must have gone well for the next pause to be the first again.
+	stableAfter = 2 * time.Second
 )
 
 // Connect returns a client for an etcd at these endpoints, each host:port. It does not wait for etcd,

@@ -1,15 +1,13 @@
 package registry_test
 
 import (
-	"context"
 	"flag"
-	"log/slog"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/libnet-go/libnet/examples/im/internal/embedded"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
 	"github.com/libnet-go/libnet/libnettest"
 )
@@ -18,33 +16,6 @@ var full = flag.Bool("full", false, "an outage of 30 s instead of 3 s")
 
 func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 
-// patience bounds waits for what must happen and is not measured.
-const patience = 30 * time.Second
-
-var quiet = slog.New(slog.DiscardHandler)
-
-func startEtcd(t testing.TB) *embedded.Etcd {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	etcd, err := embedded.StartEtcd(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(etcd.Stop)
-	return etcd
-}
-
-func connect(t testing.TB, etcd *embedded.Etcd) *clientv3.Client {
-	t.Helper()
-	client, err := registry.Connect(etcd.Endpoint())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return client
-}
-
 func server(id string) registry.Server {
 	return registry.Server{ID: id, Addr: "127.0.0.1:7000", Capacity: 1000}
 }
@@ -52,7 +23,7 @@ func server(id string) registry.Server {
 // register is Register, with Abandon at the end of the test.
 func register(t testing.TB, client *clientv3.Client, o registry.Options) *registry.Registration {
 	t.Helper()
-	o.Logger = quiet
+	o.Logger = imtest.Quiet
 	r := registry.Register(client, o)
 	t.Cleanup(r.Abandon)
 	return r
@@ -60,7 +31,7 @@ func register(t testing.TB, client *clientv3.Client, o registry.Options) *regist
 
 func watch(t testing.TB, client *clientv3.Client) *registry.Watcher {
 	t.Helper()
-	w := registry.Watch(client, registry.WatchOptions{Logger: quiet})
+	w := registry.Watch(client, registry.WatchOptions{Logger: imtest.Quiet})
 	t.Cleanup(w.Close)
 	return w
 }
@@ -69,22 +40,9 @@ func wait(t testing.TB, c <-chan struct{}, what string) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(patience):
-		t.Fatalf("not within %v: %s", patience, what)
+	case <-time.After(imtest.Patience):
+		t.Fatalf("not within %v: %s", imtest.Patience, what)
 	}
-}
-
-// until waits for a condition that no channel tells, and returns how long it took.
-func until(t testing.TB, what string, condition func() bool) time.Duration {
-	t.Helper()
-	began := time.Now()
-	for !condition() {
-		if time.Since(began) > patience {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-	return time.Since(began)
 }
 
 func ids(w *registry.Watcher) []string {

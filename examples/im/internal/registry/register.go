@@ -147,7 +147,7 @@ func (r *Registration) Close(ctx context.Context) error {
 	return err
 }
 
-// Abandon ends the registration without a word to etcd, as a crash does: the server stays in the
+// Abandon ends the registration without telling etcd, as a crash does: the server stays in the
 // registry for TTL.
 func (r *Registration) Abandon() {
 	r.cancel()
@@ -163,7 +163,7 @@ func (r *Registration) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > settled {
+		if time.Since(began) > stableAfter {
 			pauses.Reset()
 		}
 		if r.failedSince.IsZero() || errors.Is(err, ErrTaken) != errors.Is(r.Err(), ErrTaken) {

@@ -9,6 +9,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
 )
 
@@ -28,7 +29,7 @@ func (l *lessor) Grant(ctx context.Context, ttl int64) (*clientv3.LeaseGrantResp
 
 func TestD3AFailedLeaseGrantIsTriedAgainAndTheLeaseIsThenKept(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startEtcd(t))
+	client := imtest.Connect(t, imtest.StartEtcd(t, t.TempDir()).Endpoint())
 	leases := &lessor{Lease: client.Lease}
 	leases.refuse.Store(5)
 	client.Lease = leases
@@ -53,22 +54,22 @@ func TestD3AFailedLeaseGrantIsTriedAgainAndTheLeaseIsThenKept(t *testing.T) {
 
 func TestARegistrationMayBeginBeforeEtcd(t *testing.T) {
 	t.Parallel()
-	etcd := startEtcd(t)
+	etcd := imtest.StartEtcd(t, t.TempDir())
 	etcd.Stop()
-	client := connect(t, etcd)
+	client := imtest.Connect(t, etcd.Endpoint())
 	r := register(t, client, registry.Options{Server: server("a")})
 	w := watch(t, client)
-	until(t, "the watcher notices", w.Away)
+	imtest.Eventually(t, "the watcher notices", w.Away)
 	if err := etcd.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, r.Registered(), "registered")
-	until(t, "listed", func() bool { return w.Snapshot().Len() == 1 && !w.Away() })
+	imtest.Eventually(t, "listed", func() bool { return w.Snapshot().Len() == 1 && !w.Away() })
 }
 
 func TestALeaseThatWasRevokedIsReplaced(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startEtcd(t))
+	client := imtest.Connect(t, imtest.StartEtcd(t, t.TempDir()).Endpoint())
 	r := register(t, client, registry.Options{Server: server("a")})
 	wait(t, r.Registered(), "registered")
 	w := watch(t, client)
@@ -81,7 +82,7 @@ func TestALeaseThatWasRevokedIsReplaced(t *testing.T) {
 	if _, err := client.Revoke(t.Context(), leases.Leases[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "there again", func() bool {
+	imtest.Eventually(t, "there again", func() bool {
 		now, ok := w.Snapshot().Get("a")
 		return ok && now.Report > before.Report
 	})
@@ -89,7 +90,7 @@ func TestALeaseThatWasRevokedIsReplaced(t *testing.T) {
 
 func TestLoadIsReportedWhenItChangesAndNowAndThen(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startEtcd(t))
+	client := imtest.Connect(t, imtest.StartEtcd(t, t.TempDir()).Endpoint())
 	var sessions atomic.Int64
 	register(t, client, registry.Options{
 		Server: server("a"), ReportEvery: 10 * time.Millisecond,
@@ -97,28 +98,28 @@ func TestLoadIsReportedWhenItChangesAndNowAndThen(t *testing.T) {
 	})
 	w := watch(t, client)
 	get := func() registry.Server { s, _ := w.Snapshot().Get("a"); return s }
-	until(t, "listed", func() bool { return get().ID == "a" })
+	imtest.Eventually(t, "listed", func() bool { return get().ID == "a" })
 	sessions.Store(17)
-	until(t, "17 sessions", func() bool { return get().Sessions == 17 })
+	imtest.Eventually(t, "17 sessions", func() bool { return get().Sessions == 17 })
 	// A report comes also when nothing has changed.
 	last := get().Report
-	until(t, "another report", func() bool { return get().Report > last })
+	imtest.Eventually(t, "another report", func() bool { return get().Report > last })
 }
 
 func TestADrainingServerIsKnownWithin50Milliseconds(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startEtcd(t))
-	w := watch(t, connectTo(t, client))
+	client := imtest.Connect(t, imtest.StartEtcd(t, t.TempDir()).Endpoint())
+	w := watch(t, imtest.Connect(t, client.Endpoints()...))
 	best := time.Hour
 	for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 		r := register(t, client, registry.Options{Server: server(id)})
 		wait(t, r.Registered(), "registered")
-		until(t, "listed", func() bool { _, ok := w.Snapshot().Get(id); return ok })
+		imtest.Eventually(t, "listed", func() bool { _, ok := w.Snapshot().Get(id); return ok })
 		began := time.Now()
 		if err := r.Drain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "draining", func() bool { s, _ := w.Snapshot().Get(id); return s.Draining })
+		imtest.Eventually(t, "draining", func() bool { s, _ := w.Snapshot().Get(id); return s.Draining })
 		best = min(best, time.Since(began))
 	}
 	t.Logf("from Drain to the watcher: %v at best of 8", best)
@@ -129,9 +130,9 @@ func TestADrainingServerIsKnownWithin50Milliseconds(t *testing.T) {
 
 func TestDrainAnswersWhenItsContextOrTheRegistrationEnds(t *testing.T) {
 	t.Parallel()
-	etcd := startEtcd(t)
+	etcd := imtest.StartEtcd(t, t.TempDir())
 	etcd.Stop()
-	r := register(t, connect(t, etcd), registry.Options{Server: server("a")})
+	r := register(t, imtest.Connect(t, etcd.Endpoint()), registry.Options{Server: server("a")})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if err := r.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -161,7 +162,7 @@ func TestRegisterRefusesAServerThatCannotBeDialled(t *testing.T) {
 
 func TestTwoServersOfTheSameIDDoNotTouchEachOthersKey(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startEtcd(t))
+	client := imtest.Connect(t, imtest.StartEtcd(t, t.TempDir()).Endpoint())
 	at := func(addr string) registry.Server { return registry.Server{ID: "a", Addr: addr, Capacity: 1} }
 	var load atomic.Int64 // changes with every look, so that each is reported
 	first := register(t, client, registry.Options{
@@ -169,7 +170,7 @@ func TestTwoServersOfTheSameIDDoNotTouchEachOthersKey(t *testing.T) {
 	})
 	wait(t, first.Registered(), "registered")
 	second := register(t, client, registry.Options{Server: at("second:1")})
-	until(t, "the second says why it is not registered", func() bool { return errors.Is(second.Err(), registry.ErrTaken) })
+	imtest.Eventually(t, "the second says why it is not registered", func() bool { return errors.Is(second.Err(), registry.ErrTaken) })
 	if err := first.Err(); err != nil {
 		t.Errorf("the first: %v", err)
 	}
@@ -177,12 +178,12 @@ func TestTwoServersOfTheSameIDDoNotTouchEachOthersKey(t *testing.T) {
 	w := watch(t, client)
 	wait(t, w.Ready(), "listed")
 	third := register(t, client, registry.Options{Server: at("third:1")})
-	until(t, "the third is refused", func() bool { return errors.Is(third.Err(), registry.ErrTaken) })
+	imtest.Eventually(t, "the third is refused", func() bool { return errors.Is(third.Err(), registry.ErrTaken) })
 	if err := third.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	before, _ := w.Snapshot().Get("a")
-	until(t, "the first goes on to report", func() bool { now, _ := w.Snapshot().Get("a"); return now.Report > before.Report })
+	imtest.Eventually(t, "the first goes on to report", func() bool { now, _ := w.Snapshot().Get("a"); return now.Report > before.Report })
 	if now, _ := w.Snapshot().Get("a"); now.Addr != "first:1" {
 		t.Errorf("after the end of another, a is %+v", now)
 	}
@@ -192,7 +193,7 @@ func TestTwoServersOfTheSameIDDoNotTouchEachOthersKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, second.Registered(), "the second registered")
-	until(t, "listed", func() bool { now, _ := w.Snapshot().Get("a"); return now.Addr == "second:1" })
+	imtest.Eventually(t, "listed", func() bool { now, _ := w.Snapshot().Get("a"); return now.Addr == "second:1" })
 	if err := second.Err(); err != nil {
 		t.Errorf("the second is registered: %v", err)
 	}
@@ -200,7 +201,7 @@ func TestTwoServersOfTheSameIDDoNotTouchEachOthersKey(t *testing.T) {
 
 func TestAKeyThatSomebodyDeletedIsPutAgain(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startEtcd(t))
+	client := imtest.Connect(t, imtest.StartEtcd(t, t.TempDir()).Endpoint())
 	var load atomic.Int64
 	r := register(t, client, registry.Options{
 		Server: server("a"), ReportEvery: 10 * time.Millisecond, Load: func() int { return int(load.Add(1)) },
@@ -212,5 +213,5 @@ func TestAKeyThatSomebodyDeletedIsPutAgain(t *testing.T) {
 	if _, err := client.Delete(t.Context(), registry.DefaultPrefix+"a"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "there again", func() bool { now, _ := w.Snapshot().Get("a"); return now.Report > before.Report })
+	imtest.Eventually(t, "there again", func() bool { now, _ := w.Snapshot().Get("a"); return now.Report > before.Report })
 }

@@ -106,7 +106,7 @@ func (w *Watcher) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > settled {
+		if time.Since(began) > stableAfter {
 			pauses.Reset()
 		}
 		if err != nil {

@@ -12,20 +12,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/libnet-go/libnet/examples/im/internal/embedded"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
 )
-
-// connectTo returns another client of the same etcd.
-func connectTo(t testing.TB, client *clientv3.Client) *clientv3.Client {
-	t.Helper()
-	other, err := registry.Connect(client.Endpoints()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { other.Close() })
-	return other
-}
 
 // watches stands in front of a client's watches and makes the first one fail.
 type watches struct {
@@ -44,7 +33,7 @@ func (w *watches) Watch(ctx context.Context, key string, opts ...clientv3.OpOpti
 
 func TestD1AWatcherKnowsWhatWasThereBeforeItAndWhatComesAfter(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startEtcd(t))
+	client := imtest.Connect(t, imtest.StartEtcd(t, t.TempDir()).Endpoint())
 	wait(t, register(t, client, registry.Options{Server: server("before")}).Registered(), "registered")
 	w := watch(t, client)
 	wait(t, w.Ready(), "listed")
@@ -52,13 +41,13 @@ func TestD1AWatcherKnowsWhatWasThereBeforeItAndWhatComesAfter(t *testing.T) {
 		t.Fatalf("the first list is %q", got)
 	}
 	register(t, client, registry.Options{Server: server("after")})
-	until(t, "both", func() bool { return slices.Equal(ids(w), []string{"after", "before"}) })
+	imtest.Eventually(t, "both", func() bool { return slices.Equal(ids(w), []string{"after", "before"}) })
 }
 
 func TestD1AWatchThatIsCancelledCompactedOrSilentIsReplaced(t *testing.T) {
 	t.Parallel()
-	etcd := startEtcd(t)
-	writer := connect(t, etcd)
+	etcd := imtest.StartEtcd(t, t.TempDir())
+	writer := imtest.Connect(t, etcd.Endpoint())
 	for _, test := range []struct {
 		name  string
 		first func(ctx context.Context, watch func() clientv3.WatchChan) clientv3.WatchChan
@@ -97,7 +86,7 @@ func TestD1AWatchThatIsCancelledCompactedOrSilentIsReplaced(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			client := connect(t, etcd)
+			client := imtest.Connect(t, etcd.Endpoint())
 			broken := &watches{Watcher: client.Watcher, first: test.first}
 			client.Watcher = broken
 			w := watch(t, client)
@@ -106,9 +95,9 @@ func TestD1AWatchThatIsCancelledCompactedOrSilentIsReplaced(t *testing.T) {
 			for _, id := range []string{"first", "second"} {
 				id = test.name + " " + id
 				register(t, writer, registry.Options{Server: server(id)})
-				took := until(t, id, func() bool { _, ok := w.Snapshot().Get(id); return ok })
+				took := imtest.Eventually(t, id, func() bool { _, ok := w.Snapshot().Get(id); return ok })
 				t.Logf("%s: known after %v", id, took.Round(time.Millisecond))
-				until(t, "another watch", func() bool { return broken.opened.Load() > 1 })
+				imtest.Eventually(t, "another watch", func() bool { return broken.opened.Load() > 1 })
 			}
 			if n := broken.opened.Load(); n != 2 {
 				t.Errorf("%d watches were opened, want 2", n)
@@ -119,7 +108,7 @@ func TestD1AWatchThatIsCancelledCompactedOrSilentIsReplaced(t *testing.T) {
 
 func TestD2AServerThatMovedHasItsNewAddress(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startEtcd(t))
+	client := imtest.Connect(t, imtest.StartEtcd(t, t.TempDir()).Endpoint())
 	w := watch(t, client)
 	for _, addr := range []string{"10.0.0.1:7000", "10.0.0.2:7000"} {
 		s := server("a")
@@ -128,7 +117,7 @@ func TestD2AServerThatMovedHasItsNewAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := register(t, client, registry.Options{Server: s})
-		until(t, addr, func() bool { s, _ := w.Snapshot().Get("a"); return s.Addr == addr })
+		imtest.Eventually(t, addr, func() bool { s, _ := w.Snapshot().Get("a"); return s.Addr == addr })
 		r.Abandon() // it crashes; the next has the key when its lease has ended
 	}
 	if n := w.Snapshot().Len(); n != 1 {
@@ -138,14 +127,14 @@ func TestD2AServerThatMovedHasItsNewAddress(t *testing.T) {
 
 func TestD2AServerThatMovedDuringAnOutageHasItsNewAddress(t *testing.T) {
 	t.Parallel()
-	etcd := startEtcd(t)
-	client := connect(t, etcd)
+	etcd := imtest.StartEtcd(t, t.TempDir())
+	client := imtest.Connect(t, etcd.Endpoint())
 	old := server("a")
 	r := register(t, client, registry.Options{Server: old})
-	w := watch(t, connect(t, etcd))
-	until(t, "listed", func() bool { return w.Snapshot().Len() == 1 })
+	w := watch(t, imtest.Connect(t, etcd.Endpoint()))
+	imtest.Eventually(t, "listed", func() bool { return w.Snapshot().Len() == 1 })
 	etcd.Stop()
-	until(t, "the watcher notices", w.Away)
+	imtest.Eventually(t, "the watcher notices", w.Away)
 	r.Abandon()
 	moved := old
 	moved.Addr = "10.0.0.2:7000"
@@ -153,16 +142,16 @@ func TestD2AServerThatMovedDuringAnOutageHasItsNewAddress(t *testing.T) {
 	if err := etcd.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the new address", func() bool { s, _ := w.Snapshot().Get("a"); return s.Addr == moved.Addr })
+	imtest.Eventually(t, "the new address", func() bool { s, _ := w.Snapshot().Get("a"); return s.Addr == moved.Addr })
 }
 
 func TestD4AServerThatClosesIsGoneAtOnceAndOneThatCrashesAfterItsLease(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startEtcd(t))
+	client := imtest.Connect(t, imtest.StartEtcd(t, t.TempDir()).Endpoint())
 	closes := register(t, client, registry.Options{Server: server("closes")})
 	crashes := register(t, client, registry.Options{Server: server("crashes")})
 	w := watch(t, client)
-	until(t, "both", func() bool { return w.Snapshot().Len() == 2 })
+	imtest.Eventually(t, "both", func() bool { return w.Snapshot().Len() == 2 })
 
 	if err := closes.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -170,11 +159,11 @@ func TestD4AServerThatClosesIsGoneAtOnceAndOneThatCrashesAfterItsLease(t *testin
 	if err := closes.Close(t.Context()); err != nil {
 		t.Errorf("a second Close: %v", err)
 	}
-	took := until(t, "one is gone", func() bool { return slices.Equal(ids(w), []string{"crashes"}) })
+	took := imtest.Eventually(t, "one is gone", func() bool { return slices.Equal(ids(w), []string{"crashes"}) })
 	t.Logf("closed: gone after %v", took.Round(time.Millisecond))
 
 	crashes.Abandon()
-	took = until(t, "the other is gone", func() bool { return w.Snapshot().Len() == 0 })
+	took = imtest.Eventually(t, "the other is gone", func() bool { return w.Snapshot().Len() == 0 })
 	t.Logf("crashed: gone after %v", took.Round(time.Millisecond))
 	if took > registry.TTL+time.Second {
 		t.Errorf("a crashed server was listed for %v, want %v at most", took, registry.TTL+time.Second)
@@ -183,14 +172,14 @@ func TestD4AServerThatClosesIsGoneAtOnceAndOneThatCrashesAfterItsLease(t *testin
 
 func TestTheListOutlivesAnOutageAndServersAreBackAfterIt(t *testing.T) {
 	t.Parallel()
-	etcd := startEtcd(t)
-	client := connect(t, etcd)
+	etcd := imtest.StartEtcd(t, t.TempDir())
+	client := imtest.Connect(t, etcd.Endpoint())
 	names := []string{"a", "b", "c"}
 	for _, id := range names {
 		register(t, client, registry.Options{Server: server(id)})
 	}
-	w := watch(t, connect(t, etcd))
-	until(t, "all", func() bool { return w.Snapshot().Len() == len(names) })
+	w := watch(t, imtest.Connect(t, etcd.Endpoint()))
+	imtest.Eventually(t, "all", func() bool { return w.Snapshot().Len() == len(names) })
 
 	outage := 3 * time.Second
 	if *full {
@@ -214,13 +203,11 @@ func TestTheListOutlivesAnOutageAndServersAreBackAfterIt(t *testing.T) {
 	before := w.Snapshot().Revision()
 	etcd.Stop()
 	time.Sleep(outage) // the length is the point
-	if !w.Away() {
-		t.Error("the watcher has not noticed the outage")
-	}
+	imtest.Eventually(t, "the watcher notices the outage", w.Away)
 	if err := etcd.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	took := until(t, "all have registered again", func() bool {
+	took := imtest.Eventually(t, "all have registered again", func() bool {
 		for s := range w.Snapshot().All() {
 			if s.Report <= before {
 				return false
@@ -229,8 +216,8 @@ func TestTheListOutlivesAnOutageAndServersAreBackAfterIt(t *testing.T) {
 		return !w.Away()
 	})
 	t.Logf("registered again %v after an outage of %v", took.Round(time.Millisecond), outage)
-	if took > 3*time.Second {
-		t.Errorf("registered again after %v, want 3s at most", took)
+	if took > imtest.ReturnLimit {
+		t.Errorf("registered again after %v, want %v at most", took, imtest.ReturnLimit)
 	}
 	// And what was kept through the outage stays: the old leases have no keys any more.
 	time.Sleep(registry.TTL + time.Second)
@@ -240,15 +227,11 @@ func TestTheListOutlivesAnOutageAndServersAreBackAfterIt(t *testing.T) {
 
 func TestAnEtcdThatComesBackEmptyCostsNoServer(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), imtest.Patience)
 	defer cancel()
 	dir := t.TempDir()
-	etcd, err := embedded.StartEtcd(ctx, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(etcd.Stop)
-	client := connect(t, etcd)
+	etcd := imtest.StartEtcd(t, dir)
+	client := imtest.Connect(t, etcd.Endpoint())
 	for range 50 { // the history that is lost is longer than the one that follows
 		if _, err := client.Put(ctx, "/elsewhere", ""); err != nil {
 			t.Fatal(err)
@@ -257,11 +240,11 @@ func TestAnEtcdThatComesBackEmptyCostsNoServer(t *testing.T) {
 	stays := register(t, client, registry.Options{Server: server("stays")})
 	goes := register(t, client, registry.Options{Server: server("goes")})
 	wait(t, stays.Registered(), "registered")
-	w := watch(t, connect(t, etcd))
-	until(t, "both", func() bool { return w.Snapshot().Len() == 2 })
+	w := watch(t, imtest.Connect(t, etcd.Endpoint()))
+	imtest.Eventually(t, "both", func() bool { return w.Snapshot().Len() == 2 })
 
 	etcd.Stop()
-	until(t, "the watcher notices", w.Away)
+	imtest.Eventually(t, "the watcher notices", w.Away)
 	goes.Abandon()
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
@@ -269,7 +252,7 @@ func TestAnEtcdThatComesBackEmptyCostsNoServer(t *testing.T) {
 	if err := etcd.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the one that died is gone", func() bool {
+	imtest.Eventually(t, "the one that died is gone", func() bool {
 		got := ids(w)
 		if !slices.Contains(got, "stays") {
 			t.Fatalf("the list is %q", got)
@@ -278,12 +261,12 @@ func TestAnEtcdThatComesBackEmptyCostsNoServer(t *testing.T) {
 	})
 	// The watch is one of the new, shorter history.
 	register(t, client, registry.Options{Server: server("new")})
-	until(t, "a new one", func() bool { return w.Snapshot().Len() == 2 })
+	imtest.Eventually(t, "a new one", func() bool { return w.Snapshot().Len() == 2 })
 }
 
 func TestAKeyThatDescribesNoServerIsNoneAndDisturbsNothing(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startEtcd(t))
+	client := imtest.Connect(t, imtest.StartEtcd(t, t.TempDir()).Endpoint())
 	for key, value := range map[string]string{
 		"garbage": "\xff", "empty": "", "list": "[]", "nobody": "{}", "nowhere": `{"id":"nowhere","capacity":1}`,
 		"no-room": `{"id":"no-room","addr":"x"}`, "negative": `{"id":"negative","addr":"x","capacity":1,"sessions":-1}`,
@@ -296,10 +279,10 @@ func TestAKeyThatDescribesNoServerIsNoneAndDisturbsNothing(t *testing.T) {
 	counted := &watches{Watcher: client.Watcher}
 	counted.first = func(_ context.Context, watch func() clientv3.WatchChan) clientv3.WatchChan { return watch() }
 	client.Watcher = counted
-	w := registry.Watch(client, registry.WatchOptions{Logger: quiet, ProbeEvery: 100 * time.Millisecond})
+	w := registry.Watch(client, registry.WatchOptions{Logger: imtest.Quiet, ProbeEvery: 100 * time.Millisecond})
 	t.Cleanup(w.Close)
 	register(t, client, registry.Options{Server: server("good"), ReportEvery: 10 * time.Millisecond})
-	until(t, "the good one", func() bool { return slices.Equal(ids(w), []string{"good"}) })
+	imtest.Eventually(t, "the good one", func() bool { return slices.Equal(ids(w), []string{"good"}) })
 	// Every second probe that found a difference would have opened another watch.
 	time.Sleep(2 * time.Second)
 	if n := counted.opened.Load(); n > 3 {
@@ -309,7 +292,7 @@ func TestAKeyThatDescribesNoServerIsNoneAndDisturbsNothing(t *testing.T) {
 
 func TestG9ASnapshotIsReadWhileTheListChanges(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startEtcd(t))
+	client := imtest.Connect(t, imtest.StartEtcd(t, t.TempDir()).Endpoint())
 	w := watch(t, client)
 	var readers sync.WaitGroup
 	stop := make(chan struct{})
@@ -338,11 +321,11 @@ func TestG9ASnapshotIsReadWhileTheListChanges(t *testing.T) {
 	}
 	for range 8 {
 		r := register(t, client, registry.Options{Server: server("comes-and-goes")})
-		until(t, "there", func() bool { return w.Snapshot().Len() == 1 })
+		imtest.Eventually(t, "there", func() bool { return w.Snapshot().Len() == 1 })
 		if err := r.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "gone", func() bool { return w.Snapshot().Len() == 0 })
+		imtest.Eventually(t, "gone", func() bool { return w.Snapshot().Len() == 0 })
 	}
 	close(stop)
 	readers.Wait()

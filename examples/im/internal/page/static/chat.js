@@ -168,7 +168,7 @@ export class Chat {
     }
   }
 
-  /** Those whose name or presence is to be seen: partners, people, and who is in the group on display. */
+  /** Those whose name or presence is shown: partners, people, and who is in the group on display. */
   #interesting() {
     const ids = new Set(this.#store.people.map(({ id }) => id));
     for (const { kind, id } of this.#store.conversations) {

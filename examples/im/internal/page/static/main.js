@@ -90,11 +90,11 @@ function runFor({ user, token, name }, about) {
     });
 
     on(store, "change", render);
-    on(store, "stranger", () => {
+    on(store, "unnamed", () => {
       whoCame();
       chat.refresh();
     });
-    on(store, "settled", () => {
+    on(store, "loaded", () => {
       // Where the list and a chat have room beside each other, one is open.
       const [newest] = store.conversations;
       if (!addressed() && newest && matchMedia("(min-width: 720px)").matches) location.replace(`#${newest.key}`);

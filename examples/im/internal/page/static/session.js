@@ -10,7 +10,7 @@ const BACKOFF_MOST = 10_000;
 // A connection that lived this long was a good one: the next back-off begins anew.
 const STEADY = 5_000;
 
-// The word of a login elsewhere counts if the connection ends this soon after it, in ms: it is sent to all
+// The notification of a login elsewhere counts if the connection ends this soon after it, in ms: it is sent to all
 // sessions of a user, and the one that is to stay may hear it, too.
 const REPLACED_WITHIN = 3_000;
 

@@ -1,5 +1,5 @@
 // What is known: conversations with their messages, names, who is online. No network and no page; listeners
-// hear "change" once for all changes of one task, "settled" when the history was read once, and "stranger" for
+// hear "change" once for all changes of one task, "loaded" when the history was read once, and "unnamed" for
 // the first message of somebody without a name.
 
 /** A conversation's key: "u" and the user's id, or "g" and the group's. It is also its address in the page. */
@@ -42,12 +42,12 @@ export class Store extends EventTarget {
   me = 0n;
   server = ""; // the access server's id
   people = []; // who is worth showing although nobody wrote: {key, id, name}
-  settled = false; // whether the history was read once
+  loaded = false; // whether the history was read once
 
   #conversations = new Map(); // key → Conversation
   #known = new Set(); // ids of the records taken: a record that comes again is none
   #users = new Map(); // id → {name, online, server}
-  #strangers = new Set(); // ids without a name that a "stranger" event was about
+  #unnamed = new Set(); // ids without a name that a "unnamed" event was about
   #open = ""; // the key of the conversation on display
   #read; // key → the id of the last record read, as it was kept over a reload
   #changed = false;
@@ -122,9 +122,9 @@ export class Store extends EventTarget {
     while (at > 0 && stored[at - 1].version > message.version) at--;
     stored.splice(at, 0, message);
 
-    if (!this.user(record.sourceUID).name && !this.#strangers.has(record.sourceUID)) {
-      this.#strangers.add(record.sourceUID);
-      this.dispatchEvent(new Event("stranger"));
+    if (!this.user(record.sourceUID).name && !this.#unnamed.has(record.sourceUID)) {
+      this.#unnamed.add(record.sourceUID);
+      this.dispatchEvent(new Event("unnamed"));
     }
     if (!mine) conversation.unread++;
     if (this.#read.get(conversation.key) === id || mine) conversation.unread = 0;
@@ -211,10 +211,10 @@ export class Store extends EventTarget {
   }
 
   settle() {
-    if (this.settled) return;
-    this.settled = true;
+    if (this.loaded) return;
+    this.loaded = true;
     this.#change();
-    this.dispatchEvent(new Event("settled"));
+    this.dispatchEvent(new Event("loaded"));
   }
 
   setServer(server) {

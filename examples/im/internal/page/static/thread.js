@@ -2,7 +2,7 @@
 
 import { day, setAvatar, setText, timeOfDay } from "./format.js";
 
-const SHOWN = 200; // messages shown at first, and more at each wish for earlier ones
+const SHOWN = 200; // messages shown at first, and more each time earlier ones are asked for
 const TOGETHER = 5 * 60_000; // ms: messages of one person closer than this stand together
 const NEAR_END = 80; // px: who is this close to the end wants to see what comes
 

@@ -112,7 +112,7 @@ export class View {
     const others = people.filter(({ key, id }) => !listed.has(key) && id !== this.#store.me);
     this.#list("conversations", conversations, (row, conversation) => this.#conversationRow(row, conversation, current));
     this.#list("people", others, (row, { id, key }) => this.#personRow(row, id, key));
-    element("no-conversations").hidden = conversations.length > 0 || !this.#store.settled;
+    element("no-conversations").hidden = conversations.length > 0 || !this.#store.loaded;
     element("people-section").hidden = others.length === 0;
   }
 

@@ -1,27 +1,35 @@
-package main
+// Package demo is a demonstration: a whole messenger, users who talk on it, and what comes out when parts of it fail.
+//
+//	err := demo.Run(ctx, system.Options{Logger: log}, demo.Whole, os.Stdout, os.Stderr)
+//
+// Users keep records of what was acknowledged to them and of what they heard (talk.go), which are compared after each
+// fault (audit.go). The faults are in faults.go, the lines of the result in report.go.
+package demo
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
+	"github.com/libnet-go/libnet/examples/im/internal/system"
 )
 
-// demoOptions say how large a demonstration is.
-type demoOptions struct {
-	clients int           // that connect to see how they are spread
-	users   int           // who talk
-	twins   int           // users who log in at two servers at the same time
-	talking time.Duration // how long they talk before and after each fault
-	outage  time.Duration // of etcd
-	settle  time.Duration // how long what was acknowledged may be on its way; what has not come then is lost
-	limits  limits
+// Options say how large a demonstration is.
+type Options struct {
+	clients  int           // that connect to see how they are spread
+	users    int           // who talk
+	twins    int           // users who log in at two servers at the same time
+	talking  time.Duration // how long they talk before and after each fault
+	outage   time.Duration // of etcd
+	delivery time.Duration // how long what was acknowledged may be on its way; what has not come then is lost
+	limits   limits
 
-	// deaf, in tests, has a user miss messages: without that nobody would know that a loss is found.
-	deaf func(user int64, text string) bool
+	// miss, in tests, has a user miss a message: a test that a loss is found.
+	miss func(user int64, text string) bool
 }
 
 // limits are what figures are held to.
@@ -32,21 +40,26 @@ type limits struct {
 	etcdReturn  time.Duration // from etcd's return until all access servers have registered again
 }
 
-var wholeDemo = demoOptions{
+// Whole is the demonstration that the program gives.
+var Whole = Options{
 	clients: 3000, users: 300, twins: 100,
-	talking: 2 * time.Second, outage: 30 * time.Second, settle: 20 * time.Second,
+	talking: 2 * time.Second, outage: 30 * time.Second, delivery: 20 * time.Second,
 	limits: limits{
 		uneven: 1.05, drainNotice: 50 * time.Millisecond, crashNotice: registry.TTL + time.Second, etcdReturn: 3 * time.Second,
 	},
 }
+
+// stopTimeout bounds how long the messenger takes to end.
+const stopTimeout = 3 * time.Second
 
 // errBroken is what a demonstration ends with that has found a promise broken.
 var errBroken = errors.New("not all promises were kept")
 
 // demo is a demonstration that runs: a whole messenger, the users on it, and what is said about them.
 type demo struct {
-	o       demoOptions
-	s       *system
+	o       Options
+	log     *slog.Logger // the parts'
+	s       *system.System
 	report  *report
 	note    func(format string, args ...any) // tells who watches what is going on
 	users   []*user
@@ -54,17 +67,18 @@ type demo struct {
 	answers *answers // what the gateway says meanwhile; nil before the users come
 }
 
-// runDemo starts a messenger of its own, has users talk while parts of it fail, and writes to std.out one line for each
-// promise and one for all of them. Its error says that some promise was not kept, or why there is no result.
-func runDemo(ctx context.Context, s systemOptions, o demoOptions, std std) error {
+// Run starts a messenger of its own, has users talk while parts of it fail, and writes to out one line for each promise
+// and one for all of them, and to progress what is going on. Its error says that some promise was not kept, or why there
+// is no result.
+func Run(ctx context.Context, s system.Options, o Options, out, progress io.Writer) error {
 	began := time.Now()
-	d := &demo{o: o, report: &report{w: std.out, ended: ctx.Done()}, talks: newTalks(o.deaf)}
+	d := &demo{o: o, log: s.Logger, report: &report{w: out, ended: ctx.Done()}, talks: newTalks(o.miss)}
 	d.note = func(format string, args ...any) {
-		fmt.Fprintf(std.err, "%5.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+		fmt.Fprintf(progress, "%5.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}
-	s.servers = 3
+	s.Servers = 3
 	var err error
-	if d.s, err = startSystem(ctx, s); err != nil {
+	if d.s, err = system.Start(ctx, s); err != nil {
 		return err
 	}
 	defer d.stop(ctx)
@@ -103,18 +117,10 @@ func (d *demo) stop(ctx context.Context) {
 	for _, u := range d.users {
 		<-u.client.Done()
 	}
-	for len(d.s.running()) > 0 { // nobody is left for whom they would have to drain, perhaps without etcd
-		d.s.take().kill()
+	for len(d.s.Running()) > 0 { // nobody is left for whom they would have to drain, perhaps without etcd
+		d.s.Remove().Kill()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	d.s.stop(ctx)
-}
-
-// demoLog is silent unless -v is given: that servers complain of faults is no news here.
-func demoLog(verbose bool, std std) *slog.Logger {
-	if !verbose {
-		return slog.New(slog.DiscardHandler)
-	}
-	return slog.New(slog.NewTextHandler(std.err, nil))
+	d.s.Stop(ctx)
 }

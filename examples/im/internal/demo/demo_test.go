@@ -1,28 +1,36 @@
-package main
+package demo
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
+	"github.com/libnet-go/libnet/examples/im/internal/system"
+	"github.com/libnet-go/libnet/libnettest"
 )
+
+func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 
 // smallDemo is one whose outage outlasts the servers' leases, and no more. How quick things are it does not judge: other
 // tests run beside it.
-var smallDemo = demoOptions{
+var smallDemo = Options{
 	clients: 300, users: 40, twins: 10,
-	talking: 300 * time.Millisecond, outage: registry.TTL + time.Second, settle: late,
-	limits: limits{uneven: 2, drainNotice: late, crashNotice: late, etcdReturn: late},
+	talking: 300 * time.Millisecond, outage: registry.TTL + time.Second, delivery: imtest.Patience,
+	limits: limits{uneven: 2, drainNotice: imtest.Patience, crashNotice: imtest.Patience, etcdReturn: imtest.Patience},
 }
 
-func demonstrate(ctx context.Context, o demoOptions) (out string, err error) {
-	stdout := newScreen()
-	s := systemOptions{gateway: "127.0.0.1:0", log: quiet}
-	err = runDemo(ctx, s, o, std{out: stdout, err: newScreen()})
-	return stdout.String(), err
+func demonstrate(ctx context.Context, o Options) (out string, err error) {
+	var lines bytes.Buffer
+	s := system.Options{Logger: slog.New(slog.DiscardHandler)}
+	err = Run(ctx, s, o, &lines, io.Discard)
+	return lines.String(), err
 }
 
 func TestASmallDemonstrationKeepsItsPromises(t *testing.T) {
@@ -46,8 +54,8 @@ func TestASmallDemonstrationKeepsItsPromises(t *testing.T) {
 func TestADemonstrationFailsForMessagesThatAreLostAndThingsThatTakeTooLong(t *testing.T) {
 	t.Parallel()
 	o := smallDemo
-	o.settle, o.outage = 500*time.Millisecond, time.Second
-	o.deaf = func(user int64, _ string) bool { return user%2 == 0 }
+	o.delivery, o.outage = 500*time.Millisecond, time.Second
+	o.miss = func(user int64, _ string) bool { return user%2 == 0 }
 	o.limits = limits{uneven: 0.9} // and not a moment for the rest
 	out, err := demonstrate(t.Context(), o)
 	t.Logf("\n%s", out)
@@ -129,8 +137,8 @@ func TestAnAuditFindsWhatIsLostTwiceOrOutOfOrder(t *testing.T) {
 
 func TestTheReportFailsWithOneBrokenPromise(t *testing.T) {
 	t.Parallel()
-	screen := newScreen()
-	r := &report{w: screen}
+	var lines bytes.Buffer
+	r := &report{w: &lines}
 	r.promise(true, "first", "%d of %d", 1, 1)
 	if err := r.sum(time.Second); err != nil {
 		t.Error(err)
@@ -144,8 +152,8 @@ PASS  all 1 promises were kept, in 1s
 FAIL  second             none
 FAIL  1 of 2 promises were not kept, in 1s
 `
-	if screen.String() != want {
-		t.Errorf("got\n%swant\n%s", screen, want)
+	if lines.String() != want {
+		t.Errorf("got\n%swant\n%s", &lines, want)
 	}
 }
 

@@ -10,12 +10,12 @@ import (
 const (
 	heartbeatInterval = 500 * time.Millisecond
 
-	// silence is after how long without a heartbeat a node is out of reach. NATS itself says "no responders",
+	// heartbeatTimeout is after how long without a heartbeat a node is out of reach. NATS itself says "no responders",
 	// wrongly, from about 3 s after a route went dead.
-	silence = 1500 * time.Millisecond
+	heartbeatTimeout = 1500 * time.Millisecond
 )
 
-// announce tells all nodes that this one is there.
+// announce publishes this node's heartbeat.
 func (n *Node) announce() error {
 	data, err := json.Marshal(announcement{
 		ID:       n.id,
@@ -41,7 +41,7 @@ func (n *Node) users() (count int) {
 	return count
 }
 
-// heartbeatLoop says that this node is there, and looks who else is.
+// heartbeatLoop announces this node, and forgets others that have been silent for too long.
 func (n *Node) heartbeatLoop() {
 	defer n.running.Done()
 	tick := time.NewTicker(heartbeatInterval)
@@ -49,7 +49,7 @@ func (n *Node) heartbeatLoop() {
 	for {
 		select {
 		case <-tick.C:
-			_ = n.announce() // without a connection nobody hears it: that is what a heartbeat says, too
+			_ = n.announce() // without a connection the others miss it, as they should
 			for _, p := range n.peers.sweep() {
 				n.log.Warn("cluster: node forgotten, nothing heard of it", "node", n.id, "peer", p.id, "since", p.last())
 			}

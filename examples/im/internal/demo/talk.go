@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
+	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
 
 const (
 	// groupSize is how many users are in a group.
 	groupSize = 10
-	// groupEvery is how many of a user's messages there are to each that goes to his group.
+	// groupEvery is how many of a user's messages there are to each that goes to the group.
 	groupEvery = 8
 	// thinking is how long a user thinks before a message, on average.
 	thinking = time.Second
@@ -81,16 +82,16 @@ func (t *talk) hear(sender, receiver int64, number int) {
 
 // talks are all that were and the one that is.
 type talks struct {
-	deaf func(user int64, text string) bool
+	miss func(user int64, text string) bool
 	mu   sync.Mutex
 	all  []*talk
 }
 
-func newTalks(deaf func(int64, string) bool) *talks {
-	if deaf == nil {
-		deaf = func(int64, string) bool { return false }
+func newTalks(miss func(int64, string) bool) *talks {
+	if miss == nil {
+		miss = func(int64, string) bool { return false }
 	}
-	return &talks{deaf: deaf}
+	return &talks{miss: miss}
 }
 
 func (ts *talks) next() *talk {
@@ -107,7 +108,7 @@ func (ts *talks) next() *talk {
 // hear is a user's OnMessage.
 func (ts *talks) hear(receiver int64, m client.Message) {
 	var talk, number int
-	if _, err := fmt.Sscanf(m.Text, "%d.%d", &talk, &number); err != nil || ts.deaf(receiver, m.Text) {
+	if _, err := fmt.Sscanf(m.Text, "%d.%d", &talk, &number); err != nil || ts.miss(receiver, m.Text) {
 		return
 	}
 	ts.mu.Lock()
@@ -118,13 +119,13 @@ func (ts *talks) hear(receiver int64, m client.Message) {
 
 // talk has users talk while nothing fails.
 func (d *demo) talk(ctx context.Context) error {
-	d.answers = startAnswers(d.s.gateway.server.Addr())
+	d.answers = startAnswers(d.s.Gateway.Addr())
 	d.note("they talk")
 	t := d.startTalk(ctx)
 	if err := d.forge(ctx); err != nil {
 		return err
 	}
-	pause(ctx, 2*d.o.talking)
+	wait.Pause(ctx, 2*d.o.talking)
 	a, err := d.finish(ctx, t)
 	if err != nil {
 		return err
@@ -149,7 +150,7 @@ func (d *demo) startTalk(ctx context.Context) *talk {
 	return t
 }
 
-// write is one user at a talk. His messages are sent one after the other: Send returns when its message is stored.
+// write is one user at a talk. Messages are sent one after the other: Send returns when its message is stored.
 func (d *demo) write(ctx context.Context, t *talk, u *user) {
 	for n := 1 + rand.N(groupEvery); ; n++ {
 		select {
@@ -168,7 +169,7 @@ func (d *demo) write(ctx context.Context, t *talk, u *user) {
 	}
 }
 
-// say sends message n of a user to somebody, or to his group, and returns who should hear it.
+// say sends message n of a user to another one, or to the user's group, and returns who should hear it.
 func (d *demo) say(ctx context.Context, t *talk, u *user, n int) (receivers []int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sending)
 	defer cancel()
@@ -177,12 +178,12 @@ func (d *demo) say(ctx context.Context, t *talk, u *user, n int) (receivers []in
 	if n%groupEvery == 0 {
 		return d.others(u), u.client.SendGroup(ctx, u.group, text)
 	}
-	i := int(u.id) + rand.N(len(d.users)-1) // of those behind him, in a circle: ids begin with 1
+	i := int(u.id) + rand.N(len(d.users)-1) // of those that follow, in a circle: ids begin with 1
 	other := d.users[i%len(d.users)].id
 	return []int64{other}, u.client.Send(ctx, other, text)
 }
 
-// others are the members of a user's group without him.
+// others are the other members of a user's group.
 func (d *demo) others(u *user) (ids []int64) {
 	for _, other := range d.users {
 		if other.group == u.group && other != u {
@@ -192,10 +193,10 @@ func (d *demo) others(u *user) (ids []int64) {
 	return ids
 }
 
-// finish has everybody end his sentence, waits until all that was acknowledged has been heard, and says what was not.
+// finish stops the writers, waits until all that was acknowledged has been heard, and says what was not.
 func (d *demo) finish(ctx context.Context, t *talk) (audit, error) {
 	close(t.stop)
 	t.writers.Wait()
-	until(ctx, d.o.settle, func() bool { return t.audit().lost == 0 })
+	wait.Until(ctx, d.o.delivery, func() bool { return t.audit().lost == 0 })
 	return t.audit(), ctx.Err()
 }

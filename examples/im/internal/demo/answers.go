@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
+	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
 
 // askEvery is how often the gateway is asked, besides by the users.
@@ -38,7 +39,7 @@ func startAnswers(gateway string) *answers {
 
 func (a *answers) run(ctx context.Context) {
 	defer close(a.done)
-	for pause(ctx, askEvery) {
+	for wait.Pause(ctx, askEvery) {
 		asked := time.Now()
 		asking, cancel := context.WithTimeout(ctx, patience)
 		server, err := client.Pick(asking, a.gateway)

@@ -7,23 +7,25 @@ import (
 	"net/url"
 	"path"
 	"strconv"
+
+	"github.com/libnet-go/libnet/examples/im/internal/access"
 )
 
-// check finds what a server that was started with these options would fail on, or what nobody could reach it by.
-func (o *accessOptions) check() error {
-	if o.capacity < 1 {
-		return fmt.Errorf("-capacity %d: it takes at least one session", o.capacity)
+// checkAccess finds what a server that was started with these options would fail on, or what nobody could reach it by.
+func checkAccess(o access.InstanceOptions) error {
+	if o.Capacity < 1 {
+		return fmt.Errorf("-capacity %d: it takes at least one session", o.Capacity)
 	}
-	for _, pattern := range o.origins {
+	for _, pattern := range o.Origins {
 		if _, err := path.Match(pattern, ""); err != nil {
 			return fmt.Errorf("-origins %q: %w", pattern, err)
 		}
 	}
 	return errors.Join(
-		dialable(o.listen, o.advertise, "-advertise"),
-		dialable(o.listenWebSocket, o.advertiseWebSocket, "-advertise-websocket"),
-		advertisable(o.advertise),
-		advertisableWebSocket(o.advertiseWebSocket),
+		dialable(o.Listen, o.Advertise, "-advertise"),
+		dialable(o.ListenWebSocket, o.AdvertiseWebSocket, "-advertise-websocket"),
+		advertisable(o.Advertise),
+		advertisableWebSocket(o.AdvertiseWebSocket),
 	)
 }
 
@@ -42,8 +44,7 @@ func dialable(listen, advertise, flag string) error {
 
 // unspecified reports whether a listener's host means all addresses of a machine.
 func unspecified(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "" || ip != nil && ip.IsUnspecified()
+	return host == "" || net.ParseIP(host).IsUnspecified()
 }
 
 func advertisable(address string) error {

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
+	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
 
 // spread has clients connect where the gateway sends them, a few at a time, and stay.
@@ -45,12 +46,12 @@ func (d *demo) spread(ctx context.Context) error {
 
 func (d *demo) promiseSpread(ctx context.Context) {
 	var loads []int
-	until(ctx, patience, func() bool {
+	wait.Until(ctx, patience, func() bool {
 		loads = loads[:0]
 		total := 0
-		for _, server := range d.s.running() {
-			loads = append(loads, server.server.Load())
-			total += server.server.Load()
+		for _, server := range d.s.Running() {
+			loads = append(loads, server.Load())
+			total += server.Load()
 		}
 		return total == d.o.clients
 	})
@@ -64,7 +65,7 @@ func (d *demo) promiseSpread(ctx context.Context) {
 func (d *demo) connect(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	server, err := client.Pick(ctx, d.s.gateway.server.Addr())
+	server, err := client.Pick(ctx, d.s.Gateway.Addr())
 	if err != nil {
 		return nil, err
 	}

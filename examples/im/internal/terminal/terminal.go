@@ -1,10 +1,15 @@
-package main
+// Package terminal is a client at a keyboard: what is typed is sent, what others say is printed.
+//
+//	err := terminal.Run(ctx, terminal.Options{Gateway: "127.0.0.1:7000", User: 1, Token: token, In: os.Stdin, Out: os.Stdout})
+package terminal
 
 import (
 	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,58 +19,64 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 )
 
-const clientHelp = `A line is one of these:
+const help = `A line is one of these:
   2 hello      says hello to user 2
   #7 hello     says hello in group 7, and joins it
   ?2           asks whether user 2 is online
 `
 
-// maxLine is more than the longest message.
-const maxLine = 64 << 10
+const (
+	// maxLine is more than the longest message.
+	maxLine = 64 << 10
+	// loginTimeout bounds the wait for the first login.
+	loginTimeout = 30 * time.Second
+	// lineTimeout bounds how long one line of the user's is worked on, through lost connections and all.
+	lineTimeout = 30 * time.Second
+)
 
-// lineTimeout bounds how long one line of the user's is worked on, through lost connections and all.
-const lineTimeout = 30 * time.Second
+// Options is what Run needs. All are required but Logger, whose default is slog.Default().
+type Options struct {
+	Gateway string // its address
+	User    int64
+	Token   string
+	In      io.Reader
+	Out     io.Writer
+	Logger  *slog.Logger
+}
 
-func runClient(ctx context.Context, args []string, std std) error {
-	flags := newFlags("client", std)
-	gateway := flags.String("gateway", "", "the gateway's `address`")
-	user := flags.Int64("user", 0, "the user's `id`")
-	token := flags.String("token", "", "the user's `token`, as im token prints it")
-	if err := flags.parse(args); err != nil {
-		return err
-	}
-	if *gateway == "" || *user < 1 || *token == "" {
-		return errors.New("a client needs -gateway, -user and -token")
-	}
-	t := &terminal{std: std}
+// terminal is a client with what it reads and writes.
+type terminal struct {
+	client *client.Client
+	in     io.Reader
+	out    io.Writer
+	mu     sync.Mutex // one line at a time
+}
+
+// Run logs in and returns at the end of the input, of the client or of ctx. A goroutine of it ends with the input, at the
+// latest with the process.
+func Run(ctx context.Context, o Options) error {
+	t := &terminal{in: o.In, out: o.Out}
 	t.client = client.Start(client.Options{
-		Gateway: *gateway, User: *user, Token: func() string { return *token },
-		OnMessage: t.message, OnState: t.state, Logger: flags.logger(),
+		Gateway: o.Gateway, User: o.User, Token: func() string { return o.Token },
+		OnMessage: t.message, OnState: t.state, Logger: o.Logger,
 	})
 	defer func() { t.client.Close(); <-t.client.Done() }()
-	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	starting, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	if err := t.client.Ready(starting); err != nil {
 		return fmt.Errorf("not logged in: %w", err)
 	}
-	t.printf("%s", clientHelp)
+	t.printf("%s", help)
 	return t.converse(ctx)
-}
-
-// terminal is a client at a keyboard.
-type terminal struct {
-	client *client.Client
-	std    std
-	mu     sync.Mutex // one line at a time
 }
 
 func (t *terminal) printf(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Fprintf(t.std.out, format, args...)
+	fmt.Fprintf(t.out, format, args...)
 }
 
-// message is told what others say. What they typed is shown without the characters that a terminal obeys.
+// message prints what others say, without the control characters that a terminal would obey.
 func (t *terminal) message(m client.Message) {
 	where := ""
 	if m.Group != 0 {
@@ -90,25 +101,7 @@ func (t *terminal) state(server string) {
 // converse sends what is typed until the input, the client or ctx ends.
 func (t *terminal) converse(ctx context.Context) error {
 	lines := make(chan string)
-	go func() { // ends with the input, or with the process
-		defer close(lines)
-		reader := bufio.NewReaderSize(t.std.in, maxLine)
-		for {
-			line, fits, err := readLine(reader)
-			switch {
-			case err != nil:
-				return
-			case !fits:
-				t.printf("(too long: at most %d bytes a line)\n", maxLine)
-				continue
-			}
-			select {
-			case lines <- line:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+	go t.read(ctx, lines)
 	for {
 		select {
 		case line, ok := <-lines:
@@ -125,6 +118,27 @@ func (t *terminal) converse(ctx context.Context) error {
 			return t.client.Err()
 		case <-ctx.Done():
 			return nil
+		}
+	}
+}
+
+// read sends what is typed, line by line, and closes lines at the end of the input.
+func (t *terminal) read(ctx context.Context, lines chan<- string) {
+	defer close(lines)
+	reader := bufio.NewReaderSize(t.in, maxLine)
+	for {
+		line, fits, err := readLine(reader)
+		switch {
+		case err != nil:
+			return
+		case !fits:
+			t.printf("(too long: at most %d bytes a line)\n", maxLine)
+			continue
+		}
+		select {
+		case lines <- line:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

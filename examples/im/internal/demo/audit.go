@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -40,7 +40,7 @@ func (t *talk) audit() audit {
 		a.lost += lost(numbers, t.heard[p])
 	}
 	for _, numbers := range t.heard {
-		twice, disordered := unruly(numbers)
+		twice, disordered := countUnruly(numbers)
 		a.twice += twice
 		a.disordered += disordered
 	}
@@ -61,8 +61,8 @@ func lost(acked, heard []int) (n int) {
 	return n
 }
 
-// unruly counts, of the numbers of one sender, those that were heard before and those that are older than one before them.
-func unruly(heard []int) (twice, disordered int) {
+// countUnruly counts, of the numbers of one sender, those that were heard before and those that are older than one before them.
+func countUnruly(heard []int) (twice, disordered int) {
 	known := make(map[int]bool, len(heard))
 	newest := -1
 	for _, number := range heard {
@@ -88,7 +88,7 @@ func percentiles(durations []time.Duration) (p50, p99 time.Duration) {
 	return durations[n/2], durations[n*99/100]
 }
 
-// total looks at everything that was said, in the users' books and in the store.
+// total looks at everything that was said, in the users' records and in the store.
 func (d *demo) total(ctx context.Context) error {
 	var sum audit
 	for _, t := range d.talks.all {
@@ -111,7 +111,7 @@ func (d *demo) total(ctx context.Context) error {
 
 // stored counts the messages in the store, and their ids.
 func (d *demo) stored(ctx context.Context) (messages, ids int, err error) {
-	h, err := history.Open(ctx, d.s.running()[0].node.Conn(), history.Options{})
+	h, err := history.Open(ctx, d.s.Running()[0].Node.Conn(), history.Options{})
 	if err != nil {
 		return 0, 0, err
 	}

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
+	"github.com/libnet-go/libnet/examples/im/internal/wait"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 )
 
@@ -37,13 +38,13 @@ type login struct {
 
 // newClient returns a client with the options of this demonstration: quicker than the defaults, as it does not last long.
 func (d *demo) newClient(o client.Options) *client.Client {
-	o.Gateway = d.s.gateway.server.Addr()
+	o.Gateway = d.s.Gateway.Addr()
 	if o.Token == nil {
-		o.Token = func() string { return d.s.tokens.Issue(o.User, tokenLife) }
+		o.Token = func() string { return d.s.Tokens.Issue(o.User, token.TrialLife) }
 	}
 	o.MaxBackoff = time.Second
 	o.Keepalive = 5 * time.Second // finds a message whose notification died with a server
-	o.Logger = d.s.o.log
+	o.Logger = d.log
 	return client.Start(o)
 }
 
@@ -98,9 +99,9 @@ func (d *demo) forge(ctx context.Context) error {
 		for _, forged := range []string{
 			"",
 			"let me in",
-			foreign.Issue(user, tokenLife),
-			d.s.tokens.Issue(user+1, tokenLife),
-			d.s.tokens.Issue(user, -time.Second),
+			foreign.Issue(user, token.TrialLife),
+			d.s.Tokens.Issue(user+1, token.TrialLife),
+			d.s.Tokens.Issue(user, -time.Second),
 		} {
 			c := d.newClient(client.Options{User: user, Token: func() string { return forged }})
 			if tried++; errors.Is(c.Ready(ctx), client.ErrRefused) {
@@ -120,7 +121,7 @@ func (d *demo) forge(ctx context.Context) error {
 		figures += "; one of them was bound all the same"
 	}
 	if disturbed {
-		figures += "; the user himself lost his session"
+		figures += "; the user lost the session"
 	}
 	d.report.promise(refused == tried && !bound && !disturbed, "wrong token", "%s", figures)
 	return nil
@@ -136,7 +137,7 @@ func (d *demo) presence(ctx context.Context, user int64) (presence wire.Presence
 		if users[0].Presence != wire.Presence_UNKNOWN {
 			return users[0].Presence, nil
 		}
-		if !pause(ctx, 100*time.Millisecond) {
+		if !wait.Pause(ctx, 100*time.Millisecond) {
 			return 0, ctx.Err()
 		}
 	}
@@ -160,7 +161,7 @@ func (t *twin) alive() (n int) {
 
 // logInTwice has users log in at two servers at once. In the end each has exactly one session.
 func (d *demo) logInTwice(ctx context.Context) error {
-	servers := d.s.running()[:2]
+	servers := d.s.Running()[:2]
 	began := time.Now()
 	twins := make([]*twin, d.o.twins)
 	for i := range twins {
@@ -168,7 +169,7 @@ func (d *demo) logInTwice(ctx context.Context) error {
 		for n, server := range servers {
 			twins[i].clients[n] = d.newClient(client.Options{
 				User: twins[i].id,
-				Pick: func(context.Context) (string, error) { return server.addr, nil },
+				Pick: func(context.Context) (string, error) { return server.Addr, nil },
 			})
 		}
 	}
@@ -180,15 +181,15 @@ func (d *demo) logInTwice(ctx context.Context) error {
 			}
 		}
 	}()
-	until(ctx, patience, func() bool {
+	wait.Until(ctx, patience, func() bool {
 		return !slices.ContainsFunc(twins, func(t *twin) bool { return t.alive() != 1 })
 	})
 	took := time.Since(began)
 	one := 0
 	for _, t := range twins {
 		// Asked in the whole cluster, and until it has an answer.
-		until(ctx, patience, func() bool {
-			sessions, err := servers[0].node.Online(ctx, fmt.Sprint(t.id))
+		wait.Until(ctx, patience, func() bool {
+			sessions, err := servers[0].Node.Online(ctx, fmt.Sprint(t.id))
 			if err == nil && len(sessions) == 1 && t.alive() == 1 {
 				one++
 				return true

@@ -1,24 +1,30 @@
-package main
+package demo
 
 import (
 	"context"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/libnet-go/libnet/examples/im/internal/access"
+	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
+
+// drainTimeout is how long an access server may take to deliver what it has acknowledged.
+const drainTimeout = 10 * time.Second
 
 // kill ends an access server as a crash does while everybody talks.
 func (d *demo) kill(ctx context.Context) error {
 	t := d.startTalk(ctx)
-	pause(ctx, d.o.talking)
-	server := d.s.take()
-	d.note("%s is killed, with %d users", server.id, len(d.usersAt(server.addr)))
-	moved := d.usersAt(server.addr)
-	noticed := d.watchNotice(ctx, server.id)
+	wait.Pause(ctx, d.o.talking)
+	server := d.s.Remove()
+	d.note("%s is killed, with %d users", server.ID, len(d.usersAt(server.Addr)))
+	moved := d.usersAt(server.Addr)
+	noticed := d.watchNotice(ctx, server.ID)
 	began := time.Now()
-	server.kill()
-	back := d.away(ctx, moved, server.addr, began)
-	pause(ctx, d.o.talking)
+	server.Kill()
+	back := d.away(ctx, moved, server.Addr, began)
+	wait.Pause(ctx, d.o.talking)
 	a, err := d.finish(ctx, t)
 	if err != nil {
 		return err
@@ -30,24 +36,24 @@ func (d *demo) kill(ctx context.Context) error {
 
 // drain ends an access server as a new version's installation does.
 func (d *demo) drain(ctx context.Context) error {
-	if _, err := d.s.startServer(ctx); err != nil {
+	if _, err := d.s.StartServer(ctx); err != nil {
 		return err
 	}
-	if err := d.s.awaitKnown(ctx); err != nil {
+	if err := d.s.AwaitKnown(ctx); err != nil {
 		return err
 	}
 	t := d.startTalk(ctx)
-	pause(ctx, d.o.talking)
-	server := d.s.take()
-	moved := d.usersAt(server.addr)
-	d.note("%s is drained, with %d users", server.id, len(moved))
+	wait.Pause(ctx, d.o.talking)
+	server := d.s.Remove()
+	moved := d.usersAt(server.Addr)
+	d.note("%s is drained, with %d users", server.ID, len(moved))
 	draining, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	noticed := d.watchNotice(ctx, server.id)
+	noticed := d.watchNotice(ctx, server.ID)
 	began := time.Now()
-	drainErr := server.drain(draining)
-	back := d.away(ctx, moved, server.addr, began)
-	pause(ctx, d.o.talking)
+	drainErr := server.Drain(draining)
+	back := d.away(ctx, moved, server.Addr, began)
+	wait.Pause(ctx, d.o.talking)
 	a, err := d.finish(ctx, t)
 	if err != nil {
 		return err
@@ -75,7 +81,7 @@ func (d *demo) away(ctx context.Context, moved []*user, from string, began time.
 		l := u.login.Load()
 		return l.server != "" && l.server != from
 	}
-	if !until(ctx, patience, func() bool {
+	if !wait.Until(ctx, patience, func() bool {
 		return !slices.ContainsFunc(moved, func(u *user) bool { return !elsewhere(u) })
 	}) {
 		return 0
@@ -102,8 +108,8 @@ func (d *demo) watchNotice(ctx context.Context, id string) <-chan time.Time {
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		for pause(ctx, time.Millisecond) {
-			if server, ok := d.s.gateway.watcher.Snapshot().Get(id); !ok || server.Draining {
+		for wait.Pause(ctx, time.Millisecond) {
+			if server, ok := d.s.Gateway.Servers().Get(id); !ok || server.Draining {
 				noticed <- time.Now()
 				return
 			}
@@ -115,30 +121,30 @@ func (d *demo) watchNotice(ctx context.Context, id string) <-chan time.Time {
 
 // promiseNotice holds against each other what the gateway knew and what it said: its choice may pass a server over long
 // before it knows that it has gone.
-func (d *demo) promiseNotice(name string, server *accessServer, began, noticed time.Time, limit time.Duration) {
+func (d *demo) promiseNotice(name string, server *access.Instance, began, noticed time.Time, limit time.Duration) {
 	const unit = 100 * time.Microsecond
-	said := d.answers.lastNamed(server.addr, began)
+	said := d.answers.lastNamed(server.Addr, began)
 	if noticed.IsZero() {
-		d.report.promise(false, name, "the gateway still chooses from %s (at most %v)", server.id, limit)
+		d.report.promise(false, name, "the gateway still chooses from %s (at most %v)", server.ID, limit)
 		return
 	}
 	knew := noticed.Sub(began)
 	d.report.promise(max(knew, said) <= limit, name, "%s out of the gateway's list after %v, last answer with it after %v (at most %v)",
-		server.id, knew.Round(unit), said.Round(unit), limit)
+		server.ID, knew.Round(unit), said.Round(unit), limit)
 }
 
 // outage stops etcd. Meanwhile users talk, log in, and the gateway answers.
 func (d *demo) outage(ctx context.Context) error {
 	d.note("etcd is away for %v", d.o.outage)
 	t := d.startTalk(ctx)
-	before := d.s.gateway.watcher.Snapshot().Revision()
+	before := d.s.Gateway.Servers().Revision()
 	began := time.Now()
-	d.s.etcd.Stop()
+	d.s.Etcd.Stop()
 	if err := d.logInTwice(ctx); err != nil {
 		return err
 	}
-	pause(ctx, time.Until(began.Add(d.o.outage)))
-	if err := d.s.etcd.Start(ctx); err != nil {
+	wait.Pause(ctx, time.Until(began.Add(d.o.outage)))
+	if err := d.s.Etcd.Start(ctx); err != nil {
 		return err
 	}
 	returned := time.Now()
@@ -153,7 +159,7 @@ func (d *demo) outage(ctx context.Context) error {
 	d.report.promise(failed == 0 && asked > 0, "picks, no etcd", "%s of %s picks failed in the %v without etcd",
 		thousands(failed), thousands(asked), returned.Sub(began).Round(100*time.Millisecond))
 	d.report.promise(a.ok(), "messages, no etcd", "%v", a)
-	servers := len(d.s.running())
+	servers := len(d.s.Running())
 	d.report.promise(registered == servers && took <= d.o.limits.etcdReturn, "etcd is back",
 		"%d of %d access servers registered again after %v (at most %v)",
 		registered, servers, took.Round(time.Millisecond), d.o.limits.etcdReturn)
@@ -163,12 +169,12 @@ func (d *demo) outage(ctx context.Context) error {
 // awaitRegistered waits until the gateway knows of all servers what they have put in etcd after that revision, and
 // returns of how many it does.
 func (d *demo) awaitRegistered(ctx context.Context, revision int64) (registered int) {
-	servers := d.s.running()
-	until(ctx, patience, func() bool {
+	servers := d.s.Running()
+	wait.Until(ctx, patience, func() bool {
 		registered = 0
-		list := d.s.gateway.watcher.Snapshot()
+		list := d.s.Gateway.Servers()
 		for _, server := range servers {
-			if known, ok := list.Get(server.id); ok && known.Report > revision {
+			if known, ok := list.Get(server.ID); ok && known.Report > revision {
 				registered++
 			}
 		}

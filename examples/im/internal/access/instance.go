@@ -1,0 +1,208 @@
+package access
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/libnet-go/libnet/cluster"
+	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/ids"
+	"github.com/libnet-go/libnet/examples/im/internal/registry"
+	"github.com/libnet-go/libnet/examples/im/internal/wait"
+)
+
+const (
+	// clusterName is what the access servers of one installation have in common on NATS.
+	clusterName = "im"
+
+	// retryNATS is the pause between attempts to connect to a NATS that is not there at the start.
+	retryNATS = 200 * time.Millisecond
+
+	// announceTimeout is how long Drain waits for etcd to take the news.
+	announceTimeout = 3 * time.Second
+)
+
+// InstanceOptions is what an instance is started with. Etcd, NATS, Tokens and Capacity are required; of the others zero
+// means the default.
+type InstanceOptions struct {
+	ID         string // no other access server has it; default random
+	Etcd, NATS []string
+	Tokens     Tokens
+	Capacity   int // sessions: the weight in the gateway's choice, and half of MaxSessions
+
+	Listen, ListenWebSocket       string   // as in Options
+	Advertise, AdvertiseWebSocket string   // where clients reach the two; default the addresses themselves
+	Origins                       []string // as in Options
+	Logger                        *slog.Logger
+}
+
+// An Instance is a Server with everything that it stands on: its node in the cluster, its place in the registry and its
+// numbers for ids.
+type Instance struct {
+	// Immutable after StartInstance.
+	ID, Addr, WebSocket string
+	Node                *cluster.Node
+
+	etcd         *clientv3.Client
+	ids          *ids.Source
+	server       *Server
+	registration *registry.Registration
+
+	end sync.Once
+}
+
+// StartInstance returns when the gateway can know of the server. etcd and NATS may be starting still: it waits for them
+// as long as ctx lasts. A second server of the same ID is refused with an error that wraps registry.ErrTaken.
+func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err error) {
+	byDefault(&o.Logger, slog.Default())
+	i := &Instance{ID: cmp.Or(o.ID, "access-"+strings.ToLower(rand.Text()[:8]))}
+	defer func() {
+		if err != nil {
+			i.Kill()
+		}
+	}()
+	if i.etcd, err = registry.Connect(o.Etcd...); err != nil {
+		return nil, err
+	}
+	if o.ID != "" { // before anything is done under the name, which would disturb the one that has it
+		if err = registry.Free(ctx, i.etcd, o.ID); err != nil {
+			return nil, unregistered(err, o)
+		}
+	}
+	// The number for ids is leased while NATS is connected to.
+	i.ids = ids.New(i.etcd, ids.Options{Owner: i.ID, Logger: o.Logger})
+	if i.Node, err = joinCluster(ctx, i.ID, o); err != nil {
+		return nil, err
+	}
+	if err = i.serve(ctx, o); err != nil {
+		return nil, err
+	}
+	if err = i.register(ctx, o); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// joinCluster waits for a NATS that is not there yet.
+func joinCluster(ctx context.Context, id string, o InstanceOptions) (*cluster.Node, error) {
+	for waiting := false; ; waiting = true {
+		node, err := cluster.New(ctx, cluster.Options{Cluster: clusterName, NodeID: id, Servers: o.NATS, Logger: o.Logger})
+		var network *net.OpError
+		if err == nil || !errors.As(err, &network) && !errors.Is(err, nats.ErrNoServers) {
+			return node, err
+		}
+		if !waiting {
+			o.Logger.Warn("NATS does not answer, waiting for it", "error", err)
+		}
+		if !wait.Pause(ctx, retryNATS) {
+			return nil, unreachable("NATS", o.NATS, ctx.Err())
+		}
+	}
+}
+
+// serve starts the server, once it can store messages and number them.
+func (i *Instance) serve(ctx context.Context, o InstanceOptions) error {
+	stored, err := history.Open(ctx, i.Node.Conn(), history.Options{})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-i.ids.Ready():
+	case <-ctx.Done():
+		return unreachable("etcd", o.Etcd, ctx.Err())
+	}
+	i.server, err = Start(Options{
+		Cluster: i.Node, History: stored, Tokens: o.Tokens, NextID: i.ids.Next,
+		Listen: o.Listen, ListenWebSocket: o.ListenWebSocket, Origins: o.Origins,
+		MaxSessions: 2 * o.Capacity, Logger: o.Logger,
+	})
+	return err
+}
+
+// register waits until the server is in the registry.
+func (i *Instance) register(ctx context.Context, o InstanceOptions) error {
+	i.Addr = cmp.Or(o.Advertise, i.server.Addr())
+	i.WebSocket = cmp.Or(o.AdvertiseWebSocket, i.server.WebSocketURL())
+	i.registration = registry.Register(i.etcd, registry.Options{
+		Server: registry.Server{ID: i.ID, Addr: i.Addr, WebSocket: i.WebSocket, Capacity: o.Capacity},
+		Load:   i.server.Load,
+		Logger: o.Logger,
+	})
+	select {
+	case <-i.registration.Registered():
+		return nil
+	case <-ctx.Done():
+		return unregistered(cmp.Or(i.registration.Err(), ctx.Err()), o)
+	}
+}
+
+// unregistered says why a server is not in the registry.
+func unregistered(cause error, o InstanceOptions) error {
+	if errors.Is(cause, registry.ErrTaken) {
+		return cause
+	}
+	return unreachable("etcd", o.Etcd, cause)
+}
+
+func unreachable(engine string, at []string, cause error) error {
+	return fmt.Errorf("%s at %s does not answer, is it running? %w", engine, strings.Join(at, ","), cause)
+}
+
+// Load is how many sessions are open.
+func (i *Instance) Load() int { return i.server.Load() }
+
+// Drain ends the server so that nobody loses anything: first the gateway sends nobody here any more, then its clients are
+// sent elsewhere, with everything that was acknowledged.
+func (i *Instance) Drain(ctx context.Context) error {
+	var errs []error
+	i.end.Do(func() {
+		announcing, cancel := context.WithTimeout(ctx, announceTimeout)
+		announced := i.registration.Drain(announcing) == nil
+		cancel()
+		errs = append(errs, i.Node.Drain(ctx), i.server.Drain(ctx))
+		if announced {
+			_ = i.registration.Close(ctx) // what fails here ends with its lease
+			_ = i.ids.Close(ctx)
+		} else { // without etcd the gateway cannot be told, and its clients find out by themselves
+			i.registration.Abandon()
+			i.ids.Abandon()
+		}
+		errs = append(errs, i.Node.Close(), i.etcd.Close())
+	})
+	return errors.Join(errs...)
+}
+
+// Kill ends the server as a crash does: nobody is told anything, and whoever relies on it has to notice.
+func (i *Instance) Kill() {
+	i.end.Do(func() {
+		if i.registration != nil {
+			i.registration.Abandon()
+		}
+		if i.Node != nil {
+			i.Node.Conn().Close() // before it could announce its end on it
+		}
+		if i.server != nil {
+			i.server.Kill()
+		}
+		if i.ids != nil {
+			i.ids.Abandon()
+		}
+		if i.Node != nil {
+			_ = i.Node.Close()
+		}
+		if i.etcd != nil {
+			_ = i.etcd.Close()
+		}
+	})
+}

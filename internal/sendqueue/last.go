@@ -1,0 +1,48 @@
+package sendqueue
+
+// A framing may have a frame that ends the stream, behind all others: WebSocket's has. It is queued when the queue refuses
+// messages, or written by who closes it, where nothing of the stream is left half written.
+
+// Finish is [Queue.Drain] behind which last is written: bytes that belong to no message. It does nothing twice.
+func (q *Queue) Finish(last []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.state == open {
+		q.state = draining
+		if len(last) > 0 {
+			q.rareLocked().last = true
+			q.backForLocked(len(last)).addLoose(last)
+			q.bytes += len(last)
+		}
+	}
+	q.admitLocked()
+}
+
+// lastWrittenLocked notes that all is written that was queued.
+func (q *Queue) lastWrittenLocked() {
+	if q.state == draining && q.rare != nil && q.rare.last {
+		q.rare.lastIsOut = true
+	}
+}
+
+// LastIsOut reports whether the bytes that end the stream are written.
+func (q *Queue) LastIsOut() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.rare != nil && q.rare.lastIsOut
+}
+
+// TakesLast reports, of a closed queue, whether its owner may write the bytes that end the stream: nothing is in flight, what was
+// written ends with a whole frame, and these are not among it. Where it may not yet, soon says that a flush is under way that may
+// end so.
+func (q *Queue) TakesLast() (now, soon bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if r := q.rare; r != nil && (r.lastIsOut || r.isCut || r.failed != nil) || !q.state.isClosed() {
+		return false, false
+	}
+	if q.flushing {
+		return false, q.inflight == nil || q.inflight.written == 0
+	}
+	return q.bytesOut > 0, false // else nothing has begun that could be ended
+}

@@ -1,0 +1,246 @@
+package libnet
+
+import (
+	"io"
+	"math"
+	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
+)
+
+// What the framing of package ws has beyond that of others: a handshake before the first frame, frames that are no messages,
+// messages of several frames, and a frame that ends the stream. All of it is optional and unexported: a user's codec has no use
+// for it.
+type (
+	// A handshakeProtocol's sessions begin with a handshake, before OnSession where that may wait.
+	handshakeProtocol interface {
+		// Handshake reads the peer's part from rw and makes the codec; what lies behind it stays unread. The answer is written in
+		// any case: with an error it is all that the peer gets. Nothing else is written before.
+		Handshake(rw io.ReadWriter) (codec Codec, answer []byte, err error)
+	}
+
+	// A partParser is a [FrameParser] whose frames are not a message each: ParseFrame returns a nil payload for one that is none, or
+	// that does not end a message. It may change src where it returns n > 0, since it gets those bytes once.
+	partParser interface {
+		// InMessage reports whether a message has begun that the frames so far do not end.
+		InMessage() bool
+
+		// PeerClosed reports whether the peer has said that nothing follows. An end of the connection without is not orderly.
+		PeerClosed() bool
+	}
+
+	// A closingCodec's sessions end with a frame that tells why.
+	closingCodec interface {
+		// CloseFrame may be called by any goroutine, and more than once; one of what it returns is written at the most.
+		CloseFrame(reason error) []byte
+	}
+)
+
+// handshakes returns the session's protocol if that begins with a handshake, which is a server's matter.
+func (s *Session) handshakes() (handshakeProtocol, bool) {
+	if s.owner.server == nil {
+		return nil, false
+	}
+	p, ok := s.owner.protocol.(handshakeProtocol)
+	return p, ok
+}
+
+// handshakeFailed is the error of a handshake whose peer has been answered.
+type handshakeFailed struct{ error }
+
+// handshake makes the codec of a session that begins with a handshake. It holds recvMu, as whoever makes a codec.
+func (s *Session) handshake(p handshakeProtocol) (Codec, error) {
+	codec, answer, err := p.Handshake(stream{s})
+	s.plain = nil
+	s.frameStart.Store(0)
+	sockets.LetGo(s.conn) // nobody else waits in it: there is no codec yet
+	if len(answer) > 0 {
+		s.writeAnswer(answer)
+		if err != nil {
+			err = &handshakeFailed{err}
+		}
+	}
+	return codec, err
+}
+
+// writeAnswer writes at once what a kernel's empty buffer takes.
+func (s *Session) writeAnswer(answer []byte) {
+	if by, err := s.q.Write(answer, 0, math.MaxInt, true); err == nil {
+		s.flushBy(by)
+	}
+	if s.q.Begin() {
+		s.flushNow()
+	}
+}
+
+// deliverAside ends a session that refuses sends, after what is queued for it, and does not wait for that.
+func (s *Session) deliverAside(reason error) { go s.deliver(reason) }
+
+// skips reports whether a nil payload is no message.
+func (s *Session) skips() bool {
+	_, is := s.parser.(partParser)
+	return is
+}
+
+// tookNoMessage notes that a frame was cut that was no message, or not the last of one; false if the session has ended and its
+// counters are final.
+func (s *Session) tookNoMessage() bool {
+	if !s.handOver() {
+		return false
+	}
+	if s.frameStart.Load() != 0 && !s.inMessage() {
+		s.frameStart.Store(0)
+	}
+	return true
+}
+
+// inFrame reports whether what has arrived ends within a frame, or a message.
+func (s *Session) inFrame() bool { return !s.in.Empty() || s.inMessage() }
+
+func (s *Session) inMessage() bool {
+	p, ok := s.parser.(partParser)
+	return ok && p.InMessage()
+}
+
+// mayEnd reports whether an end of the connection is an orderly one now.
+func (s *Session) mayEnd() bool {
+	if p, ok := s.parser.(partParser); ok {
+		return p.PeerClosed()
+	}
+	return s.in.Empty()
+}
+
+// closeFrame returns the frame that ends the session's stream, nil if there is none. The reason may be the user's.
+func (s *Session) closeFrame(reason error) (frame []byte) {
+	if s.conn == nil || !s.hasCodec.Load() {
+		return nil
+	}
+	c, ok := s.codec.(closingCodec)
+	switch {
+	case !ok:
+	case isOwn(reason):
+		frame = c.CloseFrame(reason)
+	default:
+		made := make(chan []byte, 1)
+		apart(func() { made <- c.CloseFrame(reason) })
+		select {
+		case frame = <-made:
+		default: // the reason's own methods have ended the goroutine
+		}
+	}
+	return frame
+}
+
+const (
+	// lastFrameWait is how long an end waits for a flush that is under way, so that its last frame is not within another.
+	lastFrameWait = 10 * time.Millisecond
+
+	// lastFrameTimeout is how long the last frame may wait for room where a write cannot do without waiting.
+	lastFrameTimeout = 100 * time.Millisecond
+
+	// lingerTimeout is how long a connection is read on after its last frame: closed with input unread, it would be reset, and the
+	// peer might never see that frame.
+	lingerTimeout = 500 * time.Millisecond
+
+	// firstLook is when a connection that lingers is looked at first; each time is twice as long.
+	firstLook = 5 * time.Millisecond
+)
+
+// sayLast writes the frame that tells the peer why the session ends, unless that is done, or the stream ends within a frame. It
+// reports whether the connection is closed in the background.
+func (s *Session) sayLast(reason error) (lingers bool) {
+	switch {
+	case s.q.LastIsOut():
+		return s.closeLater()
+	case s.conn == nil || !s.takesLast():
+		return false
+	}
+	frame := s.closeFrame(reason)
+	return len(frame) > 0 && s.writeLast(frame) && s.closeLater()
+}
+
+func (s *Session) takesLast() bool {
+	if !s.hasCodec.Load() {
+		return false
+	}
+	if _, has := s.codec.(closingCodec); !has {
+		return false
+	}
+	now, soon := s.q.TakesLast()
+	if !soon {
+		return now
+	}
+	if idle := s.q.Idle(); idle != nil {
+		bound := time.NewTimer(lastFrameWait)
+		defer bound.Stop()
+		select {
+		case <-idle:
+		case <-bound.C:
+		}
+	}
+	now, _ = s.q.TakesLast()
+	return now
+}
+
+// writeLast reports whether the whole frame was written. It does not wait at a descriptor.
+func (s *Session) writeLast(frame []byte) (written bool) {
+	if s.sock != nil {
+		n, err := s.sock.Write(frame)
+		return err == nil && n == len(frame)
+	}
+	done := within(2*lastFrameTimeout, func() {
+		var err error
+		defer s.recovered("connection", &err)
+		_ = s.conn.SetWriteDeadline(time.Now().Add(lastFrameTimeout))
+		n, err := s.conn.Write(frame)
+		written = err == nil && n == len(frame)
+	})
+	return done && written
+}
+
+// closeLater ends the output and has the connection closed when the peer has ended, too, or lingerTimeout has passed. False says
+// that it is to be closed at once: it has no descriptor, so nothing resets it.
+func (s *Session) closeLater() bool {
+	if s.descriptor() == nil || !s.endBothOutputs() {
+		return false
+	}
+	if !s.serving.Started() {
+		s.interruptReceiver()
+	}
+	l := &lingering{session: s, until: time.Now().Add(lingerTimeout), next: firstLook}
+	l.look()
+	return true
+}
+
+// endBothOutputs half-closes the connection, and below TLS the one that it runs on.
+func (s *Session) endBothOutputs() (ended bool) {
+	var err error
+	defer s.recovered("connection", &err)
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return false
+	}
+	if !s.secure() {
+		return true
+	}
+	half, ok = sockets.Transport(s.conn).(interface{ CloseWrite() error })
+	return ok && half.CloseWrite() == nil
+}
+
+// A lingering reads on, now and then and without waiting, for a session that has ended.
+type lingering struct {
+	session *Session
+	until   time.Time
+	next    time.Duration
+}
+
+func (l *lingering) look() {
+	left := time.Until(l.until)
+	if left <= 0 || sockets.Discard(l.session.descriptor()) {
+		_ = l.session.closeConn(false)
+		return
+	}
+	wait := min(l.next, left)
+	l.next *= 2
+	time.AfterFunc(wait, l.look)
+}

@@ -1,0 +1,190 @@
+package ws
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
+)
+
+// maxRequest is how long a request may be. Browsers with many cookies come to half of that.
+const maxRequest = 16 << 10
+
+// readRequest reads up to the empty line behind the header, and no further. It reads byte by byte: the session's stream has them in
+// memory.
+func readRequest(r io.Reader, dst []byte) ([]byte, error) {
+	lineStart := len(dst)
+	for len(dst) < maxRequest {
+		dst = append(dst, 0)
+		last := len(dst) - 1
+		if _, err := io.ReadFull(r, dst[last:]); err != nil {
+			if err == io.EOF && last > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return dst[:last], err
+		}
+		switch {
+		case last == 0 && (dst[0] < 'A' || dst[0] > 'Z'):
+			return dst, badRequest("bytes that are no HTTP request")
+		case dst[last] != '\n':
+		case len(bytes.TrimSuffix(dst[lineStart:last], []byte("\r"))) == 0:
+			return dst, nil
+		default:
+			lineStart = len(dst)
+		}
+	}
+	return dst, refuse(http.StatusRequestHeaderFieldsTooLarge, "a request of more than 16 KiB")
+}
+
+func badRequest(what string) error { return refuse(http.StatusBadRequest, what) }
+
+// refuse is an error of the peer's.
+func refuse(status int, what string) error {
+	return &HandshakeError{StatusCode: status, Body: []byte(what + "\n"), Err: malformed(what).(*fault).error}
+}
+
+// parseRequest makes a request of what readRequest has read.
+func parseRequest(raw string, s *libnet.Session) (*http.Request, error) {
+	r, err := http.ReadRequest(bufio.NewReaderSize(strings.NewReader(raw), 16))
+	if err != nil {
+		return nil, badRequest("a malformed HTTP request")
+	}
+	r.Body = http.NoBody
+	r.RemoteAddr = s.RemoteAddr().String()
+	if state, ok := s.TLS(); ok {
+		r.TLS = &state
+	}
+	return r.WithContext(sessionContext{s}), nil
+}
+
+// checkRequest refuses what net/http's server would refuse, too, and what has a body, which would be taken for frames.
+func checkRequest(r *http.Request) error {
+	switch {
+	case r.ProtoAtLeast(1, 1) && r.Host == "":
+		return badRequest("a request without a Host")
+	case r.ContentLength > 0 || len(r.TransferEncoding) > 0:
+		return badRequest("a request with a body")
+	}
+	return nil
+}
+
+// sessionContext ends with its session.
+type sessionContext struct{ session *libnet.Session }
+
+var _ context.Context = sessionContext{}
+
+func (c sessionContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c sessionContext) Done() <-chan struct{}       { return c.session.Done() }
+func (c sessionContext) Value(any) any               { return nil }
+
+func (c sessionContext) Err() error {
+	select {
+	case <-c.session.Done():
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// An answer is the ResponseWriter that the WebSocket library gets to see where there is no HTTP server. The library asks for the
+// connection once the request is known to be right. It gets none: its part was the handshake.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+
+	check  func() error // the user's
+	agreed bool
+	asked  bool   // for the connection: what follows is not for the peer
+	bytes  []byte // of the answer, once asked
+	err    error  // why the user's check refused
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if status != http.StatusSwitchingProtocols && !a.asked {
+		a.status = status
+	}
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if !a.asked {
+		a.body.Write(p)
+	}
+	return len(p), nil
+}
+
+func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	a.asked = true
+	if a.err = a.check(); a.err == nil {
+		a.agreed = true
+		a.bytes = switching(a.header)
+	}
+	return nil, nil, http.ErrNotSupported
+}
+
+// agree has the library check a request, and then the user. It returns what to answer, and the subprotocol; with an error the
+// answer refuses.
+func (o *options) agree(r *http.Request) (subprotocol string, reply []byte, err error) {
+	if err := checkRequest(r); err != nil {
+		return "", refusalOf(err).bytes(), err
+	}
+	a := &answer{header: make(http.Header), check: func() error { return o.checkUser(r) }}
+	_, err = websocket.Accept(a, r, &o.accept)
+	switch {
+	case a.agreed:
+		return a.header.Get("Sec-WebSocket-Protocol"), a.bytes, nil
+	case a.asked:
+		return "", refusalOf(a.err).bytes(), fmt.Errorf("libnet: ws: refused: %w", a.err)
+	}
+	refusal := &HandshakeError{StatusCode: a.status, Header: a.header, Body: a.body.Bytes(),
+		Err: fmt.Errorf("%w: ws: %w", libnet.ErrMalformedFrame, err)}
+	return "", refusal.bytes(), refusal
+}
+
+// refusalOf is how a request is answered that is refused for err.
+func refusalOf(err error) *HandshakeError {
+	if e, ok := errchain.As[*HandshakeError](err); ok && e != nil && e.StatusCode >= 300 && e.StatusCode <= 599 {
+		return e
+	}
+	return &HandshakeError{StatusCode: http.StatusForbidden}
+}
+
+// text is the answer's body.
+func (e *HandshakeError) text() []byte {
+	if len(e.Body) > 0 {
+		return e.Body
+	}
+	return []byte(http.StatusText(e.StatusCode) + "\n")
+}
+
+// bytes is the whole answer.
+func (e *HandshakeError) bytes() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.1 %03d %s\r\n", e.StatusCode, http.StatusText(e.StatusCode))
+	h := e.Header.Clone()
+	if h == nil {
+		h = make(http.Header)
+	}
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	if e.StatusCode != http.StatusUpgradeRequired || h.Get("Connection") == "" {
+		h.Set("Connection", "close")
+	}
+	h.Set("Content-Length", fmt.Sprint(len(e.text())))
+	_ = h.Write(&b)
+	b.WriteString("\r\n")
+	b.Write(e.text())
+	return b.Bytes()
+}

@@ -1,0 +1,111 @@
+package ws_test
+
+import (
+	"io"
+	"net"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/ws"
+)
+
+// What a silent session keeps of the heap and of stacks in event mode, after it has echoed one message: what one over TCP keeps, its
+// request, and a codec. The bound is about a tenth more than was measured.
+func TestASilentWebSocketKeepsLittleAndNoGoroutine(t *testing.T) {
+	if testkit.Race {
+		t.Skip("the race detector keeps more")
+	}
+	const sessions, heapBound, stackBound = 500, 1000, 500 // a goroutine has 2,048 of the latter
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", ws.Protocol(codec.New(codec.Uint16BE, codec.Bytes), nil), 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Stop()
+	go srv.ServeMessages(libnet.MessageHandlerFunc(testkit.EchoMessage))
+	clients := make([]int, 0, 2*sessions)
+	defer func() {
+		for _, fd := range clients {
+			_ = syscall.Close(fd)
+		}
+	}()
+	open := func() {
+		for range sessions {
+			clients = append(clients, upgradeAndEcho(t, srv.Listener().Addr().(*net.TCPAddr)))
+		}
+	}
+	open()
+	heapBefore, stackBefore, goroutines := inUse()
+	open()
+	var heap, stack int
+	defer func() { t.Logf("%d bytes of heap and %d of stacks a session", heap, stack) }()
+	testkit.Eventually(t, "so little in use", func() bool {
+		heapAfter, stackAfter, after := inUse()
+		heap, stack = (heapAfter-heapBefore)/sessions, (stackAfter-stackBefore)/sessions
+		return heap <= heapBound && stack <= stackBound && after < goroutines+sessions/10
+	})
+}
+
+// upgradeAndEcho returns a bare descriptor, which keeps nothing of the heap.
+func upgradeAndEcho(t testing.TB, addr *net.TCPAddr) (fd int) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Connect(fd, &syscall.SockaddrInet4{Port: addr.Port, Addr: [4]byte(addr.IP.To4())}); err != nil {
+		t.Fatal(err)
+	}
+	exchange := func(out string, least int, last byte) {
+		if _, err := syscall.Write(fd, []byte(out)); err != nil {
+			t.Fatal(err)
+		}
+		in := make([]byte, 512)
+		for n := 0; n < least || in[n-1] != last; {
+			k, err := syscall.Read(fd, in[n:])
+			if k <= 0 {
+				t.Fatal(k, err)
+			}
+			n += k
+		}
+	}
+	exchange(upgradeRequest, 100, '\n')
+	exchange(masked(fin|binaryFrame, "x"), 3, 'x')
+	return fd
+}
+
+func inUse() (heap, stack, goroutines int) {
+	for range 3 {
+		runtime.GC()
+	}
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int(stats.HeapAlloc), int(stats.StackInuse), runtime.NumGoroutine()
+}
+
+// What a peer has sent and nobody has read must not reset the connection: the peer would lose the close frame. Nor must the descriptor
+// stay open for a peer that has closed.
+func TestTheConnectionLingersBehindACloseFrame(t *testing.T) {
+	libnettest.VerifyNone(t)
+	for _, w := range []way{ownServe, ownEvent} {
+		wayIn = w
+		func() {
+			defer func() { wayIn = throughHandler }()
+			r := start(t, setup{handler: sink})
+			conn, in := r.raw(t)
+			s := r.session(t)
+			write(t, conn, "\xff\xff") // no frame
+			<-s.Done()
+			write(t, conn, "more, which nobody reads")
+			wantOneClose(t, conn, in, 1002)
+			if _, err := in.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("%s: %v", w, err)
+			}
+			conn.Close()
+		}()
+	}
+}

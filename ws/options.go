@@ -1,0 +1,41 @@
+package ws
+
+import (
+	"fmt"
+	"net/http"
+	"path"
+
+	"github.com/coder/websocket"
+)
+
+// options is a copy of what the user has set.
+type options struct {
+	text   bool
+	accept websocket.AcceptOptions
+	check  func(*http.Request) error // nil without
+}
+
+// copyOptions panics for a pattern that path.Match does not accept.
+func copyOptions(o *HandlerOptions) options {
+	if o == nil {
+		o = new(HandlerOptions)
+	}
+	for _, pattern := range o.OriginPatterns {
+		if _, err := path.Match(pattern, ""); err != nil {
+			panic(fmt.Sprintf("libnet: ws: origin pattern %q: %v", pattern, err))
+		}
+	}
+	return options{text: o.Text, check: o.Check, accept: websocket.AcceptOptions{
+		OriginPatterns:  append([]string(nil), o.OriginPatterns...),
+		Subprotocols:    append([]string(nil), o.Subprotocols...),
+		CompressionMode: websocket.CompressionDisabled,
+	}}
+}
+
+// checkUser asks the user about a request that is right otherwise.
+func (o *options) checkUser(r *http.Request) error {
+	if o.check == nil {
+		return nil
+	}
+	return o.check(r)
+}

@@ -1,0 +1,202 @@
+package ws
+
+import (
+	"bytes"
+	"io"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/sendqueue"
+)
+
+// A serverCodec cuts a client's frames from what its session has read, and makes frames of what that sends. A session uses nothing
+// else of it: its Receive and Send are the inner codec's and would speak the wrong framing.
+//
+// ParseFrame belongs to the session's receiver; all else may be called by any goroutine. A session keeps one, so it is small: what it
+// can ask of the inner codec it asks each time.
+type serverCodec struct {
+	libnet.Codec // the inner one, an innerCodec
+	protocol     *serverProtocol
+	stream       sessionStream
+	request      string // as it was read
+	subprotocol  string
+	limit        int // of a message
+
+	message *message               // one whose fragments arrive; nil between two
+	answer  atomic.Pointer[[]byte] // the payload of the peer's close frame, which is answered with the same; nil before
+}
+
+// A message is one that comes in fragments.
+type message struct {
+	bytes []byte
+	text  bool // it is to be UTF-8
+}
+
+var (
+	_ libnet.FrameAppender = (*serverCodec)(nil)
+	_ libnet.FrameParser   = (*serverCodec)(nil)
+)
+
+// ParseFrame unmasks a whole frame in place, and answers a control frame. The payload is nil where no message ends.
+func (c *serverCodec) ParseFrame(src []byte) (payload []byte, n int, err error) {
+	room := c.limit
+	if c.message != nil {
+		room -= len(c.message.bytes)
+	}
+	h, size, err := parseHeader(src, c.message != nil, room)
+	if err != nil {
+		return nil, 0, err.(*fault).error
+	}
+	if size == 0 || int64(len(src)-size) < h.length {
+		return nil, 0, nil
+	}
+	n = size + int(h.length)
+	payload = src[size:n:n]
+	mask4(payload, h.key)
+	if h.opcode() >= opClose {
+		payload, err = nil, c.receiveControl(h, payload)
+	} else if payload = c.collect(h, payload); payload != nil {
+		err = c.checkReceived(h, payload)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	return payload, n, nil
+}
+
+// collect returns the message that a frame completes, nil while there are fragments to come. Their storage grows with what arrives.
+func (c *serverCodec) collect(h header, payload []byte) []byte {
+	m := c.message
+	switch {
+	case m == nil && h.fin():
+		return payload
+	case m == nil:
+		m = &message{text: h.opcode() == opText, bytes: []byte{}}
+		c.message = m
+	}
+	m.bytes = append(m.bytes, payload...)
+	if !h.fin() {
+		return nil
+	}
+	return m.bytes
+}
+
+// checkReceived says what is wrong with a message, which ends with it.
+func (c *serverCodec) checkReceived(h header, payload []byte) error {
+	text := h.opcode() == opText
+	if c.message != nil {
+		text, c.message = c.message.text, nil
+	}
+	if text && !utf8.Valid(payload) {
+		return errNotUTF8
+	}
+	if checker, ok := c.Codec.(payloadChecker); ok {
+		return checker.CheckPayload(payload)
+	}
+	return nil
+}
+
+// InMessage reports whether fragments of a message are to come.
+func (c *serverCodec) InMessage() bool { return c.message != nil }
+
+// PeerClosed reports whether the peer's close frame has come.
+func (c *serverCodec) PeerClosed() bool { return c.answer.Load() != nil }
+
+func (c *serverCodec) receiveControl(h header, payload []byte) error {
+	switch {
+	case h.opcode() == opClose:
+		return c.receiveClose(payload)
+	case h.opcode() == opPing && c.stream.Unwritten() < maxWaitingPongs:
+		c.pong(payload)
+	}
+	return nil
+}
+
+// pong answers a ping, behind what is queued. A session that does not write any more answers none.
+func (c *serverCodec) pong(payload []byte) {
+	out := outbufs.Get().(*outbuf)
+	out.bytes = appendFrame(out.bytes[:0], finBit|opPong, payload, false)
+	_, _ = c.stream.Write(out.bytes)
+	out.bytes = out.bytes[:0]
+	outbufs.Put(out)
+}
+
+// receiveClose returns what a close frame means. The session's end answers it.
+func (c *serverCodec) receiveClose(payload []byte) error {
+	e, err := parseClose(payload)
+	if err != nil {
+		return err.(*fault).error
+	}
+	answer := bytes.Clone(payload)
+	c.answer.Store(&answer)
+	return endByPeer(e, c.message != nil)
+}
+
+// CloseFrame tells the peer why the session ends, or answers its own close frame.
+func (c *serverCodec) CloseFrame(reason error) []byte {
+	if answer := c.answer.Load(); answer != nil {
+		return appendFrame(nil, finBit|opClose, *answer, false)
+	}
+	return closeFrame(reason, false)
+}
+
+// FrameHeader spares a message whose payload is as the sender has it a draft, as that of the inner codec does.
+func (c *serverCodec) FrameHeader(msg any) (h sendqueue.Header, payload []byte) {
+	inner, ok := c.Codec.(headerCodec)
+	if !ok {
+		return h, nil
+	}
+	h, payload = inner.FrameHeader(msg)
+	n := len(payload)
+	if h.Len == 0 || n > 0xffff || checkSent(payload, c.limit, c.protocol.options.text) != nil {
+		return sendqueue.Header{}, nil // AppendFrame says what is wrong
+	}
+	first := uint64(finBit | opcodeOf(c.protocol.options.text))
+	if n < lengthIn16 {
+		return sendqueue.Header{Bytes: first | uint64(n)<<8, Len: 2}, payload
+	}
+	return sendqueue.Header{Bytes: first | lengthIn16<<8 | uint64(n>>8)<<16 | uint64(n&0xff)<<24, Len: 4}, payload
+}
+
+// A headerCodec is what package codec's codecs are whose frames are a length and the sender's bytes.
+type headerCodec interface {
+	FrameHeader(msg any) (h sendqueue.Header, payload []byte)
+}
+
+// AppendFrame has the inner codec append its frame, and makes one of the payload.
+func (c *serverCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
+	inner := c.Codec.(innerCodec)
+	framed, payload, err := appendInner(inner, inner, dst, msg)
+	if err == nil {
+		err = checkSent(payload, c.limit, c.protocol.options.text)
+	}
+	if err != nil {
+		return dst, err
+	}
+	var room [10]byte
+	header := appendHeader(room[:0], finBit|opcodeOf(c.protocol.options.text), len(payload), 0)
+	return replaceHeader(framed, len(dst), header, payload), nil
+}
+
+// replaceHeader returns framed[:at], the header and the payload, which may lie within framed.
+func replaceHeader(framed []byte, at int, header, payload []byte) []byte {
+	start := at + len(header)
+	whole := framed[:at]
+	if start+len(payload) <= cap(framed) {
+		whole = framed[:start+len(payload)]
+	} else {
+		whole = append(make([]byte, 0, start+len(payload)), whole...)[:start+len(payload)]
+	}
+	copy(whole[start:], payload) // before the header, which may be longer than the inner one was
+	copy(whole[at:], header)
+	return whole
+}
+
+// OnlyCloses is what the inner codec's Close closes, if it says that it closes nothing else.
+func (c *serverCodec) OnlyCloses() io.ReadWriter {
+	if inner, ok := c.Codec.(interface{ OnlyCloses() io.ReadWriter }); ok {
+		return inner.OnlyCloses()
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package ws
+
+import (
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/libnet-go/libnet"
+)
+
+// Protocol returns a protocol whose sessions are WebSockets on the server's own listener, with TLS where the server has a
+// TLSConfig, and with no HTTP server behind it:
+//
+//	protocol := ws.Protocol(codec.New(codec.Uint16BE, codec.JSON), &ws.HandlerOptions{Text: true})
+//	server, err := libnet.Serve("tcp", ":8080", protocol, 64)
+//	...
+//	server.ServeMessages(handler)
+//
+// A session is all that such a server has to offer: a request that is no WebSocket's is answered with an error. In event mode one
+// that waits has neither a goroutine nor a buffer, as over TCP. Under Serve and ServeMessages the handshake comes before OnSession, on
+// a goroutine of the session's own; Config.HandshakeTimeout bounds it, and the login behind it: set it. Of a request that has begun
+// Config.FrameTimeout bounds the rest. A session whose handshake fails is closed, for a reason that wraps a [*HandshakeError] if
+// there was anything to answer; OnSession does not see it. With Accept and NewSession the handshake comes with the session's first
+// use, be it by [Request].
+//
+// inner's messages are what the WebSocket carries, without inner's framing: the section "On a server's own listener" says what is
+// different from [Handler]. A server of this protocol may also have a Handler, whose sessions then have the same messages.
+//
+// It panics without inner, and for a pattern that path.Match does not accept. For a client's side there is [Dial].
+func Protocol(inner libnet.Protocol, o *HandlerOptions) libnet.Protocol {
+	if inner == nil {
+		panic("libnet: ws.Protocol needs a protocol")
+	}
+	return &serverProtocol{inner: inner, options: copyOptions(o)}
+}
+
+// A serverProtocol is another one without its framing, for connections that are not upgraded yet. Its sessions share it, so a
+// broadcast encodes once for them all.
+type serverProtocol struct {
+	inner   libnet.Protocol
+	options options
+}
+
+// NewCodec is asked for no session of a server: that calls Handshake.
+func (p *serverProtocol) NewCodec(io.ReadWriter) libnet.Codec {
+	panic("libnet: ws.Protocol is for a libnet.Server; a client calls ws.Dial")
+}
+
+// A sessionStream is the stream of a server's session.
+type sessionStream interface {
+	libnet.Stream
+	Session() *libnet.Session
+	Unwritten() int
+}
+
+// Handshake implements what package libnet calls before the first frame.
+func (p *serverProtocol) Handshake(rw io.ReadWriter) (codec libnet.Codec, answer []byte, err error) {
+	stream := rw.(sessionStream)
+	buf := outbufs.Get().(*outbuf)
+	defer func() {
+		buf.bytes = buf.bytes[:0]
+		outbufs.Put(buf)
+	}()
+	if buf.bytes, err = readRequest(stream, buf.bytes); err != nil {
+		return nil, refusalFor(err), err
+	}
+	raw := string(buf.bytes)
+	r, err := parseRequest(raw, stream.Session())
+	if err != nil {
+		return nil, refusalFor(err), err
+	}
+	subprotocol, answer, err := p.options.agree(r)
+	if err != nil {
+		return nil, answer, err
+	}
+	inner, err := newInner(p.inner, rw)
+	if err != nil {
+		return nil, (&HandshakeError{StatusCode: http.StatusInternalServerError}).bytes(), err
+	}
+	return &serverCodec{
+		Codec: inner, protocol: p, stream: stream,
+		request: keptRequest(raw), subprotocol: subprotocol, limit: maxMessage(inner, rw),
+	}, answer, nil
+}
+
+// refusalFor answers a request that could not be read; nil where the connection's own error says why.
+func refusalFor(err error) []byte {
+	if e, ok := err.(*HandshakeError); ok {
+		return e.bytes()
+	}
+	return nil
+}
+
+// keptRequest is what a session keeps of its request: all but the fields of the handshake, which are half of a short one.
+func keptRequest(raw string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(raw) {
+		if line[0] == ' ' || line[0] == '\t' { // goes on with the field of the line before
+			return raw
+		}
+		if name, _, isField := strings.Cut(line, ":"); !isField || !ofHandshake[http.CanonicalHeaderKey(name)] {
+			kept.WriteString(line)
+		}
+	}
+	return strings.Clone(kept.String())
+}
+
+var ofHandshake = map[string]bool{
+	"Connection": true, "Upgrade": true, "Sec-Websocket-Version": true, "Sec-Websocket-Key": true, "Sec-Websocket-Extensions": true,
+}
+
+// requestOf makes the request anew: a session that keeps one would cost twice as much. Of the fields of the handshake it has those that
+// are the same in every one.
+func (c *serverCodec) requestOf(s *libnet.Session) *http.Request {
+	r, err := parseRequest(c.request, s)
+	if err != nil {
+		return nil
+	}
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Sec-Websocket-Version", "13")
+	return r
+}

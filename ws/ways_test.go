@@ -1,0 +1,150 @@
+package ws_test
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/ws"
+)
+
+// A way is how connections become sessions.
+type way string
+
+const (
+	throughHandler way = "a ws.Handler"
+	ownServe       way = "ws.Protocol and Serve"
+	ownEvent       way = "ws.Protocol and ServeMessages"
+)
+
+// wayIn is that of the servers that start makes. Only TestTheSuites changes it, and no test runs in parallel.
+var wayIn = throughHandler
+
+// startOwn makes r a server that serves WebSockets itself.
+func startOwn(t testing.TB, r *rig, set setup) {
+	r.Server = libnet.NewServer(set.listener, ws.Protocol(set.protocol, set.options), set.queue)
+	r.Logger = slog.New(slog.DiscardHandler)
+	if set.config != nil {
+		set.config(r.Server)
+	}
+	served := make(chan error, 1)
+	go func() { served <- r.serve(set.handler) }()
+	t.Cleanup(func() {
+		r.Stop()
+		if err := <-served; err != libnet.ErrServerClosed {
+			t.Errorf("serving ended with %v", err)
+		}
+	})
+}
+
+// serve runs handlers that only echo or sink in event mode, if that is the way; others have no counterpart there.
+func (r *rig) serve(h libnet.Handler) error {
+	messages := messageHandler(h)
+	if wayIn == ownServe || messages == nil {
+		return r.Server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+			r.sessions <- s
+			h.ServeSession(s)
+		}))
+	}
+	admit := r.OnSession
+	r.OnSession = func(s *libnet.Session) error {
+		if admit != nil {
+			if err := admit(s); err != nil {
+				return err
+			}
+		}
+		r.sessions <- s
+		return nil
+	}
+	return r.ServeMessages(messages)
+}
+
+func messageHandler(h libnet.Handler) libnet.MessageHandler {
+	switch reflect.ValueOf(h).Pointer() {
+	case reflect.ValueOf(echo).Pointer():
+		return libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { s.SendContext(context.Background(), msg) })
+	case reflect.ValueOf(sink).Pointer():
+		return libnet.MessageHandlerFunc(func(*libnet.Session, []byte) {})
+	}
+	return nil
+}
+
+// What holds for a Handler's sessions holds for those of a server that serves WebSockets itself, in both modes; what is different, doc.go
+// says.
+func TestTheSuites(t *testing.T) {
+	for _, w := range []way{ownServe, ownEvent} {
+		t.Run(string(w), func(t *testing.T) {
+			wayIn = w
+			defer func() { wayIn = throughHandler }()
+			for _, test := range suite {
+				t.Run(nameOf(test), test)
+			}
+		})
+	}
+}
+
+func nameOf(test func(*testing.T)) string {
+	name := runtime.FuncForPC(reflect.ValueOf(test).Pointer()).Name()
+	return name[strings.LastIndexByte(name, '.')+1:]
+}
+
+var suite = []func(*testing.T){
+	TestShutdownOfTheServerLosesNothing,
+	TestTheCloseCodeTellsThePeerWhy,
+	TestThePeerIsToldTheReasonThatWasChosen,
+	TestAHandlerThatPanicsEndsItsSessionOnly,
+	TestWhatAHandlerQueuedIsDeliveredWhenItReturns,
+	TestWhatAPeerDoesWrongEndsWithOneCloseFrame,
+	TestWhatAPeerDoesWrongEndsItsSessionAtOnce,
+	TestAClaimedLengthAllocatesNothing,
+	TestNothingFollowsTheCloseFrame,
+	TestAPeerThatGoesOnSendingSeesTheCloseCode,
+	TestAMessageThatTheClosingCutsIsNotAnOrderlyEnd,
+	TestAPeersReasonThatIsRightIsThatOfTheSession,
+	TestAMessageOverTheLimitEndsTheSession,
+	TestTheDefaultLimitIsThatOfOtherConnections,
+	TestForeignOriginsAreRefusedUnlessAllowed,
+	TestARequestThatIsNoWebSocketIsAnswered,
+	TestSubprotocolsAreAgreedOn,
+	TestOnSessionAdmitsWebSocketsAndMayReceive,
+	TestDialFailsWithinItsBoundAndLeavesNothing,
+	TestARefusalsMessageAndCodeArrive,
+	TestACloseTellsItsReason,
+	TestAClientIsToldWhyItWasThrownOut,
+	TestALastWordArrivesAndThenItsReason,
+	TestMessagesThatArrivedBeforeTheEndAreReceivedByASlowHandler,
+	TestMessagesThatArrivedSurviveAFailedSend,
+	TestMessagesThatArriveAsASendFailsAreReceived,
+	TestAMessageThatTheFramingCannotCarryIsRefusedBothWays,
+	TestAConnectionThatEndsWithinAMessageIsNeverAMessage,
+	TestAMessageThatDoesNotEndRunsIntoTheFrameTimeout,
+	TestALateMessageArrivesWhole,
+	TestASilentPeerRunsIntoItsTimeouts,
+	TestAPeerThatVanishedIsFound,
+	TestAPeerThatReadsSlowlyLives,
+	TestASlowConsumerIsClosedWhenThePolicySaysSo,
+	TestShutdownWaitsForThePeerNoLongerThanLinger,
+	TestCloseDoesNotWaitForAPeerThatDoesNotRead,
+	TestAHandlerSeesTheRequestAndTheSubprotocol,
+	TestASessionThatIsNoWebSocketHasNoRequest,
+	TestDialTellsHowTheServerAnswered,
+	TestDialTellsOfAnUpgradeThatIsWrong,
+	TestDialWithoutADialerIsAnError,
+	TestOneWebSocketMessageIsOneMessageWithoutTheServersFraming,
+	TestTextMessagesCarryJSON,
+	TestTextThatIsNotUTF8IsAnErrorOfSendAndOfThePeer,
+	TestManyMessagesOfAllSizesArriveInOrderBothWays,
+	TestLargeMessagesAreSentInFragmentsAndReceivedWhole,
+	TestSendersOfManyGoroutinesDoNotMix,
+	TestAnOrderlyEndOfThePeerIsEOFBehindItsLastMessage,
+	TestAnotherCloseCodeOfThePeerIsTheReason,
+	TestCloseIsEOFForThePeer,
+	TestAddressesAreThoseOfTheConnection,
+	TestShutdownOfTheClientDeliversWhatItQueued,
+	TestAcceptedIsReceivedOrReported,
+	TestAConnectionThatGoesWrongEndsItsSessionOnly,
+}
