@@ -3,6 +3,7 @@
 package cluster_test
 
 import (
+	"math"
 	"runtime"
 	"testing"
 
@@ -24,7 +25,10 @@ func TestAUserCostsNoGoroutineAndLittleMemory(t *testing.T) {
 	}
 	memory, goroutines := heap(), runtime.NumGoroutine()
 	bindAll(t, sessions, nodes)
-	each := (heap() - memory) / int64(len(sessions))
+	each := int64(math.MaxInt64)
+	for range 20 { // what the nodes are just doing is no user's
+		each = min(each, (heap()-memory)/int64(len(sessions)))
+	}
 	t.Logf("%d bytes a user, in all three nodes and their servers together", each)
 	if each > 4<<10 {
 		t.Errorf("a user costs %d bytes, want at most 4 KB", each)

@@ -29,6 +29,7 @@ func bubble(t *testing.T, p libnet.Protocol, connect testkit.Connector, configur
 		test(t, s, far)
 		_ = far.Close()
 		srv.Stop()
+		time.Sleep(time.Minute) // whatever wrote to far has noticed
 	})
 }
 

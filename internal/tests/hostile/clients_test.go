@@ -8,12 +8,14 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/monitor"
 	"github.com/libnet-go/libnet/reconnect"
+	"github.com/libnet-go/libnet/ws"
 )
 
 // clientSites are those of packages that use a server or a session from outside.
@@ -24,19 +26,23 @@ var clientSites = []site{
 	{name: "reconnect.Client.Size", does: []behaviour{givesLess, givesMore}},
 	{name: "monitor.Options.Authorize", does: []behaviour{givesNil}},
 	{name: "monitor.Options.Ready", does: []behaviour{givesNil}},
+	{name: "ws.HandlerOptions.Check", does: failures},
 }
 
-// TestHostileUserCodeOfClients is the same for package reconnect and package monitor.
+// TestHostileUserCodeOfClients is the same for packages reconnect and monitor, and for what package ws asks before there is a session.
 func TestHostileUserCodeOfClients(t *testing.T) {
 	for i := range clientSites {
 		s := &clientSites[i]
 		for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
 			t.Run(s.name+"/"+string(does), func(t *testing.T) {
 				r := newRig(t, modes[0], s, does)
-				if s.name[0] == 'r' {
+				switch of, _, _ := strings.Cut(s.name, "."); of {
+				case "reconnect":
 					r.leadClient(t)
-				} else {
+				case "monitor":
 					r.leadMonitor(t)
+				case "ws":
+					r.leadWebSocket(t)
 				}
 				r.wantStats(t)
 				r.wantShutdown(t)
@@ -145,5 +151,42 @@ func (r *rig) leadMonitor(t *testing.T) {
 		if got := get(path); got != want {
 			t.Errorf("%s answers %s after that", path, got)
 		}
+	}
+}
+
+// leadWebSocket dials a server of WebSockets twice, in event mode: the first request meets the user's code.
+func (r *rig) leadWebSocket(t *testing.T) {
+	check := func(*http.Request) error { return r.b.failure(r.b.at("ws.HandlerOptions.Check")) }
+	inner := protocolOf("pure", new(bomb))
+	own, err := libnet.Serve("tcp", "127.0.0.1:0", ws.Protocol(inner, &ws.HandlerOptions{Check: check}), 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own.Logger = slog.New(slog.DiscardHandler)
+	defer own.Stop()
+	r.conns.Go(func() {
+		_ = own.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.Send(msg) }))
+	})
+	echo := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), inTime)
+		defer cancel()
+		d := &libnet.Dialer{Protocol: inner}
+		d.SendQueue = 8
+		s, err := ws.Dial(ctx, "ws://"+own.Listener().Addr().String(), d, nil)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		if err := s.Send([]byte("hello")); err != nil {
+			return err
+		}
+		_, err = s.Receive()
+		return err
+	}
+	r.b.armed.Store(true)
+	_ = echo()
+	r.wantCalled(t)
+	if err := echo(); err != nil {
+		t.Errorf("the next WebSocket: %v", err)
 	}
 }
