@@ -16,7 +16,8 @@ const managerShards = 32
 // A Manager knows open sessions by their id. All methods may be called by any goroutine; no lock is
 // held while user code runs. Lookups and iterations take none.
 type Manager struct {
-	shards [managerShards]managerShard
+	shards  [managerShards]managerShard
+	emptied atomic.Bool // by Dispose: what is still ending is not found
 }
 
 type managerShard struct {
@@ -44,8 +45,11 @@ func (m *Manager) NewSession(codec Codec, sendChanSize int) *Session {
 	return s
 }
 
-// GetSession returns the open session with this id, nil when there is none.
+// GetSession returns the open session with this id, nil when there is none, and after Dispose.
 func (m *Manager) GetSession(id uint64) *Session {
+	if m.emptied.Load() {
+		return nil
+	}
 	return m.shard(id).sessions.get(id)
 }
 
@@ -79,6 +83,7 @@ func (m *Manager) All() iter.Seq[*Session] {
 // Dispose closes all sessions with the reason [ErrServerClosed] and takes no new ones. When it returns,
 // their close callbacks have run, but for those of sessions that somebody else was closing.
 func (m *Manager) Dispose() {
+	m.emptied.Store(true)
 	m.dispose()
 	var ends sync.WaitGroup
 	for s := range m.All() {

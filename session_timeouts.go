@@ -33,6 +33,9 @@ type clock struct {
 	from int64 // when HandshakeTimeout began to count
 	beat int64 // when the next heartbeat is due
 
+	frameLook int64 // when to look again at a frame that is late while the receiver is at work
+	worked    bool  // the receiver was at work when IdleTimeout last had passed, on a conn that does not tell what has arrived
+
 	inVain bool  // a slow peer had taken nothing at the last look
 	unread int   // what the receiver was behind when IdleTimeout last had passed
 	over   int64 // when the peer was first seen to have ended; 0: not
@@ -197,7 +200,7 @@ func (s *Session) expired(c *clock, now int64) error {
 		return ErrHandshakeTimeout
 	case frame <= now:
 		if s.q.Receiver() != sendqueue.ReceiverWaiting { // but works on what has come
-			s.frameStart.CompareAndSwap(frame-int64(s.owner.frameTimeout()), now)
+			c.frameLook = after(now, starvation)
 			return nil
 		}
 		return ErrFrameTimeout
@@ -260,7 +263,7 @@ func (s *Session) dues(c *clock) (handshake, frame, idle int64) {
 		return handshake, frame, idle
 	}
 	if start := s.frameStart.Load(); start != 0 {
-		frame = after(start, s.owner.frameTimeout())
+		frame = max(after(start, s.owner.frameTimeout()), c.frameLook)
 	}
 	if d := s.owner.idleTimeout(); d > 0 {
 		idle = after(max(s.received.Load(), openedNow), d)

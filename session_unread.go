@@ -85,8 +85,10 @@ func (s *Session) isBehind(c *clock) bool {
 		return false
 	}
 	unread, known := s.arrived()
-	if !known && s.q.Receiver() >= sendqueue.ReceiverActive {
-		return true
+	if !known {
+		worked := c.worked
+		c.worked = s.q.Receiver() >= sendqueue.ReceiverActive
+		return c.worked || worked // it may just have gone to wait
 	}
 	unread += s.inHand()
 	comes := s.q.Receiver() != sendqueue.ReceiverAbsent || c.awaited.Load()&awaitOnSession != 0
