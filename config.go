@@ -150,6 +150,15 @@ func (c *Config) frameTimeout() time.Duration {
 func (c *Config) writeTimeout() time.Duration {
 	return resolveTime(c.WriteTimeout, defaultWriteTimeout)
 }
+
+// writeBound is writeTimeout for who waits that long: off is as long as can be.
+func (c *Config) writeBound() time.Duration {
+	if timeout := c.writeTimeout(); timeout > 0 {
+		return timeout
+	}
+	return maxDuration
+}
+
 func (c *Config) idleTimeout() time.Duration { return resolveTime(c.IdleTimeout, 0) }
 func (c *Config) linger() time.Duration      { return resolveTime(c.Linger, defaultLinger) }
 

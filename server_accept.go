@@ -110,22 +110,14 @@ func acceptError(err error) (wrapped error) {
 // closeListener closes the listener, and waits for that. One of the user's may panic, end the goroutine or not return; a Unix
 // socket's waits for who else looks after its directory.
 func (srv *Server) closeListener(patience time.Duration) {
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
+	within(patience, func() {
 		defer func() {
 			if r := recover(); r != nil {
 				_ = srv.panicked("listener", r)
 			}
 		}()
 		_ = srv.listener.Close()
-	}()
-	bound := time.NewTimer(patience)
-	defer bound.Stop()
-	select {
-	case <-closed:
-	case <-bound.C:
-	}
+	})
 }
 
 // pause waits for d; false if the server stopped first.

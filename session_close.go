@@ -167,7 +167,7 @@ func (s *Session) beginClosing(reason error) bool {
 	s.reason = reason
 	s.codecKnownLocked()
 	s.mu.Unlock()
-	s.q.Finish(s.closeFrame(reason))
+	s.q.Drain(s.closeFrame(reason))
 	return true
 }
 

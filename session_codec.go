@@ -232,12 +232,8 @@ var errCodecBusy = newError("libnet: the codec is busy")
 // takeTurn makes the caller the one who may call a plain codec's Send. It waits for another who does so, as long as
 // WriteTimeout, the session, and ctx last: a codec that calls its own session would wait for itself.
 func (s *Session) takeTurn(ctx context.Context) error {
-	bound := s.owner.writeTimeout()
-	if bound == 0 {
-		bound = math.MaxInt64
-	}
 	switch {
-	case s.takeTurnWithin(ctx, bound):
+	case s.takeTurnWithin(ctx, s.owner.writeBound()):
 		return nil
 	case s.IsClosed():
 		return s.closedErr()

@@ -120,13 +120,8 @@ func (s *Session) closeFrame(reason error) (frame []byte) {
 	case !ok:
 	case isOwn(reason):
 		frame = c.CloseFrame(reason)
-	default:
-		made := make(chan []byte, 1)
-		apart(func() { made <- c.CloseFrame(reason) })
-		select {
-		case frame = <-made:
-		default: // the reason's own methods have ended the goroutine
-		}
+	default: // the reason's own methods may end the goroutine
+		apart(func() { frame = c.CloseFrame(reason) })
 	}
 	return frame
 }
@@ -171,12 +166,7 @@ func (s *Session) takesLast() bool {
 		return now
 	}
 	if idle := s.q.Idle(); idle != nil {
-		bound := time.NewTimer(lastFrameWait)
-		defer bound.Stop()
-		select {
-		case <-idle:
-		case <-bound.C:
-		}
+		closedWithin(idle, lastFrameWait)
 	}
 	now, _ = s.q.TakesLast()
 	return now
@@ -216,14 +206,14 @@ func (s *Session) closeLater() bool {
 func (s *Session) endBothOutputs() (ended bool) {
 	var err error
 	defer s.recovered("connection", &err)
-	half, ok := s.conn.(interface{ CloseWrite() error })
+	half, ok := s.conn.(sockets.CloseWriter)
 	if !ok || half.CloseWrite() != nil {
 		return false
 	}
 	if !s.secure() {
 		return true
 	}
-	half, ok = sockets.Transport(s.conn).(interface{ CloseWrite() error })
+	half, ok = sockets.Transport(s.conn).(sockets.CloseWriter)
 	return ok && half.CloseWrite() == nil
 }
 

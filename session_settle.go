@@ -172,15 +172,7 @@ func (s *Session) closeConn(cut bool) (err error) {
 
 // awaitFlush waits for a flush that is still in the transport, so that the counters are final.
 func (s *Session) awaitFlush() {
-	idle := s.q.Idle()
-	if idle == nil {
-		return
-	}
-	bound := time.NewTimer(flushEnd)
-	defer bound.Stop()
-	select {
-	case <-idle:
-	case <-bound.C:
+	if idle := s.q.Idle(); idle != nil && !closedWithin(idle, flushEnd) {
 		s.q.Abandon()
 	}
 }

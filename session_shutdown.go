@@ -92,7 +92,7 @@ func (s *Session) shutdownSince(ctx context.Context, reason error, before uint64
 	case <-s.doneChan():
 	case <-ctx.Done():
 		go s.cut(s.closedErr())
-		s.awaitCut()
+		closedWithin(s.doneChan(), cutPatience)
 	}
 	return s.result(before), ended
 }
@@ -111,15 +111,6 @@ func (s *Session) startDelivery(reason error) <-chan struct{} {
 func (s *Session) deliver(reason error) {
 	defer func() { s.terminate(s.q.Failure(reason)) }() // deferred: a conn of the user's may end the goroutine
 	s.drain()
-}
-
-func (s *Session) awaitCut() {
-	bound := time.NewTimer(cutPatience)
-	defer bound.Stop()
-	select {
-	case <-s.doneChan():
-	case <-bound.C:
-	}
 }
 
 // result says what became of what had been accepted. before is what had been lost when the shutdown began. Of a

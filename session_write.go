@@ -188,22 +188,10 @@ func (s *Session) takesPieces(b *sendqueue.Batch) bool {
 
 // awaitHandshake waits for the end of a handshake that somebody else does, for WriteTimeout at most.
 func (s *Session) awaitHandshake() error {
-	over := s.sock.Shaking()
-	if over == nil {
-		return nil
-	}
-	var late <-chan time.Time
-	if timeout := s.owner.writeTimeout(); timeout > 0 {
-		bound := time.NewTimer(timeout)
-		defer bound.Stop()
-		late = bound.C
-	}
-	select {
-	case <-over:
-		return nil
-	case <-late:
+	if over := s.sock.Shaking(); over != nil && !closedWithin(over, s.owner.writeBound()) {
 		return ErrWriteTimeout
 	}
+	return nil
 }
 
 // writeWithin is writeWaiting with a deadline, which a write that the kernel takes at once does without.

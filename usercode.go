@@ -37,10 +37,15 @@ func within(d time.Duration, f func()) (done bool) {
 		defer close(ended)
 		f()
 	}()
+	return closedWithin(ended, d)
+}
+
+// closedWithin waits until c is closed, but for d at most; false if it is not.
+func closedWithin(c <-chan struct{}, d time.Duration) bool {
 	bound := time.NewTimer(d)
 	defer bound.Stop()
 	select {
-	case <-ended:
+	case <-c:
 		return true
 	case <-bound.C:
 		return false

@@ -144,16 +144,6 @@ func (q *Queue) isIdleLocked() bool {
 	return !q.flushing && (q.front == nil || q.state.isClosed())
 }
 
-// Drain refuses further messages.
-func (q *Queue) Drain() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.state == open {
-		q.state = draining
-	}
-	q.admitLocked()
-}
-
 // Close refuses further messages and discards what no flush has taken. What a flush has in flight is
 // counted when it ends.
 func (q *Queue) Close() {

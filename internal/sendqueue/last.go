@@ -3,8 +3,9 @@ package sendqueue
 // A framing may have a frame that ends the stream, behind all others: WebSocket's has. It is queued when the queue refuses
 // messages, or written by who closes it, where nothing of the stream is left half written.
 
-// Finish is [Queue.Drain] behind which last is written: bytes that belong to no message. It does nothing twice.
-func (q *Queue) Finish(last []byte) {
+// Drain refuses further messages, and has last written behind those that are queued: bytes that belong to no message, perhaps none.
+// It does nothing twice.
+func (q *Queue) Drain(last []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.state == open {

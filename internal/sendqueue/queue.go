@@ -58,7 +58,7 @@ type rare struct {
 
 	dropped uint64 // of what is discarded, what made room for newer messages
 
-	last      bool // bytes that end the stream are queued, or written; see Finish
+	last      bool // bytes that end the stream are queued, or written; see Drain
 	lastIsOut bool // they are written
 	isCut     bool // a part of what was in flight was discarded: the stream ends within a frame
 

@@ -17,7 +17,7 @@ import (
 // poller, the caller's, and not two, and a silent connection costs a number and an address. When something must wait, a
 // write to a slow peer or the wait for its EOF, a conn of package net takes the descriptor's place.
 type Detached struct {
-	// Immutable after Detach or attach.
+	// Immutable after Attach.
 	remote netip.AddrPort
 	shared *Shared
 
@@ -52,15 +52,16 @@ func IsDetached(conn net.Conn) bool {
 
 // Detach makes a Detached of a TCP conn, and closes that. It returns what it cannot detach.
 func Detach(conn net.Conn, shared *Shared) net.Conn {
-	c, ok := attach(conn, shared).(*Detached)
+	c, ok := Attach(conn, shared).(*Detached)
 	if !ok || !c.letGo() {
 		return conn
 	}
 	return c
 }
 
-// attach makes a Detached of a TCP conn that is still that conn, until letGo. It returns what it cannot make one of.
-func attach(conn net.Conn, shared *Shared) net.Conn {
+// Attach is [Detach] that leaves the descriptor to the conn, and so to the runtime's poller, until [LetGo]: for who is to wait for
+// the peer before. It returns what it cannot make a Detached of.
+func Attach(conn net.Conn, shared *Shared) net.Conn {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return conn
@@ -79,13 +80,15 @@ func attach(conn net.Conn, shared *Shared) net.Conn {
 	return c
 }
 
-// letGo detaches a conn that attach made: nobody waits in it. False says that it stays as it is, since it is closed or
-// descriptors are short.
-func letGo(conn net.Conn) bool {
-	c, ok := conn.(*Detached)
-	return ok && c.letGo()
+// LetGo detaches conn, or the conn below it, if that came from [Attach] or something has waited in it. Nobody waits in it now. It
+// leaves alone what it cannot detach.
+func LetGo(conn net.Conn) {
+	if c, ok := Transport(conn).(*Detached); ok {
+		c.letGo()
+	}
 }
 
+// letGo reports false for a conn that stays as it is, since it is closed or descriptors are short.
 func (c *Detached) letGo() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,6 +10,8 @@ func Detach(conn net.Conn, _ *Shared) net.Conn { return conn }
 // IsDetached reports whether conn came from Detach.
 func IsDetached(net.Conn) bool { return false }
 
-func attach(conn net.Conn, _ *Shared) net.Conn { return conn }
+// Attach returns conn, for the same reason.
+func Attach(conn net.Conn, _ *Shared) net.Conn { return conn }
 
-func letGo(net.Conn) bool { return false }
+// LetGo does nothing.
+func LetGo(net.Conn) {}

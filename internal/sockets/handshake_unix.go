@@ -75,7 +75,7 @@ func (c *Secured) shake() error {
 	}()
 	if err = c.tls.Handshake(); err == nil {
 		c.wire.in.whole = manyRecords
-		letGo(c.below)
+		LetGo(c.below)
 	}
 	return err
 }
