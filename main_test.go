@@ -3,7 +3,6 @@ package libnet_test
 import (
 	"crypto/tls"
 	"net"
-	"path/filepath"
 	"testing"
 
 	"github.com/libnet-go/libnet"
@@ -17,19 +16,7 @@ func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 // listenOn returns a server on a network, "tcp", "unix", "tls" or "pipe", and what dials it.
 func listenOn(t testing.TB, network string, queue int, set func(*libnet.Server)) (*libnet.Server, func() net.Conn) {
 	t.Helper()
-	var l net.Listener
-	var err error
-	switch network {
-	case "pipe":
-		l = libnettest.NewListener()
-	case "unix":
-		l, err = net.Listen("unix", filepath.Join(t.TempDir(), "s"))
-	default:
-		l, err = net.Listen("tcp", "127.0.0.1:0")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Listen(t, network)
 	srv := libnet.NewServer(l, testkit.Frames, queue)
 	srv.Logger = testkit.Quiet
 	if network == "tls" {
@@ -65,15 +52,7 @@ func serveEach(srv *libnet.Server, mode string, each func(s *libnet.Session, msg
 		_ = srv.ServeMessages(libnet.MessageHandlerFunc(each))
 		return
 	}
-	_ = srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
-		for {
-			msg, err := s.Receive()
-			if err != nil {
-				return
-			}
-			each(s, msg)
-		}
-	}))
+	_ = testkit.ReceiveLoop(srv, libnet.MessageHandlerFunc(each))
 }
 
 // wantEnd waits for the session's end and checks its reason.

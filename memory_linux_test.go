@@ -2,7 +2,6 @@ package libnet_test
 
 import (
 	"net"
-	"runtime"
 	"syscall"
 	"testing"
 
@@ -50,12 +49,12 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 			// The runtime gives a new goroutine the stack that the average one used at the last collection.
 			// So the first sessions make the measure for the others.
 			open()
-			heapBefore, stackBefore := memoryInUse()
+			heapBefore, stackBefore := testkit.InUse()
 			open()
 			var heap, stack int
 			defer func() { t.Logf("%d bytes of heap and %d of stacks a session", heap, stack) }()
 			testkit.Eventually(t, "so little memory in use", func() bool { // the last receivers may not wait yet
-				heapAfter, stackAfter := memoryInUse()
+				heapAfter, stackAfter := testkit.InUse()
 				heap, stack = (heapAfter-heapBefore)/sessions, (stackAfter-stackBefore)/sessions
 				return heap <= mode.heap && stack <= mode.stack
 			})
@@ -83,14 +82,4 @@ func echoOnce(t testing.TB, srv *libnet.Server) (fd int) {
 		t.Fatal(n, err)
 	}
 	return fd
-}
-
-// memoryInUse returns bytes of the heap and of stacks, without what pools keep.
-func memoryInUse() (heap, stack int) {
-	for range 3 {
-		runtime.GC()
-	}
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return int(stats.HeapAlloc), int(stats.StackInuse)
 }

@@ -370,14 +370,7 @@ func TestCloseOfWrappedTLSDoesNotWaitForThePeer(t *testing.T) {
 	defer far.Close()
 	server := tls.Server(near, testkit.ServerTLS())
 	client := tls.Client(far, testkit.ClientTLS())
-	shaken := make(chan error, 1)
-	go func() { shaken <- client.Handshake() }()
-	if err := server.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-shaken; err != nil {
-		t.Fatal(err)
-	}
+	testkit.Handshake(t, server, client)
 	srv := testkit.NewServer(t, testkit.Frames, 8)
 	s := testkit.Adopt(t, srv, struct{ *tls.Conn }{server})
 	testkit.MustSend(t, s, make([]byte, 10_000))

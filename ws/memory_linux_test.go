@@ -39,14 +39,15 @@ func TestASilentWebSocketKeepsLittleAndNoGoroutine(t *testing.T) {
 		}
 	}
 	open()
-	heapBefore, stackBefore, goroutines := inUse()
+	heapBefore, stackBefore := testkit.InUse()
+	goroutines := runtime.NumGoroutine()
 	open()
 	var heap, stack int
 	defer func() { t.Logf("%d bytes of heap and %d of stacks a session", heap, stack) }()
 	testkit.Eventually(t, "so little in use", func() bool {
-		heapAfter, stackAfter, after := inUse()
+		heapAfter, stackAfter := testkit.InUse()
 		heap, stack = (heapAfter-heapBefore)/sessions, (stackAfter-stackBefore)/sessions
-		return heap <= heapBound && stack <= stackBound && after < goroutines+sessions/10
+		return heap <= heapBound && stack <= stackBound && runtime.NumGoroutine() < goroutines+sessions/10
 	})
 }
 
@@ -76,15 +77,6 @@ func upgradeAndEcho(t testing.TB, addr *net.TCPAddr) (fd int) {
 	exchange(upgradeRequest, 100, '\n')
 	exchange(masked(fin|binaryFrame, "x"), 3, 'x')
 	return fd
-}
-
-func inUse() (heap, stack, goroutines int) {
-	for range 3 {
-		runtime.GC()
-	}
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return int(stats.HeapAlloc), int(stats.StackInuse), runtime.NumGoroutine()
 }
 
 // What a peer has sent and nobody has read must not reset the connection: the peer would lose the close frame. Nor must the descriptor

@@ -281,15 +281,7 @@ func TestStopEndsHandshakesThatWait(t *testing.T) {
 func TestServersOfTheirOwnLeaveNothingBehind(t *testing.T) {
 	libnettest.VerifyNone(t)
 	eachOwnWay(t, func(t *testing.T) {
-		r := start(t, setup{queue: 10})
-		for range 20 {
-			client := r.dial(t, 10)
-			send(t, client, "hello")
-			want(t, client, "hello")
-			r.session(t)
-		}
-		r.browser(t)
-		r.raw(t)
+		start(t, setup{queue: 10}).useEachClient(t)
 	})
 }
 

@@ -344,6 +344,14 @@ func TestABatchOfMessagesIsFewWrites(t *testing.T) {
 func TestServersAndClientsLeaveNothingBehind(t *testing.T) {
 	libnettest.VerifyNone(t)
 	r := start(t, setup{queue: 10})
+	r.useEachClient(t)
+	if _, ok := r.dial(t, 0).TLS(); ok {
+		t.Error("TLS without TLS")
+	}
+}
+
+func (r *rig) useEachClient(t testing.TB) {
+	t.Helper()
 	for range 20 {
 		client := r.dial(t, 10)
 		send(t, client, "hello")
@@ -352,7 +360,4 @@ func TestServersAndClientsLeaveNothingBehind(t *testing.T) {
 	}
 	r.browser(t)
 	r.raw(t)
-	if _, ok := r.dial(t, 0).TLS(); ok {
-		t.Error("TLS without TLS")
-	}
 }

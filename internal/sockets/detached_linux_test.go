@@ -20,20 +20,8 @@ import (
 // detached returns a detached conn and its peer.
 func detached(t *testing.T) (conn, peer net.Conn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	peer, err = net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn = sockets.Detach(accepted, &sockets.Shared{Options: sockets.Options{PeerTimeout: 15 * time.Second}, ListenAddr: l.Addr})
+	accepted, peer := testkit.ConnectTCP(t)
+	conn = sockets.Detach(accepted, &sockets.Shared{Options: sockets.Options{PeerTimeout: 15 * time.Second}, ListenAddr: accepted.LocalAddr})
 	if !sockets.IsDetached(conn) {
 		t.Fatal("the conn was not detached")
 	}

@@ -49,3 +49,11 @@ func ReadMemory(stats *runtime.MemStats) {
 	runtime.GC()
 	runtime.ReadMemStats(stats)
 }
+
+// InUse returns bytes of the heap and of stacks, without what pools keep.
+func InUse() (heap, stack int) {
+	var stats runtime.MemStats
+	runtime.GC()
+	ReadMemory(&stats)
+	return int(stats.HeapAlloc), int(stats.StackInuse)
+}

@@ -61,7 +61,7 @@ func OverModes(t *testing.T, modes []Mode, test func(t *testing.T, mode Mode)) {
 // Start serves until the test ends, and then checks that the counters balance.
 func (mode Mode) Start(t testing.TB, configure func(*libnet.Server), h libnet.MessageHandlerFunc) *Rig {
 	t.Helper()
-	l := listen(t, mode.Network)
+	l := Listen(t, mode.Network)
 	if mode.Wrap != nil {
 		l = mode.Wrap(l)
 	}

@@ -44,7 +44,7 @@ func ServeWith(t testing.TB, p libnet.Protocol, configure func(*libnet.Server), 
 
 func startRig(t testing.TB, network string, p libnet.Protocol, queue int, configure func(*libnet.Server), h libnet.HandlerFunc) *Rig {
 	t.Helper()
-	r := newRig(t, network, listen(t, network), p, queue)
+	r := newRig(t, network, Listen(t, network), p, queue)
 	r.Logger = slog.New(r.Logs)
 	if configure != nil {
 		configure(r.Server)
@@ -75,7 +75,8 @@ func newRig(t testing.TB, network string, l net.Listener, p libnet.Protocol, que
 	return r
 }
 
-func listen(t testing.TB, network string) (l net.Listener) {
+// Listen listens on "tcp", "unix" or "pipe"; on TCP for any other.
+func Listen(t testing.TB, network string) (l net.Listener) {
 	t.Helper()
 	var err error
 	switch network {

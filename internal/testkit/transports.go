@@ -83,3 +83,16 @@ func ConnectTLS(t testing.TB) (near, far net.Conn) {
 	}
 	return CloseWithTest(t, secured, peer)
 }
+
+// Handshake does both sides' part of a handshake of TLS.
+func Handshake(t testing.TB, server, client *tls.Conn) {
+	t.Helper()
+	shaken := make(chan error, 1)
+	go func() { shaken <- client.Handshake() }()
+	if err := server.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-shaken; err != nil {
+		t.Fatal(err)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,7 +72,7 @@ type scenario struct {
 func newScenario(t *testing.T, e *end, transport, mode string, queue int, what lies) *scenario {
 	c := &scenario{t: t, end: e, what: what, transport: transport, made: make(chan *libnet.Session, 1),
 		working: make(chan struct{}), release: make(chan struct{})}
-	c.listener = listen(t, transport)
+	c.listener = testkit.Listen(t, transport)
 	c.server = libnet.NewServer(c.listener, codec.New(codec.Uint32BE, codec.Bytes), queue)
 	c.server.Logger = slog.New(slog.DiscardHandler)
 	c.server.Linger = 500 * time.Millisecond
@@ -301,23 +300,6 @@ func (c *scenario) await1(made <-chan *libnet.Session) *libnet.Session {
 func (c *scenario) await2(read <-chan peerSaw) peerSaw {
 	c.t.Helper()
 	return testkit.Await(c.t, 2*testkit.Patience, "the peer's end", read)
-}
-
-func listen(t *testing.T, transport string) net.Listener {
-	var l net.Listener
-	var err error
-	switch transport {
-	case "pipe":
-		return libnettest.NewListener()
-	case "unix":
-		l, err = net.Listen("unix", filepath.Join(t.TempDir(), "s"))
-	default:
-		l, err = net.Listen("tcp", "127.0.0.1:0")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
 }
 
 func (c *scenario) dial() (conn net.Conn) {

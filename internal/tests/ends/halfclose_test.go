@@ -107,15 +107,7 @@ func TestAReplyThatSendTookAfterAHalfCloseIsDelivered(t *testing.T) {
 					_ = srv.ServeMessages(libnet.MessageHandlerFunc(handle))
 					return
 				}
-				_ = srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
-					for {
-						msg, err := s.Receive()
-						if err != nil {
-							return
-						}
-						handle(s, msg)
-					}
-				}))
+				_ = testkit.ReceiveLoop(srv, libnet.MessageHandlerFunc(handle))
 			}()
 			var replies atomic.Int64
 			var clients sync.WaitGroup

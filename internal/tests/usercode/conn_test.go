@@ -133,14 +133,7 @@ func TestAPanicInTheCloseOfAConnBelowTLSEndsOnlyItsSession(t *testing.T) {
 		defer far.Close()
 		server := tls.Server(&scriptedConn{Conn: near, close: func() error { _ = near.Close(); panic("a broken Close") }}, testkit.ServerTLS())
 		client := tls.Client(far, testkit.ClientTLS())
-		shaken := make(chan error, 1)
-		go func() { shaken <- client.Handshake() }()
-		if err := server.Handshake(); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-shaken; err != nil {
-			t.Fatal(err)
-		}
+		testkit.Handshake(t, server, client)
 		srv := testkit.NewServer(t, testkit.Frames, 8)
 		s := testkit.Adopt(t, srv, server)
 		testkit.MustSend(t, s, make([]byte, 10_000))
