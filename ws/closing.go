@@ -7,82 +7,83 @@ import (
 )
 
 const (
-	// goodbyeTimeout is how long Close, which waits for nobody, lets a close frame wait for room.
-	goodbyeTimeout = 100 * time.Millisecond
+	// closeFrameTimeout is how long Close, which does not wait for the peer, lets the Close frame wait for room in the kernel.
+	closeFrameTimeout = 100 * time.Millisecond
 
 	// lingerTimeout is how long the connection is read on after Close: closed with input unread, it would be reset,
 	// and the peer might never see the close frame.
 	lingerTimeout = 500 * time.Millisecond
 )
 
-// close closes the connection, after a last attempt to write frame that waits for no peer. Where the receive loop is
-// at work, that one reads on for a moment and closes then; see lingerTimeout.
+// close does this side's part of the closing handshake (RFC 6455, 7.1) and closes the connection. The Close frame, if it is not
+// written yet, has closeFrameTimeout to be. Where the receive loop is at work, that closes the connection, after reading on
+// for lingerTimeout at most.
 func (l *link) close(frame []byte) error {
 	defer close(l.closed)
-	left := false
+	lingers := false
 	defer func() { // also when the connection panics
-		if !left {
-			_ = l.cut()
+		if !lingers {
+			_ = l.closeSocket()
 		}
 	}()
 	l.finish(frame)
-	if l.tryFlush(goodbyeTimeout) && l.failed() == nil {
+	if l.tryFlush(closeFrameTimeout) && l.failed() == nil {
 		half, ok := l.conn.(interface{ CloseWrite() error })
-		left = ok && half.CloseWrite() == nil && l.leaveToReader()
+		lingers = ok && half.CloseWrite() == nil && l.startLingering()
 	}
-	if left {
+	if lingers {
 		return nil
 	}
-	return l.cut()
+	return l.closeSocket()
 }
 
-// leaveToReader has the receive loop close the connection; false if there is none, or nothing that could be reset.
-func (l *link) leaveToReader() bool {
+// startLingering has the receive loop read on and close the connection; false if there is no loop, or nothing that could be reset.
+func (l *link) startLingering() bool {
 	if _, ok := l.socket().(syscall.Conn); !ok {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.reading {
-		l.force = time.AfterFunc(lingerTimeout, func() { _ = guard(l.cut) })
+		l.lingering = time.AfterFunc(lingerTimeout, func() { _ = guard(l.closeSocket) })
 	}
 	return l.reading
 }
 
-// readerStarts and readerLeaves enclose the receive loop.
-func (l *link) readerStarts() {
+// receiveLoopStarts and receiveLoopEnds enclose the receive loop.
+func (l *link) receiveLoopStarts() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reading = true
 }
 
-// readerLeaves reads on after close, if that has left it to the receive loop.
-func (l *link) readerLeaves() {
+// receiveLoopEnds waits for close, and lingers if that has begun it: it discards what the peer still sends.
+func (l *link) receiveLoopEnds() {
 	<-l.closed
 	l.mu.Lock()
 	l.reading = false
-	force := l.force
+	lingering := l.lingering
 	l.mu.Unlock()
-	if force == nil {
+	if lingering == nil {
 		return
 	}
 	_ = guard(l.discard)
-	force.Stop()
-	_ = guard(l.cut)
+	lingering.Stop()
+	_ = guard(l.closeSocket)
 }
 
 func (l *link) discard() error {
-	room := make([]byte, 512)
+	buf := make([]byte, 512)
 	for {
-		if _, err := l.Read(room); err != nil {
+		if _, err := l.Read(buf); err != nil {
 			return err
 		}
 	}
 }
 
-// cut closes the connection without another word, once.
-func (l *link) cut() error {
+// closeSocket closes the connection, once, and sends nothing: neither a Close frame nor TLS' close_notify.
+func (l *link) closeSocket() error {
 	err := net.ErrClosed
-	l.cutOnce.Do(func() { err = l.socket().Close() })
+	l.closeSocketOnce.Do(func() { err = l.socket().Close() })
 	return err
 }
