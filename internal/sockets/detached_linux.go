@@ -17,7 +17,7 @@ import (
 // poller, the caller's, and not two, and a silent connection costs a number and an address. When something must wait, a
 // write to a slow peer or the wait for its EOF, a conn of package net takes the descriptor's place.
 type Detached struct {
-	// Immutable after Attach.
+	// Immutable after Attach: the last, where there are two.
 	remote netip.AddrPort
 	shared *Shared
 
@@ -60,8 +60,14 @@ func Detach(conn net.Conn, shared *Shared) net.Conn {
 }
 
 // Attach is [Detach] that leaves the descriptor to the conn, and so to the runtime's poller, until [LetGo]: for who is to wait for
-// the peer before. It returns what it cannot make a Detached of.
+// the peer before. It returns what it cannot make a Detached of. A conn of [Secure], which nobody uses yet, it gives to another server.
 func Attach(conn net.Conn, shared *Shared) net.Conn {
+	if c, ok := conn.(*Secured); ok {
+		if below, ok := c.below.(*Detached); ok {
+			below.shared = shared
+		}
+		return conn
+	}
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return conn
