@@ -30,7 +30,7 @@ func TestASilentWebSocketOfNetHTTPKeepsLittleAndNoGoroutine(t *testing.T) {
 				_ = syscall.Close(fd)
 			}
 		}()
-		wantLittle(t, 500, 1400, 500, false, func(addr *net.TCPAddr) { clients = append(clients, upgradeAndEcho(t, addr)) })
+		wantLittle(t, 500, 1126, 500, false, func(addr *net.TCPAddr) { clients = append(clients, upgradeAndEcho(t, addr)) })
 	})
 	t.Run("https", func(t *testing.T) {
 		var clients []net.Conn
@@ -39,7 +39,7 @@ func TestASilentWebSocketOfNetHTTPKeepsLittleAndNoGoroutine(t *testing.T) {
 				_ = c.Close()
 			}
 		}()
-		wantLittle(t, 200, 40_000, 500, true, func(addr *net.TCPAddr) {
+		wantLittle(t, 200, 18_000, 500, true, func(addr *net.TCPAddr) {
 			c, err := tls.Dial("tcp", addr.String(), testkit.ClientTLS())
 			if err != nil {
 				t.Fatal(err)

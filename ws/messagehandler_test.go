@@ -189,3 +189,35 @@ func TestShutdownOfAMessageHandlersServerLosesNothing(t *testing.T) {
 		})
 	}
 }
+
+// What is refused behind the upgrade is told why, as by a Handler.
+func TestAMessageHandlerTellsWhomItRefuses(t *testing.T) {
+	wayIn = httpEvent
+	defer func() { wayIn = throughHandler }()
+	for _, test := range []func(*testing.T){
+		TestAServerThatTakesNoSessionSaysSo,
+		TestAProtocolThatCannotEncodeWithoutTheConnectionIsRefused,
+		TestMaxSessionsHoldsForWebSocketsToo,
+	} {
+		t.Run(nameOf(test), test)
+	}
+}
+
+func TestMisuseOfAMessageHandlerPanicsWhereItIsSaid(t *testing.T) {
+	srv := newServer(t)
+	for name, misuse := range map[string]func(){
+		"no server":   func() { ws.MessageHandler(nil, echoMessages, nil) },
+		"no handler":  func() { ws.MessageHandler(srv, nil, nil) },
+		"no listener": func() { ws.TLSListener(nil, testkit.ServerTLS()) },
+		"no config":   func() { ws.TLSListener(libnettest.NewListener(), nil) },
+	} {
+		func() {
+			defer func() {
+				if text, _ := recover().(string); !strings.HasPrefix(text, "libnet: ") {
+					t.Errorf("%s: %q", name, text)
+				}
+			}()
+			misuse()
+		}()
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/libnet-go/libnet"
@@ -57,7 +58,7 @@ type beyond struct {
 }
 
 func beyondText(r *http.Request, conn net.Conn) *beyond {
-	b := &beyond{values: r.Context(), pattern: r.Pattern}
+	b := &beyond{values: withoutCancels(r.Context()), pattern: r.Pattern}
 	if read, err := url.ParseRequestURI(requestURI(r)); err != nil || *read != *r.URL {
 		b.url = r.URL
 	}
@@ -69,6 +70,29 @@ func beyondText(r *http.Request, conn net.Conn) *beyond {
 	}
 	return b
 }
+
+// withoutCancels returns the context below those that only add a cancellation, as net/http's two do for each request: they are over
+// with it, and cost as much as a request's text. Where package context is made otherwise, they are kept.
+func withoutCancels(ctx context.Context) context.Context {
+	for reflect.TypeOf(ctx) == cancelType {
+		field := reflect.ValueOf(ctx).Elem().FieldByName("Context")
+		if !field.IsValid() || !field.CanInterface() {
+			break
+		}
+		below, ok := field.Interface().(context.Context)
+		if !ok {
+			break
+		}
+		ctx = below
+	}
+	return ctx
+}
+
+var cancelType = func() reflect.Type {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return reflect.TypeOf(ctx)
+}()
 
 // wildcards yields the names in a pattern of http.ServeMux.
 func wildcards(pattern string) func(yield func(string) bool) {
