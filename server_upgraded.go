@@ -81,7 +81,7 @@ func (srv *Server) entrance(up upgradedConn, h Handler) *entrance {
 func (e *entrant) conn() net.Conn {
 	conn, _ := e.Upgraded()
 	if m := e.through.messages; m != nil && m.loop != nil {
-		return sockets.Attach(conn, &m.shared)
+		return sockets.Attach(conn, m.listenAddr)
 	}
 	return conn
 }

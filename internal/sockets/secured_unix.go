@@ -22,7 +22,7 @@ type Secured struct {
 	below net.Conn
 	sock  Descriptor
 
-	attached bool // below stays so
+	attached bool // below stays so behind the handshake, until LetGo: an HTTP server waits in it next
 
 	wire wire  // what is below tls
 	err  error // why the handshake failed; immutable once it is over
@@ -40,14 +40,14 @@ type decryptLock struct{}
 var _ net.Conn = (*Secured)(nil)
 
 // Secure returns a TLS server's conn over a TCP or Unix conn, which it takes over from package net when the handshake is
-// over, unless it is to keep it attached. Over any other it is that of crypto/tls.
-func Secure(conn net.Conn, config *tls.Config, shared *Shared, slots Slots) net.Conn {
-	below := Attach(conn, shared)
+// over. Over any other it is that of crypto/tls.
+func Secure(conn net.Conn, config *tls.Config, listenAddr func() net.Addr, slots Slots) net.Conn {
+	below := Attach(conn, listenAddr)
 	d := Of(below)
 	if d == nil {
 		return tls.Server(conn, config)
 	}
-	c := &Secured{below: below, attached: shared.KeepAttached, wire: wire{below: below, raw: d.raw}}
+	c := &Secured{below: below, wire: wire{below: below, raw: d.raw}}
 	c.wire.shaking.Store(&shaking{slots: slots, over: make(chan struct{})})
 	c.tls = tls.Server(&c.wire, config)
 	c.sock = Descriptor{d.raw, c}

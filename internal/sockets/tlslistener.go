@@ -12,7 +12,6 @@ import (
 type TLSListener struct {
 	net.Listener
 	config *tls.Config
-	shared Shared
 	slots  Slots
 }
 
@@ -24,7 +23,6 @@ func ListenTLS(l net.Listener, config *tls.Config) *TLSListener {
 	return &TLSListener{
 		Listener: l,
 		config:   withoutHTTP2(config),
-		shared:   Shared{ListenAddr: l.Addr, KeepAttached: true},
 		slots:    NewSlots(slotsPerProcessor * runtime.GOMAXPROCS(0)),
 	}
 }
@@ -35,7 +33,7 @@ func (l *TLSListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return forHTTP(Secure(conn, l.config, &l.shared, l.slots)), nil
+	return forHTTP(Secure(conn, l.config, l.Addr, l.slots)), nil
 }
 
 const http1, http2 = "http/1.1", "h2"

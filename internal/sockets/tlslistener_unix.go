@@ -19,6 +19,7 @@ type httpConn struct {
 // forHTTP returns conn for an HTTP server.
 func forHTTP(conn net.Conn) net.Conn {
 	if c, ok := conn.(*Secured); ok {
+		c.attached = true
 		return &httpConn{Secured: c}
 	}
 	return conn
