@@ -54,6 +54,7 @@ type Server struct {
 	ownerOnce sync.Once
 	owner     *owner // what the sessions share; made with the first of them
 	flusher   flusher
+	entrances sync.Map // of *entrance, by their Handler
 	log       eventLog
 	blocked   atomic.Uint64
 	panics    atomic.Uint64
@@ -227,6 +228,9 @@ func (srv *Server) NewSession(conn net.Conn) (*Session, error) {
 func (srv *Server) ServeConn(conn net.Conn, h Handler) error {
 	if h == nil {
 		panic("libnet: ServeConn with a nil handler")
+	}
+	if up, ok := conn.(upgradedConn); ok {
+		return srv.serveUpgraded(up, h)
 	}
 	s, err := srv.NewSession(conn)
 	if err != nil {

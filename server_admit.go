@@ -89,10 +89,18 @@ func (srv *Server) newSession(conn net.Conn) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	e, upgraded := conn.(*entrant)
+	if upgraded {
+		conn = e.conn()
+	}
 	if err := setSocketOptions(conn, &o.Config); err != nil {
 		return nil, err
 	}
-	return newSession(o, conn), nil
+	s := newSession(o, conn)
+	if upgraded {
+		s.making = codecMaking
+	}
+	return s, nil
 }
 
 // A refusableConn has a way of its own to tell its peer why it is closed without having become a session: package ws's has.
@@ -164,6 +172,9 @@ func isRefusal(err error) bool {
 
 // ownerFor is sessionOwner, but for a connection that has a framing of its own.
 func (srv *Server) ownerFor(conn net.Conn) (*owner, error) {
+	if e, ok := conn.(*entrant); ok {
+		return e.through.owner, nil
+	}
 	o := srv.sessionOwner()
 	m, ok := conn.(MessageConn)
 	if !ok {

@@ -35,8 +35,8 @@ func (srv *Server) ServeMessages(h MessageHandler) error {
 	if h == nil {
 		panic("libnet: ServeMessages with a nil handler")
 	}
-	m, err := srv.newMessageServer(h)
-	if err != nil {
+	m := srv.newMessageServer(h)
+	if err := m.startLoop(); err != nil {
 		return err
 	}
 	return srv.acceptEach(m.prepare, func(s *Session) { go m.serve(s) })
@@ -54,22 +54,29 @@ type messageServer struct {
 // handshakesAtOnce is how many TLS handshakes compute at a time, for each processor.
 const handshakesAtOnce = 4
 
-func (srv *Server) newMessageServer(h MessageHandler) (m *messageServer, err error) {
-	m = &messageServer{server: srv, handler: h}
-	m.listenAddr = srv.listener.Addr
-	m.slots = sockets.NewSlots(handshakesAtOnce * runtime.GOMAXPROCS(0))
-	m.loop, err = eventloop.New(eventHost{m})
-	if err == errors.ErrUnsupported {
-		return m, nil
+func (srv *Server) newMessageServer(h MessageHandler) *messageServer {
+	return &messageServer{
+		server:     srv,
+		handler:    h,
+		listenAddr: srv.listener.Addr,
+		slots:      sockets.NewSlots(handshakesAtOnce * runtime.GOMAXPROCS(0)),
 	}
-	if err != nil {
-		return nil, fmt.Errorf("libnet: event loop: %w", err)
+}
+
+// startLoop makes the event loop, where the system has one.
+func (m *messageServer) startLoop() error {
+	loop, err := eventloop.New(eventHost{m})
+	switch {
+	case err == errors.ErrUnsupported:
+		return nil
+	case err != nil:
+		return fmt.Errorf("libnet: event loop: %w", err)
+	case !m.server.addLoop(loop):
+		loop.Close()
+		return ErrServerClosed
 	}
-	if !srv.addLoop(m.loop) {
-		m.loop.Close()
-		return nil, ErrServerClosed
-	}
-	return m, nil
+	m.loop = loop
+	return nil
 }
 
 // prepare takes a TCP connection over from package net for the event loop. One that it cannot take over (descriptors

@@ -82,6 +82,7 @@ type owner struct {
 	Config
 	protocol Protocol
 	encoding any      // equal for sessions that encode alike; comparable
+	begun    bool     // something was written before the session was made: a last frame has something to end
 	manager  *Manager // nil for a session that is in none
 	server   *Server  // nil for a dialled session
 	flusher  *flusher // nil for sessions made from a bare codec, which have no receiver to leave a message to

@@ -86,8 +86,11 @@ func (s *Session) codecKnownLocked() {
 	}
 }
 
-// makeCodec holds recvMu, since NewCodec may read.
-func (s *Session) makeCodec() {
+// makeCodec has the protocol make it.
+func (s *Session) makeCodec() { s.makeCodecBy(s.newCodec) }
+
+// makeCodecBy holds recvMu, since NewCodec may read.
+func (s *Session) makeCodecBy(newCodec func() (Codec, error)) {
 	s.recvMu.Lock()
 	ended := true // its goroutine, by NewCodec
 	var err error
@@ -108,7 +111,7 @@ func (s *Session) makeCodec() {
 			end(err)
 		}
 	}()
-	codec, err := s.newCodec()
+	codec, err := newCodec()
 	ended = false
 	if err == nil {
 		s.setCodec(codec)

@@ -167,14 +167,14 @@ func (s *Session) takesLast() bool {
 	if _, has := s.codec.(closingCodec); !has {
 		return false
 	}
-	now, soon := s.q.TakesLast()
+	now, soon := s.q.TakesLast(s.owner.begun)
 	if !soon {
 		return now
 	}
 	if idle := s.q.Idle(); idle != nil {
 		closedWithin(idle, lastFrameWait)
 	}
-	now, _ = s.q.TakesLast()
+	now, _ = s.q.TakesLast(s.owner.begun)
 	return now
 }
 

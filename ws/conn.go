@@ -99,7 +99,7 @@ func (unclosed) Close() error { return nil }
 
 // ConnectionState is for Session.TLS; the zero value without TLS.
 func (c *conn) ConnectionState() tls.ConnectionState {
-	if t, ok := c.link.conn.(*tls.Conn); ok {
+	if t, ok := c.link.conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
 		return t.ConnectionState()
 	}
 	return tls.ConnectionState{}

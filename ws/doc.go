@@ -5,7 +5,7 @@
 //	server.ServeMessages(handler) // on a listener of its own: as cheap as TCP
 //
 //	server := libnet.NewServer(listener, codec.New(codec.Uint16BE, codec.JSON), 64)
-//	http.Handle("/ws", ws.Handler(server, handler, &ws.HandlerOptions{Text: true})) // on net/http's, beside pages
+//	http.Handle("/ws", ws.MessageHandler(server, handler, &ws.HandlerOptions{Text: true})) // on net/http's, beside pages
 //
 //	session, err := ws.Dial(ctx, "wss://example.com/ws", &libnet.Dialer{Protocol: protocol}, nil)
 //
@@ -41,7 +41,7 @@
 //   - [libnet.Session.Err] is [io.EOF] when the peer closed with 1000, 1001 or without a code,
 //     [io.ErrUnexpectedEOF] when the connection ended without a close frame or within a message, and wraps a
 //     websocket.CloseError for other codes.
-//   - A session takes one goroutine more than over TCP. It answers pings; of a
+//   - A session of [Handler] or [Dial] takes one goroutine more than over TCP. It answers pings; of a
 //     peer that pings and does not read, it drops pings once 4 KiB of answers wait. libnet sends no pings:
 //     Config.PeerTimeout and Config.Heartbeat find dead peers. Pings and pongs that come count for
 //     Config.IdleTimeout as messages do.
@@ -53,7 +53,7 @@
 //
 // # On a server's own listener
 //
-// A session of [Protocol] is one over TCP, or TLS, whose framing is WebSocket's: it takes no goroutine more, none at all in event mode,
+// A session of [Protocol], or of [MessageHandler] once net/http has given its connection up, is one over TCP, or TLS, whose framing is WebSocket's: it takes no goroutine more, none at all in event mode,
 // and has the same limits, timeouts, queue and counters. What is said above holds for it but for this:
 //
 //   - Control frames are answered in the order of the input, by whoever receives: a ping behind a message is answered when the
@@ -62,8 +62,8 @@
 //   - A peer that closes gets what is queued for it, and then the answer.
 //   - A message is sent as one frame, whatever its size.
 //   - FrameTimeout bounds a control frame, too, and the request from its first byte on.
-//   - A connection that MaxSessions or MaxSessionsPerIP refuses is closed before it has said anything: no code tells why.
-//   - A session whose handshake has failed counts as accepted, and is closed after its answer.
+//   - With Protocol, a connection that MaxSessions or MaxSessionsPerIP refuses is closed before it has said anything: no code tells why.
+//   - With Protocol, a session whose handshake has failed counts as accepted, and is closed after its answer.
 //   - Closed without being delivered (Close, a timeout, what a peer does wrong), a session sends its close frame if no other frame is half
 //     written; the connection is read on for 0.5 s at the most, without a goroutine, so that the peer can read it.
 //   - A Shutdown whose context ends cuts the connection without a close frame.
@@ -91,6 +91,11 @@
 //
 // A full or stopped server agrees to the upgrade and then closes, because a browser's script gets to see the close code
 // and never an HTTP status.
+//
+// # Over TLS
+//
+// A session of Protocol in event mode is as cheap over TLS as crypto/tls allows. So is one of MessageHandler, where the HTTP server serves a
+// [TLSListener]; on crypto/tls's own listener it has a goroutine.
 //
 // The handshake is github.com/coder/websocket's, the protocol RFC 6455's.
 package ws

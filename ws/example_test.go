@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -179,4 +180,33 @@ func ExampleDial() {
 	// Output:
 	// hello <nil>
 	// <nil>
+}
+
+// Pages and sessions share a port, and a session that waits has no goroutine.
+func ExampleMessageHandler() {
+	protocol := codec.New(codec.Uint16BE, codec.Bytes)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := libnet.NewServer(listener, protocol, 64)
+	server.Logger = slog.New(slog.DiscardHandler)
+	mux := http.NewServeMux()
+	mux.Handle("/ws", ws.MessageHandler(server, libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
+		s.Send("you said " + string(msg))
+	}), nil))
+	web := httptest.NewServer(mux)
+	defer web.Close()
+
+	client, err := ws.Dial(context.Background(), "ws"+strings.TrimPrefix(web.URL, "http")+"/ws", &libnet.Dialer{Protocol: protocol}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	client.Send("hello")
+	answer, _ := client.Receive()
+	fmt.Println(string(answer))
+
+	client.Close()
+	server.Shutdown(context.Background())
+	// Output: you said hello
 }

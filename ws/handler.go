@@ -7,7 +7,7 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// HandlerOptions is what a [Handler], or a [Protocol], can be told. The zero value is the default. It is copied.
+// HandlerOptions is what a [Handler], a [MessageHandler] or a [Protocol] can be told. The zero value is the default. It is copied.
 type HandlerOptions struct {
 	// Text sends messages as text, which browsers hand out as strings: for JSON. A message that is not
 	// UTF-8 is then an error of Send that wraps libnet.ErrEncode. The default is binary.
@@ -42,7 +42,8 @@ type HandlerOptions struct {
 //
 // The HTTP server's own timeouts apply until the upgrade and the session's from then on; srv's
 // Shutdown ends the sessions, the HTTP server's does not. A request that comes when srv is stopped or has too
-// many sessions is upgraded and closed with 1001 or 1013. srv.TLSConfig has no effect here: TLS is the HTTP server's.
+// many sessions is upgraded and closed with 1001 or 1013. srv.TLSConfig has no effect here: TLS is the HTTP server's, or
+// that of a [TLSListener].
 //
 // It panics without srv or h, and for a pattern that path.Match does not accept.
 func Handler(srv *libnet.Server, h libnet.Handler, o *HandlerOptions) http.Handler {
@@ -66,9 +67,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // and the request has been answered
 	}
+	_ = ws.CloseNow() // its part was the handshake
 	c := newConn(up.link, up.reader, &h.protocols, ws.Subprotocol())
 	c.request = r
-	_ = ws.CloseNow()     // its part was the handshake
 	err = libnet.ErrPanic // stays if the connection's own methods end the goroutine
 	defer func() {
 		if c.session.Load() == nil {

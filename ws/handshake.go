@@ -63,7 +63,7 @@ func parseRequest(raw string, s *libnet.Session) (*http.Request, error) {
 	if state, ok := s.TLS(); ok {
 		r.TLS = &state
 	}
-	return r.WithContext(sessionContext{s}), nil
+	return r.WithContext(sessionContext{s, context.Background()}), nil
 }
 
 // checkRequest refuses what net/http's server would refuse, too, and what has a body, which would be taken for frames.
@@ -78,13 +78,16 @@ func checkRequest(r *http.Request) error {
 }
 
 // sessionContext ends with its session.
-type sessionContext struct{ session *libnet.Session }
+type sessionContext struct {
+	session *libnet.Session
+	values  context.Context // never done
+}
 
 var _ context.Context = sessionContext{}
 
 func (c sessionContext) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (c sessionContext) Done() <-chan struct{}       { return c.session.Done() }
-func (c sessionContext) Value(any) any               { return nil }
+func (c sessionContext) Value(key any) any           { return c.values.Value(key) }
 
 func (c sessionContext) Err() error {
 	select {

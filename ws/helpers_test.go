@@ -79,7 +79,7 @@ func start(t testing.TB, set setup) *rig {
 		set.handler = echo
 	}
 	r := &rig{listener: set.listener, sessions: make(chan *libnet.Session, 1024)}
-	if wayIn != throughHandler && set.serve == nil {
+	if (wayIn == ownServe || wayIn == ownEvent) && set.serve == nil {
 		startOwn(t, r, set)
 		return r
 	}
@@ -91,11 +91,7 @@ func start(t testing.TB, set setup) *rig {
 	if set.config != nil {
 		set.config(r.Server)
 	}
-	handler := ws.Handler(r.Server, libnet.HandlerFunc(func(s *libnet.Session) {
-		r.sessions <- s
-		set.handler.ServeSession(s)
-	}), set.options)
-	web := &http.Server{Handler: handler, ErrorLog: discardLog}
+	web := &http.Server{Handler: r.webHandler(set.handler, set.options), ErrorLog: discardLog}
 	served := make(chan error, 1)
 	go func() { served <- set.serve(web, set.listener) }()
 	t.Cleanup(func() {

@@ -19,7 +19,8 @@ type serverCodec struct {
 	libnet.Codec // the inner one, an innerCodec
 	protocol     *serverProtocol
 	stream       sessionStream
-	request      string // as it was read
+	request      string  // as it was read
+	beyond       *beyond // what net/http and middleware have added to it; nil without
 	subprotocol  string
 	limit        int // of a message
 

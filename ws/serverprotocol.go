@@ -3,7 +3,6 @@ package ws
 import (
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/libnet-go/libnet"
 )
@@ -73,14 +72,21 @@ func (p *serverProtocol) Handshake(rw io.ReadWriter) (codec libnet.Codec, answer
 	if err != nil {
 		return nil, answer, err
 	}
-	inner, err := newInner(p.inner, rw)
+	made, err := p.newCodec(stream)
 	if err != nil {
 		return nil, (&HandshakeError{StatusCode: http.StatusInternalServerError}).bytes(), err
 	}
-	return &serverCodec{
-		Codec: inner, protocol: p, stream: stream,
-		request: keptRequest(raw), subprotocol: subprotocol, limit: maxMessage(inner, rw),
-	}, answer, nil
+	made.request, made.subprotocol = keptRequest(raw), subprotocol
+	return made, answer, nil
+}
+
+// newCodec makes a codec that does not know its request yet.
+func (p *serverProtocol) newCodec(stream sessionStream) (*serverCodec, error) {
+	inner, err := newInner(p.inner, stream)
+	if err != nil {
+		return nil, err
+	}
+	return &serverCodec{Codec: inner, protocol: p, stream: stream, limit: maxMessage(inner, stream)}, nil
 }
 
 // refusalFor answers a request that could not be read; nil where the connection's own error says why.
@@ -89,35 +95,4 @@ func refusalFor(err error) []byte {
 		return e.bytes()
 	}
 	return nil
-}
-
-// keptRequest is what a session keeps of its request: all but the fields of the handshake, which are half of a short one.
-func keptRequest(raw string) string {
-	var kept strings.Builder
-	for line := range strings.Lines(raw) {
-		if line[0] == ' ' || line[0] == '\t' { // goes on with the field of the line before
-			return raw
-		}
-		if name, _, isField := strings.Cut(line, ":"); !isField || !ofHandshake[http.CanonicalHeaderKey(name)] {
-			kept.WriteString(line)
-		}
-	}
-	return strings.Clone(kept.String())
-}
-
-var ofHandshake = map[string]bool{
-	"Connection": true, "Upgrade": true, "Sec-Websocket-Version": true, "Sec-Websocket-Key": true, "Sec-Websocket-Extensions": true,
-}
-
-// requestOf makes the request anew: a session that keeps one would cost twice as much. Of the fields of the handshake it has those that
-// are the same in every one.
-func (c *serverCodec) requestOf(s *libnet.Session) *http.Request {
-	r, err := parseRequest(c.request, s)
-	if err != nil {
-		return nil
-	}
-	r.Header.Set("Connection", "Upgrade")
-	r.Header.Set("Upgrade", "websocket")
-	r.Header.Set("Sec-Websocket-Version", "13")
-	return r
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // An upgrade is the ResponseWriter that the WebSocket library gets to see. The answer that agrees to the upgrade is
@@ -64,9 +66,18 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		early, _ := u.reader.Peek(u.reader.Buffered())
 		body = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
 	}
-	u.link = newLink(conn, body, false)
+	u.link = newLink(sockets.FromHTTP(conn), body, false)
 	unused := unclosed{conn}
 	return unused, bufio.NewReadWriter(bufio.NewReaderSize(unused, 16), bufio.NewWriterSize(unused, 16)), nil
+}
+
+// early returns what was read beyond the request.
+func (u *upgrade) early() []byte {
+	if u.reader == nil {
+		return nil
+	}
+	early, _ := u.reader.Peek(u.reader.Buffered())
+	return bytes.Clone(early)
 }
 
 // refuse answers a request that the user refuses.

@@ -3,6 +3,7 @@ package ws_test
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"reflect"
 	"runtime"
 	"strings"
@@ -19,6 +20,7 @@ const (
 	throughHandler way = "a ws.Handler"
 	ownServe       way = "ws.Protocol and Serve"
 	ownEvent       way = "ws.Protocol and ServeMessages"
+	httpEvent      way = "a ws.MessageHandler"
 )
 
 // wayIn is that of the servers that start makes. Only TestTheSuites changes it, and no test runs in parallel.
@@ -50,6 +52,12 @@ func (r *rig) serve(h libnet.Handler) error {
 			h.ServeSession(s)
 		}))
 	}
+	r.noteSessions()
+	return r.ServeMessages(messages)
+}
+
+// noteSessions has r know each session that is admitted.
+func (r *rig) noteSessions() {
 	admit := r.OnSession
 	r.OnSession = func(s *libnet.Session) error {
 		if admit != nil {
@@ -60,7 +68,18 @@ func (r *rig) serve(h libnet.Handler) error {
 		r.sessions <- s
 		return nil
 	}
-	return r.ServeMessages(messages)
+}
+
+// webHandler makes sessions that have h run them, or in event mode the counterpart of h.
+func (r *rig) webHandler(h libnet.Handler, o *ws.HandlerOptions) http.Handler {
+	if messages := messageHandler(h); wayIn == httpEvent && messages != nil {
+		r.noteSessions()
+		return ws.MessageHandler(r.Server, messages, o)
+	}
+	return ws.Handler(r.Server, libnet.HandlerFunc(func(s *libnet.Session) {
+		r.sessions <- s
+		h.ServeSession(s)
+	}), o)
 }
 
 func messageHandler(h libnet.Handler) libnet.MessageHandler {
@@ -73,10 +92,10 @@ func messageHandler(h libnet.Handler) libnet.MessageHandler {
 	return nil
 }
 
-// What holds for a Handler's sessions holds for those of a server that serves WebSockets itself, in both modes; what is different, doc.go
-// says.
+// What holds for a Handler's sessions holds for those of a MessageHandler, and of a server that serves WebSockets itself, in both modes;
+// what is different, doc.go says.
 func TestTheSuites(t *testing.T) {
-	for _, w := range []way{ownServe, ownEvent} {
+	for _, w := range []way{ownServe, ownEvent, httpEvent} {
 		t.Run(string(w), func(t *testing.T) {
 			wayIn = w
 			defer func() { wayIn = throughHandler }()

@@ -107,7 +107,7 @@ var mayImport = map[string][]string{
 	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
 	module + "/reconnect":     {module, locks, chains, "github.com/cenkalti/backoff/v5"},
-	module + "/ws":            {module, locks, chains, sendqueue, "github.com/coder/websocket"},
+	module + "/ws":            {module, locks, chains, sendqueue, sockets, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks},
 	module + "/examples/echo": {module, module + "/"},
 

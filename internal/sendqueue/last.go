@@ -35,8 +35,8 @@ func (q *Queue) LastIsOut() bool {
 
 // TakesLast reports, of a closed queue, whether its owner may write the bytes that end the stream: nothing is in flight, what was
 // written ends with a whole frame, and these are not among it. Where it may not yet, soon says that a flush is under way that may
-// end so.
-func (q *Queue) TakesLast() (now, soon bool) {
+// end so. begun says that the stream began with bytes that were not the queue's.
+func (q *Queue) TakesLast(begun bool) (now, soon bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if r := q.rare; r != nil && (r.lastIsOut || r.isCut || r.failed != nil) || !q.state.isClosed() {
@@ -45,5 +45,5 @@ func (q *Queue) TakesLast() (now, soon bool) {
 	if q.flushing {
 		return false, q.inflight == nil || q.inflight.written == 0
 	}
-	return q.bytesOut > 0, false // else nothing has begun that could be ended
+	return begun || q.bytesOut > 0, false // else nothing has begun that could be ended
 }

@@ -75,7 +75,9 @@ func (c *Secured) shake() error {
 	}()
 	if err = c.tls.Handshake(); err == nil {
 		c.wire.in.whole = manyRecords
-		LetGo(c.below)
+		if !c.attached {
+			LetGo(c.below)
+		}
 	}
 	return err
 }

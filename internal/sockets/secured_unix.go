@@ -22,6 +22,8 @@ type Secured struct {
 	below net.Conn
 	sock  Descriptor
 
+	attached bool // below stays so behind the handshake, until LetGo: an HTTP server waits in it next
+
 	wire wire  // what is below tls
 	err  error // why the handshake failed; immutable once it is over
 

@@ -1,0 +1,69 @@
+package ws
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/coder/websocket"
+	"github.com/libnet-go/libnet"
+)
+
+// MessageHandler is [Handler] for event mode: h is called for each message, as by [libnet.Server.ServeMessages]. The request is over
+// when the session has begun: net/http's goroutine and its buffers are given back. On Linux a session that waits has neither a
+// goroutine nor a buffer, where the HTTP server's connections are those of package net, or of a [TLSListener]. Elsewhere, and on
+// connections of crypto/tls or of the user's own, each session has a goroutine, and the same holds otherwise.
+//
+// OnSession is called on a goroutine of the session's own, behind the upgrade. What the section "On a server's own listener" says of
+// sessions holds for these, and what Handler says of requests.
+//
+// It panics without srv or h, and for a pattern that path.Match does not accept.
+func MessageHandler(srv *libnet.Server, h libnet.MessageHandler, o *HandlerOptions) http.Handler {
+	if srv == nil || h == nil {
+		panic("libnet: ws.MessageHandler needs a server and a handler")
+	}
+	return &messagesHandler{server: srv, serves: &passedHandler{MessageHandler: h}, options: copyOptions(o)}
+}
+
+type messagesHandler struct {
+	server  *libnet.Server
+	serves  *passedHandler
+	options options
+
+	once     sync.Once       // makes the following
+	protocol *serverProtocol // of all sessions, so that a broadcast encodes once for them
+}
+
+// A passedHandler is the user's, as the server is given it: one that can be compared. It is a Handler only to be let through
+// ServeConn.
+type passedHandler struct {
+	libnet.MessageHandler
+	libnet.Handler // nil
+}
+
+func (h *messagesHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	up := &upgrade{ResponseWriter: w, check: func() error { return h.options.checkUser(r) }}
+	ws, err := websocket.Accept(up, r, &h.options.accept)
+	if err != nil {
+		return // and the request has been answered
+	}
+	_ = ws.CloseNow() // its part was the handshake
+	_ = h.server.ServeConn(&upgraded{
+		Conn:        up.link.conn,
+		input:       up.early(),
+		handler:     h,
+		request:     requestText(r),
+		beyond:      beyondText(r, up.link.conn),
+		subprotocol: ws.Subprotocol(),
+	}, h.serves)
+}
+
+// wrap is always given the same p: that of the handler's server.
+func (h *messagesHandler) wrap(p libnet.Protocol) *serverProtocol {
+	h.once.Do(func() {
+		if served, ok := p.(*serverProtocol); ok { // whose handshake is for the server's own listener
+			p = served.inner
+		}
+		h.protocol = &serverProtocol{inner: p, options: h.options}
+	})
+	return h.protocol
+}
