@@ -91,6 +91,12 @@ func refusalFor(err error) []byte {
 	return nil
 }
 
+// Refusal answers a connection that becomes no session, with the status that proxies and clients know to wait after. An upgrade and a
+// close code would have the server agree to each request first.
+func (p *serverProtocol) Refusal(reason error) []byte {
+	return (&HandshakeError{StatusCode: http.StatusServiceUnavailable, Body: []byte(reason.Error() + "\n")}).bytes()
+}
+
 // keptRequest is what a session keeps of its request: all but the fields of the handshake, which are half of a short one.
 func keptRequest(raw string) string {
 	var kept strings.Builder
