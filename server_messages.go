@@ -44,11 +44,11 @@ func (srv *Server) ServeMessages(h MessageHandler) error {
 
 // A messageServer is one call of ServeMessages. It is the host of an event loop, where the system has one.
 type messageServer struct {
-	server  *Server
-	handler MessageHandler
-	shared  sockets.Shared
-	slots   sockets.Slots   // of TLS handshakes
-	loop    *eventloop.Loop // nil: each session has a goroutine
+	server     *Server
+	handler    MessageHandler
+	listenAddr func() net.Addr // the listener's, kept: a method value is an allocation
+	slots      sockets.Slots   // of TLS handshakes
+	loop       *eventloop.Loop // nil: each session has a goroutine
 }
 
 // handshakesAtOnce is how many TLS handshakes compute at a time, for each processor.
@@ -56,7 +56,7 @@ const handshakesAtOnce = 4
 
 func (srv *Server) newMessageServer(h MessageHandler) (m *messageServer, err error) {
 	m = &messageServer{server: srv, handler: h}
-	m.shared = sockets.Shared{Options: srv.sessionOwner().socketOptions(), ListenAddr: srv.listener.Addr}
+	m.listenAddr = srv.listener.Addr
 	m.slots = sockets.NewSlots(handshakesAtOnce * runtime.GOMAXPROCS(0))
 	m.loop, err = eventloop.New(eventHost{m})
 	if err == errors.ErrUnsupported {
@@ -79,12 +79,12 @@ func (m *messageServer) prepare(conn net.Conn) net.Conn {
 	case m.loop == nil:
 		return m.server.secure(conn)
 	case config != nil:
-		return sockets.Secure(conn, config, &m.shared, m.slots)
+		return sockets.Secure(conn, config, m.listenAddr, m.slots)
 	}
 	if _, waits := m.server.protocol.(handshakeProtocol); waits {
-		return sockets.Attach(conn, &m.shared)
+		return sockets.Attach(conn, m.listenAddr)
 	}
-	return sockets.Detach(conn, &m.shared)
+	return sockets.Detach(conn, m.listenAddr)
 }
 
 // serve does what may take its time, and then gives the session to the event loop or to a goroutine of its own: this

@@ -356,18 +356,31 @@ func TestK9AWriteThatFailsIsReportedWhereverItFails(t *testing.T) {
 	}
 }
 
+// heldConn has its writes wait until release is closed.
+type heldConn struct {
+	net.Conn
+	release chan struct{}
+}
+
+func (c heldConn) Write(p []byte) (int, error) {
+	<-c.release
+	return c.Conn.Write(p)
+}
+
 func TestK12ABatchOfMessagesIsFewWritesAndReads(t *testing.T) {
 	const messages = 1000
 	for _, p := range testkit.Protocols {
 		t.Run(p.Name, func(t *testing.T) {
 			near, far := testkit.ConnectPipe(t)
 			var out, in libnettest.Faults
-			a := testkit.Adopt(t, testkit.NewServer(t, p.Protocol, messages), out.Wrap(near))
+			release := make(chan struct{})
+			a := testkit.Adopt(t, testkit.NewServer(t, p.Protocol, messages), heldConn{out.Wrap(near), release})
 			b := testkit.Adopt(t, testkit.NewServer(t, p.Protocol, messages), in.Wrap(far))
 			far.(*libnettest.PipeConn).Unplug() // so that all of it is there when the first read takes place
 			for i := range messages {
 				testkit.MustSend(t, a, testkit.Message(0, i, 16))
 			}
+			close(release)
 			testkit.Eventually(t, "written", func() bool { return a.Stats().Queued == 0 })
 			far.(*libnettest.PipeConn).Plug()
 			for i := range messages {
@@ -382,7 +395,7 @@ func TestK12ABatchOfMessagesIsFewWritesAndReads(t *testing.T) {
 			if n := in.Calls(libnettest.OpRead); n > messages/20 {
 				t.Errorf("%d messages took %d reads", messages, n)
 			}
-			if n := out.Calls(libnettest.OpWrite); n > messages/2 {
+			if n := out.Calls(libnettest.OpWrite); n > messages/20 {
 				t.Errorf("%d messages took %d writes", messages, n)
 			}
 		})

@@ -1,9 +1,11 @@
 package libnet
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"time"
 )
 
@@ -227,8 +229,8 @@ func (s *Session) fill(inFrame bool) error {
 	default:
 		n, err = s.readPlain()
 	}
-	if n == 0 && !failed && s.state.Load() == sessionOutputFailed && s.inputWaits() {
-		n, err = s.readArrived() // it may have come when the read was interrupted
+	if n == 0 && !failed {
+		n, err = s.afterInterrupt(err)
 	}
 	if n > 0 && s.canReceive() {
 		s.took(n)
@@ -237,6 +239,21 @@ func (s *Session) fill(inFrame bool) error {
 	s.noteDropped(max(n, 0))
 	s.dropUnread()
 	return s.readError(err, inFrame)
+}
+
+// afterInterrupt is for a read that brought nothing, which may have been interrupted: because the output has failed, or for a
+// shutdown that lets the session receive what has arrived. Something may have arrived since.
+func (s *Session) afterInterrupt(err error) (int, error) {
+	if s.state.Load() == sessionOutputFailed && s.inputWaits() {
+		return s.readArrived()
+	}
+	for s.yieldAsked.Load() && errors.Is(err, os.ErrDeadlineExceeded) && !s.yieldNow() {
+		var n int
+		if n, err = s.readArrived(); n > 0 {
+			return n, err
+		}
+	}
+	return 0, err
 }
 
 // arrivedWait is how long a read waits for what a protocol such as TLS makes of what has arrived in the kernel.

@@ -162,6 +162,9 @@ func (s *Session) drain() {
 	if s.owner.linger() > 0 {
 		half = sockets.HalfClose(s.conn)
 	}
+	if s.sock != nil {
+		_ = s.conn.SetReadDeadline(time.Time{}) // of interruptAsked
+	}
 	var peerEnded chan struct{}
 	if idle := s.q.Idle(); idle != nil {
 		if half != nil {
@@ -269,14 +272,34 @@ func (s *Session) endingLocked() *ending {
 // that is known at once. Who asks second waits for the same.
 func (s *Session) askReceiver(reason error) <-chan struct{} {
 	asked, first := s.yieldRequest(reason)
-	if first && !s.atWork() && s.yieldAsked.CompareAndSwap(true, false) {
+	switch {
+	case !first:
+	case s.mayHaveRead():
+		s.interruptAsked()
+	case !s.atWork() && s.yieldAsked.CompareAndSwap(true, false):
 		close(asked) // it may have gone to wait without noticing
 	}
 	return asked
 }
 
+// mayHaveRead reports whether a receiver that says it waits is to be asked all the same: with Server.ServeArrived it may hold what
+// it has just read.
+func (s *Session) mayHaveRead() bool {
+	return s.servesArrived() && !s.serving.Started() && s.sock != nil && !s.sock.Layered() &&
+		s.q.Receiver() != sendqueue.ReceiverAbsent
+}
+
+// interruptAsked has a receiver that waits look at yieldAsked. Nothing is interrupted that reads once the closing has begun.
+func (s *Session) interruptAsked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() == sessionOpen && s.yieldAsked.Load() {
+		s.interruptReceiver()
+	}
+}
+
 func (s *Session) yieldRequest(reason error) (asked chan struct{}, first bool) {
-	idle := !s.serving.Started() && !s.atWork()
+	idle := !s.serving.Started() && !s.mayHaveRead() && !s.atWork()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Load() != sessionOpen || idle {

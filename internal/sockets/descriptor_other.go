@@ -44,6 +44,6 @@ type Slots chan struct{}
 func NewSlots(n int) Slots { return make(Slots, n) }
 
 // Secure returns the conn of crypto/tls.
-func Secure(conn net.Conn, config *tls.Config, _ *Shared, _ Slots) net.Conn {
+func Secure(conn net.Conn, config *tls.Config, _ func() net.Addr, _ Slots) net.Conn {
 	return tls.Server(conn, config)
 }

@@ -1,10 +1,12 @@
 package sockets
 
 import (
-	"errors"
+	"cmp"
+	"io"
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -15,29 +17,46 @@ import (
 
 // A Detached is a TCP connection whose descriptor the runtime's poller does not know, so that a message wakes one
 // poller, the caller's, and not two, and a silent connection costs a number and an address. When something must wait, a
-// write to a slow peer or the wait for its EOF, a conn of package net takes the descriptor's place.
+// write to a slow peer or the wait for its EOF, an [os.File] of the same descriptor does. That takes no other: a process that has
+// none left goes on waiting.
 type Detached struct {
 	// Immutable after Attach.
-	remote netip.AddrPort
-	shared *Shared
+	remote     netip.AddrPort
+	listenAddr func() net.Addr
 
-	fd int32 // until users is below connGivenUp, letGo's
+	fd int32 // changes only while connMoving keeps users away
 
 	// users counts those who use fd, and has connGivenUp added once it is to be closed. The last one closes
-	// it, so nobody can use its number when another connection has it.
+	// it, so nobody can use its number when another connection has it. Those who wait in the owner are not counted: its Close
+	// has them return.
 	users atomic.Int32
 
-	mu      lock.Mutex[connLock]        // held while fd is given up
-	waiting atomic.Pointer[waitingConn] // nil while there is fd; set under mu
+	mu    lock.Mutex[connLock]  // held while fd is given up or gets another owner
+	owner atomic.Pointer[owner] // nil while it is c itself; set under mu
 }
 
 const (
-	connGivenUp  = 1 << 28 // added to users when the descriptor is not to be used any more
+	connMoving   = 1 << 27 // added to users while fd is exchanged, under mu
+	connGivenUp  = 1 << 28 // added when the descriptor is not to be used any more, under mu
 	connReleased = 1 << 29 // added when it is closed
 )
 
 // connLock is the class of the lock in docs/locks.md.
 type connLock struct{}
+
+// An owner is who closes the descriptor of a [Detached] that something waits in, or has: a *net.TCPConn or an *os.File.
+type owner struct {
+	pollable
+	raw syscall.RawConn
+}
+
+type pollable interface {
+	io.Closer
+	syscall.Conn
+	SetDeadline(time.Time) error
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
 
 var (
 	_ net.Conn     = (*Detached)(nil)
@@ -50,9 +69,10 @@ func IsDetached(conn net.Conn) bool {
 	return is
 }
 
-// Detach makes a Detached of a TCP conn, and closes that. It returns what it cannot detach.
-func Detach(conn net.Conn, shared *Shared) net.Conn {
-	c, ok := Attach(conn, shared).(*Detached)
+// Detach makes a Detached of a TCP conn, and closes that. It returns what it cannot detach. listenAddr, which may be asked at any
+// time, is the local address of a connection that is closed.
+func Detach(conn net.Conn, listenAddr func() net.Addr) net.Conn {
+	c, ok := Attach(conn, listenAddr).(*Detached)
 	if !ok || !c.letGo() {
 		return conn
 	}
@@ -61,7 +81,7 @@ func Detach(conn net.Conn, shared *Shared) net.Conn {
 
 // Attach is [Detach] that leaves the descriptor to the conn, and so to the runtime's poller, until [LetGo]: for who is to wait for
 // the peer before. It returns what it cannot make a Detached of.
-func Attach(conn net.Conn, shared *Shared) net.Conn {
+func Attach(conn net.Conn, listenAddr func() net.Addr) net.Conn {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return conn
@@ -74,9 +94,11 @@ func Attach(conn net.Conn, shared *Shared) net.Conn {
 	if err != nil {
 		return conn
 	}
-	c := &Detached{remote: remote.AddrPort(), shared: shared, fd: -1}
-	c.users.Store(connGivenUp + connReleased)
-	c.waiting.Store(&waitingConn{TCPConn: tcp, raw: raw})
+	c := &Detached{remote: remote.AddrPort(), listenAddr: listenAddr}
+	if raw.Control(func(fd uintptr) { c.fd = int32(fd) }) != nil {
+		return conn
+	}
+	c.owner.Store(&owner{tcp, raw})
 	return c
 }
 
@@ -88,24 +110,38 @@ func LetGo(conn net.Conn) {
 	}
 }
 
-// letGo reports false for a conn that stays as it is, since it is closed or descriptors are short.
+// letGo reports false for a conn that stays as it is, since it is closed or descriptors are short. Closing what the runtime's poller
+// knows takes another number for the socket.
 func (c *Detached) letGo() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w := c.waiting.Load()
-	if w == nil || w.err != nil {
+	old := c.owner.Load()
+	if old == nil || !c.keepUsersAwayLocked() {
 		return false
 	}
-	fd, dupErr := int32(-1), error(nil)
-	err := w.raw.Control(func(old uintptr) { fd, dupErr = dupDescriptor(old) })
-	if err != nil || dupErr != nil {
+	defer c.users.Add(-connMoving)
+	fd, err := dupDescriptor(uintptr(c.fd))
+	if err != nil {
 		return false
 	}
 	c.fd = fd
-	c.users.Add(-(connGivenUp + connReleased))
-	c.waiting.Store(nil)
-	_ = w.TCPConn.Close() // takes the socket out of the runtime's poller and leaves it to fd
+	c.owner.Store(nil)
+	_ = old.Close()
 	return true
+}
+
+// keepUsersAwayLocked adds connMoving to users, once there are none: they do not wait. It gives up soon, for one of them may want mu.
+func (c *Detached) keepUsersAwayLocked() bool {
+	for range 100 {
+		switch {
+		case c.users.CompareAndSwap(0, connMoving):
+			return true
+		case c.closedLocked():
+			return false
+		}
+		runtime.Gosched()
+	}
+	return false
 }
 
 func dupDescriptor(fd uintptr) (int32, error) {
@@ -116,157 +152,159 @@ func dupDescriptor(fd uintptr) (int32, error) {
 	return int32(n), nil
 }
 
-// use calls f with the descriptor, which stays open meanwhile; not ok says that it has been given up.
-func (c *Detached) use(f func(fd uintptr) bool) (done, ok bool) {
-	if ok = c.users.Add(1) < connGivenUp; ok {
-		done = f(uintptr(c.fd))
+// use calls f with the descriptor, which stays open meanwhile. It returns what f does, or net.ErrClosed.
+func (c *Detached) use(f func(fd uintptr) bool) (done bool, err error) {
+	for c.users.Add(1) >= connMoving {
+		c.unuse()
+		if c.isClosed() { // else it is being exchanged
+			return false, net.ErrClosed
+		}
 	}
+	done = f(uintptr(c.fd))
+	c.unuse()
+	return done, nil
+}
+
+func (c *Detached) unuse() {
 	if c.users.Add(-1) == connGivenUp {
 		c.closeDescriptor()
 	}
-	return done, ok
 }
 
-// giveUpLocked has w take the descriptor's place, which is closed as soon as nobody uses it.
-func (c *Detached) giveUpLocked(w *waitingConn) {
-	c.waiting.Store(w)
-	c.users.Add(connGivenUp)
-	c.closeDescriptor()
-}
-
+// closeDescriptor is called with nobody using the descriptor, perhaps by several, of whom one closes it.
 func (c *Detached) closeDescriptor() {
-	if c.users.CompareAndSwap(connGivenUp, connGivenUp+connReleased) {
-		_ = syscall.Close(int(c.fd))
+	if !c.users.CompareAndSwap(connGivenUp, connGivenUp+connReleased) {
+		return
 	}
+	if owner := c.owner.Load(); owner != nil {
+		_ = owner.Close()
+		return
+	}
+	_ = syscall.Close(int(c.fd))
 }
+
+func (c *Detached) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closedLocked()
+}
+
+func (c *Detached) closedLocked() bool { return c.users.Load() >= connGivenUp }
 
 // Close closes the connection, as net.TCPConn's does: who waits in it returns.
 func (c *Detached) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch w := c.waiting.Load(); {
-	case w == nil:
-		c.giveUpLocked(noConn)
-		return nil
-	case w.err != nil:
-		return w.err
-	default:
-		return w.Close()
+	if c.closedLocked() {
+		return net.ErrClosed
 	}
-}
-
-// A waitingConn is a conn of package net with its descriptor's handle.
-type waitingConn struct {
-	*net.TCPConn
-	raw syscall.RawConn
-	err error
-}
-
-// noConn takes the place of a descriptor that was closed.
-var noConn = &waitingConn{err: net.ErrClosed}
-
-// Back-off of who waits for a free descriptor.
-const (
-	firstBackoff = 5 * time.Millisecond
-	lastBackoff  = time.Second
-)
-
-// conn returns the conn that can wait. Making it takes two descriptors for a moment; where the process has
-// none left it waits for one, since others who do the same give theirs back.
-func (c *Detached) conn() (*waitingConn, error) {
-	for backoff := firstBackoff; ; backoff *= 2 {
-		w, err := c.tryConn()
-		full := errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
-		if !full || backoff > lastBackoff {
-			return w, err
-		}
-		time.Sleep(backoff)
+	if c.users.Add(connGivenUp) == connGivenUp {
+		c.closeDescriptor()
 	}
+	return nil
 }
 
-// tryConn exchanges the descriptor for a conn: of two, a process would run out when all its sessions shut
-// down. The epoll registration stays: it belongs to the open file description, which the duplicate shares.
-func (c *Detached) tryConn() (*waitingConn, error) {
-	if w := c.waiting.Load(); w != nil {
-		return w, w.err
+// waiter returns who can wait.
+func (c *Detached) waiter() (*owner, error) {
+	if w := c.owner.Load(); w != nil {
+		return w, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if w := c.waiting.Load(); w != nil {
-		return w, w.err
+	if w := c.owner.Load(); w != nil {
+		return w, nil
 	}
-	tcp, err := newTCPConn(uintptr(c.fd))
+	if c.closedLocked() {
+		return nil, net.ErrClosed
+	}
+	unblock(uintptr(c.fd)) // else os.NewFile would not have the runtime's poller wait
+	file := os.NewFile(uintptr(c.fd), "tcp")
+	raw, err := file.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	w := &waitingConn{TCPConn: tcp}
-	w.raw, err = tcp.SyscallConn()
-	if timeout := c.shared.PeerTimeout; err == nil && timeout > 0 {
-		// Package net has set its own. The session's other options stay as they are.
-		err = w.raw.Control(func(fd uintptr) { _ = setKeepAlive(int(fd), timeout) })
-	}
-	if err != nil {
-		_ = tcp.Close()
-		return nil, err
-	}
-	c.giveUpLocked(w)
+	w := &owner{file, raw}
+	c.owner.Store(w)
 	return w, nil
 }
 
-func newTCPConn(fd uintptr) (*net.TCPConn, error) {
-	n, err := dupDescriptor(fd)
+// wait calls f, until it is done, whenever the descriptor is ready.
+func (c *Detached) wait(f func(fd uintptr) (done bool), whenReady func(syscall.RawConn, func(fd uintptr) bool) error) error {
+	if done, err := c.use(f); done || err != nil {
+		return err
+	}
+	w, err := c.waiter()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	f := os.NewFile(uintptr(n), "tcp")
-	defer f.Close() // FileConn has a descriptor of its own
-	conn, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
+	return c.closedOr(whenReady(w.raw, f))
+}
+
+// closedOr gives an owner that was closed the error that a conn has.
+func (c *Detached) closedOr(err error) error {
+	if err != nil && c.isClosed() {
+		return net.ErrClosed
 	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		_ = conn.Close()
-		return nil, net.UnknownNetworkError(conn.RemoteAddr().Network())
-	}
-	return tcp, nil
+	return err
 }
 
 // Read waits; the poller reads through the descriptor.
-func (c *Detached) Read(p []byte) (int, error) {
-	conn, err := c.conn()
-	if err != nil {
-		return 0, err
+func (c *Detached) Read(p []byte) (n int, err error) {
+	if len(p) == 0 {
+		return 0, nil
 	}
-	return conn.Read(p)
+	var failed error
+	err = c.wait(func(fd uintptr) bool {
+		for n, failed = receiveNow(int(fd), p); failed == syscall.EINTR; {
+			n, failed = receiveNow(int(fd), p)
+		}
+		if n > 0 {
+			raceReceive(int(fd), p[:n])
+		}
+		return failed != syscall.EAGAIN
+	}, syscall.RawConn.Read)
+	switch {
+	case err != nil:
+		return 0, err
+	case failed != nil:
+		return 0, os.NewSyscallError("read", failed)
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 func (c *Detached) Write(p []byte) (int, error) {
-	conn, err := c.conn()
-	if err != nil {
-		return 0, err
+	call := writeCall{out: p}
+	err := c.wait(func(fd uintptr) bool {
+		call.tryWrite(fd)
+		return call.err != nil || call.n == len(p)
+	}, syscall.RawConn.Write)
+	if err == nil {
+		err = os.NewSyscallError("write", call.err)
 	}
-	return conn.Write(p)
+	return call.n, err
 }
 
 func (c *Detached) CloseWrite() (err error) {
-	controlErr := detachedRawConn{c}.Control(func(fd uintptr) {
+	_, closed := c.use(func(fd uintptr) bool {
 		err = os.NewSyscallError("shutdown", syscall.Shutdown(int(fd), syscall.SHUT_WR))
+		return true
 	})
-	return errors.Join(controlErr, err)
+	return cmp.Or(closed, err)
 }
 
 // LocalAddr is the socket's, and the listener's once the socket is closed.
 func (c *Detached) LocalAddr() net.Addr {
 	var local syscall.Sockaddr
-	_ = detachedRawConn{c}.Control(func(fd uintptr) { local, _ = syscall.Getsockname(int(fd)) })
+	_, _ = c.use(func(fd uintptr) bool { local, _ = syscall.Getsockname(int(fd)); return true })
 	switch a := local.(type) {
 	case *syscall.SockaddrInet4:
 		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
 	case *syscall.SockaddrInet6:
 		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port, Zone: zoneOf(a.ZoneId)}
 	}
-	return c.shared.ListenAddr()
+	return c.listenAddr()
 }
 
 func zoneOf(index uint32) string {
@@ -282,27 +320,27 @@ func zoneOf(index uint32) string {
 func (c *Detached) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
 
 func (c *Detached) SetDeadline(t time.Time) error {
-	return c.setDeadline(t, (*net.TCPConn).SetDeadline)
+	return c.setDeadline(t, pollable.SetDeadline)
 }
 
 func (c *Detached) SetReadDeadline(t time.Time) error {
-	return c.setDeadline(t, (*net.TCPConn).SetReadDeadline)
+	return c.setDeadline(t, pollable.SetReadDeadline)
 }
 
 func (c *Detached) SetWriteDeadline(t time.Time) error {
-	return c.setDeadline(t, (*net.TCPConn).SetWriteDeadline)
+	return c.setDeadline(t, pollable.SetWriteDeadline)
 }
 
 // setDeadline has nothing to do where none was set and nothing has waited.
-func (c *Detached) setDeadline(t time.Time, set func(*net.TCPConn, time.Time) error) error {
-	if t.IsZero() && c.waiting.Load() == nil {
+func (c *Detached) setDeadline(t time.Time, set func(pollable, time.Time) error) error {
+	if t.IsZero() && c.owner.Load() == nil {
 		return nil
 	}
-	conn, err := c.conn()
+	w, err := c.waiter()
 	if err != nil {
 		return err
 	}
-	return set(conn.TCPConn, t)
+	return c.closedOr(set(w.pollable, t))
 }
 
 // SyscallConn implements syscall.Conn.
@@ -311,50 +349,20 @@ func (c *Detached) SyscallConn() (syscall.RawConn, error) { return detachedRawCo
 // ownDescriptor marks c for Of.
 func (c *Detached) ownDescriptor() {}
 
-// detachedRawConn is the handle of the descriptor, or of the conn that took its place. Where f asks to wait, that
-// conn goes on with it.
+// detachedRawConn is the handle of the descriptor.
 type detachedRawConn struct{ c *Detached }
 
 var _ syscall.RawConn = detachedRawConn{}
 
 func (r detachedRawConn) Control(f func(fd uintptr)) error {
-	for {
-		_, ok := r.c.use(func(fd uintptr) bool { f(fd); return true })
-		if ok {
-			return nil
-		}
-		w := r.c.waiting.Load()
-		switch {
-		case w == nil: // let go meanwhile
-		case w.err != nil:
-			return w.err
-		default:
-			err := w.raw.Control(f)
-			if err == nil || r.c.waiting.Load() == w {
-				return err
-			}
-		}
-	}
+	_, err := r.c.use(func(fd uintptr) bool { f(fd); return true })
+	return err
 }
 
 func (r detachedRawConn) Read(f func(fd uintptr) (done bool)) error {
-	if done, _ := r.c.use(f); done {
-		return nil
-	}
-	w, err := r.c.conn()
-	if err != nil {
-		return err
-	}
-	return w.raw.Read(f)
+	return r.c.wait(f, syscall.RawConn.Read)
 }
 
 func (r detachedRawConn) Write(f func(fd uintptr) (done bool)) error {
-	if done, _ := r.c.use(f); done {
-		return nil
-	}
-	w, err := r.c.conn()
-	if err != nil {
-		return err
-	}
-	return w.raw.Write(f)
+	return r.c.wait(f, syscall.RawConn.Write)
 }

@@ -21,7 +21,7 @@ import (
 func detached(t *testing.T) (conn, peer net.Conn) {
 	t.Helper()
 	accepted, peer := testkit.ConnectTCP(t)
-	conn = sockets.Detach(accepted, &sockets.Shared{Options: sockets.Options{PeerTimeout: 15 * time.Second}, ListenAddr: accepted.LocalAddr})
+	conn = sockets.Detach(accepted, accepted.LocalAddr)
 	if !sockets.IsDetached(conn) {
 		t.Fatal("the conn was not detached")
 	}
@@ -133,11 +133,14 @@ func peek(fd uintptr) (int, error) {
 	return n, err
 }
 
-// When a detached conn becomes one of package net, that sets the socket's keepalive anew. What its owner has set,
-// and has changed since, stays.
+// What its owner has set, and has changed since, stays when the descriptor gets another owner: package net's conns would set the
+// socket's keepalive anew.
 func TestADetachedConnKeepsItsSocketOptions(t *testing.T) {
 	const userTimeout = 18 // TCP_USER_TIMEOUT of linux/tcp.h
 	conn, _ := detached(t)
+	if err := (sockets.Options{PeerTimeout: 15 * time.Second}).Set(conn); err != nil {
+		t.Fatal(err)
+	}
 	set := conn.(syscall.Conn)
 	raw, err := set.SyscallConn()
 	if err != nil {

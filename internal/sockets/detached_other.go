@@ -5,13 +5,13 @@ package sockets
 import "net"
 
 // Detach returns conn: elsewhere than on Linux nothing is detached.
-func Detach(conn net.Conn, _ *Shared) net.Conn { return conn }
+func Detach(conn net.Conn, _ func() net.Addr) net.Conn { return conn }
 
 // IsDetached reports whether conn came from Detach.
 func IsDetached(net.Conn) bool { return false }
 
 // Attach returns conn, for the same reason.
-func Attach(conn net.Conn, _ *Shared) net.Conn { return conn }
+func Attach(conn net.Conn, _ func() net.Addr) net.Conn { return conn }
 
 // LetGo does nothing.
 func LetGo(net.Conn) {}

@@ -39,8 +39,8 @@ var _ net.Conn = (*Secured)(nil)
 
 // Secure returns a TLS server's conn over a TCP or Unix conn, which it takes over from package net when the handshake is
 // over. Over any other it is that of crypto/tls.
-func Secure(conn net.Conn, config *tls.Config, shared *Shared, slots Slots) net.Conn {
-	below := Attach(conn, shared)
+func Secure(conn net.Conn, config *tls.Config, listenAddr func() net.Addr, slots Slots) net.Conn {
+	below := Attach(conn, listenAddr)
 	d := Of(below)
 	if d == nil {
 		return tls.Server(conn, config)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -159,8 +160,8 @@ func TestASessionOfServeMessagesHasOneDescriptor(t *testing.T) {
 	})
 }
 
-// A shutdown waits for each peer's end; for that, too, a session's one descriptor must do.
-func TestAShutdownLosesNothingWhereDescriptorsAreShort(t *testing.T) {
+// A session waits for a slow peer, and a shutdown for each peer's end; for that, too, its one descriptor must do.
+func TestAShutdownLosesNothingWhereNoDescriptorIsLeft(t *testing.T) {
 	testkit.OverModes(t, testkit.Modes[:2], func(t *testing.T, mode testkit.Mode) {
 		const size = 500_000 // more than the kernel's buffers hold
 		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
@@ -172,7 +173,7 @@ func TestAShutdownLosesNothingWhereDescriptorsAreShort(t *testing.T) {
 		for _, conn := range conns {
 			testkit.Ask(t, conn, "x")
 		}
-		eventLimitDescriptors(t, eventDescriptors(t)+10)
+		fillDescriptors(t)
 		for s := range r.Manager().All() {
 			testkit.MustSend(t, s, make([]byte, size))
 		}
@@ -193,18 +194,29 @@ func TestAShutdownLosesNothingWhereDescriptorsAreShort(t *testing.T) {
 	})
 }
 
-func eventLimitDescriptors(t *testing.T, n int) {
+// fillDescriptors leaves the process no descriptor until the test ends.
+func fillDescriptors(t *testing.T) {
 	t.Helper()
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
 	few := limit
-	few.Cur = uint64(n)
+	few.Cur = uint64(eventDescriptors(t) + 10)
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) })
+	for {
+		f, err := os.Open(os.DevNull)
+		if errors.Is(err, syscall.EMFILE) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() })
+	}
 }
 
 func TestAnEchoInEventModeAllocatesNothing(t *testing.T) {

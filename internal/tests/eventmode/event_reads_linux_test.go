@@ -256,8 +256,10 @@ func TestACloseBesideAHandlerCountsWhatWasHandled(t *testing.T) {
 			}
 			_ = s.Close()
 			in := s.Stats().MessagesIn
+			handled := s.State.(*atomic.Uint64)
+			testkit.Eventually(t, "the handler's last message", func() bool { return handled.Load() >= in }) // which it is about to see
 			time.Sleep(100 * time.Microsecond)
-			if got := s.State.(*atomic.Uint64).Load(); in != got {
+			if got := handled.Load(); in != got {
 				t.Fatalf("run %d: handled %d messages, counted %d", i, got, in)
 			}
 			_ = conn.Close()
