@@ -2,8 +2,13 @@ package wstest
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
+	"math/big"
 	"os"
 	"os/exec"
 	"testing"
@@ -13,7 +18,6 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
-	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/ws"
 )
@@ -47,7 +51,7 @@ func missing(t testing.TB, what string) {
 func eachMode(t *testing.T, test func(t *testing.T, event bool, config *tls.Config)) {
 	for name, event := range map[string]bool{"Serve": false, "ServeMessages": true} {
 		t.Run(name+"/plain", func(t *testing.T) { test(t, event, nil) })
-		t.Run(name+"/TLS", func(t *testing.T) { test(t, event, testkit.ServerTLS()) })
+		t.Run(name+"/TLS", func(t *testing.T) { test(t, event, serverTLS(t)) })
 	}
 }
 
@@ -70,9 +74,46 @@ func serve(t testing.TB, protocol libnet.Protocol, event bool, config *tls.Confi
 	if event {
 		go srv.ServeMessages(answer)
 	} else {
-		go testkit.ReceiveLoop(srv, answer)
+		go srv.Serve(receiveLoop(answer))
 	}
 	return srv
+}
+
+// receiveLoop is what ServeMessages stands for.
+func receiveLoop(h libnet.MessageHandler) libnet.Handler {
+	return libnet.HandlerFunc(func(s *libnet.Session) {
+		for {
+			msg, err := s.Receive()
+			if err != nil {
+				return
+			}
+			h.ServeMessage(s, msg)
+		}
+	})
+}
+
+func serverTLS(t testing.TB) *tls.Config {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+// awaitNone waits for the end of every session.
+func awaitNone(t testing.TB, srv *libnet.Server) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); srv.Stats().Open > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d sessions are still open", srv.Stats().Open)
+		}
+	}
 }
 
 // webSockets are the addresses of a server of text and of one of binary messages.
@@ -94,7 +135,7 @@ func webSockets(t testing.TB, event bool, config *tls.Config) (text, binary stri
 func wantEnds(t testing.TB, servers []*libnet.Server) {
 	t.Helper()
 	for _, srv := range servers {
-		testkit.Eventually(t, "the end of every session", func() bool { return srv.Stats().Open == 0 })
+		awaitNone(t, srv)
 	}
 	if closed := servers[0].Stats().Closed; closed["error"] != 2 { // 4002 of the client, 4001 of the server
 		t.Errorf("the sessions of text ended with %v", closed)

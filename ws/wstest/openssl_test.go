@@ -5,19 +5,19 @@ import (
 	"context"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
-	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 func TestOpenSSLIsUnderstoodInEventMode(t *testing.T) {
 	openssl := program(t, "openssl")
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
 		t.Run(version, func(t *testing.T) {
-			srv := serve(t, codec.New(codec.Lines, codec.Bytes), true, testkit.ServerTLS())
+			srv := serve(t, codec.New(codec.Lines, codec.Bytes), true, serverTLS(t))
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			client := exec.CommandContext(ctx, openssl, "s_client", "-connect", srv.Listener().Addr().String(), version, "-quiet", "-no_ign_eof")
@@ -47,7 +47,7 @@ func TestOpenSSLIsUnderstoodInEventMode(t *testing.T) {
 
 func TestOpenSSLsKeyUpdateIsAnsweredInEventMode(t *testing.T) {
 	openssl := program(t, "openssl")
-	srv := serve(t, codec.New(codec.Lines, codec.Bytes), true, testkit.ServerTLS())
+	srv := serve(t, codec.New(codec.Lines, codec.Bytes), true, serverTLS(t))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	client := exec.CommandContext(ctx, openssl, "s_client", "-connect", srv.Listener().Addr().String(), "-tls1_3")
@@ -84,7 +84,7 @@ func TestOpenSSLsKeyUpdateIsAnsweredInEventMode(t *testing.T) {
 	wantOneOrderlyEnd(t, srv)
 }
 
-// pipes starts a client. Its error output, on which it writes certificates, is dropped, except for what it writes on KEYUPDATE.
+// pipes starts a client. What it says of certificates on its error output is dropped, unless it is to say what it does.
 func pipes(t testing.TB, client *exec.Cmd) (io.WriteCloser, *bufio.Reader) {
 	t.Helper()
 	in, err := client.StdinPipe()
@@ -95,9 +95,7 @@ func pipes(t testing.TB, client *exec.Cmd) (io.WriteCloser, *bufio.Reader) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(strings.Join(client.Args, " "), "-quiet") {
-		client.Stderr = nil
-	} else {
+	if !slices.Contains(client.Args, "-quiet") {
 		client.Stderr = client.Stdout
 	}
 	if err := client.Start(); err != nil {
@@ -108,7 +106,7 @@ func pipes(t testing.TB, client *exec.Cmd) (io.WriteCloser, *bufio.Reader) {
 
 func wantOneOrderlyEnd(t testing.TB, srv *libnet.Server) {
 	t.Helper()
-	testkit.Eventually(t, "the session's end", func() bool { return srv.Stats().Open == 0 })
+	awaitNone(t, srv)
 	if closed := srv.Stats().Closed; len(closed) != 1 || closed["eof"] != 1 {
 		t.Errorf("ended with %v, want one end of file", closed)
 	}
