@@ -56,6 +56,7 @@ var (
 	webSocketPeers = []string{"net", "libnet-event", webSocketServer, "libnet-ws", "gws"}
 	broadcastPeers = []string{"net", "net-chan-batched", "libnet-event", webSocketServer, "libnet-ws", "gws"}
 	securePeers    = []string{"net-tls", "libnet-tls", "libnet-tls-event", "libnet-wss", "libnet-wss-event", "gws-wss"}
+	idlePeers      = append(slices.Clip(securePeers), "libnet-wss-monitored")
 )
 
 var rows = []row{
@@ -85,7 +86,7 @@ var rows = []row{
 	{Name: "tls-ping-pong-64", Kind: echoKind, Conns: 64, Window: 1, Size: 64, Base: "net-tls", quick: true, only: securePeers},
 	{Name: "tls-pipelined-64x64", Kind: echoKind, Conns: 64, Window: 64, Size: 64, Base: "net-tls", only: securePeers},
 	{Name: "tls-idle-4000", Kind: idleKind, Conns: 4000, Window: 1, Size: 64, Base: "net-tls", only: securePeers},
-	{Name: "tls-idle-8000", Kind: idleKind, Conns: 8000, Window: 1, Size: 64, Base: "net-tls", only: securePeers},
+	{Name: "tls-idle-8000", Kind: idleKind, Conns: 8000, Window: 1, Size: 64, Base: "net-tls", only: idlePeers},
 	{Name: "tls-idle-4000-16KiB", Kind: idleKind, Conns: 4000, Window: 1, Size: largeRecord, Base: "net-tls", only: securePeers},
 }
 

@@ -66,6 +66,7 @@ var servers = slices.Concat(
 	serversOver(overSecureWebSocket, true,
 		design{"libnet-wss", "libnet-ws with TLS", libnetEcho(webSockets(), queued, withTLS), nil},
 		design{"libnet-wss-event", "libnet-ws-event with TLS", libnetEventEcho(webSockets(), withTLS), libnetEventBroadcast(webSockets(), withTLS)},
+		design{"libnet-wss-monitored", "the same with package monitor's metrics, read once a second", libnetEventEcho(webSockets(), withTLS, withMonitor), nil},
 		design{"gws-wss", "gws with TLS", gwsEcho(listenTLS), gwsBroadcast(listenTLS)},
 	),
 )
