@@ -27,7 +27,8 @@ type Server struct {
 	TLSConfig *tls.Config
 
 	// MaxSessions and MaxSessionsPerIP bound the open sessions, in all and from one IPv4 address or
-	// IPv6 /64 network; 0 means no bound. A connection beyond is closed at once and counted.
+	// IPv6 /64 network; 0 means no bound. A connection beyond is closed at once and counted; package ws's Protocol
+	// answers it first.
 	MaxSessions, MaxSessionsPerIP int
 
 	// OnSession, if set, admits a session before its handler sees it. It may Receive a login and Send an
@@ -58,6 +59,7 @@ type Server struct {
 	log       eventLog
 	blocked   atomic.Uint64
 	panics    atomic.Uint64
+	refusals  atomic.Int32 // connections that are answered why they are refused
 
 	mu lock.Mutex[serverLock]
 	// mu guards the following.

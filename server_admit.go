@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -67,7 +66,7 @@ func (srv *Server) enter(conn net.Conn, prepare func(net.Conn) net.Conn) (s *Ses
 		}
 		if s == nil {
 			srv.giveBack(&p)
-			discard(conn, err)
+			srv.turnAway(conn, err)
 		}
 	}()
 	conn = prepare(conn)
@@ -101,22 +100,6 @@ func (srv *Server) newSession(conn net.Conn) (*Session, error) {
 		s.making = codecMaking
 	}
 	return s, nil
-}
-
-// A refusableConn has a way of its own to tell its peer why it is closed without having become a session: package ws's has.
-type refusableConn interface{ Refuse(reason error) }
-
-// discard closes a conn that is no session. TLS, which has not begun, is spared the wait for its handshake.
-func discard(conn net.Conn, reason error) {
-	defer func() { _ = recover() }()
-	switch c := conn.(type) {
-	case refusableConn:
-		c.Refuse(reason)
-	case *tls.Conn:
-		_ = c.NetConn().Close()
-	default:
-		_ = conn.Close()
-	}
 }
 
 // runOnSession asks OnSession, which may end the goroutine.

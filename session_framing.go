@@ -20,7 +20,8 @@ type (
 	}
 
 	// A partParser is a [FrameParser] whose frames are not a message each: ParseFrame returns a nil payload for one that is none, or
-	// that does not end a message. It may change src where it returns n > 0, since it gets those bytes once.
+	// that does not end a message. It may change src where it returns n > 0, since it gets those bytes once. With an error n is
+	// the length of the frame that ends the stream.
 	partParser interface {
 		// InMessage reports whether a message has begun that the frames so far do not end.
 		InMessage() bool

@@ -97,6 +97,10 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 		payload, n, err := s.parseFrame(src)
 		switch {
 		case err != nil:
+			if n > 0 && n <= len(src) && s.skips() {
+				s.in.Advance(n) // of the frame that ends the stream
+				s.handOver()
+			}
 			return nil, false, err
 		case n == 0 && len(src) > s.maxFrame():
 			return nil, false, ErrFrameTooLarge

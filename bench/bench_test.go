@@ -40,7 +40,7 @@ func serveHere(t testing.TB, s server, j job) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j.WebSocket = s.name == webSocketServer
+	j.Over = s.over
 	return loadHere(t, address, j)
 }
 
@@ -153,7 +153,7 @@ func TestServerAndLoadRunAsProcesses(t *testing.T) {
 }
 
 func TestAProcessSaysWhyItFailed(t *testing.T) {
-	r := measureOnce(t.Context(), server{name: "no such"}, smallJob(echoKind))
+	r := measureOnce(t.Context(), server{design: design{name: "no such"}}, smallJob(echoKind))
 	if !strings.Contains(r.Error, `no server "no such"`) {
 		t.Errorf("error %q", r.Error)
 	}

@@ -24,7 +24,7 @@ type job struct {
 	Patience time.Duration `json:"patience"` // how long a connection may wait past the end of a window
 	Profile  string        `json:"profile"`  // file for a CPU profile of the server in the window; "" for none
 
-	WebSocket bool `json:"websocket,omitempty"` // the server's connections are WebSockets
+	Over wire `json:"over,omitempty"` // what the server's connections begin with
 }
 
 // dialers is how many connections are made at a time.
@@ -192,15 +192,16 @@ func (c *client) dialFrom(from net.Addr) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.Patience)
 	defer cancel()
 	conn, err := d.DialContext(ctx, "tcp", c.Address)
-	if err != nil || !c.WebSocket {
-		return conn, err
+	if err != nil {
+		return nil, err
 	}
 	conn.SetDeadline(time.Now().Add(c.Patience))
-	if err := upgrade(conn); err != nil {
+	begun, err := c.Over.begin(conn)
+	if err != nil {
 		conn.Close()
 		return nil, err
 	}
-	return conn, nil
+	return begun, nil
 }
 
 // greet exchanges one batch on each connection, one after the other.
@@ -240,14 +241,14 @@ func (c *client) makeBatch(window, size int, mark byte) (b batch) {
 		for i := range payload[1:] {
 			payload[1+i] = byte(filler.Uint32())
 		}
-		if c.WebSocket {
+		if c.Over.isWebSocket() {
 			b.out = appendClientFrame(b.out, payload)
 			b.back = appendServerFrame(b.back, payload)
 		} else {
 			b.out = append(binary.BigEndian.AppendUint16(b.out, uint16(size)), payload...)
 		}
 	}
-	if !c.WebSocket {
+	if !c.Over.isWebSocket() {
 		b.back = b.out
 	}
 	return b

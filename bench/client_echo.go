@@ -97,6 +97,7 @@ func (c *client) idle() (Result, error) {
 	share := len(conns) / walking
 	r, err := c.measure(c.echoDrive(walking, func(i, turn int) net.Conn { return conns[i*share+turn%share] }))
 	r.SessionRSS = float64(full.RSS-empty.RSS) / float64(len(conns))
+	r.KeptRSS = float64(full.Kept-empty.RSS) / float64(len(conns))
 	return r, err
 }
 

@@ -18,14 +18,15 @@ import (
 // server process has one, so that what it costs is alike for all.
 const (
 	usageCommand   = "usage"   // tell what has been used
-	settleCommand  = "settle"  // give freed memory back to the system, then tell
+	settleCommand  = "settle"  // tell, give freed memory back to the system, then tell again
 	profileCommand = "profile" // "profile FILE" starts a CPU profile, "profile" ends it; then tell
 )
 
 // A usage is what a server process has used since it began.
 type usage struct {
-	CPU   time.Duration `json:"cpu"` // user and system
-	RSS   int64         `json:"rss"` // bytes
+	CPU   time.Duration `json:"cpu"`            // user and system
+	RSS   int64         `json:"rss"`            // bytes
+	Kept  int64         `json:"kept,omitempty"` // RSS before memory was given back; of settle only
 	Error string        `json:"error,omitempty"`
 }
 
@@ -72,8 +73,7 @@ func obey(line string) (usage, error) {
 	switch command {
 	case usageCommand:
 	case settleCommand:
-		time.Sleep(settleTime)
-		debug.FreeOSMemory()
+		return settled()
 	case profileCommand:
 		if err := profile(argument); err != nil {
 			return usage{}, err
@@ -82,6 +82,18 @@ func obey(line string) (usage, error) {
 		return usage{}, fmt.Errorf("no command %q", command)
 	}
 	return used()
+}
+
+func settled() (usage, error) {
+	time.Sleep(settleTime)
+	kept, err := residentBytes()
+	if err != nil {
+		return usage{}, err
+	}
+	debug.FreeOSMemory()
+	u, err := used()
+	u.Kept = kept
+	return u, err
 }
 
 // profile begins a CPU profile into the file, or ends the one that runs.

@@ -202,7 +202,7 @@ func (o *options) measureRow(ctx context.Context, r row, selected []server, bar 
 }
 
 func (o *options) job(r row, s server) job {
-	j := job{Row: r, Warm: o.plan.warm, Window: o.plan.window, Patience: patience, WebSocket: s.name == webSocketServer}
+	j := job{Row: r, Warm: o.plan.warm, Window: o.plan.window, Patience: patience, Over: s.over}
 	if o.profiles != "" {
 		// The server process opens it; it shares this one's working directory.
 		j.Profile = filepath.Join(o.profiles, r.Name+"."+s.name+".pprof")

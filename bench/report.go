@@ -55,6 +55,14 @@ func (r RowReport) server(name string) (Result, bool) {
 	return r.Servers[i].Median, true
 }
 
+// baseOr is the server that the row's ratios are to: base, or the row's own where base was not measured.
+func (r RowReport) baseOr(base string) string {
+	if _, measured := r.server(base); measured || r.Base == "" {
+		return base
+	}
+	return r.Base
+}
+
 func (r *Report) row(name string) (RowReport, bool) {
 	i := slices.IndexFunc(r.Rows, func(r RowReport) bool { return r.Name == name })
 	if i < 0 {

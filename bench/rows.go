@@ -43,12 +43,21 @@ type row struct {
 	Window int       `json:"window"` // messages under way on a connection
 	Size   int       `json:"size"`   // bytes of payload
 	On     placement `json:"on,omitempty"`
+	Base   string    `json:"base,omitempty"` // whose figures its ratios are to where -base names none of its servers
 	quick  bool      // -quick runs it
 	only   []string
 }
 
 // eventPeers are the servers of the rows that ask how event mode grows and isolates.
 var eventPeers = []string{"net", "netpoll", "libnet", "libnet-event", webSocketServer}
+
+// The servers of the rows over WebSocket, and of those over TLS and over WebSocket on TLS.
+var (
+	webSocketPeers = []string{"net", "libnet-event", webSocketServer, "libnet-ws", "gws"}
+	broadcastPeers = []string{"net", "net-chan-batched", "libnet-event", webSocketServer, "libnet-ws", "gws"}
+	securePeers    = []string{"net-tls", "libnet-tls", "libnet-tls-event", "libnet-wss", "libnet-wss-event", "gws-wss"}
+	idlePeers      = append(slices.Clip(securePeers), "libnet-wss-monitored")
+)
 
 var rows = []row{
 	{Name: "ping-pong-1", Kind: echoKind, Conns: 1, Window: 1, Size: 64, quick: true},
@@ -67,7 +76,22 @@ var rows = []row{
 	{Name: "broadcast-single", Kind: broadcastKind, Conns: 1000, Window: 1, Size: 128, quick: true},
 	{Name: "broadcast-burst-32", Kind: broadcastKind, Conns: 1000, Window: 32, Size: 128, quick: true},
 	{Name: "slow-member", Kind: slowKind, Conns: 1000, Window: 1, Size: 128},
+
+	{Name: "ws-ping-pong-64", Kind: echoKind, Conns: 64, Window: 1, Size: 64, quick: true, only: webSocketPeers},
+	{Name: "ws-pipelined-64x64", Kind: echoKind, Conns: 64, Window: 64, Size: 64, quick: true, only: webSocketPeers},
+	{Name: "ws-idle-4000", Kind: idleKind, Conns: 4000, Window: 1, Size: 64, only: webSocketPeers},
+	{Name: "ws-idle-8000", Kind: idleKind, Conns: 8000, Window: 1, Size: 64, only: webSocketPeers},
+	{Name: "ws-broadcast-burst-16", Kind: broadcastKind, Conns: 1000, Window: 16, Size: 128, only: broadcastPeers},
+
+	{Name: "tls-ping-pong-64", Kind: echoKind, Conns: 64, Window: 1, Size: 64, Base: "net-tls", quick: true, only: securePeers},
+	{Name: "tls-pipelined-64x64", Kind: echoKind, Conns: 64, Window: 64, Size: 64, Base: "net-tls", only: securePeers},
+	{Name: "tls-idle-4000", Kind: idleKind, Conns: 4000, Window: 1, Size: 64, Base: "net-tls", only: securePeers},
+	{Name: "tls-idle-8000", Kind: idleKind, Conns: 8000, Window: 1, Size: 64, Base: "net-tls", only: idlePeers},
+	{Name: "tls-idle-4000-16KiB", Kind: idleKind, Conns: 4000, Window: 1, Size: largeRecord, Base: "net-tls", only: securePeers},
 }
+
+// largeRecord is as much payload as a record of TLS has room for behind the headers of all framings.
+const largeRecord = 16<<10 - 16
 
 // What rows of some kinds fix for themselves.
 const (
@@ -104,7 +128,10 @@ func (r row) describe() string {
 
 // runs reports whether the row is for this server.
 func (r row) runs(s server) bool {
-	return s.can(r.Kind) && (r.only == nil || slices.Contains(r.only, s.name))
+	if r.only == nil {
+		return s.can(r.Kind) && !s.named
+	}
+	return s.can(r.Kind) && slices.Contains(r.only, s.name)
 }
 
 // A plan is what one invocation measures, and for how long.

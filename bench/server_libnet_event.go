@@ -8,19 +8,15 @@ import (
 )
 
 // libnetEventEcho has no goroutine a session.
-func libnetEventEcho(before func([]byte)) (net.Addr, error) { return eventEcho(frames(), before) }
-
-func libnetWebSocketEcho(before func([]byte)) (net.Addr, error) {
-	return eventEcho(webSockets(), before)
-}
-
-func eventEcho(protocol libnet.Protocol, before func([]byte)) (net.Addr, error) {
-	return startLibnetEvent(protocol, func(_ *libnet.Server, s *libnet.Session, msg []byte) {
-		if before != nil {
-			before(msg)
-		}
-		s.Send(msg)
-	})
+func libnetEventEcho(protocol libnet.Protocol, set ...setting) func(func([]byte)) (net.Addr, error) {
+	return func(before func([]byte)) (net.Addr, error) {
+		return startLibnetEvent(protocol, func(_ *libnet.Server, s *libnet.Session, msg []byte) {
+			if before != nil {
+				before(msg)
+			}
+			s.Send(msg)
+		}, set...)
+	}
 }
 
 // libnetEventIntoEcho sends an address that the session has kept since it began: to put a slice into Send's
@@ -43,14 +39,14 @@ func libnetEventIntoEcho(before func([]byte)) (net.Addr, error) {
 	})
 }
 
-func libnetEventBroadcast() (net.Addr, error) { return startLibnetEvent(frames(), pass) }
-
-func libnetWebSocketBroadcast() (net.Addr, error) { return startLibnetEvent(webSockets(), pass) }
+func libnetEventBroadcast(protocol libnet.Protocol, set ...setting) func() (net.Addr, error) {
+	return func() (net.Addr, error) { return startLibnetEvent(protocol, pass, set...) }
+}
 
 func webSockets() libnet.Protocol { return ws.Protocol(frames(), nil) }
 
-func startLibnetEvent(protocol libnet.Protocol, handle func(*libnet.Server, *libnet.Session, []byte)) (net.Addr, error) {
+func startLibnetEvent(protocol libnet.Protocol, handle func(*libnet.Server, *libnet.Session, []byte), set ...setting) (net.Addr, error) {
 	return startLibnet(protocol, queued, func(srv *libnet.Server) error {
 		return srv.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { handle(srv, s, msg) }))
-	})
+	}, set...)
 }

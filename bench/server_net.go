@@ -9,8 +9,15 @@ import (
 )
 
 // netEcho is what every ratio is to: the server that one writes by hand in thirty lines.
-func netEcho(before func([]byte)) (net.Addr, error) {
-	return accept(func(conn net.Conn) {
+func netEcho(before func([]byte)) (net.Addr, error) { return accept(echoByHand(before)) }
+
+// netTLSEcho is the same on crypto/tls's listener.
+func netTLSEcho(before func([]byte)) (net.Addr, error) {
+	return acceptOn(listenTLS, echoByHand(before))
+}
+
+func echoByHand(before func([]byte)) func(net.Conn) {
+	return func(conn net.Conn) {
 		in := bufio.NewReader(conn)
 		var frame []byte
 		for {
@@ -25,7 +32,7 @@ func netEcho(before func([]byte)) (net.Addr, error) {
 				return
 			}
 		}
-	})
+	}
 }
 
 // netBatchedEcho writes only when the next read would go to the kernel.

@@ -3,14 +3,15 @@ package main
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
 
-// A server is one way to serve the benchmark's protocol: a 2-byte big-endian length, then so many
+// A design is one way to serve the benchmark's protocol: a 2-byte big-endian length, then so many
 // bytes. Its functions listen on a free port of 127.0.0.1, serve in the background until the
 // process ends, and return the address.
-type server struct {
+type design struct {
 	name  string
 	about string
 
@@ -23,25 +24,58 @@ type server struct {
 	broadcast func() (net.Addr, error)
 }
 
-// webSocketServer is the one whose connections are WebSockets, and whose messages are the payloads.
+// A server is a design and what its connections begin with.
+type server struct {
+	design
+	over  wire
+	named bool // only rows that name it run it
+}
+
+// webSocketServer is the one of all rows whose connections are WebSockets.
 const webSocketServer = "libnet-ws-event"
 
 // servers is in the order of the tables.
-var servers = []server{
-	{"net", "by hand: bufio.Reader, one Write a message", netEcho, netBroadcast},
-	{"net-batched", "by hand: bufio both ways, flush when the reader runs dry", netBatchedEcho, nil},
-	{"net-chan", "by hand: a channel and a writing goroutine a session, one Write a message", nil, netChanBroadcast},
-	{"net-chan-batched", "the same, but what the channel holds leaves in one Write", nil, netChanBatchedBroadcast},
-	{"seed", "the article's design: unbuffered, two reads and two writes a message", seedEcho(0), seedBroadcast(0)},
-	{"seed-queued", "the same with its send channel of 1024 and send loop", seedEcho(1024), seedBroadcast(1024)},
-	{"netpoll", "github.com/cloudwego/netpoll: no-copy reads, one flush a batch", netpollEcho, nil},
-	{"libnet-sync", "SendQueue 0: Receive, Send; one write a message", libnetEcho(frames(), 0), nil},
-	{"libnet", "SendQueue 1024: Receive, Send", libnetEcho(frames(), queued), libnetBroadcast},
-	{"libnet-into", "the same with ReceiveInto and one buffer", libnetIntoEcho, nil},
-	{"libnet-plain", "the same with a user's codec that knows only io.ReadWriter", libnetEcho(plainProtocol, queued), nil},
-	{"libnet-event", "ServeMessages: no goroutine a session; Send in the handler", libnetEventEcho, libnetEventBroadcast},
-	{"libnet-event-into", "the same, sending the address of a slice in Session.State", libnetEventIntoEcho, nil},
-	{webSocketServer, "libnet-event as WebSockets (ws.Protocol)", libnetWebSocketEcho, libnetWebSocketBroadcast},
+var servers = slices.Concat(
+	serversOver(overTCP, false,
+		design{"net", "by hand: bufio.Reader, one Write a message", netEcho, netBroadcast},
+		design{"net-batched", "by hand: bufio both ways, flush when the reader runs dry", netBatchedEcho, nil},
+		design{"net-chan", "by hand: a channel and a writing goroutine a session, one Write a message", nil, netChanBroadcast},
+		design{"net-chan-batched", "the same, but what the channel holds leaves in one Write", nil, netChanBatchedBroadcast},
+		design{"seed", "the article's design: unbuffered, two reads and two writes a message", seedEcho(0), seedBroadcast(0)},
+		design{"seed-queued", "the same with its send channel of 1024 and send loop", seedEcho(1024), seedBroadcast(1024)},
+		design{"netpoll", "github.com/cloudwego/netpoll: no-copy reads, one flush a batch", netpollEcho, nil},
+		design{"libnet-sync", "SendQueue 0: Receive, Send; one write a message", libnetEcho(frames(), 0), nil},
+		design{"libnet", "SendQueue 1024: Receive, Send", libnetEcho(frames(), queued), libnetBroadcast(frames())},
+		design{"libnet-into", "the same with ReceiveInto and one buffer", libnetIntoEcho, nil},
+		design{"libnet-plain", "the same with a user's codec that knows only io.ReadWriter", libnetEcho(plainProtocol, queued), nil},
+		design{"libnet-event", "ServeMessages: no goroutine a session; Send in the handler", libnetEventEcho(frames()), libnetEventBroadcast(frames())},
+		design{"libnet-event-into", "the same, sending the address of a slice in Session.State", libnetEventIntoEcho, nil},
+	),
+	serversOver(overWebSocket, false,
+		design{webSocketServer, "libnet-event as WebSockets (ws.Protocol)", libnetEventEcho(webSockets()), libnetEventBroadcast(webSockets())},
+	),
+	serversOver(overWebSocket, true,
+		design{"libnet-ws", "libnet as WebSockets (ws.Protocol)", libnetEcho(webSockets(), queued), libnetBroadcast(webSockets())},
+		design{"gws", "github.com/lxzan/gws: a goroutine a session; broadcasts encoded once", gwsEcho(listen), gwsBroadcast(listen)},
+	),
+	serversOver(overTLS, true,
+		design{"net-tls", "net over crypto/tls: a goroutine a session", netTLSEcho, nil},
+		design{"libnet-tls", "libnet with TLS", libnetEcho(frames(), queued, withTLS), nil},
+		design{"libnet-tls-event", "libnet-event with TLS", libnetEventEcho(frames(), withTLS), nil},
+	),
+	serversOver(overSecureWebSocket, true,
+		design{"libnet-wss", "libnet-ws with TLS", libnetEcho(webSockets(), queued, withTLS), nil},
+		design{"libnet-wss-event", "libnet-ws-event with TLS", libnetEventEcho(webSockets(), withTLS), libnetEventBroadcast(webSockets(), withTLS)},
+		design{"libnet-wss-monitored", "the same with package monitor's metrics, read once a second", libnetEventEcho(webSockets(), withTLS, withMonitor), nil},
+		design{"gws-wss", "gws with TLS", gwsEcho(listenTLS), gwsBroadcast(listenTLS)},
+	),
+)
+
+func serversOver(over wire, named bool, designs ...design) (list []server) {
+	for _, d := range designs {
+		list = append(list, server{d, over, named})
+	}
+	return list
 }
 
 // The first byte of a payload tells a server what a row wants of it. All other bytes are filler.
@@ -97,7 +131,9 @@ func findServer(name string) (server, error) {
 func listen() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }
 
 // accept serves each connection of a new listener by a goroutine and closes it afterwards.
-func accept(serve func(net.Conn)) (net.Addr, error) {
+func accept(serve func(net.Conn)) (net.Addr, error) { return acceptOn(listen, serve) }
+
+func acceptOn(listen func() (net.Listener, error), serve func(net.Conn)) (net.Addr, error) {
 	l, err := listen()
 	if err != nil {
 		return nil, err

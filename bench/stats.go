@@ -9,22 +9,23 @@ import (
 // A Result is what one window measured, or the field-by-field median of several rounds of it.
 // "Message" is the row's unit: a message, a connection or a delivery. 0 means not measured.
 type Result struct {
-	Count      float64 `json:"count"`                 // messages in the window
-	Seconds    float64 `json:"seconds"`               // length of the window
-	Rate       float64 `json:"rate"`                  // messages a second
-	CPU        float64 `json:"cpu_ns"`                // CPU time of the server process a message
-	P50        float64 `json:"p50_ns"`                // of a window of messages, from its write to its last reply
-	P99        float64 `json:"p99_ns"`                //
-	Max        float64 `json:"max_ns"`                //
-	CalmP99    float64 `json:"calm_p99_ns,omitempty"` // the same before the row's disturbance
-	RSS        float64 `json:"rss_bytes"`             // of the server process at the window's end
-	SessionRSS float64 `json:"session_rss_bytes,omitempty"`
+	Count      float64 `json:"count"`                       // messages in the window
+	Seconds    float64 `json:"seconds"`                     // length of the window
+	Rate       float64 `json:"rate"`                        // messages a second
+	CPU        float64 `json:"cpu_ns"`                      // CPU time of the server process a message
+	P50        float64 `json:"p50_ns"`                      // of a window of messages, from its write to its last reply
+	P99        float64 `json:"p99_ns"`                      //
+	Max        float64 `json:"max_ns"`                      //
+	CalmP99    float64 `json:"calm_p99_ns,omitempty"`       // the same before the row's disturbance
+	RSS        float64 `json:"rss_bytes"`                   // of the server process at the window's end
+	SessionRSS float64 `json:"session_rss_bytes,omitempty"` // after memory was given back to the system
+	KeptRSS    float64 `json:"kept_rss_bytes,omitempty"`    // the same before that
 	Error      string  `json:"error,omitempty"`
 }
 
 // numbers are the fields that have a median.
 func (r *Result) numbers() []*float64 {
-	return []*float64{&r.Count, &r.Seconds, &r.Rate, &r.CPU, &r.P50, &r.P99, &r.Max, &r.CalmP99, &r.RSS, &r.SessionRSS}
+	return []*float64{&r.Count, &r.Seconds, &r.Rate, &r.CPU, &r.P50, &r.P99, &r.Max, &r.CalmP99, &r.RSS, &r.SessionRSS, &r.KeptRSS}
 }
 
 // A sample is what a client saw in one window.

@@ -14,7 +14,8 @@ func writeSummary(w io.Writer, r *Report, base string) error {
 	names := serverNames(r, base)
 	lines := [][]string{append([]string{"row", "figure"}, names...)}
 	for _, row := range r.Rows {
-		baseline, _ := row.server(base)
+		rowBase := row.baseOr(base)
+		baseline, _ := row.server(rowBase)
 		for _, c := range columnsOf(row.Kind) {
 			if !c.ratio && !row.Kind.disturbed() {
 				continue
@@ -22,7 +23,7 @@ func writeSummary(w io.Writer, r *Report, base string) error {
 			line := []string{row.Name, c.title}
 			for _, name := range names {
 				result, measured := row.server(name)
-				line = append(line, summaryCell(c, result, measured, baseline, name == base))
+				line = append(line, summaryCell(c, result, measured, baseline, name == rowBase))
 			}
 			lines = append(lines, line)
 		}

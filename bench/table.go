@@ -30,7 +30,8 @@ func columnsOf(kind rowKind) []column {
 	switch {
 	case kind == idleKind:
 		session := column{"RSS/conn", sessionRSSOf, formatBytes, true}
-		return []column{session, rss, cpu, rate, p50, p99}
+		kept := column{"by default", func(r Result) float64 { return r.KeptRSS }, formatBytes, true}
+		return []column{session, kept, rss, cpu, rate, p50, p99}
 	case kind.disturbed():
 		calm := column{"p99 without", func(r Result) float64 { return r.CalmP99 }, formatNanos, false}
 		with := column{"with", func(r Result) float64 { return r.P99 }, formatNanos, false}
@@ -54,6 +55,7 @@ func ratio(value, base float64) float64 {
 // writeTable prints one row with its ratios to the base server.
 func writeTable(w io.Writer, r RowReport, base string) error {
 	columns := columnsOf(r.Kind)
+	base = r.baseOr(base)
 	head := []string{"server"}
 	for _, c := range columns {
 		head = append(head, c.title)

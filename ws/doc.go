@@ -62,7 +62,10 @@
 //   - A peer that closes gets what is queued for it, and then the answer.
 //   - A message is sent as one frame, whatever its size.
 //   - FrameTimeout bounds a control frame, too, and the request from its first byte on.
-//   - With Protocol, a connection that MaxSessions or MaxSessionsPerIP refuses is closed before it has said anything: no code tells why.
+//   - With Protocol, a connection that MaxSessions or MaxSessionsPerIP refuses, or a stopped server, is answered with 503 instead of an upgrade: it is
+//     what proxies know to try another server after, and the server looks at no request for it. A browser's script sees code 1006. No
+//     more than 64 connections a second are answered, which bounds what the TLS handshakes cost; others are just closed. What has
+//     connected and not yet been upgraded when a Stop or Shutdown begins is closed, too.
 //   - With Protocol, a session whose handshake has failed counts as accepted, and is closed after its answer.
 //   - Closed without being delivered (Close, a timeout, what a peer does wrong), a session sends its close frame if no other frame is half
 //     written; the connection is read on for 0.5 s at the most, without a goroutine, so that the peer can read it.
@@ -73,13 +76,13 @@
 // Each session ends with one close frame, if the connection still takes it. Its code and text tell the peer why:
 //
 //	1000  Close and Shutdown, and a handler that returned
-//	1001  Stop and Shutdown of the server, and a request that comes after them
+//	1001  Stop and Shutdown of the server, and a request to a Handler that comes after them
 //	1002  malformed input: of the WebSocket itself, or a payload that the framing could not have carried
 //	1007  text that is not UTF-8, a close reason among it
 //	1008  a timeout, a slow consumer, and every other reason that is given, and every other error of OnSession
 //	1009  a message too large
 //	1011  a panic, or an error of a network connection, without its text
-//	1013  MaxSessions or MaxSessionsPerIP are open
+//	1013  MaxSessions or MaxSessionsPerIP are open (a Handler's)
 //
 // The text is the error's, up to 123 bytes of it, but for 1000, 1001 and 1011: what a reason says, the peer gets to read. A
 // reason that is, or wraps, a websocket.CloseError chooses both: 3000 to 4999 are free to use. A client that is thrown out
@@ -89,7 +92,7 @@
 //
 // CloseWithError discards what is queued; [libnet.Session.ShutdownWithError] delivers it first.
 //
-// A full or stopped server agrees to the upgrade and then closes, because a browser's script gets to see the close code
+// A full or stopped server's Handler agrees to the upgrade and then closes, because a browser's script gets to see the close code
 // and never an HTTP status.
 //
 // # Over TLS

@@ -60,10 +60,13 @@ func (c *serverCodec) ParseFrame(src []byte) (payload []byte, n int, err error) 
 	} else if payload = c.collect(h, payload); payload != nil {
 		err = c.checkReceived(h, payload)
 	}
-	if err != nil {
-		return nil, 0, err
+	switch {
+	case err == nil:
+		return payload, n, nil
+	case c.PeerClosed():
+		return nil, n, err // the close frame has been received
 	}
-	return payload, n, nil
+	return nil, 0, err
 }
 
 // collect returns the message that a frame completes, nil while there are fragments to come. Their storage grows with what arrives.

@@ -96,3 +96,9 @@ func refusalFor(err error) []byte {
 	}
 	return nil
 }
+
+// Refusal answers a connection that becomes no session, with the status that proxies and clients know to wait after. An upgrade and a
+// close code would have the server agree to each request first.
+func (p *serverProtocol) Refusal(reason error) []byte {
+	return (&HandshakeError{StatusCode: http.StatusServiceUnavailable, Body: []byte(reason.Error() + "\n")}).bytes()
+}

@@ -47,7 +47,7 @@ func eachFile(t testing.TB, f func(file string)) {
 			return err
 		case !entry.IsDir():
 			f(filepath.ToSlash(file))
-		case entry.Name() == "testdata" || file != "." && strings.HasPrefix(entry.Name(), "."):
+		case entry.Name() == "testdata" || entry.Name() == "node_modules" || file != "." && strings.HasPrefix(entry.Name(), "."):
 			return fs.SkipDir
 		}
 		return nil
