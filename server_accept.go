@@ -107,10 +107,13 @@ func acceptError(err error) (wrapped error) {
 	return wrapped
 }
 
+// listenerPatience is how long a Shutdown without time waits for its listener: the next one wants the address.
+const listenerPatience = 100 * time.Millisecond
+
 // closeListener closes the listener, and waits for that. One of the user's may panic, end the goroutine or not return; a Unix
 // socket's waits for who else looks after its directory.
 func (srv *Server) closeListener(patience time.Duration) {
-	within(patience, func() {
+	within(max(patience, listenerPatience), func() {
 		defer func() {
 			if r := recover(); r != nil {
 				_ = srv.panicked("listener", r)

@@ -162,7 +162,7 @@ func (m *messageServer) addToLoop(s *Session) {
 // serveHeld serves what came with the handshake of TLS, of which no event tells.
 func (s *Session) serveHeld(h MessageHandler) error {
 	for s.canReceive() {
-		n, err := s.sock.ReadHeld(&s.in, s.usualRead)
+		n, err := s.readHeld()
 		if n > 0 {
 			s.took(n)
 			err = s.dispatch(h)
@@ -172,6 +172,22 @@ func (s *Session) serveHeld(h MessageHandler) error {
 		}
 	}
 	return nil
+}
+
+func (s *Session) readHeld() (n int, err error) {
+	err = errGoroutineEnded
+	defer s.layerReturned(&err)
+	return s.sock.ReadHeld(&s.in, s.usualRead)
+}
+
+// readNow reads once what has arrived. TLS may have to answer.
+func (s *Session) readNow() (n int, err error) {
+	if !s.sock.Layered() {
+		return s.sock.ReadReady(&s.in, s.usualRead)
+	}
+	err = errGoroutineEnded
+	defer s.layerReturned(&err)
+	return s.sock.ReadReady(&s.in, s.usualRead)
 }
 
 // An eventHost is what the event loop sees of a messageServer.
@@ -222,7 +238,7 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		s.dropUnread() // whoever is closing it reads the rest
 		return false
 	}
-	n, err := s.sock.ReadReady(&s.in, s.usualRead)
+	n, err := s.readNow()
 	if n > 0 {
 		s.took(n)
 		// A read of a TCP socket that brings less than it asked for has emptied it, and the next event comes with

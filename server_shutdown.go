@@ -23,7 +23,8 @@ func (srv *Server) Stop() {
 // handler that is at work on a message may still send its reply, for at most Config.Linger or half the
 // time that ctx leaves; with ServeArrived it also receives, for as long, what has arrived. It returns nil when everything was
 // delivered and the close callbacks have run, or a [*ShutdownError] when ctx ended first: the sessions that were
-// left were then cut off. Like Session.Shutdown it does not outlive ctx. Where ctx has no deadline it waits for close callbacks
+// left were then cut off. Like Session.Shutdown it does not outlive ctx, but for 0.1 s more
+// that a listener may take to be closed. Where ctx has no deadline it waits for close callbacks
 // as [Server.Stop] does. Of several calls each waits. It does not wait for handlers to return, and may be called from one; from a
 // close callback, too, for which it then waits itself.
 func (srv *Server) Shutdown(ctx context.Context) error {

@@ -211,6 +211,23 @@ func TestM2NoSessionSurvivesAStopThatItRacesWith(t *testing.T) {
 }
 
 // A main function ends when Serve returns: what a Shutdown still has to deliver must not end with it.
+// Who has no time left for its sessions closes the listener all the same: the next server wants its address.
+func TestAShutdownWithoutTimeHasClosedTheListener(t *testing.T) {
+	for range 50 {
+		l := testkit.Listen(t, "tcp")
+		srv := libnet.NewServer(l, testkit.Frames, 8)
+		go srv.Serve(libnet.HandlerFunc(testkit.Hold))
+		ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+		_ = srv.Shutdown(ctx)
+		cancel()
+		next, err := net.Listen("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = next.Close()
+	}
+}
+
 func TestServeReturnsAfterTheShutdownThatEndedIt(t *testing.T) {
 	for _, mode := range testkit.Modes[:2] {
 		t.Run(mode.Name, func(t *testing.T) {

@@ -223,11 +223,15 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 	return true, rest.run()
 }
 
-func (s *Session) closeDone() {
+// closeDone returns the callbacks that are to run now.
+func (s *Session) closeDone() (callbacks []*callback) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	callbacks = s.takeCallbacksLocked()
+	s.calling = hasUsers(callbacks)
 	s.ended = true
 	if s.done != nil {
 		close(s.done)
 	}
+	return callbacks
 }

@@ -69,7 +69,7 @@ func (s *Session) flushReady(b *sendqueue.Batch) {
 			return
 		}
 		left := len(b.Rest())
-		n, err := s.sock.Write(b.Rest())
+		n, err := s.writeNow(b.Rest())
 		next, closed := s.q.Wrote(b, n)
 		switch {
 		case err != nil:
@@ -139,9 +139,16 @@ func (f *flusher) flush(s *Session) {
 // work flushes what is ready, in order, without ever waiting for a peer.
 func (f *flusher) work() {
 	var share [readyPerWorker]*Session
+	done := false
+	defer func() {
+		if !done { // user code has ended the goroutine
+			f.goOn(share[:])
+		}
+	}()
 	for {
 		n := f.takeReady(&share)
 		if n == 0 {
+			done = true
 			return
 		}
 		for i, s := range share[:n] {
@@ -149,6 +156,18 @@ func (f *flusher) work() {
 			s.flushReady(s.q.Take())
 		}
 	}
+}
+
+// goOn has another goroutine be the worker that had taken these.
+func (f *flusher) goOn(taken []*Session) {
+	f.mu.Lock()
+	for _, s := range taken {
+		if s != nil {
+			f.ready = append(f.ready, s)
+		}
+	}
+	f.mu.Unlock()
+	go f.work()
 }
 
 // takeReady moves some of what is ready to share and returns how many; 0 ends the worker.

@@ -120,8 +120,14 @@ func (s *Session) closeFrame(reason error) (frame []byte) {
 	case !ok:
 	case isOwn(reason):
 		frame = c.CloseFrame(reason)
-	default: // the reason's own methods may end the goroutine
-		apart(func() { frame = c.CloseFrame(reason) })
+	default: // the reason's own methods may do anything
+		var made []byte
+		if within(cutPatience, func() {
+			defer func() { _ = recover() }()
+			made = c.CloseFrame(reason)
+		}) {
+			frame = made
+		}
 	}
 	return frame
 }
@@ -175,7 +181,7 @@ func (s *Session) takesLast() bool {
 // writeLast reports whether the whole frame was written. It does not wait at a descriptor.
 func (s *Session) writeLast(frame []byte) (written bool) {
 	if s.sock != nil {
-		n, err := s.sock.Write(frame)
+		n, err := s.writeNow(frame)
 		return err == nil && n == len(frame)
 	}
 	done := within(2*lastFrameTimeout, func() {

@@ -51,9 +51,6 @@ func (s *Session) beginReceive() bool {
 	return true
 }
 
-// errGoroutineEnded is what Receive returns to nobody: its codec has called runtime.Goexit.
-var errGoroutineEnded = newError("libnet: the codec ended the goroutine")
-
 // endReceive is deferred: the codec may have panicked. An error ends the session, with no lock held.
 func (s *Session) endReceive(err *error) {
 	r := recover()

@@ -93,8 +93,7 @@ func (s *Session) settle(rest *settling) {
 	s.awaitFlush()
 	s.noteLastReceived()
 	s.leaveOwner()
-	s.closeDone()
-	callbacks := s.takeCallbacks()
+	callbacks := s.closeDone()
 	if rest.aside && hasUsers(callbacks) {
 		go s.conclude(rest, callbacks)
 		return
@@ -106,8 +105,21 @@ func (s *Session) settle(rest *settling) {
 // goroutine. The server counts the session for as long as its connection is open.
 func (s *Session) conclude(rest *settling, callbacks []*callback) {
 	defer s.uncount(rest)
+	defer s.noteCalled()
 	s.logPanic(rest.reason)
 	s.callEach(callbacks)
+}
+
+func (s *Session) noteCalled() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calling = false
+}
+
+func (s *Session) callsBack() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calling
 }
 
 // uncount has the server no longer count the session, once its connection is closed.
@@ -206,7 +218,7 @@ func (s *Session) OnClose(f func()) (stop func() bool) {
 func (s *Session) register(c *callback) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.called {
+	if s.ended {
 		return false
 	}
 	if c.older = s.callbacks; c.older != nil {
@@ -261,11 +273,9 @@ func (s *Session) callEach(callbacks []*callback) {
 	}
 }
 
-// takeCallbacks returns the callbacks in the order in which they are to run: those of groups, then the user's, each
+// takeCallbacksLocked returns the callbacks in the order in which they are to run: those of groups, then the user's, each
 // as they were registered.
-func (s *Session) takeCallbacks() []*callback {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Session) takeCallbacksLocked() []*callback {
 	var oldest *callback
 	n := 0
 	for c := s.callbacks; c != nil; c = c.older {
@@ -283,6 +293,6 @@ func (s *Session) takeCallbacks() []*callback {
 	for _, c := range callbacks {
 		c.older, c.newer = nil, nil
 	}
-	s.callbacks, s.called = nil, true
+	s.callbacks = nil
 	return callbacks
 }

@@ -72,7 +72,9 @@ func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResul
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		r.running = 1
+		if s.callsBack() {
+			r.running = 1
+		}
 	}
 	return r
 }

@@ -148,9 +148,19 @@ func (s *Session) writeError(err error) error {
 	return err
 }
 
+// writeNow writes to the descriptor what the kernel takes at once.
+func (s *Session) writeNow(p []byte) (n int, err error) {
+	if !s.sock.Layered() {
+		return s.sock.Write(p)
+	}
+	err = errGoroutineEnded
+	defer s.layerReturned(&err)
+	return s.sock.Write(p)
+}
+
 // writeReady writes what the kernel takes of b at once, and returns what to write next.
 func (s *Session) writeReady(b *sendqueue.Batch) (next *sendqueue.Batch, err error) {
-	n, err := s.sock.Write(b.Rest())
+	n, err := s.writeNow(b.Rest())
 	next, closed := s.q.Wrote(b, n)
 	if err == nil {
 		err = closed

@@ -143,6 +143,19 @@ func (s *Session) recoveredLocked(what string, err *error) {
 	}
 }
 
+// errGoroutineEnded stays where user code has called runtime.Goexit. Nobody is told.
+var errGoroutineEnded = newError("libnet: user code ended the goroutine")
+
+// layerReturned is deferred around a read or write that does not wait, with *err at errGoroutineEnded: it calls the TLSConfig's
+// Rand, which is the user's, on a goroutine that is not the session's own.
+func (s *Session) layerReturned(err *error) {
+	if r := recover(); r != nil {
+		*err = s.panickedLocked("function of the TLSConfig", r)
+	} else if *err == errGoroutineEnded {
+		go s.terminate(ErrSessionClosed)
+	}
+}
+
 // panicked logs a panic, with its stack, and returns it as a session's reason. It is called by the
 // deferred function that recovered, with no lock held.
 func (s *Session) panicked(what string, value any) error {

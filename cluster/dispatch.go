@@ -13,18 +13,18 @@ const (
 	// dispatchers would have nothing to do.
 	maxDispatchers = 16
 
-	// inboxSize is how many messages a dispatcher may be behind the NATS client before further ones are lost
+	// incomingSize is how many messages a dispatcher may be behind the NATS client before further ones are lost
 	// (and counted). A dispatcher takes about a microsecond a message.
-	inboxSize = 64 << 10
+	incomingSize = 64 << 10
 )
 
 // A dispatcher handles the messages to a part of the users and groups. A subscription with a callback would
 // cost a goroutine each; these share a channel, always the same for one user, so that order holds.
 type dispatcher struct {
-	node  *Node
-	index int
-	inbox chan *nats.Msg // the NATS client sends, run receives, nobody closes
-	ping  *nats.Subscription
+	node     *Node
+	index    int
+	incoming chan *nats.Msg // the NATS client sends, run receives, nobody closes
+	ping     *nats.Subscription
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -42,11 +42,11 @@ func (n *Node) dispatcher(token string) *dispatcher {
 func (n *Node) startDispatchers() error {
 	for i := range min(runtime.GOMAXPROCS(0), maxDispatchers) {
 		d := &dispatcher{
-			node:   n,
-			index:  i,
-			inbox:  make(chan *nats.Msg, inboxSize),
-			users:  make(map[string]*binding),
-			groups: make(map[string]*group),
+			node:     n,
+			index:    i,
+			incoming: make(chan *nats.Msg, incomingSize),
+			users:    make(map[string]*binding),
+			groups:   make(map[string]*group),
 		}
 		n.dispatchers = append(n.dispatchers, d)
 	}
@@ -65,7 +65,7 @@ func (d *dispatcher) run() {
 	defer d.node.running.Done()
 	for {
 		select {
-		case m := <-d.inbox:
+		case m := <-d.incoming:
 			d.handle(m)
 		case <-d.node.done:
 			return
@@ -150,7 +150,7 @@ func (d *dispatcher) handlePing(m *nats.Msg) {
 }
 
 func (d *dispatcher) subscribe(subject string) (*nats.Subscription, error) {
-	sub, err := d.node.conn.ChanSubscribe(subject, d.inbox)
+	sub, err := d.node.conn.ChanSubscribe(subject, d.incoming)
 	return sub, natsError(err)
 }
 

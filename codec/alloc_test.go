@@ -88,7 +88,7 @@ func TestBytesBehindALengthAreNotCopied(t *testing.T) {
 	for _, framing := range framings {
 		c := codec.New(framing.framing, codec.Bytes).NewCodec(nil)
 		splitter, ok := c.(libnet.FrameSplitter)
-		lengthFirst := framing.header > 0 && framing.name != "Fixed" && framing.arrives == nil && framing.name != "own with everything"
+		lengthFirst := framing.header > 0 && framing.name != "Fixed" && framing.arrives == nil && framing.name != "user's with everything"
 		if ok != lengthFirst {
 			t.Errorf("%s: a FrameSplitter: %v, want %v", framing.name, ok, lengthFirst)
 		}

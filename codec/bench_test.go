@@ -38,7 +38,7 @@ func BenchmarkFrame(b *testing.B) {
 		{"Uvarint", codec.Uvarint},
 		{"Lines", codec.Lines},
 		{"Fixed", codec.Fixed(64)},
-		{"own", ownFraming{}},
+		{"user's", userFraming{}},
 	} {
 		b.Run(row.name+"/Bytes", func(b *testing.B) { benchFrame(b, codec.New(row.framing, codec.Bytes), boxed, 64) })
 	}

@@ -61,8 +61,8 @@ func TestTheSmallerExplicitBoundHoldsAndADefaultGivesWay(t *testing.T) {
 		{codec.Lines, unset, 500, 500},
 		{codec.Uvarint, 300, 500, 300},
 		{codec.LengthField{Size: 4, Strip: 4}, unset, 500, 500},
-		{ownFraming{}, unset, 100, 100},
-		{ownFraming{}, 1000, unset, 255},
+		{userFraming{}, unset, 100, 100},
+		{userFraming{}, 1000, unset, 255},
 	} {
 		protocol := codec.New(row.framing, codec.Bytes)
 		if row.own != unset {
@@ -203,7 +203,7 @@ func TestEveryFramingAloneKeepsItsPromises(t *testing.T) {
 
 // answering is a framing of somebody else's that gives the answers it is told to.
 type answering struct {
-	ownFraming
+	userFraming
 	payload []byte
 	n       int
 	err     error
@@ -251,8 +251,8 @@ func (hugeFraming) Max() int { return math.MaxInt }
 
 func TestAFailingMarshalerOfOnesOwnIsAnEncodeErrorWithItsCause(t *testing.T) {
 	for _, framing := range framings {
-		dst, err := pure(codec.New(framing.framing, ownMarshaler{})).AppendFrame([]byte("before"), ownMessage(-1))
-		if wantError(t, framing.name, err, libnet.ErrEncode, errOwn); string(dst) != "before" {
+		dst, err := pure(codec.New(framing.framing, userMarshaler{})).AppendFrame([]byte("before"), userMessage(-1))
+		if wantError(t, framing.name, err, libnet.ErrEncode, errUser); string(dst) != "before" {
 			t.Errorf("%s: dst became %q", framing.name, dst)
 		}
 	}

@@ -88,15 +88,15 @@ func New(f Framing, m Marshaler) *Composed {
 	if f == nil || m == nil || isNil(f) || isNil(m) {
 		panic("libnet: codec.New: a nil framing or marshaler")
 	}
-	f, m = ownFraming(f), ownMarshaler(m)
+	f, m = builtinFraming(f), builtinMarshaler(m)
 	if f.Max() < 0 {
 		panic(fmt.Sprintf("libnet: codec.New: a framing whose Max is %d", f.Max()))
 	}
 	return &Composed{framing: f, marshaler: m}
 }
 
-// ownFraming returns f, or the framing of this package that it points to, made ready.
-func ownFraming(f Framing) Framing {
+// builtinFraming returns f, or the framing of this package that it points to, made ready.
+func builtinFraming(f Framing) Framing {
 	switch p := f.(type) {
 	case *prefix:
 		return *p
@@ -112,8 +112,8 @@ func ownFraming(f Framing) Framing {
 	return f
 }
 
-// ownMarshaler returns m, or the marshaler of this package that it points to.
-func ownMarshaler(m Marshaler) Marshaler {
+// builtinMarshaler returns m, or the marshaler of this package that it points to.
+func builtinMarshaler(m Marshaler) Marshaler {
 	switch p := m.(type) {
 	case *bytesMarshaler:
 		return *p

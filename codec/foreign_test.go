@@ -98,7 +98,7 @@ func TestAFramingCannotReachTheNextFrame(t *testing.T) {
 
 // astray is a framing and a marshaler that answers what it is told to, whatever it is asked.
 type astray struct {
-	ownFraming
+	userFraming
 	answer func(dst []byte) ([]byte, error)
 	room   int
 }
@@ -138,8 +138,8 @@ func TestWhatIsNotAppendedIsNotSent(t *testing.T) {
 		"only its own":             func([]byte) ([]byte, error) { return []byte(strings.Repeat("its own, and long ", 9)), nil },
 		"its own in the place":     func(dst []byte) ([]byte, error) { return append(dst[:0], strings.Repeat("own ", 20)...), nil },
 		"without the first byte":   func(dst []byte) ([]byte, error) { return append(dst[1:], "message"...), nil },
-		"an error, and nothing":    func([]byte) ([]byte, error) { return nil, errOwn },
-		"an error, and the frame":  func(dst []byte) ([]byte, error) { return append(dst, "frame"...), errOwn },
+		"an error, and nothing":    func([]byte) ([]byte, error) { return nil, errUser },
+		"an error, and the frame":  func(dst []byte) ([]byte, error) { return append(dst, "frame"...), errUser },
 		"a nil as an error":        func(dst []byte) ([]byte, error) { return append(dst, "frame"...), none },
 		"an error without a text":  func(dst []byte) ([]byte, error) { return dst, unsoundError{1} },
 		"an error without a match": func(dst []byte) ([]byte, error) { return dst, unsoundError{2} },
@@ -149,7 +149,7 @@ func TestWhatIsNotAppendedIsNotSent(t *testing.T) {
 			"sealing framing":    codec.New(sealingAstray{astray{answer: answer}}, codec.Bytes),
 			"marshaler, prefix":  codec.New(codec.Uint8, astray{answer: answer}),
 			"marshaler, lines":   codec.New(codec.Lines, astray{answer: answer}),
-			"marshaler, framing": codec.New(ownFraming{}, astray{answer: answer}),
+			"marshaler, framing": codec.New(userFraming{}, astray{answer: answer}),
 		} {
 			for _, room := range []int{0, 200} {
 				queued := append(make([]byte, 0, 32+room), strings.Repeat("earlier frames ", 2)...)
@@ -198,7 +198,7 @@ func TestAnErrorOfAnotherFramingIsOneThatCanBeAsked(t *testing.T) {
 
 // max is a framing of which only its Max counts.
 type onlyMax struct {
-	ownFraming
+	userFraming
 	max int
 }
 

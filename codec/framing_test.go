@@ -17,7 +17,7 @@ func TestEveryFramingOfThePackageIsTakenForOne(t *testing.T) {
 			continue // the prefixes have a codec of their own
 		}
 		isUsers := taken.Elem().Type().String() == "*codec.foreign"
-		if isUsers != strings.HasPrefix(framing.name, "own") {
+		if isUsers != strings.HasPrefix(framing.name, "user's") {
 			t.Errorf("%s is taken for a %v: is it missing in complete?", framing.name, taken.Elem().Type())
 		}
 	}

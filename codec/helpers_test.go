@@ -108,8 +108,8 @@ var framings = []framingCase{
 		decode: referenceLength(0, 8, false, -3, false, 12),
 		header: 8,
 	},
-	{name: "own", framing: ownFraming{}, decode: referencePrefix(1, false), most: 255, header: late},
-	{name: "own with everything", framing: ownFastFraming{}, decode: referencePrefix(1, false), most: 255, header: 1},
+	{name: "user's", framing: userFraming{}, decode: referencePrefix(1, false), most: 255, header: late},
+	{name: "user's with everything", framing: userFastFraming{}, decode: referencePrefix(1, false), most: 255, header: 1},
 }
 
 func longerThan(n int) func([]byte) bool {
@@ -179,24 +179,24 @@ var marshalers = []marshalerCase{
 		s := strings.Repeat("j", size-2)
 		return s, []byte(`"` + s + `"`)
 	}},
-	{"own", ownMarshaler{}, func(size int) (any, []byte) {
-		return ownMessage(size), bytes.Repeat([]byte{'o'}, size)
+	{"user's", userMarshaler{}, func(size int) (any, []byte) {
+		return userMessage(size), bytes.Repeat([]byte{'o'}, size)
 	}},
 }
 
-// ownFraming has the three methods that a framing needs, and a flaw: a nil empty payload.
-type ownFraming struct{}
+// userFraming has the three methods that a framing needs, and a flaw: a nil empty payload.
+type userFraming struct{}
 
-func (ownFraming) Max() int { return 255 }
+func (userFraming) Max() int { return 255 }
 
-func (ownFraming) AppendFrame(dst, payload []byte) ([]byte, error) {
+func (userFraming) AppendFrame(dst, payload []byte) ([]byte, error) {
 	if len(payload) > 255 {
 		return dst, libnet.ErrFrameTooLarge
 	}
 	return append(append(dst, byte(len(payload))), payload...), nil
 }
 
-func (ownFraming) ParseFrame(src []byte) ([]byte, int, error) {
+func (userFraming) ParseFrame(src []byte) ([]byte, int, error) {
 	switch {
 	case len(src) == 0 || len(src) < 1+int(src[0]):
 		return nil, 0, nil
@@ -206,17 +206,17 @@ func (ownFraming) ParseFrame(src []byte) ([]byte, int, error) {
 	return src[1 : 1+int(src[0])], 1 + int(src[0]), nil
 }
 
-// ownFastFraming is the same with everything optional.
-type ownFastFraming struct{ ownFraming }
+// userFastFraming is the same with everything optional.
+type userFastFraming struct{ userFraming }
 
 var (
-	_ codec.Sealer  = ownFastFraming{}
-	_ codec.Limiter = ownFastFraming{}
+	_ codec.Sealer  = userFastFraming{}
+	_ codec.Limiter = userFastFraming{}
 )
 
-func (ownFastFraming) Room() int { return 1 }
+func (userFastFraming) Room() int { return 1 }
 
-func (ownFastFraming) SealFrame(dst []byte, start int) ([]byte, error) {
+func (userFastFraming) SealFrame(dst []byte, start int) ([]byte, error) {
 	if len(dst)-start-1 > 255 {
 		return dst, libnet.ErrFrameTooLarge
 	}
@@ -224,24 +224,24 @@ func (ownFastFraming) SealFrame(dst []byte, start int) ([]byte, error) {
 	return dst, nil
 }
 
-func (ownFastFraming) ParseFrameMax(src []byte, limit int) ([]byte, int, error) {
+func (userFastFraming) ParseFrameMax(src []byte, limit int) ([]byte, int, error) {
 	if len(src) > 0 && int(src[0]) > limit {
 		return nil, 0, libnet.ErrFrameTooLarge
 	}
-	return ownFraming{}.ParseFrame(src)
+	return userFraming{}.ParseFrame(src)
 }
 
-// ownMarshaler encodes a number as that many bytes; a negative one fails.
-type ownMarshaler struct{}
+// userMarshaler encodes a number as that many bytes; a negative one fails.
+type userMarshaler struct{}
 
-type ownMessage int
+type userMessage int
 
-var errOwn = errors.New("own marshaler: negative")
+var errUser = errors.New("user's marshaler: negative")
 
-func (ownMarshaler) AppendMarshal(dst []byte, msg any) ([]byte, error) {
-	n, ok := msg.(ownMessage)
+func (userMarshaler) AppendMarshal(dst []byte, msg any) ([]byte, error) {
+	n, ok := msg.(userMessage)
 	if !ok || n < 0 {
-		return nil, errOwn
+		return nil, errUser
 	}
 	return append(dst, bytes.Repeat([]byte{'o'}, int(n))...), nil
 }

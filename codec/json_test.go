@@ -21,7 +21,7 @@ type textual string
 
 func (t textual) MarshalJSON() ([]byte, error) {
 	if t == "" {
-		return nil, errOwn
+		return nil, errUser
 	}
 	return []byte(t), nil
 }
@@ -76,7 +76,7 @@ func TestWhatJSONCannotEncodeIsAnErrorWithItsCause(t *testing.T) {
 		t.Errorf("infinity: %v", err)
 	}
 	_, err := c.AppendFrame(nil, textual(""))
-	wantError(t, "a MarshalJSON that fails", err, libnet.ErrEncode, errOwn)
+	wantError(t, "a MarshalJSON that fails", err, libnet.ErrEncode, errUser)
 	for _, raw := range []string{"{", "1 2", "\n", "nul"} {
 		_, err := c.AppendFrame(nil, json.RawMessage(raw))
 		wantError(t, raw, err, libnet.ErrEncode)

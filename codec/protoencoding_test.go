@@ -235,7 +235,7 @@ func (stranger) Marshal() ([]byte, error) { return []byte("Marshal"), nil }
 
 type panicking struct{ bare }
 
-func (*panicking) Marshal() ([]byte, error) { panic(errOwn) }
+func (*panicking) Marshal() ([]byte, error) { panic(errUser) }
 
 // nilError is an error as a function returns it that meant to return none.
 type nilError struct{ text string }
@@ -268,7 +268,7 @@ func TestAMessagesOwnMethodsEncodeIt(t *testing.T) {
 func TestAMessagesOwnMethodsAreNotTrusted(t *testing.T) {
 	var none *nilError
 	for name, msg := range map[string]any{
-		"an error":                 &sized{body: "half", err: errOwn},
+		"an error":                 &sized{body: "half", err: errUser},
 		"a nil as an error":        &sized{body: "half", err: none},
 		"another nil as an error":  &whole{err: none},
 		"a negative size":          &sized{size: -1},
@@ -295,7 +295,7 @@ func TestAMessagesOwnMethodsAreNotTrusted(t *testing.T) {
 	wantError(t, "a size over the bound", err, libnet.ErrFrameTooLarge)
 	_, err = c.AppendFrame(nil, vt{make([]byte, 1001)})
 	wantError(t, "a message over the bound", err, libnet.ErrFrameTooLarge)
-	if _, err := codec.Proto.AppendMarshal(nil, &sized{err: errOwn}); !errors.Is(err, errOwn) {
+	if _, err := codec.Proto.AppendMarshal(nil, &sized{err: errUser}); !errors.Is(err, errUser) {
 		t.Errorf("the cause is gone: %v", err)
 	}
 }

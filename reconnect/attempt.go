@@ -19,12 +19,12 @@ var (
 func (c *Client) attempt(r *loop) {
 	r.last = outcome{err: errExited} // unless the callbacks return
 	c.tell(Change{State: Connecting})
-	s, err := c.connect(r.life.ctx)
+	s, err := c.connect(r.lifetime.ctx)
 	if err != nil {
 		r.last.err = err
 		return
 	}
-	c.stay(r, s)
+	c.runSession(r, s)
 }
 
 // connect makes a session and has OnConnect prepare it.
@@ -101,10 +101,10 @@ func (c *Client) prepare(ctx context.Context, s *libnet.Session) (err error) {
 	return c.OnConnect(ctx, s)
 }
 
-// stay receives until s ends. What is held goes out meanwhile: a peer may have to be read from before
+// runSession receives until s ends. What is held goes out meanwhile: a peer may have to be read from before
 // it reads.
-func (c *Client) stay(r *loop, s *libnet.Session) {
-	stop := context.AfterFunc(r.life.ctx, func() { _ = s.Close() })
+func (c *Client) runSession(r *loop, s *libnet.Session) {
+	stop := context.AfterFunc(r.lifetime.ctx, func() { _ = s.Close() })
 	defer stop()
 	begin := time.Now()
 	k := c.sessionUp(s)

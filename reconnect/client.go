@@ -68,24 +68,24 @@ type Client struct {
 
 	mu lock.Mutex[clientLock]
 	// mu guards the following. No user code runs under it.
-	life     *life
-	started  bool
-	link     *link // of the session that is up; nil while there is none
-	last     *link // the newest of all; nil before the first
-	held     []heldMessage
-	heldSize int
-	inHand   bool          // the first of held is being sent
-	closing  bool          // Send refuses
-	closed   bool          // and what is held is dropped
-	changed  chan struct{} // closed when held or link changes; nil while nobody waits
-	stats    Stats
-	lostTo   error  // why the last session that lost messages ended
-	runner   uint64 // the goroutine of run, as goroutineID has it
-	sender   uint64 // that of sendHeld
+	lifetime     *lifetime
+	started      bool
+	link         *link // of the session that is up; nil while there is none
+	last         *link // the newest of all; nil before the first
+	held         []heldMessage
+	heldSize     int
+	sendingFirst bool          // the first of held is being sent
+	closing      bool          // Send refuses
+	closed       bool          // and what is held is dropped
+	changed      chan struct{} // closed when held or link changes; nil while nobody waits
+	stats        Stats
+	lostTo       error  // why the last session that lost messages ended
+	runner       uint64 // the goroutine of run, as goroutineID has it
+	sender       uint64 // that of sendHeld
 }
 
-// life is the context of a client, made when it is first needed.
-type life struct {
+// lifetime is the context of a client, made when it is first needed.
+type lifetime struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the client's goroutine has ended
@@ -107,18 +107,18 @@ func (c *Client) Start() {
 		panic("libnet: reconnect.Client without a Dial")
 	}
 	c.mu.Lock()
-	l := c.lifeLocked()
+	l := c.lifetimeLocked()
 	c.started = true
 	c.mu.Unlock()
-	c.startOnce.Do(func() { go c.run(&loop{life: l, delays: c.newBackOff()}) })
+	c.startOnce.Do(func() { go c.run(&loop{lifetime: l, delays: c.newBackOff()}) })
 }
 
-func (c *Client) lifeLocked() *life {
-	if c.life == nil {
+func (c *Client) lifetimeLocked() *lifetime {
+	if c.lifetime == nil {
 		ctx, cancel := context.WithCancel(context.Background())
-		c.life = &life{ctx, cancel, make(chan struct{})}
+		c.lifetime = &lifetime{ctx, cancel, make(chan struct{})}
 	}
-	return c.life
+	return c.lifetime
 }
 
 // Session returns the session that is up, nil while there is none. It may end at any time.
@@ -145,7 +145,7 @@ func (c *Client) Stats() Stats {
 func (c *Client) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.lifeLocked().done
+	return c.lifetimeLocked().done
 }
 
 // resolve is the rule of Client's numbers.

@@ -9,9 +9,9 @@ import (
 )
 
 type heldMessage struct {
-	msg    any
-	size   int
-	struck bool // a session ended over it, or seemed to
+	msg       any
+	size      int
+	suspected bool // a session ended over it, or seemed to
 }
 
 // retryHeld is the pause before a message is offered again that found a codec at work on another's.
@@ -38,38 +38,38 @@ func (c *Client) sendHeld(k *link) {
 
 // sendFirst sends the first of what is held; false ends the sending. The message stays held until the session has accepted it.
 func (c *Client) sendFirst(k *link) (goOn bool) {
-	msg, ok := c.takeInHand(k)
+	msg, ok := c.beginSend(k)
 	if !ok {
 		return false
 	}
 	err := errExited // unless the message's methods return
-	defer func() { goOn = c.putDown(k, err) }()
+	defer func() { goOn = c.endSend(k, err) }()
 	err = k.session.SendContext(context.Background(), msg) // until the session ends, at the latest
 	return
 }
 
-// takeInHand returns the message to send next.
-func (c *Client) takeInHand(k *link) (msg any, ok bool) {
+// beginSend returns the message to send next.
+func (c *Client) beginSend(k *link) (msg any, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.held) == 0 || c.link != k || c.closed {
 		return nil, false
 	}
-	c.inHand = true
+	c.sendingFirst = true
 	k.given++
 	return c.held[0].msg, true
 }
 
-// putDown decides about the message in hand once it was sent, or was not; false ends the sending.
-func (c *Client) putDown(k *link, err error) (goOn bool) {
+// endSend decides about the message that was being sent once it was, or was not; false ends the sending.
+func (c *Client) endSend(k *link, err error) (goOn bool) {
 	v := sent
 	if err != nil {
-		v = judge(k.session, err)
+		v = classify(k.session, err)
 	}
 	if v == suspect {
 		c.endOpen(k.session, err)
 	}
-	v = c.putDownAs(k, v)
+	v = c.settleSend(k, v)
 	switch v {
 	case ended:
 		return false
@@ -81,19 +81,19 @@ func (c *Client) putDown(k *link, err error) (goOn bool) {
 	return true
 }
 
-// A verdict is what became of a message in hand.
-type verdict int
+// A sendResult is what became of a message that was given to a session.
+type sendResult int
 
 const (
-	sent    verdict = iota
-	refused         // it cannot be sent, now or ever
-	notYet          // it may be offered again
-	ended           // the session takes nothing any more
-	suspect         // the session ended, perhaps over this message
+	sent    sendResult = iota
+	refused            // it cannot be sent, now or ever
+	notYet             // it may be offered again
+	ended              // the session takes nothing any more
+	suspect            // the session ended, perhaps over this message
 )
 
-// judge tells an error that is about the message from one that is about s, whose reason can be the same value.
-func judge(s *libnet.Session, err error) verdict {
+// classify tells an error that is about the message from one that is about s, whose reason can be the same value.
+func classify(s *libnet.Session, err error) sendResult {
 	open := !s.IsClosed()
 	switch {
 	case is(err, libnet.ErrEncode), open && is(err, libnet.ErrFrameTooLarge):
@@ -106,22 +106,22 @@ func judge(s *libnet.Session, err error) verdict {
 	return ended
 }
 
-// putDownAs keeps a message that is neither sent nor refused. One that two sessions ended over is refused, or no session would get any
+// settleSend keeps a message that is neither sent nor refused. One that two sessions ended over is refused, or no session would get any
 // further.
-func (c *Client) putDownAs(k *link, v verdict) verdict {
+func (c *Client) settleSend(k *link, v sendResult) sendResult {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.inHand = false
+	c.sendingFirst = false
 	first := &c.held[0]
 	if v == suspect {
 		v = ended
-		if first.struck {
+		if first.suspected {
 			v = refused
 		}
-		first.struck = true
+		first.suspected = true
 	}
 	if v != sent {
-		c.takeBackLocked(k)
+		c.notTakenLocked(k)
 	}
 	switch v {
 	case refused:
@@ -146,10 +146,10 @@ func (c *Client) removeFirstLocked() {
 	}
 }
 
-// dropHeldLocked discards what is held, but for a message in hand: that is putDown's.
+// dropHeldLocked discards what is held, but for one that is being sent: that is endSend's.
 func (c *Client) dropHeldLocked() {
 	first := 0
-	if c.inHand {
+	if c.sendingFirst {
 		first = 1
 	}
 	for i, h := range c.held[first:] {

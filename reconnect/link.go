@@ -36,14 +36,14 @@ func (c *Client) sessionGone(k *link) {
 	}
 }
 
-// takeBack says that k's session did not take a message after all.
-func (c *Client) takeBack(k *link) {
+// notTaken says that k's session did not take a message after all.
+func (c *Client) notTaken(k *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.takeBackLocked(k)
+	c.notTakenLocked(k)
 }
 
-func (c *Client) takeBackLocked(k *link) {
+func (c *Client) notTakenLocked(k *link) {
 	k.given--
 	c.countLostLocked(k)
 }

@@ -9,12 +9,12 @@ import (
 
 // A loop is what the client's goroutine knows from one attempt to the next.
 type loop struct {
-	life       *life
+	lifetime   *lifetime
 	delays     *backoff.ExponentialBackOff
 	next       phase
 	last       outcome
 	delay      time.Duration
-	trouble    trouble
+	failures   failures
 	toldClosed bool
 	ended      bool
 }
@@ -29,9 +29,9 @@ const (
 
 // An outcome is what an attempt came to.
 type outcome struct {
-	lasted time.Duration // from when the session was up until it ended; 0 if it never was
-	heard  bool          // and it had brought a message
-	err    error
+	lasted   time.Duration // from when the session was up until it ended; 0 if it never was
+	received bool          // and it had brought a message
+	err      error
 }
 
 // run is the client's goroutine. A callback may end it (runtime.Goexit): each phase says what follows before it begins, and another
@@ -39,7 +39,7 @@ type outcome struct {
 func (c *Client) run(r *loop) {
 	defer func() {
 		if r.ended {
-			close(r.life.done)
+			close(r.lifetime.done)
 		} else {
 			go c.run(r)
 		}
@@ -47,7 +47,7 @@ func (c *Client) run(r *loop) {
 	c.mu.Lock()
 	c.runner = goroutineID()
 	c.mu.Unlock()
-	for r.life.ctx.Err() == nil {
+	for r.lifetime.ctx.Err() == nil {
 		c.step(r)
 	}
 	if !r.toldClosed {
@@ -67,7 +67,7 @@ func (c *Client) step(r *loop) {
 		c.report(r)
 	case waiting:
 		r.next = attempting
-		pause(r.life.ctx, r.delay)
+		pause(r.lifetime.ctx, r.delay)
 	}
 }
 
@@ -77,13 +77,13 @@ func (c *Client) report(r *loop) {
 		r.delays.Reset()
 	}
 	r.delay = r.delays.NextBackOff()
-	if r.last.heard || r.last.lasted >= c.maxBackoff() {
-		r.trouble.over()
+	if r.last.received || r.last.lasted >= c.maxBackoff() {
+		r.failures.over()
 	} else {
 		c.mu.Lock()
 		c.stats.Failures++
 		c.mu.Unlock()
-		c.logFailure(&r.trouble, r.last.err, r.delay)
+		c.logFailure(&r.failures, r.last.err, r.delay)
 	}
 	c.tell(Change{State: Waiting, Err: r.last.err, Delay: r.delay})
 }

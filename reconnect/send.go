@@ -54,7 +54,7 @@ func (c *Client) openLink() (*link, error) {
 func (c *Client) sendOn(k *link, msg any) (taken bool, err error) {
 	defer func() {
 		if !taken {
-			c.takeBack(k)
+			c.notTaken(k)
 		}
 	}()
 	open := !k.session.IsClosed()

@@ -24,7 +24,7 @@ func (c *Client) Close() {
 	c.mu.Lock()
 	c.closing, c.closed = true, true
 	c.dropHeldLocked()
-	l := c.lifeLocked()
+	l := c.lifetimeLocked()
 	c.changedLocked()
 	c.mu.Unlock()
 	l.cancel()
@@ -158,7 +158,7 @@ func (c *Client) whatIsHeld(self uint64) (*wait, error) {
 	if c.changed == nil {
 		c.changed = make(chan struct{})
 	}
-	w := &wait{link: c.link, changed: c.changed, client: c.lifeLocked().ctx.Done()}
+	w := &wait{link: c.link, changed: c.changed, client: c.lifetimeLocked().ctx.Done()}
 	if c.link != nil {
 		w.ended = c.link.session.Done()
 	}

@@ -42,8 +42,8 @@ type link struct {
 
 	lastInput atomic.Int64 // when something last came, in Unix nanoseconds; 0 before
 
-	closed  chan struct{} // closed by close, when it has said who closes the connection
-	cutOnce sync.Once
+	closed          chan struct{} // closed by close, when it is settled who closes the connection
+	closeSocketOnce sync.Once
 
 	flushing chan struct{} // one element, put in by who writes to the connection; taken before a mutex
 
@@ -54,12 +54,12 @@ type link struct {
 
 	mu lock.Mutex[linkLock]
 	// mu guards the following.
-	pending  *outbuf     // not yet written to the connection; nil when empty
-	waiting  int         // bytes of pending and of what is just being written
-	finished bool        // a close frame is in pending or out: nothing may follow
-	err      error       // what the connection's write failed with; nothing more is written
-	reading  bool        // the receive loop is at work
-	force    *time.Timer // closes the connection if the receive loop, which close has left that to, does not; else nil
+	pending   *outbuf     // not yet written to the connection; nil when empty
+	waiting   int         // bytes of pending and of what is just being written
+	finished  bool        // a close frame is in pending or out: nothing may follow
+	err       error       // what the connection's write failed with; nothing more is written
+	reading   bool        // the receive loop is at work
+	lingering *time.Timer // closes the connection if the receive loop, which lingers after close, has not; else nil
 }
 
 type outbuf struct{ bytes []byte }
@@ -221,7 +221,7 @@ func (l *link) write(out *outbuf) {
 	defer func() {
 		l.wrote(out, err)
 		if err == errLost {
-			_ = guard(l.cut) // which ends the input, and so the session
+			_ = guard(l.closeSocket) // which ends the input, and so the session
 		}
 	}()
 	var n int
@@ -230,7 +230,7 @@ func (l *link) write(out *outbuf) {
 	}
 }
 
-// errLost says that nobody knows what has gone out.
+// errLost stands for a write of which nobody knows how many bytes it has written.
 var errLost = fmt.Errorf("%w in a connection's Write", libnet.ErrPanic)
 
 // failed returns what writing has failed with, if it has.

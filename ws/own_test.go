@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -478,5 +479,29 @@ func TestAPeerThatPingsAServerOfItsOwnAndNeverReadsIsClosed(t *testing.T) {
 			}
 		}
 		wantEnd(t, s, libnet.ErrWriteTimeout)
+	})
+}
+
+// hangingError's methods do not return before it is closed.
+type hangingError chan struct{}
+
+func (e hangingError) Error() string   { <-e; return "late" }
+func (e hangingError) Is(error) bool   { <-e; return false }
+func (e hangingError) Unwrap() error   { <-e; return nil }
+func (e hangingError) As(any) (b bool) { <-e; return false }
+
+// What the close frame says is asked of the reason, whose methods are the user's.
+func TestAReasonThatDoesNotAnswerHoldsNoShutdown(t *testing.T) {
+	eachOwnWay(t, func(t *testing.T) {
+		r := start(t, setup{queue: 8})
+		r.raw(t)
+		s := <-r.sessions
+		reason := make(hangingError)
+		t.Cleanup(func() { close(reason) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		down := make(chan error, 1)
+		go func() { down <- s.ShutdownWithError(ctx, reason) }()
+		testkit.Await(t, testkit.Patience, "ShutdownWithError", down)
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// A fault is an error of the peer's, which is told of it at once.
+// A fault is what the peer did wrong: the Close frame tells it, and the connection ends.
 type fault struct{ error }
 
 func malformed(what string) error {
@@ -50,7 +50,7 @@ func (c *conn) begin() {
 		r := &receiver{conn: c, from: c.reader, limit: c.limit.Load()}
 		c.reader = nil
 		r.from.Reset(readerFunc(r.fill))
-		c.link.readerStarts()
+		c.link.receiveLoopStarts()
 		go r.run()
 	})
 }
@@ -62,16 +62,16 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // run receives until something ends the input.
 func (r *receiver) run() {
 	end := fmt.Errorf("%w: a connection's Read ended its goroutine", libnet.ErrPanic)
-	defer func() { r.leave(end) }()
+	defer func() { r.inputEnded(end) }()
 	end = r.receive()
 }
 
-// leave has the session learn of the end, when what is to be answered is out or has failed.
-func (r *receiver) leave(end error) {
-	defer r.link.readerLeaves()
+// inputEnded tells the session how the input ended, once what is to be answered is written or has failed.
+func (r *receiver) inputEnded(end error) {
+	defer r.link.receiveLoopEnds()
 	_ = guard(func() error { r.link.flushAnswers(); return nil })
 	r.in.end(end)
-	r.seeOff()
+	r.receiveEnd()
 }
 
 // guard calls a function that uses a connection, which may be one of the user's and panic.
@@ -227,9 +227,9 @@ func (r *receiver) receiveClose(payload []byte) error {
 // that message by then.
 const endGrace = time.Second
 
-// seeOff receives the end for the session once all that came before is taken, so that it ends though its handler
-// receives no more: it may only send, or wait for Done. Until then it is the handler's to receive.
-func (r *receiver) seeOff() {
+// receiveEnd calls Receive, which ends the session, once all that came before is taken and endGrace has passed: a handler
+// that only sends, or waits for Done, does not call it. Before that the handler may.
+func (r *receiver) receiveEnd() {
 	s := r.session.Load()
 	for r.taken.Load() < r.whole {
 		select {

@@ -67,12 +67,23 @@ func NewDraft() *Batch { return getBatch() }
 // Room is empty storage for c's frame, to append to.
 func (c *Batch) Room() []byte { return c.buf }
 
-// SetFrame makes frame, which began as c's room, the draft's message.
-func (c *Batch) SetFrame(frame []byte) { c.buf, c.size = frame, len(frame) }
+// SetFrame makes frame the draft's message. It began as c's room, or it is copied: what a codec keeps must not become storage
+// that other frames, of any session, are put into.
+func (c *Batch) SetFrame(frame []byte) {
+	c.size = len(frame)
+	switch {
+	case len(frame) > 0 && cap(c.buf) > 0 && &frame[0] == &c.buf[:1][0]:
+		c.buf = frame
+	case len(frame) > keptBatch: // takes no other frame, and is not kept
+		c.buf = frame[:len(frame):len(frame)]
+	default:
+		c.buf = append(c.buf[:0], frame...)
+	}
+}
 
-// SetSplit makes a message of a header, which began as c's room, and a payload that stays where it is until it is written.
+// SetSplit makes a message of a header, as SetFrame does, and a payload that stays where it is until it is written.
 func (c *Batch) SetSplit(header, payload []byte) {
-	c.buf, c.size = header, len(header)
+	c.SetFrame(header)
 	c.addShared(payload)
 }
 

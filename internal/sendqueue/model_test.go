@@ -199,3 +199,32 @@ func batchCount(q *Queue) (n int) {
 	}
 	return n
 }
+
+// A codec that returns memory of its own in the place of what it appends must not have other frames put there.
+func TestAFrameThatDidNotBeginInItsRoomIsCopied(t *testing.T) {
+	for what, room := range map[string][]byte{"no room": nil, "room": make([]byte, 0, 64)} {
+		c := &Batch{buf: room}
+		lent := append(make([]byte, 0, 4096), "lent"...)
+		c.SetFrame(lent)
+		c.addFrame(Header{}, []byte("another"))
+		lent[0] = 'x'
+		if got := string(c.Rest()); got != "lentanother" || string(lent[:11]) == "xentanother" {
+			t.Errorf("%s: the batch holds %q, the codec %q", what, got, lent[:11])
+		}
+	}
+	long := append(make([]byte, 0, 2*keptBatch), make([]byte, keptBatch+1)...)
+	c := new(Batch)
+	c.SetFrame(long)
+	if c.hasRoom(1) || cap(c.buf) > len(long) {
+		t.Error("others are put behind a long frame, which is not copied")
+	}
+}
+
+func TestAFrameThatBeganInItsRoomIsNotCopied(t *testing.T) {
+	c := &Batch{buf: make([]byte, 0, 64)}
+	frame := append(c.Room(), "frame"...)
+	c.SetFrame(frame)
+	if &c.buf[0] != &frame[0] {
+		t.Error("it was copied")
+	}
+}

@@ -160,9 +160,8 @@ func (c *Detached) use(f func(fd uintptr) bool) (done bool, err error) {
 			return false, net.ErrClosed
 		}
 	}
-	done = f(uintptr(c.fd))
-	c.unuse()
-	return done, nil
+	defer c.unuse() // f may panic: a function of a TLSConfig's
+	return f(uintptr(c.fd)), nil
 }
 
 func (c *Detached) unuse() {

@@ -73,7 +73,7 @@ func (m mode) echo(t *testing.T, set func(*setting), reasons []string) {
 		t.Errorf("no echo but %v, and it is not said why: %+v", err, stats)
 	}
 	if closed := stats.Closed; stats.Open != 0 || err == nil && len(closed) != 1 {
-		t.Errorf("the books do not balance: %+v", stats)
+		t.Errorf("the counters do not balance: %+v", stats)
 	}
 }
 

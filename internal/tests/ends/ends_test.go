@@ -32,8 +32,8 @@ func TestEveryEndIsWhatItsRowOfTheTableSays(t *testing.T) {
 		for _, transport := range []string{"tcp", "unix", "tls", "pipe"} {
 			for _, mode := range []string{"serve", "messages", "accept"} {
 				for _, queue := range []int{0, 64} {
-					for _, what := range []lies{nothing, unread, unwritten} {
-						if !e.holds(what, transport) || !e.happens(mode, queue) {
+					for _, what := range []inTransit{nothing, unread, unwritten} {
+						if !e.appliesTo(what, transport) || !e.appliesIn(mode, queue) {
 							continue
 						}
 						t.Run(fmt.Sprintf("%s/%s/%s/queue %d/%s", e.who, transport, mode, queue, what), func(t *testing.T) {
@@ -51,7 +51,7 @@ func TestEveryEndIsWhatItsRowOfTheTableSays(t *testing.T) {
 type scenario struct {
 	t         *testing.T
 	end       *end
-	what      lies
+	what      inTransit
 	transport string
 	listener  net.Listener
 	server    *libnet.Server
@@ -69,7 +69,7 @@ type scenario struct {
 	wg       sync.WaitGroup
 }
 
-func newScenario(t *testing.T, e *end, transport, mode string, queue int, what lies) *scenario {
+func newScenario(t *testing.T, e *end, transport, mode string, queue int, what inTransit) *scenario {
 	c := &scenario{t: t, end: e, what: what, transport: transport, made: make(chan *libnet.Session, 1),
 		working: make(chan struct{}), release: make(chan struct{})}
 	c.listener = testkit.Listen(t, transport)
@@ -147,7 +147,7 @@ func (c *scenario) run() {
 	released := sync.OnceFunc(func() { close(c.release) })
 	defer released()
 	c.peer = c.dial()
-	c.session = c.await1(c.made)
+	c.session = c.awaitSession(c.made)
 	if c.transport == "tls" { // an end before the handshake is another matter
 		_, _ = c.session.TLS()
 	}
@@ -171,7 +171,7 @@ func (c *scenario) run() {
 	if took := time.Since(begun); took > c.end.within {
 		c.t.Errorf("took %v", took)
 	}
-	saw := c.await2(read)
+	saw := c.awaitPeer(read)
 	c.sender.Wait()
 	c.check(saw)
 }
@@ -285,19 +285,19 @@ func (c *scenario) checkSent(stats libnet.SessionStats, saw peerSaw) {
 	}
 }
 
-func (c *scenario) go_(f func()) { c.wg.Go(f) }
+func (c *scenario) spawn(f func()) { c.wg.Go(f) }
 
 func (c *scenario) await(done <-chan struct{}) {
 	c.t.Helper()
 	testkit.Await(c.t, 2*testkit.Patience, "what a step waits for", done)
 }
 
-func (c *scenario) await1(made <-chan *libnet.Session) *libnet.Session {
+func (c *scenario) awaitSession(made <-chan *libnet.Session) *libnet.Session {
 	c.t.Helper()
 	return testkit.Await(c.t, 2*testkit.Patience, "the session", made)
 }
 
-func (c *scenario) await2(read <-chan peerSaw) peerSaw {
+func (c *scenario) awaitPeer(read <-chan peerSaw) peerSaw {
 	c.t.Helper()
 	return testkit.Await(c.t, 2*testkit.Patience, "the peer's end", read)
 }

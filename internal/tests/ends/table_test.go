@@ -9,13 +9,13 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// What lies on the way when the end begins.
-type lies string
+// inTransit is what has arrived and is not received, or is sent and not written, when the end begins.
+type inTransit string
 
 const (
-	nothing   lies = "nothing"
-	unread    lies = "unread input"
-	unwritten lies = "unwritten output"
+	nothing   inTransit = "nothing"
+	unread    inTransit = "unread input"
+	unwritten inTransit = "unwritten output"
 )
 
 // What becomes of the messages that the peer had sent.
@@ -50,7 +50,7 @@ type end struct {
 	set  func(*libnet.Server)          // nil: nothing
 	does func(c *scenario)             // begins the end
 	on   func(transport string) bool   // nil: on every transport
-	with func(what lies) bool          // nil: whatever lies on the way
+	with func(what inTransit) bool     // nil: whatever is in transit
 	when func(mode string, q int) bool // nil: in every mode
 }
 
@@ -95,11 +95,13 @@ var table = []end{
 	},
 	{
 		who: "`Session.Shutdown`", reasons: "closed", received: atWorkReceived, sent: delivered, peer: sees, within: soon,
-		does: func(c *scenario) { c.go_(func() { _ = c.session.Shutdown(context.Background()) }) },
+		does: func(c *scenario) { c.spawn(func() { _ = c.session.Shutdown(context.Background()) }) },
 	},
 	{
 		who: "`ShutdownWithError`", reasons: "error", received: atWorkReceived, sent: delivered, peer: sees, within: soon,
-		does: func(c *scenario) { c.go_(func() { _ = c.session.ShutdownWithError(context.Background(), errReason) }) },
+		does: func(c *scenario) {
+			c.spawn(func() { _ = c.session.ShutdownWithError(context.Background(), errReason) })
+		},
 	},
 	{
 		who: "`Server.Shutdown`", reasons: "server_closed", received: atWorkReceived, sent: delivered, peer: sees, within: soon,
@@ -128,16 +130,16 @@ var table = []end{
 }
 
 func shutdownServer(c *scenario) {
-	c.go_(func() { _ = c.server.Shutdown(context.Background()) })
+	c.spawn(func() { _ = c.server.Shutdown(context.Background()) })
 	c.await(c.server.Stopping())
 }
 
-func is(what lies) func(lies) bool              { return func(w lies) bool { return w == what } }
-func isNot(what lies) func(lies) bool           { return func(w lies) bool { return w != what } }
+func is(what inTransit) func(inTransit) bool    { return func(w inTransit) bool { return w == what } }
+func isNot(what inTransit) func(inTransit) bool { return func(w inTransit) bool { return w != what } }
 func isTransport(name string) func(string) bool { return func(n string) bool { return n == name } }
 func canHalfClose(transport string) bool        { return transport != "tls" }
 func hasDescriptor(transport string) bool       { return transport == "tcp" || transport == "unix" }
-func (e *end) holds(what lies, on string) bool {
+func (e *end) appliesTo(what inTransit, on string) bool {
 	return (e.with == nil || e.with(what)) && (e.on == nil || e.on(on))
 }
-func (e *end) happens(mode string, q int) bool { return e.when == nil || e.when(mode, q) }
+func (e *end) appliesIn(mode string, q int) bool { return e.when == nil || e.when(mode, q) }

@@ -159,7 +159,7 @@ func TestG99MaxSessionsPerIPCountsAnIPv6NetworkOnce(t *testing.T) {
 	})
 }
 
-func TestG99TheBooksAreExactAfterChurn(t *testing.T) {
+func TestG99TheCountersAreExactAfterChurn(t *testing.T) {
 	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) { srv.MaxSessions, srv.MaxSessionsPerIP = 40, 10 }, testkit.EchoWhileThereIsRoom)
 	var served, refused sync.Map
 	var wg sync.WaitGroup

@@ -194,7 +194,7 @@ func TestD61CallbacksAndLoopsMayUseTheGroupTheyComeFrom(t *testing.T) {
 	})
 }
 
-func TestD63ASessionThatFailsAtOnceLeavesTheBooksRight(t *testing.T) {
+func TestD63ASessionThatFailsAtOnceLeavesTheCountersRight(t *testing.T) {
 	for _, op := range []libnettest.Op{libnettest.OpRead, libnettest.OpWrite} {
 		synctest.Test(t, func(t *testing.T) {
 			r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = 1 }, func(s *libnet.Session) {

@@ -116,7 +116,7 @@ func shutdownWithin(t *testing.T, r *testkit.Rig, fleet *fleet, d time.Duration,
 	t.Logf("%d sessions: %v; %d accepted, %d written, %d reported", len(fleet.members), took, fleet.accepted(), fleet.written(), report.Undelivered)
 }
 
-func TestAShutdownThatReturnsHasItsFiguresInTheBooksThoughACallbackStillRuns(t *testing.T) {
+func TestAShutdownThatReturnsHasItsFiguresInStatsThoughACallbackStillRuns(t *testing.T) {
 	r := fleetServer(t, "tcp", nil)
 	fleet := newFleet(t)
 	fleet.join(r, 4, true)

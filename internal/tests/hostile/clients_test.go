@@ -47,7 +47,7 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 				r.wantStats(t)
 				r.wantShutdown(t)
 				if !t.Failed() {
-					r.wantAccount(t)
+					r.wantCounters(t)
 				}
 				within(t, "the rig's own goroutines", inTime, r.conns.Wait)
 			})

@@ -79,7 +79,7 @@ func play(t *testing.T, s *site, does behaviour, m mode) {
 	r.wantShutdown(t)
 	r.wantCalled(t)
 	if !t.Failed() { // else this might not return
-		r.wantAccount(t)
+		r.wantCounters(t)
 	}
 	r.end()
 	within(t, "the rig's own goroutines", inTime, r.conns.Wait)
@@ -168,8 +168,8 @@ func (r *rig) wantShutdown(t *testing.T) {
 	})
 }
 
-// wantAccount compares the server's books with themselves and with what Send has taken.
-func (r *rig) wantAccount(t *testing.T) {
+// wantCounters compares the server's counters with each other and with what Send has taken.
+func (r *rig) wantCounters(t *testing.T) {
 	t.Helper()
 	exact := func() string {
 		stats := r.srv.Stats()

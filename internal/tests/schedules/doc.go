@@ -14,7 +14,7 @@
 // seeded random choices, in which the release of a lock is a yield point, too. With -v each scenario says how
 // many schedules there were; -deeper 1 allows one preemption more, which takes minutes.
 //
-// After each run the books must be exact, the bytes on the wire whole frames in each sender's order, all
+// After each run the counters must be exact, the bytes on the wire whole frames in each sender's order, all
 // calls back within their bounds, and no goroutine left. A run that fails prints its schedule, which
 //
 //	go test -tags schedules ./internal/tests/schedules -run TestName -replay 'coarse 3:1 17:2'

@@ -57,15 +57,15 @@ func (r *run) ended() {
 			r.failLocked("%v does not return", c)
 		}
 	}
-	r.booksLocked()
+	r.countersLocked()
 	r.wireLocked()
 	if r.fault == "" && r.sc.check != nil {
 		r.fault = r.sc.check(r)
 	}
 }
 
-// booksLocked: what was accepted was written or discarded, to the message.
-func (r *run) booksLocked() {
+// countersLocked: what was accepted was written or discarded, to the message.
+func (r *run) countersLocked() {
 	stats := r.session.Stats()
 	counted := int(stats.MessagesOut + stats.Discarded)
 	if counted < r.accepted || counted > r.accepted+r.beats+r.unclear || stats.Queued != 0 || stats.QueuedBytes != 0 {

@@ -11,18 +11,18 @@ import (
 // linesAMinute bounds what a client logs of attempts that fail for another reason each time.
 const linesAMinute = 10
 
-// A trouble is a row of attempts that failed, and what the log was told of it.
-type trouble struct {
+// failures is a row of attempts that failed, and what the log was told of it.
+type failures struct {
 	attempts int
 	told     string // the reason in the last line of this row
 	lines    int    // in the minute that began at since
 	since    time.Time
 }
 
-func (t *trouble) over() { t.attempts, t.told = 0, "" }
+func (t *failures) over() { t.attempts, t.told = 0, "" }
 
 // logFailure tells of the first failure of a row and of one for another reason than was told last.
-func (c *Client) logFailure(t *trouble, err error, delay time.Duration) {
+func (c *Client) logFailure(t *failures, err error, delay time.Duration) {
 	t.attempts++
 	reason := reasonOf(err)
 	if reason == t.told || !t.mayLog(time.Now()) {
@@ -33,7 +33,7 @@ func (c *Client) logFailure(t *trouble, err error, delay time.Duration) {
 		slog.Int("attempts", t.attempts), slog.Duration("delay", delay))
 }
 
-func (t *trouble) mayLog(now time.Time) bool {
+func (t *failures) mayLog(now time.Time) bool {
 	if t.lines == 0 || now.Sub(t.since) >= time.Minute {
 		t.lines, t.since = 0, now
 	}

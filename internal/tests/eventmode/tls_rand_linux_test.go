@@ -1,0 +1,71 @@
+package eventmode
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"runtime"
+	"testing"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
+)
+
+// oddRand is a Config.Rand that does something else in the next read, once it is told what.
+type oddRand struct{ does chan func() }
+
+func (r oddRand) Read(p []byte) (int, error) {
+	select {
+	case f := <-r.does:
+		f()
+	default:
+	}
+	return rand.Read(p)
+}
+
+// The suites with CBC of TLS 1.2 ask Config.Rand for each record, on whatever goroutine writes it.
+func TestARandThatDoesNotReturnEndsItsSessionOnly(t *testing.T) {
+	suites := []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}
+	does := map[string]func(){"panics": func() { panic("no more entropy") }, "ends its goroutine": runtime.Goexit}
+	for name, f := range does {
+		t.Run(name, func(t *testing.T) {
+			odd := oddRand{make(chan func(), 1)}
+			config := testkit.ServerTLS()
+			config.Rand, config.MaxVersion, config.CipherSuites = odd, tls.VersionTLS12, suites
+			r := startTLS(t, config, func(srv *libnet.Server) { srv.SendQueue = 64 }, testkit.EchoMessage)
+			clients := testkit.ClientTLS()
+			clients.CipherSuites, clients.MaxVersion = suites, tls.VersionTLS12
+			open := func() (*tls.Conn, *libnet.Session) {
+				var s *libnet.Session
+				before := r.Manager().Len()
+				conn, err := tls.Dial("tcp", r.Listener().Addr().String(), clients)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = conn.Close() })
+				testkit.Ask(t, conn, "first")
+				if n := r.Manager().Len(); n != before+1 {
+					t.Fatalf("%d sessions after %d", n, before)
+				}
+				for each := range r.Manager().All() {
+					if s == nil || each.ID() > s.ID() {
+						s = each
+					}
+				}
+				return conn, s
+			}
+			other, ofOther := open()
+			for what, write := range map[string]func(*tls.Conn, *libnet.Session){
+				"a Send":  func(_ *tls.Conn, s *libnet.Session) { _ = s.Send([]byte("news")) },
+				"a reply": func(conn *tls.Conn, _ *libnet.Session) { testkit.MustWrite(t, conn, testkit.Frame("x")) },
+			} {
+				conn, s := open()
+				odd.does <- f
+				write(conn, s)
+				testkit.Await(t, testkit.Patience, "the end after "+what, s.Done())
+				testkit.Ask(t, other, "others go on after "+what)
+				testkit.MustSend(t, ofOther, []byte("and are written to"))
+				testkit.WantFrame(t, other, "and are written to")
+			}
+		})
+	}
+}
