@@ -34,7 +34,8 @@ func startOwn(t testing.TB, r *rig, set setup) {
 		set.config(r.Server)
 	}
 	served := make(chan error, 1)
-	go func() { served <- r.serve(set.handler) }()
+	serve := r.serving(set.handler)
+	go func() { served <- serve() }()
 	t.Cleanup(func() {
 		r.Stop()
 		if err := <-served; err != libnet.ErrServerClosed {
@@ -43,17 +44,19 @@ func startOwn(t testing.TB, r *rig, set setup) {
 	})
 }
 
-// serve runs handlers that only echo or sink in event mode, if that is the way; others have no counterpart there.
-func (r *rig) serve(h libnet.Handler) error {
+// serving runs handlers that only echo or sink in event mode, if that is the way; others have no counterpart there.
+func (r *rig) serving(h libnet.Handler) (serve func() error) {
 	messages := messageHandler(h)
 	if wayIn == ownServe || messages == nil {
-		return r.Server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
-			r.sessions <- s
-			h.ServeSession(s)
-		}))
+		return func() error {
+			return r.Server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+				r.sessions <- s
+				h.ServeSession(s)
+			}))
+		}
 	}
 	r.noteSessions()
-	return r.ServeMessages(messages)
+	return func() error { return r.ServeMessages(messages) }
 }
 
 // noteSessions has r know each session that is admitted.

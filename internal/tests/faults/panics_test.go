@@ -150,7 +150,7 @@ func TestOtherUserCodeThatPanicsEndsOneSession(t *testing.T) {
 	}
 	run := func(t *testing.T, r *testkit.Rig) {
 		conn := r.Dial()
-		testkit.MustWrite(t, conn, testkit.Frame("question"))
+		_, _ = conn.Write(testkit.Frame("question")) // the session may have ended
 		time.Sleep(2 * time.Second)
 		conn.Close()
 		time.Sleep(time.Minute)
