@@ -72,9 +72,9 @@ func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResul
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		if s.callsBack() {
-			r.running = 1
-		}
+	}
+	if ctx.Err() != nil && s.callsBack() { // also where both are over: which of them is seen, chance decides
+		r.running = 1
 	}
 	return r
 }
