@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/sockets"
@@ -51,15 +50,12 @@ type messageServer struct {
 	loop       *eventloop.Loop // nil: each session has a goroutine
 }
 
-// handshakesAtOnce is how many TLS handshakes compute at a time, for each processor.
-const handshakesAtOnce = 4
-
 func (srv *Server) newMessageServer(h MessageHandler) *messageServer {
 	return &messageServer{
 		server:     srv,
 		handler:    h,
 		listenAddr: srv.listener.Addr,
-		slots:      sockets.NewSlots(handshakesAtOnce * runtime.GOMAXPROCS(0)),
+		slots:      sockets.HandshakeSlots(),
 	}
 }
 

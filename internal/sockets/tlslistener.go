@@ -18,12 +18,15 @@ type TLSListener struct {
 // slotsPerProcessor is how many handshakes of one listener compute at a time, for each processor.
 const slotsPerProcessor = 4
 
+// HandshakeSlots returns those of one listener.
+func HandshakeSlots() Slots { return NewSlots(slotsPerProcessor * runtime.GOMAXPROCS(0)) }
+
 // ListenTLS returns a listener of l's conns. They do not offer HTTP/2, which needs the conns of crypto/tls.
 func ListenTLS(l net.Listener, config *tls.Config) *TLSListener {
 	return &TLSListener{
 		Listener: l,
 		config:   withoutHTTP2(config),
-		slots:    NewSlots(slotsPerProcessor * runtime.GOMAXPROCS(0)),
+		slots:    HandshakeSlots(),
 	}
 }
 
