@@ -1,0 +1,239 @@
+package mux
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/lock"
+)
+
+// calls are what a session has beyond its messages, once it needs that: the calls that wait for a reply, and the places
+// of concurrent handlers.
+type calls struct {
+	mux     *Mux
+	session *libnet.Session
+	turn    chan struct{} // of one place: an ordered call is entered and sent in one go
+
+	mu lock.Mutex[callsLock]
+	// mu guards the following.
+	pending map[uint64]*call // by id; those of an ordered envelope are in queue
+	queue   []*call          // in the order in which they were sent
+	lastID  uint64
+	ended   bool
+	reason  error // why the session has ended
+	running map[*route]chan struct{}
+}
+
+// A call waits for its reply. Whoever takes it from the pending ones ends it: exactly one does.
+type call struct {
+	id   uint64
+	kind Kind
+	done chan struct{} // takes one, from whoever ends the call, behind the following
+
+	role Role   // of what answered it
+	body []byte // of that
+	err  error  // why there is no answer
+
+	forgotten bool // guarded by calls.mu: nobody waits for an ordered call any more
+}
+
+var freeCalls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+// keptBody is the most that a call keeps for the next one's reply.
+const keptBody = 16 << 10
+
+// free gives a call back that nobody else knows.
+func (c *call) free() {
+	body := c.body[:0]
+	if cap(body) > keptBody {
+		body = nil
+	}
+	*c = call{done: c.done, body: body}
+	freeCalls.Put(c)
+}
+
+// existing returns what a session has, nil if it never needed anything.
+func (m *Mux) existing(s *libnet.Session) *calls {
+	if c, ok := m.calls.Load(s); ok {
+		return c.(*calls)
+	}
+	return nil
+}
+
+// callsOf returns what a session has, and makes it if need be. The session's end has it vanish.
+func (m *Mux) callsOf(s *libnet.Session) *calls {
+	if c := m.existing(s); c != nil {
+		return c
+	}
+	c := &calls{mux: m, session: s}
+	if m.ordered {
+		c.turn = make(chan struct{}, 1)
+	} else {
+		c.pending = make(map[uint64]*call)
+	}
+	if other, loaded := m.calls.LoadOrStore(s, c); loaded {
+		return other.(*calls)
+	}
+	s.OnClose(c.end)
+	return c
+}
+
+// places returns those of a concurrent handler.
+func (cs *calls) places(r *route) chan struct{} {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.running == nil {
+		cs.running = make(map[*route]chan struct{})
+	}
+	if cs.running[r] == nil {
+		cs.running[r] = make(chan struct{}, r.places)
+	}
+	return cs.running[r]
+}
+
+// begin enters a call.
+func (cs *calls) begin(k Kind) (*call, error) {
+	c := freeCalls.Get().(*call)
+	c.kind = k
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	switch limit := cs.mux.maxCalls(); {
+	case cs.ended:
+		return nil, cs.reason
+	case len(cs.pending)+len(cs.queue) >= limit:
+		return nil, ErrTooManyCalls
+	case cs.mux.ordered:
+		cs.queue = append(cs.queue, c)
+	default:
+		cs.lastID++
+		c.id = cs.lastID
+		cs.pending[c.id] = c
+	}
+	return c, nil
+}
+
+// take has a call pend no more; false if somebody else ends it.
+func (cs *calls) take(c *call) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.mux.ordered {
+		if i := slices.Index(cs.queue, c); i >= 0 {
+			cs.queue = slices.Delete(cs.queue, i, i+1)
+			return true
+		}
+		return false
+	}
+	if cs.pending[c.id] != c {
+		return false
+	}
+	delete(cs.pending, c.id)
+	return true
+}
+
+// forget is take for a call that was sent: the reply to an ordered one will come, and must not be another's.
+func (cs *calls) forget(c *call) (taken bool) {
+	if !cs.mux.ordered {
+		return cs.take(c)
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if !slices.Contains(cs.queue, c) {
+		return false
+	}
+	c.forgotten = true
+	return true
+}
+
+// byID takes the call that a reply belongs to.
+func (cs *calls) byID(id uint64) (c *call, asked bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c = cs.pending[id]; c != nil {
+		delete(cs.pending, id)
+	}
+	return c, id != 0 && id <= cs.lastID
+}
+
+// oldest takes the oldest call of a kind, or of any.
+func (cs *calls) oldest(k Kind, any bool) (c *call, forgotten bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for i, c := range cs.queue {
+		if any || c.kind == k {
+			cs.queue = slices.Delete(cs.queue, i, i+1)
+			return c, c.forgotten
+		}
+	}
+	return nil, false
+}
+
+// end fails what is pending when the session has ended.
+func (cs *calls) end() {
+	reason := cs.session.Err()
+	cs.mux.calls.Delete(cs.session)
+	for _, c := range cs.takeAll(reason) {
+		c.err = reason
+		c.done <- struct{}{}
+	}
+}
+
+func (cs *calls) takeAll(reason error) (all []*call) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.ended, cs.reason = true, reason
+	for _, c := range cs.pending {
+		all = append(all, c)
+	}
+	for _, c := range cs.queue {
+		if !c.forgotten {
+			all = append(all, c)
+		}
+	}
+	cs.pending, cs.queue = nil, nil
+	return all
+}
+
+// answered ends the call that a reply or failure belongs to. One that belongs to none is counted, and dropped.
+func (m *Mux) answered(s *libnet.Session, h Header, body []byte) {
+	cs := m.existing(s)
+	if cs == nil {
+		m.counts.unasked.Add(1)
+		return
+	}
+	if m.ordered {
+		c, forgotten := cs.oldest("", true)
+		m.answer(c, forgotten, h, body)
+		return
+	}
+	c, asked := cs.byID(h.ID)
+	m.answer(c, asked, h, body)
+}
+
+// answeredInOrder is answered for a message that is a reply if a call of its kind is pending; false if it is none.
+func (m *Mux) answeredInOrder(s *libnet.Session, h Header, body []byte) bool {
+	cs := m.existing(s)
+	if cs == nil {
+		return false
+	}
+	c, forgotten := cs.oldest(h.Kind, false)
+	if c == nil {
+		return false
+	}
+	m.answer(c, forgotten, h, body)
+	return true
+}
+
+// answer ends a call. Where there is none, or it is forgotten, late tells whether it had been asked.
+func (m *Mux) answer(c *call, late bool, h Header, body []byte) {
+	switch {
+	case c == nil && !late:
+		m.counts.unasked.Add(1)
+	case c == nil || c.forgotten:
+		m.counts.late.Add(1)
+	default:
+		c.role = h.Role
+		c.body = append(c.body, body...)
+		c.done <- struct{}{}
+	}
+}

@@ -1,0 +1,148 @@
+package mux
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/libnet-go/libnet"
+)
+
+// Proto returns the envelope of protobuf messages whose field 1, a varint, is the kind and which have no ids, as the
+// clients of FishChatServer2 speak: an [OrderedEnvelope]. The body is the whole message. Where it leaves field 1 unset,
+// the kind is put before it; one that has another number there is an error.
+//
+// A Failure is a message of the kind errorKind with the code in field 2 and the text in field 3; FishChatServer2's is
+// 90001. No handler gets messages of that kind. It panics for an errorKind of 0.
+func Proto(errorKind uint64) OrderedEnvelope {
+	if errorKind == 0 {
+		panic("libnet: mux: Proto with an error kind of 0")
+	}
+	return protoEnvelope{errorKind}
+}
+
+type protoEnvelope struct{ errorKind uint64 }
+
+// RepliesInOrder says that it is an [OrderedEnvelope].
+func (protoEnvelope) RepliesInOrder() {}
+
+// The fields of a message's kind, and of a Failure.
+const (
+	kindField protowire.Number = 1
+	codeField protowire.Number = 2
+	textField protowire.Number = 3
+)
+
+func (e protoEnvelope) Append(dst []byte, h Header, body any) ([]byte, error) {
+	if failure, ok := body.(*Error); ok && h.Role == Failure {
+		return e.appendFailure(dst, failure), nil
+	}
+	kind, err := kindNumber(h)
+	if err != nil {
+		return dst, err
+	}
+	if kind == 0 || kind == e.errorKind {
+		return dst, fmt.Errorf("%w: kind %d is none of a message's", libnet.ErrEncode, kind)
+	}
+	out, err := appendBody(dst, dst, ProtoBody, body)
+	if err != nil {
+		return dst, err
+	}
+	set, ok := protoKind(out[len(dst):])
+	switch {
+	case !ok || set != 0 && set != kind:
+		return dst, fmt.Errorf("%w: a message of kind %d has %d in field 1", libnet.ErrEncode, kind, set)
+	case set == 0:
+		out = insertKind(out, len(dst), kind)
+	}
+	return out, nil
+}
+
+// insertKind puts the kind before the message that begins at start.
+func insertKind(out []byte, start int, kind uint64) []byte {
+	var head [16]byte
+	field := protowire.AppendVarint(protowire.AppendTag(head[:0], kindField, protowire.VarintType), kind)
+	out = append(out, field...)
+	copy(out[start+len(field):], out[start:])
+	copy(out[start:], field)
+	return out
+}
+
+func (e protoEnvelope) appendFailure(dst []byte, failure *Error) []byte {
+	dst = protowire.AppendVarint(protowire.AppendTag(dst, kindField, protowire.VarintType), e.errorKind)
+	if failure.Code != 0 {
+		dst = protowire.AppendVarint(protowire.AppendTag(dst, codeField, protowire.VarintType), uint64(failure.Code))
+	}
+	if failure.Text != "" {
+		text := bytes.ToValidUTF8([]byte(failure.Text), []byte("\uFFFD"))
+		dst = protowire.AppendBytes(protowire.AppendTag(dst, textField, protowire.BytesType), text)
+	}
+	return dst
+}
+
+func (e protoEnvelope) Open(kinds *Kinds, msg []byte) (h Header, body []byte, err error) {
+	kind, ok := protoKind(msg)
+	switch {
+	case !ok || kind == 0:
+		return h, nil, ErrMalformed
+	case kind == e.errorKind:
+		return Header{Role: Failure}, msg, nil
+	}
+	return kinds.Numbered(kind), msg, nil
+}
+
+func (protoEnvelope) Unmarshal(body []byte, into any) error {
+	if failure, ok := into.(*Error); ok {
+		return parseFailure(body, failure)
+	}
+	return ProtoBody.Unmarshal(body, into)
+}
+
+// protoKind is field 1 of a message, 0 where it is not set; not ok says that this is no protobuf message, or that
+// field 1 is no number. The last of several counts, as it does for who decodes the message.
+func protoKind(msg []byte) (kind uint64, ok bool) {
+	ok = eachField(msg, func(field protowire.Number, t protowire.Type, value []byte) bool {
+		if field == kindField {
+			kind, _ = protowire.ConsumeVarint(value)
+		}
+		return field != kindField || t == protowire.VarintType
+	})
+	return kind, ok
+}
+
+func parseFailure(msg []byte, failure *Error) error {
+	*failure = Error{}
+	ok := eachField(msg, func(field protowire.Number, t protowire.Type, value []byte) bool {
+		switch {
+		case field == codeField && t == protowire.VarintType:
+			code, _ := protowire.ConsumeVarint(value)
+			failure.Code = uint32(min(code, math.MaxUint32))
+		case field == textField && t == protowire.BytesType:
+			text, _ := protowire.ConsumeBytes(value)
+			failure.Text = string(text)
+		}
+		return true
+	})
+	if !ok {
+		return ErrMalformed
+	}
+	return nil
+}
+
+// eachField calls f with the fields of a message until that returns false; false also where the message is none.
+func eachField(msg []byte, f func(field protowire.Number, t protowire.Type, value []byte) bool) bool {
+	for len(msg) > 0 {
+		field, t, tag := protowire.ConsumeTag(msg)
+		if tag < 0 {
+			return false
+		}
+		n := protowire.ConsumeFieldValue(field, t, msg[tag:])
+		if n < 0 || !f(field, t, msg[tag:tag+n]) {
+			return false
+		}
+		msg = msg[tag+n:]
+	}
+	return true
+}

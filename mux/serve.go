@@ -1,0 +1,170 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/libnet-go/libnet"
+)
+
+// A Message is what Send and Broadcast take on sessions whose protocol is made with a Mux: a message that asks for no
+// reply. Body is a pointer, or nil for none. A pointer to a Message spares Send an allocation.
+//
+//	s.Send(mux.Message{Kind: "said", Body: &Said{…}})
+type Message struct {
+	Kind Kind
+	Body any
+}
+
+// outgoing is a message of the Mux's own.
+type outgoing struct {
+	header Header
+	body   any
+}
+
+// AppendMarshal encodes a [Message], or a pointer to one: it makes the Mux a [codec.Marshaler].
+func (m *Mux) AppendMarshal(dst []byte, msg any) ([]byte, error) {
+	switch msg := msg.(type) {
+	case *outgoing:
+		return m.envelope.Append(dst, msg.header, msg.body)
+	case Message:
+		return m.envelope.Append(dst, Header{Kind: msg.Kind}, msg.Body)
+	case *Message:
+		if msg != nil {
+			return m.envelope.Append(dst, Header{Kind: msg.Kind}, msg.Body)
+		}
+	}
+	return dst, fmt.Errorf("%w: a %T is no mux.Message", libnet.ErrEncode, msg)
+}
+
+// ServeMessage handles a message of s: one that is given to libnet.Server.ServeMessages, or that was received by
+// whoever serves s by itself. An envelope that cannot be read ends the session.
+func (m *Mux) ServeMessage(s *libnet.Session, msg []byte) {
+	kinds := m.known()
+	h, body, err := m.envelope.Open(kinds, msg)
+	switch {
+	case err != nil:
+		_ = s.CloseWithError(malformed(err))
+	case h.Role != Ask:
+		m.answered(s, h, body)
+	case m.ordered && m.answeredInOrder(s, h, body):
+	default:
+		m.route(kinds, s, h, body)
+	}
+}
+
+func malformed(err error) error {
+	if errors.Is(err, ErrMalformed) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrMalformed, err)
+}
+
+func (m *Mux) route(kinds *Kinds, s *libnet.Session, h Header, body []byte) {
+	to := kinds.route(h)
+	if to == nil {
+		m.counts.unknown.Add(1)
+		m.send(s, Header{Kind: h.Kind, ID: h.ID, Role: Failure}, unknownKind(h.Kind))
+		return
+	}
+	r := Request{Session: s, Kind: to.kind, ID: h.ID, Body: body, to: to}
+	if to.places > 0 {
+		m.serveConcurrently(r)
+		return
+	}
+	m.serve(inOrder{s}, r)
+}
+
+// serve calls the handler and sends what it returned.
+func (m *Mux) serve(ctx context.Context, r Request) {
+	reply, err := r.to.handler(ctx, r)
+	switch {
+	case err != nil:
+		m.refuse(r, err)
+	case r.WantsReply():
+		err := m.send(r.Session, Header{Kind: r.Kind, ID: r.ID, Role: Reply, to: r.to}, reply)
+		if isUnsendable(err) {
+			m.refuse(r, err)
+		}
+	}
+}
+
+// isUnsendable reports whether the reply was wrong, and not the session.
+func isUnsendable(err error) bool {
+	return errors.Is(err, libnet.ErrEncode) || errors.Is(err, libnet.ErrFrameTooLarge)
+}
+
+// refuse tells the peer of an error, if it waits for a reply. Where it does not, a body that cannot be decoded is told
+// all the same: it is the peer's fault.
+func (m *Mux) refuse(r Request, err error) {
+	failure, all := told(err)
+	if !all {
+		m.failed(r, err)
+	}
+	if r.WantsReply() || failure.Code == CodeBadBody && !m.ordered {
+		m.send(r.Session, Header{Kind: r.Kind, ID: r.ID, Role: Failure, to: r.to}, failure)
+	}
+}
+
+var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
+
+// send sends a reply, and waits for room where the queue is full: a peer that asks for more than it takes is not read
+// from. The session's own timeouts bound that.
+func (m *Mux) send(s *libnet.Session, h Header, body any) error {
+	out := outgoings.Get().(*outgoing)
+	*out = outgoing{h, body}
+	err := s.Send(out)
+	if err == libnet.ErrSessionBlocked {
+		err = s.SendContext(inOrder{s}, out)
+	}
+	recycle(s, out)
+	return err
+}
+
+// recycle gives a message back. A session made from a bare codec may not have encoded it yet.
+func recycle(s *libnet.Session, out *outgoing) {
+	if s.LocalAddr() != nil {
+		*out = outgoing{}
+		outgoings.Put(out)
+	}
+}
+
+// keptMessage is the most that a session keeps for its next message.
+const keptMessage = 128 << 10
+
+// ServeSession receives and handles the messages of s until it ends: it makes the Mux a [libnet.Handler].
+func (m *Mux) ServeSession(s *libnet.Session) {
+	m.known()
+	var buf []byte
+	for {
+		msg, err := s.ReceiveInto(buf)
+		if err != nil {
+			return
+		}
+		m.ServeMessage(s, msg[:len(msg):len(msg)])
+		if buf = msg; cap(buf) > keptMessage {
+			buf = nil
+		}
+	}
+}
+
+// Start receives and handles the messages of a session that was dialled, on a goroutine of its own, until the session
+// ends, and returns its peer. A handler that panics ends the session, for a reason that wraps [libnet.ErrPanic].
+func (m *Mux) Start(s *libnet.Session) Peer {
+	m.known()
+	go m.run(s)
+	return m.Peer(s)
+}
+
+func (m *Mux) run(s *libnet.Session) {
+	returned := false
+	defer func() {
+		if !returned {
+			m.ended(Request{Session: s}, recover())
+		}
+	}()
+	m.ServeSession(s)
+	returned = true
+}
