@@ -138,7 +138,7 @@ func (s *Session) refuse(reason error) {
 		return
 	}
 	if s.beginClosing(reason) {
-		s.deliverAside(reason)
+		s.deliverInBackground(reason)
 	}
 }
 

@@ -99,7 +99,7 @@ func (m *messageServer) serve(s *Session) {
 			s.terminate(ErrSessionClosed)
 		}
 	}()
-	prepared := s.shake() && m.server.prepare(s)
+	prepared := s.tlsHandshake() && m.server.prepare(s)
 	returned = true
 	switch {
 	case !prepared:
@@ -110,8 +110,8 @@ func (m *messageServer) serve(s *Session) {
 	}
 }
 
-// shake does the handshake of TLS, if that is to be done before anything else; false if it failed, and the session with it.
-func (s *Session) shake() bool {
+// tlsHandshake does the handshake of TLS, if that is to be done before anything else; false if it failed, and the session with it.
+func (s *Session) tlsHandshake() bool {
 	if s.sock == nil {
 		return true
 	}

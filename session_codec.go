@@ -101,7 +101,7 @@ func (s *Session) makeCodecBy(newCodec func() (Codec, error)) {
 		}
 		end := s.endAside
 		if failed, ok := err.(*handshakeFailed); ok {
-			err, end = failed.error, s.deliverAside
+			err, end = failed.error, s.deliverInBackground
 		}
 		if err != nil {
 			s.beginClosing(err) // before others learn that there is none

@@ -79,7 +79,7 @@ func (r *settling) closeTransport() error {
 		s.noteDropped(sockets.Unread(s.descriptor()))
 	}
 	var err error
-	if r.cut || !s.sayLast(r.reason) {
+	if r.cut || !s.writeCloseFrame(r.reason) {
 		err = s.closeConn(r.cut)
 	}
 	if r.codecMade && s.hasCodec.Load() {

@@ -198,7 +198,7 @@ func (s *Session) takesPieces(b *sendqueue.Batch) bool {
 
 // awaitHandshake waits for the end of a handshake that somebody else does, for WriteTimeout at most.
 func (s *Session) awaitHandshake() error {
-	if over := s.sock.Shaking(); over != nil && !closedWithin(over, s.owner.writeBound()) {
+	if over := s.sock.PendingHandshake(); over != nil && !closedWithin(over, s.owner.writeBound()) {
 		return ErrWriteTimeout
 	}
 	return nil

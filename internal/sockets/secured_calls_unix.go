@@ -109,15 +109,15 @@ func (d *Descriptor) Handshake() error {
 	if d.layer == nil {
 		return nil
 	}
-	return d.layer.shake()
+	return d.layer.doHandshake()
 }
 
-// Shaking returns what is closed when the layer's handshake is over; nil when it is, or there is none.
-func (d *Descriptor) Shaking() <-chan struct{} {
+// PendingHandshake returns what is closed when the layer's handshake is over; nil when it is, or there is none.
+func (d *Descriptor) PendingHandshake() <-chan struct{} {
 	if d.layer == nil {
 		return nil
 	}
-	if s := d.layer.wire.shaking.Load(); s != nil {
+	if s := d.layer.wire.handshake.Load(); s != nil {
 		return s.over
 	}
 	return nil

@@ -48,7 +48,7 @@ func Secure(conn net.Conn, config *tls.Config, listenAddr func() net.Addr, slots
 		return tls.Server(conn, config)
 	}
 	c := &Secured{below: below, wire: wire{below: below, raw: d.raw}}
-	c.wire.shaking.Store(&shaking{slots: slots, over: make(chan struct{})})
+	c.wire.handshake.Store(&handshake{slots: slots, over: make(chan struct{})})
 	c.tls = tls.Server(&c.wire, config)
 	c.sock = Descriptor{d.raw, c}
 	return c
@@ -56,7 +56,7 @@ func Secure(conn net.Conn, config *tls.Config, listenAddr func() net.Addr, slots
 
 // isReady reports whether the handshake is over, and why it failed.
 func (c *Secured) isReady() (ready bool, err error) {
-	if c.wire.shaking.Load() != nil {
+	if c.wire.handshake.Load() != nil {
 		return false, nil
 	}
 	return true, c.err
@@ -64,7 +64,7 @@ func (c *Secured) isReady() (ready bool, err error) {
 
 // Handshake waits for the handshake's end and returns what became of it.
 func (c *Secured) Handshake() error {
-	if s := c.wire.shaking.Load(); s != nil {
+	if s := c.wire.handshake.Load(); s != nil {
 		<-s.over
 	}
 	return c.err

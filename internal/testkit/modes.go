@@ -67,7 +67,7 @@ func (mode Mode) Start(t testing.TB, configure func(*libnet.Server), h libnet.Me
 	}
 	r := newRig(t, mode.Network, l, mode.Protocol, 64)
 	r.deadline = 2 * Patience // a test that hangs tells where
-	r.shake = true
+	r.handshake = true
 	r.Logger = Quiet
 	r.Linger = 2 * time.Second
 	if configure != nil {
