@@ -60,6 +60,7 @@ type Server struct {
 	blocked   atomic.Uint64
 	panics    atomic.Uint64
 	refusals  atomic.Int32 // connections that are answered why they are refused
+	running   atomic.Int32 // sessions of which ShutdownError.Running tells
 
 	mu lock.Mutex[serverLock]
 	// mu guards the following.
@@ -122,13 +123,13 @@ func (srv *Server) Stopping() <-chan struct{} { return srv.stopping }
 
 // Accept waits for the next session. It waits out errors that pass, with a back-off of 5 ms to 1 s, a listener that
 // panics or returns no connection among them, and returns [io.EOF] after Stop or Shutdown and other errors of the
-// listener as they are, wrapped. A connection whose own methods panic is closed and counts as rejected.
+// listener as they are, wrapped. A connection whose own methods panic, or take longer than a second, is closed and counts as rejected.
 func (srv *Server) Accept() (*Session, error) {
 	for {
 		conn, err := srv.acceptConn()
 		if err == nil {
 			var s *Session
-			if s, err = srv.admit(conn, srv.secure); err == nil {
+			if s, err = srv.admitWithin(conn); err == nil {
 				err = srv.runOnSession(s)
 			}
 			if err == nil {

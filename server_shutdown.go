@@ -95,25 +95,26 @@ func (srv *Server) stopped() bool {
 	}
 }
 
-// awaitNone waits until no session is open and all close callbacks have run, or until ctx ends: then it returns how many are
-// left. Without a deadline Linger is the bound: called from a callback it waits for itself.
-func (srv *Server) awaitNone(ctx context.Context) (left int) {
+// awaitNone waits until no session is open and all close callbacks have run, or until ctx ends: then it returns of how many
+// sessions user code is at work. Without a deadline Linger is the bound: called from a callback it waits for itself.
+func (srv *Server) awaitNone(ctx context.Context) (running int) {
+	bounded := ctx
 	if _, ok := ctx.Deadline(); !ok {
-		bounded, cancel := context.WithTimeout(ctx, max(srv.linger(), flushEnd))
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, max(srv.linger(), flushEnd))
 		defer cancel()
-		if left = srv.awaitEmpty(bounded); ctx.Err() == nil {
-			return 0
-		}
-		return left
 	}
-	return srv.awaitEmpty(ctx)
+	if srv.awaitEmpty(bounded) || ctx.Err() == nil {
+		return 0
+	}
+	return int(srv.running.Load())
 }
 
-func (srv *Server) awaitEmpty(ctx context.Context) (left int) {
+func (srv *Server) awaitEmpty(ctx context.Context) (empty bool) {
 	srv.mu.Lock()
 	if srv.emptyLocked() {
 		srv.mu.Unlock()
-		return 0
+		return true
 	}
 	if srv.none == nil {
 		srv.none = make(chan struct{})
@@ -122,12 +123,10 @@ func (srv *Server) awaitEmpty(ctx context.Context) (left int) {
 	srv.mu.Unlock()
 	select {
 	case <-none:
-		return 0
+		return true
 	case <-ctx.Done():
+		return false
 	}
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	return srv.open + srv.entering
 }
 
 // awaitStop waits for the Stop or Shutdown that is under way, if one is.

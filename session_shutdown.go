@@ -48,7 +48,7 @@ func (s *Session) ShutdownWithError(ctx context.Context, reason error) error {
 type shutdownResult struct {
 	undelivered uint64
 	forced      int
-	running     int   // sessions whose close callbacks have not returned
+	running     int   // see ShutdownError
 	cause       error // why, if not for the context
 }
 
@@ -73,7 +73,7 @@ func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResul
 	case <-ended:
 	case <-ctx.Done():
 	}
-	if ctx.Err() != nil && s.callsBack() { // also where both are over: which of them is seen, chance decides
+	if ctx.Err() != nil && s.isRunning() { // also where both are over: which of them is seen, chance decides
 		r.running = 1
 	}
 	return r

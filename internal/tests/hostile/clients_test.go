@@ -46,6 +46,7 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 				}
 				r.wantStats(t)
 				r.wantShutdown(t)
+				close(r.b.freed)
 				if !t.Failed() {
 					r.wantCounters(t)
 				}

@@ -69,7 +69,7 @@ type rig struct {
 
 func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	r := &rig{mode: m}
-	r.b = &bomb{site: site.name, source: site.source, does: does, rig: r, fired: make(chan struct{})}
+	r.b = &bomb{site: site.name, source: site.source, does: does, rig: r, fired: make(chan struct{}), freed: make(chan struct{})}
 	if site.source == "libnet.Session.CloseWithError" {
 		r.b.source = "" // its error comes without a call of the user's code
 	}
