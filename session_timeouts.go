@@ -129,6 +129,18 @@ func (c *clock) tick() {
 	if !ok {
 		return
 	}
+	returned := false
+	defer func() {
+		if !returned { // a conn of the user's has ended the goroutine, on which all timeouts rest
+			go s.terminate(ErrSessionClosed)
+		}
+	}()
+	s.ticked(c, due)
+	returned = true
+}
+
+// ticked is tick where nothing ends the goroutine.
+func (s *Session) ticked(c *clock, due int64) {
 	now := s.now()
 	if now-due > int64(starvation) {
 		s.beginAgain(c, now)

@@ -32,7 +32,8 @@ func (*Descriptor) PendingHandshake() <-chan struct{} { panic("libnet: no descri
 func (*Descriptor) ReadHeld(*readbuf.Buffer, readbuf.ReadSize) (int, error) {
 	panic("libnet: no descriptors on this system")
 }
-func (*Descriptor) HoldsInput() bool { panic("libnet: no descriptors on this system") }
+func (*Descriptor) WriteMayWait() bool { panic("libnet: no descriptors on this system") }
+func (*Descriptor) HoldsInput() bool   { panic("libnet: no descriptors on this system") }
 
 func HasInput(syscall.RawConn) bool { return false }
 

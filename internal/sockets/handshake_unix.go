@@ -3,7 +3,9 @@
 package sockets
 
 import (
+	"crypto/tls"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -74,6 +76,7 @@ func (c *Secured) doHandshake() error {
 		close(s.over)
 	}()
 	if err = c.tls.Handshake(); err == nil {
+		c.asksRand = strings.Contains(tls.CipherSuiteName(c.tls.ConnectionState().CipherSuite), "_CBC_")
 		c.wire.in.whole = manyRecords
 		if !c.attached {
 			LetGo(c.below)

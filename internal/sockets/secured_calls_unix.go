@@ -123,6 +123,15 @@ func (d *Descriptor) PendingHandshake() <-chan struct{} {
 	return nil
 }
 
+// WriteMayWait reports whether Write may wait: not for the peer, but for a handshake, or for a Rand of the user's.
+func (d *Descriptor) WriteMayWait() bool {
+	if d.layer == nil {
+		return false
+	}
+	ready, _ := d.layer.isReady()
+	return !ready || d.layer.asksRand
+}
+
 // ReadHeld is ReadReady for what the layer holds already.
 func (d *Descriptor) ReadHeld(in *readbuf.Buffer, usual readbuf.ReadSize) (int, error) {
 	if d.layer == nil {

@@ -24,8 +24,11 @@ type Secured struct {
 
 	attached bool // below stays so behind the handshake, until LetGo: an HTTP server waits in it next
 
-	wire wire  // what is below tls
-	err  error // why the handshake failed; immutable once it is over
+	wire wire // what is below tls
+
+	// Immutable once the handshake is over.
+	err      error // why it failed
+	asksRand bool  // each record that is written asks the config's Rand
 
 	reading lock.Mutex[decryptLock]
 	// reading guards the following.

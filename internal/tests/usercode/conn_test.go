@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -188,5 +189,25 @@ func TestAPanicInControlEndsOnlyItsSession(t *testing.T) {
 		}
 		conn.broken.Store(true)
 		wantEndWithin(t, s, srv, 5*time.Second)
+	})
+}
+
+// exitingConn says what it holds, and ends the goroutine that asks.
+type exitingConn struct{ net.Conn }
+
+func (exitingConn) Buffered() int { runtime.Goexit(); return 0 }
+
+// The timer's goroutine asks when IdleTimeout has passed. Without it no timeout would pass any more.
+func TestAConnThatEndsTheTimersGoroutineEndsItsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 8)
+		srv.IdleTimeout = time.Second
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, exitingConn{near})
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if !s.IsClosed() {
+			t.Error("the session is open, and nothing ends it")
+		}
 	})
 }
