@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // A Dialer makes client sessions. Its zero value needs only a Protocol. Dial may be called by any
@@ -109,7 +111,7 @@ func (d *Dialer) withinHandshake(ctx context.Context) (context.Context, context.
 }
 
 func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
-	config := d.TLSConfig
+	config := sockets.GuardKeyLog(d.TLSConfig)
 	if config.ServerName == "" && !config.InsecureSkipVerify {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
@@ -121,7 +123,7 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net
 	ctx, cancel := d.withinHandshake(ctx)
 	defer cancel()
 	secured := tls.Client(conn, config)
-	if err := secured.HandshakeContext(ctx); err != nil {
+	if err := handshakeApart(ctx, secured); err != nil {
 		_ = conn.Close()
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -130,4 +132,32 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net
 	}
 	_ = conn.SetDeadline(time.Time{})
 	return secured, nil
+}
+
+// handshakeApart does the handshake on a goroutine of its own: functions of the TLSConfig may panic, end it, or keep it beyond ctx.
+func handshakeApart(ctx context.Context, conn *tls.Conn) error {
+	result := make(chan error, 1)
+	go func() {
+		err := errGoroutineEnded
+		defer func() {
+			if r := recover(); r != nil {
+				err = caughtPanic("TLS handshake", r)
+			}
+			result <- err
+		}()
+		err = conn.HandshakeContext(ctx)
+	}()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(cutPatience) // it has been interrupted, and returns unless it is kept
+	defer late.Stop()
+	select {
+	case err := <-result:
+		return err
+	case <-late.C:
+		return ctx.Err()
+	}
 }

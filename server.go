@@ -56,6 +56,7 @@ type Server struct {
 	owner     *owner // what the sessions share; made with the first of them
 	flusher   flusher
 	entrances sync.Map // of *entrance, by their Handler
+	keyLogged atomic.Pointer[guardedTLS]
 	log       eventLog
 	blocked   atomic.Uint64
 	panics    atomic.Uint64
@@ -252,11 +253,28 @@ func (s *Session) runHandler(h Handler) {
 }
 
 func (srv *Server) secure(conn net.Conn) net.Conn {
-	if srv.TLSConfig == nil {
-		return conn
+	if config := srv.tlsConfig(); config != nil {
+		return tls.Server(conn, config)
 	}
-	return tls.Server(conn, srv.TLSConfig)
+	return conn
 }
+
+// tlsConfig is TLSConfig, or what guards its KeyLogWriter: that is made once, for the keys of its session tickets.
+func (srv *Server) tlsConfig() *tls.Config {
+	of := srv.TLSConfig
+	if of == nil || of.KeyLogWriter == nil {
+		return of
+	}
+	if known := srv.keyLogged.Load(); known != nil && known.of == of {
+		return known.config
+	}
+	made := &guardedTLS{of, sockets.GuardKeyLog(of)}
+	srv.keyLogged.Store(made)
+	return made.config
+}
+
+// guardedTLS is a TLSConfig and what is used in its place.
+type guardedTLS struct{ of, config *tls.Config }
 
 func (srv *Server) sessionOwner() *owner {
 	srv.ownerOnce.Do(func() {

@@ -78,7 +78,7 @@ func (m *messageServer) startLoop() error {
 // prepare takes a TCP connection over from package net for the event loop. One that it cannot take over (descriptors
 // may be short) is served as it is, at a higher cost.
 func (m *messageServer) prepare(conn net.Conn) net.Conn {
-	switch config := m.server.TLSConfig; {
+	switch config := m.server.tlsConfig(); {
 	case m.loop == nil:
 		return m.server.secure(conn)
 	case config != nil:

@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -65,10 +66,11 @@ type rig struct {
 	conns    sync.WaitGroup                 // goroutines of the rig's own
 	client   *reconnect.Client              // nil but in the rows of package reconnect
 	end      func()
+	tickets  tls.ClientSessionCache // of clients over TLS
 }
 
 func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
-	r := &rig{mode: m}
+	r := &rig{mode: m, tickets: tls.NewLRUClientSessionCache(1)}
 	r.b = &bomb{site: site.name, source: site.source, does: does, rig: r, fired: make(chan struct{}), freed: make(chan struct{})}
 	if site.source == "libnet.Session.CloseWithError" {
 		r.b.source = "" // its error comes without a call of the user's code
@@ -94,6 +96,9 @@ func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	}
 	if m.transport == "tls" {
 		r.srv.TLSConfig = testkit.ServerTLS()
+	}
+	if site.isOfTLS() {
+		r.srv.TLSConfig = serverTLS(r.b)
 	}
 	r.serve()
 	return r

@@ -96,7 +96,7 @@ var table = slices.Concat([]site{
 	{name: "net.Conn.SetReadDeadline", does: failures, in: notWeb, cover: "conn"},
 	{name: "net.Conn.SetWriteDeadline", does: failures, in: notWeb, cover: "conn"},
 	{name: "net.Addr.String", in: notWeb, cover: "conn"},
-}, errorSites())
+}, tlsSites, errorSites())
 
 // errorSites are the methods of an error, by the site that returned it.
 func errorSites() (sites []site) {
