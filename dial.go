@@ -123,7 +123,7 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net
 	ctx, cancel := d.withinHandshake(ctx)
 	defer cancel()
 	secured := tls.Client(conn, config)
-	if err := handshakeApart(ctx, secured); err != nil {
+	if err := sockets.Handshake(ctx, secured, func(value any) error { return caughtPanic("TLS handshake", value) }); err != nil {
 		_ = conn.Close()
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -132,32 +132,4 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net
 	}
 	_ = conn.SetDeadline(time.Time{})
 	return secured, nil
-}
-
-// handshakeApart does the handshake on a goroutine of its own: functions of the TLSConfig may panic, end it, or keep it beyond ctx.
-func handshakeApart(ctx context.Context, conn *tls.Conn) error {
-	result := make(chan error, 1)
-	go func() {
-		err := errGoroutineEnded
-		defer func() {
-			if r := recover(); r != nil {
-				err = caughtPanic("TLS handshake", r)
-			}
-			result <- err
-		}()
-		err = conn.HandshakeContext(ctx)
-	}()
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-	}
-	late := time.NewTimer(cutPatience) // it has been interrupted, and returns unless it is kept
-	defer late.Stop()
-	select {
-	case err := <-result:
-		return err
-	case <-late.C:
-		return ctx.Err()
-	}
 }
