@@ -86,6 +86,8 @@ var table = slices.Concat([]site{
 	{name: "libnet.MessageConn.WrapProtocol", does: []behaviour{givesNil, givesTyped}, in: bare, cover: "MessageConn"},
 	{name: "net.Conn.NetConn", does: []behaviour{givesNil, givesTyped}, in: bare, cover: "NetConn"},
 	{name: "syscall.Conn.SyscallConn", does: failures, in: notWeb, cover: "SyscallConn"},
+	{name: "syscall.RawConn.Control", does: with(givesNil, givesMore), in: overSockets, cover: "SyscallConn"},
+	{name: "syscall.RawConn.Control while open", does: with(givesNil, givesMore), in: overSockets, cover: "SyscallConn"},
 	{name: "net.Conn.SetWriteBuffer", does: failures, in: bare, cover: "SetWriteBuffer"},
 	{name: "net.Conn.Read", does: with(givesNil, givesLess, givesMore), in: notWeb, cover: "conn"},
 	{name: "net.Conn.Write", does: with(givesNil, givesLess, givesMore), in: notWeb, cover: "conn"},
@@ -136,9 +138,13 @@ var uncalled = map[string]string{
 	"slog.Handler.WithGroup": "the same",
 	"net.Listener.Addr":      "only for Session.LocalAddr of a closed event-mode session",
 	"net.Addr.Network":       "",
+	"syscall.RawConn.Read":   "only of its own descriptors",
+	"syscall.RawConn.Write":  "the same",
 	"net.Conn.SetDeadline":   "each direction has its own deadline",
 	"net.Error.Timeout":      "errors.Is(err, os.ErrDeadlineExceeded) tells",
 }
+
+func overSockets(m mode) bool { return notWeb(m) && m.transport != "pipe" }
 
 // bare is where the session has the user's conn itself.
 func bare(m mode) bool { return notWeb(m) && m.transport != "tls" }
