@@ -1,6 +1,7 @@
 package libnet
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -210,10 +211,37 @@ func (s *Session) codecSend(msg any) (err error) {
 	return s.codec.Send(msg)
 }
 
-// appendFrame encodes msg for a broadcast.
+// appendFrame encodes msg for a broadcast. What many sessions are to write from must be nobody's own: a codec may use its memory again.
 func (s *Session) appendFrame(msg any) (frame []byte, err error) {
 	defer s.recovered("codec", &err)
-	return s.appender.AppendFrame(nil, msg)
+	room := broadcastRoom(msg)
+	frame, err = s.appender.AppendFrame(room, msg)
+	if err == nil && len(frame) >= shareAt && (cap(room) == 0 || &frame[0] != &room[:1][0]) {
+		frame = bytes.Clone(frame)
+	}
+	return frame, err
+}
+
+// frameOverhead is what most framings, and the alignment of memory, add to a message.
+const frameOverhead = 64
+
+// broadcastRoom is memory for msg's frame, if that is shared and its size can be known.
+func broadcastRoom(msg any) []byte {
+	n := 0
+	switch m := msg.(type) {
+	case []byte:
+		n = len(m)
+	case *[]byte:
+		if m != nil {
+			n = len(*m)
+		}
+	case string:
+		n = len(m)
+	}
+	if n += frameOverhead; n < shareAt {
+		return nil
+	}
+	return make([]byte, 0, n)
 }
 
 // notWritten reports whether a codec's Send says that it wrote nothing and the stream is whole.
