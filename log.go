@@ -16,7 +16,7 @@ const logLines = 10
 const (
 	// loggerPatience is how long whoever has something to log waits for a logger, and how long that may take until one of its calls
 	// returns. As long as none does, it gets no other.
-	loggerPatience = 100 * time.Millisecond
+	loggerPatience = 500 * time.Millisecond
 
 	// loggerCalls is how many calls of one logger may be at work.
 	loggerCalls = 64
@@ -138,12 +138,15 @@ func (l *eventLog) miss(level slog.Level, lines int) {
 	}
 }
 
-// write writes a line, within limit. It is written when write returns, but for a logger that takes its time.
+// write writes a line within limit, if there is one. It is written when write returns, but for a logger that takes its time.
 func (l *eventLog) write(limit *lineLimit, logger *slog.Logger, level slog.Level, text string, attrs ...slog.Attr) {
-	dropped, ok := l.allow(limit)
-	if !ok {
-		return
+	if dropped, ok := l.allow(limit); ok {
+		l.writeAllowed(dropped, logger, level, text, attrs...)
 	}
+}
+
+// writeAllowed is write for who has asked before, since making the attributes costs something.
+func (l *eventLog) writeAllowed(dropped int, logger *slog.Logger, level slog.Level, text string, attrs ...slog.Attr) {
 	attrs = leftOut(attrs, dropped)
 	if called, _ := l.call(logger, func() { logger.LogAttrs(context.Background(), level, text, attrs...) }); !called {
 		l.miss(level, dropped+1)
@@ -165,13 +168,17 @@ func (l *eventLog) panicked(logger *slog.Logger, session uint64, p *panicError) 
 
 // notEncoded is about a broadcast, which would otherwise write a line for each of its sessions.
 func (l *eventLog) notEncoded(s *Session, err error) {
-	l.write(&l.broadcasts, s.owner.logger(), slog.LevelWarn, "libnet: broadcast not encoded",
-		slog.Uint64("session", s.id), slog.String("error", errorText(err)))
+	if dropped, ok := l.allow(&l.broadcasts); ok {
+		l.writeAllowed(dropped, s.owner.logger(), slog.LevelWarn, "libnet: broadcast not encoded",
+			slog.Uint64("session", s.id), slog.String("error", errorText(err)))
+	}
 }
 
 // refused is about a connection that could not be made a session.
 func (l *eventLog) refused(logger *slog.Logger, err error) {
-	l.write(&l.refusals, logger, slog.LevelWarn, "libnet: connection refused", slog.String("error", errorText(err)))
+	if dropped, ok := l.allow(&l.refusals); ok {
+		l.writeAllowed(dropped, logger, slog.LevelWarn, "libnet: connection refused", slog.String("error", errorText(err)))
+	}
 }
 
 func leftOut(attrs []slog.Attr, dropped int) []slog.Attr {
@@ -196,7 +203,11 @@ func (l *eventLog) sessionEnded(s *Session, reason error, name string, stats Ses
 	if !l.isEnabled(logger, level) {
 		return
 	}
-	l.write(limit, logger, level, "libnet: session ended",
+	dropped, ok := l.allow(limit)
+	if !ok {
+		return
+	}
+	l.writeAllowed(dropped, logger, level, "libnet: session ended",
 		slog.Uint64("session", s.id),
 		slog.String("remote", s.remote()),
 		slog.String("reason", name),

@@ -23,7 +23,8 @@ type Server struct {
 	Config
 
 	// TLSConfig makes sessions of accepted connections secure; the handshake takes place on the
-	// session's first use, under ServeMessages on Linux before OnSession, never in the accept loop, within HandshakeTimeout.
+	// session's first use, under ServeMessages on Linux before OnSession, never in the accept loop, within HandshakeTimeout. With a
+	// KeyLogWriter it is a copy that is used, made with the first connection, whose session tickets have keys of their own.
 	TLSConfig *tls.Config
 
 	// MaxSessions and MaxSessionsPerIP bound the open sessions, in all and from one IPv4 address or
