@@ -214,7 +214,10 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 	space := dropped.Space(0)
 	for empty, total := 0, 0; err == nil && empty < 100 && total < drainLimit; empty++ {
 		var n int
-		if n, err = s.conn.Read(space); n > 0 {
+		if n, err = s.conn.Read(space); n > len(space) {
+			return // a conn of the user's has said so
+		}
+		if n > 0 {
 			empty = 0
 			total += n
 			s.noteDropped(n)

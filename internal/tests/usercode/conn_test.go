@@ -211,3 +211,18 @@ func TestAConnThatEndsTheTimersGoroutineEndsItsSession(t *testing.T) {
 		}
 	})
 }
+
+// Of a conn that says it has read more than it was given room for, nothing is counted.
+func TestAReadThatSaysTooMuchIsNotCountedAsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 8)
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, &scriptedConn{Conn: near, read: func([]byte) (int, error) { return 1 << 40, nil }})
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := s.Stats().Dropped; n != 0 {
+			t.Errorf("%d bytes dropped, of a peer that has sent nothing", n)
+		}
+	})
+}
