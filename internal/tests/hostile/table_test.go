@@ -64,6 +64,7 @@ var table = slices.Concat([]site{
 	{name: "libnet.FrameAppender.AppendFrame", does: with(givesNil, givesLess), in: codecs("pure", "func")},
 	{name: "libnet.FrameAppender.AppendFrame for a broadcast", does: with(givesNil, givesLess), in: codecs("pure", "func"), not: inBroadcast},
 	{name: "libnet.FrameParser.ParseFrame", does: with(givesNil, givesLess, givesMore), in: codecs("pure", "splitting", "func")},
+	{name: "libnet.FrameParser.ResumeFrame", does: with(givesNil, givesLess, givesMore), in: codecs("pure", "splitting")},
 	{name: "libnet.FrameSplitter.SplitFrame", does: with(givesNil), in: codecs("splitting")},
 	{name: "codec.Framing.Max", does: []behaviour{givesLess, givesMore}, in: codecs("composed", "whole")},
 	{name: "codec.Framing.AppendFrame", does: with(givesNil, givesLess), in: codecs("composed")},
