@@ -26,6 +26,8 @@ type Rig struct {
 	deadline  time.Duration // for what a client does; 0: none
 	handshake bool          // Dial does the TLS handshake, too
 	served    chan error
+
+	client func(net.Conn) (net.Conn, error) // as in Mode
 }
 
 // Serve starts a server on "pipe" (at home in synctest bubbles), "tcp" or "tls". When the test ends
@@ -148,6 +150,9 @@ func (r *Rig) Connect() (net.Conn, error) {
 	}
 	if r.deadline > 0 {
 		_ = conn.SetDeadline(time.Now().Add(r.deadline))
+	}
+	if r.client != nil {
+		return r.client(conn)
 	}
 	return conn, nil
 }
