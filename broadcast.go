@@ -21,10 +21,15 @@ type BroadcastResult struct {
 }
 
 // Broadcast sends msg to all open sessions, as [Group.Broadcast] does.
-func (m *Manager) Broadcast(msg any) BroadcastResult {
+func (m *Manager) Broadcast(msg any) BroadcastResult { return m.BroadcastExcept(msg, nil) }
+
+// BroadcastExcept sends msg to all open sessions but one, as [Group.BroadcastExcept] does.
+func (m *Manager) BroadcastExcept(msg any, except *Session) BroadcastResult {
 	b := broadcast{msg: msg}
 	for s := range m.All() {
-		b.sendTo(s)
+		if s != except {
+			b.sendTo(s)
+		}
 	}
 	return b.end()
 }

@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 var clientSites = []site{
 	{name: "reconnect.Client.Dial", does: with(givesNil, givesTyped)},
 	{name: "reconnect.Client.OnConnect", does: failures},
+	{name: "reconnect.Client.Final"},
 	{name: "reconnect.Client.OnState"},
 	{name: "reconnect.Client.Size", does: []behaviour{givesLess, givesMore}},
 	{name: "monitor.Options.Authorize", does: []behaviour{givesNil}},
@@ -59,8 +61,14 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 // leadClient has a client meet its user's code, and wants it to connect again after that, and to end when told.
 func (r *rig) leadClient(t *testing.T) {
 	echoed := make(chan struct{}, 1<<10)
+	sent, first := make(chan struct{}), r.b.site == "reconnect.Client.Final"
 	c := &reconnect.Client{
 		Dial: func(ctx context.Context) (*libnet.Session, error) {
+			<-sent // so that it is held
+			if first {
+				first = false
+				return nil, errors.New("so that Final is asked")
+			}
 			switch does := r.b.at("reconnect.Client.Dial"); does {
 			case "", givesNil:
 				if does == givesNil {
@@ -76,6 +84,7 @@ func (r *rig) leadClient(t *testing.T) {
 		OnConnect: func(context.Context, *libnet.Session) error {
 			return r.b.failure(r.b.at("reconnect.Client.OnConnect"))
 		},
+		Final:   func(error) bool { r.b.at("reconnect.Client.Final"); return false },
 		OnState: func(reconnect.Change) { r.b.at("reconnect.Client.OnState") },
 		Handler: libnet.MessageHandlerFunc(func(*libnet.Session, []byte) {
 			select {
@@ -97,8 +106,9 @@ func (r *rig) leadClient(t *testing.T) {
 	}
 	r.client = c
 	r.b.armed.Store(true)
-	r.apart(func() { _ = c.Send([]byte("held")) }) // the user's goroutine is his own to lose
 	c.Start()
+	r.apart(func() { _ = c.Send([]byte("held")) }) // the user's goroutine is his own to lose
+	close(sent)
 	r.wantCalled(t)
 	ends := r.b.does == closes || r.b.does == shuts || r.b.does == stops
 	if !ends {
