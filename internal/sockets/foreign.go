@@ -10,6 +10,9 @@ import (
 // guarded returns raw, if that is package net's or this package's, and otherwise one that calls a method of the user's: it may
 // panic, end its goroutine, hang, and call what it is given never, twice or too late.
 func guarded(raw syscall.RawConn) syscall.RawConn {
+	if raw == nil {
+		return nil
+	}
 	t := reflect.TypeOf(raw)
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -30,11 +33,11 @@ type foreignRaw struct{ raw syscall.RawConn }
 const foreignPatience = 100 * time.Millisecond
 
 var (
-	errForeign  = errors.New("libnet: the connection's RawConn does not do what it is to")
+	errForeign  = errors.New("libnet: a panic in the connection's RawConn, or it does not return")
 	errNotAsked = errors.New("libnet: only Control of a connection's RawConn is called")
 )
 
-// Control returns when the user's has, or after foreignPatience. It calls f once, or not at all and returns an error.
+// Control returns when the user's has, or after foreignPatience. It calls f once, or not at all.
 func (r foreignRaw) Control(f func(fd uintptr)) error {
 	turn, called := make(chan struct{}, 1), make(chan struct{})
 	turn <- struct{}{} // taken by the one call of f, or by the end
@@ -63,10 +66,9 @@ func (r foreignRaw) Control(f func(fd uintptr)) error {
 	}
 	select {
 	case <-turn:
-		return errors.Join(errForeign, err)
 	case <-called: // f does not wait
-		return err
 	}
+	return err
 }
 
 func (foreignRaw) Read(func(fd uintptr) (done bool)) error  { return errNotAsked }
