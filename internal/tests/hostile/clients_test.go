@@ -48,7 +48,9 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 				}
 				r.wantStats(t)
 				r.wantShutdown(t)
-				close(r.b.freed)
+				if of, _, _ := strings.Cut(s.name, "."); of != "reconnect" {
+					close(r.b.freed)
+				}
 				if !t.Failed() {
 					r.wantCounters(t)
 				}
@@ -107,14 +109,30 @@ func (r *rig) leadClient(t *testing.T) {
 	r.client = c
 	r.b.armed.Store(true)
 	c.Start()
-	r.apart(func() { _ = c.Send([]byte("held")) }) // the user's goroutine is his own to lose
+	returned := make(chan struct{})
+	r.conns.Go(func() {
+		defer close(returned)
+		r.apart(func() { _ = c.Send([]byte("held")) }) // the user's goroutine is his own to lose, or to keep: Size is called in it
+	})
+	inSend := r.b.site == "reconnect.Client.Size" && r.b.does == hangs
+	if inSend {
+		r.wantCalled(t)
+	} else {
+		<-returned
+	}
 	close(sent)
 	r.wantCalled(t)
-	ends := r.b.does == closes || r.b.does == shuts || r.b.does == stops
-	if !ends {
+	switch {
+	case r.b.does == closes, r.b.does == shuts, r.b.does == stops:
+	case r.b.does == hangs && !inSend: // which holds the client up, but none of its methods
+		within(t, "methods of the client", inTime, func() { r.callClient(context.Background(), asks); _ = c.Send([]byte("again")) })
+	default:
 		r.wantEcho(t, c, echoed)
 	}
-	c.Close()
+	within(t, "Close", inTime, c.Close)
+	if r.b.does == hangs {
+		close(r.b.freed)
+	}
 	within(t, "the client's end", inTime, func() { <-c.Done() })
 }
 
