@@ -47,9 +47,8 @@ func TestOfManyLoginsAtOnceOneSessionIsLeft(t *testing.T) {
 			_ = s.Close()
 			<-s.Done()
 		}
-		if users.Len() != 0 {
-			t.Fatalf("round %d: the group holds a session that has ended", round)
-		}
+		// Another goroutine's Close may still be on its way from Done to the group.
+		testkit.Eventually(t, "an empty group", func() bool { return users.Len() == 0 })
 	}
 }
 
