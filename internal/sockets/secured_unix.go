@@ -97,7 +97,9 @@ func (c *Secured) read(fd int, p []byte, held bool) (n int, err error) {
 		return 0, err
 	}
 	c.wire.startReading(fd, held)
+	lent := lendBuffer(c.tls)
 	n, err = c.decrypt(p)
+	takeBuffer(c.tls, lent)
 	if answered := c.wire.sendAnswers(fd); err == nil {
 		err = answered
 	}
