@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"context"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -145,7 +144,7 @@ func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) {
 	}
 	began := time.Now()
 	defer func() { b.waited += time.Since(began) }()
-	if !s.takeTurnWithin(context.Background(), b.patience()) {
+	if !s.takeTurnWithin(sendqueue.Background, b.patience()) {
 		b.count(s, errCodecBusy)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // Stop closes the listener and all sessions, discarding what they have queued, and returns when their
@@ -28,6 +29,7 @@ func (srv *Server) Stop() {
 // as [Server.Stop] does. Of several calls each waits. It does not wait for handlers to return, and may be called from one; from a
 // close callback, too, for which it then waits itself.
 func (srv *Server) Shutdown(ctx context.Context) error {
+	ctx = sendqueue.NewContext(ctx)
 	defer srv.stopReturns()
 	srv.stop(withinHalf(ctx, flushEnd))
 	patience := withinHalf(ctx, srv.linger())

@@ -2,7 +2,6 @@ package libnet
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"math"
@@ -262,7 +261,7 @@ var errCodecBusy = newError("libnet: the codec is busy")
 
 // takeTurn makes the caller the one who may call a plain codec's Send. It waits for another who does so, as long as
 // WriteTimeout, the session, and ctx last: a codec that calls its own session would wait for itself.
-func (s *Session) takeTurn(ctx context.Context) error {
+func (s *Session) takeTurn(ctx sendqueue.Context) error {
 	switch {
 	case s.takeTurnWithin(ctx, s.owner.writeBound()):
 		return nil
@@ -274,7 +273,7 @@ func (s *Session) takeTurn(ctx context.Context) error {
 	return errCodecBusy
 }
 
-func (s *Session) takeTurnWithin(ctx context.Context, bound time.Duration) bool {
+func (s *Session) takeTurnWithin(ctx sendqueue.Context, bound time.Duration) bool {
 	select {
 	case s.turn <- struct{}{}:
 		return true

@@ -41,6 +41,7 @@ func (s *Session) ShutdownWithError(ctx context.Context, reason error) error {
 	if reason == nil {
 		reason = ErrSessionClosed
 	}
+	ctx = sendqueue.NewContext(ctx)
 	return s.shutdownWhole(ctx, reason).asError(ctx)
 }
 
@@ -228,6 +229,7 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 // Shutdown shuts all sessions down as [Session.Shutdown] does, all at once, and takes no new ones.
 // It returns nil, or a [*ShutdownError] that adds up what was not delivered.
 func (m *Manager) Shutdown(ctx context.Context) error {
+	ctx = sendqueue.NewContext(ctx)
 	m.dispose()
 	return m.shutdown(func(s *Session) shutdownResult { return s.shutdownWhole(ctx, ErrSessionClosed) }).asError(ctx)
 }

@@ -21,11 +21,12 @@ func (s *Session) outputFailed(err error) error {
 	return reason
 }
 
-// ownOutputFailed is outputFailed for a Send that writes itself: nothing is left to do when it returns but to run close callbacks.
+// ownOutputFailed is outputFailed for a Send that writes itself: nothing is left to do when it returns but to run close callbacks,
+// unless a conn of the user's keeps who looks for input.
 func (s *Session) ownOutputFailed(err error) error {
 	rest, reason := s.failOutput(err)
 	if rest != nil {
-		rest(s.endAside)
+		within(arrivedWait+endAsideTimeout, func() { rest(s.endAside) })
 	}
 	return reason
 }

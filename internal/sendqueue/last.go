@@ -19,9 +19,10 @@ func (q *Queue) Drain(last []byte) {
 	q.admitLocked()
 }
 
-// lastWrittenLocked notes that all is written that was queued.
+// lastWrittenLocked is called when nothing is in flight. Where nothing is left either, the bytes that end the stream are written,
+// if they were queued: also in a queue that was closed while a flush had them.
 func (q *Queue) lastWrittenLocked() {
-	if q.state == draining && q.rare != nil && q.rare.last {
+	if q.front == nil && q.rare != nil && q.rare.last {
 		q.rare.lastIsOut = true
 	}
 }

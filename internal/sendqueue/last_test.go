@@ -1,0 +1,26 @@
+package sendqueue
+
+import "testing"
+
+// A peer that gets the bytes that end the stream twice has been told something behind the end.
+func TestTheBytesThatEndAStreamAreWrittenOnceThoughTheQueueIsClosedMeanwhile(t *testing.T) {
+	for name, before := range map[string]int{"in flight with the last message": 10, "behind a batch in flight": keptBatch} {
+		t.Run(name, func(t *testing.T) {
+			var q Queue
+			if _, err := q.PutCopy(Header{}, make([]byte, before), NoLimit); err != nil {
+				t.Fatal(err)
+			}
+			q.Drain([]byte("last"))
+			b := q.Take()
+			inFlight := b.Unwritten() > before
+			q.Close()
+			if next, err := q.Wrote(b, b.Unwritten()); next != nil || err != nil {
+				t.Fatalf("a closed queue goes on with %v, %v", next, err)
+			}
+			now, soon := q.TakesLast(false)
+			if q.LastIsOut() != inFlight || now == inFlight || soon {
+				t.Errorf("in flight %v: LastIsOut %v, TakesLast %v, %v", inFlight, q.LastIsOut(), now, soon)
+			}
+		})
+	}
+}
