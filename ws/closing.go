@@ -4,6 +4,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 const (
@@ -39,7 +41,7 @@ func (l *link) close(frame []byte) error {
 
 // startLingering has the receive loop read on and close the connection; false if there is no loop, or nothing that could be reset.
 func (l *link) startLingering() bool {
-	if _, ok := l.socket().(syscall.Conn); !ok {
+	if _, ok := sockets.Transport(l.conn).(syscall.Conn); !ok {
 		return false
 	}
 	l.mu.Lock()
