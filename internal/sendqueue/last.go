@@ -44,7 +44,7 @@ func (q *Queue) TakesLast(begun bool) (now, soon bool) {
 		return false, false
 	}
 	if q.flushing {
-		return false, q.inflight == nil || q.inflight.written == 0
+		return false, true
 	}
 	return begun || q.bytesOut > 0, false // else nothing has begun that could be ended
 }

@@ -24,3 +24,25 @@ func TestTheBytesThatEndAStreamAreWrittenOnceThoughTheQueueIsClosedMeanwhile(t *
 		})
 	}
 }
+
+// The flush may have written all and not said so yet: without the wait the peer never learned why the session ended.
+func TestTheOwnerOfAClosedQueueWaitsForAFlushThatHasWrittenAPart(t *testing.T) {
+	var q Queue
+	if _, err := q.PutCopy(Header{}, make([]byte, 100), NoLimit); err != nil {
+		t.Fatal(err)
+	}
+	b := q.Take()
+	if next, err := q.Wrote(b, 60); next != b || err != nil {
+		t.Fatal(next, err)
+	}
+	q.Close()
+	if now, soon := q.TakesLast(false); now || !soon {
+		t.Errorf("while the rest is being written: now %v, soon %v", now, soon)
+	}
+	if next, err := q.Wrote(b, 40); next != nil || err != nil {
+		t.Fatal(next, err)
+	}
+	if now, _ := q.TakesLast(false); !now {
+		t.Error("refused behind whole frames")
+	}
+}
