@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,14 +129,14 @@ func TestWhatAClientHeldThatEndedForGoodIsLostAndWhoeverWaitsLearnsWhy(t *testin
 
 func TestReasonsThatAreNotFinalEndNoClient(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		asked := 0
+		var asked atomic.Int64
 		c := start(t, &reconnect.Client{
 			Dial:  func(context.Context) (*libnet.Session, error) { return nil, errDown },
-			Final: func(err error) bool { asked++; return err != errDown },
+			Final: func(err error) bool { asked.Add(1); return err != errDown },
 		})
 		time.Sleep(10 * time.Minute)
-		if stats := c.Stats(); asked < 10 || stats.Failures < 10 || c.Err() != nil {
-			t.Errorf("asked %d times, %+v, Err %v", asked, stats, c.Err())
+		if stats := c.Stats(); asked.Load() < 10 || stats.Failures < 10 || c.Err() != nil {
+			t.Errorf("asked %d times, %+v, Err %v", asked.Load(), stats, c.Err())
 		}
 		c.Close()
 		if c.Err() != libnet.ErrSessionClosed {

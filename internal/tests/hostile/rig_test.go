@@ -70,6 +70,13 @@ type rig struct {
 }
 
 func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
+	r := prepareRig(t, m, site, does)
+	r.serve()
+	return r
+}
+
+// prepareRig returns a rig whose server does not serve yet.
+func prepareRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	r := &rig{mode: m, tickets: tls.NewLRUClientSessionCache(1)}
 	r.b = &bomb{site: site.name, source: site.source, does: does, rig: r, fired: make(chan struct{}), freed: make(chan struct{})}
 	if site.source == "libnet.Session.CloseWithError" {
@@ -100,7 +107,6 @@ func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	if site.isOfTLS() {
 		r.srv.TLSConfig = serverTLS(r.b)
 	}
-	r.serve()
 	return r
 }
 

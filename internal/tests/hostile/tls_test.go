@@ -206,8 +206,9 @@ func TestHostileUserCodeOfADialersTLS(t *testing.T) {
 			t.Run(s.name+"/"+string(does), func(t *testing.T) {
 				t.Parallel()
 				server := &bomb{fired: make(chan struct{})}
-				r := newRig(t, serve, s, does)
+				r := prepareRig(t, serve, s, does)
 				r.srv.TLSConfig = serverTLS(server)
+				r.serve()
 				d := &libnet.Dialer{Protocol: protocolOf("pure", server), TLSConfig: dialledTLS(r.b)}
 				d.SendQueue = 8
 				d.Linger = 200 * time.Millisecond
