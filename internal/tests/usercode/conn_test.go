@@ -3,6 +3,7 @@ package usercode
 import (
 	"context"
 	"crypto/tls"
+	"math"
 	"net"
 	"runtime"
 	"sync/atomic"
@@ -217,7 +218,7 @@ func TestAReadThatSaysTooMuchIsNotCountedAsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := testkit.NewServer(t, testkit.Frames, 8)
 		near, _ := testkit.ConnectPipe(t)
-		s := testkit.Adopt(t, srv, &scriptedConn{Conn: near, read: func([]byte) (int, error) { return 1 << 40, nil }})
+		s := testkit.Adopt(t, srv, &scriptedConn{Conn: near, read: func([]byte) (int, error) { return math.MaxInt, nil }})
 		if err := s.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
