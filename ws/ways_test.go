@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ var wayIn = throughHandler
 // startOwn makes r a server that serves WebSockets itself.
 func startOwn(t testing.TB, r *rig, set setup) {
 	r.Server = libnet.NewServer(set.listener, ws.Protocol(set.protocol, set.options), set.queue)
-	r.Logger = slog.New(slog.DiscardHandler)
+	r.Logger, r.TLSConfig = slog.New(slog.DiscardHandler), layer
 	if set.config != nil {
 		set.config(r.Server)
 	}
@@ -98,11 +99,16 @@ func messageHandler(h libnet.Handler) libnet.MessageHandler {
 // What holds for a Handler's sessions holds for those of a MessageHandler, and of a server that serves WebSockets itself, in both modes;
 // what is different, doc.go says.
 func TestTheSuites(t *testing.T) {
-	for _, w := range []way{ownServe, ownEvent, httpEvent} {
+	overWays(t, []way{ownServe, ownEvent, httpEvent}, slices.Concat(suite, plainSuite))
+}
+
+// overWays runs tests for each.
+func overWays(t *testing.T, ways []way, tests []func(*testing.T)) {
+	for _, w := range ways {
 		t.Run(string(w), func(t *testing.T) {
 			wayIn = w
 			defer func() { wayIn = throughHandler }()
-			for _, test := range suite {
+			for _, test := range tests {
 				t.Run(nameOf(test), test)
 			}
 		})
@@ -121,9 +127,7 @@ var suite = []func(*testing.T){
 	TestAHandlerThatPanicsEndsItsSessionOnly,
 	TestWhatAHandlerQueuedIsDeliveredWhenItReturns,
 	TestWhatAPeerDoesWrongEndsWithOneCloseFrame,
-	TestWhatAPeerDoesWrongEndsItsSessionAtOnce,
 	TestAClaimedLengthAllocatesNothing,
-	TestNothingFollowsTheCloseFrame,
 	TestAPeerThatGoesOnSendingSeesTheCloseCode,
 	TestAMessageThatTheClosingCutsIsNotAnOrderlyEnd,
 	TestAPeersReasonThatIsRightIsThatOfTheSession,
@@ -133,26 +137,12 @@ var suite = []func(*testing.T){
 	TestARequestThatIsNoWebSocketIsAnswered,
 	TestSubprotocolsAreAgreedOn,
 	TestOnSessionAdmitsWebSocketsAndMayReceive,
-	TestDialFailsWithinItsBoundAndLeavesNothing,
 	TestARefusalsMessageAndCodeArrive,
 	TestACloseTellsItsReason,
 	TestAClientIsToldWhyItWasThrownOut,
 	TestALastWordArrivesAndThenItsReason,
-	TestMessagesThatArrivedBeforeTheEndAreReceivedByASlowHandler,
-	TestMessagesThatArrivedSurviveAFailedSend,
-	TestMessagesThatArriveAsASendFailsAreReceived,
 	TestAMessageThatTheFramingCannotCarryIsRefusedBothWays,
-	TestAConnectionThatEndsWithinAMessageIsNeverAMessage,
-	TestAMessageThatDoesNotEndRunsIntoTheFrameTimeout,
-	TestALateMessageArrivesWhole,
-	TestASilentPeerRunsIntoItsTimeouts,
-	TestAPeerThatVanishedIsFound,
-	TestAPeerThatReadsSlowlyLives,
-	TestASlowConsumerIsClosedWhenThePolicySaysSo,
-	TestShutdownWaitsForThePeerNoLongerThanLinger,
-	TestCloseDoesNotWaitForAPeerThatDoesNotRead,
 	TestAHandlerSeesTheRequestAndTheSubprotocol,
-	TestASessionThatIsNoWebSocketHasNoRequest,
 	TestDialTellsHowTheServerAnswered,
 	TestDialTellsOfAnUpgradeThatIsWrong,
 	TestDialWithoutADialerIsAnError,
@@ -168,5 +158,26 @@ var suite = []func(*testing.T){
 	TestAddressesAreThoseOfTheConnection,
 	TestShutdownOfTheClientDeliversWhatItQueued,
 	TestAcceptedIsReceivedOrReported,
+}
+
+// plainSuite is not run over TLS: these tests are about the connection itself, or have a clock of their own, which stands still while
+// a goroutine waits for one of crypto/tls's locks.
+var plainSuite = []func(*testing.T){
+	TestWhatAPeerDoesWrongEndsItsSessionAtOnce,
+	TestNothingFollowsTheCloseFrame,
+	TestDialFailsWithinItsBoundAndLeavesNothing,
+	TestMessagesThatArrivedBeforeTheEndAreReceivedByASlowHandler,
+	TestMessagesThatArrivedSurviveAFailedSend,
+	TestMessagesThatArriveAsASendFailsAreReceived,
+	TestAConnectionThatEndsWithinAMessageIsNeverAMessage,
+	TestAMessageThatDoesNotEndRunsIntoTheFrameTimeout,
+	TestALateMessageArrivesWhole,
+	TestASilentPeerRunsIntoItsTimeouts,
+	TestAPeerThatVanishedIsFound,
+	TestAPeerThatReadsSlowlyLives,
+	TestASlowConsumerIsClosedWhenThePolicySaysSo,
+	TestShutdownWaitsForThePeerNoLongerThanLinger,
+	TestCloseDoesNotWaitForAPeerThatDoesNotRead,
+	TestASessionThatIsNoWebSocketHasNoRequest,
 	TestAConnectionThatGoesWrongEndsItsSessionOnly,
 }
