@@ -24,11 +24,16 @@ func (m *Mux) maxCalls() int {
 	return m.MaxCalls
 }
 
-func (m *Mux) callTimeout() time.Duration {
-	if m.CallTimeout == 0 {
-		return defaultCallTimeout
+// bounded is ctx, which ends after CallTimeout where it has no deadline.
+func (m *Mux) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	d := m.CallTimeout
+	if d == 0 {
+		d = defaultCallTimeout
 	}
-	return m.CallTimeout
+	if _, ok := ctx.Deadline(); ok || d < 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
 }
 
 // A Peer is the other end of a session, to call. It is a small value, to be made when it is needed; any goroutine may use
@@ -36,24 +41,40 @@ func (m *Mux) callTimeout() time.Duration {
 type Peer struct {
 	mux     *Mux
 	session *libnet.Session
+	link    Link // in the place of a session
+	sync    bool // Call receives
+}
+
+// A Link is what has a session most of the time, and makes another when that ends: a *reconnect.Client.
+type Link interface {
+	// Ready waits until there is a session, and returns that.
+	Ready(ctx context.Context) (*libnet.Session, error)
 }
 
 // Peer returns the other end of s, whose messages m must be given: by a server, by [Mux.Start], or by a reconnect.Client.
-func (m *Mux) Peer(s *libnet.Session) Peer { return Peer{m, s} }
+// Where s is nil, as that client's Session while there is none, Call fails at once with [libnet.ErrSessionClosed].
+func (m *Mux) Peer(s *libnet.Session) Peer { return Peer{mux: m, session: s} }
 
-// Session returns the session.
-func (p Peer) Session() *libnet.Session { return p.session }
+// Through returns the other end of the sessions that a reconnect.Client keeps up, whose Handler m must be. Call waits for
+// one while there is none; its error is then Ready's. A call whose session ends is not repeated: it may have been served.
+// To fail in the place of waiting, use [Mux.Peer] with the client's Session.
+func (m *Mux) Through(l Link) Peer { return Peer{mux: m, link: l} }
+
+// SyncPeer returns the other end of a session that nobody receives on: in OnConnect of a reconnect.Client and OnSession
+// of a server, where a login belongs, and in a program that does nothing but call. One Call at a time receives, and has
+// what else comes handled, until it has its reply. ctx's end, or that of Mux.CallTimeout, then ends the session.
+func (m *Mux) SyncPeer(s *libnet.Session) Peer { return Peer{mux: m, session: s, sync: true} }
 
 // Call sends a request and waits for its reply, from client to server or from server to client; a nil req is one without
 // a body. Calls of a session may be made by any number of goroutines, and be answered in any order.
 //
 // ctx bounds the wait, or Mux.CallTimeout where it has no deadline; its end forgets the call, whose reply is then counted
 // and dropped. Errors: ctx's, or context.DeadlineExceeded after CallTimeout; the reason for which the session has ended;
-// an *[Error] that the peer has sent in the place of a reply; [ErrTooManyCalls]; [ErrCallInOrder], at once, from a
-// handler of this session that is not [Concurrent], which is known by the ctx that the handler was given; those of
-// SendContext, with [libnet.ErrEncode] among them; and the envelope's, for a reply that cannot be decoded. Call from an
-// OnClose callback, or with a context of another origin from a handler that runs in order, ends no sooner than ctx or
-// CallTimeout.
+// an *[Error] that the peer has sent in the place of a reply; [ErrTooManyCalls]; those of SendContext, with
+// [libnet.ErrEncode] among them; and the envelope's, for a reply that cannot be decoded.
+//
+// From a handler of the same session that is not [Concurrent] it returns [ErrCallInOrder] at once: nobody would receive
+// the reply. The handler is known by the ctx that it was given; with a context of another origin the call ends with that.
 //
 // With an [OrderedEnvelope] a full queue is an error, [libnet.ErrSessionBlocked], and the writing of a session without
 // a queue is bounded by Config.WriteTimeout only.
@@ -62,52 +83,65 @@ func Call[Req, Resp any](ctx context.Context, p Peer, k Kind, req *Req) (*Resp, 
 	if req != nil {
 		body = req
 	}
-	c, err := p.call(ctx, k, body)
+	a, err := p.call(ctx, k, body)
 	if err != nil {
 		return nil, err
 	}
-	defer c.free()
-	if c.role == Failure {
-		return nil, p.remote(c)
+	if a.role == Failure {
+		e := new(Error)
+		if err := p.mux.envelope.Unmarshal(a.body, e); err != nil {
+			return nil, err
+		}
+		return nil, e
 	}
 	resp := new(Resp)
-	if err := p.mux.envelope.Unmarshal(c.body, resp); err != nil {
+	if err := p.mux.envelope.Unmarshal(a.body, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
 }
 
-// remote is the error with which the peer has answered.
-func (p Peer) remote(c *call) error {
-	e := new(Error)
-	if err := p.mux.envelope.Unmarshal(c.body, e); err != nil {
-		return err
-	}
-	return e
-}
-
-// call returns a call that was answered.
-func (p Peer) call(ctx context.Context, k Kind, body any) (*call, error) {
+func (p Peer) call(ctx context.Context, k Kind, body any) (answer, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return answer{}, err
+	}
+	ctx, cancel := p.mux.bounded(ctx)
+	defer cancel()
+	s, err := p.find(ctx)
+	if err != nil {
+		return answer{}, err
 	}
 	switch caller := ctx.Value(callerKey{}).(type) {
 	case inOrder:
-		if caller.s == p.session {
-			return nil, ErrCallInOrder
+		if caller.s == s {
+			return answer{}, ErrCallInOrder
 		}
 	case *place:
-		if caller.s == p.session {
-			caller.wait()
-			defer caller.goOn(ctx.Done())
+		if caller.s == s {
+			caller.pause()
+			defer caller.resume(ctx)
 		}
 	}
-	cs := p.mux.callsOf(p.session)
+	cs := p.mux.callsOf(s)
 	c, err := cs.send(ctx, k, body)
 	if err != nil {
-		return nil, err
+		return answer{}, err
+	}
+	if p.sync {
+		return cs.receive(ctx, c)
 	}
 	return cs.await(ctx, c)
+}
+
+// find returns the session to call.
+func (p Peer) find(ctx context.Context) (*libnet.Session, error) {
+	switch {
+	case p.session != nil:
+		return p.session, nil
+	case p.link != nil:
+		return p.link.Ready(ctx)
+	}
+	return nil, libnet.ErrSessionClosed
 }
 
 // send enters a call and sends its request.
@@ -124,74 +158,62 @@ func (cs *calls) send(ctx context.Context, k Kind, body any) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	returned := false
+	sent := false
 	defer func() {
-		if !returned { // the body has ended the goroutine, or panicked
+		if !sent { // the queue is full, or the body cannot be encoded, or has panicked
 			cs.take(c)
 		}
 	}()
 	err = cs.transmit(ctx, Header{Kind: k, ID: c.id}, body)
-	returned = true
-	if err == nil {
-		return c, nil
-	}
-	if !cs.take(c) {
-		<-c.done // the session has ended, or the peer has been faster than an error of ours
-	}
-	c.free()
-	return nil, err
+	sent = err == nil
+	return c, err
 }
 
 // transmit sends a request. Of an ordered one it must be certain whether it was sent.
 func (cs *calls) transmit(ctx context.Context, h Header, body any) error {
 	out := outgoings.Get().(*outgoing)
 	*out = outgoing{h, body}
-	defer recycle(cs.session, out)
-	if cs.mux.ordered {
-		return cs.session.Send(out)
-	}
-	return cs.session.SendContext(ctx, out)
-}
-
-// await waits for the end of a call: its reply, the session's end, ctx's or that of the time that a call has.
-func (cs *calls) await(ctx context.Context, c *call) (*call, error) {
-	timeout, stop := cs.mux.timeout(ctx)
-	defer stop()
 	var err error
+	if cs.mux.ordered {
+		err = cs.session.Send(out)
+	} else {
+		err = cs.session.SendContext(ctx, out)
+	}
+	recycle(cs.session, out, err)
+	return err
+}
+
+// await waits for the end of a call: its reply, the session's end, or ctx's.
+func (cs *calls) await(ctx context.Context, c *call) (answer, error) {
 	select {
-	case <-c.done:
-		return c.result()
+	case a := <-c.done:
+		return a, a.err
 	case <-ctx.Done():
-		err = ctx.Err()
-	case <-timeout:
-		err = context.DeadlineExceeded
-	}
-	if cs.forget(c) {
-		if !cs.mux.ordered {
-			c.free()
+		if cs.forget(c) {
+			return answer{}, ctx.Err()
 		}
-		return nil, err
+		a := <-c.done // which is under way
+		return a, a.err
 	}
-	<-c.done // which is under way
-	return c.result()
 }
 
-func (c *call) result() (*call, error) {
-	if err := c.err; err != nil {
-		c.free()
-		return nil, err
+// receive is await where nobody else receives.
+func (cs *calls) receive(ctx context.Context, c *call) (answer, error) {
+	stop := context.AfterFunc(ctx, func() { _ = cs.session.CloseWithError(ctx.Err()) })
+	defer stop()
+	var buf []byte
+	for {
+		select {
+		case a := <-c.done:
+			return a, a.err
+		default:
+		}
+		msg, err := cs.session.ReceiveInto(buf)
+		if err != nil { // it has ended, and with it the call
+			a := <-c.done
+			return a, a.err
+		}
+		cs.mux.ServeMessage(cs.session, msg)
+		buf = msg
 	}
-	return c, nil
-}
-
-func noStop() {}
-
-// timeout is what bounds a call whose ctx does not.
-func (m *Mux) timeout(ctx context.Context) (end <-chan time.Time, stop func()) {
-	d := m.callTimeout()
-	if _, ok := ctx.Deadline(); ok || d < 0 {
-		return nil, noStop
-	}
-	t := time.NewTimer(d)
-	return t.C, func() { t.Stop() }
 }

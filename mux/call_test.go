@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -45,7 +46,8 @@ func call(ctx context.Context, p mux.Peer, n uint64) <-chan error {
 
 func TestRepliesMayComeInAnyOrder(t *testing.T) {
 	m := newMux()
-	peer, hand := raw(t, m)
+	s, hand := raw(t, m)
+	peer := m.Peer(s)
 	var results []<-chan error
 	var requests [][]byte
 	for n := range uint64(50) {
@@ -68,7 +70,8 @@ func TestRepliesMayComeInAnyOrder(t *testing.T) {
 func TestTheEndOfACallsContextForgetsItAndItsReplyIsCountedAndDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMux()
-		peer, hand := raw(t, m)
+		s, hand := raw(t, m)
+		peer := m.Peer(s)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		began := time.Now()
@@ -78,10 +81,7 @@ func TestTheEndOfACallsContextForgetsItAndItsReplyIsCountedAndDropped(t *testing
 			t.Fatal(err, time.Since(began))
 		}
 		_ = hand.Send(reply(id, 2))
-		synctest.Wait()
-		if got := m.Stats(); got != (mux.Stats{Late: 1}) {
-			t.Errorf("%+v", got)
-		}
+		wantStats(t, m, mux.Stats{Late: 1})
 		result = call(t.Context(), peer, 2)
 		_ = hand.Send(reply(idOf(receive(t, hand)), 4))
 		if err := <-result; err != nil {
@@ -95,15 +95,16 @@ func TestACallWithoutADeadlineIsBoundedByTheMux(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMux()
 			m.CallTimeout = timeout
-			peer, hand := raw(t, m)
-			time.AfterFunc(time.Hour, func() { _ = peer.Session().CloseWithError(context.DeadlineExceeded) })
+			s, hand := raw(t, m)
+			peer := m.Peer(s)
+			time.AfterFunc(time.Hour, func() { _ = s.CloseWithError(context.DeadlineExceeded) })
 			began := time.Now()
 			err := <-call(context.Background(), peer, 1)
 			if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != want {
 				t.Errorf("CallTimeout %v: %v after %v", timeout, err, time.Since(began))
 			}
 			_ = hand.Close()
-			_ = peer.Session().Close()
+			_ = s.Close()
 		})
 	}
 }
@@ -123,8 +124,9 @@ func TestTheEndOfASessionFailsEveryPendingCallWithItsReason(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMux()
 				m.MaxCalls = 10_000
-				peer, hand := raw(t, m)
-				go func() { _, _ = hand.Receive(); c.end(peer.Session(), hand) }()
+				s, hand := raw(t, m)
+				peer := m.Peer(s)
+				go func() { _, _ = hand.Receive(); c.end(s, hand) }()
 				var calls sync.WaitGroup
 				for n := range uint64(10_000) {
 					calls.Go(func() {
@@ -148,7 +150,8 @@ func TestPendingCallsAreBounded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMux()
 			m.MaxCalls = set
-			peer, hand := raw(t, m)
+			s, hand := raw(t, m)
+			peer := m.Peer(s)
 			ctx, cancel := context.WithCancel(t.Context())
 			var results []<-chan error
 			for n := range limit {
@@ -179,30 +182,32 @@ func TestPendingCallsAreBounded(t *testing.T) {
 func TestRepliesThatNobodyAskedForAreCountedAndDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMux()
-		peer, hand := raw(t, m)
+		s, hand := raw(t, m)
+		peer := m.Peer(s)
 		_ = hand.Send(reply(1, 1)) // before there was any call
-		synctest.Wait()
+		wantStats(t, m, mux.Stats{Unasked: 1})
 		result := call(t.Context(), peer, 1)
 		id := idOf(receive(t, hand))
 		_ = hand.Send(reply(id+1, 1))
 		_ = hand.Send(append(header(1, 0, mux.Failure), 0))
 		for range 1000 {
-			_ = hand.Send(reply(id, 2))
+			if err := hand.Send(reply(id, 2)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := <-result; err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
-		if got, want := m.Stats(), (mux.Stats{Late: 999, Unasked: 3}); got != want || peer.Session().IsClosed() {
-			t.Errorf("%+v, want %+v; closed: %v", got, want, peer.Session().Err())
+		if wantStats(t, m, mux.Stats{Late: 999, Unasked: 3}); s.IsClosed() {
+			t.Error(s.Err())
 		}
 	})
 }
 
 func TestAnErrorOfAHandlerIsFoundByTheCallerWithItsCode(t *testing.T) {
-	failed := make(chan error, 1)
 	m, client := newMux(), newMux()
-	m.Failed = func(_ mux.Request, err error) { failed <- err }
+	var logged logs
+	m.Logger = logged.logger()
 	secret := errors.New("test: not for the peer")
 	answers := map[uint64]error{
 		1: &mux.Error{Code: 7, Text: "seven"},
@@ -221,17 +226,18 @@ func TestAnErrorOfAHandlerIsFoundByTheCallerWithItsCode(t *testing.T) {
 			t.Errorf("%d: %v, want %v", n, err, want)
 		}
 	}
-	if err := <-failed; err != secret {
-		t.Error(err)
+	if text := logged.text(); !strings.Contains(text, secret.Error()) || strings.Count(text, "\n") != 1 {
+		t.Errorf("logged: %s", text)
 	}
 }
 
 func TestAReplyThatCannotBeDecodedIsTheCallersError(t *testing.T) {
 	m := newMux()
-	peer, hand := raw(t, m)
+	s, hand := raw(t, m)
+	peer := m.Peer(s)
 	result := call(within(t, patience), peer, 1)
 	_ = hand.Send(append(header(1, idOf(receive(t, hand)), mux.Reply), "too short"[:3]...))
-	if err := <-result; err == nil || err.Error() != "a number has 8 bytes" || peer.Session().IsClosed() {
+	if err := <-result; err == nil || err.Error() != "a number has 8 bytes" || s.IsClosed() {
 		t.Error(err)
 	}
 	if _, err := mux.Call[struct{}, num](within(t, patience), peer, double, &struct{}{}); !errors.Is(err, libnet.ErrEncode) {

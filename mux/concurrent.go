@@ -2,63 +2,48 @@ package mux
 
 import (
 	"bytes"
+	"context"
 	"fmt"
-	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
-// serveConcurrently has a goroutine handle a message, once there is a place for it.
-func (m *Mux) serveConcurrently(r Request) {
-	p := &place{inOrder: inOrder{r.Session}, places: m.callsOf(r.Session).places(r.to)}
-	if !p.take() {
-		return
+// callerKey finds the context of the handler in those that are derived from it: an inOrder or a *place.
+type callerKey struct{}
+
+// inOrder is the context of a handler that runs in order: it ends with the session, and costs nothing until somebody
+// asks for that.
+type inOrder struct{ s *libnet.Session }
+
+func (c inOrder) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+
+func (c inOrder) Done() <-chan struct{} { return c.s.Done() }
+
+// Err is not nil from when Done's channel is closed, which is later than the session's first refusal.
+func (c inOrder) Err() error {
+	if !c.s.IsClosed() {
+		return nil
 	}
-	r.Body = bytes.Clone(r.Body)
-	go m.runConcurrently(p, r)
+	select {
+	case <-c.s.Done():
+		return context.Canceled
+	default:
+		return nil
+	}
 }
 
-func (m *Mux) runConcurrently(p *place, r Request) {
-	returned := false
-	defer func() {
-		if !returned {
-			m.ended(r, recover())
-		}
-		p.leave()
-	}()
-	m.serve(p, r)
-	returned = true
+func (c inOrder) Value(key any) any {
+	if _, ok := key.(callerKey); ok {
+		return c
+	}
+	return nil
 }
 
-// ended ends a session whose handler has panicked, with the value it did so with, or has ended its goroutine.
-func (m *Mux) ended(r Request, value any) {
-	if value == nil {
-		_ = r.Session.CloseWithError(libnet.ErrSessionClosed)
-		return
-	}
-	err := fmt.Errorf("%w in a handler: %s", libnet.ErrPanic, panicText(value))
-	_ = r.Session.CloseWithError(err)
-	defer func() { _ = recover() }() // Failed and the logger are the user's
-	m.failed(r, fmt.Errorf("%w\n%s", err, debug.Stack()))
-}
-
-// panicText is what a panic says. The value's own methods may panic in their turn.
-func panicText(value any) (text string) {
-	defer func() {
-		if recover() != nil {
-			text = fmt.Sprintf("a %T", value)
-		}
-	}()
-	switch v := value.(type) {
-	case string:
-		return clip(v, maxText)
-	case runtime.Error:
-		return clip(v.Error(), maxText)
-	}
-	return fmt.Sprintf("a %T", value)
-}
+// AfterFunc spares package context a goroutine for each context that is derived from this one.
+func (c inOrder) AfterFunc(f func()) (stop func() bool) { return c.s.OnClose(f) }
 
 // A place is one of the n of a [Concurrent] handler, and its context. It is given up while the handler waits in a Call,
 // or n handlers that wait for replies would keep those from being received.
@@ -79,25 +64,23 @@ func (p *place) Value(key any) any {
 	return nil
 }
 
-// take waits for a place; false if the session has ended before there was one.
-func (p *place) take() bool {
+// serveConcurrently has a goroutine handle a message, once there is a place for it.
+func (m *Mux) serveConcurrently(r Request) {
+	p := &place{inOrder: inOrder{r.Session}, places: m.callsOf(r.Session).places(r.to), taken: true}
 	select {
 	case p.places <- struct{}{}:
-	default:
-		select {
-		case p.places <- struct{}{}:
-		case <-p.s.Done():
-			return false
-		}
+	case <-r.Session.Done():
+		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.taken = true
-	return true
+	r.Body = bytes.Clone(r.Body)
+	go func() {
+		defer p.finish()
+		m.guarded(r, func() { m.serve(p, r) })
+	}()
 }
 
-// wait gives the place up, at the first of the handler's calls that wait at a time.
-func (p *place) wait() {
+// pause gives the place up, at the first of the handler's calls that wait at a time.
+func (p *place) pause() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.waiting++; p.taken {
@@ -106,20 +89,16 @@ func (p *place) wait() {
 	}
 }
 
-// goOn takes a place again after the last of them. It does not wait for longer than the caller of Call would.
-func (p *place) goOn(done <-chan struct{}) {
-	p.mu.Lock()
-	p.waiting--
-	last := p.waiting == 0
-	p.mu.Unlock()
-	if !last {
+// resume takes a place again after the last of them. It does not wait for longer than the caller of Call would.
+func (p *place) resume(ctx context.Context) {
+	if !p.lastBack() {
 		return
 	}
 	select {
 	case p.places <- struct{}{}:
 	case <-p.s.Done():
 		return
-	case <-done:
+	case <-ctx.Done():
 		return
 	}
 	p.mu.Lock()
@@ -131,8 +110,15 @@ func (p *place) goOn(done <-chan struct{}) {
 	p.taken = true
 }
 
-// leave gives the place back when the handler has returned. What goes on after it, with its context, has none.
-func (p *place) leave() {
+func (p *place) lastBack() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting--
+	return p.waiting == 0
+}
+
+// finish gives the place back when the handler has returned. What goes on after it, with its context, takes none.
+func (p *place) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting = 1 << 30
@@ -140,4 +126,28 @@ func (p *place) leave() {
 		p.taken = false
 		<-p.places
 	}
+}
+
+// guarded calls f, which runs handlers on a goroutine of the package's own: one that panics, or ends the goroutine, ends
+// the session.
+func (m *Mux) guarded(r Request, f func()) {
+	returned := false
+	defer func() {
+		if !returned {
+			m.ended(r, recover())
+		}
+	}()
+	f()
+	returned = true
+}
+
+func (m *Mux) ended(r Request, value any) {
+	if value == nil { // it has ended its goroutine
+		_ = r.Session.CloseWithError(libnet.ErrSessionClosed)
+		return
+	}
+	err := fmt.Errorf("%w in a handler: %s", libnet.ErrPanic, clip(fmt.Sprint(value), maxText))
+	_ = r.Session.CloseWithError(err)
+	defer func() { _ = recover() }() // the logger is the user's
+	m.log(r, fmt.Errorf("%w\n%s", err, debug.Stack()))
 }

@@ -33,7 +33,7 @@ type Role uint8
 const (
 	Ask     Role = iota // for a handler; with an ID, it asks for a reply
 	Reply               // to the request with that ID
-	Failure             // in the place of a reply: its body is an [Error]. Without an ID it is about a message that asked for none
+	Failure             // in the place of a reply: its body is an [Error]. Without an ID it is about one that asked for none
 )
 
 // A Header is what an envelope says of a message besides its body.

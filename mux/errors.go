@@ -19,7 +19,7 @@ var (
 	ErrTooManyCalls = errors.New("libnet: mux: too many pending calls")
 
 	// ErrCallInOrder is returned by Call on the session whose message the caller is handling in order: nobody would
-	// receive the reply before the handler returns. Register the kind with [Concurrent].
+	// receive the reply before the handler has returned. Register the kind with [Concurrent].
 	ErrCallInOrder = errors.New("libnet: mux: a call on the session whose handler runs in order would wait for itself")
 )
 
@@ -37,7 +37,7 @@ const (
 )
 
 // An Error is what a peer is told in the place of a reply. A handler returns one, wrapped or not, to choose code and
-// text; of any other error the peer learns no more than that there was one. A Call that is answered with one returns it:
+// text; of any other error the peer learns no more than that there was one, and the log the rest. A Call that is answered with one returns it:
 // find it with errors.As.
 type Error struct {
 	Code uint32 `json:"code"`
@@ -55,8 +55,8 @@ const (
 	maxName = 64
 )
 
-// told is what the peer is told of a handler's error, and whether that is all there is to know.
-func told(err error) (e *Error, all bool) {
+// told is what the peer is told of a handler's error, and whether that was meant for it.
+func told(err error) (e *Error, meant bool) {
 	switch {
 	case errors.As(err, &e) && e != nil:
 		return &Error{Code: e.Code, Text: clip(e.Text, maxText)}, true
@@ -64,6 +64,11 @@ func told(err error) (e *Error, all bool) {
 		return &Error{Code: CodeTimeout, Text: "deadline exceeded"}, true
 	}
 	return &Error{Code: CodeInternal, Text: "internal error"}, false
+}
+
+// isEnd reports whether a handler has failed because its session has ended.
+func isEnd(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, libnet.ErrSessionClosed)
 }
 
 // clip is text up to n bytes, cut between two characters.
@@ -75,6 +80,14 @@ func clip(text string, n int) string {
 		n--
 	}
 	return text[:n]
+}
+
+// malformed is the reason of a session whose peer sent an envelope that cannot be read.
+func malformed(err error) error {
+	if errors.Is(err, ErrMalformed) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrMalformed, err)
 }
 
 func unknownKind(k Kind) *Error {

@@ -1,16 +1,20 @@
 package mux_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/mux"
 )
@@ -19,6 +23,26 @@ func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	libnettest.VerifyMain(m)
 }
+
+// logs collect what is logged.
+type logs struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logs) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // num is a body of 8 bytes that knows how to encode itself, and {"N":…} in JSON.
 type num struct{ N uint64 }
@@ -37,7 +61,6 @@ func (n *num) UnmarshalBinary(b []byte) error {
 
 var (
 	double = mux.Number(1) // what handlers of tests do with numbers
-	wait   = mux.Number(2)
 	other  = mux.Number(3)
 )
 
@@ -72,12 +95,14 @@ func pair(t testing.TB, a, b *mux.Mux) (toB, toA mux.Peer) {
 	return a.Start(sa), b.Start(sb)
 }
 
-// raw returns a peer of m's that a test plays by hand, with messages of bytes.
-func raw(t testing.TB, m *mux.Mux) (peer mux.Peer, hand *libnet.Session) {
+// raw returns a session that m serves, and its peer, which a test plays by hand with messages of bytes.
+func raw(t testing.TB, m *mux.Mux) (s, hand *libnet.Session) {
 	t.Helper()
 	x, y := libnettest.Pipe()
 	hand = session(t, codec.New(codec.Uint32BE, codec.Bytes), y)
-	return m.Start(session(t, protocolOf(m), x)), hand
+	s = session(t, protocolOf(m), x)
+	m.Start(s)
+	return s, hand
 }
 
 // receive returns the next message of a session.
@@ -95,6 +120,12 @@ func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// wantStats waits until m has counted what it should.
+func wantStats(t testing.TB, m *mux.Mux, want mux.Stats) {
+	t.Helper()
+	testkit.Eventually(t, fmt.Sprintf("%+v", want), func() bool { return m.Stats() == want })
 }
 
 const patience = 20 * time.Second

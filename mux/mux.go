@@ -22,14 +22,15 @@ type Mux struct {
 	// CallTimeout bounds a Call whose context has no deadline; default 30 s. Negative: not at all.
 	CallTimeout time.Duration
 
-	// Failed, if set, is told of each error of a handler that the peer is not told, as being none that is or wraps an
-	// [Error]; of a panic in a handler that runs with [Concurrent], which has ended the session; and of a reply that could
-	// not be encoded. The default logs it. It is called on the handler's goroutine.
-	Failed func(r Request, err error)
+	// Logger is told of each error of a handler that the peer is not told, as being none that is or wraps an [Error], of
+	// replies that cannot be encoded, and of panics in handlers that are [Concurrent]. Default slog.Default().
+	Logger *slog.Logger
 
 	// Immutable after New.
 	envelope Envelope
 	ordered  bool
+	around   []Middleware
+	unknown  *route
 
 	kinds  atomic.Pointer[Kinds] // nil until a message comes, or a session is served
 	calls  sync.Map              // *calls by *libnet.Session, of those that need it
@@ -38,7 +39,6 @@ type Mux struct {
 	mu lock.Mutex[registryLock]
 	// mu guards the following.
 	routes map[Kind]*route
-	around []Middleware
 }
 
 // A route is a kind's handler.
@@ -52,24 +52,16 @@ type route struct {
 	handler   Handler
 }
 
-// New returns a Mux without handlers. It panics without an envelope.
-func New(e Envelope) *Mux {
+// New returns a Mux without handlers. The middleware is put around those of all kinds, and around what answers unknown
+// ones; the first is the outermost. It panics without an envelope.
+func New(e Envelope, around ...Middleware) *Mux {
 	if e == nil {
 		panic("libnet: mux: New without an envelope")
 	}
 	_, ordered := e.(OrderedEnvelope)
-	return &Mux{envelope: e, ordered: ordered, routes: make(map[Kind]*route)}
-}
-
-// Use has the kinds that are registered from now on handled through middleware, of which the first is the outermost. It
-// panics after the first of them, so that none goes round it.
-func (m *Mux) Use(around ...Middleware) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.routes) > 0 {
-		panic("libnet: mux: Use after a handler was registered")
-	}
-	m.around = append(m.around, around...)
+	m := &Mux{envelope: e, ordered: ordered, around: around, routes: make(map[Kind]*route)}
+	m.unknown = &route{mux: m, replies: true, handler: wrap(m.refuseUnknown, around)}
+	return m
 }
 
 // register enters a route, whose handler is wrapped with no lock held: middleware is the user's.
@@ -79,7 +71,6 @@ func (m *Mux) register(r *route, options []Option) {
 	if _, err := m.envelope.Append(nil, Header{Kind: r.kind}, nil); err != nil || r.kind == "" {
 		panic(fmt.Sprintf("libnet: mux: kind %q is none of the envelope's: %v", r.kind, err))
 	}
-	m.checkNew(r.kind)
 	var o registration
 	for _, set := range options {
 		set(&o)
@@ -87,7 +78,7 @@ func (m *Mux) register(r *route, options []Option) {
 	if r.places = o.places; r.places > 0 && m.ordered {
 		panic(fmt.Sprintf("libnet: mux: kind %q is Concurrent, but its replies have to keep their order", r.kind))
 	}
-	r.handler = wrap(wrap(r.handler, o.around), m.middleware())
+	r.handler = wrap(wrap(r.handler, o.around), m.around)
 	m.enter(r)
 }
 
@@ -100,31 +91,15 @@ func wrap(h Handler, around []Middleware) Handler {
 	return h
 }
 
-func (m *Mux) middleware() []Middleware {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.around
-}
-
-func (m *Mux) checkNew(k Kind) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.checkNewLocked(k)
-}
-
-func (m *Mux) checkNewLocked(k Kind) {
-	switch {
-	case m.kinds.Load() != nil:
-		panic(fmt.Sprintf("libnet: mux: kind %q is registered after serving began", k))
-	case m.routes[k] != nil:
-		panic(fmt.Sprintf("libnet: mux: kind %q is registered twice", k))
-	}
-}
-
 func (m *Mux) enter(r *route) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.checkNewLocked(r.kind)
+	switch {
+	case m.kinds.Load() != nil:
+		panic(fmt.Sprintf("libnet: mux: kind %q is registered after serving began", r.kind))
+	case m.routes[r.kind] != nil:
+		panic(fmt.Sprintf("libnet: mux: kind %q is registered twice", r.kind))
+	}
 	m.routes[r.kind] = r
 }
 
@@ -148,12 +123,16 @@ func (m *Mux) known() *Kinds {
 	return k
 }
 
-func (m *Mux) failed(r Request, err error) {
-	if m.Failed != nil {
-		m.Failed(r, err)
+// log tells of an error that the peer is not told. That a handler was stopped by the end of its session is none.
+func (m *Mux) log(r Request, err error) {
+	if r.Session.IsClosed() && isEnd(err) {
 		return
 	}
-	slog.Default().Error("libnet: mux: handler failed", "kind", string(r.Kind), "session", r.Session.ID(), "error", err)
+	logger := m.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	logger.Error("libnet: mux: handler failed", "kind", string(r.Kind), "session", r.Session.ID(), "error", err)
 }
 
 // Stats is a snapshot of a Mux's counters.
@@ -161,7 +140,7 @@ type Stats struct {
 	Unknown   uint64 // messages of a kind without a handler
 	BadBodies uint64 // messages whose body could not be decoded
 	Late      uint64 // replies to calls that had ended, dropped
-	Unasked   uint64 // replies to what was never asked, dropped
+	Unasked   uint64 // replies to what was never asked, dropped; errors about messages that asked for no reply among them
 }
 
 type counters struct{ unknown, badBodies, late, unasked atomic.Uint64 }

@@ -10,17 +10,17 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// Proto returns the envelope of protobuf messages whose field 1, a varint, is the kind and which have no ids, as the
-// clients of FishChatServer2 speak: an [OrderedEnvelope]. The body is the whole message. Where it leaves field 1 unset,
-// the kind is put before it; one that has another number there is an error.
+// Proto returns the envelope of protobuf messages whose field 1, a uint32, is the kind and which have no ids, as the
+// clients of FishChatServer2 speak: an [OrderedEnvelope]. The body is the whole message, encoded by [ProtoBody]. Where it
+// leaves field 1 unset, the kind is put before it; one that has another number there is an error.
 //
 // A Failure is a message of the kind errorKind with the code in field 2 and the text in field 3; FishChatServer2's is
 // 90001. No handler gets messages of that kind. It panics for an errorKind of 0.
-func Proto(errorKind uint64) OrderedEnvelope {
+func Proto(errorKind uint32) OrderedEnvelope {
 	if errorKind == 0 {
 		panic("libnet: mux: Proto with an error kind of 0")
 	}
-	return protoEnvelope{errorKind}
+	return protoEnvelope{uint64(errorKind)}
 }
 
 type protoEnvelope struct{ errorKind uint64 }
@@ -43,7 +43,7 @@ func (e protoEnvelope) Append(dst []byte, h Header, body any) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	if kind == 0 || kind == e.errorKind {
+	if kind == 0 || kind == e.errorKind || kind > math.MaxUint32 {
 		return dst, fmt.Errorf("%w: kind %d is none of a message's", libnet.ErrEncode, kind)
 	}
 	out, err := appendBody(dst, dst, ProtoBody, body)
@@ -100,49 +100,51 @@ func (protoEnvelope) Unmarshal(body []byte, into any) error {
 	return ProtoBody.Unmarshal(body, into)
 }
 
-// protoKind is field 1 of a message, 0 where it is not set; not ok says that this is no protobuf message, or that
-// field 1 is no number. The last of several counts, as it does for who decodes the message.
+// protoKind is field 1 of a message, 0 where it is not set; not ok says that this is no protobuf message. Who decodes the
+// message takes the last of several, cuts it to 32 bits, and does not see a field 1 of another type: so does this.
 func protoKind(msg []byte) (kind uint64, ok bool) {
-	ok = eachField(msg, func(field protowire.Number, t protowire.Type, value []byte) bool {
-		if field == kindField {
-			kind, _ = protowire.ConsumeVarint(value)
+	for len(msg) > 0 {
+		field, t, value, n := nextField(msg)
+		if n < 0 {
+			return 0, false
 		}
-		return field != kindField || t == protowire.VarintType
-	})
-	return kind, ok
+		if field == kindField && t == protowire.VarintType {
+			v, _ := protowire.ConsumeVarint(value)
+			kind = v & math.MaxUint32
+		}
+		msg = msg[n:]
+	}
+	return kind, true
 }
 
 func parseFailure(msg []byte, failure *Error) error {
 	*failure = Error{}
-	ok := eachField(msg, func(field protowire.Number, t protowire.Type, value []byte) bool {
+	for len(msg) > 0 {
+		field, t, value, n := nextField(msg)
 		switch {
+		case n < 0:
+			return ErrMalformed
 		case field == codeField && t == protowire.VarintType:
 			code, _ := protowire.ConsumeVarint(value)
-			failure.Code = uint32(min(code, math.MaxUint32))
+			failure.Code = uint32(code)
 		case field == textField && t == protowire.BytesType:
 			text, _ := protowire.ConsumeBytes(value)
 			failure.Text = string(text)
 		}
-		return true
-	})
-	if !ok {
-		return ErrMalformed
+		msg = msg[n:]
 	}
 	return nil
 }
 
-// eachField calls f with the fields of a message until that returns false; false also where the message is none.
-func eachField(msg []byte, f func(field protowire.Number, t protowire.Type, value []byte) bool) bool {
-	for len(msg) > 0 {
-		field, t, tag := protowire.ConsumeTag(msg)
-		if tag < 0 {
-			return false
-		}
-		n := protowire.ConsumeFieldValue(field, t, msg[tag:])
-		if n < 0 || !f(field, t, msg[tag:tag+n]) {
-			return false
-		}
-		msg = msg[tag+n:]
+// nextField takes a message's first field apart. n is its length, negative where there is none.
+func nextField(msg []byte) (field protowire.Number, t protowire.Type, value []byte, n int) {
+	field, t, tag := protowire.ConsumeTag(msg)
+	if tag < 0 {
+		return 0, 0, nil, tag
 	}
-	return true
+	n = protowire.ConsumeFieldValue(field, t, msg[tag:])
+	if n < 0 {
+		return 0, 0, nil, n
+	}
+	return field, t, msg[tag : tag+n], tag + n
 }

@@ -39,6 +39,32 @@ func (m *Mux) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	return dst, fmt.Errorf("%w: a %T is no mux.Message", libnet.ErrEncode, msg)
 }
 
+// keptMessage is the most that a session keeps for its next message.
+const keptMessage = 128 << 10
+
+// ServeSession receives and handles the messages of s until it ends: it makes the Mux a [libnet.Handler].
+func (m *Mux) ServeSession(s *libnet.Session) {
+	var buf []byte
+	for m.known(); ; {
+		msg, err := s.ReceiveInto(buf)
+		if err != nil {
+			return
+		}
+		m.ServeMessage(s, msg)
+		if buf = msg; cap(buf) > keptMessage {
+			buf = nil
+		}
+	}
+}
+
+// Start receives and handles the messages of a session that was dialled, on a goroutine of its own, until the session
+// ends, and returns its peer. A handler that panics ends the session, for a reason that wraps [libnet.ErrPanic].
+func (m *Mux) Start(s *libnet.Session) Peer {
+	m.known()
+	go m.guarded(Request{Session: s}, func() { m.ServeSession(s) })
+	return m.Peer(s)
+}
+
 // ServeMessage handles a message of s: one that is given to libnet.Server.ServeMessages, or that was received by
 // whoever serves s by itself. An envelope that cannot be read ends the session.
 func (m *Mux) ServeMessage(s *libnet.Session, msg []byte) {
@@ -55,22 +81,12 @@ func (m *Mux) ServeMessage(s *libnet.Session, msg []byte) {
 	}
 }
 
-func malformed(err error) error {
-	if errors.Is(err, ErrMalformed) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrMalformed, err)
-}
-
 func (m *Mux) route(kinds *Kinds, s *libnet.Session, h Header, body []byte) {
-	to := kinds.route(h)
-	if to == nil {
-		m.counts.unknown.Add(1)
-		m.send(s, Header{Kind: h.Kind, ID: h.ID, Role: Failure}, unknownKind(h.Kind))
-		return
+	r := Request{Session: s, Kind: h.Kind, ID: h.ID, Body: body, to: m.unknown}
+	if to := kinds.route(h); to != nil {
+		r.to, r.Kind = to, to.kind
 	}
-	r := Request{Session: s, Kind: to.kind, ID: h.ID, Body: body, to: to}
-	if to.places > 0 {
+	if r.to.places > 0 {
 		m.serveConcurrently(r)
 		return
 	}
@@ -80,14 +96,13 @@ func (m *Mux) route(kinds *Kinds, s *libnet.Session, h Header, body []byte) {
 // serve calls the handler and sends what it returned.
 func (m *Mux) serve(ctx context.Context, r Request) {
 	reply, err := r.to.handler(ctx, r)
-	switch {
-	case err != nil:
-		m.refuse(r, err)
-	case r.WantsReply():
-		err := m.send(r.Session, Header{Kind: r.Kind, ID: r.ID, Role: Reply, to: r.to}, reply)
-		if isUnsendable(err) {
-			m.refuse(r, err)
+	if err == nil && r.WantsReply() {
+		if err = m.send(r, Reply, reply); !isUnsendable(err) {
+			return
 		}
+	}
+	if err != nil {
+		m.refuse(r, err)
 	}
 }
 
@@ -96,75 +111,38 @@ func isUnsendable(err error) bool {
 	return errors.Is(err, libnet.ErrEncode) || errors.Is(err, libnet.ErrFrameTooLarge)
 }
 
-// refuse tells the peer of an error, if it waits for a reply. Where it does not, a body that cannot be decoded is told
-// all the same: it is the peer's fault.
+// refuse tells the peer of an error, if it waits for a reply. Where it does not, it is told what was meant for it all
+// the same, unless it would take that for the reply to something else.
 func (m *Mux) refuse(r Request, err error) {
-	failure, all := told(err)
-	if !all {
-		m.failed(r, err)
+	failure, meant := told(err)
+	if !meant {
+		m.log(r, err)
 	}
-	if r.WantsReply() || failure.Code == CodeBadBody && !m.ordered {
-		m.send(r.Session, Header{Kind: r.Kind, ID: r.ID, Role: Failure, to: r.to}, failure)
+	if r.WantsReply() || meant && !m.ordered {
+		_ = m.send(r, Failure, failure)
 	}
 }
 
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
-// send sends a reply, and waits for room where the queue is full: a peer that asks for more than it takes is not read
-// from. The session's own timeouts bound that.
-func (m *Mux) send(s *libnet.Session, h Header, body any) error {
+// send sends what answers a request, and waits for room where the queue is full: a peer that asks for more than it
+// takes is not read from. The session's own timeouts bound that.
+func (m *Mux) send(r Request, role Role, body any) error {
 	out := outgoings.Get().(*outgoing)
-	*out = outgoing{h, body}
-	err := s.Send(out)
+	*out = outgoing{Header{Kind: r.Kind, ID: r.ID, Role: role, to: r.to}, body}
+	err := r.Session.Send(out)
 	if err == libnet.ErrSessionBlocked {
-		err = s.SendContext(inOrder{s}, out)
+		err = r.Session.SendContext(inOrder{r.Session}, out)
 	}
-	recycle(s, out)
+	recycle(r.Session, out, err)
 	return err
 }
 
-// recycle gives a message back. A session made from a bare codec may not have encoded it yet.
-func recycle(s *libnet.Session, out *outgoing) {
-	if s.LocalAddr() != nil {
+// recycle gives a message back when nobody can be encoding it: a codec that is no FrameAppender goes on after
+// SendContext's end, and a session made from a bare codec encodes later.
+func recycle(s *libnet.Session, out *outgoing, err error) {
+	if err == nil && s.LocalAddr() != nil {
 		*out = outgoing{}
 		outgoings.Put(out)
 	}
-}
-
-// keptMessage is the most that a session keeps for its next message.
-const keptMessage = 128 << 10
-
-// ServeSession receives and handles the messages of s until it ends: it makes the Mux a [libnet.Handler].
-func (m *Mux) ServeSession(s *libnet.Session) {
-	m.known()
-	var buf []byte
-	for {
-		msg, err := s.ReceiveInto(buf)
-		if err != nil {
-			return
-		}
-		m.ServeMessage(s, msg[:len(msg):len(msg)])
-		if buf = msg; cap(buf) > keptMessage {
-			buf = nil
-		}
-	}
-}
-
-// Start receives and handles the messages of a session that was dialled, on a goroutine of its own, until the session
-// ends, and returns its peer. A handler that panics ends the session, for a reason that wraps [libnet.ErrPanic].
-func (m *Mux) Start(s *libnet.Session) Peer {
-	m.known()
-	go m.run(s)
-	return m.Peer(s)
-}
-
-func (m *Mux) run(s *libnet.Session) {
-	returned := false
-	defer func() {
-		if !returned {
-			m.ended(Request{Session: s}, recover())
-		}
-	}()
-	m.ServeSession(s)
-	returned = true
 }

@@ -1,8 +1,8 @@
 package mux
 
 import (
+	"bytes"
 	"slices"
-	"sync"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/lock"
@@ -25,32 +25,19 @@ type calls struct {
 	running map[*route]chan struct{}
 }
 
-// A call waits for its reply. Whoever takes it from the pending ones ends it: exactly one does.
+// A call waits for its end. Whoever takes it from the pending ones ends it: exactly one does.
 type call struct {
-	id   uint64
-	kind Kind
-	done chan struct{} // takes one, from whoever ends the call, behind the following
-
-	role Role   // of what answered it
-	body []byte // of that
-	err  error  // why there is no answer
-
-	forgotten bool // guarded by calls.mu: nobody waits for an ordered call any more
+	id        uint64
+	kind      Kind
+	done      chan answer // takes one
+	forgotten bool        // guarded by calls.mu: nobody waits for an ordered call any more
 }
 
-var freeCalls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
-
-// keptBody is the most that a call keeps for the next one's reply.
-const keptBody = 16 << 10
-
-// free gives a call back that nobody else knows.
-func (c *call) free() {
-	body := c.body[:0]
-	if cap(body) > keptBody {
-		body = nil
-	}
-	*c = call{done: c.done, body: body}
-	freeCalls.Put(c)
+// An answer is what a call ended with.
+type answer struct {
+	role Role
+	body []byte
+	err  error // why there is none
 }
 
 // existing returns what a session has, nil if it never needed anything.
@@ -66,11 +53,10 @@ func (m *Mux) callsOf(s *libnet.Session) *calls {
 	if c := m.existing(s); c != nil {
 		return c
 	}
-	c := &calls{mux: m, session: s}
-	if m.ordered {
-		c.turn = make(chan struct{}, 1)
-	} else {
-		c.pending = make(map[uint64]*call)
+	m.known()
+	c := &calls{
+		mux: m, session: s, turn: make(chan struct{}, 1),
+		pending: make(map[uint64]*call), running: make(map[*route]chan struct{}),
 	}
 	if other, loaded := m.calls.LoadOrStore(s, c); loaded {
 		return other.(*calls)
@@ -83,9 +69,6 @@ func (m *Mux) callsOf(s *libnet.Session) *calls {
 func (cs *calls) places(r *route) chan struct{} {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if cs.running == nil {
-		cs.running = make(map[*route]chan struct{})
-	}
 	if cs.running[r] == nil {
 		cs.running[r] = make(chan struct{}, r.places)
 	}
@@ -94,8 +77,7 @@ func (cs *calls) places(r *route) chan struct{} {
 
 // begin enters a call.
 func (cs *calls) begin(k Kind) (*call, error) {
-	c := freeCalls.Get().(*call)
-	c.kind = k
+	c := &call{kind: k, done: make(chan answer, 1)}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	switch limit := cs.mux.maxCalls(); {
@@ -118,17 +100,15 @@ func (cs *calls) take(c *call) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.mux.ordered {
-		if i := slices.Index(cs.queue, c); i >= 0 {
+		i := slices.Index(cs.queue, c)
+		if i >= 0 {
 			cs.queue = slices.Delete(cs.queue, i, i+1)
-			return true
 		}
-		return false
+		return i >= 0
 	}
-	if cs.pending[c.id] != c {
-		return false
-	}
+	_, ok := cs.pending[c.id]
 	delete(cs.pending, c.id)
-	return true
+	return ok
 }
 
 // forget is take for a call that was sent: the reply to an ordered one will come, and must not be another's.
@@ -138,24 +118,20 @@ func (cs *calls) forget(c *call) (taken bool) {
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if !slices.Contains(cs.queue, c) {
-		return false
-	}
-	c.forgotten = true
-	return true
+	c.forgotten = slices.Contains(cs.queue, c)
+	return c.forgotten
 }
 
 // byID takes the call that a reply belongs to.
 func (cs *calls) byID(id uint64) (c *call, asked bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if c = cs.pending[id]; c != nil {
-		delete(cs.pending, id)
-	}
+	c = cs.pending[id]
+	delete(cs.pending, id)
 	return c, id != 0 && id <= cs.lastID
 }
 
-// oldest takes the oldest call of a kind, or of any.
+// oldest takes the oldest call of a kind, or of any; forgotten says that nobody waits for it.
 func (cs *calls) oldest(k Kind, any bool) (c *call, forgotten bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -173,8 +149,7 @@ func (cs *calls) end() {
 	reason := cs.session.Err()
 	cs.mux.calls.Delete(cs.session)
 	for _, c := range cs.takeAll(reason) {
-		c.err = reason
-		c.done <- struct{}{}
+		c.done <- answer{err: reason}
 	}
 }
 
@@ -182,13 +157,9 @@ func (cs *calls) takeAll(reason error) (all []*call) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.ended, cs.reason = true, reason
+	all = cs.queue // nobody receives from those that are forgotten, and done has room
 	for _, c := range cs.pending {
 		all = append(all, c)
-	}
-	for _, c := range cs.queue {
-		if !c.forgotten {
-			all = append(all, c)
-		}
 	}
 	cs.pending, cs.queue = nil, nil
 	return all
@@ -197,17 +168,16 @@ func (cs *calls) takeAll(reason error) (all []*call) {
 // answered ends the call that a reply or failure belongs to. One that belongs to none is counted, and dropped.
 func (m *Mux) answered(s *libnet.Session, h Header, body []byte) {
 	cs := m.existing(s)
-	if cs == nil {
+	switch {
+	case cs == nil:
 		m.counts.unasked.Add(1)
-		return
-	}
-	if m.ordered {
+	case m.ordered:
 		c, forgotten := cs.oldest("", true)
 		m.answer(c, forgotten, h, body)
-		return
+	default:
+		c, asked := cs.byID(h.ID)
+		m.answer(c, c == nil && asked, h, body)
 	}
-	c, asked := cs.byID(h.ID)
-	m.answer(c, asked, h, body)
 }
 
 // answeredInOrder is answered for a message that is a reply if a call of its kind is pending; false if it is none.
@@ -217,23 +187,20 @@ func (m *Mux) answeredInOrder(s *libnet.Session, h Header, body []byte) bool {
 		return false
 	}
 	c, forgotten := cs.oldest(h.Kind, false)
-	if c == nil {
-		return false
+	if c != nil {
+		m.answer(c, forgotten, h, body)
 	}
-	m.answer(c, forgotten, h, body)
-	return true
+	return c != nil
 }
 
-// answer ends a call. Where there is none, or it is forgotten, late tells whether it had been asked.
+// answer ends a call, unless the reply is late or there is none.
 func (m *Mux) answer(c *call, late bool, h Header, body []byte) {
 	switch {
-	case c == nil && !late:
-		m.counts.unasked.Add(1)
-	case c == nil || c.forgotten:
+	case late:
 		m.counts.late.Add(1)
+	case c == nil:
+		m.counts.unasked.Add(1)
 	default:
-		c.role = h.Role
-		c.body = append(c.body, body...)
-		c.done <- struct{}{}
+		c.done <- answer{role: h.Role, body: bytes.Clone(body)}
 	}
 }

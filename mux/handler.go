@@ -16,7 +16,8 @@ type Request struct {
 	to *route
 }
 
-// WantsReply reports whether the peer waits for a reply.
+// WantsReply reports whether the peer waits for a reply. Of an [OrderedEnvelope], whose messages do not say so, it does if
+// the kind was registered with [Handle], or not at all.
 func (r Request) WantsReply() bool {
 	return r.ID != 0 || r.to != nil && r.to.mux.ordered && r.to.replies
 }
@@ -27,7 +28,7 @@ func (r Request) WantsReply() bool {
 type Handler func(ctx context.Context, r Request) (reply any, err error)
 
 // A Middleware is put around handlers. It is called once a kind, when that is registered, and the Handler that it
-// returns once a message.
+// returns once a message, by as many goroutines as there are sessions.
 type Middleware func(next Handler) Handler
 
 // An Option is how a kind is registered.
@@ -39,25 +40,31 @@ type registration struct {
 }
 
 // Concurrent has up to n messages of the kind that came on one session handled at a time, each on a goroutine of its
-// own; an n below 1 counts as 1. Such a handler may call its own session's peer, and does not count among the n while it
-// waits for the reply. When there are n, the session receives nothing until one has returned. A Shutdown does not wait
-// for them.
+// own, and replied to in the order in which they are done; an n below 1 counts as 1. Such a handler may call its own
+// session's peer, and does not count among the n while it waits for the reply. When there are n, the session receives
+// nothing until one has returned or waits so. A Shutdown does not wait for them.
 func Concurrent(n int) Option {
 	return func(o *registration) { o.places = max(n, 1) }
 }
 
-// With puts middleware around the kind, within that of [Mux.Use]; the first is the outermost.
+// With puts middleware around the kind, within that of [New]; the first is the outermost.
 func With(around ...Middleware) Option {
 	return func(o *registration) { o.around = append(o.around, around...) }
 }
 
 // Handle has f handle the messages of a kind and reply to them. A message that asks for no reply is handled as well;
-// what f returns is then dropped. An error of f is sent in the place of a reply, as [Error] says. f may keep and change
-// req. ctx ends with the session. Messages of a session are handled one at a time, in order, on the goroutine that receives: f should
-// wait for nothing that takes long, and cannot call its own session's peer, unless the kind is [Concurrent].
+// what f returns is then dropped. A nil reply is one without a body. f may keep and change req. ctx ends with the session.
+//
+// An error of f is sent in the place of a reply, as [Error] says; about a message that asked for none, an Error is sent,
+// too, but with an [OrderedEnvelope].
+//
+// Messages of a session are handled one at a time, in order, on the goroutine that receives: f should wait for nothing
+// that takes long, and cannot call its own session's peer, unless the kind is [Concurrent].
 //
 // It panics for a kind that is registered already, or that the envelope cannot carry, and after serving began.
-func Handle[Req, Resp any](m *Mux, k Kind, f func(ctx context.Context, s *libnet.Session, req *Req) (*Resp, error), options ...Option) {
+func Handle[Req, Resp any](
+	m *Mux, k Kind, f func(ctx context.Context, s *libnet.Session, req *Req) (*Resp, error), options ...Option,
+) {
 	handler := func(ctx context.Context, r Request) (any, error) {
 		req, err := decode[Req](r)
 		if err != nil {
@@ -74,7 +81,9 @@ func Handle[Req, Resp any](m *Mux, k Kind, f func(ctx context.Context, s *libnet
 
 // On is [Handle] for messages that want no reply. One that asks for a reply gets one without a body when f has
 // returned.
-func On[Req any](m *Mux, k Kind, f func(ctx context.Context, s *libnet.Session, req *Req) error, options ...Option) {
+func On[Req any](
+	m *Mux, k Kind, f func(ctx context.Context, s *libnet.Session, req *Req) error, options ...Option,
+) {
 	handler := func(ctx context.Context, r Request) (any, error) {
 		req, err := decode[Req](r)
 		if err != nil {
@@ -93,4 +102,10 @@ func decode[Req any](r Request) (*Req, error) {
 		return nil, badBody(r.Kind, err)
 	}
 	return req, nil
+}
+
+// refuseUnknown is the handler of kinds that have none.
+func (m *Mux) refuseUnknown(_ context.Context, r Request) (any, error) {
+	m.counts.unknown.Add(1)
+	return nil, unknownKind(r.Kind)
 }
