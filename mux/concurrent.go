@@ -53,8 +53,9 @@ type place struct {
 
 	mu lock.Mutex[placeLock]
 	// mu guards the following.
-	waiting int // calls that the handler waits in
-	taken   bool
+	waiting  int // calls that the handler waits in
+	taken    bool
+	resuming bool // a call that is over waits for the place
 }
 
 func (p *place) Value(key any) any {
@@ -91,30 +92,34 @@ func (p *place) pause() {
 
 // resume takes a place again after the last of them. It does not wait for longer than the caller of Call would.
 func (p *place) resume(ctx context.Context) {
-	if !p.lastBack() {
+	if !p.mayResume() {
 		return
 	}
+	got := false
 	select {
 	case p.places <- struct{}{}:
+		got = true
 	case <-p.s.Done():
-		return
 	case <-ctx.Done():
-		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.waiting > 0 || p.taken {
-		<-p.places // another call has begun meanwhile, or has come back
-		return
+	p.resuming = false
+	if p.taken = got && p.waiting == 0; got && !p.taken { // another call has begun meanwhile, or the handler has returned
+		<-p.places
 	}
-	p.taken = true
 }
 
-func (p *place) lastBack() bool {
+// mayResume holds for one call at a time: a second that waited for a place would wait for the first, which its handler may
+// hold until both are back.
+func (p *place) mayResume() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.waiting--
-	return p.waiting == 0
+	if p.waiting--; p.waiting > 0 || p.resuming {
+		return false
+	}
+	p.resuming = true
+	return true
 }
 
 // finish gives the place back when the handler has returned. What goes on after it, with its context, takes none.
