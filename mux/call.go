@@ -171,15 +171,14 @@ func (cs *calls) send(ctx context.Context, k Kind, body any) (*call, error) {
 
 // transmit sends a request. Of an ordered one it must be certain whether it was sent.
 func (cs *calls) transmit(ctx context.Context, h Header, body any) error {
-	out := outgoings.Get().(*outgoing)
-	*out = outgoing{h, body}
+	out := newOutgoing(h, body)
 	var err error
 	if cs.mux.ordered {
 		err = cs.session.Send(out)
 	} else {
 		err = cs.session.SendContext(ctx, out)
 	}
-	recycle(cs.session, out, err)
+	out.recycle(err)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/libnet-go/libnet"
 )
@@ -22,13 +23,18 @@ type Message struct {
 type outgoing struct {
 	header Header
 	body   any
+
+	use     uint32        // how often it was used
+	encoded atomic.Uint32 // the last use that was encoded: nobody looks at it any more
 }
 
 // AppendMarshal encodes a [Message], or a pointer to one: it makes the Mux a [codec.Marshaler].
 func (m *Mux) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	switch msg := msg.(type) {
 	case *outgoing:
-		return m.envelope.Append(dst, msg.header, msg.body)
+		out, err := m.envelope.Append(dst, msg.header, msg.body)
+		msg.encoded.Store(msg.use)
+		return out, err
 	case Message:
 		return m.envelope.Append(dst, Header{Kind: msg.Kind}, msg.Body)
 	case *Message:
@@ -125,24 +131,29 @@ func (m *Mux) refuse(r Request, err error) {
 
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
+func newOutgoing(h Header, body any) *outgoing {
+	out := outgoings.Get().(*outgoing)
+	out.header, out.body = h, body
+	out.use++
+	return out
+}
+
+// recycle gives a message back that was sent, but one that a session made from a bare codec encodes later.
+func (out *outgoing) recycle(err error) {
+	if err == nil && out.encoded.Load() == out.use {
+		out.body = nil
+		outgoings.Put(out)
+	}
+}
+
 // send sends what answers a request, and waits for room where the queue is full: a peer that asks for more than it
 // takes is not read from. The session's own timeouts bound that.
 func (m *Mux) send(r Request, role Role, body any) error {
-	out := outgoings.Get().(*outgoing)
-	*out = outgoing{Header{Kind: r.Kind, ID: r.ID, Role: role, to: r.to}, body}
+	out := newOutgoing(Header{Kind: r.Kind, ID: r.ID, Role: role, to: r.to}, body)
 	err := r.Session.Send(out)
 	if err == libnet.ErrSessionBlocked {
 		err = r.Session.SendContext(inOrder{r.Session}, out)
 	}
-	recycle(r.Session, out, err)
+	out.recycle(err)
 	return err
-}
-
-// recycle gives a message back when nobody can be encoding it: a codec that is no FrameAppender goes on after
-// SendContext's end, and a session made from a bare codec encodes later.
-func recycle(s *libnet.Session, out *outgoing, err error) {
-	if err == nil && s.LocalAddr() != nil {
-		*out = outgoing{}
-		outgoings.Put(out)
-	}
 }
