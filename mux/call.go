@@ -76,6 +76,7 @@ func (m *Mux) SyncPeer(s *libnet.Session) Peer { return Peer{mux: m, session: s,
 // From a handler of the same session that is not [Concurrent] it returns [ErrCallInOrder] at once: nobody would receive
 // the reply. The handler is known by the ctx that it was given; with a context of another origin the call ends with that.
 //
+// Requests and replies are messages as others are: one that Config.OnFull DropOldest drops leaves its call to wait for ctx.
 // With an [OrderedEnvelope] a full queue is an error, [libnet.ErrSessionBlocked], and the writing of a session without
 // a queue is bounded by Config.WriteTimeout only.
 func Call[Req, Resp any](ctx context.Context, p Peer, k Kind, req *Req) (*Resp, error) {
@@ -198,6 +199,7 @@ func (cs *calls) await(ctx context.Context, c *call) (answer, error) {
 
 // receive is await where nobody else receives.
 func (cs *calls) receive(ctx context.Context, c *call) (answer, error) {
+	defer cs.forget(c) // where a handler panics
 	stop := context.AfterFunc(ctx, func() { _ = cs.session.CloseWithError(ctx.Err()) })
 	defer stop()
 	var buf []byte

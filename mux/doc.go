@@ -32,7 +32,7 @@
 // poller's). So a handler may wait, and then holds up its own session and no other; but what it waits for must not be
 // that session's: the reply to a [Call] of its own peer would lie behind it, unread. Such a Call returns [ErrCallInOrder]
 // at once. A handler that calls back is registered with [Concurrent]: it has a goroutine a message, and replies are
-// received while it waits.
+// received while it waits. The peer's end, too, lies behind what is handled in order.
 //
 // # What a peer can do
 //

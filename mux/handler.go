@@ -27,8 +27,8 @@ func (r Request) WantsReply() bool {
 // session.
 type Handler func(ctx context.Context, r Request) (reply any, err error)
 
-// A Middleware is put around handlers. It is called once a kind, when that is registered, and the Handler that it
-// returns once a message, by as many goroutines as there are sessions.
+// A Middleware is put around handlers. It is called once a kind, when that is registered, and by [New] once for all
+// unknown ones. The Handler that it returns is called once a message, by as many goroutines as there are sessions.
 type Middleware func(next Handler) Handler
 
 // An Option is how a kind is registered.

@@ -72,12 +72,12 @@ func site(t *testing.T, m *mux.Mux) (*libnettest.Listener, *libnet.Server) {
 
 func TestCallsGoThroughAReconnectClientAndItsLoginIsACall(t *testing.T) {
 	m, client := newMux(), newMux()
-	mux.Handle(m, double, func(_ context.Context, s *libnet.Session, n *num) (*num, error) {
+	mux.Handle(m, double, func(ctx context.Context, s *libnet.Session, n *num) (*num, error) {
 		if s.State == nil && n.N != 100 {
 			return nil, &mux.Error{Code: 401, Text: "log in first"}
 		}
 		s.State = true
-		return doubled(nil, s, n)
+		return doubled(ctx, s, n)
 	})
 	l, srv := site(t, m)
 	d := libnet.Dialer{Protocol: protocolOf(client)}
