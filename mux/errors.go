@@ -66,11 +66,6 @@ func told(err error) (e *Error, meant bool) {
 	return &Error{Code: CodeInternal, Text: "internal error"}, false
 }
 
-// isEnd reports whether a handler has failed because its session has ended.
-func isEnd(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, libnet.ErrSessionClosed)
-}
-
 // clip is text up to n bytes, cut between two characters.
 func clip(text string, n int) string {
 	if len(text) <= n {
