@@ -37,8 +37,8 @@ const (
 )
 
 // An Error is what a peer is told in the place of a reply. A handler returns one, wrapped or not, to choose code and
-// text; of any other error the peer learns no more than that there was one, and the log the rest. A Call that is answered with one returns it:
-// find it with errors.As.
+// text; of any other error the peer learns no more than that there was one, and the log the rest. A Call that is
+// answered with one returns it: find it with errors.As.
 type Error struct {
 	Code uint32 `json:"code"`
 	Text string `json:"text"` // at most 1,024 bytes of it are sent
