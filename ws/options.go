@@ -10,9 +10,10 @@ import (
 
 // options is a copy of what the user has set.
 type options struct {
-	text   bool
-	accept websocket.AcceptOptions
-	check  func(*http.Request) error // nil without
+	text         bool
+	compressFrom int // 0: no compression is agreed to
+	accept       websocket.AcceptOptions
+	check        func(*http.Request) error // nil without
 }
 
 // copyOptions panics for a pattern that path.Match does not accept.
@@ -25,10 +26,10 @@ func copyOptions(o *HandlerOptions) options {
 			panic(fmt.Sprintf("libnet: ws: origin pattern %q: %v", pattern, err))
 		}
 	}
-	return options{text: o.Text, check: o.Check, accept: websocket.AcceptOptions{
+	return options{text: o.Text, compressFrom: max(0, o.CompressFrom), check: o.Check, accept: websocket.AcceptOptions{
 		OriginPatterns:  append([]string(nil), o.OriginPatterns...),
 		Subprotocols:    append([]string(nil), o.Subprotocols...),
-		CompressionMode: websocket.CompressionDisabled,
+		CompressionMode: websocket.CompressionDisabled, // agreeToDeflate has its part
 	}}
 }
 
@@ -38,4 +39,16 @@ func (o *options) checkUser(r *http.Request) error {
 		return nil
 	}
 	return o.check(r)
+}
+
+// agreeToDeflate reports whether messages may be compressed, and says so in the answer to a request.
+func (o *options) agreeToDeflate(r *http.Request, answer http.Header) bool {
+	if o.compressFrom == 0 {
+		return false
+	}
+	agreed := acceptDeflate(r.Header[extensionsField])
+	if agreed != "" {
+		answer.Set(extensionsField, agreed)
+	}
+	return agreed != ""
 }
