@@ -181,7 +181,7 @@ func autobahnCases() map[string]autobahnCase {
 }
 
 func TestTheCasesOfAutobahn(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		r := start(t, setup{queue: 64})
 		for number, test := range autobahnCases() {
 			for _, chop := range []int{0, 1} { // at once, and octet by octet

@@ -28,7 +28,7 @@ const soon = 2 * time.Minute
 
 var frames = codec.New(codec.Uint32BE, codec.Bytes)
 
-// A rig is an HTTP server whose only handler is a ws.Handler, or a server that serves WebSockets itself: see wayIn.
+// A rig is an HTTP server whose only handler is a ws.Handler, or a server that serves WebSockets itself: see currentMode.
 type rig struct {
 	*libnet.Server
 	listener net.Listener
@@ -78,9 +78,12 @@ func start(t testing.TB, set setup) *rig {
 	if set.handler == nil {
 		set.handler = echo
 	}
+	if compressing {
+		set.options = withCompressFrom(set.options, 1)
+	}
 	r := &rig{listener: set.listener, sessions: make(chan *libnet.Session, 1024)}
-	if (wayIn == ownServe || wayIn == ownEvent) && set.serve == nil {
-		startOwn(t, r, set)
+	if (currentMode == protocolServe || currentMode == protocolEvents) && set.serve == nil {
+		startProtocol(t, r, set)
 		return r
 	}
 	if set.serve == nil {
@@ -100,6 +103,15 @@ func start(t testing.TB, set setup) *rig {
 		<-served
 	})
 	return r
+}
+
+func withCompressFrom(o *ws.HandlerOptions, from int) *ws.HandlerOptions {
+	if o == nil {
+		o = new(ws.HandlerOptions)
+	}
+	set := *o
+	set.CompressFrom = from
+	return &set
 }
 
 // inBubble runs test in a synctest bubble, whose clock it drives, on a listener in memory.
@@ -131,7 +143,11 @@ func (r *rig) dial(t testing.TB, queue int) *libnet.Session {
 	d := &libnet.Dialer{Protocol: frames}
 	d.SendQueue = queue
 	d.Logger = slog.New(slog.DiscardHandler)
-	s, err := ws.Dial(t.Context(), r.url(), d, nil)
+	o := new(ws.DialOptions)
+	if compressing {
+		o.CompressFrom = 1
+	}
+	s, err := ws.Dial(t.Context(), r.url(), d, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,6 +159,9 @@ func (r *rig) dial(t testing.TB, queue int) *libnet.Session {
 func (r *rig) browser(t testing.TB) *websocket.Conn {
 	t.Helper()
 	o := &websocket.DialOptions{}
+	if compressing {
+		o.CompressionMode, o.CompressionThreshold = websocket.CompressionContextTakeover, 1
+	}
 	if pipes, ok := r.listener.(*libnettest.Listener); ok {
 		o.HTTPClient = &http.Client{Transport: &http.Transport{
 			DialContext: func(context.Context, string, string) (net.Conn, error) { return pipes.Dial() },

@@ -83,21 +83,17 @@ func upgradeAndEcho(t testing.TB, addr *net.TCPAddr) (fd int) {
 // stay open for a peer that has closed.
 func TestTheConnectionLingersBehindACloseFrame(t *testing.T) {
 	libnettest.VerifyNone(t)
-	for _, w := range []way{ownServe, ownEvent} {
-		wayIn = w
-		func() {
-			defer func() { wayIn = throughHandler }()
-			r := start(t, setup{handler: sink})
-			conn, in := r.raw(t)
-			s := r.session(t)
-			write(t, conn, "\xff\xff") // no frame
-			<-s.Done()
-			write(t, conn, "more, which nobody reads")
-			wantOneClose(t, conn, in, 1002)
-			if _, err := in.Read(make([]byte, 1)); err != io.EOF {
-				t.Errorf("%s: %v", w, err)
-			}
-			conn.Close()
-		}()
-	}
+	eachProtocolMode(t, func(t *testing.T) {
+		r := start(t, setup{handler: sink})
+		conn, in := r.raw(t)
+		s := r.session(t)
+		write(t, conn, "\xff\xff") // no frame
+		<-s.Done()
+		write(t, conn, "more, which nobody reads")
+		wantOneClose(t, conn, in, 1002)
+		if _, err := in.Read(make([]byte, 1)); err != io.EOF {
+			t.Error(err)
+		}
+		conn.Close()
+	})
 }
