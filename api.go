@@ -58,7 +58,9 @@ type Stream interface {
 // whose codec has it encodes straight into its send queue, and a broadcast encodes once for all.
 //
 // AppendFrame appends one whole frame to dst. With an error it returns dst as it was. It keeps
-// neither argument, depends on nothing but them, and may be called by several goroutines at a time.
+// neither argument, depends on nothing but them, and may be called by several goroutines at a time. Of what it returns, the memory of
+// dst is the session's, and that of other sessions later: one that kept dst and wrote to it would change frames of any of them. A
+// frame that it puts elsewhere is copied, but for one above 128 KiB that Send queues: it may change it only when that is written.
 type FrameAppender interface {
 	AppendFrame(dst []byte, msg any) ([]byte, error)
 }

@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"context"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -21,10 +20,15 @@ type BroadcastResult struct {
 }
 
 // Broadcast sends msg to all open sessions, as [Group.Broadcast] does.
-func (m *Manager) Broadcast(msg any) BroadcastResult {
+func (m *Manager) Broadcast(msg any) BroadcastResult { return m.BroadcastExcept(msg, nil) }
+
+// BroadcastExcept sends msg to all open sessions but one, as [Group.BroadcastExcept] does.
+func (m *Manager) BroadcastExcept(msg any, except *Session) BroadcastResult {
 	b := broadcast{msg: msg}
 	for s := range m.All() {
-		b.sendTo(s)
+		if s != except {
+			b.sendTo(s)
+		}
 	}
 	return b.end()
 }
@@ -140,7 +144,7 @@ func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) {
 	}
 	began := time.Now()
 	defer func() { b.waited += time.Since(began) }()
-	if !s.takeTurnWithin(context.Background(), b.patience()) {
+	if !s.takeTurnWithin(sendqueue.Background, b.patience()) {
 		b.count(s, errCodecBusy)
 		return
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // A Dialer makes client sessions. Its zero value needs only a Protocol. Dial may be called by any
@@ -109,7 +111,7 @@ func (d *Dialer) withinHandshake(ctx context.Context) (context.Context, context.
 }
 
 func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
-	config := d.TLSConfig
+	config := sockets.GuardKeyLog(d.TLSConfig)
 	if config.ServerName == "" && !config.InsecureSkipVerify {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
@@ -121,7 +123,7 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net
 	ctx, cancel := d.withinHandshake(ctx)
 	defer cancel()
 	secured := tls.Client(conn, config)
-	if err := secured.HandshakeContext(ctx); err != nil {
+	if err := sockets.Handshake(ctx, secured, func(value any) error { return caughtPanic("TLS handshake", value) }); err != nil {
 		_ = conn.Close()
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause

@@ -75,14 +75,14 @@ var (
 type ShutdownError struct {
 	Undelivered uint64 // messages that Send had accepted and that were not written
 	Forced      int    // sessions that were cut off
-	Running     int    // sessions that had ended and whose close callbacks had not returned
+	Running     int    // sessions that had ended and whose close callbacks, or whose connection's or codec's Close, had not returned
 	Err         error  // the context's, if that has ended; else what a session ended for
 }
 
 func (e *ShutdownError) Error() string {
 	text := fmt.Sprintf("libnet: shutdown left %d messages undelivered and cut off %d sessions", e.Undelivered, e.Forced)
 	if e.Running > 0 {
-		text += fmt.Sprintf(", and close callbacks of %d sessions at work", e.Running)
+		text += fmt.Sprintf(", and close callbacks, or a Close, of %d sessions at work", e.Running)
 	}
 	return fmt.Sprintf("%s: %v", text, e.Err)
 }

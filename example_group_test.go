@@ -1,12 +1,13 @@
 package libnet_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -90,48 +91,81 @@ func ExampleGroup_Broadcast() {
 	// 1
 }
 
-// rooms are groups by name; a group takes little, so they stay. The zero value is ready.
-type rooms struct {
-	mu     sync.Mutex
-	byName map[string]*libnet.Group[uint64]
-}
-
-func (r *rooms) room(name string) *libnet.Group[uint64] {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.byName[name] == nil {
-		if r.byName == nil {
-			r.byName = make(map[string]*libnet.Group[uint64])
-		}
-		r.byName[name] = new(libnet.Group[uint64])
-	}
-	return r.byName[name]
-}
-
-// Rooms with names. A member leaves all its rooms by closing.
-func ExampleGroup_rooms() {
+// One session a user: who logs in elsewhere is thrown out here, with a last message and a reason.
+func ExampleGroup_Swap() {
 	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer server.Stop()
-	var all rooms
+	var users libnet.Group[string]
+	errElsewhere := errors.New("logged in elsewhere")
+	go server.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, name []byte) {
+		if old := users.Swap(string(name), s); old != nil {
+			old.Send("you have logged in elsewhere")
+			go old.ShutdownWithError(context.Background(), errElsewhere)
+		}
+		s.Send("welcome")
+	}))
+
+	first, second := connect(server), connect(server)
+	first.Send("ann")
+	msg, _ := first.Receive()
+	fmt.Printf("first: %s\n", msg)
+	second.Send("ann")
+	msg, _ = second.Receive()
+	fmt.Printf("second: %s\n", msg)
+	msg, _ = first.Receive()
+	fmt.Printf("first: %s\n", msg)
+	_, err = first.Receive()
+	fmt.Println("first:", err, users.Len())
+	first.Close()
+	second.Close()
+	// Output:
+	// first: welcome
+	// second: welcome
+	// first: you have logged in elsewhere
+	// first: EOF 1
+}
+
+// Rooms with names. A member leaves all its rooms by closing, and a room is gone with its last member.
+func ExampleGroups() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Stop()
+	var rooms libnet.Groups[string, uint64]
 	go server.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
 		name, text, _ := strings.Cut(string(msg), " ")
-		room := all.room(name)
-		room.Put(s.ID(), s) // who speaks in a room is in it
-		room.Broadcast(name + ": " + text)
+		rooms.Put(name, s.ID(), s) // who speaks in a room is in it
+		result := rooms.Get(name).BroadcastExcept(name+": "+text, s)
+		s.Send(fmt.Sprintf("sent to %d others", result.Sent))
 	}))
 
 	alice, bob := connect(server), connect(server)
-	bob.Send("chess hello")
-	bob.Receive()
-	alice.Send("go hello")
-	alice.Receive()
-	alice.Send("chess may I join?")
+	say := func(who *libnet.Session, text string) {
+		who.Send(text)
+		answer, _ := who.Receive()
+		fmt.Printf("%s\n", answer)
+	}
+	say(bob, "chess hello")
+	say(alice, "go hello")
+	say(alice, "chess may I join?")
 	msg, _ := bob.Receive()
-	fmt.Printf("%s\n", msg)
-	bob.Close()
+	fmt.Printf("bob: %s\n", msg)
+	fmt.Println(rooms.Len(), "rooms")
 	alice.Close()
-	// Output: chess: may I join?
+	for rooms.Len() == 2 {
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Println(rooms.Get("go").Len(), rooms.Get("chess").Len())
+	bob.Close()
+	// Output:
+	// sent to 0 others
+	// sent to 0 others
+	// sent to 1 others
+	// bob: chess: may I join?
+	// 2 rooms
+	// 0 1
 }

@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"iter"
+	"maps"
 
 	"github.com/libnet-go/libnet/internal/lock"
 )
@@ -18,6 +19,8 @@ type Group[K comparable] struct {
 	members  map[K]*member
 	closed   bool
 	snapshot []*Session // the members' sessions; nil when it must be made anew; never changed
+
+	closes func() // called when it has been closed; of a group of [Groups], which closes with its last member; else nil
 }
 
 type groupLock struct{}
@@ -34,22 +37,40 @@ func (m *member) forget() { m.session.forget(&m.leave) }
 // Put adds s under key, in the place of another session that had the key: that one stays open, and its
 // later end changes nothing here. A closed session, or one that is closing, is not added and nothing changes; after
 // [Group.Close] none is. Neither is one under a key that does not equal itself, as NaN does not: nobody would find it.
-func (g *Group[K]) Put(key K, s *Session) {
+func (g *Group[K]) Put(key K, s *Session) { g.swap(key, s) }
+
+// Swap is [Group.Put], and returns the session that had the key before: nil if none had, if s had it itself, or if s was not
+// added. Of several calls at the same time each returns another session, so if each caller closes what it was returned, one
+// session is left: the one that [Group.Get] returns.
+//
+//	if old := users.Swap(name, s); old != nil {
+//		go old.ShutdownWithError(ctx, errElsewhere)
+//	}
+func (g *Group[K]) Swap(key K, s *Session) (old *Session) {
+	old, _ = g.swap(key, s)
+	return old
+}
+
+func (g *Group[K]) swap(key K, s *Session) (old *Session, added bool) {
 	m := &member{session: s}
 	m.leave = callback{f: func() { g.remove(key, m) }, leave: true}
 	if !equal(key, key) || !s.register(&m.leave) {
-		return
+		return nil, false
 	}
-	added := false
 	defer func() { // key may be of a type that no map takes
 		if !added {
 			m.forget()
 		}
 	}()
-	var old *member
-	if old, added = g.replace(key, m); old != nil {
-		old.forget()
+	replaced, added := g.replace(key, m)
+	if replaced == nil {
+		return nil, added
 	}
+	replaced.forget()
+	if replaced.session == s {
+		return nil, added
+	}
+	return replaced.session, added
 }
 
 func equal[K comparable](a, b K) bool { return a == b }
@@ -101,13 +122,27 @@ func (g *Group[K]) remove(key K, m *member) bool {
 
 func (g *Group[K]) delete(key K, m *member) bool {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	if g.members[key] != m {
+		g.mu.Unlock()
 		return false
 	}
 	delete(g.members, key)
 	g.snapshot = nil
+	g.unlockAndCloseEmpty()
 	return true
+}
+
+// unlockAndCloseEmpty closes a group of [Groups] that has no member.
+func (g *Group[K]) unlockAndCloseEmpty() {
+	closes := g.closes
+	if len(g.members) > 0 || g.closed {
+		closes = nil
+	}
+	g.closed = g.closed || closes != nil
+	g.mu.Unlock()
+	if closes != nil {
+		closes()
+	}
 }
 
 // Len returns how many keys have a session.
@@ -151,10 +186,16 @@ func (g *Group[K]) list() (keys []K, sessions []*Session) {
 // to themselves until it has been to all members. Those that keep it for two seconds more have their sessions ended.
 //
 // A member whose codec cannot encode msg is in none of the counts; its server logs that.
-func (g *Group[K]) Broadcast(msg any) BroadcastResult {
+func (g *Group[K]) Broadcast(msg any) BroadcastResult { return g.BroadcastExcept(msg, nil) }
+
+// BroadcastExcept is [Group.Broadcast] to all members but one, such as the one whose message it was. That one need not be a
+// member, and is in none of the counts.
+func (g *Group[K]) BroadcastExcept(msg any, except *Session) BroadcastResult {
 	b := broadcast{msg: msg}
 	for _, s := range g.sessions() {
-		b.sendTo(s)
+		if s != except {
+			b.sendTo(s)
+		}
 	}
 	return b.end()
 }
@@ -181,10 +222,110 @@ func (g *Group[K]) sessions() []*Session {
 // Close removes all sessions, leaving them open, and takes no new ones.
 func (g *Group[K]) Close() {
 	g.mu.Lock()
-	members := g.members
+	members, closes := g.members, g.closes
 	g.members, g.snapshot, g.closed = nil, nil, true
 	g.mu.Unlock()
 	for _, m := range members {
 		m.forget()
 	}
+	if closes != nil {
+		closes()
+	}
+}
+
+func (g *Group[K]) isClosed() bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.closed
+}
+
+// Groups are groups by name: the rooms of a chat, the tables of a game. There is one for as long as it has a member. The zero
+// value is ready. All methods may be called by any goroutine, as those of [Group].
+type Groups[N, K comparable] struct {
+	mu lock.RWMutex[groupsLock]
+	// mu guards the following.
+	groups map[N]*Group[K]
+}
+
+type groupsLock struct{}
+
+// Put adds s under key to the group of that name, as [Group.Put] does, and makes the group if there is none. A name that does not
+// equal itself names none.
+func (r *Groups[N, K]) Put(name N, key K, s *Session) {
+	if equal(name, name) {
+		for !r.putIn(r.findOrMake(name), name, key, s) {
+		}
+	}
+}
+
+// putIn is not done when g has lost its last member since it was found.
+func (r *Groups[N, K]) putIn(g *Group[K], name N, key K, s *Session) (done bool) {
+	defer func() { // s may have ended, or key panic
+		g.mu.Lock()
+		g.unlockAndCloseEmpty()
+	}()
+	if _, added := g.swap(key, s); added || !g.isClosed() {
+		return true
+	}
+	r.forget(name, g)
+	return false
+}
+
+func (r *Groups[N, K]) findOrMake(name N) *Group[K] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g := r.groups[name]
+	if g == nil {
+		if r.groups == nil {
+			r.groups = make(map[N]*Group[K])
+		}
+		g = new(Group[K])
+		g.closes = func() { r.forget(name, g) }
+		r.groups[name] = g
+	}
+	return g
+}
+
+func (r *Groups[N, K]) forget(name N, g *Group[K]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.groups[name] == g {
+		delete(r.groups, name)
+	}
+}
+
+// Get returns the group of that name, for everything but Put: to broadcast, to remove a member, to count them. Where there is none it
+// returns a closed one, which has no members. A group closes with its last member, and another has its name from the next Put on: so
+// ask for it each time.
+func (r *Groups[N, K]) Get(name N) *Group[K] {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if g := r.groups[name]; g != nil {
+		return g
+	}
+	return &Group[K]{closed: true}
+}
+
+// Len returns how many groups there are.
+func (r *Groups[N, K]) Len() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.groups)
+}
+
+// All iterates over the groups of the moment it begins, in no order.
+func (r *Groups[N, K]) All() iter.Seq2[N, *Group[K]] {
+	return func(yield func(N, *Group[K]) bool) {
+		for name, g := range r.list() {
+			if !yield(name, g) {
+				return
+			}
+		}
+	}
+}
+
+func (r *Groups[N, K]) list() map[N]*Group[K] {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return maps.Clone(r.groups)
 }

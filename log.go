@@ -12,12 +12,31 @@ import (
 // in the next line.
 const logLines = 10
 
+// A logger is the user's: it may be slow, and may not return.
+const (
+	// loggerPatience is how long whoever has something to log waits for a logger, and how long that may take until one of its calls
+	// returns. As long as none does, it gets no other.
+	loggerPatience = 500 * time.Millisecond
+
+	// loggerCalls is how many calls of one logger may be at work.
+	loggerCalls = 64
+)
+
 // An eventLog writes a server's log lines. What peers cause is rate-limited.
 type eventLog struct {
 	mu lock.Mutex[logLock]
 	// mu guards the following.
 	ends, panics, broadcasts, refusals lineLimit
 	acceptLine                         time.Time // the last line about the listener
+
+	calls  map[*slog.Logger]*callsOfLogger // those at work; nil until there is one
+	missed int                             // lines above debug level that a logger which hangs was not called for
+}
+
+// callsOfLogger are the calls of one logger that have not returned.
+type callsOfLogger struct {
+	n     int
+	moved time.Time // when one last returned, or the first began
 }
 
 type logLock struct{}
@@ -39,31 +58,98 @@ func (o *owner) eventLog() *eventLog {
 	return &o.server.log
 }
 
-// allow reports whether a line may be written, and how many were left out before it.
+// allow reports whether a line may be written, and how many were left out before it. A nil limit is none.
 func (l *eventLog) allow(limit *lineLimit) (dropped int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now := time.Now(); now.Sub(limit.second) >= time.Second {
-		limit.second, limit.lines = now, 0
+	if limit != nil {
+		if now := time.Now(); now.Sub(limit.second) >= time.Second {
+			limit.second, limit.lines = now, 0
+		}
+		if limit.lines == logLines {
+			limit.dropped++
+			return 0, false
+		}
+		limit.lines++
+		dropped, limit.dropped = limit.dropped, 0
 	}
-	if limit.lines == logLines {
-		limit.dropped++
-		return 0, false
-	}
-	limit.lines++
-	dropped, limit.dropped = limit.dropped, 0
+	dropped += l.missed
+	l.missed = 0
 	return dropped, true
 }
 
-// loggerPanicked is deferred around calls of the user's logger: one that panics loses its line, and
-// nobody else anything.
-func loggerPanicked() { _ = recover() }
+// call has f call a logger, on a goroutine of its own, which the logger may end or keep, and with no lock held: it may call the
+// session and the server. It returns when f has, or after loggerPatience. A logger that hangs already is not called.
+func (l *eventLog) call(logger *slog.Logger, f func()) (called, returned bool) {
+	if !l.beginCall(logger) {
+		return false, false
+	}
+	return true, within(loggerPatience, func() {
+		defer l.endCall(logger)
+		defer func() { _ = recover() }() // its line is lost, and nobody else has lost anything
+		f()
+	})
+}
 
-// write writes a rate-limited line, apart from the goroutine that it is about. No lock is held: a logger may call
-// the session and the server.
+func (l *eventLog) beginCall(logger *slog.Logger) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, now := l.calls[logger], time.Now()
+	switch {
+	case c == nil:
+		if l.calls == nil {
+			l.calls = make(map[*slog.Logger]*callsOfLogger)
+		}
+		c = &callsOfLogger{moved: now}
+		l.calls[logger] = c
+	case c.n == loggerCalls || now.Sub(c.moved) >= loggerPatience:
+		return false
+	}
+	c.n++
+	return true
+}
+
+func (l *eventLog) endCall(logger *slog.Logger) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.calls[logger]
+	c.moved = time.Now()
+	if c.n--; c.n == 0 {
+		delete(l.calls, logger)
+	}
+}
+
+// isEnabled asks the logger. A line of one that has no answer is left out.
+func (l *eventLog) isEnabled(logger *slog.Logger, level slog.Level) bool {
+	answer := make(chan bool, 1)
+	_, returned := l.call(logger, func() { answer <- logger.Enabled(context.Background(), level) })
+	if !returned {
+		l.miss(level, 1)
+	}
+	return returned && len(answer) > 0 && <-answer
+}
+
+// miss counts lines that were not written, but for those that most loggers would not have written.
+func (l *eventLog) miss(level slog.Level, lines int) {
+	if level > slog.LevelDebug {
+		l.mu.Lock()
+		l.missed += lines
+		l.mu.Unlock()
+	}
+}
+
+// write writes a line within limit, if there is one. It is written when write returns, but for a logger that takes its time.
 func (l *eventLog) write(limit *lineLimit, logger *slog.Logger, level slog.Level, text string, attrs ...slog.Attr) {
 	if dropped, ok := l.allow(limit); ok {
-		apart(func() { logger.LogAttrs(context.Background(), level, text, leftOut(attrs, dropped)...) })
+		l.writeAllowed(dropped, logger, level, text, attrs...)
+	}
+}
+
+// writeAllowed is write for who has asked before, since making the attributes costs something.
+func (l *eventLog) writeAllowed(dropped int, logger *slog.Logger, level slog.Level, text string, attrs ...slog.Attr) {
+	attrs = leftOut(attrs, dropped)
+	if called, _ := l.call(logger, func() { logger.LogAttrs(context.Background(), level, text, attrs...) }); !called {
+		l.miss(level, dropped+1)
 	}
 }
 
@@ -82,13 +168,17 @@ func (l *eventLog) panicked(logger *slog.Logger, session uint64, p *panicError) 
 
 // notEncoded is about a broadcast, which would otherwise write a line for each of its sessions.
 func (l *eventLog) notEncoded(s *Session, err error) {
-	l.write(&l.broadcasts, s.owner.logger(), slog.LevelWarn, "libnet: broadcast not encoded",
-		slog.Uint64("session", s.id), slog.String("error", errorText(err)))
+	if dropped, ok := l.allow(&l.broadcasts); ok {
+		l.writeAllowed(dropped, s.owner.logger(), slog.LevelWarn, "libnet: broadcast not encoded",
+			slog.Uint64("session", s.id), slog.String("error", errorText(err)))
+	}
 }
 
 // refused is about a connection that could not be made a session.
 func (l *eventLog) refused(logger *slog.Logger, err error) {
-	l.write(&l.refusals, logger, slog.LevelWarn, "libnet: connection refused", slog.String("error", errorText(err)))
+	if dropped, ok := l.allow(&l.refusals); ok {
+		l.writeAllowed(dropped, logger, slog.LevelWarn, "libnet: connection refused", slog.String("error", errorText(err)))
+	}
 }
 
 func leftOut(attrs []slog.Attr, dropped int) []slog.Attr {
@@ -98,47 +188,42 @@ func leftOut(attrs []slog.Attr, dropped int) []slog.Attr {
 	return attrs
 }
 
-// sessionEnded runs on the goroutine that ended s: a line at debug level costs no other.
+// sessionEnded is about each session that is not a dialled one. An ordinary end is a line at debug level.
 func (l *eventLog) sessionEnded(s *Session, reason error, name string, stats SessionStats) {
-	defer loggerPanicked()
-	level := slog.LevelInfo
+	level, limit := slog.LevelInfo, &l.ends
 	switch name {
 	case "eof", "closed", "server_closed", "reset":
-		level = slog.LevelDebug
+		level, limit = slog.LevelDebug, nil
 	case "panic":
 		if _, ok := reason.(*panicError); ok {
 			return // logged with its stack
 		}
 	}
 	logger := s.owner.logger()
-	if !logger.Enabled(context.Background(), level) {
+	if !l.isEnabled(logger, level) {
 		return
 	}
-	dropped := 0
-	if level > slog.LevelDebug {
-		var ok bool
-		if dropped, ok = l.allow(&l.ends); !ok {
-			return
-		}
+	dropped, ok := l.allow(limit)
+	if !ok {
+		return
 	}
-	attrs := []slog.Attr{
+	l.writeAllowed(dropped, logger, level, "libnet: session ended",
 		slog.Uint64("session", s.id),
 		slog.String("remote", s.remote()),
 		slog.String("reason", name),
 		slog.String("error", errorText(reason)),
 		slog.Uint64("messages_in", stats.MessagesIn),
 		slog.Uint64("messages_out", stats.MessagesOut),
-		slog.Uint64("discarded", stats.Discarded),
-	}
-	logger.LogAttrs(context.Background(), level, "libnet: session ended", leftOut(attrs, dropped)...)
+		slog.Uint64("discarded", stats.Discarded))
 }
 
 // remote is the peer's address as text, empty where the conn has none to give.
-func (s *Session) remote() (text string) {
-	apart(func() {
+func (s *Session) remote() string {
+	text, _ := answerOf(func() string {
 		if addr := s.RemoteAddr(); !isNil(addr) {
-			text = addr.String()
+			return addr.String()
 		}
+		return ""
 	})
 	return text
 }
@@ -149,8 +234,8 @@ func (srv *Server) acceptFailed(err error, backoff time.Duration) {
 	srv.acceptErrors++
 	srv.mu.Unlock()
 	if srv.log.acceptLineDue() {
-		text := errorText(err)
-		apart(func() { srv.logger().Warn("libnet: accept failed, waiting", "error", text, "wait", backoff) })
+		srv.log.write(nil, srv.logger(), slog.LevelWarn, "libnet: accept failed, waiting",
+			slog.String("error", errorText(err)), slog.Duration("wait", backoff))
 	}
 }
 

@@ -1,12 +1,14 @@
 package libnet_test
 
 import (
+	"crypto/tls"
 	"net"
 	"syscall"
 	"testing"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/sockets"
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
@@ -80,6 +82,82 @@ func echoOnce(t testing.TB, srv *libnet.Server) (fd int) {
 	clear(frame[:])
 	if n, err := syscall.Read(fd, frame[:]); n != len(frame) || frame[2] != 'x' {
 		t.Fatal(n, err)
+	}
+	return fd
+}
+
+// The same over TLS in event mode, for a message of a byte and for one that fills a record: without the tag lendtlsbuffers,
+// crypto/tls keeps the ClientHello's buffers, or the record's.
+func TestASilentTLSSessionKeepsLittle(t *testing.T) {
+	if testkit.Race {
+		t.Skip("the race detector keeps more")
+	}
+	for _, message := range []struct {
+		name       string
+		bytes      int
+		lent, kept int // bytes of heap a session with the tag and without; about a tenth more than was measured
+	}{
+		{"a byte", 1, 4200, 8200},
+		{"16,000 bytes", 16_000, 5000, 27_000}, // and a share of the large chunks that are kept for others
+	} {
+		t.Run(message.name, func(t *testing.T) {
+			srv, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Uint16BE, codec.Bytes), 1024)
+			if err != nil {
+				t.Fatal(err)
+			}
+			srv.Logger, srv.TLSConfig = testkit.Quiet, testkit.ServerTLS()
+			defer srv.Stop()
+			go srv.ServeMessages(libnet.MessageHandlerFunc(testkit.EchoMessage))
+			const sessions = 256
+			clients := make([]int, 0, 2*sessions)
+			defer func() {
+				for _, fd := range clients {
+					_ = syscall.Close(fd)
+				}
+			}()
+			open := func() {
+				for range sessions {
+					clients = append(clients, echoOnceOverTLS(t, srv, string(make([]byte, message.bytes))))
+				}
+			}
+			open()
+			before, _ := testkit.InUse()
+			open()
+			most := message.kept
+			if sockets.LendsTLSBuffers() {
+				most = message.lent
+			}
+			var heap int
+			defer func() { t.Logf("%d bytes of heap a session", heap) }()
+			testkit.Eventually(t, "so little memory in use", func() bool {
+				after, _ := testkit.InUse()
+				heap = (after - before) / sessions
+				return heap <= most
+			})
+		})
+	}
+}
+
+// echoOnceOverTLS is echoOnce for a client with TLS, of which the descriptor stays.
+func echoOnceOverTLS(t testing.TB, srv *libnet.Server, msg string) (fd int) {
+	t.Helper()
+	below, err := net.Dial("tcp", srv.Listener().Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer below.Close()
+	config := testkit.AnyTLS()
+	config.DynamicRecordSizingDisabled = true
+	testkit.Ask(t, tls.Client(below, config), msg)
+	raw, err := below.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(own uintptr) { fd, err = syscall.Dup(int(own)) }); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	return fd
 }

@@ -23,7 +23,8 @@ type Server struct {
 	Config
 
 	// TLSConfig makes sessions of accepted connections secure; the handshake takes place on the
-	// session's first use, under ServeMessages on Linux before OnSession, never in the accept loop, within HandshakeTimeout.
+	// session's first use, under ServeMessages on Linux before OnSession, never in the accept loop, within HandshakeTimeout. With a
+	// KeyLogWriter it is a copy that is used, made with the first connection, whose session tickets have keys of their own.
 	TLSConfig *tls.Config
 
 	// MaxSessions and MaxSessionsPerIP bound the open sessions, in all and from one IPv4 address or
@@ -56,10 +57,12 @@ type Server struct {
 	owner     *owner // what the sessions share; made with the first of them
 	flusher   flusher
 	entrances sync.Map // of *entrance, by their Handler
+	keyLogged atomic.Pointer[guardedTLS]
 	log       eventLog
 	blocked   atomic.Uint64
 	panics    atomic.Uint64
 	refusals  atomic.Int32 // connections that are answered why they are refused
+	running   atomic.Int32 // sessions of which ShutdownError.Running tells
 
 	mu lock.Mutex[serverLock]
 	// mu guards the following.
@@ -122,13 +125,13 @@ func (srv *Server) Stopping() <-chan struct{} { return srv.stopping }
 
 // Accept waits for the next session. It waits out errors that pass, with a back-off of 5 ms to 1 s, a listener that
 // panics or returns no connection among them, and returns [io.EOF] after Stop or Shutdown and other errors of the
-// listener as they are, wrapped. A connection whose own methods panic is closed and counts as rejected.
+// listener as they are, wrapped. A connection whose own methods panic, or take longer than a second, is closed and counts as rejected.
 func (srv *Server) Accept() (*Session, error) {
 	for {
 		conn, err := srv.acceptConn()
 		if err == nil {
 			var s *Session
-			if s, err = srv.admit(conn, srv.secure); err == nil {
+			if s, err = srv.admitWithin(conn); err == nil {
 				err = srv.runOnSession(s)
 			}
 			if err == nil {
@@ -251,11 +254,28 @@ func (s *Session) runHandler(h Handler) {
 }
 
 func (srv *Server) secure(conn net.Conn) net.Conn {
-	if srv.TLSConfig == nil {
-		return conn
+	if config := srv.tlsConfig(); config != nil {
+		return tls.Server(conn, config)
 	}
-	return tls.Server(conn, srv.TLSConfig)
+	return conn
 }
+
+// tlsConfig is TLSConfig, or what guards its KeyLogWriter: that is made once, for the keys of its session tickets.
+func (srv *Server) tlsConfig() *tls.Config {
+	of := srv.TLSConfig
+	if of == nil || of.KeyLogWriter == nil {
+		return of
+	}
+	if known := srv.keyLogged.Load(); known != nil && known.of == of {
+		return known.config
+	}
+	made := &guardedTLS{of, sockets.GuardKeyLog(of)}
+	srv.keyLogged.Store(made)
+	return made.config
+}
+
+// guardedTLS is a TLSConfig and what is used in its place.
+type guardedTLS struct{ of, config *tls.Config }
 
 func (srv *Server) sessionOwner() *owner {
 	srv.ownerOnce.Do(func() {

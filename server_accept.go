@@ -102,9 +102,10 @@ func (srv *Server) acceptForeign() (conn net.Conn, err error) {
 }
 
 // acceptError wraps an error of the listener's; one that has no text to give is only named.
-func acceptError(err error) (wrapped error) {
-	if !apart(func() { wrapped = fmt.Errorf("libnet: accept: %w", err) }) {
-		wrapped = fmt.Errorf("libnet: accept: a %T without a text", err)
+func acceptError(err error) error {
+	wrapped, ok := answerOf(func() error { return fmt.Errorf("libnet: accept: %w", err) })
+	if !ok {
+		return fmt.Errorf("libnet: accept: a %T without a text", err)
 	}
 	return wrapped
 }

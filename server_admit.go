@@ -42,6 +42,44 @@ func (srv *Server) admitAndStart(conn net.Conn, prepare func(net.Conn) net.Conn,
 	}
 }
 
+// admitWithin is admit for Accept, which has nobody else to go on with the next connection: it refuses a conn of the user's whose
+// methods end their goroutine, or take longer than answerPatience.
+func (srv *Server) admitWithin(conn net.Conn) (*Session, error) {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return srv.admit(conn, srv.secure)
+	}
+	type result struct {
+		s   *Session
+		err error
+	}
+	admitted := make(chan result, 1)
+	go func() {
+		defer close(admitted)
+		s, err := srv.admit(conn, srv.secure)
+		admitted <- result{s, err}
+	}()
+	bound := time.NewTimer(answerPatience)
+	defer bound.Stop()
+	select {
+	case r, ok := <-admitted:
+		if !ok {
+			r.err = &refusal{errNoAnswer}
+		}
+		return r.s, r.err
+	case <-bound.C:
+	}
+	go func() {
+		if r := <-admitted; r.s != nil {
+			r.s.terminate(errNoAnswer)
+		}
+	}()
+	return nil, &refusal{errNoAnswer}
+}
+
+// errNoAnswer is what a connection is refused for whose methods do not return.
+var errNoAnswer = newError("libnet: a method of the connection does not return")
+
 // admit makes and registers a session of what prepare returns, or closes conn.
 func (srv *Server) admit(conn net.Conn, prepare func(net.Conn) net.Conn) (*Session, error) {
 	s, err := srv.enter(conn, prepare)
@@ -138,7 +176,7 @@ func (s *Session) refuse(reason error) {
 		return
 	}
 	if s.beginClosing(reason) {
-		s.deliverAside(reason)
+		s.deliverInBackground(reason)
 	}
 }
 

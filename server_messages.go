@@ -78,7 +78,7 @@ func (m *messageServer) startLoop() error {
 // prepare takes a TCP connection over from package net for the event loop. One that it cannot take over (descriptors
 // may be short) is served as it is, at a higher cost.
 func (m *messageServer) prepare(conn net.Conn) net.Conn {
-	switch config := m.server.TLSConfig; {
+	switch config := m.server.tlsConfig(); {
 	case m.loop == nil:
 		return m.server.secure(conn)
 	case config != nil:
@@ -99,7 +99,7 @@ func (m *messageServer) serve(s *Session) {
 			s.terminate(ErrSessionClosed)
 		}
 	}()
-	prepared := s.shake() && m.server.prepare(s)
+	prepared := s.tlsHandshake() && m.server.prepare(s)
 	returned = true
 	switch {
 	case !prepared:
@@ -110,8 +110,8 @@ func (m *messageServer) serve(s *Session) {
 	}
 }
 
-// shake does the handshake of TLS, if that is to be done before anything else; false if it failed, and the session with it.
-func (s *Session) shake() bool {
+// tlsHandshake does the handshake of TLS, if that is to be done before anything else; false if it failed, and the session with it.
+func (s *Session) tlsHandshake() bool {
 	if s.sock == nil {
 		return true
 	}

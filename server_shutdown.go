@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // Stop closes the listener and all sessions, discarding what they have queued, and returns when their
@@ -28,6 +29,7 @@ func (srv *Server) Stop() {
 // as [Server.Stop] does. Of several calls each waits. It does not wait for handlers to return, and may be called from one; from a
 // close callback, too, for which it then waits itself.
 func (srv *Server) Shutdown(ctx context.Context) error {
+	ctx = sendqueue.NewContext(ctx)
 	defer srv.stopReturns()
 	srv.stop(withinHalf(ctx, flushEnd))
 	patience := withinHalf(ctx, srv.linger())
@@ -95,25 +97,26 @@ func (srv *Server) stopped() bool {
 	}
 }
 
-// awaitNone waits until no session is open and all close callbacks have run, or until ctx ends: then it returns how many are
-// left. Without a deadline Linger is the bound: called from a callback it waits for itself.
-func (srv *Server) awaitNone(ctx context.Context) (left int) {
+// awaitNone waits until no session is open and all close callbacks have run, or until ctx ends: then it returns of how many
+// sessions user code is at work. Without a deadline Linger is the bound: called from a callback it waits for itself.
+func (srv *Server) awaitNone(ctx context.Context) (running int) {
+	bounded := ctx
 	if _, ok := ctx.Deadline(); !ok {
-		bounded, cancel := context.WithTimeout(ctx, max(srv.linger(), flushEnd))
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, max(srv.linger(), flushEnd))
 		defer cancel()
-		if left = srv.awaitEmpty(bounded); ctx.Err() == nil {
-			return 0
-		}
-		return left
 	}
-	return srv.awaitEmpty(ctx)
+	if srv.awaitEmpty(bounded) || ctx.Err() == nil {
+		return 0
+	}
+	return int(srv.running.Load())
 }
 
-func (srv *Server) awaitEmpty(ctx context.Context) (left int) {
+func (srv *Server) awaitEmpty(ctx context.Context) (empty bool) {
 	srv.mu.Lock()
 	if srv.emptyLocked() {
 		srv.mu.Unlock()
-		return 0
+		return true
 	}
 	if srv.none == nil {
 		srv.none = make(chan struct{})
@@ -122,12 +125,10 @@ func (srv *Server) awaitEmpty(ctx context.Context) (left int) {
 	srv.mu.Unlock()
 	select {
 	case <-none:
-		return 0
+		return true
 	case <-ctx.Done():
+		return false
 	}
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	return srv.open + srv.entering
 }
 
 // awaitStop waits for the Stop or Shutdown that is under way, if one is.

@@ -63,7 +63,7 @@ type Session struct {
 	making    codecState
 	isCut     bool // a shutdown whose time was up ended it
 	ended     bool // nothing more is written; done is closed
-	calling   bool // close callbacks of the user's have not returned
+	running   bool // the session has ended, and user code of its end, see ShutdownError.Running, has not returned
 	reason    error
 	done      chan struct{} // made by the first Done; closed by terminate
 	made      chan struct{} // closed when making has ended, or the session refuses sends; nil while nobody waits for that

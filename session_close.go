@@ -224,11 +224,14 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 }
 
 // closeDone returns the callbacks that are to run now.
-func (s *Session) closeDone() (callbacks []*callback) {
+func (s *Session) closeDone(rest *settling) (callbacks []*callback) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	callbacks = s.takeCallbacksLocked()
-	s.calling = hasUsers(callbacks)
+	s.running = hasUsers(callbacks) || !rest.isClosed()
+	if srv := s.owner.server; srv != nil && s.running {
+		srv.running.Add(1)
+	}
 	s.ended = true
 	if s.done != nil {
 		close(s.done)

@@ -1,7 +1,7 @@
 package libnet
 
 import (
-	"context"
+	"bytes"
 	"fmt"
 	"io"
 	"math"
@@ -101,7 +101,7 @@ func (s *Session) makeCodecBy(newCodec func() (Codec, error)) {
 		}
 		end := s.endAside
 		if failed, ok := err.(*handshakeFailed); ok {
-			err, end = failed.error, s.deliverAside
+			err, end = failed.error, s.deliverInBackground
 		}
 		if err != nil {
 			s.beginClosing(err) // before others learn that there is none
@@ -210,10 +210,37 @@ func (s *Session) codecSend(msg any) (err error) {
 	return s.codec.Send(msg)
 }
 
-// appendFrame encodes msg for a broadcast.
+// appendFrame encodes msg for a broadcast. What many sessions are to write from must be nobody's own: a codec may use its memory again.
 func (s *Session) appendFrame(msg any) (frame []byte, err error) {
 	defer s.recovered("codec", &err)
-	return s.appender.AppendFrame(nil, msg)
+	room := broadcastRoom(msg)
+	frame, err = s.appender.AppendFrame(room, msg)
+	if err == nil && len(frame) >= shareAt && (cap(room) == 0 || &frame[0] != &room[:1][0]) {
+		frame = bytes.Clone(frame)
+	}
+	return frame, err
+}
+
+// frameOverhead is what most framings, and the alignment of memory, add to a message.
+const frameOverhead = 64
+
+// broadcastRoom is memory for msg's frame, if that is shared and its size can be known.
+func broadcastRoom(msg any) []byte {
+	n := 0
+	switch m := msg.(type) {
+	case []byte:
+		n = len(m)
+	case *[]byte:
+		if m != nil {
+			n = len(*m)
+		}
+	case string:
+		n = len(m)
+	}
+	if n += frameOverhead; n < shareAt {
+		return nil
+	}
+	return make([]byte, 0, n)
 }
 
 // notWritten reports whether a codec's Send says that it wrote nothing and the stream is whole.
@@ -234,7 +261,7 @@ var errCodecBusy = newError("libnet: the codec is busy")
 
 // takeTurn makes the caller the one who may call a plain codec's Send. It waits for another who does so, as long as
 // WriteTimeout, the session, and ctx last: a codec that calls its own session would wait for itself.
-func (s *Session) takeTurn(ctx context.Context) error {
+func (s *Session) takeTurn(ctx sendqueue.Context) error {
 	switch {
 	case s.takeTurnWithin(ctx, s.owner.writeBound()):
 		return nil
@@ -246,7 +273,7 @@ func (s *Session) takeTurn(ctx context.Context) error {
 	return errCodecBusy
 }
 
-func (s *Session) takeTurnWithin(ctx context.Context, bound time.Duration) bool {
+func (s *Session) takeTurnWithin(ctx sendqueue.Context, bound time.Duration) bool {
 	select {
 	case s.turn <- struct{}{}:
 		return true

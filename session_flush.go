@@ -25,17 +25,20 @@ func (s *Session) flushBy(by sendqueue.By) {
 
 // flushNow carries out a flush that has begun, in the caller if it need not wait for the peer.
 func (s *Session) flushNow() {
-	if s.sock != nil {
+	if s.writesAtOnce() {
 		s.flushReady(s.q.Take())
 	} else {
 		go s.sendLoop()
 	}
 }
 
+// writesAtOnce reports whether a write waits for nobody, and calls nothing of the user's.
+func (s *Session) writesAtOnce() bool { return s.sock != nil && !s.sock.WriteMayWait() }
+
 // flushSoon has a flush that has begun carried out on another goroutine: one of the flusher's, which never wait for a peer, or
 // one of the session's own where a write may wait. crypto/tls and conns of the user's have no write that does not.
 func (s *Session) flushSoon() {
-	if s.sock != nil {
+	if s.writesAtOnce() {
 		s.owner.flusher.flush(s)
 	} else {
 		go s.sendLoop()

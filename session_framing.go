@@ -76,8 +76,8 @@ func (s *Session) writeAnswer(answer []byte) {
 	}
 }
 
-// deliverAside ends a session that refuses sends, after what is queued for it, and does not wait for that.
-func (s *Session) deliverAside(reason error) { go s.deliver(reason) }
+// deliverInBackground ends a session that refuses sends, after what is queued for it, and does not wait for that.
+func (s *Session) deliverInBackground(reason error) { go s.deliver(reason) }
 
 // skips reports whether a nil payload is no message.
 func (s *Session) skips() bool {
@@ -150,9 +150,9 @@ const (
 	firstLook = 5 * time.Millisecond
 )
 
-// sayLast writes the frame that tells the peer why the session ends, unless that is done, or the stream ends within a frame. It
+// writeCloseFrame writes the frame that tells the peer why the session ends, unless that is done, or the stream ends within a frame. It
 // reports whether the connection is closed in the background.
-func (s *Session) sayLast(reason error) (lingers bool) {
+func (s *Session) writeCloseFrame(reason error) (lingers bool) {
 	switch {
 	case s.q.LastIsOut():
 		return s.closeLater()

@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -248,7 +247,7 @@ func (s *Session) afterInterrupt(err error) (int, error) {
 	if s.state.Load() == sessionOutputFailed && s.inputWaits() {
 		return s.readArrived()
 	}
-	for s.yieldAsked.Load() && errors.Is(err, os.ErrDeadlineExceeded) && !s.yieldNow() {
+	for s.yieldAsked.Load() && errorIs(err, os.ErrDeadlineExceeded) && !s.yieldNow() {
 		var n int
 		if n, err = s.readArrived(); n > 0 {
 			return n, err

@@ -28,7 +28,7 @@ func (s *Session) Send(msg any) error {
 	}
 	var err error
 	if s.owner.sendQueue() == 0 {
-		err = s.sendNow(context.Background(), msg)
+		err = s.sendNow(sendqueue.Background, msg)
 	} else {
 		err = s.offer(msg, s.owner.queueLimit())
 	}
@@ -58,6 +58,10 @@ func (s *Session) notSent(err error) error {
 // Config.WriteTimeout: the peer may get it though SendContext returned ctx's error. The same holds from when a codec that
 // is not a [FrameAppender] has encoded the message.
 func (s *Session) SendContext(ctx context.Context, msg any) error {
+	return s.sendContext(sendqueue.NewContext(ctx), msg)
+}
+
+func (s *Session) sendContext(ctx sendqueue.Context, msg any) error {
 	if err := s.awaitCodec(ctx); err != nil {
 		return err
 	}
@@ -80,7 +84,7 @@ func (s *Session) SendContext(ctx context.Context, msg any) error {
 }
 
 // awaitCodec waits until the session can send, or says why it cannot.
-func (s *Session) awaitCodec(ctx context.Context) error {
+func (s *Session) awaitCodec(ctx sendqueue.Context) error {
 	if !s.hasCodec.Load() && ctx.Err() == nil {
 		if made := s.startCodec(); made != nil { // else it has just been made
 			select {
@@ -160,7 +164,7 @@ func (s *Session) offerInTurn(msg any, limit sendqueue.Limit) error {
 	bound := s.owner.writeTimeout()
 	for began := time.Now(); !s.q.IsFull(limit); {
 		switch {
-		case s.takeTurnWithin(context.Background(), codecPatience):
+		case s.takeTurnWithin(sendqueue.Background, codecPatience):
 			return s.offerAndGiveTurn(msg, limit, limit)
 		case s.IsClosed():
 			return s.closedErr()
@@ -203,7 +207,7 @@ func (s *Session) refused(err error) error {
 }
 
 // wait encodes msg and queues it, or has it stand in line until there is room.
-func (s *Session) wait(ctx context.Context, msg any) error {
+func (s *Session) wait(ctx sendqueue.Context, msg any) error {
 	c, err := s.encode(msg)
 	if err != nil {
 		return err
@@ -218,7 +222,7 @@ func (s *Session) wait(ctx context.Context, msg any) error {
 
 // waitInTurn is wait with a plain codec. It encodes when there is room: a message that the codec has made cannot be taken back.
 // Who waits keeps the turn, so that all are served in their order; but where a Send that drops the oldest is not to wait for that.
-func (s *Session) waitInTurn(ctx context.Context, msg any) error {
+func (s *Session) waitInTurn(ctx sendqueue.Context, msg any) error {
 	limit := s.owner.queueLimit()
 	mayPass := limit.Drop
 	limit.Drop = false
@@ -238,7 +242,7 @@ func (s *Session) waitInTurn(ctx context.Context, msg any) error {
 	}
 }
 
-func (s *Session) waitWithTurn(ctx context.Context, msg any, limit sendqueue.Limit, wait bool) error {
+func (s *Session) waitWithTurn(ctx sendqueue.Context, msg any, limit sendqueue.Limit, wait bool) error {
 	defer s.giveTurn()
 	for {
 		err := s.offerPlain(msg, limit, sendqueue.NoLimit)
@@ -252,7 +256,7 @@ func (s *Session) waitWithTurn(ctx context.Context, msg any, limit sendqueue.Lim
 }
 
 // takeTurnToWait is takeTurn behind those who may wait for room: it waits on for as long as the queue is full or takes messages.
-func (s *Session) takeTurnToWait(ctx context.Context, limit sendqueue.Limit) error {
+func (s *Session) takeTurnToWait(ctx sendqueue.Context, limit sendqueue.Limit) error {
 	for {
 		before := s.accepted()
 		if err := s.takeTurn(ctx); err != errCodecBusy || !s.q.IsFull(limit) && s.accepted() == before {

@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"context"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/sendqueue"
@@ -13,7 +12,7 @@ import (
 const splitAt = 32 << 10
 
 // sendNow is Send on a synchronous session: the sender is itself the one who flushes, one behind the other.
-func (s *Session) sendNow(ctx context.Context, msg any) error {
+func (s *Session) sendNow(ctx sendqueue.Context, msg any) error {
 	c, w, err := s.claim(ctx, msg)
 	if err != nil {
 		return err
@@ -36,7 +35,7 @@ func (s *Session) sendNow(ctx context.Context, msg any) error {
 // writeEncoded is writeInTurn for a SendContext of a plain codec, whose message cannot be taken back and may outlive its sender:
 // until it is being written, it keeps the codec from encoding another one, so that no more than two are left behind.
 func (s *Session) writeEncoded(c *sendqueue.Batch, w *sendqueue.Waiter) error {
-	err := s.awaitTurn(context.Background(), w)
+	err := s.awaitTurn(sendqueue.Background, w)
 	if w != nil {
 		s.giveTurn()
 	}
@@ -47,14 +46,14 @@ func (s *Session) writeEncoded(c *sendqueue.Batch, w *sendqueue.Waiter) error {
 }
 
 // writeInTurn writes c once w's turn has come; at once where w is nil.
-func (s *Session) writeInTurn(ctx context.Context, c *sendqueue.Batch, w *sendqueue.Waiter) error {
+func (s *Session) writeInTurn(ctx sendqueue.Context, c *sendqueue.Batch, w *sendqueue.Waiter) error {
 	if err := s.awaitTurn(ctx, w); err != nil {
 		return err
 	}
 	return s.writeOwn(c)
 }
 
-func (s *Session) awaitTurn(ctx context.Context, w *sendqueue.Waiter) error {
+func (s *Session) awaitTurn(ctx sendqueue.Context, w *sendqueue.Waiter) error {
 	if w == nil {
 		return nil
 	}
@@ -65,7 +64,7 @@ func (s *Session) awaitTurn(ctx context.Context, w *sendqueue.Waiter) error {
 }
 
 // claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that.
-func (s *Session) claim(ctx context.Context, msg any) (c *sendqueue.Batch, w *sendqueue.Waiter, err error) {
+func (s *Session) claim(ctx sendqueue.Context, msg any) (c *sendqueue.Batch, w *sendqueue.Waiter, err error) {
 	if s.turn != nil {
 		if err := s.takeTurn(ctx); err != nil {
 			return nil, nil, err
@@ -141,7 +140,7 @@ func (s *Session) giveOwn(c *sendqueue.Batch) error {
 
 // writeOwnWithin is writeOwn until ctx ends. A write cannot be taken back, so what the kernel does not take at once is written
 // on another goroutine.
-func (s *Session) writeOwnWithin(ctx context.Context, c *sendqueue.Batch) error {
+func (s *Session) writeOwnWithin(ctx sendqueue.Context, c *sendqueue.Batch) error {
 	if s.sock != nil {
 		next, err := s.writeReady(c)
 		if next != c || err != nil {
@@ -152,9 +151,13 @@ func (s *Session) writeOwnWithin(ctx context.Context, c *sendqueue.Batch) error 
 }
 
 // within has write done on another goroutine, and waits for it until ctx ends and a moment longer.
-func (s *Session) within(ctx context.Context, write func() error) error {
+func (s *Session) within(ctx sendqueue.Context, write func() error) error {
 	result := make(chan error, 1)
-	go func() { result <- write() }()
+	go func() {
+		err := error(ErrSessionClosed) // stays if the user's conn or codec ends the goroutine
+		defer func() { result <- err }()
+		err = write()
+	}()
 	select {
 	case err := <-result:
 		return err

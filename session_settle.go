@@ -79,7 +79,7 @@ func (r *settling) closeTransport() error {
 		s.noteDropped(sockets.Unread(s.descriptor()))
 	}
 	var err error
-	if r.cut || !s.sayLast(r.reason) {
+	if r.cut || !s.writeCloseFrame(r.reason) {
 		err = s.closeConn(r.cut)
 	}
 	if r.codecMade && s.hasCodec.Load() {
@@ -93,7 +93,7 @@ func (s *Session) settle(rest *settling) {
 	s.awaitFlush()
 	s.noteLastReceived()
 	s.leaveOwner()
-	callbacks := s.closeDone()
+	callbacks := s.closeDone(rest)
 	if rest.aside && hasUsers(callbacks) {
 		go s.conclude(rest, callbacks)
 		return
@@ -104,43 +104,54 @@ func (s *Session) settle(rest *settling) {
 // conclude is the last of an end. What the session ended for is in the log before the callbacks run, of which one may end the
 // goroutine. The server counts the session for as long as its connection is open.
 func (s *Session) conclude(rest *settling, callbacks []*callback) {
-	defer s.uncount(rest)
-	defer s.noteCalled()
+	defer func() {
+		if rest.isClosed() {
+			s.gone(rest.reason)
+			return
+		}
+		go func() {
+			<-rest.closed
+			s.gone(rest.reason)
+		}()
+	}()
 	s.logPanic(rest.reason)
 	s.callEach(callbacks)
 }
 
-func (s *Session) noteCalled() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.calling = false
+// isClosed reports whether the transport is.
+func (r *settling) isClosed() bool {
+	if r.closed == nil {
+		return true
+	}
+	select {
+	case <-r.closed:
+		return true
+	default:
+		return false
+	}
 }
 
-func (s *Session) callsBack() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.calling
-}
-
-// uncount has the server no longer count the session, once its connection is closed.
-func (s *Session) uncount(rest *settling) {
+// gone has nobody count the session any more.
+func (s *Session) gone(reason error) {
 	srv := s.owner.server
+	s.mu.Lock()
+	was := s.running
+	s.running = false
+	s.mu.Unlock()
 	if srv == nil {
 		return
 	}
-	if rest.closed == nil {
-		srv.sessionEnded(s, rest.reason)
-		return
+	if was {
+		srv.running.Add(-1)
 	}
-	select {
-	case <-rest.closed:
-		srv.sessionEnded(s, rest.reason)
-	default:
-		go func() {
-			<-rest.closed
-			srv.sessionEnded(s, rest.reason)
-		}()
-	}
+	srv.sessionEnded(s, reason)
+}
+
+// isRunning reports whether close callbacks of the user's, or a Close, have not returned.
+func (s *Session) isRunning() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running
 }
 
 // leaveOwner leaves the manager, and the counters to the server: in this order, or Server.Stats could count a

@@ -41,6 +41,7 @@ func (s *Session) ShutdownWithError(ctx context.Context, reason error) error {
 	if reason == nil {
 		reason = ErrSessionClosed
 	}
+	ctx = sendqueue.NewContext(ctx)
 	return s.shutdownWhole(ctx, reason).asError(ctx)
 }
 
@@ -48,7 +49,7 @@ func (s *Session) ShutdownWithError(ctx context.Context, reason error) error {
 type shutdownResult struct {
 	undelivered uint64
 	forced      int
-	running     int   // sessions whose close callbacks have not returned
+	running     int   // see ShutdownError
 	cause       error // why, if not for the context
 }
 
@@ -73,7 +74,7 @@ func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResul
 	case <-ended:
 	case <-ctx.Done():
 	}
-	if ctx.Err() != nil && s.callsBack() { // also where both are over: which of them is seen, chance decides
+	if ctx.Err() != nil && s.isRunning() { // also where both are over: which of them is seen, chance decides
 		r.running = 1
 	}
 	return r
@@ -214,7 +215,10 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 	space := dropped.Space(0)
 	for empty, total := 0, 0; err == nil && empty < 100 && total < drainLimit; empty++ {
 		var n int
-		if n, err = s.conn.Read(space); n > 0 {
+		if n, err = s.conn.Read(space); n > len(space) {
+			return // a conn of the user's has said so
+		}
+		if n > 0 {
 			empty = 0
 			total += n
 			s.noteDropped(n)
@@ -225,6 +229,7 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 // Shutdown shuts all sessions down as [Session.Shutdown] does, all at once, and takes no new ones.
 // It returns nil, or a [*ShutdownError] that adds up what was not delivered.
 func (m *Manager) Shutdown(ctx context.Context) error {
+	ctx = sendqueue.NewContext(ctx)
 	m.dispose()
 	return m.shutdown(func(s *Session) shutdownResult { return s.shutdownWhole(ctx, ErrSessionClosed) }).asError(ctx)
 }

@@ -197,7 +197,7 @@ func (g *writeGuard) look() {
 	}()
 	hangs := time.AfterFunc(flushEnd, func() { s.terminate(ErrWriteTimeout) }) // a conn's SetWriteDeadline may not return
 	defer hangs.Stop()
-	stuck = s.shaking() || g.isStuck(s)
+	stuck = s.inHandshake() || g.isStuck(s)
 }
 
 // isStuck reports whether the conn did not care for a deadline. Before, it sees to it that there is one, unless the peer

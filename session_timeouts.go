@@ -129,6 +129,18 @@ func (c *clock) tick() {
 	if !ok {
 		return
 	}
+	returned := false
+	defer func() {
+		if !returned { // a conn of the user's has ended the goroutine, on which all timeouts rest
+			go s.terminate(ErrSessionClosed)
+		}
+	}()
+	s.ticked(c, due)
+	returned = true
+}
+
+// ticked is tick where nothing ends the goroutine.
+func (s *Session) ticked(c *clock, due int64) {
 	now := s.now()
 	if now-due > int64(starvation) {
 		s.beginAgain(c, now)
@@ -219,7 +231,7 @@ func (s *Session) expired(c *clock, now int64) error {
 
 // owesMessage reports whether only a first message is missing, and it is this side that does not receive it.
 func (s *Session) owesMessage(c *clock) bool {
-	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || s.sock != nil && s.sock.Shaking() != nil {
+	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || s.sock != nil && s.sock.PendingHandshake() != nil {
 		return false
 	}
 	return s.q.Receiver() != sendqueue.ReceiverWaiting && s.inputWaits()
@@ -256,7 +268,7 @@ func (s *Session) givenUp(c *clock) int64 {
 func (s *Session) dues(c *clock) (handshake, frame, idle int64) {
 	handshake, frame, idle = math.MaxInt64, math.MaxInt64, math.MaxInt64
 	open := !s.IsClosed()
-	if d := s.owner.handshakeTimeout(); d > 0 && (open && c.awaited.Load() != 0 || !open && s.shaking()) {
+	if d := s.owner.handshakeTimeout(); d > 0 && (open && c.awaited.Load() != 0 || !open && s.inHandshake()) {
 		handshake = after(c.from, d)
 	}
 	if !open {
@@ -274,9 +286,9 @@ func (s *Session) dues(c *clock) (handshake, frame, idle int64) {
 // after is start + d, or the far future.
 func after(start int64, d time.Duration) int64 { return start + min(int64(d), math.MaxInt64-start) }
 
-// shaking reports whether the handshake of TLS may still be under way. Nobody can ask crypto/tls without
+// inHandshake reports whether the handshake of TLS may still be under way. Nobody can ask crypto/tls without
 // waiting for it; but it is over once a byte has passed, either way.
-func (s *Session) shaking() bool {
+func (s *Session) inHandshake() bool {
 	return s.conn != nil && s.secure() && s.received.Load() == 0 && s.Stats().BytesOut == 0
 }
 

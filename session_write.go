@@ -21,11 +21,12 @@ func (s *Session) outputFailed(err error) error {
 	return reason
 }
 
-// ownOutputFailed is outputFailed for a Send that writes itself: nothing is left to do when it returns but to run close callbacks.
+// ownOutputFailed is outputFailed for a Send that writes itself: nothing is left to do when it returns but to run close callbacks,
+// unless a conn of the user's keeps who looks for input.
 func (s *Session) ownOutputFailed(err error) error {
 	rest, reason := s.failOutput(err)
 	if rest != nil {
-		rest(s.endAside)
+		within(arrivedWait+endAsideTimeout, func() { rest(s.endAside) })
 	}
 	return reason
 }
@@ -198,7 +199,7 @@ func (s *Session) takesPieces(b *sendqueue.Batch) bool {
 
 // awaitHandshake waits for the end of a handshake that somebody else does, for WriteTimeout at most.
 func (s *Session) awaitHandshake() error {
-	if over := s.sock.Shaking(); over != nil && !closedWithin(over, s.owner.writeBound()) {
+	if over := s.sock.PendingHandshake(); over != nil && !closedWithin(over, s.owner.writeBound()) {
 		return ErrWriteTimeout
 	}
 	return nil

@@ -63,17 +63,25 @@ func CloseReason(err error) string {
 	if err == nil {
 		return ""
 	}
-	name := "error"
-	asked(err, func() bool {
-		for _, r := range closeReasons {
-			if errchain.Is(err, r.err) {
-				name = r.name
-				return true
-			}
+	if isOwn(err) {
+		return nameOf(err)
+	}
+	if name, ok := answerOf(func() string { return nameOf(err) }); ok {
+		return name
+	}
+	return otherReason
+}
+
+// otherReason is the name of what is none of closeReasons.
+const otherReason = "error"
+
+func nameOf(err error) string {
+	for _, r := range closeReasons {
+		if errchain.Is(err, r.err) {
+			return r.name
 		}
-		return false
-	})
-	return name
+	}
+	return otherReason
 }
 
 var closeReasons = []struct {
@@ -196,8 +204,11 @@ func (r *closedRing) all() []ClosedSession {
 	return all
 }
 
-// addrForRecord is the conn's RemoteAddr, or nil if that method of the user's panics.
-func (s *Session) addrForRecord() (addr net.Addr) {
-	defer func() { _ = recover() }()
-	return s.RemoteAddr()
+// addrForRecord is the conn's RemoteAddr, or nil if that method of the user's has no answer.
+func (s *Session) addrForRecord() net.Addr {
+	if s.sock != nil || s.conn == nil {
+		return s.RemoteAddr()
+	}
+	addr, _ := answerOf(s.conn.RemoteAddr)
+	return addr
 }

@@ -15,18 +15,25 @@ import (
 	"github.com/libnet-go/libnet/internal/errchain"
 )
 
-// apart has f called on a goroutine of its own and waits for it. What f does to its goroutine, a panic or
-// [runtime.Goexit], it does not do to the caller's; ok says that f returned. Nothing that f sets counts otherwise.
-func apart(f func()) (ok bool) {
-	done := make(chan struct{})
+// answerPatience bounds the wait for a method of an error, or of another value of the user's, that says something about it.
+const answerPatience = time.Second
+
+// answerOf asks a question on a goroutine of its own, which the user's code behind it may end, or keep; ok says that it was answered
+// within answerPatience.
+func answerOf[T any](question func() T) (answer T, ok bool) {
+	answers := make(chan T, 1)
 	go func() {
-		defer close(done)
+		defer close(answers)
 		defer func() { _ = recover() }()
-		f()
-		ok = true
+		answers <- question()
 	}()
-	<-done
-	return ok
+	bound := time.NewTimer(answerPatience)
+	defer bound.Stop()
+	select {
+	case answer, ok = <-answers:
+	case <-bound.C:
+	}
+	return answer, ok
 }
 
 // within has f called on a goroutine of its own and waits until it is done, but for d at most; false if f is not. f guards against
@@ -52,8 +59,8 @@ func closedWithin(c <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// errorIs is errors.Is where err may be the user's, whose methods may panic, end their goroutine or lead round in a circle: then it
-// is not. Call it with no lock held.
+// errorIs is errors.Is where err may be the user's, whose methods may panic, hang, end their goroutine or lead round in a circle: then
+// it is not. Call it with no lock held.
 func errorIs(err, target error) bool {
 	return asked(err, func() bool { return errchain.Is(err, target) })
 }
@@ -63,14 +70,17 @@ func asked(err error, question func() bool) (yes bool) {
 	if isOwn(err) {
 		return question()
 	}
-	answer := false
-	return apart(func() { answer = question() }) && answer
+	yes, _ = answerOf(question)
+	return yes
 }
 
 // errorText is err.Error(), safe to log, or the type of an error that has no text to give.
 func errorText(err error) string {
-	text := ""
-	if !apart(func() { text = err.Error() }) {
+	if isOwn(err) {
+		return printable(err.Error())
+	}
+	text, ok := answerOf(err.Error)
+	if !ok {
 		text = fmt.Sprintf("a %T without a text", err)
 	}
 	return printable(text)
@@ -188,20 +198,21 @@ func (srv *Server) panicked(what string, value any) error {
 // describe is the text of what a panic was given. A value's own methods may panic in their turn, and fmt would follow
 // one that contains itself for ever.
 func describe(value any) string {
-	text, question := "", func() {}
+	question := func() string { return "" }
 	switch v := value.(type) {
 	case string:
 		return printable(v)
 	case error:
 		return errorText(v)
 	case fmt.Stringer:
-		question = func() { text = v.String() }
+		question = v.String
 	default:
 		if k := reflect.TypeOf(value).Kind(); k < reflect.Array || k == reflect.String {
-			question = func() { text = fmt.Sprint(value) }
+			question = func() string { return fmt.Sprint(value) }
 		}
 	}
-	if !apart(question) || text == "" {
+	text, _ := answerOf(question)
+	if text == "" {
 		text = fmt.Sprintf("a %T", value)
 	}
 	return printable(text)

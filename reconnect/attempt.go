@@ -48,7 +48,7 @@ func (c *Client) connect(ctx context.Context) (s *libnet.Session, err error) {
 	}()
 	stop := context.AfterFunc(ctx, func() { _ = s.CloseWithError(ctx.Err()) })
 	prepared := c.prepare(ctx, s)
-	if !stop() {
+	if !stop() && !isPermanent(prepared) {
 		prepared = ctx.Err()
 	}
 	err = prepared

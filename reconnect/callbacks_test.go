@@ -61,6 +61,10 @@ var callbacks = map[string]func(c *reconnect.Client, f func()){
 	"OnConnect": func(c *reconnect.Client, f func()) {
 		c.OnConnect = func(context.Context, *libnet.Session) error { f(); return nil }
 	},
+	"Final": func(c *reconnect.Client, f func()) {
+		failOnce(c)
+		c.Final = func(error) bool { f(); return false }
+	},
 	"OnState connecting": func(c *reconnect.Client, f func()) { c.OnState = inState(reconnect.Connecting, f) },
 	"OnState connected":  func(c *reconnect.Client, f func()) { c.OnState = inState(reconnect.Connected, f) },
 	"OnState waiting": func(c *reconnect.Client, f func()) {
@@ -96,7 +100,9 @@ var callbacks = map[string]func(c *reconnect.Client, f func()){
 		}
 	},
 	"a held message": func(c *reconnect.Client, f func()) {
-		_ = c.Send(message(func() string { f(); return "f" }))
+		dial := c.Dial
+		sendOne := sync.OnceFunc(func() { _ = c.Send(message(func() string { f(); return "f" })) })
+		c.Dial = func(ctx context.Context) (*libnet.Session, error) { sendOne(); return dial(ctx) }
 	},
 }
 
@@ -143,8 +149,13 @@ func TestAllMethodsMayBeCalledFromEveryCallback(t *testing.T) {
 			_ = c.Send("one more")
 			_ = c.Shutdown(context.Background())
 		},
+		"Ready, then Close": func(c *reconnect.Client) {
+			_, _ = c.Ready(context.Background())
+			c.Close()
+		},
 		"the others, then Close": func(c *reconnect.Client) {
 			_ = c.Send("called")
+			_ = c.Err()
 			c.Start()
 			c.Stats()
 			c.Session()

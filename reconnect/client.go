@@ -2,6 +2,7 @@ package reconnect
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -27,15 +28,20 @@ const (
 // Zero means the default, a negative number means none.
 type Client struct {
 	// Dial makes a session. It is required, and should end when ctx does. A session that has ended already is
-	// a failure.
+	// a failure. An error through [Permanent] ends the client.
 	Dial func(ctx context.Context) (*libnet.Session, error)
 
 	// OnConnect, if set, prepares each new session before anything else is sent on it: it logs in. It may
 	// send and receive. Only when it has returned nil is the session up, and is given what is held: where it waits for
 	// an answer, no message goes to a server that is not there. An error of it ends the session, and another attempt
-	// follows after the back-off: where that is of no use, as with a wrong password, call Close. When ctx ends, after
-	// AttemptTimeout or Close, the session is closed.
+	// follows after the back-off: where that is of no use, as with a wrong password, return it through [Permanent]. When ctx
+	// ends, after AttemptTimeout or Close, the session is closed.
 	OnConnect func(ctx context.Context, s *libnet.Session) error
+
+	// Final, if set, is asked about the reason of each session that has ended and of each attempt that has failed. True ends the
+	// client for that reason, as [Permanent] does: for a server that says that there is no use in coming back, such as by the
+	// code of a close frame. It is called on the client's goroutine.
+	Final func(reason error) bool
 
 	// Handler is given the messages, one at a time and in order, on the client's goroutine. A message is valid
 	// until ServeMessage returns. Without a Handler messages are dropped.
@@ -69,7 +75,7 @@ type Client struct {
 	mu lock.Mutex[clientLock]
 	// mu guards the following. No user code runs under it.
 	lifetime     *lifetime
-	started      bool
+	started      bool  // Start was called
 	link         *link // of the session that is up; nil while there is none
 	last         *link // the newest of all; nil before the first
 	held         []heldMessage
@@ -77,7 +83,8 @@ type Client struct {
 	sendingFirst bool          // the first of held is being sent
 	closing      bool          // Send refuses
 	closed       bool          // and what is held is dropped
-	changed      chan struct{} // closed when held or link changes; nil while nobody waits
+	err          error         // why; nil until then
+	changed      chan struct{} // closed when held, link or closing changes; nil while nobody waits
 	stats        Stats
 	lostTo       error  // why the last session that lost messages ended
 	runner       uint64 // the goroutine of run, as goroutineID has it
@@ -101,6 +108,9 @@ type Stats struct {
 	HeldSize int    // their bytes, as Size counts them
 }
 
+// ErrNotStarted is returned by Send and Ready before Start.
+var ErrNotStarted = errors.New("libnet: reconnect.Client was not started")
+
 // Start begins to connect and returns at once. Further calls do nothing. It panics without a Dial.
 func (c *Client) Start() {
 	if c.Dial == nil {
@@ -119,6 +129,14 @@ func (c *Client) lifetimeLocked() *lifetime {
 		c.lifetime = &lifetime{ctx, cancel, make(chan struct{})}
 	}
 	return c.lifetime
+}
+
+// Err returns nil until the client ends, then why: [libnet.ErrSessionClosed] after Close, or at the end of a Shutdown; the error
+// that was [Permanent], or the reason that was Final.
+func (c *Client) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
 
 // Session returns the session that is up, nil while there is none. It may end at any time.

@@ -115,6 +115,7 @@ func TestWhatIsHeldIsBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := test.client
+			startGated(t, client)
 			held := 0
 			var err error
 			for err == nil && held < 1000 {

@@ -156,22 +156,15 @@ func TestAnAttemptIsBounded(t *testing.T) {
 	}
 }
 
-func TestShutdownOfAClientThatWasNotStartedGivesUpAtOnce(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		c := new(reconnect.Client)
-		for i := range 5 {
-			send(t, c, numbered(i))
-		}
-		begin := time.Now()
-		var undelivered *libnet.ShutdownError
-		if err := c.Shutdown(context.Background()); !errors.As(err, &undelivered) || undelivered.Undelivered != 5 || time.Since(begin) != 0 {
-			t.Errorf("%v after %v", err, time.Since(begin))
-		}
-		<-c.Done()
-		if err := new(reconnect.Client).Shutdown(context.Background()); err != nil {
-			t.Errorf("with nothing held: %v", err)
-		}
-	})
+func TestShutdownOfAClientThatWasNotStartedEndsIt(t *testing.T) {
+	c := new(reconnect.Client)
+	if err := c.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	<-c.Done()
+	if err := c.Err(); err != libnet.ErrSessionClosed {
+		t.Errorf("Err: %v", err)
+	}
 }
 
 // The session takes ten messages and fails, before, while, or after Shutdown looks.
@@ -197,10 +190,10 @@ func TestShutdownAnswersNilOnlyWhenAllWasWritten(t *testing.T) {
 				return d.NewSession(near)
 			},
 		}
+		c.Start()
 		for i := range 10 {
 			send(t, c, numbered(i))
 		}
-		c.Start()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		result := make(chan error)
 		go func() { result <- c.Shutdown(ctx) }()

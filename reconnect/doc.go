@@ -10,7 +10,8 @@
 //	}
 //	client.Start()
 //	defer client.Close()
-//	err := client.Send("hello") // held while there is no session
+//	err := client.Send("hello")       // held while there is no session
+//	session, err := client.Ready(ctx) // waits for one
 //
 // # What connected means
 //
@@ -29,6 +30,16 @@
 // restarts come back spread over the whole of it). The bound begins at MinBackoff, doubles with each attempt
 // and stays at MaxBackoff; a session that lasted MaxBackoff begins it anew. The first attempt of all is
 // made at once. The delays are those of github.com/cenkalti/backoff with a randomization of 100 %.
+//
+// # When there is no use in another attempt
+//
+// A client goes on for ever, unless it is told otherwise. Dial and OnConnect return an error through [Permanent], for a password that
+// is wrong. Final is asked about the reasons that come from elsewhere, for a server that throws a user out for good: over WebSocket
+// the code of its close frame says so.
+//
+//	client.Final = func(reason error) bool { return websocket.CloseStatus(reason) == 4001 } // logged in elsewhere
+//
+// The client then ends as with Close: [Client.Err], OnState, and whoever waits in [Client.Ready] have the reason, and so has the log.
 //
 // # Bounds
 //

@@ -2,8 +2,10 @@ package reconnect_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -45,8 +47,8 @@ func Example() {
 		}),
 		MinBackoff: 10 * time.Millisecond,
 	}
-	client.Send("hello") // held until there is a session
 	client.Start()
+	client.Send("hello") // held until there is a session
 	<-received
 
 	connected := client.Session()
@@ -65,4 +67,64 @@ func Example() {
 	// logging in
 	// gopher said hello again
 	// <nil>
+}
+
+// A password that is wrong will be wrong the next time, too: the client ends, and whoever waits learns why.
+func ExamplePermanent() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Uint16BE, codec.Bytes), 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		s.Receive()
+		s.Send("wrong password")
+	}))
+	defer server.Stop()
+
+	errRefused := errors.New("login refused")
+	client := &reconnect.Client{
+		Dial: func(ctx context.Context) (*libnet.Session, error) {
+			return libnet.Connect("tcp", server.Listener().Addr().String(), codec.New(codec.Uint16BE, codec.Bytes), 64)
+		},
+		OnConnect: func(ctx context.Context, s *libnet.Session) error {
+			if err := s.Send("gopher secret"); err != nil {
+				return err // another attempt follows
+			}
+			answer, err := s.Receive()
+			if err == nil && string(answer) != "welcome" {
+				return reconnect.Permanent(fmt.Errorf("%w: %s", errRefused, answer))
+			}
+			return err
+		},
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	client.Start()
+	_, err = client.Ready(context.Background())
+	fmt.Println(err)
+	<-client.Done()
+	fmt.Println(errors.Is(client.Err(), errRefused))
+	// Output:
+	// login refused: wrong password
+	// true
+}
+
+func ExampleClient_Ready() {
+	protocol := codec.New(codec.Uint16BE, codec.Bytes)
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", protocol, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) { s.Receive() }))
+	defer server.Stop()
+
+	client := &reconnect.Client{Dial: func(ctx context.Context) (*libnet.Session, error) {
+		return libnet.Connect("tcp", server.Listener().Addr().String(), protocol, 64)
+	}}
+	client.Start()
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	s, err := client.Ready(ctx)
+	fmt.Println(s == client.Session(), err)
+	// Output: true <nil>
 }

@@ -94,6 +94,7 @@ func TestBoundsOfWhatIsHeldAtTheirExtremes(t *testing.T) {
 			if bytes == 1 {
 				want = min(want, 1)
 			}
+			startGated(t, c)
 			held := 0
 			for held < 1000 && c.Send("x") == nil {
 				held++

@@ -21,22 +21,19 @@ import (
 	"github.com/libnet-go/libnet/reconnect"
 )
 
-func TestSendBeforeStartHolds(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		var server recorder
-		place := newSite(t, 8, server.ServeSession)
-		place.up()
-		c := &reconnect.Client{Dial: place.dial}
-		send(t, c, "early")
-		if stats := c.Stats(); stats.Held != 1 {
-			t.Errorf("%+v", stats)
-		}
-		start(t, c)
-		synctest.Wait()
-		if got := server.received(); !slices.Equal(got, []string{"early"}) {
-			t.Errorf("%q", got)
-		}
-	})
+func TestSendAndReadyBeforeStartAreErrors(t *testing.T) {
+	c := &reconnect.Client{Dial: hang}
+	if err := c.Send("early"); err != reconnect.ErrNotStarted {
+		t.Errorf("Send: %v", err)
+	}
+	if _, err := c.Ready(t.Context()); err != reconnect.ErrNotStarted {
+		t.Errorf("Ready: %v", err)
+	}
+	start(t, c)
+	send(t, c, "held")
+	if stats := c.Stats(); stats.Held != 1 {
+		t.Errorf("%+v", stats)
+	}
 }
 
 // stalled is a server that never reads, behind so small a window that a session's queue fills.
@@ -60,10 +57,11 @@ func TestWhatIsHeldStaysHeldWhateverItsSessionEndsWith(t *testing.T) {
 				const queue, messages = 4, 20
 				dial, sessions := stalled(queue)
 				c := &reconnect.Client{Dial: dial, MaxBackoff: time.Second}
+				connect := startGated(t, c)
 				for i := range messages {
 					send(t, c, numbered(i))
 				}
-				start(t, c)
+				connect()
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
 				for _, s := range *sessions {
@@ -95,10 +93,11 @@ func TestAHeldMessageThatEndsEachSessionKeepsNoneBack(t *testing.T) {
 				place.dialer.Protocol = test.protocol
 				place.up()
 				c := &reconnect.Client{Dial: place.dial}
+				connect := startGated(t, c)
 				send(t, c, "before")
 				send(t, c, test.bad)
 				send(t, c, "after")
-				start(t, c)
+				connect()
 				time.Sleep(10 * time.Minute)
 				send(t, c, "at last")
 				synctest.Wait()
@@ -160,6 +159,7 @@ func TestWhatSizeSaysCannotBreakTheBound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &reconnect.Client{HoldBytes: test.limit, Size: func(any) int { return test.size }}
+			startGated(t, c)
 			held := 0
 			for c.Send("x") == nil {
 				held++
@@ -185,6 +185,7 @@ func TestSizeMayCallTheClientAndPanic(t *testing.T) {
 		}
 		return 1
 	}}
+	startGated(t, c)
 	send(t, c, "message")
 	if err := c.Send("panic"); !errors.Is(err, libnet.ErrPanic) {
 		t.Errorf("Send: %v", err)
@@ -318,6 +319,7 @@ func sendUntil(t *testing.T, c *reconnect.Client, end time.Time) uint64 {
 
 func TestALargeMessageThatIsHeldCountsItsBytes(t *testing.T) {
 	c := &reconnect.Client{HoldBytes: 1000}
+	startGated(t, c)
 	if err := c.Send(strings.Repeat("x", 1001)); err != libnet.ErrSessionBlocked {
 		t.Errorf("Send: %v", err)
 	}

@@ -84,6 +84,27 @@ func start(t testing.TB, c *reconnect.Client) *reconnect.Client {
 	return c
 }
 
+// gated has c's Dial wait until connect is called, for ever without a Dial: what is sent before is held.
+func gated(c *reconnect.Client) (connect func()) {
+	dial, gate := c.Dial, make(chan struct{})
+	c.Dial = func(ctx context.Context) (*libnet.Session, error) {
+		select {
+		case <-gate:
+			return dial(ctx)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return sync.OnceFunc(func() { close(gate) })
+}
+
+// startGated is gated, and start.
+func startGated(t testing.TB, c *reconnect.Client) (connect func()) {
+	connect = gated(c)
+	start(t, c)
+	return connect
+}
+
 func inBubble(t *testing.T, test func(t *testing.T)) { synctest.Test(t, test) }
 
 func send(t testing.TB, c *reconnect.Client, msg any) {

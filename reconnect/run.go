@@ -52,7 +52,7 @@ func (c *Client) run(r *loop) {
 	}
 	if !r.toldClosed {
 		r.toldClosed = true
-		c.tell(Change{State: Closed})
+		c.tell(Change{State: Closed, Err: c.Err()})
 	}
 	r.ended = true
 }
@@ -77,13 +77,19 @@ func (c *Client) report(r *loop) {
 		r.delays.Reset()
 	}
 	r.delay = r.delays.NextBackOff()
-	if r.last.received || r.last.lasted >= c.maxBackoff() {
-		r.failures.over()
-	} else {
+	failed := !r.last.received && r.last.lasted < c.maxBackoff()
+	if failed {
 		c.mu.Lock()
 		c.stats.Failures++
 		c.mu.Unlock()
+	}
+	switch {
+	case c.endedFor(r.last.err):
+		return
+	case failed:
 		c.logFailure(&r.failures, r.last.err, r.delay)
+	default:
+		r.failures.over()
 	}
 	c.tell(Change{State: Waiting, Err: r.last.err, Delay: r.delay})
 }

@@ -6,11 +6,10 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// Send sends msg as [libnet.Session.Send] does while there is a session, and holds it while there is none, also before
-// Start. A message that is held must not be changed until it has been sent, except for a []byte, which is copied. A session
+// Send sends msg as [libnet.Session.Send] does while there is a session, and holds it while there is none. A message that is held must not be changed until it has been sent, except for a []byte, which is copied. A session
 // that has just ended is none: Send then holds msg, or says that there is no room.
 //
-// Errors: [libnet.ErrSessionClosed] after Close or Shutdown; [libnet.ErrSessionBlocked] when what is held, or the
+// Errors: [ErrNotStarted]; [libnet.ErrSessionClosed] after Close or Shutdown; what Err returns, once the client has ended; [libnet.ErrSessionBlocked] when what is held, or the
 // session's queue, is full; those of Session.Send that leave a session open; and [libnet.ErrPanic], wrapped, when msg's own methods
 // or Size panicked. With an error the message is not sent. A held message that turns out to be one that cannot be sent is logged and
 // counted as lost.
@@ -41,13 +40,24 @@ func (c *Client) openLink() (*link, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.closing:
-		return nil, libnet.ErrSessionClosed
+	case c.closing, !c.started:
+		return nil, c.refusalLocked()
 	case c.link == nil || len(c.held) > 0:
 		return nil, nil
 	}
 	c.link.given++
 	return c.link, nil
+}
+
+// refusalLocked is what a client answers that is ending, has ended, or was not started.
+func (c *Client) refusalLocked() error {
+	switch {
+	case c.err != nil:
+		return c.err
+	case c.closing:
+		return libnet.ErrSessionClosed
+	}
+	return ErrNotStarted
 }
 
 // sendOn sends msg on k. Neither taken nor an error: k has ended, and msg needs another session.
@@ -94,7 +104,7 @@ func (c *Client) hold(msg any, size int) (held bool, err error) {
 	}
 	switch {
 	case c.closing:
-		return false, libnet.ErrSessionClosed
+		return false, c.refusalLocked()
 	case c.link != nil && len(c.held) == 0:
 		return false, nil
 	case len(c.held) >= resolve(c.HoldMessages, defaultHoldMessages) || size > limit-c.heldSize:

@@ -13,22 +13,26 @@ import (
 // takes it.
 const settleTime = 1500 * time.Millisecond
 
-var (
-	errNotStarted = errors.New("libnet: reconnect.Client was not started")
-	errOwnWait    = errors.New("libnet: reconnect.Client cannot connect while its callback waits in Shutdown")
-)
+var errOwnWait = errors.New("libnet: reconnect.Client cannot connect while its callback waits for that")
 
 // Close ends the client and its session, and discards what is held or queued, which is counted as lost. It does not
 // wait for callbacks that are running: Done does. A second call does nothing.
-func (c *Client) Close() {
+func (c *Client) Close() { c.end(libnet.ErrSessionClosed) }
+
+// end is Close with a reason, of which the first stays.
+func (c *Client) end(reason error) (first bool) {
 	c.mu.Lock()
 	c.closing, c.closed = true, true
+	if first = c.err == nil; first {
+		c.err = reason
+	}
 	c.dropHeldLocked()
 	l := c.lifetimeLocked()
 	c.changedLocked()
 	c.mu.Unlock()
 	l.cancel()
 	c.startOnce.Do(func() { close(l.done) }) // never started: nothing to wait for
+	return first
 }
 
 // Shutdown takes no further messages, sends what is held, connecting for it if need be, shuts the session down
@@ -36,8 +40,8 @@ func (c *Client) Close() {
 // queued and the last session has lost nothing, or a [*libnet.ShutdownError] that says how many messages were not written: ctx
 // ended first, or a session failed, perhaps a moment before. It returns within 1.5 s of ctx's end.
 //
-// A callback, or a client that was not started, cannot wait for the next session: then what is held without one is given up
-// at once.
+// A callback cannot wait for the next session: then what is held without one is given up at once. A client that has ended by
+// itself, for an error that was [Permanent], had lost what it held before, and Shutdown returns nil.
 func (c *Client) Shutdown(ctx context.Context) error {
 	before := c.beginShutdown()
 	forced, err := c.deliver(ctx)
@@ -49,34 +53,35 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	if lost == 0 && forced == 0 {
 		return nil
 	}
-	return &libnet.ShutdownError{Undelivered: lost, Forced: forced, Err: cmp.Or(err, lostTo, libnet.ErrSessionClosed)}
+	return &libnet.ShutdownError{Undelivered: lost, Forced: forced, Err: cmp.Or(err, lostTo, c.Err())}
 }
 
-// A tally is what was lost when a Shutdown began.
-type tally struct {
-	lost   uint64
+// losses are what was lost when a Shutdown began.
+type losses struct {
+	all    uint64
 	last   *link  // the newest
-	ofLast uint64 // what it had lost of that: it may have ended a moment ago
+	ofLast uint64 // what it had lost of all: it may have ended a moment ago
 }
 
-func (c *Client) beginShutdown() tally {
+func (c *Client) beginShutdown() losses {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = true
-	t := tally{lost: c.stats.Lost, last: c.last}
-	if t.last != nil {
-		t.ofLast = t.last.lost
+	c.changedLocked() // for Ready
+	before := losses{all: c.stats.Lost, last: c.last}
+	if before.last != nil {
+		before.ofLast = before.last.lost
 	}
-	return t
+	return before
 }
 
 // lostSince returns how many messages were lost since then, or by what is the last session still, and why that ended.
-func (c *Client) lostSince(t tally) (lost uint64, reason error) {
+func (c *Client) lostSince(before losses) (lost uint64, reason error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	lost = max(c.stats.Lost, t.lost) - t.lost
-	if c.last == t.last {
-		lost += t.ofLast
+	lost = max(c.stats.Lost, before.all) - before.all
+	if c.last == before.last {
+		lost += before.ofLast
 	}
 	return lost, c.lostTo
 }
@@ -128,7 +133,7 @@ func (c *Client) awaitNoneHeld(ctx context.Context) error {
 		case <-w.ended:
 			c.sessionGone(w.link)
 		case <-w.client:
-			return libnet.ErrSessionClosed // somebody else's Close
+			return c.Err() // somebody else's Close, or an end for good
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -150,15 +155,10 @@ func (c *Client) whatIsHeld(self uint64) (*wait, error) {
 	switch {
 	case len(c.held) == 0:
 		return nil, nil
-	case !c.started:
-		return nil, errNotStarted
 	case self == c.sender, self == c.runner && c.link == nil:
 		return nil, errOwnWait
 	}
-	if c.changed == nil {
-		c.changed = make(chan struct{})
-	}
-	w := &wait{link: c.link, changed: c.changed, client: c.lifetimeLocked().ctx.Done()}
+	w := &wait{link: c.link, changed: c.changeLocked(), client: c.lifetimeLocked().ctx.Done()}
 	if c.link != nil {
 		w.ended = c.link.session.Done()
 	}
@@ -190,11 +190,4 @@ func (c *Client) settle() bool {
 	}
 	c.account(k)
 	return true
-}
-
-func (c *Client) changedLocked() {
-	if c.changed != nil {
-		close(c.changed)
-		c.changed = nil
-	}
 }

@@ -31,6 +31,6 @@ func (s State) String() string {
 type Change struct {
 	State   State
 	Session *libnet.Session // Connected: the session that is up
-	Err     error           // Waiting: why the session ended or the attempt failed
+	Err     error           // Waiting: why the session ended or the attempt failed; Closed: what the client's Err returns
 	Delay   time.Duration   // Waiting: how long
 }

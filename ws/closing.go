@@ -4,11 +4,16 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 const (
 	// closeFrameTimeout is how long Close, which does not wait for the peer, lets the Close frame wait for room in the kernel.
 	closeFrameTimeout = 100 * time.Millisecond
+
+	// closeFrameWait is how long Close waits for a write that is under way, so that the Close frame can follow it.
+	closeFrameWait = 50 * time.Millisecond
 
 	// lingerTimeout is how long the connection is read on after Close: closed with input unread, it would be reset,
 	// and the peer might never see the close frame.
@@ -16,7 +21,7 @@ const (
 )
 
 // close does this side's part of the closing handshake (RFC 6455, 7.1) and closes the connection. The Close frame, if it is not
-// written yet, has closeFrameTimeout to be. Where the receive loop is at work, that closes the connection, after reading on
+// written yet, has closeFrameWait and closeFrameTimeout to be. Where the receive loop is at work, that closes the connection, after reading on
 // for lingerTimeout at most.
 func (l *link) close(frame []byte) error {
 	defer close(l.closed)
@@ -27,7 +32,7 @@ func (l *link) close(frame []byte) error {
 		}
 	}()
 	l.finish(frame)
-	if l.tryFlush(closeFrameTimeout) && l.failed() == nil {
+	if l.flushLast(closeFrameWait, closeFrameTimeout) && l.failed() == nil {
 		half, ok := l.conn.(interface{ CloseWrite() error })
 		lingers = ok && half.CloseWrite() == nil && l.startLingering()
 	}
@@ -39,7 +44,7 @@ func (l *link) close(frame []byte) error {
 
 // startLingering has the receive loop read on and close the connection; false if there is no loop, or nothing that could be reset.
 func (l *link) startLingering() bool {
-	if _, ok := l.socket().(syscall.Conn); !ok {
+	if _, ok := sockets.Transport(l.conn).(syscall.Conn); !ok {
 		return false
 	}
 	l.mu.Lock()

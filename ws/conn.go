@@ -121,7 +121,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	defer func() { <-c.reading }()
 	for {
-		if !c.in.hasEnded() && isClosed(passed) {
+		if isClosed(passed) && !c.in.hasEnded() { // in this order: an end may come before what sets a deadline because of it
 			return 0, opError("read", os.ErrDeadlineExceeded)
 		}
 		if n, err := c.in.take(p); n > 0 || err != nil {

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // DialOptions is what [Dial] can be told besides a libnet.Dialer. The zero value is the default.
@@ -87,10 +89,41 @@ func newTransport(d *libnet.Dialer) *http.Transport {
 		DialContext: d.NetDialer.DialContext,
 	}
 	if d.TLSConfig != nil {
-		t.TLSClientConfig = d.TLSConfig.Clone()
+		t.TLSClientConfig = sockets.GuardKeyLog(d.TLSConfig).Clone()
 		t.TLSClientConfig.NextProtos = []string{"http/1.1"}
+		t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialTLS(ctx, network, address, &d.NetDialer, t.TLSClientConfig)
+		}
 	}
 	return t
+}
+
+// dialTLS is what package net/http does itself through a proxy, and does then on a goroutine of its own, on which a function of the
+// config's that panics ends the process.
+func dialTLS(ctx context.Context, network, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	secured := tls.Client(conn, config)
+	if err := sockets.Handshake(ctx, secured, panicInHandshake); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+// panicInHandshake calls no method of value, which might panic in its turn.
+func panicInHandshake(value any) error {
+	text, ok := value.(string)
+	if !ok {
+		text = fmt.Sprintf("a %T", value)
+	}
+	return fmt.Errorf("%w in a TLS handshake: %s", libnet.ErrPanic, text)
 }
 
 // A clientUpgrade keeps hold of the connection that the WebSocket library has upgraded.

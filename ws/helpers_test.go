@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/ws"
 )
@@ -32,6 +34,7 @@ var frames = codec.New(codec.Uint32BE, codec.Bytes)
 type rig struct {
 	*libnet.Server
 	listener net.Listener
+	tls      bool                 // as layer was when it started
 	sessions chan *libnet.Session // each session, before its handler runs
 }
 
@@ -81,7 +84,7 @@ func start(t testing.TB, set setup) *rig {
 	if compressing {
 		set.options = withCompressFrom(set.options, 1)
 	}
-	r := &rig{listener: set.listener, sessions: make(chan *libnet.Session, 1024)}
+	r := &rig{listener: set.listener, tls: layer != nil, sessions: make(chan *libnet.Session, 1024)}
 	if (currentMode == protocolServe || currentMode == protocolEvents) && set.serve == nil {
 		startProtocol(t, r, set)
 		return r
@@ -96,6 +99,9 @@ func start(t testing.TB, set setup) *rig {
 	}
 	web := &http.Server{Handler: r.webHandler(set.handler, set.options), ErrorLog: discardLog}
 	served := make(chan error, 1)
+	if r.tls {
+		set.listener = ws.TLSListener(set.listener, layer)
+	}
 	go func() { served <- set.serve(web, set.listener) }()
 	t.Cleanup(func() {
 		r.Stop()
@@ -120,10 +126,14 @@ func inBubble(t *testing.T, test func(t *testing.T, pipes *libnettest.Listener))
 }
 
 func (r *rig) url() string {
-	if r.listener.Addr().Network() == "pipe" {
+	switch addr := r.listener.Addr(); {
+	case addr.Network() == "pipe":
 		return "ws://libnet.test/"
+	case r.tls:
+		return "wss://" + addr.String() + "/"
+	default:
+		return "ws://" + addr.String() + "/"
 	}
-	return "ws://" + r.listener.Addr().String() + "/"
 }
 
 func (r *rig) session(t testing.TB) *libnet.Session {
@@ -193,6 +203,9 @@ func (r *rig) raw(t testing.TB) (net.Conn, *bufio.Reader) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	if r.tls {
+		conn = tls.Client(conn, testkit.ClientTLS())
 	}
 	t.Cleanup(func() { conn.Close() })
 	write(t, conn, upgradeRequest)

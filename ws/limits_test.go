@@ -92,7 +92,7 @@ func TestForeignOriginsAreRefusedUnlessAllowed(t *testing.T) {
 
 func TestARequestThatIsNoWebSocketIsAnswered(t *testing.T) {
 	r := start(t, setup{})
-	response, err := http.Get("http://" + r.listener.Addr().String())
+	response, err := http.Get("http" + strings.TrimPrefix(r.url(), "ws"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -193,9 +193,29 @@ func (l *link) flushAnswers() {
 func (l *link) tryFlush(within time.Duration) bool {
 	select {
 	case l.flushing <- struct{}{}:
+		l.flushHeld(within)
+		return true
 	default:
 		return false
 	}
+}
+
+// flushLast is tryFlush for who closes the connection then. It waits for others: what these write has often reached the peer, and
+// only they do not know yet.
+func (l *link) flushLast(wait, within time.Duration) bool {
+	patience := time.NewTimer(wait)
+	defer patience.Stop()
+	select {
+	case l.flushing <- struct{}{}:
+		l.flushHeld(within)
+		return true
+	case <-patience.C:
+		return false
+	}
+}
+
+// flushHeld is for the one who has flushing, and gives it back.
+func (l *link) flushHeld(within time.Duration) {
 	defer func() { <-l.flushing }()
 	var deadline time.Time
 	if within > 0 {
@@ -203,7 +223,6 @@ func (l *link) tryFlush(within time.Duration) bool {
 	}
 	_ = l.conn.SetWriteDeadline(deadline)
 	_ = l.writePending()
-	return true
 }
 
 func (l *link) hasPending() bool {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,15 +44,6 @@ func inMode(t *testing.T, m mode, test func(t *testing.T)) {
 	})
 }
 
-// withCompression runs test with compression on.
-func withCompression(t *testing.T, test func(t *testing.T)) {
-	t.Run("compressed", func(t *testing.T) {
-		compressing = true
-		defer func() { compressing = false }()
-		test(t)
-	})
-}
-
 // eachMode runs test for every mode.
 func eachMode(t *testing.T, test func(t *testing.T)) {
 	for _, m := range allModes {
@@ -68,7 +60,7 @@ func eachProtocolMode(t *testing.T, test func(t *testing.T)) {
 // startProtocol makes r a server that serves WebSockets itself.
 func startProtocol(t testing.TB, r *rig, set setup) {
 	r.Server = libnet.NewServer(set.listener, ws.Protocol(set.protocol, set.options), set.queue)
-	r.Logger = slog.New(slog.DiscardHandler)
+	r.Logger, r.TLSConfig = slog.New(slog.DiscardHandler), layer
 	if set.config != nil {
 		set.config(r.Server)
 	}
@@ -137,19 +129,24 @@ func messageHandler(h libnet.Handler) libnet.MessageHandler {
 // What holds for a Handler's sessions holds for those of a MessageHandler, and of a server that serves WebSockets itself, in both modes;
 // what is different, doc.go says.
 func TestTheSuites(t *testing.T) {
-	for _, m := range []mode{protocolServe, protocolEvents, messageHandlerMode} {
-		inMode(t, m, runSuite)
-	}
+	inModes(t, []mode{protocolServe, protocolEvents, messageHandlerMode}, slices.Concat(suite, plainSuite))
 }
 
 // What holds for sessions holds for those whose messages are compressed.
 func TestTheSuitesWithCompression(t *testing.T) {
-	eachMode(t, func(t *testing.T) { withCompression(t, runSuite) })
+	compressing = true
+	defer func() { compressing = false }()
+	inModes(t, allModes, slices.Concat(suite, plainSuite))
 }
 
-func runSuite(t *testing.T) {
-	for _, test := range suite {
-		t.Run(nameOf(test), test)
+// inModes runs tests for each mode.
+func inModes(t *testing.T, modes []mode, tests []func(*testing.T)) {
+	for _, m := range modes {
+		inMode(t, m, func(t *testing.T) {
+			for _, test := range tests {
+				t.Run(nameOf(test), test)
+			}
+		})
 	}
 }
 
@@ -165,9 +162,7 @@ var suite = []func(*testing.T){
 	TestAHandlerThatPanicsEndsItsSessionOnly,
 	TestWhatAHandlerQueuedIsDeliveredWhenItReturns,
 	TestWhatAPeerDoesWrongEndsWithOneCloseFrame,
-	TestWhatAPeerDoesWrongEndsItsSessionAtOnce,
 	TestAClaimedLengthAllocatesNothing,
-	TestNothingFollowsTheCloseFrame,
 	TestAPeerThatGoesOnSendingSeesTheCloseCode,
 	TestAMessageThatTheClosingCutsIsNotAnOrderlyEnd,
 	TestAPeersReasonThatIsRightIsThatOfTheSession,
@@ -177,26 +172,12 @@ var suite = []func(*testing.T){
 	TestARequestThatIsNoWebSocketIsAnswered,
 	TestSubprotocolsAreAgreedOn,
 	TestOnSessionAdmitsWebSocketsAndMayReceive,
-	TestDialFailsWithinItsBoundAndLeavesNothing,
 	TestARefusalsMessageAndCodeArrive,
 	TestACloseTellsItsReason,
 	TestAClientIsToldWhyItWasThrownOut,
 	TestALastWordArrivesAndThenItsReason,
-	TestMessagesThatArrivedBeforeTheEndAreReceivedByASlowHandler,
-	TestMessagesThatArrivedSurviveAFailedSend,
-	TestMessagesThatArriveAsASendFailsAreReceived,
 	TestAMessageThatTheFramingCannotCarryIsRefusedBothWays,
-	TestAConnectionThatEndsWithinAMessageIsNeverAMessage,
-	TestAMessageThatDoesNotEndRunsIntoTheFrameTimeout,
-	TestALateMessageArrivesWhole,
-	TestASilentPeerRunsIntoItsTimeouts,
-	TestAPeerThatVanishedIsFound,
-	TestAPeerThatReadsSlowlyLives,
-	TestASlowConsumerIsClosedWhenThePolicySaysSo,
-	TestShutdownWaitsForThePeerNoLongerThanLinger,
-	TestCloseDoesNotWaitForAPeerThatDoesNotRead,
 	TestAHandlerSeesTheRequestAndTheSubprotocol,
-	TestASessionThatIsNoWebSocketHasNoRequest,
 	TestDialTellsHowTheServerAnswered,
 	TestDialTellsOfAnUpgradeThatIsWrong,
 	TestDialWithoutADialerIsAnError,
@@ -212,5 +193,26 @@ var suite = []func(*testing.T){
 	TestAddressesAreThoseOfTheConnection,
 	TestShutdownOfTheClientDeliversWhatItQueued,
 	TestAcceptedIsReceivedOrReported,
+}
+
+// plainSuite is not run over TLS: these tests are about the connection itself, or have a clock of their own, which stands still while
+// a goroutine waits for one of crypto/tls's locks.
+var plainSuite = []func(*testing.T){
+	TestWhatAPeerDoesWrongEndsItsSessionAtOnce,
+	TestNothingFollowsTheCloseFrame,
+	TestDialFailsWithinItsBoundAndLeavesNothing,
+	TestMessagesThatArrivedBeforeTheEndAreReceivedByASlowHandler,
+	TestMessagesThatArrivedSurviveAFailedSend,
+	TestMessagesThatArriveAsASendFailsAreReceived,
+	TestAConnectionThatEndsWithinAMessageIsNeverAMessage,
+	TestAMessageThatDoesNotEndRunsIntoTheFrameTimeout,
+	TestALateMessageArrivesWhole,
+	TestASilentPeerRunsIntoItsTimeouts,
+	TestAPeerThatVanishedIsFound,
+	TestAPeerThatReadsSlowlyLives,
+	TestASlowConsumerIsClosedWhenThePolicySaysSo,
+	TestShutdownWaitsForThePeerNoLongerThanLinger,
+	TestCloseDoesNotWaitForAPeerThatDoesNotRead,
+	TestASessionThatIsNoWebSocketHasNoRequest,
 	TestAConnectionThatGoesWrongEndsItsSessionOnly,
 }

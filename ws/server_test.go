@@ -288,9 +288,11 @@ func TestWhatAHandlerQueuedIsDeliveredWhenItReturns(t *testing.T) {
 }
 
 // writeCounter counts the writes of a listener's conns.
+// A writeCounter's connections wait with their writes while there is a gate.
 type writeCounter struct {
 	net.Listener
-	n atomic.Int64
+	n    atomic.Int64
+	gate atomic.Pointer[chan struct{}]
 }
 
 func (w *writeCounter) Accept() (net.Conn, error) {
@@ -298,16 +300,19 @@ func (w *writeCounter) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &countedConn{conn, &w.n}, nil
+	return &countedConn{conn, w}, nil
 }
 
 type countedConn struct {
 	net.Conn
-	n *atomic.Int64
+	of *writeCounter
 }
 
 func (c *countedConn) Write(p []byte) (int, error) {
-	c.n.Add(1)
+	c.of.n.Add(1)
+	if gate := c.of.gate.Load(); gate != nil {
+		<-*gate
+	}
 	return c.Conn.Write(p)
 }
 
@@ -315,15 +320,16 @@ func TestABatchOfMessagesIsFewWrites(t *testing.T) {
 	inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
 		writes := &writeCounter{Listener: pipes}
 		const n = 1000
-		blocked := make(chan struct{})
+		queued := make(chan struct{})
 		r := start(t, setup{listener: pipes, queue: n, serve: func(web *http.Server, _ net.Listener) error {
 			return web.Serve(writes)
 		}, handler: libnet.HandlerFunc(func(s *libnet.Session) {
 			s.Receive()
+			writes.gate.Store(&queued)
 			for range n {
 				s.Send("a message")
 			}
-			close(blocked)
+			close(queued)
 			sink(s)
 		})})
 		browser := r.browser(t)
@@ -334,7 +340,6 @@ func TestABatchOfMessagesIsFewWrites(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		<-blocked
 		if count := writes.n.Load() - before; count > n/20 {
 			t.Errorf("%d writes for %d messages", count, n)
 		}

@@ -1,6 +1,7 @@
 package ws_test
 
 import (
+	"io"
 	"net"
 	"runtime"
 	"strings"
@@ -113,4 +114,28 @@ func TestAConnectionThatGoesWrongEndsItsSessionOnly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a write has given to the kernel the peer may have, and answer, before the write has returned.
+func TestACloseFrameFollowsAWriteThatHasNotReturned(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var late atomic.Bool
+	r := start(t, setup{queue: 1, handler: sink, listener: userListener{tcp, func(c net.Conn) net.Conn {
+		u := &userConn{Conn: c, wrong: &late}
+		u.write = func(p []byte) (int, error) {
+			defer time.Sleep(10 * time.Millisecond)
+			return c.Write(p)
+		}
+		return u
+	}}})
+	client := r.dial(t, 0)
+	s := r.session(t)
+	late.Store(true)
+	send(t, s, "last")
+	want(t, client, "last")
+	s.Close()
+	wantEnd(t, client, io.EOF)
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/binary"
+	"io"
 	"math/rand/v2"
 	"time"
 )
@@ -16,22 +16,26 @@ type habit struct {
 
 var habits = []habit{
 	{"asks and reads the answers", 16, echoes, chat},
-	{"asks, half-closes, reads all answers", 10, echoes, burst},
+	{"asks, ends its side, reads all answers", 10, answersToTheEnd, burst},
 	{"asks and resets", 10, echoes, resets},
 	{"asks and reads 1 KB a second", 8, echoes, dawdle},
 	{"asks and never reads", 8, echoes, neverRead},
-	{"connects and says nothing", 3, raw, saysNothing},
-	{"sends half a message", 3, raw, halfMessage},
+	{"connects and says nothing", 3, all, saysNothing},
+	{"sends half a message", 3, all, halfMessage},
+	{"sends half a request", 2, webSockets, halfRequest},
 	{"is a member", 18, hubs, member(0)},
 	{"is a member and reads 1 KB a second", 5, hubs, member(1000)},
 	{"is a member and never reads", 5, hubs, deafMember},
-	{"uses libnet and closes", 10, sessions, useSession},
+	{"uses libnet and closes", 10, echoes, useSession},
 }
 
-func raw(st *station) bool      { return !st.websocket }
-func echoes(st *station) bool   { return raw(st) && !st.hub }
-func hubs(st *station) bool     { return st.hub }
-func sessions(st *station) bool { return !st.hub }
+func all(*station) bool           { return true }
+func hubs(st *station) bool       { return st.hub }
+func echoes(st *station) bool     { return !st.hub }
+func webSockets(st *station) bool { return st.websocket != noWebSocket }
+
+// answersToTheEnd is whether a client that has ended its side gets what is queued for it.
+func answersToTheEnd(st *station) bool { return echoes(st) && st.websocket != throughHandler }
 
 func size() int { return 8 + rand.IntN(1500) }
 
@@ -69,8 +73,8 @@ func burst(c *crowd, st *station) {
 			return
 		}
 	}
-	if err := p.halfClose(); err != nil {
-		c.fault("%s: half-close: %w", st.name, err)
+	if err := p.endSide(); err != nil {
+		c.fault("%s: the end of a side: %w", st.name, err)
 		return
 	}
 	if p.mustReceive(p.sent) != nil {
@@ -155,8 +159,21 @@ func halfMessage(c *crowd, st *station) {
 		return
 	}
 	defer p.end()
-	_, _ = p.Write(append(binary.BigEndian.AppendUint32(nil, 1000), "half"...))
+	frame := p.frame(make([]byte, 1000))
+	_, _ = p.Write(frame[:len(frame)/2])
 	p.readAll(0, time.Now().Add(patience))
+}
+
+// halfRequest waits until its WebSocket is refused.
+func halfRequest(c *crowd, st *station) {
+	p, err := c.connect(st)
+	if err != nil {
+		return
+	}
+	defer p.end()
+	_, _ = p.Write([]byte(upgradeRequest[:rand.IntN(len(upgradeRequest))]))
+	_ = p.SetReadDeadline(time.Now().Add(patience))
+	_, _ = io.Copy(io.Discard, p.in)
 }
 
 // member joins, stays for some seconds, and says something every second, or the station would end it as idle.

@@ -19,7 +19,9 @@ func (c *crowd) dialSession(ctx context.Context, st *station) (*libnet.Session, 
 	}
 	address := c.addresses[st.name]
 	switch {
-	case st.websocket:
+	case webSockets(st) && st.tls:
+		return ws.Dial(ctx, "wss://"+address, d, nil)
+	case webSockets(st):
 		return ws.Dial(ctx, "ws://"+address, d, nil)
 	case st.network != "":
 		return d.Dial(ctx, st.network, address)

@@ -28,8 +28,18 @@ const patience = 20 * time.Second
 
 var insecure = &tls.Config{InsecureSkipVerify: true}
 
-// dial connects to the station. The round's end closes the connection.
+// dial connects to the station and upgrades to a WebSocket where it serves those. The round's end closes the connection.
 func (c *crowd) dial(st *station) (*peer, error) {
+	p, err := c.connect(st)
+	if err == nil && webSockets(st) {
+		if err = p.upgrade(); err != nil {
+			p.end()
+		}
+	}
+	return p, err
+}
+
+func (c *crowd) connect(st *station) (*peer, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
 	var d net.Dialer
@@ -85,28 +95,61 @@ func (p *peer) small() {
 	}
 }
 
-func (p *peer) halfClose() error { return p.Conn.(interface{ CloseWrite() error }).CloseWrite() }
+// endSide tells the station that no more is to come, and that answers are awaited still.
+func (p *peer) endSide() error {
+	if webSockets(p.station) {
+		_, err := p.Write(clientFrame(finBit|opClose, nil))
+		return err
+	}
+	return p.Conn.(interface{ CloseWrite() error }).CloseWrite()
+}
 
 // send sends the next message of that many bytes.
 func (p *peer) send(size int) error {
 	msg := numbered(p.sent+1, size)
-	_, err := p.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(msg))), msg...))
+	_, err := p.Write(p.frame(msg))
 	if err == nil {
 		p.sent++
 	}
 	return err
 }
 
+func (p *peer) frame(msg []byte) []byte {
+	if webSockets(p.station) {
+		return clientFrame(finBit|opBinary, msg)
+	}
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(msg))), msg...)
+}
+
+func (p *peer) readMessage() ([]byte, error) {
+	if webSockets(p.station) {
+		return readWebSocketMessage(p.in)
+	}
+	var header [4]byte
+	if _, err := io.ReadFull(p.in, header[:]); err != nil {
+		return nil, err
+	}
+	return readPayload(p.in, uint64(binary.BigEndian.Uint32(header[:])))
+}
+
+// readPayload reads what a header has announced: at most 1 MiB, which is more than any message.
+func readPayload(r io.Reader, n uint64) ([]byte, error) {
+	if n > mib {
+		return nil, fmt.Errorf("a frame of %d bytes", n)
+	}
+	payload := make([]byte, n)
+	if _, err := io.ReadFull(r, payload); err != nil {
+		return nil, fmt.Errorf("inside a message: %w", err)
+	}
+	return payload, nil
+}
+
 // receive returns the number of the next message that is no heartbeat.
 func (p *peer) receive() (n uint64, err error) {
 	for n == 0 {
-		var header [4]byte
-		if _, err = io.ReadFull(p.in, header[:]); err != nil {
+		msg, err := p.readMessage()
+		if err != nil {
 			return 0, err
-		}
-		msg := make([]byte, binary.BigEndian.Uint32(header[:])&0xfffff)
-		if _, err = io.ReadFull(p.in, msg); err != nil {
-			return 0, fmt.Errorf("inside a message: %w", err)
 		}
 		n = numberOf(msg)
 		p.crowd.received(p.station)
@@ -132,7 +175,7 @@ func (p *peer) mustReceive(n uint64) error {
 func (p *peer) readAll(rate int, until time.Time) {
 	_ = p.SetReadDeadline(until)
 	if rate > 0 {
-		p.in = bufio.NewReaderSize(&slowly{p.Conn, rate}, 16)
+		p.in = bufio.NewReaderSize(&slowly{p.in, rate}, 16)
 	}
 	for {
 		if _, err := p.receive(); err != nil {

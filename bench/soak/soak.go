@@ -31,7 +31,7 @@ func soak(ctx context.Context, o options, rec *record) (*faults, error) {
 	defer cancel()
 	go k.pace.keep(all, servers.cmd.Process.Pid)
 	for i := range stations {
-		if sessions(&stations[i]) {
+		if echoes(&stations[i]) {
 			k.durables = append(k.durables, newDurable(all, &stations[i], &k.faults))
 		}
 	}
@@ -40,9 +40,11 @@ func soak(ctx context.Context, o options, rec *record) (*faults, error) {
 		err = k.runRound(ctx)
 	}
 	cancel()
+	var ending sync.WaitGroup
 	for _, d := range k.durables {
-		d.end(&k.faults)
+		ending.Go(func() { d.end(&k.faults) })
 	}
+	ending.Wait()
 	return &k.faults, err
 }
 

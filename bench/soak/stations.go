@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -17,12 +18,22 @@ type station struct {
 	network   string // tcp if empty
 	queue     int
 	tls       bool
-	websocket bool
+	websocket way
 	hub       bool // it broadcasts to its members, and does not echo
 	beats     bool
 	onFull    libnet.FullPolicy
 	serve     func(*life) error // until the server is stopped
 }
+
+// A way is how a station serves WebSockets.
+type way int
+
+const (
+	noWebSocket way = iota
+	throughHandler
+	throughMessageHandler
+	throughProtocol // on the server's own listener
+)
 
 var stations = []station{
 	{name: "serve", queue: 64, serve: serveSessions},
@@ -32,10 +43,17 @@ var stations = []station{
 	{name: "unix-event", network: "unix", queue: 16, serve: serveMessages},
 	{name: "tls", queue: 64, tls: true, beats: true, serve: serveSessions},
 	{name: "tls-event", queue: 64, tls: true, serve: serveMessages},
-	{name: "websocket", queue: 64, websocket: true, beats: true, serve: serveWebSockets},
+	{name: "ws", queue: 64, websocket: throughHandler, beats: true, serve: serveWeb},
+	{name: "wss", queue: 64, tls: true, websocket: throughHandler, serve: serveWeb},
+	{name: "ws-http-event", queue: 64, websocket: throughMessageHandler, beats: true, serve: serveWeb},
+	{name: "wss-http-event", queue: 64, tls: true, websocket: throughMessageHandler, serve: serveWeb},
+	{name: "wss-own", queue: 64, tls: true, websocket: throughProtocol, serve: serveSessions},
+	{name: "ws-own-event", queue: 64, websocket: throughProtocol, serve: serveMessages},
+	{name: "wss-own-event", queue: 64, tls: true, websocket: throughProtocol, beats: true, serve: serveMessages},
 	{name: "hub-drop", queue: 16, hub: true, onFull: libnet.DropOldest, serve: serveSessions},
 	{name: "hub-close", queue: 16, hub: true, onFull: libnet.CloseSession, serve: serveSessions},
 	{name: "hub-event", queue: 16, hub: true, onFull: libnet.DropOldest, serve: serveMessages},
+	{name: "hub-wss-event", queue: 16, hub: true, tls: true, websocket: throughProtocol, onFull: libnet.DropOldest, serve: serveMessages},
 }
 
 func protocol() libnet.Protocol { return codec.New(codec.Uint32BE, codec.Bytes) }
@@ -58,12 +76,27 @@ func serveMessages(l *life) error {
 	return l.server.ServeMessages(libnet.MessageHandlerFunc(l.message))
 }
 
-func serveWebSockets(l *life) error {
-	server := &http.Server{Handler: ws.Handler(l.server, libnet.HandlerFunc(l.session), nil)}
-	err := server.Serve(l.server.Listener())
+// serveWeb serves WebSockets with net/http.
+func serveWeb(l *life) error {
+	listener := l.server.Listener()
+	if l.tls {
+		listener = ws.TLSListener(listener, l.server.TLSConfig)
+	}
+	server := &http.Server{Handler: l.webHandler(), ReadHeaderTimeout: l.server.HandshakeTimeout, ErrorLog: discard}
+	err := server.Serve(listener)
 	<-l.server.Stopping()
 	_ = server.Close() // connections that have asked for nothing yet
 	return err
+}
+
+// discard is for what clients do wrong.
+var discard = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+
+func (l *life) webHandler() http.Handler {
+	if l.websocket == throughMessageHandler {
+		return ws.MessageHandler(l.server, libnet.MessageHandlerFunc(l.message), nil)
+	}
+	return ws.Handler(l.server, libnet.HandlerFunc(l.session), nil)
 }
 
 // listen listens at a free address, or a file of the folder.
@@ -75,7 +108,11 @@ func (st *station) listen(folder string) (net.Listener, error) {
 }
 
 func (st *station) server(l net.Listener, secure *tls.Config) *libnet.Server {
-	srv := libnet.NewServer(l, protocol(), st.queue)
+	spoken := protocol()
+	if st.websocket == throughProtocol {
+		spoken = ws.Protocol(spoken, nil)
+	}
+	srv := libnet.NewServer(l, spoken, st.queue)
 	srv.Logger = quiet
 	timeouts(srv)
 	if st.tls {

@@ -86,9 +86,7 @@ func (l *Loop) serveDetached(src Source) {
 	for {
 		began := time.Now()
 		more := l.host.Serve(src)
-		if time.Since(began) > blocking {
-			l.watch.noteBlocking()
-		}
+		l.watch.noteDetached(time.Since(began) > blocking)
 		if !more && !src.ServeState().end() {
 			return
 		}

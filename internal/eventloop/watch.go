@@ -22,13 +22,25 @@ const (
 
 	// blocking is how long a handler on a goroutine of its own must take to count as blocking.
 	blocking = 5 * time.Millisecond
+
+	// rarely is how many sources are served for one whose handler seems to block, where it may just as well be that the
+	// system gave its processor to another process for a while. A busy machine does that some ten times a second, and a
+	// goroutine for each source would make it busier still.
+	rarely = 512
 )
 
 // A watch takes the events of a poller whose handler blocks to another goroutine.
 type watch struct {
 	running   atomic.Bool
-	blockedAt atomic.Int64             // when handlers were last seen to block often, in Unix nanoseconds; 0: never
-	handOvers [manyHandOvers]time.Time // the last ones, oldest first; owned by the watch's goroutine
+	blockedAt atomic.Int64            // when handlers were last seen to block often, in Unix nanoseconds; 0: never
+	detached  atomic.Uint64           // sources served on goroutines of their own since a handler there last blocked
+	handOvers [manyHandOvers]handOver // the last ones, oldest first; owned by the watch's goroutine
+}
+
+// A handOver says when it was, and how many sources and waits the pollers had begun by then.
+type handOver struct {
+	at    time.Time
+	begun uint64
 }
 
 // handlersBlock reports whether handlers are to get goroutines of their own.
@@ -38,6 +50,18 @@ func (w *watch) handlersBlock() bool {
 }
 
 func (w *watch) noteBlocking() { w.blockedAt.Store(time.Now().UnixNano()) }
+
+// noteDetached notes that a source was served on a goroutine of its own, and whether its handler blocked.
+func (w *watch) noteDetached(blocked bool) {
+	n := w.detached.Add(1)
+	if !blocked {
+		return
+	}
+	w.detached.Store(0)
+	if n <= rarely {
+		w.noteBlocking()
+	}
+}
 
 // startWatch makes sure that the watch runs while a poller works.
 func (l *Loop) startWatch() {
@@ -76,18 +100,27 @@ func (l *Loop) checkPollers(seen []uint64) (working bool) {
 		}
 		working = true
 		if progress == seen[i] && p.handOver(progress) {
-			l.watch.noteHandOver()
+			l.watch.noteHandOver(l.begun())
 		}
 		seen[i] = progress
 	}
 	return working
 }
 
-func (w *watch) noteHandOver() {
-	now := time.Now()
-	if now.Sub(w.handOvers[0]) < soonHandOvers {
+// begun counts the sources and the waits that the pollers have begun.
+func (l *Loop) begun() (n uint64) {
+	for _, p := range l.pollers {
+		n += p.progress.Load() / 2
+	}
+	return n
+}
+
+// noteHandOver notes one, with what the pollers have begun.
+func (w *watch) noteHandOver(begun uint64) {
+	this, first := handOver{time.Now(), begun}, w.handOvers[0]
+	if this.at.Sub(first.at) < soonHandOvers && begun-first.begun <= manyHandOvers*rarely {
 		w.noteBlocking()
 	}
 	copy(w.handOvers[:], w.handOvers[1:])
-	w.handOvers[manyHandOvers-1] = now
+	w.handOvers[manyHandOvers-1] = this
 }

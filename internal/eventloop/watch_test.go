@@ -10,7 +10,7 @@ func TestOnlyManyHandOversInAShortTimeSayThatHandlersBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w watch
 		for range 20 {
-			w.noteHandOver()
+			w.noteHandOver(0)
 			if w.handlersBlock() {
 				t.Fatal("single ones did")
 			}
@@ -21,7 +21,7 @@ func TestOnlyManyHandOversInAShortTimeSayThatHandlersBlock(t *testing.T) {
 			if w.handlersBlock() {
 				t.Fatalf("%d of them did", i)
 			}
-			w.noteHandOver()
+			w.noteHandOver(0)
 		}
 		if !w.handlersBlock() {
 			t.Fatalf("%d of them did not", manyHandOvers+1)
@@ -42,6 +42,45 @@ func TestHandlersCountAsBlockingForASecondAfterTheLastThatDid(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		if w.handlersBlock() {
 			t.Error("it does not end")
+		}
+	})
+}
+
+func TestHandOversAmongManySourcesAreTheMachinesAndNotTheHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w watch
+		for i := range 20 {
+			w.noteHandOver(uint64(i) * (rarely + 1))
+			if w.handlersBlock() {
+				t.Fatal("one in more than", rarely, "did")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		for range manyHandOvers + 1 {
+			w.noteHandOver(20 * rarely)
+		}
+		if !w.handlersBlock() {
+			t.Error("each one did not")
+		}
+	})
+}
+
+func TestAHandlerThatRarelyBlocksOnAGoroutineOfItsOwnSoonHasNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w watch
+		for range rarely {
+			w.noteDetached(false)
+		}
+		w.noteDetached(true)
+		if w.handlersBlock() {
+			t.Error("one in", rarely+1, "counted")
+		}
+		for range rarely - 1 {
+			w.noteDetached(false)
+		}
+		w.noteDetached(true)
+		if !w.handlersBlock() {
+			t.Error("one in", rarely, "did not count")
 		}
 	})
 }

@@ -19,9 +19,10 @@ func (q *Queue) Drain(last []byte) {
 	q.admitLocked()
 }
 
-// lastWrittenLocked notes that all is written that was queued.
+// lastWrittenLocked is called when nothing is in flight. Where nothing is left either, the bytes that end the stream are written,
+// if they were queued: also in a queue that was closed while a flush had them.
 func (q *Queue) lastWrittenLocked() {
-	if q.state == draining && q.rare != nil && q.rare.last {
+	if q.front == nil && q.rare != nil && q.rare.last {
 		q.rare.lastIsOut = true
 	}
 }
@@ -43,7 +44,7 @@ func (q *Queue) TakesLast(begun bool) (now, soon bool) {
 		return false, false
 	}
 	if q.flushing {
-		return false, q.inflight == nil || q.inflight.written == 0
+		return false, true
 	}
 	return begun || q.bytesOut > 0, false // else nothing has begun that could be ended
 }

@@ -1,7 +1,6 @@
 package sendqueue
 
 import (
-	"context"
 	"errors"
 )
 
@@ -88,7 +87,7 @@ func (q *Queue) lineUpDraft(msg *Batch, limit Limit) (w *Waiter, by By, kept boo
 }
 
 // AwaitRoom waits until there is room for a message, which the caller does not have yet; another may take it.
-func (q *Queue) AwaitRoom(ctx context.Context, limit Limit) error {
+func (q *Queue) AwaitRoom(ctx Context, limit Limit) error {
 	q.mu.Lock()
 	w := newWaiter(nil, limit)
 	q.rareLocked().line.add(w)
@@ -99,7 +98,7 @@ func (q *Queue) AwaitRoom(ctx context.Context, limit Limit) error {
 
 // Await waits until w's message is queued or, where it was a turn that was waited for, in flight and the caller's to write. When
 // ctx ends before, the message is taken back.
-func (q *Queue) Await(ctx context.Context, w *Waiter) error {
+func (q *Queue) Await(ctx Context, w *Waiter) error {
 	for {
 		select {
 		case err := <-w.done:

@@ -22,17 +22,18 @@ func (*Descriptor) Read(*readbuf.Buffer, readbuf.ReadSize) (int, error) {
 func (*Descriptor) ReadReady(*readbuf.Buffer, readbuf.ReadSize) (int, error) {
 	panic("libnet: no descriptors on this system")
 }
-func (*Descriptor) Write([]byte) (n int, err error) { panic("libnet: no descriptors on this system") }
-func (*Descriptor) Unblock()                        { panic("libnet: no descriptors on this system") }
-func (*Descriptor) Broken() bool                    { panic("libnet: no descriptors on this system") }
-func (*Descriptor) CloseWaits() bool                { panic("libnet: no descriptors on this system") }
-func (*Descriptor) Layered() bool                   { panic("libnet: no descriptors on this system") }
-func (*Descriptor) Handshake() error                { panic("libnet: no descriptors on this system") }
-func (*Descriptor) Shaking() <-chan struct{}        { panic("libnet: no descriptors on this system") }
+func (*Descriptor) Write([]byte) (n int, err error)   { panic("libnet: no descriptors on this system") }
+func (*Descriptor) Unblock()                          { panic("libnet: no descriptors on this system") }
+func (*Descriptor) Broken() bool                      { panic("libnet: no descriptors on this system") }
+func (*Descriptor) CloseWaits() bool                  { panic("libnet: no descriptors on this system") }
+func (*Descriptor) Layered() bool                     { panic("libnet: no descriptors on this system") }
+func (*Descriptor) Handshake() error                  { panic("libnet: no descriptors on this system") }
+func (*Descriptor) PendingHandshake() <-chan struct{} { panic("libnet: no descriptors on this system") }
 func (*Descriptor) ReadHeld(*readbuf.Buffer, readbuf.ReadSize) (int, error) {
 	panic("libnet: no descriptors on this system")
 }
-func (*Descriptor) HoldsInput() bool { panic("libnet: no descriptors on this system") }
+func (*Descriptor) WriteMayWait() bool { panic("libnet: no descriptors on this system") }
+func (*Descriptor) HoldsInput() bool   { panic("libnet: no descriptors on this system") }
 
 func HasInput(syscall.RawConn) bool { return false }
 

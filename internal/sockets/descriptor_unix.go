@@ -197,7 +197,6 @@ func (d *Descriptor) Unblock() { _ = d.raw.Control(unblock) }
 
 // HasInput reports whether something lies in the receive buffer. It does not take it.
 func HasInput(raw syscall.RawConn) (pending bool) {
-	defer func() { _ = recover() }() // from a RawConn of the user's
 	if raw == nil {
 		return false
 	}

@@ -8,7 +8,8 @@
 //
 // A [Secured] conn is TLS that keeps to the same: its descriptor decrypts what has arrived, and encrypts what the kernel takes.
 // secured_unix.go has it as a net.Conn, secured_calls_unix.go what a session calls of it, handshake_unix.go the bound on handshakes
-// at a time, wire_unix.go the conn below crypto/tls, and records_unix.go where a TLS record ends.
+// at a time, wire_unix.go the conn below crypto/tls, records_unix.go where a TLS record ends, and tlsbuffers_lent.go
+// what the build tag lendtlsbuffers takes from crypto/tls's conns between two reads.
 //
 // A [Detached] conn is one that the runtime's poller does not know. [Options] bound what a silent peer costs. [Unread],
 // [Unsent], [PeerEnded] and [HasInput] say what the kernel knows of a peer; only Linux tells all of it, and elsewhere they
@@ -16,5 +17,6 @@
 // socket's file. [Transient] tells a listener's passing errors.
 //
 // Functions that take a net.Conn call methods of it, which may be the user's. [Options.Set] and [Options.AskSendBuffer] let
-// their panics through; the others take a panic for an answer of nothing.
+// their panics through; the others take a panic for an answer of nothing. So does the handle that [Raw] returns, and functions that
+// take a handle rest on that: they want one of Raw's, or of a [Descriptor].
 package sockets

@@ -3,7 +3,9 @@
 package sockets
 
 import (
+	"crypto/tls"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -18,14 +20,14 @@ func NewSlots(n int) Slots { return make(Slots, n) }
 // a callback of their config's.
 const slotPatience = time.Second
 
-// A shaking is what a conn has during its handshake. It belongs to who does that, but for over.
-type shaking struct {
+// A handshake is what a conn has only while it is done. It belongs to who does that, but for over.
+type handshake struct {
 	slots   Slots
 	hasSlot bool
 	over    chan struct{} // closed at the end
 }
 
-func (s *shaking) takeSlot() {
+func (s *handshake) takeSlot() {
 	select {
 	case s.slots <- struct{}{}:
 		s.hasSlot = true
@@ -41,7 +43,7 @@ func (s *shaking) takeSlot() {
 	}
 }
 
-func (s *shaking) giveSlot() {
+func (s *handshake) giveSlot() {
 	if s.hasSlot {
 		<-s.slots
 		s.hasSlot = false
@@ -49,7 +51,7 @@ func (s *shaking) giveSlot() {
 }
 
 // wait has f, which may wait for the peer, called without a slot.
-func (s *shaking) wait(f func([]byte) (int, error), p []byte) (int, error) {
+func (s *handshake) wait(f func([]byte) (int, error), p []byte) (int, error) {
 	s.giveSlot()
 	n, err := f(p)
 	if err == nil {
@@ -60,9 +62,9 @@ func (s *shaking) wait(f func([]byte) (int, error), p []byte) (int, error) {
 
 var errHandshakeBroken = errors.New("libnet: the TLS handshake did not return")
 
-// shake does the handshake, and then takes the connection over from package net.
-func (c *Secured) shake() error {
-	s := c.wire.shaking.Load()
+// doHandshake does the handshake, and then takes the connection over from package net.
+func (c *Secured) doHandshake() error {
+	s := c.wire.handshake.Load()
 	if s == nil {
 		return c.err
 	}
@@ -70,10 +72,11 @@ func (c *Secured) shake() error {
 	defer func() {
 		s.giveSlot()
 		c.err = err
-		c.wire.shaking.Store(nil)
+		c.wire.handshake.Store(nil)
 		close(s.over)
 	}()
 	if err = c.tls.Handshake(); err == nil {
+		c.asksRand = strings.Contains(tls.CipherSuiteName(c.tls.ConnectionState().CipherSuite), "_CBC_")
 		c.wire.in.whole = manyRecords
 		if !c.attached {
 			LetGo(c.below)

@@ -34,12 +34,9 @@ func queued(raw syscall.RawConn, request uintptr) (n int) {
 	}
 	c := queuedCalls.Get().(*queuedCall)
 	c.request, c.n = request, 0
-	defer func() {
-		_ = recover() // from a RawConn of the user's
-		n = int(c.n)
-		queuedCalls.Put(c)
-	}()
 	_ = raw.Control(c.try)
+	n = int(c.n)
+	queuedCalls.Put(c)
 	return n
 }
 
@@ -64,7 +61,6 @@ type pollFd struct {
 
 // PeerEnded reports whether the peer sends no more. It does not wait.
 func PeerEnded(raw syscall.RawConn) (ended bool) {
-	defer func() { _ = recover() }() // from a RawConn of the user's
 	if raw == nil {
 		return false
 	}
@@ -80,7 +76,6 @@ func PeerEnded(raw syscall.RawConn) (ended bool) {
 // SetUserTimeout sets how long sent data may stay unacknowledged before the kernel ends the connection; 0 leaves that to its
 // retransmissions. False says that this is no TCP.
 func SetUserTimeout(raw syscall.RawConn, d time.Duration) (ok bool) {
-	defer func() { _ = recover() }() // from a RawConn of the user's
 	if raw == nil {
 		return false
 	}

@@ -35,7 +35,8 @@ func layers(conn net.Conn) iter.Seq[net.Conn] {
 	}
 }
 
-// Raw returns the handle of the outermost descriptor in conn; nil if there is none, or if a method of conn panics.
+// Raw returns the handle of the outermost descriptor in conn; nil if there is none, or if a method of conn panics. Whatever a handle of
+// the user's does, a call of its Control returns soon, and only its results are lost.
 func Raw(conn net.Conn) (raw syscall.RawConn) {
 	defer func() {
 		if recover() != nil {
@@ -45,7 +46,7 @@ func Raw(conn net.Conn) (raw syscall.RawConn) {
 	for c := range layers(conn) {
 		if sc, ok := c.(syscall.Conn); ok {
 			if raw, err := sc.SyscallConn(); err == nil {
-				return raw
+				return guarded(raw)
 			}
 		}
 	}

@@ -109,18 +109,27 @@ func (d *Descriptor) Handshake() error {
 	if d.layer == nil {
 		return nil
 	}
-	return d.layer.shake()
+	return d.layer.doHandshake()
 }
 
-// Shaking returns what is closed when the layer's handshake is over; nil when it is, or there is none.
-func (d *Descriptor) Shaking() <-chan struct{} {
+// PendingHandshake returns what is closed when the layer's handshake is over; nil when it is, or there is none.
+func (d *Descriptor) PendingHandshake() <-chan struct{} {
 	if d.layer == nil {
 		return nil
 	}
-	if s := d.layer.wire.shaking.Load(); s != nil {
+	if s := d.layer.wire.handshake.Load(); s != nil {
 		return s.over
 	}
 	return nil
+}
+
+// WriteMayWait reports whether Write may wait: not for the peer, but for a handshake, or for a Rand of the user's.
+func (d *Descriptor) WriteMayWait() bool {
+	if d.layer == nil {
+		return false
+	}
+	ready, _ := d.layer.isReady()
+	return !ready || d.layer.asksRand
 }
 
 // ReadHeld is ReadReady for what the layer holds already.

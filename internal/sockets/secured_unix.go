@@ -24,8 +24,11 @@ type Secured struct {
 
 	attached bool // below stays so behind the handshake, until LetGo: an HTTP server waits in it next
 
-	wire wire  // what is below tls
-	err  error // why the handshake failed; immutable once it is over
+	wire wire // what is below tls
+
+	// Immutable once the handshake is over.
+	err      error // why it failed
+	asksRand bool  // each record that is written asks the config's Rand
 
 	reading lock.Mutex[decryptLock]
 	// reading guards the following.
@@ -48,7 +51,7 @@ func Secure(conn net.Conn, config *tls.Config, listenAddr func() net.Addr, slots
 		return tls.Server(conn, config)
 	}
 	c := &Secured{below: below, wire: wire{below: below, raw: d.raw}}
-	c.wire.shaking.Store(&shaking{slots: slots, over: make(chan struct{})})
+	c.wire.handshake.Store(&handshake{slots: slots, over: make(chan struct{})})
 	c.tls = tls.Server(&c.wire, config)
 	c.sock = Descriptor{d.raw, c}
 	return c
@@ -56,7 +59,7 @@ func Secure(conn net.Conn, config *tls.Config, listenAddr func() net.Addr, slots
 
 // isReady reports whether the handshake is over, and why it failed.
 func (c *Secured) isReady() (ready bool, err error) {
-	if c.wire.shaking.Load() != nil {
+	if c.wire.handshake.Load() != nil {
 		return false, nil
 	}
 	return true, c.err
@@ -64,7 +67,7 @@ func (c *Secured) isReady() (ready bool, err error) {
 
 // Handshake waits for the handshake's end and returns what became of it.
 func (c *Secured) Handshake() error {
-	if s := c.wire.shaking.Load(); s != nil {
+	if s := c.wire.handshake.Load(); s != nil {
 		<-s.over
 	}
 	return c.err
@@ -94,7 +97,9 @@ func (c *Secured) read(fd int, p []byte, held bool) (n int, err error) {
 		return 0, err
 	}
 	c.wire.startReading(fd, held)
+	lent := lendBuffer(c.tls)
 	n, err = c.decrypt(p)
+	takeBuffer(c.tls, lent)
 	if answered := c.wire.sendAnswers(fd); err == nil {
 		err = answered
 	}

@@ -25,7 +25,7 @@ func HandshakeSlots() Slots { return NewSlots(slotsPerProcessor * runtime.GOMAXP
 func ListenTLS(l net.Listener, config *tls.Config) *TLSListener {
 	return &TLSListener{
 		Listener: l,
-		config:   withoutHTTP2(config),
+		config:   GuardKeyLog(withoutHTTP2(config)),
 		slots:    HandshakeSlots(),
 	}
 }

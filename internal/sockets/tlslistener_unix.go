@@ -40,7 +40,7 @@ func (c *httpConn) secure() {
 	c.once.Do(func() {
 		late := time.AfterFunc(httpHandshakeTimeout, func() { _ = c.below.Close() })
 		defer late.Stop()
-		_ = c.shake()
+		_ = c.doHandshake()
 	})
 }
 

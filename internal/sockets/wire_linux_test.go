@@ -143,7 +143,7 @@ func TestAReadOfAWireNeverWaitsAndSaysSoInAWayThatCryptoTLSTakes(t *testing.T) {
 func TestAHandshakeWithoutASlotGoesOnAfterASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slots := NewSlots(1)
-		first, second := shaking{slots: slots}, shaking{slots: slots}
+		first, second := handshake{slots: slots}, handshake{slots: slots}
 		first.takeSlot()
 		began := time.Now()
 		second.takeSlot()
@@ -162,7 +162,7 @@ func TestAHandshakeWithoutASlotGoesOnAfterASecond(t *testing.T) {
 
 func TestAHandshakeThatWaitsForItsPeerHasNoSlot(t *testing.T) {
 	slots := NewSlots(1)
-	s := shaking{slots: slots}
+	s := handshake{slots: slots}
 	s.takeSlot()
 	_, err := s.wait(func([]byte) (int, error) {
 		if len(slots) != 0 {

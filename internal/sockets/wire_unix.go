@@ -23,7 +23,7 @@ type wire struct {
 	below net.Conn
 	raw   syscall.RawConn
 
-	shaking atomic.Pointer[shaking] // nil when the handshake is over
+	handshake atomic.Pointer[handshake] // nil when the handshake is over
 
 	// These belong to who reads.
 	in    records
@@ -59,7 +59,7 @@ func (w *wire) readsOn() bool {
 }
 
 func (w *wire) Read(p []byte) (int, error) {
-	if s := w.shaking.Load(); s != nil {
+	if s := w.handshake.Load(); s != nil {
 		n, err := s.wait(w.below.Read, p)
 		w.in.pass(p[:n])
 		return n, err
@@ -89,7 +89,7 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 func (w *wire) Write(p []byte) (int, error) {
-	if s := w.shaking.Load(); s != nil {
+	if s := w.handshake.Load(); s != nil {
 		return s.wait(w.below.Write, p)
 	}
 	w.mu.Lock()

@@ -17,15 +17,20 @@ type Mode struct {
 	Protocol libnet.Protocol
 	Serve    func(*libnet.Server, libnet.MessageHandler) error
 	Wrap     func(net.Listener) net.Listener // nil: not at all
+
+	// Where what the server speaks is not Protocol: that, and a client's connection on which it looks as Protocol does.
+	Served libnet.Protocol
+	Client func(net.Conn) (net.Conn, error)
 }
 
 var Modes = []Mode{
-	{"Serve", "tcp", Frames, ReceiveLoop, nil},
-	{"ServeMessages", "tcp", Frames, (*libnet.Server).ServeMessages, nil},
-	{"Unix", "unix", Frames, (*libnet.Server).ServeMessages, nil},
-	{"TLS", "tls", Frames, (*libnet.Server).ServeMessages, nil},
-	{"Pipe", "pipe", Frames, (*libnet.Server).ServeMessages, nil},
-	{"plain codec", "tcp", Plain, (*libnet.Server).ServeMessages, nil},
+	{Name: "Serve", Network: "tcp", Protocol: Frames, Serve: ReceiveLoop},
+	{Name: "ServeMessages", Network: "tcp", Protocol: Frames, Serve: (*libnet.Server).ServeMessages},
+	{Name: "Unix", Network: "unix", Protocol: Frames, Serve: (*libnet.Server).ServeMessages},
+	{Name: "TLS", Network: "tls", Protocol: Frames, Serve: (*libnet.Server).ServeMessages},
+	{Name: "Pipe", Network: "pipe", Protocol: Frames, Serve: (*libnet.Server).ServeMessages},
+	{Name: "plain codec", Network: "tcp", Protocol: Plain, Serve: (*libnet.Server).ServeMessages},
+	{Name: "Serve with TLS", Network: "tls", Protocol: Frames, Serve: ReceiveLoop},
 }
 
 // LoopModes are the modes that have no goroutine a session, where there is an event loop.
@@ -65,9 +70,14 @@ func (mode Mode) Start(t testing.TB, configure func(*libnet.Server), h libnet.Me
 	if mode.Wrap != nil {
 		l = mode.Wrap(l)
 	}
-	r := newRig(t, mode.Network, l, mode.Protocol, 64)
+	served := mode.Protocol
+	if mode.Served != nil {
+		served = mode.Served
+	}
+	r := newRig(t, mode.Network, l, served, 64)
+	r.client = mode.Client
 	r.deadline = 2 * Patience // a test that hangs tells where
-	r.shake = true
+	r.handshake = true
 	r.Logger = Quiet
 	r.Linger = 2 * time.Second
 	if configure != nil {

@@ -22,10 +22,12 @@ type Rig struct {
 	Sessions chan *libnet.Session // each session, before its handler gets it
 	Logs     *Log
 
-	Network  string
-	deadline time.Duration // for what a client does; 0: none
-	shake    bool          // Dial does the TLS handshake, too
-	served   chan error
+	Network   string
+	deadline  time.Duration // for what a client does; 0: none
+	handshake bool          // Dial does the TLS handshake, too
+	served    chan error
+
+	client func(net.Conn) (net.Conn, error) // as in Mode
 }
 
 // Serve starts a server on "pipe" (at home in synctest bubbles), "tcp" or "tls". When the test ends
@@ -138,7 +140,7 @@ func (r *Rig) Connect() (net.Conn, error) {
 	}
 	if r.Network == "tls" {
 		secured := tls.Client(conn, AnyTLS()) // the first use is the handshake, as on the other side
-		if r.shake {
+		if r.handshake {
 			if err := secured.Handshake(); err != nil {
 				_ = conn.Close()
 				return nil, err
@@ -148,6 +150,9 @@ func (r *Rig) Connect() (net.Conn, error) {
 	}
 	if r.deadline > 0 {
 		_ = conn.SetDeadline(time.Now().Add(r.deadline))
+	}
+	if r.client != nil {
+		return r.client(conn)
 	}
 	return conn, nil
 }

@@ -73,12 +73,12 @@ func ConnectTLS(t testing.TB) (near, far net.Conn) {
 	t.Helper()
 	client, server := ConnectTCP(t)
 	secured, peer := tls.Client(client, ClientTLS()), tls.Server(server, ServerTLS())
-	shaken := make(chan error, 1)
-	go func() { shaken <- peer.Handshake() }()
+	done := make(chan error, 1)
+	go func() { done <- peer.Handshake() }()
 	if err := secured.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-shaken; err != nil {
+	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	return CloseWithTest(t, secured, peer)
@@ -87,12 +87,12 @@ func ConnectTLS(t testing.TB) (near, far net.Conn) {
 // Handshake does both sides' part of a handshake of TLS.
 func Handshake(t testing.TB, server, client *tls.Conn) {
 	t.Helper()
-	shaken := make(chan error, 1)
-	go func() { shaken <- client.Handshake() }()
+	done := make(chan error, 1)
+	go func() { done <- client.Handshake() }()
 	if err := server.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-shaken; err != nil {
+	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 }

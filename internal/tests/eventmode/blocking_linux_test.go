@@ -184,7 +184,7 @@ func TestAHandlerThatNeverReturnsDoesNotKeepTheServer(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
+			testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
 				forEver := make(chan struct{})
 				defer close(forEver) // the test is not to leave goroutines
 				entered := make(chan struct{}, 3)

@@ -22,9 +22,55 @@ func (r oddRand) Read(p []byte) (int, error) {
 	return rand.Read(p)
 }
 
-// The suites with CBC of TLS 1.2 ask Config.Rand for each record, on whatever goroutine writes it.
+// suites are those with CBC of TLS 1.2, which ask Config.Rand for each record.
+var suites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}
+
+// More sessions than a flusher has workers are written to, each with a Rand that hangs.
+func TestARandThatHangsKeepsNoOtherSession(t *testing.T) {
+	odd := oddRand{make(chan func(), 1)}
+	config := testkit.ServerTLS()
+	config.Rand, config.MaxVersion, config.CipherSuites = odd, tls.VersionTLS12, suites
+	r := startTLS(t, config, func(srv *libnet.Server) { srv.SendQueue = 64 }, testkit.EchoMessage)
+	clients := testkit.ClientTLS()
+	clients.CipherSuites, clients.MaxVersion = suites, tls.VersionTLS12
+	var conns []*tls.Conn
+	for range runtime.GOMAXPROCS(0) + 3 {
+		conn, err := tls.Dial("tcp", r.Listener().Addr().String(), clients)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		testkit.Ask(t, conn, "first")
+		conns = append(conns, conn)
+	}
+	release := make(chan struct{})
+	defer close(release)
+	hung := 0
+	var other *libnet.Session
+	for s := range r.Manager().All() {
+		if hung == len(conns)-1 {
+			other = s
+			break
+		}
+		odd.does <- func() { <-release }
+		testkit.Within(t, testkit.Patience, "a Send", func() { testkit.MustSend(t, s, []byte("kept")) })
+		testkit.Eventually(t, "the write's Rand", func() bool { return len(odd.does) == 0 })
+		hung++
+	}
+	testkit.Within(t, testkit.Patience, "a broadcast and a Send", func() {
+		r.Manager().Broadcast([]byte("to all"))
+		testkit.MustSend(t, other, []byte("not kept"))
+	})
+	for _, conn := range conns {
+		if conn.LocalAddr().String() == other.RemoteAddr().String() {
+			testkit.WantFrame(t, conn, "to all")
+			testkit.WantFrame(t, conn, "not kept")
+			testkit.Ask(t, conn, "and is answered")
+		}
+	}
+}
+
 func TestARandThatDoesNotReturnEndsItsSessionOnly(t *testing.T) {
-	suites := []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}
 	does := map[string]func(){"panics": func() { panic("no more entropy") }, "ends its goroutine": runtime.Goexit}
 	for name, f := range does {
 		t.Run(name, func(t *testing.T) {

@@ -18,6 +18,7 @@ const (
 	panicsNil    behaviour = "panics with nil"
 	panicsBadly  behaviour = "panics with a value that panics"
 	blocks       behaviour = "blocks for a while"
+	hangs        behaviour = "does not return until the server has been shut down"
 	exits        behaviour = "ends its goroutine"
 	asks         behaviour = "asks session, server, group and manager"
 	sends        behaviour = "sends on its session"
@@ -37,7 +38,7 @@ const (
 )
 
 // anywhere are the behaviours that need no result.
-var anywhere = []behaviour{panics, panicsNil, panicsBadly, blocks, exits, asks, sends, closes, shuts, broadcasts, stops}
+var anywhere = []behaviour{panics, panicsNil, panicsBadly, blocks, hangs, exits, asks, sends, closes, shuts, broadcasts, stops}
 
 // A bomb is user code that misbehaves once, at one site, when it is armed.
 type bomb struct {
@@ -48,6 +49,7 @@ type bomb struct {
 	armed  atomic.Bool
 	given  atomic.Bool   // source has returned its error
 	fired  chan struct{} // closed when the site has been called
+	freed  chan struct{} // closed when what hangs is to return
 }
 
 // at is called by all of the user's code and says where it is. It misbehaves, if it is to, or returns the behaviour
@@ -70,6 +72,8 @@ func (b *bomb) at(site string) behaviour {
 		panic(badValue{})
 	case blocks:
 		time.Sleep(50 * time.Millisecond)
+	case hangs:
+		<-b.freed
 	case exits:
 		runtime.Goexit()
 	default:

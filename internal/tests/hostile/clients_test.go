@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 var clientSites = []site{
 	{name: "reconnect.Client.Dial", does: with(givesNil, givesTyped)},
 	{name: "reconnect.Client.OnConnect", does: failures},
+	{name: "reconnect.Client.Final"},
 	{name: "reconnect.Client.OnState"},
 	{name: "reconnect.Client.Size", does: []behaviour{givesLess, givesMore}},
 	{name: "monitor.Options.Authorize", does: []behaviour{givesNil}},
@@ -46,6 +48,9 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 				}
 				r.wantStats(t)
 				r.wantShutdown(t)
+				if of, _, _ := strings.Cut(s.name, "."); of != "reconnect" {
+					close(r.b.freed)
+				}
 				if !t.Failed() {
 					r.wantCounters(t)
 				}
@@ -58,8 +63,14 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 // leadClient has a client meet its user's code, and wants it to connect again after that, and to end when told.
 func (r *rig) leadClient(t *testing.T) {
 	echoed := make(chan struct{}, 1<<10)
+	sent, first := make(chan struct{}), r.b.site == "reconnect.Client.Final"
 	c := &reconnect.Client{
 		Dial: func(ctx context.Context) (*libnet.Session, error) {
+			<-sent // so that it is held
+			if first {
+				first = false
+				return nil, errors.New("so that Final is asked")
+			}
 			switch does := r.b.at("reconnect.Client.Dial"); does {
 			case "", givesNil:
 				if does == givesNil {
@@ -75,6 +86,7 @@ func (r *rig) leadClient(t *testing.T) {
 		OnConnect: func(context.Context, *libnet.Session) error {
 			return r.b.failure(r.b.at("reconnect.Client.OnConnect"))
 		},
+		Final:   func(error) bool { r.b.at("reconnect.Client.Final"); return false },
 		OnState: func(reconnect.Change) { r.b.at("reconnect.Client.OnState") },
 		Handler: libnet.MessageHandlerFunc(func(*libnet.Session, []byte) {
 			select {
@@ -96,14 +108,31 @@ func (r *rig) leadClient(t *testing.T) {
 	}
 	r.client = c
 	r.b.armed.Store(true)
-	r.apart(func() { _ = c.Send([]byte("held")) }) // the user's goroutine is his own to lose
 	c.Start()
+	returned := make(chan struct{})
+	r.conns.Go(func() {
+		defer close(returned)
+		r.apart(func() { _ = c.Send([]byte("held")) }) // the user's goroutine is his own to lose, or to keep: Size is called in it
+	})
+	inSend := r.b.site == "reconnect.Client.Size" && r.b.does == hangs
+	if inSend {
+		r.wantCalled(t)
+	} else {
+		<-returned
+	}
+	close(sent)
 	r.wantCalled(t)
-	ends := r.b.does == closes || r.b.does == shuts || r.b.does == stops
-	if !ends {
+	switch {
+	case r.b.does == closes, r.b.does == shuts, r.b.does == stops:
+	case r.b.does == hangs && !inSend: // which holds the client up, but none of its methods
+		within(t, "methods of the client", inTime, func() { r.callClient(context.Background(), asks); _ = c.Send([]byte("again")) })
+	default:
 		r.wantEcho(t, c, echoed)
 	}
-	c.Close()
+	within(t, "Close", inTime, c.Close)
+	if r.b.does == hangs {
+		close(r.b.freed)
+	}
 	within(t, "the client's end", inTime, func() { <-c.Done() })
 }
 

@@ -89,7 +89,17 @@ func (c *pure) ParseFrame(src []byte) ([]byte, int, error) {
 	if n == 0 {
 		return nil, 0, nil
 	}
-	switch does := c.b.at("libnet.FrameParser.ParseFrame"); does {
+	return c.parsed("libnet.FrameParser.ParseFrame", src, payload, n)
+}
+
+// ResumeFrame is asked for the rest of a frame.
+func (c *pure) ResumeFrame(src []byte, _ int) ([]byte, int, error) {
+	payload, n := parseFrame(src)
+	return c.parsed("libnet.FrameParser.ResumeFrame", src, payload, n)
+}
+
+func (c *pure) parsed(site string, src, payload []byte, n int) ([]byte, int, error) {
+	switch does := c.b.at(site); does {
 	case "":
 	case givesNil:
 		return nil, 0, nil

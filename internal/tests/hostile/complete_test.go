@@ -43,7 +43,7 @@ func ofStandardLibrary() []string {
 	names := []string{"error.Is", "error.As", "error.Unwrap", "net.Conn.CloseWrite", "net.Conn.NetConn"}
 	for _, of := range []reflect.Type{
 		reflect.TypeFor[net.Conn](), reflect.TypeFor[net.Listener](), reflect.TypeFor[net.Addr](), reflect.TypeFor[net.Error](),
-		reflect.TypeFor[slog.Handler](), reflect.TypeFor[syscall.Conn](), reflect.TypeFor[error](),
+		reflect.TypeFor[slog.Handler](), reflect.TypeFor[syscall.Conn](), reflect.TypeFor[syscall.RawConn](), reflect.TypeFor[error](),
 	} {
 		for i := range of.NumMethod() {
 			if method := of.Method(i).Name; of != reflect.TypeFor[net.Error]() || method != "Error" {

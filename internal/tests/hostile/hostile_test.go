@@ -72,11 +72,12 @@ func play(t *testing.T, s *site, does behaviour, m mode) {
 		r.wantCalled(t)
 	}
 	if does != stops && s.name != "net.Listener.Close" {
-		r.wantServed(t, witness, !s.endsAccepting(does))
+		r.wantServed(t, witness, !s.endsAccepting(does, m))
 	}
 	r.wantStats(t)
 	r.conns.Go(func() { _ = atEnd(witness); witness.close() })
 	r.wantShutdown(t)
+	close(r.b.freed)
 	r.wantCalled(t)
 	if !t.Failed() { // else this might not return
 		r.wantCounters(t)

@@ -31,7 +31,7 @@ func (r *rig) dial() (client, error) {
 		conn, err = net.Dial(r.listener.Addr().Network(), r.listener.Addr().String())
 	}
 	if err == nil && r.transport == "tls" {
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+		conn = tls.Client(conn, r.peerTLS())
 	}
 	return frameClient{conn}, err
 }

@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -65,11 +66,19 @@ type rig struct {
 	conns    sync.WaitGroup                 // goroutines of the rig's own
 	client   *reconnect.Client              // nil but in the rows of package reconnect
 	end      func()
+	tickets  tls.ClientSessionCache // of clients over TLS
 }
 
 func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
-	r := &rig{mode: m}
-	r.b = &bomb{site: site.name, source: site.source, does: does, rig: r, fired: make(chan struct{})}
+	r := prepareRig(t, m, site, does)
+	r.serve()
+	return r
+}
+
+// prepareRig returns a rig whose server does not serve yet.
+func prepareRig(t testing.TB, m mode, site *site, does behaviour) *rig {
+	r := &rig{mode: m, tickets: tls.NewLRUClientSessionCache(1)}
+	r.b = &bomb{site: site.name, source: site.source, does: does, rig: r, fired: make(chan struct{}), freed: make(chan struct{})}
 	if site.source == "libnet.Session.CloseWithError" {
 		r.b.source = "" // its error comes without a call of the user's code
 	}
@@ -95,7 +104,9 @@ func newRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	if m.transport == "tls" {
 		r.srv.TLSConfig = testkit.ServerTLS()
 	}
-	r.serve()
+	if site.isOfTLS() {
+		r.srv.TLSConfig = serverTLS(r.b)
+	}
 	return r
 }
 

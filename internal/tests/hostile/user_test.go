@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -174,7 +175,34 @@ func (c systemConn) SyscallConn() (syscall.RawConn, error) {
 	if !ok {
 		return nil, syscall.ENOTSUP
 	}
-	return sc.SyscallConn()
+	raw, err := sc.SyscallConn()
+	return userRaw{raw, c.b, new(atomic.Int32)}, err
+}
+
+// A userRaw is the handle of such a descriptor.
+type userRaw struct {
+	syscall.RawConn
+	b     *bomb
+	calls *atomic.Int32
+}
+
+func (r userRaw) Control(f func(fd uintptr)) error {
+	site := "syscall.RawConn.Control"
+	if r.calls.Add(1) > 1 { // the first is for the options
+		site += " while open"
+	}
+	switch does := r.b.at(site); does {
+	case "":
+		return r.RawConn.Control(f)
+	case givesNil:
+		return nil
+	case givesMore:
+		go func() { _ = r.RawConn.Control(f) }()
+		_ = r.RawConn.Control(f)
+		return r.RawConn.Control(f)
+	default:
+		return r.b.failure(does)
+	}
 }
 
 // A bufferConn bounds its own send buffer.

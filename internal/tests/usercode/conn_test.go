@@ -3,11 +3,13 @@ package usercode
 import (
 	"context"
 	"crypto/tls"
+	"math"
 	"net"
 	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -188,5 +190,40 @@ func TestAPanicInControlEndsOnlyItsSession(t *testing.T) {
 		}
 		conn.broken.Store(true)
 		wantEndWithin(t, s, srv, 5*time.Second)
+	})
+}
+
+// exitingConn says what it holds, and ends the goroutine that asks.
+type exitingConn struct{ net.Conn }
+
+func (exitingConn) Buffered() int { runtime.Goexit(); return 0 }
+
+// The timer's goroutine asks when IdleTimeout has passed. Without it no timeout would pass any more.
+func TestAConnThatEndsTheTimersGoroutineEndsItsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 8)
+		srv.IdleTimeout = time.Second
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, exitingConn{near})
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if !s.IsClosed() {
+			t.Error("the session is open, and nothing ends it")
+		}
+	})
+}
+
+// Of a conn that says it has read more than it was given room for, nothing is counted.
+func TestAReadThatSaysTooMuchIsNotCountedAsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 8)
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, &scriptedConn{Conn: near, read: func([]byte) (int, error) { return math.MaxInt, nil }})
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := s.Stats().Dropped; n != 0 {
+			t.Errorf("%d bytes dropped, of a peer that has sent nothing", n)
+		}
 	})
 }

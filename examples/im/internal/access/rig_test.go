@@ -107,16 +107,16 @@ func (r *rig) pick(context.Context) (string, error) {
 // token is a user's, good for an hour.
 func (r *rig) token(user int64) string { return r.tokens.Issue(user, time.Hour) }
 
-// An inbox keeps what a client was handed out.
-type inbox struct {
+// A mailbox keeps what a client was handed out.
+type mailbox struct {
 	mu       sync.Mutex
 	messages []client.Message
 	arrived  chan struct{} // takes one
 }
 
-func newInbox() *inbox { return &inbox{arrived: make(chan struct{}, 1)} }
+func newMailbox() *mailbox { return &mailbox{arrived: make(chan struct{}, 1)} }
 
-func (b *inbox) put(m client.Message) {
+func (b *mailbox) put(m client.Message) {
 	b.mu.Lock()
 	b.messages = append(b.messages, m)
 	b.mu.Unlock()
@@ -126,7 +126,7 @@ func (b *inbox) put(m client.Message) {
 	}
 }
 
-func (b *inbox) texts() (texts []string) {
+func (b *mailbox) texts() (texts []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range b.messages {
@@ -136,7 +136,7 @@ func (b *inbox) texts() (texts []string) {
 }
 
 // await waits until n messages have come.
-func (b *inbox) await(t testing.TB, n int) []string {
+func (b *mailbox) await(t testing.TB, n int) []string {
 	t.Helper()
 	late := time.After(imtest.Patience)
 	for {
@@ -152,9 +152,9 @@ func (b *inbox) await(t testing.TB, n int) []string {
 }
 
 // client starts one that is logged in.
-func (r *rig) client(user int64, edit func(*client.Options)) (*client.Client, *inbox) {
+func (r *rig) client(user int64, edit func(*client.Options)) (*client.Client, *mailbox) {
 	r.t.Helper()
-	box := newInbox()
+	box := newMailbox()
 	o := client.Options{
 		Pick: r.pick, User: user, Token: func() string { return r.token(user) }, OnMessage: box.put,
 		MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond, Logger: imtest.Quiet,

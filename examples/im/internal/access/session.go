@@ -15,7 +15,7 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 )
 
-// A client is what the server knows of a session. It belongs to the session's handler.
+// A client is what the server knows of a session, whose State it is. It belongs to whoever serves the session's message.
 type client struct {
 	server  *Server
 	session *libnet.Session
@@ -27,31 +27,26 @@ type client struct {
 // errRefused ends a session whose login was refused, after the answer.
 var errRefused = errors.New("access: login refused")
 
-// serve is the handler of each session.
-func (s *Server) serve(session *libnet.Session) {
-	s.handlers.Add(1)
-	defer s.handlers.Done()
+// onSession gives each session LoginTimeout to log in.
+func (s *Server) onSession(session *libnet.Session) error {
 	c := &client{server: s, session: session}
 	c.login = time.AfterFunc(s.o.LoginTimeout, func() { _ = session.CloseWithError(ErrNoLogin) })
-	defer c.login.Stop()
-	var buffer []byte
-	for {
-		payload, err := session.ReceiveInto(buffer)
-		if err != nil {
-			return // the session has ended, and says why in its Err
-		}
-		if err := c.request(payload); err != nil {
-			c.end(err)
-			return
-		}
-		if buffer = payload; cap(buffer) > keepBuffer {
-			buffer = nil
-		}
-	}
+	session.OnClose(func() { c.login.Stop() })
+	session.State = c
+	return nil
 }
 
-// keepBuffer is how large a buffer a session keeps while its client says nothing.
-const keepBuffer = 4 << 10
+// serve is called for each message.
+func (s *Server) serve(session *libnet.Session, payload []byte) {
+	if !s.begin() {
+		return
+	}
+	defer s.requests.Done()
+	c := session.State.(*client)
+	if err := c.request(payload); err != nil {
+		c.end(err)
+	}
+}
 
 // end closes the session for a reason of this side. A client that was told something gets to read it.
 func (c *client) end(reason error) {

@@ -1,0 +1,37 @@
+package sendqueue
+
+import "context"
+
+// A Context is a context of the user's, whose Done was asked for once: by the call that it bounds, before that has taken anything
+// which others wait for. Its methods neither panic nor say that one which is done has no error, so it may be asked on any goroutine.
+type Context struct {
+	context.Context
+	done <-chan struct{}
+}
+
+// Background is never done.
+var Background = NewContext(context.Background())
+
+// NewContext asks for ctx's Done.
+func NewContext(ctx context.Context) Context { return Context{ctx, ctx.Done()} }
+
+// Done is what ctx's Done returned.
+func (c Context) Done() <-chan struct{} { return c.done }
+
+// Err is nil until Done is closed, and never from then on.
+func (c Context) Err() (err error) {
+	select {
+	case <-c.done:
+	default:
+		return nil
+	}
+	defer func() {
+		if recover() != nil || err == nil {
+			err = context.Canceled
+		}
+	}()
+	return c.Context.Err()
+}
+
+// Value is that of a context without any.
+func (Context) Value(any) any { return nil }
