@@ -272,17 +272,13 @@ func (s *Session) offerFrame(frame []byte, limit sendqueue.Limit) error {
 // encodedFrame is the message in one protocol's encoding.
 type encodedFrame struct {
 	encoding any // see owner.encoding
-	variant  int // see variantCodec
+	variant  sendqueue.Variant
 	bytes    []byte
 	err      error
 }
 
-// variantCodec is what package ws's codecs have: sessions of one protocol that have agreed on compression, and those that have not,
-// encode in two ways.
-type variantCodec interface{ Variant() int }
-
-func (s *Session) variant() int {
-	if c, ok := s.codec.(variantCodec); ok {
+func (s *Session) variant() sendqueue.Variant {
+	if c, ok := s.codec.(interface{ Variant() sendqueue.Variant }); ok { // one of package ws
 		return c.Variant()
 	}
 	return 0

@@ -24,8 +24,9 @@ const (
 	window = 1 << windowBits
 )
 
-// maxDeflated bounds the compressed form of a message of up to limit bytes: what cannot be compressed becomes longer.
-func maxDeflated(limit int) int { return limit + min(limit>>10+1024, longest-limit) }
+// maxDeflated bounds the compressed form of a message of up to limit bytes: what cannot be compressed becomes longer, by 5 bytes in
+// 16 KiB at the most as zlib does it. It leaves a session's own bound, of 64 KiB beside a message, to the header.
+func maxDeflated(limit int) int { return limit + min(limit>>10+1024, 32<<10, longest-limit) }
 
 // Those who compress or inflate share the processors: more at a time would only take more memory.
 var deflateSlots = make(chan struct{}, runtime.GOMAXPROCS(0))
@@ -60,17 +61,6 @@ func appendDeflated(dst, message []byte) []byte {
 	_ = c.writer.Flush()
 	dst, c.dst = c.dst, nil
 	return dst[:len(dst)-len(deflateTail)]
-}
-
-// deflated returns a message's compressed form in a buffer that the caller puts back; nil if that is no shorter.
-func deflated(message []byte) *outbuf {
-	out := outbufs.Get().(*outbuf)
-	out.bytes = appendDeflated(out.bytes[:0], message)
-	if len(out.bytes) < len(message) {
-		return out
-	}
-	putOutbuf(out)
-	return nil
 }
 
 // An inflater is the reader of what it inflates.
@@ -119,11 +109,12 @@ func (f *inflater) appendTo(dst []byte, limit int) ([]byte, error) {
 	return dst, malformed("a compressed message with too many last blocks")
 }
 
-// appendBlocks inflates up to a block that says it is the last. dst grows to most bytes, and no further.
+// appendBlocks inflates up to a block that says it is the last. dst grows to most bytes, and no further: at once to what is usual for
+// what there is to inflate, and by doubling from then on.
 func (f *inflater) appendBlocks(dst []byte, most int) ([]byte, error) {
 	for {
 		if len(dst) == cap(dst) && len(dst) < most {
-			dst = append(make([]byte, 0, min(max(512, 2*cap(dst)), most)), dst...)
+			dst = append(make([]byte, 0, min(max(512, 2*cap(dst), 4*len(f.rest)), most)), dst...)
 		}
 		room := dst[len(dst):min(cap(dst), most)]
 		if len(room) == 0 {

@@ -14,9 +14,12 @@ const (
 )
 
 // acceptDeflate answers the first offer of permessage-deflate that can be kept to, without a context that outlives a message on
-// either side; "" if there is none. An offer that RFC 7692, 7.1 does not know is declined, and all where one cannot be read.
-func acceptDeflate(fields []string) (answer string) {
-	offers, _ := parseExtensions(fields)
+// either side; "" if there is none. An offer that RFC 7692, 7.1 does not know is declined. An error says that the field is malformed.
+func acceptDeflate(fields []string) (answer string, err error) {
+	offers, ok := parseExtensions(fields)
+	if !ok {
+		return "", badRequest("a malformed Sec-WebSocket-Extensions")
+	}
 	for _, offer := range offers {
 		p, ok := offer.deflateParams()
 		if !ok || p.serverBits != 0 && p.serverBits != windowBits {
@@ -26,9 +29,9 @@ func acceptDeflate(fields []string) (answer string) {
 		if p.serverBits != 0 {
 			answer += "; server_max_window_bits=" + strconv.Itoa(p.serverBits)
 		}
-		return answer
+		return answer, nil
 	}
-	return ""
+	return "", nil
 }
 
 // agreesToDeflate reports what a server's answer to our offer means. We have offered no smaller window of ours.

@@ -111,7 +111,7 @@ type answer struct {
 	deflates bool
 	asked    bool   // for the connection: what follows is not for the peer
 	bytes    []byte // of the answer, once asked
-	err      error  // why the user's check refused
+	err      error  // why the request is refused
 }
 
 func (a *answer) Header() http.Header { return a.header }
@@ -131,9 +131,9 @@ func (a *answer) Write(p []byte) (int, error) {
 
 func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	a.asked = true
-	if a.err = a.options.checkUser(a.request); a.err == nil {
-		a.agreed = true
-		a.deflates = a.options.agreeToDeflate(a.request, a.header)
+	var extensions string
+	if extensions, a.err = a.options.admit(a.request); a.err == nil {
+		a.agreed, a.deflates = true, agreeTo(extensions, a.header)
 		a.bytes = switching(a.header)
 	}
 	return nil, nil, http.ErrNotSupported

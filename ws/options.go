@@ -33,22 +33,24 @@ func copyOptions(o *HandlerOptions) options {
 	}}
 }
 
-// checkUser asks the user about a request that is right otherwise.
-func (o *options) checkUser(r *http.Request) error {
-	if o.check == nil {
-		return nil
+// admit returns the answer to what a request offers, "" for none, and refuses one whose offers cannot be read (RFC 6455, 9.1). It asks the
+// user about a request that is right otherwise.
+func (o *options) admit(r *http.Request) (extensions string, err error) {
+	if o.compressFrom > 0 {
+		if extensions, err = acceptDeflate(r.Header[extensionsField]); err != nil {
+			return "", err
+		}
 	}
-	return o.check(r)
+	if o.check != nil {
+		err = o.check(r)
+	}
+	return extensions, err
 }
 
-// agreeToDeflate reports whether messages may be compressed, and says so in the answer to a request.
-func (o *options) agreeToDeflate(r *http.Request, answer http.Header) bool {
-	if o.compressFrom == 0 {
-		return false
+// agreeTo reports whether messages may be compressed, and says so in the answer to a request.
+func agreeTo(extensions string, answer http.Header) (deflates bool) {
+	if extensions != "" {
+		answer.Set(extensionsField, extensions)
 	}
-	agreed := acceptDeflate(r.Header[extensionsField])
-	if agreed != "" {
-		answer.Set(extensionsField, agreed)
-	}
-	return agreed != ""
+	return extensions != ""
 }

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // Between a session and its conn a message is a frame of this package's own: deflatedBit or 0, the payload's
@@ -147,6 +148,9 @@ var (
 
 // AppendFrame has the inner codec append its frame and moves the payload to where the inner header was.
 func (c *messageCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
+	if c.conn.agreement.deflates {
+		return c.appendDeflating(dst, msg)
+	}
 	start := len(dst) + headerSize
 	framed, payload, err := appendInner(c.appender, c.parser, append(dst, make([]byte, headerSize)...), msg)
 	if err == nil {
@@ -155,23 +159,27 @@ func (c *messageCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	first := byte(0)
-	if c.conn.agreement.deflates && len(payload) >= c.protocol.compressFrom {
-		if out := deflated(payload); out != nil {
-			defer putOutbuf(out)
-			payload, first = out.bytes, deflatedBit
-		}
-	}
 	framed = append(framed[:start], payload...)
-	framed[start-headerSize] = first
 	binary.BigEndian.PutUint32(framed[start-headerSize+lengthAt:], uint32(len(payload)))
 	return framed, nil
 }
 
-// Variant is serverCodec's.
-func (c *messageCodec) Variant() int { return variant(c.conn.agreement.deflates) }
+// appendDeflating is AppendFrame where compression is agreed on.
+func (c *messageCodec) appendDeflating(dst []byte, msg any) ([]byte, error) {
+	var d draft
+	err := d.make(c.Codec.(innerCodec), msg, draftRules{c.limit, c.protocol.text, c.protocol.compressFrom})
+	if err == nil {
+		dst = binary.BigEndian.AppendUint32(append(dst, d.bits), uint32(len(d.payload)))
+		dst = append(dst, d.payload...)
+	}
+	d.free()
+	return dst, err
+}
 
-func variant(deflates bool) int {
+// Variant is serverCodec's.
+func (c *messageCodec) Variant() sendqueue.Variant { return variant(c.conn.agreement.deflates) }
+
+func variant(deflates bool) sendqueue.Variant {
 	if deflates {
 		return 1
 	}

@@ -86,7 +86,7 @@ func masked(first byte, payload string) string {
 	at := len(f) - len(payload)
 	key := f[at-4 : at]
 	copy(key, "\x12\x34\x56\x78")
-	for i := range payload {
+	for i := range len(payload) {
 		f[at+i] ^= key[i%4]
 	}
 	return string(f)

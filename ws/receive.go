@@ -3,7 +3,6 @@ package ws
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // A fault is what the peer did wrong: the Close frame tells it, and the connection ends.
@@ -127,7 +127,7 @@ func (r *receiver) fill(p []byte) (int, error) {
 		r.in.put(b)
 	}
 	r.link.flushAnswers()
-	if errors.Is(r.link.failed(), os.ErrDeadlineExceeded) { // of an answer to a ping
+	if errchain.Is(r.link.failed(), os.ErrDeadlineExceeded) { // of an answer to a ping
 		return 0, libnet.ErrWriteTimeout
 	}
 	return r.link.Read(p) // whatever else has become of the output

@@ -185,6 +185,9 @@ type headerCodec interface {
 // AppendFrame has the inner codec append its frame, and makes one of the payload.
 func (c *serverCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	inner := c.Codec.(innerCodec)
+	if c.deflates {
+		return c.appendDeflating(dst, msg)
+	}
 	framed, payload, err := appendInner(inner, inner, dst, msg)
 	if err == nil {
 		err = checkSent(payload, c.limit, c.protocol.options.text)
@@ -192,16 +195,22 @@ func (c *serverCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	first := finBit | opcodeOf(c.protocol.options.text)
-	if c.compresses(len(payload)) {
-		if out := deflated(payload); out != nil {
-			defer putOutbuf(out)
-			payload, first = out.bytes, first|deflatedBit
-		}
-	}
 	var room [10]byte
-	header := appendHeader(room[:0], first, len(payload), 0)
+	header := appendHeader(room[:0], finBit|opcodeOf(c.protocol.options.text), len(payload), 0)
 	return replaceHeader(framed, len(dst), header, payload), nil
+}
+
+// appendDeflating is AppendFrame where compression is agreed on.
+func (c *serverCodec) appendDeflating(dst []byte, msg any) ([]byte, error) {
+	o := &c.protocol.options
+	var d draft
+	err := d.make(c.Codec.(innerCodec), msg, draftRules{c.limit, o.text, o.compressFrom})
+	if err == nil {
+		dst = appendHeader(dst, finBit|opcodeOf(o.text)|d.bits, len(d.payload), 0)
+		dst = append(dst, d.payload...)
+	}
+	d.free()
+	return dst, err
 }
 
 // compresses reports whether a message of n bytes is sent compressed, if that makes it shorter.
@@ -210,7 +219,7 @@ func (c *serverCodec) compresses(n int) bool {
 }
 
 // Variant tells package libnet which sessions of a protocol share what a broadcast encodes.
-func (c *serverCodec) Variant() int { return variant(c.deflates) }
+func (c *serverCodec) Variant() sendqueue.Variant { return variant(c.deflates) }
 
 // replaceHeader returns framed[:at], the header and the payload, which may lie within framed.
 func replaceHeader(framed []byte, at int, header, payload []byte) []byte {

@@ -42,7 +42,8 @@ func (u *upgrade) Write(p []byte) (int, error) {
 // Hijack is called once the request is known to be right.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	u.answered = true
-	if err := u.options.checkUser(u.request); err != nil {
+	extensions, err := u.options.admit(u.request)
+	if err != nil {
 		u.refuse(refusalOf(err))
 		return nil, nil, err
 	}
@@ -59,7 +60,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			_ = conn.Close()
 		}
 	}()
-	u.deflates = u.options.agreeToDeflate(u.request, u.Header())
+	u.deflates = agreeTo(extensions, u.Header())
 	if err := switchProtocols(conn, u.Header()); err != nil {
 		return nil, nil, err
 	}
