@@ -285,8 +285,8 @@ func wantCode(t testing.TB, c *websocket.Conn, code websocket.StatusCode) {
 
 func numbered(n int) string { return fmt.Sprintf("message %d %s", n, strings.Repeat("x", n%200)) }
 
-// acceptRaw is a server that agrees to the upgrade and then lets the test speak WebSocket itself.
-func acceptRaw(t testing.TB, listener net.Listener) (net.Conn, *bufio.Reader) {
+// acceptRaw is a server that agrees to the upgrade, with fields more, and then lets the test speak WebSocket itself.
+func acceptRaw(t testing.TB, listener net.Listener, fields ...string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := listener.Accept()
 	if err != nil {
@@ -301,6 +301,6 @@ func acceptRaw(t testing.TB, listener net.Listener) (net.Conn, *bufio.Reader) {
 	}
 	sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	write(t, conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "+
-		base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
+		base64.StdEncoding.EncodeToString(sum[:])+"\r\n"+strings.Join(append(fields, ""), "\r\n")+"\r\n")
 	return conn, in
 }
