@@ -23,7 +23,11 @@ func TestTheCasesOfAutobahnAboutCompression(t *testing.T) {
 					t.Fatalf("answered %q, want %q", agreed, offer.answer)
 				}
 				for kind, data := range autobahnData(t) {
-					for _, size := range []int{16, 64, 256, 1 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10} {
+					sizes := []int{16, 64, 256, 1 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10}
+					if number != "12" {
+						sizes = []int{16, 4 << 10, 64 << 10}
+					}
+					for _, size := range sizes {
 						message := data(size)
 						wantSameMessage(t, conn, in, message, agreed != "", 2*size, fmt.Sprint(kind, ", ", size))
 						wantSameMessage(t, conn, in, message, agreed != "", max(size/8, 16), fmt.Sprint(kind, ", ", size, " in fragments"))
