@@ -262,6 +262,34 @@ func TestABroadcastIsCompressedOnce(t *testing.T) {
 	})
 }
 
+// A frame that waits for its peer takes its own size, and not that of the message.
+func TestABroadcastThatWaitsKeepsItsCompressedFormOnly(t *testing.T) {
+	if testkit.Race {
+		t.Skip("the race detector keeps more")
+	}
+	const messages, size = 50, 1 << 20
+	r := start(t, setup{queue: 1000, handler: sink, options: withCompressFrom(nil, 1), config: func(srv *libnet.Server) {
+		srv.MaxMessage, srv.SendQueueBytes, srv.SendBuffer = 2*size, 100<<20, 4<<10
+	}})
+	r.rawDeflate(t) // and reads no more
+	s := r.session(t)
+	message := compressible(size)
+	before, _ := testkit.InUse()
+	for range messages {
+		if result := r.Manager().Broadcast(message); result.Sent != 1 {
+			t.Fatalf("%+v", result)
+		}
+	}
+	after, _ := testkit.InUse()
+	queued := s.Stats().QueuedBytes
+	if queued < messages*size/10 || queued > messages*size/2 {
+		t.Fatalf("%d bytes are queued", queued)
+	}
+	if kept := after - before; kept > 2*queued+2*size {
+		t.Errorf("%d bytes are kept for %d that are queued", kept, queued)
+	}
+}
+
 func TestACompressedEchoAllocatesItsMessage(t *testing.T) {
 	srv, err := libnet.Serve("tcp", "127.0.0.1:0", ws.Protocol(frames, withCompressFrom(nil, 1)), 64)
 	if err != nil {
