@@ -20,7 +20,8 @@ type DialOptions struct {
 	// Text is HandlerOptions.Text for what this side sends.
 	Text bool
 
-	// CompressFrom offers compression, if it is above 0, and is HandlerOptions.CompressFrom for what this side sends.
+	// CompressFrom offers compression, if it is above 0, and is HandlerOptions.CompressFrom for what this side sends where the server
+	// agrees. Dial fails where the server agrees to what was not offered.
 	CompressFrom int
 
 	// Header is sent with the request, for example Authorization.

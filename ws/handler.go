@@ -25,8 +25,8 @@ type HandlerOptions struct {
 
 	// CompressFrom is how many bytes of a message, before it is compressed, are worth it: messages of so many and more are sent
 	// compressed (permessage-deflate, RFC 7692) to clients that offer it, and clients may compress what they send. 0, the default,
-	// agrees to no compression. It costs CPU time, most of it for each message that is sent and once for a broadcast, and some
-	// memory for each that arrives; no memory between messages. The section "Compression" says more.
+	// agrees to no compression. It costs CPU time, most of it for each message that is sent and once for a broadcast, and
+	// no memory between messages. The section "Compression" says more.
 	CompressFrom int
 
 	// Check is asked about each request that is right otherwise, before it is agreed to. An error refuses it: with the
