@@ -305,7 +305,11 @@ func TestACompressedEchoAllocatesItsMessage(t *testing.T) {
 	conn, in := r.rawDeflate(t)
 	out := []byte(masked(fin|compressedFrame|binaryFrame, deflate(t, strings.Repeat("0123456789", 100))))
 	write(t, conn, string(out))
-	back := make([]byte, len(receiveRaw(t, in).payload)+2)
+	m := receiveRaw(t, in)
+	if !m.isCompressed() {
+		t.Fatal("the echo is not compressed")
+	}
+	back := make([]byte, len(m.payload)+2)
 	testkit.Steady(t, "an echo", 1, func() {
 		if _, err := conn.Write(out); err != nil {
 			t.Error(err)
