@@ -196,34 +196,35 @@ func (r *rig) peerTLS() *tls.Config {
 
 // TestHostileUserCodeOfADialersTLS has Dial meet its config's code, and dials again after that.
 func TestHostileUserCodeOfADialersTLS(t *testing.T) {
-	serve := mode{"Serve over TLS", "Serve", "tls", "pure", 8}
-	for i := range dialledTLSSites {
-		s := &dialledTLSSites[i]
-		for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
-			if does == stops {
-				continue // then there is no next Dial
-			}
-			t.Run(s.name+"/"+string(does), func(t *testing.T) {
-				t.Parallel()
-				server := &bomb{fired: make(chan struct{})}
-				r := prepareRig(t, serve, s, does)
-				r.srv.TLSConfig = serverTLS(server)
-				r.serve()
-				d := &libnet.Dialer{Protocol: protocolOf("pure", server), TLSConfig: dialledTLS(r.b)}
-				d.SendQueue = 8
-				d.Linger = 200 * time.Millisecond
-				r.b.armed.Store(true)
-				_ = r.dialAndAsk(t, d)
-				r.wantCalled(t)
-				if err := r.dialAndAsk(t, d); err != nil {
-					t.Errorf("the next Dial: %v", err)
+	each(t, 8, func(run func(string, func(*testing.T))) {
+		for i := range dialledTLSSites {
+			s := &dialledTLSSites[i]
+			for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
+				if does != stops { // after which there is no next Dial
+					run(s.name+"/"+string(does), func(t *testing.T) { playDialer(t, s, does) })
 				}
-				r.wantShutdown(t)
-				close(r.b.freed)
-				within(t, "the rig's own goroutines", inTime, r.conns.Wait)
-			})
+			}
 		}
+	})
+}
+
+func playDialer(t *testing.T, s *site, does behaviour) {
+	server := &bomb{fired: make(chan struct{})}
+	r := prepareRig(t, mode{"Serve over TLS", "Serve", "tls", "pure", 8}, s, does)
+	r.srv.TLSConfig = serverTLS(server)
+	r.serve()
+	d := &libnet.Dialer{Protocol: protocolOf("pure", server), TLSConfig: dialledTLS(r.b)}
+	d.SendQueue = 8
+	d.Linger = 200 * time.Millisecond
+	r.b.armed.Store(true)
+	_ = r.dialAndAsk(t, d)
+	r.wantCalled(t)
+	if err := r.dialAndAsk(t, d); err != nil {
+		t.Errorf("the next Dial: %v", err)
 	}
+	r.wantShutdown(t)
+	close(r.b.freed)
+	within(t, "the rig's own goroutines", inTime, r.conns.Wait)
 }
 
 // dialAndAsk wants Dial to return when its context has ended at the latest, and then Close.
