@@ -217,6 +217,7 @@ func TestB38PeersThatCloseWhileABroadcastIterates(t *testing.T) {
 // makes progress long before.
 func TestAPeerThatReadsSlowlyIsNotTakenForOneThatDoesNot(t *testing.T) {
 	testkit.Slow(t)
+	t.Parallel() // it mostly waits
 	for _, network := range []string{"tcp", "unix", "tls"} {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()

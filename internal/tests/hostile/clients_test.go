@@ -33,14 +33,15 @@ var clientSites = []site{
 
 // TestHostileUserCodeOfClients is the same for packages reconnect and monitor, and for what package ws asks before there is a session.
 func TestHostileUserCodeOfClients(t *testing.T) {
-	each(t, 8, func(run func(string, func(*testing.T))) {
-		for i := range clientSites {
-			s := &clientSites[i]
-			for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
-				run(s.name+"/"+string(does), func(t *testing.T) { playClient(t, s, does) })
-			}
+	for i := range clientSites {
+		s := &clientSites[i]
+		for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
+			t.Run(s.name+"/"+string(does), func(t *testing.T) {
+				t.Parallel()
+				playClient(t, s, does)
+			})
 		}
-	})
+	}
 }
 
 func playClient(t *testing.T, s *site, does behaviour) {

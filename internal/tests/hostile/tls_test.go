@@ -196,16 +196,18 @@ func (r *rig) peerTLS() *tls.Config {
 
 // TestHostileUserCodeOfADialersTLS has Dial meet its config's code, and dials again after that.
 func TestHostileUserCodeOfADialersTLS(t *testing.T) {
-	each(t, 8, func(run func(string, func(*testing.T))) {
-		for i := range dialledTLSSites {
-			s := &dialledTLSSites[i]
-			for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
-				if does != stops { // after which there is no next Dial
-					run(s.name+"/"+string(does), func(t *testing.T) { playDialer(t, s, does) })
-				}
+	for i := range dialledTLSSites {
+		s := &dialledTLSSites[i]
+		for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
+			if does == stops {
+				continue // then there is no next Dial
 			}
+			t.Run(s.name+"/"+string(does), func(t *testing.T) {
+				t.Parallel()
+				playDialer(t, s, does)
+			})
 		}
-	})
+	}
 }
 
 func playDialer(t *testing.T, s *site, does behaviour) {
