@@ -45,8 +45,8 @@ type Session struct {
 	seen      uint32          // unread bytes that the codec found to be no whole frame; the largest may be more
 	serving   eventloop.State // started in event mode, when nobody may Receive; anybody's
 	in        readbuf.Buffer
-	parsed    uint64      // messages received
-	plain     *plainInput // nil until a plain codec reads
+	parsed    uint64     // messages received
+	rare      *rareInput // nil until a plain codec reads; immutable where a rate is limited
 
 	// Written by the receiver, read by anybody.
 	read       atomic.Uint64 // bytes received
@@ -82,6 +82,7 @@ type owner struct {
 	Config
 	protocol Protocol
 	encoding any      // equal for sessions that encode alike; comparable
+	limited  bool     // Config.RateLimit limits something
 	begun    bool     // something was written before the session was made: a last frame has something to end
 	manager  *Manager // nil for a session that is in none
 	server   *Server  // nil for a dialled session
@@ -89,7 +90,7 @@ type owner struct {
 }
 
 func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
-	o := &owner{Config: c, protocol: protocol, server: srv, flusher: f}
+	o := &owner{Config: c, protocol: protocol, server: srv, flusher: f, limited: c.rateLimit().IsSet()}
 	if srv != nil {
 		o.manager = srv.manager
 	}
@@ -124,6 +125,9 @@ func newSession(o *owner, conn net.Conn) *Session {
 		owner:  o,
 		conn:   conn,
 		opened: time.Now(),
+	}
+	if o.limited {
+		s.rare = &rareInput{throttle: newThrottle(s)}
 	}
 	if conn != nil {
 		if s.sock = sockets.Of(conn); s.sock == nil {

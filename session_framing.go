@@ -54,7 +54,7 @@ type handshakeFailed struct{ error }
 // handshake makes the codec of a session that begins with a handshake. It holds recvMu, as whoever makes a codec.
 func (s *Session) handshake(p handshakeProtocol) (Codec, error) {
 	codec, answer, err := p.Handshake(stream{s})
-	s.plain = nil
+	s.forgetPlain()
 	s.frameStart.Store(0)
 	sockets.LetGo(s.conn) // nobody else waits in it: there is no codec yet
 	if len(answer) > 0 {
@@ -85,12 +85,20 @@ func (s *Session) skips() bool {
 	return is
 }
 
-// tookNoMessage notes that a frame was cut that was no message, or not the last of one; false if the session has ended and its
-// counters are final.
-func (s *Session) tookNoMessage() bool {
+// maxControlFrame is the length of the longest control frame (RFC 6455, 5.5).
+const maxControlFrame = 2 + 4 + 125
+
+// tookNoMessage notes that a frame of n bytes was cut that was no message, or not the last of one; false if the session has ended
+// and its counters are final. For a rate limit a small one counts as a message: else there would be no bound on how many come.
+func (s *Session) tookNoMessage(n int) bool {
 	if !s.handOver() {
 		return false
 	}
+	messages := 0
+	if n <= maxControlFrame {
+		messages = 1
+	}
+	s.noteRate(messages, n)
 	if s.frameStart.Load() != 0 && !s.inMessage() {
 		s.frameStart.Store(0)
 	}

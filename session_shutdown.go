@@ -279,6 +279,7 @@ func (s *Session) endingLocked() *ending {
 // that is known at once. Who asks second waits for the same.
 func (s *Session) askReceiver(reason error) <-chan struct{} {
 	asked, first := s.yieldRequest(reason)
+	s.endPause()
 	switch {
 	case !first:
 	case s.mayHaveRead():

@@ -234,7 +234,8 @@ func (s *Session) owesMessage(c *clock) bool {
 	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || s.sock != nil && s.sock.PendingHandshake() != nil {
 		return false
 	}
-	return s.q.Receiver() != sendqueue.ReceiverWaiting && s.inputWaits()
+	receiver := s.q.Receiver()
+	return receiver == sendqueue.ReceiverPaused || receiver != sendqueue.ReceiverWaiting && s.inputWaits()
 }
 
 func (s *Session) nextDue(c *clock) int64 {

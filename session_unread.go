@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/eventloop"
+	"github.com/libnet-go/libnet/internal/ratelimit"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
@@ -75,6 +77,161 @@ func (s *Session) dropUnread() {
 	s.in.Release()
 }
 
+// rareInput is what only some receivers need.
+type rareInput struct {
+	plain    plainInput
+	throttle *throttle // nil where no rate is limited
+}
+
+func (s *Session) plain() *plainInput {
+	if s.rare == nil {
+		s.rare = new(rareInput)
+	}
+	return &s.rare.plain
+}
+
+// forgetPlain is for who has read in the place of a plain codec.
+func (s *Session) forgetPlain() {
+	if s.owner.limited {
+		s.rare.plain = plainInput{}
+		return
+	}
+	s.rare = nil
+}
+
+// A throttle is what the receiver of a session with a rate limit needs.
+type throttle struct {
+	ratelimit.Throttle
+	wake     chan struct{}   // one element: a pause of Receive is over
+	loop     *eventloop.Loop // set before serving is started
+	paused   bool            // the next message waits
+	began    int64           // now() when the pause began
+	consumed uint64          // bytes of the messages so far, for a plain codec
+}
+
+func newThrottle(s *Session) *throttle {
+	t := &throttle{wake: make(chan struct{}, 1)}
+	t.Init(s.owner.rateLimit(), s.endOfPause)
+	return t
+}
+
+// throttle returns nil where no rate is limited.
+func (s *Session) throttle() *throttle {
+	if s.rare == nil {
+		return nil
+	}
+	return s.rare.throttle
+}
+
+// overLimit reports whether the next message is beyond the rate limit.
+func (s *Session) overLimit() bool {
+	t := s.throttle()
+	return t != nil && t.Next() > s.now()
+}
+
+// pauses has the receiver pause, if a message beyond the limit is to wait.
+func (s *Session) pauses() bool {
+	if s.owner.RateLimit.End || s.pauseIsOver() {
+		return false
+	}
+	s.rare.throttle.paused = true
+	return true
+}
+
+func (s *Session) isPaused() bool {
+	t := s.throttle()
+	return t != nil && t.paused
+}
+
+// noteRate notes what was received.
+func (s *Session) noteRate(messages, bytes int) {
+	if t := s.throttle(); t != nil {
+		t.Take(s.now(), messages, bytes)
+	}
+}
+
+// plainRead is how many bytes a plain codec has read since it was last asked.
+func (s *Session) plainRead() (n int) {
+	if t := s.throttle(); t != nil {
+		consumed := s.read.Load() - uint64(len(s.in.Unread()))
+		n, t.consumed = int(consumed-t.consumed), consumed
+	}
+	return n
+}
+
+// pause waits until the next message may come, for a receiver that may wait. An error says that none may.
+func (s *Session) pause() error {
+	t := s.rare.throttle
+	s.beforeWait(false)
+	s.in.Shrink()
+	for s.beginPause(t) {
+		<-t.wake
+	}
+	s.pauseEnded(t)
+	if s.canReceive() && !s.mustYield() {
+		return nil
+	}
+	s.dropUnread()
+	return s.closedErr()
+}
+
+// beginPause has endOfPause called when the next message may come; false if the pause is over. Who ends it behind that look finds the timer.
+func (s *Session) beginPause(t *throttle) bool {
+	now := s.now()
+	wait := t.Next() - now
+	if wait <= 0 {
+		return false
+	}
+	s.q.ReceiverPauses()
+	if t.began == 0 {
+		t.began = now
+	}
+	t.ResumeIn(time.Duration(wait))
+	return !s.pauseIsOver()
+}
+
+// pauseEnded has the time that the pause took count for no frame.
+func (s *Session) pauseEnded(t *throttle) {
+	t.paused = false
+	t.Stop()
+	if start := s.frameStart.Load(); start != 0 && t.began != 0 {
+		s.frameStart.CompareAndSwap(start, start+s.now()-t.began)
+	}
+	t.began = 0
+	s.q.ReceiverWorks()
+}
+
+// pauseIsOver reports whether there is a reason not to wait for the next message.
+func (s *Session) pauseIsOver() bool { return !s.canReceive() || s.yieldAsked.Load() }
+
+// endOfPause is called when a pause is over, on a goroutine of its own.
+func (s *Session) endOfPause() {
+	t := s.rare.throttle
+	if s.serving.Started() {
+		t.loop.Serve((*eventSession)(s))
+		return
+	}
+	t.wakeUp()
+}
+
+// endPause has a receiver that pauses look whether it still has to. Any goroutine may call it.
+func (s *Session) endPause() {
+	switch {
+	case !s.owner.limited:
+	case s.serving.Started(): // not here: the caller may hold what a handler wants
+		s.rare.throttle.ResumeNow()
+	default:
+		s.rare.throttle.wakeUp()
+	}
+}
+
+func (t *throttle) wakeUp() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
 // What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has ended.
 
 // isBehind reports whether something came that is still to be received, in the kernel or in hand. Where nobody can tell, a receiver
@@ -87,7 +244,7 @@ func (s *Session) isBehind(c *clock) bool {
 	unread, known := s.arrived()
 	if !known {
 		worked := c.worked
-		c.worked = s.q.Receiver() >= sendqueue.ReceiverActive
+		c.worked = s.q.Receiver() >= sendqueue.ReceiverPaused
 		return c.worked || worked // it may just have gone to wait
 	}
 	unread += s.inHand()
@@ -97,9 +254,9 @@ func (s *Session) isBehind(c *clock) bool {
 	return behind
 }
 
-// inHand is what a receiver who is at work on a message has read beyond it.
+// inHand is what a receiver who is at work on a message, or pauses, has read beyond it.
 func (s *Session) inHand() int {
-	if s.q.Receiver() < sendqueue.ReceiverActive {
+	if s.q.Receiver() < sendqueue.ReceiverPaused {
 		return 0
 	}
 	return s.notHanded()

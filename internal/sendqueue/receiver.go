@@ -6,6 +6,7 @@ type ReceiverState = int32
 const (
 	ReceiverAbsent  ReceiverState = iota // nobody receives
 	ReceiverWaiting                      // for the peer
+	ReceiverPaused                       // it has input, and leaves it for a while
 	ReceiverActive                       // between two messages: it will come back to flush
 	ReceiverLast                         // the same, with the last message that has arrived: the first reply is written at once
 )
@@ -94,6 +95,9 @@ func (q *Queue) ReceiverHasLast() {
 		q.receiver.Store(ReceiverLast)
 	}
 }
+
+// ReceiverPauses follows ReceiverWaits where the receiver does not wait for the peer.
+func (q *Queue) ReceiverPauses() { q.receiver.CompareAndSwap(ReceiverWaiting, ReceiverPaused) }
 
 // ReceiverGone is called when nobody receives any more.
 func (q *Queue) ReceiverGone() { q.receiver.Store(ReceiverAbsent) }
