@@ -342,6 +342,11 @@ func (st stream) Conn() net.Conn { return st.s.conn }
 // WriteTimeout bounds what ws's conn writes by itself; 0 means no bound.
 func (st stream) WriteTimeout() time.Duration { return st.s.owner.writeTimeout() }
 
+// RateLimit is for ws's conn, too: it bounds what it does not show the session.
+func (st stream) RateLimit() (limit ratelimit.Limit, end bool) {
+	return st.s.owner.rateLimit(), st.s.owner.RateLimit.End
+}
+
 // readAhead notes what the conn has read that the session has not. It reports whether that was later than
 // what was known.
 func (s *Session) readAhead() bool {

@@ -180,4 +180,8 @@ var plainSuite = []func(*testing.T){
 	TestCloseDoesNotWaitForAPeerThatDoesNotRead,
 	TestASessionThatIsNoWebSocketHasNoRequest,
 	TestAConnectionThatGoesWrongEndsItsSessionOnly,
+	TestMessagesKeepToTheRateLimit,
+	TestFramesThatAreNoMessagesKeepToTheRateLimit,
+	TestWhoFloodsIsToldWhereTheRateLimitSaysEnd,
+	TestNoShutdownWaitsForThePauseOfAFlood,
 }

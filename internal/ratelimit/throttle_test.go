@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,9 +12,14 @@ import (
 func TestAPauseEndsOnceAtItsTimeOrWhenItIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var throttle ratelimit.Throttle
+		var mu sync.Mutex
 		var ends []time.Duration
 		begun := time.Now()
-		throttle.Init(ratelimit.Limit{Messages: 1, Per: time.Second}, func() { ends = append(ends, time.Since(begun)) })
+		throttle.Init(ratelimit.Limit{Messages: 1, Per: time.Second}, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			ends = append(ends, time.Since(begun))
+		})
 		throttle.ResumeNow() // from no pause
 		throttle.Stop()
 		throttle.ResumeIn(time.Second)
@@ -25,6 +31,8 @@ func TestAPauseEndsOnceAtItsTimeOrWhenItIsEnded(t *testing.T) {
 		throttle.ResumeIn(time.Minute)
 		throttle.Stop()
 		time.Sleep(2 * time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
 		if len(ends) != 2 || ends[0] != time.Second || ends[1] != 3*time.Second {
 			t.Errorf("pauses ended at %v, want 1 s and 3 s", ends)
 		}
