@@ -247,7 +247,6 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		// the next byte: that spares a read that would find nothing.
 		more = s.in.Full() || s.serving.ReadAll() || s.sock.HoldsInput()
 		err = s.dispatch(h)
-		more = more && !s.isPaused()
 	}
 	if s.yieldAsked.Load() && !s.yieldNow() {
 		more = more || n > 0
@@ -294,9 +293,10 @@ func (s *Session) handle(h MessageHandler) error {
 		}
 		h.ServeMessage(s, payload)
 	}
-	s.beforeWait(!s.isPaused() && s.inFrame())
 	if s.isPaused() {
 		s.pauseServing()
+	} else {
+		s.beforeWait(s.inFrame())
 	}
 	// After beforeWait, which says that the receiver is not at work: else a request to close might be overlooked.
 	if s.yieldAsked.Load() {
@@ -313,6 +313,7 @@ func (s *Session) handle(h MessageHandler) error {
 // pauseServing leaves the session unserved until the next message may come.
 func (s *Session) pauseServing() {
 	t := s.rare.throttle
+	s.beforePause()
 	if !s.beginPause(t) {
 		t.ResumeIn(0)
 	}

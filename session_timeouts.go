@@ -200,6 +200,7 @@ func (s *Session) beginAgain(c *clock, now int64) {
 
 // expired returns the timeout that has passed, if one has.
 func (s *Session) expired(c *clock, now int64) error {
+	receiver := s.q.Receiver() // first: one that pauses moves what is due before it waits again
 	handshake, frame, idle := s.dues(c)
 	switch {
 	case s.givenUp(c) <= now:
@@ -211,7 +212,7 @@ func (s *Session) expired(c *clock, now int64) error {
 		}
 		return ErrHandshakeTimeout
 	case frame <= now:
-		if s.q.Receiver() != sendqueue.ReceiverWaiting { // but works on what has come
+		if receiver != sendqueue.ReceiverWaiting { // but works on what has come
 			c.frameLook = after(now, starvation)
 			return nil
 		}

@@ -162,7 +162,7 @@ func (s *Session) plainRead() (n int) {
 // pause waits until the next message may come, for a receiver that may wait. An error says that none may.
 func (s *Session) pause() error {
 	t := s.rare.throttle
-	s.beforeWait(false)
+	s.beforePause()
 	s.in.Shrink()
 	for s.beginPause(t) {
 		<-t.wake
@@ -175,6 +175,13 @@ func (s *Session) pause() error {
 	return s.closedErr()
 }
 
+// beforePause is beforeWait for a receiver that does not wait for the peer.
+func (s *Session) beforePause() {
+	if s.q.ReceiverPauses(s.parsed, s.read.Load()) {
+		s.flushNow()
+	}
+}
+
 // beginPause has endOfPause called when the next message may come; false if the pause is over. Who ends it behind that look finds the timer.
 func (s *Session) beginPause(t *throttle) bool {
 	now := s.now()
@@ -182,7 +189,6 @@ func (s *Session) beginPause(t *throttle) bool {
 	if wait <= 0 {
 		return false
 	}
-	s.q.ReceiverPauses()
 	if t.began == 0 {
 		t.began = now
 	}
@@ -190,12 +196,15 @@ func (s *Session) beginPause(t *throttle) bool {
 	return !s.pauseIsOver()
 }
 
-// pauseEnded has the time that the pause took count for no frame.
+// pauseEnded has the time that the pause took count for no timeout.
 func (s *Session) pauseEnded(t *throttle) {
 	t.paused = false
 	t.Stop()
 	if start := s.frameStart.Load(); start != 0 && t.began != 0 {
 		s.frameStart.CompareAndSwap(start, start+s.now()-t.began)
+	}
+	if t.began != 0 && s.owner.idleTimeout() > 0 {
+		s.received.Store(s.now())
 	}
 	t.began = 0
 	s.q.ReceiverWorks()

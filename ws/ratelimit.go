@@ -76,7 +76,10 @@ func (r *receiver) admit(h header) error {
 func (r *receiver) await(f *frameRate, wait time.Duration) {
 	r.link.flushAnswers()
 	f.waits.Store(true)
-	defer f.waits.Store(false)
+	defer func() {
+		r.link.lastInput.Store(time.Now().UnixNano()) // from now on the peer can be silent
+		f.waits.Store(false)
+	}()
 	bound := time.NewTimer(wait)
 	defer bound.Stop()
 	select {
