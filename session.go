@@ -100,6 +100,28 @@ func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
 	return o
 }
 
+// rareInput is what only some receivers need.
+type rareInput struct {
+	plain    plainInput
+	throttle *throttle // nil where no rate is limited
+}
+
+func (s *Session) plain() *plainInput {
+	if s.rare == nil {
+		s.rare = new(rareInput)
+	}
+	return &s.rare.plain
+}
+
+// forgetPlain is for who has read in the place of a plain codec.
+func (s *Session) forgetPlain() {
+	if s.owner.limited {
+		s.rare.plain = plainInput{}
+		return
+	}
+	s.rare = nil
+}
+
 // NewSession makes a session from a codec that was made elsewhere, over a connection that libnet does
 // not see. Send encodes when the message is written: with a sendChanSize over 0, do not change a
 // message that Send has taken, nor one whose SendContext returned ctx's error. The timeouts of [Config] need a connection and do not apply.

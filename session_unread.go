@@ -2,7 +2,6 @@ package libnet
 
 import (
 	"io"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -77,36 +76,15 @@ func (s *Session) dropUnread() {
 	s.in.Release()
 }
 
-// rareInput is what only some receivers need.
-type rareInput struct {
-	plain    plainInput
-	throttle *throttle // nil where no rate is limited
-}
-
-func (s *Session) plain() *plainInput {
-	if s.rare == nil {
-		s.rare = new(rareInput)
-	}
-	return &s.rare.plain
-}
-
-// forgetPlain is for who has read in the place of a plain codec.
-func (s *Session) forgetPlain() {
-	if s.owner.limited {
-		s.rare.plain = plainInput{}
-		return
-	}
-	s.rare = nil
-}
-
 // A throttle is what the receiver of a session with a rate limit needs.
 type throttle struct {
 	ratelimit.Throttle
 	wake     chan struct{}   // one element: a pause of Receive is over
 	loop     *eventloop.Loop // set before serving is started
 	paused   bool            // the next message waits
-	began    int64           // now() when the pause began
+	began    int64           // now() when the pause began; 0 while there is none
 	consumed uint64          // bytes of the messages so far, for a plain codec
+	ended    atomic.Int64    // now() when the last pause ended; 0: there was none
 }
 
 func newThrottle(s *Session) *throttle {
@@ -200,14 +178,23 @@ func (s *Session) beginPause(t *throttle) bool {
 func (s *Session) pauseEnded(t *throttle) {
 	t.paused = false
 	t.Stop()
-	if start := s.frameStart.Load(); start != 0 && t.began != 0 {
-		s.frameStart.CompareAndSwap(start, start+s.now()-t.began)
+	if t.began != 0 {
+		now := s.now()
+		if start := s.frameStart.Load(); start != 0 {
+			s.frameStart.CompareAndSwap(start, start+now-t.began)
+		}
+		t.began = 0
+		t.ended.Store(now)
 	}
-	if t.began != 0 && s.owner.idleTimeout() > 0 {
-		s.received.Store(s.now())
-	}
-	t.began = 0
 	s.q.ReceiverWorks()
+}
+
+// lastPause is when it ended; 0 where there was none.
+func (s *Session) lastPause() int64 {
+	if !s.owner.limited {
+		return 0
+	}
+	return s.rare.throttle.ended.Load()
 }
 
 // pauseIsOver reports whether there is a reason not to wait for the next message.
@@ -225,12 +212,9 @@ func (s *Session) endOfPause() {
 
 // endPause has a receiver that pauses look whether it still has to. Any goroutine may call it.
 func (s *Session) endPause() {
-	switch {
-	case !s.owner.limited:
-	case s.serving.Started(): // not here: the caller may hold what a handler wants
-		s.rare.throttle.ResumeNow()
-	default:
+	if s.owner.limited {
 		s.rare.throttle.wakeUp()
+		s.rare.throttle.ResumeNow() // in event mode, and not here: the caller may hold what a handler wants
 	}
 }
 
@@ -326,52 +310,6 @@ func (s *Session) inputWaits() bool {
 	return n > 0
 }
 
-// What package ws's conn has beyond a [MessageConn]. A net.Conn of the user's has no use for these.
-type (
-	// sessionConn is told its session, when that is made: why the session ends, its peer is told.
-	sessionConn interface{ SetSession(*Session) }
-
-	// readAheadConn reads what the session has not asked for yet, so that its socket does not tell whether the
-	// peer is silent.
-	readAheadConn interface {
-		// LastInput is when something last came: now, while something waits to be read.
-		LastInput() time.Time
-	}
-)
-
-func tellConn(conn net.Conn, s *Session) {
-	if c, ok := conn.(sessionConn); ok {
-		c.SetSession(s)
-	}
-}
-
-// Conn is how ws finds its conn.
-func (st stream) Conn() net.Conn { return st.s.conn }
-
-// WriteTimeout bounds what ws's conn writes by itself; 0 means no bound.
-func (st stream) WriteTimeout() time.Duration { return st.s.owner.writeTimeout() }
-
-// RateLimit is for ws's conn, too: it bounds what it does not show the session.
-func (st stream) RateLimit() (limit ratelimit.Limit, end bool) {
-	return st.s.owner.rateLimit(), st.s.owner.RateLimit.End
-}
-
-// readAhead notes what the conn has read that the session has not. It reports whether that was later than
-// what was known.
-func (s *Session) readAhead() bool {
-	defer func() { _ = recover() }() // from a conn of the user's after all
-	c, ok := s.conn.(readAheadConn)
-	if !ok {
-		return false
-	}
-	last := int64(c.LastInput().Sub(s.opened)) + openedNow
-	if last <= s.received.Load() {
-		return false
-	}
-	s.received.Store(last)
-	return true
-}
-
 // What is late ends the session, unless the peer has done its part: what has arrived may wait for the receiver, or the receiver
 // be at work on it. One that has just gone to wait, or whose read has just returned, cannot be told from one that waits in vain:
 // therefore a recheck.
@@ -400,6 +338,9 @@ func (s *Session) loginIsLate(c *clock, now int64) error {
 	case s.owesMessage(c):
 		c.from = now
 		return nil
+	case s.lastPause() > c.from:
+		c.from = s.lastPause()
+		return nil
 	case awaited == awaitMessage && !s.IsClosed() && s.mayBeTaking(c.from) && c.lateLogin.grant(c.from, now):
 		return nil
 	}
@@ -411,7 +352,8 @@ func (s *Session) owesMessage(c *clock) bool {
 	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || s.sock != nil && s.sock.PendingHandshake() != nil {
 		return false
 	}
-	return s.q.Receiver() != sendqueue.ReceiverWaiting && s.inputWaits()
+	receiver := s.q.Receiver()
+	return receiver == sendqueue.ReceiverPaused || receiver != sendqueue.ReceiverWaiting && s.inputWaits()
 }
 
 // frameIsLate returns what becomes of a session whose FrameTimeout has passed.
