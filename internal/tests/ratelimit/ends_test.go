@@ -159,7 +159,7 @@ func TestASilentPeerIsIdleBehindAPause(t *testing.T) {
 				r.send(t, 1, 2)
 				<-r.session.Done()
 				after, latest := time.Since(r.begun), 70*time.Second+100*time.Millisecond // of a second look
-				if way.secure { // nobody can tell what has arrived
+				if way.secure {                                                           // nobody can tell what has arrived
 					latest += 10 * time.Second
 				}
 				if err := r.session.Err(); err != libnet.ErrIdleTimeout || after < 70*time.Second || after > latest {
