@@ -134,11 +134,13 @@ func TestNoTimeoutPassesForATimeThatTheSessionPaused(t *testing.T) {
 					whole := testkit.Frame("half of it")
 					testkit.MustWrite(t, r.client, whole[:7])
 					time.Sleep(3*time.Minute + 5*time.Second)
+					synctest.Wait()
 					if received != 4 || r.session.IsClosed() {
 						t.Fatalf("received %d, ended with %v", received, r.session.Err())
 					}
 					testkit.MustWrite(t, r.client, whole[7:])
 					time.Sleep(55*time.Second + time.Nanosecond)
+					synctest.Wait()
 					if received != 5 && name != "idle" { // which may have passed: nothing came for 55 s
 						t.Fatalf("received %d, ended with %v", received, r.session.Err())
 					}
