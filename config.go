@@ -90,17 +90,18 @@ type Heartbeat struct {
 	Message  func(*Session) any
 }
 
-// RateLimit says how many messages, and bytes of them, a session receives within Per: as many at once of a peer that was silent,
-// and from then on no faster than they come back, one each Per/Messages. Twenty a second are {Messages: 20}, and a hundred
-// a minute of which ten may come at once {Messages: 10, Per: 6 * time.Second}. What is 0 or less is not limited.
+// RateLimit says how many messages, and bytes of them, a session receives within Per: as many at once of a peer that was
+// silent, and from then on no faster than they come back, one each Per/Messages. Twenty a second are {Messages: 20}; a
+// hundred a minute of which ten may come at once are {Messages: 10, Per: 6 * time.Second}. What is 0 or less is not limited.
 //
-// Beyond the limit the session pauses: it reads no more, so that the kernel's buffers fill and the peer has to wait. Nothing is
-// lost, no goroutine and no timeout runs for the pause, and sending goes on. A peer's end is noticed behind what it has sent before. Close and
-// Shutdown do not wait for the pause; with Server.ServeArrived, Server.Shutdown receives what has arrived without one.
+// Beyond the limit the session pauses: it reads no more, so that the kernel's buffers fill and the peer has to wait. Nothing
+// is lost, no timeout passes for that time, and sending goes on; in event mode no goroutine waits. A peer's end is noticed
+// behind what it has sent before. Close and Shutdown do not wait for a pause; with Server.ServeArrived, Server.Shutdown
+// receives what has arrived without one.
 //
-// Both are counted as in [SessionStats], when a message is handed over. A message comes as soon as a byte may, and its
-// size is then made up for: so a large one is never refused, and the next one waits longer. Over WebSocket a control frame
-// counts as a message, too, and so does each fragment of 131 bytes or less, with its header, that does not end a message.
+// Both are counted as in [SessionStats], when a message is handed over. A message comes as soon as a byte may, and the rest of
+// its size is made up for by those behind it: so a large one is never refused. Over WebSocket a control frame counts as a
+// message, too, and so does each fragment of 131 bytes or less, with its header, that does not end a message.
 type RateLimit struct {
 	Messages int           // within Per
 	Bytes    int           // within Per, on the wire but under TLS

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/ratelimit"
 	"github.com/libnet-go/libnet/internal/readbuf"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
@@ -104,6 +105,23 @@ func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
 type rareInput struct {
 	plain    plainInput
 	throttle *throttle // nil where no rate is limited
+}
+
+// A throttle is what the receiver of a session with a rate limit needs.
+type throttle struct {
+	ratelimit.Throttle
+	wake     chan struct{}   // one element: a pause of Receive is over
+	loop     *eventloop.Loop // set before serving is started
+	paused   bool            // the next message waits
+	began    int64           // now() when the pause began; 0 while there is none
+	consumed uint64          // bytes of the messages so far, for a plain codec
+	ended    atomic.Int64    // now() when the last pause ended; 0: there was none
+}
+
+func newThrottle(s *Session) *throttle {
+	t := &throttle{wake: make(chan struct{}, 1)}
+	t.Init(s.owner.rateLimit(), s.endOfPause)
+	return t
 }
 
 func (s *Session) plain() *plainInput {

@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/libnet-go/libnet/internal/eventloop"
-	"github.com/libnet-go/libnet/internal/ratelimit"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
@@ -76,23 +74,6 @@ func (s *Session) dropUnread() {
 	s.in.Release()
 }
 
-// A throttle is what the receiver of a session with a rate limit needs.
-type throttle struct {
-	ratelimit.Throttle
-	wake     chan struct{}   // one element: a pause of Receive is over
-	loop     *eventloop.Loop // set before serving is started
-	paused   bool            // the next message waits
-	began    int64           // now() when the pause began; 0 while there is none
-	consumed uint64          // bytes of the messages so far, for a plain codec
-	ended    atomic.Int64    // now() when the last pause ended; 0: there was none
-}
-
-func newThrottle(s *Session) *throttle {
-	t := &throttle{wake: make(chan struct{}, 1)}
-	t.Init(s.owner.rateLimit(), s.endOfPause)
-	return t
-}
-
 // throttle returns nil where no rate is limited.
 func (s *Session) throttle() *throttle {
 	if s.rare == nil {
@@ -101,9 +82,11 @@ func (s *Session) throttle() *throttle {
 	return s.rare.throttle
 }
 
-// overLimit reports whether the next message is beyond the rate limit.
-func (s *Session) overLimit() bool {
-	t := s.throttle()
+// overLimit reports whether the next message is beyond the rate limit. Where there is none, that costs a comparison, and no call.
+func (s *Session) overLimit() bool { return s.rare != nil && s.beyondLimit() }
+
+func (s *Session) beyondLimit() bool {
+	t := s.rare.throttle
 	return t != nil && t.Next() > s.now()
 }
 
@@ -123,7 +106,13 @@ func (s *Session) isPaused() bool {
 
 // noteRate notes what was received.
 func (s *Session) noteRate(messages, bytes int) {
-	if t := s.throttle(); t != nil {
+	if s.rare != nil {
+		s.takeRate(messages, bytes)
+	}
+}
+
+func (s *Session) takeRate(messages, bytes int) {
+	if t := s.rare.throttle; t != nil {
 		t.Take(s.now(), messages, bytes)
 	}
 }
