@@ -19,7 +19,7 @@ func limited(t *testing.T, pipes *libnettest.Listener, limit libnet.RateLimit) *
 		srv.RateLimit = limit
 		srv.IdleTimeout = 10 * time.Second
 		srv.FrameTimeout, srv.HandshakeTimeout = 10*time.Second, 10*time.Second
-		if wayIn == throughHandler { // whose receive loop pauses, and not the session
+		if currentMode == handlerMode { // whose receive loop pauses, and not the session
 			srv.FrameTimeout, srv.HandshakeTimeout = -1, -1
 		}
 	}})
