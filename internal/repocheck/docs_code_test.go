@@ -34,7 +34,7 @@ const fragmentParams = `ctx context.Context, srv *libnet.Server, s *libnet.Sessi
 var fragmentImports = []string{
 	"bytes", "context", "crypto/tls", "crypto/x509", "encoding/binary", "encoding/json", "errors", "fmt", "io", "log", "log/slog", "net", "net/http", "os", "os/signal",
 	"sync", "sync/atomic", "syscall", "testing", "time",
-	module, module + "/codec", module + "/glogslog", module + "/libnettest", module + "/monitor", module + "/reconnect", module + "/ws",
+	module, module + "/codec", module + "/glogslog", module + "/libnettest", module + "/monitor", module + "/mux", module + "/reconnect", module + "/ws",
 }
 
 // A codeBlock is a block of Go in a document.
