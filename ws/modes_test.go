@@ -39,7 +39,7 @@ var (
 // they are given, and a compressor for each of the many small messages would take minutes.
 func suiteCompressFrom() int {
 	if testkit.Race {
-		return 256
+		return 4 << 10
 	}
 	return 1
 }
@@ -146,7 +146,11 @@ func TestTheSuites(t *testing.T) {
 func TestTheSuitesWithCompression(t *testing.T) {
 	compressing = true
 	defer func() { compressing = false }()
-	inModes(t, allModes, slices.Concat(suite, plainSuite))
+	modes := allModes
+	if testkit.Race {
+		modes = []mode{handlerMode, protocolEvents}
+	}
+	inModes(t, modes, slices.Concat(suite, plainSuite))
 }
 
 // inModes runs tests for each mode.
