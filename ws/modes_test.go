@@ -229,4 +229,8 @@ var plainSuite = []func(*testing.T){
 	TestCloseDoesNotWaitForAPeerThatDoesNotRead,
 	TestASessionThatIsNoWebSocketHasNoRequest,
 	TestAConnectionThatGoesWrongEndsItsSessionOnly,
+	TestMessagesKeepToTheRateLimit,
+	TestFramesThatAreNoMessagesKeepToTheRateLimit,
+	TestWhoFloodsIsToldWhereTheRateLimitSaysEnd,
+	TestNoShutdownWaitsForThePauseOfAFlood,
 }
