@@ -89,8 +89,8 @@
 //     not what the frame's type promises, and that is told of text that is not UTF-8, once it has been inflated.
 //   - As many messages are compressed or inflated at a time as there are processors, and others wait: a compressor takes 1.2 MB and an
 //     inflater 41 KB. Send compresses in its caller.
-//   - The queue's bound and the counters of bytes are about compressed messages, but for what a session of [Handler] or [Dial] receives:
-//     that is counted as inflated.
+//   - The queue's bound, the counters of bytes and Config.RateLimit's Bytes are about compressed messages, but for what a session of
+//     [Handler] or [Dial] receives: that is counted as inflated. What a peer makes a server inflate, RateLimit's Messages bounds.
 //   - Offers with a server_max_window_bits below 15 are declined, and a request whose offers are malformed is refused with 400.
 //
 // A message that holds a secret, and beside it what somebody else has chosen, gives the secret away by its length. Compress no such
