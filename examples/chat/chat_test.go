@@ -147,6 +147,21 @@ func TestWhoIsReplacedInARoomHasNeverLeftIt(t *testing.T) {
 	})
 }
 
+// One that has been replaced, and is about to be told, would take the room's place of the one that has replaced it.
+func TestWhoHasBeenReplacedJoinsNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &chat{password: "secret"}
+		by, stop := serveInMemory(t, c)
+		defer stop()
+		ann, bob := dial(t, by), enter(t, by, "bob", "lobby")
+		ann.does("login", &Login{"ann", "secret"})
+		c.users.Put("ann", c.users.Get("bob"))
+		wantCode(t, ann.ask("join", &Join{"lobby"}), 400)
+		bob.hears("in lobby: bob")
+		bob.hearsNothing()
+	})
+}
+
 func TestOfManyLoginsAtATimeOneStays(t *testing.T) {
 	r := start(t)
 	const logins = 20

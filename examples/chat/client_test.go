@@ -8,6 +8,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/mux"
 )
 
 // A terminal is chat -as, with a keyboard and a screen.
@@ -119,6 +123,28 @@ func TestATerminalComesBackIntoItsRoom(t *testing.T) {
 	if err := ann.awaitEnd(); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestATerminalAnswersPings(t *testing.T) {
+	ponged := make(chan bool, 1)
+	m := mux.New(mux.JSON)
+	mux.On(m, "login", func(context.Context, *libnet.Session, *Login) error { return nil })
+	mux.On(m, "join", func(_ context.Context, s *libnet.Session, _ *Join) error { return s.Send(mux.Message{Kind: "ping"}) })
+	mux.On(m, "pong", func(context.Context, *libnet.Session, *struct{}) error { ponged <- true; return nil })
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Uint32BE, m), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop()
+	go server.ServeMessages(m)
+	ann := sitDown(t, t.Context(), server.Listener().Addr().String(), "ann")
+	select {
+	case <-ponged:
+	case <-time.After(patience):
+		t.Error("no pong came")
+	}
+	ann.keyboard.Close()
+	ann.awaitEnd()
 }
 
 func TestATerminalThatIsReplacedOrRefusedDoesNotComeBack(t *testing.T) {
