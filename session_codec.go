@@ -211,11 +211,12 @@ func (s *Session) codecSend(msg any) (err error) {
 }
 
 // appendFrame encodes msg for a broadcast. What many sessions are to write from must be nobody's own: a codec may use its memory again.
+// Nor is it to keep much more than the frame, as where that is the compressed message.
 func (s *Session) appendFrame(msg any) (frame []byte, err error) {
 	defer s.recovered("codec", &err)
 	room := broadcastRoom(msg)
 	frame, err = s.appender.AppendFrame(room, msg)
-	if err == nil && len(frame) >= shareAt && (cap(room) == 0 || &frame[0] != &room[:1][0]) {
+	if err == nil && len(frame) >= shareAt && (cap(room) == 0 || &frame[0] != &room[:1][0] || cap(frame) > 2*len(frame)) {
 		frame = bytes.Clone(frame)
 	}
 	return frame, err

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	// ErrMalformed is wrapped by the reason of a session whose peer sent an envelope that cannot be read. It is a
+	// ErrMalformed is the reason of a session whose peer sent an envelope that cannot be read. It is a
 	// [libnet.ErrMalformedFrame].
 	ErrMalformed error = &malformedError{}
 
@@ -37,8 +37,8 @@ const (
 )
 
 // An Error is what a peer is told in the place of a reply. A handler returns one, wrapped or not, to choose code and
-// text; of any other error the peer learns no more than that there was one, and the log the rest. A Call that is answered with one returns it:
-// find it with errors.As.
+// text; of any other error the peer learns no more than that there was one, and the log the rest. A Call that is
+// answered with one returns it: find it with errors.As.
 type Error struct {
 	Code uint32 `json:"code"`
 	Text string `json:"text"` // at most 1,024 bytes of it are sent
@@ -66,11 +66,6 @@ func told(err error) (e *Error, meant bool) {
 	return &Error{Code: CodeInternal, Text: "internal error"}, false
 }
 
-// isEnd reports whether a handler has failed because its session has ended.
-func isEnd(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, libnet.ErrSessionClosed)
-}
-
 // clip is text up to n bytes, cut between two characters.
 func clip(text string, n int) string {
 	if len(text) <= n {
@@ -82,16 +77,8 @@ func clip(text string, n int) string {
 	return text[:n]
 }
 
-// malformed is the reason of a session whose peer sent an envelope that cannot be read.
-func malformed(err error) error {
-	if errors.Is(err, ErrMalformed) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrMalformed, err)
-}
-
 func unknownKind(k Kind) *Error {
-	return &Error{Code: CodeUnknownKind, Text: fmt.Sprintf("unknown kind %q", clip(string(k), maxName))}
+	return &Error{Code: CodeUnknownKind, Text: fmt.Sprintf("unknown kind %q", k)}
 }
 
 // badBody is the error of a request whose body cannot be decoded; it wraps why.

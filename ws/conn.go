@@ -23,10 +23,10 @@ import (
 // the conn's output, as with crypto/tls.
 type conn struct {
 	// Immutable after newConn.
-	link        *link
-	protocols   *protocols
-	request     *http.Request // nil on the client's side
-	subprotocol string
+	link      *link
+	protocols *protocols
+	request   *http.Request // nil on the client's side
+	agreement agreement
 
 	session atomic.Pointer[libnet.Session] // nil until it is made; tells why the conn is closed
 	wrapped atomic.Bool                    // WrapProtocol was called: a session is being made
@@ -49,11 +49,11 @@ type conn struct {
 var _ libnet.MessageConn = (*conn)(nil)
 
 // newConn makes a conn of an upgraded connection. Without a reader it makes one.
-func newConn(l *link, reader *bufio.Reader, protocols *protocols, subprotocol string) *conn {
+func newConn(l *link, reader *bufio.Reader, protocols *protocols, agreed agreement) *conn {
 	if reader == nil {
 		reader = bufio.NewReader(nil)
 	}
-	c := &conn{link: l, protocols: protocols, subprotocol: subprotocol, reader: reader}
+	c := &conn{link: l, protocols: protocols, agreement: agreed, reader: reader}
 	c.out = splitter{link: l, opcode: protocols.opcode()}
 	c.reading, c.took = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.in.init()
