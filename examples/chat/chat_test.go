@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -226,6 +229,65 @@ func TestThoseInARoomLearnOfAnAbruptEnd(t *testing.T) {
 		ann.hears("bob has gone")
 		if t.Failed() {
 			t.Fatal(way)
+		}
+	}
+}
+
+// People of few names come, move, are replaced and go, all at a time. Who only listens knows in the end who is there.
+func TestWhatIsToldAddsUpToWhoIsThere(t *testing.T) {
+	r := start(t)
+	bob := enter(t, r.ways()["TCP"], "bob", "lobby")
+	there := make(chan map[string]bool)
+	go bob.count(there)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(i)))
+			for range 25 {
+				p := dial(t, r.ways()[[]string{"TCP", "WebSocket"}[random.IntN(2)]])
+				p.ask("login", &Login{[]string{"ann", "cid", "dan"}[random.IntN(3)], "secret"})
+				for range random.IntN(3) {
+					p.ask("join", &Join{[]string{"lobby", "garden"}[random.IntN(2)]})
+				}
+				if random.IntN(4) > 0 {
+					p.session.Close()
+				}
+			}
+		})
+	}
+	all.Wait()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		members, err := mux.Call[struct{}, Members](t.Context(), bob.server, "who", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := slices.Sorted(maps.Keys(<-there))
+		if slices.Equal(told, members.Names) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("bob was told of %q; there are %q", told, members.Names)
+		}
+	}
+}
+
+// count keeps account of who is in the room, as far as p is told, and hands out copies until p's session ends.
+func (p *person) count(there chan<- map[string]bool) {
+	names := make(map[string]bool)
+	for {
+		select {
+		case told := <-p.told:
+			switch name, what, _ := strings.Cut(told, " has "); what {
+			case "come":
+				names[name] = true
+			case "gone":
+				delete(names, name)
+			default: // the members, of whom p was the first
+				names[p.name] = true
+			}
+		case there <- maps.Clone(names):
+		case <-p.session.Done():
+			return
 		}
 	}
 }
