@@ -215,4 +215,8 @@ var plainSuite = []func(*testing.T){
 	TestCloseDoesNotWaitForAPeerThatDoesNotRead,
 	TestASessionThatIsNoWebSocketHasNoRequest,
 	TestAConnectionThatGoesWrongEndsItsSessionOnly,
+	TestMessagesKeepToTheRateLimit,
+	TestFramesThatAreNoMessagesKeepToTheRateLimit,
+	TestWhoFloodsIsToldWhereTheRateLimitSaysEnd,
+	TestNoShutdownWaitsForThePauseOfAFlood,
 }
