@@ -11,13 +11,14 @@ import (
 	"github.com/libnet-go/libnet/mux"
 )
 
-// limits are for an internet from which anybody may connect. Others, like the time that a write may take, have defaults.
+// limits are those of a server to which anybody may connect. Others, like the time that a write may take, have defaults.
 var limits = libnet.Config{
-	SendQueue:        256,                 // messages that may wait for a client; one that does not take them
-	OnFull:           libnet.CloseSession, // is thrown out, and nobody waits for it
-	MaxMessage:       64 << 10,
-	HandshakeTimeout: 10 * time.Second, // for a first message
-	IdleTimeout:      time.Minute,      // a client that does not answer two pings has vanished
+	SendQueue:        256,                            // messages may wait for each client
+	OnFull:           libnet.CloseSession,            // one that takes none of them is thrown out, and nobody waits for it
+	MaxMessage:       64 << 10,                       // bytes
+	RateLimit:        libnet.RateLimit{Messages: 20}, // a second; who sends more is made to wait
+	HandshakeTimeout: 10 * time.Second,               // until a first message
+	IdleTimeout:      time.Minute,                    // a client that answers no pings has vanished
 	Heartbeat: libnet.Heartbeat{
 		Interval: 20 * time.Second,
 		Message:  func(*libnet.Session) any { return mux.Message{Kind: "ping"} },
@@ -64,8 +65,6 @@ func loggedIn(next mux.Handler) mux.Handler {
 // refuse makes an error that the client is told. Of any other it would learn only that there was one.
 func refuse(code uint32, text string) error { return &mux.Error{Code: code, Text: text} }
 
-var errElsewhere = errors.New("logged in elsewhere")
-
 func (c *chat) login(_ context.Context, s *libnet.Session, req *Login) error {
 	switch {
 	case s.State != nil:
@@ -78,7 +77,7 @@ func (c *chat) login(_ context.Context, s *libnet.Session, req *Login) error {
 	s.OnClose(func() { c.gone(u) })
 	if old := c.users.Swap(u.name, s); old != nil {
 		old.Send(mux.Message{Kind: "farewell", Body: &Farewell{"you have logged in elsewhere"}})
-		go old.ShutdownWithError(context.Background(), errElsewhere) // delivers that, and ends it
+		go old.ShutdownWithError(context.Background(), errors.New("logged in elsewhere")) // when that is delivered
 	}
 	return nil
 }
