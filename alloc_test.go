@@ -2,14 +2,18 @@ package libnet_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
@@ -53,6 +57,42 @@ func TestAQueuedSendAllocatesNothing(t *testing.T) {
 			time.Sleep(10 * time.Microsecond)
 		}
 	})
+}
+
+// appending is a user's marshaler.
+type appending struct{}
+
+func (appending) AppendMarshal(dst []byte, msg any) ([]byte, error) {
+	return append(dst, *msg.(*[]byte)...), nil
+}
+
+// Its room has a guard in front while it appends: a frame that fits only without that needs more room, but not each time.
+func TestAReplyThroughAUsersMarshalerAllocatesNothing(t *testing.T) {
+	near, far := testkit.ConnectTCP(t)
+	s := testkit.Adopt(t, testkit.NewServer(t, codec.New(codec.Uint16BE, appending{}), 8), near)
+	go func() {
+		msg := make([]byte, 0, 128)
+		for {
+			var err error
+			if msg, err = s.ReceiveInto(msg); err != nil || s.Send(&msg) != nil {
+				return
+			}
+		}
+	}()
+	for size := range 70 {
+		debug.FreeOSMemory() // and the pools' storage, which is of the sizes before
+		debug.FreeOSMemory()
+		out := testkit.Frame(strings.Repeat("x", size))
+		in := make([]byte, len(out))
+		testkit.Steady(t, fmt.Sprint("a reply of ", size), 0, func() {
+			if _, err := far.Write(out); err != nil {
+				t.Error(err)
+			}
+			if _, err := io.ReadFull(far, in); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 func TestReceiveAllocatesTheMessageAndReceiveIntoNothing(t *testing.T) {
