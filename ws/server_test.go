@@ -164,9 +164,11 @@ func TestShutdownOfTheServerLosesNothing(t *testing.T) {
 	})})
 	var received atomic.Int64
 	var running sync.WaitGroup
+	all := make(chan struct{}) // are connected: those that send would keep others from it
 	for range clients {
 		client := r.dial(t, 1000)
 		running.Go(func() { // and what it sends lies unread when the server closes
+			<-all
 			for client.Send("more") == nil {
 				time.Sleep(time.Millisecond)
 			}
@@ -187,6 +189,10 @@ func TestShutdownOfTheServerLosesNothing(t *testing.T) {
 		r.session(t)
 	}
 	for r.Stats().MessagesOut+uint64(queued(r.Server)) < clients*each {
+		time.Sleep(time.Millisecond)
+	}
+	close(all)
+	for r.Stats().MessagesIn < clients {
 		time.Sleep(time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
