@@ -154,9 +154,10 @@ func TestABroadcastReachesMembersOverTCPAndWebSocketAndIsEncodedOnceForEach(t *t
 }
 
 func TestShutdownOfTheServerLosesNothing(t *testing.T) {
-	const clients, each = 50, 200
-	payload := strings.Repeat("x", 500)
-	r := start(t, setup{queue: each, handler: libnet.HandlerFunc(func(s *libnet.Session) {
+	const clients, each = 20, 200
+	payload := strings.Repeat("x", 4000)
+	fill := func(srv *libnet.Server) { srv.SendBuffer = 4 << 10 } // the most of it is queued when the server closes
+	r := start(t, setup{queue: each, config: fill, handler: libnet.HandlerFunc(func(s *libnet.Session) {
 		for range each {
 			s.Send(payload)
 		}
@@ -165,6 +166,7 @@ func TestShutdownOfTheServerLosesNothing(t *testing.T) {
 	var received atomic.Int64
 	var running sync.WaitGroup
 	all := make(chan struct{}) // are connected: those that send would keep others from it
+	closing := make(chan struct{})
 	for range clients {
 		client := r.dial(t, 1000)
 		running.Go(func() { // and what it sends lies unread when the server closes
@@ -174,6 +176,7 @@ func TestShutdownOfTheServerLosesNothing(t *testing.T) {
 			}
 		})
 		running.Go(func() {
+			<-closing
 			for {
 				if _, err := client.Receive(); err != nil {
 					if err != io.EOF {
@@ -195,6 +198,7 @@ func TestShutdownOfTheServerLosesNothing(t *testing.T) {
 	for r.Stats().MessagesIn < clients {
 		time.Sleep(time.Millisecond)
 	}
+	close(closing)
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	if err := r.Server.Shutdown(ctx); err != nil {
