@@ -154,9 +154,10 @@ func TestABroadcastReachesMembersOverTCPAndWebSocketAndIsEncodedOnceForEach(t *t
 }
 
 func TestShutdownOfTheServerLosesNothing(t *testing.T) {
-	const clients, each = 50, 200
-	payload := strings.Repeat("x", 500)
-	r := start(t, setup{queue: each, handler: libnet.HandlerFunc(func(s *libnet.Session) {
+	const clients, each = 20, 200
+	payload := strings.Repeat("x", 4000)
+	fill := func(srv *libnet.Server) { srv.SendBuffer = 4 << 10 } // the most of it is queued when the server closes
+	r := start(t, setup{queue: each, config: fill, handler: libnet.HandlerFunc(func(s *libnet.Session) {
 		for range each {
 			s.Send(payload)
 		}
@@ -164,14 +165,18 @@ func TestShutdownOfTheServerLosesNothing(t *testing.T) {
 	})})
 	var received atomic.Int64
 	var running sync.WaitGroup
+	all := make(chan struct{}) // are connected: those that send would keep others from it
+	closing := make(chan struct{})
 	for range clients {
 		client := r.dial(t, 1000)
 		running.Go(func() { // and what it sends lies unread when the server closes
+			<-all
 			for client.Send("more") == nil {
 				time.Sleep(time.Millisecond)
 			}
 		})
 		running.Go(func() {
+			<-closing
 			for {
 				if _, err := client.Receive(); err != nil {
 					if err != io.EOF {
@@ -189,6 +194,11 @@ func TestShutdownOfTheServerLosesNothing(t *testing.T) {
 	for r.Stats().MessagesOut+uint64(queued(r.Server)) < clients*each {
 		time.Sleep(time.Millisecond)
 	}
+	close(all)
+	for r.Stats().MessagesIn < clients {
+		time.Sleep(time.Millisecond)
+	}
+	close(closing)
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	if err := r.Server.Shutdown(ctx); err != nil {
