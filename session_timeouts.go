@@ -5,8 +5,6 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
-
-	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // starvation is how late a session's timer may be before this process, and not the peer, is held to
@@ -33,9 +31,9 @@ type clock struct {
 	from int64 // when HandshakeTimeout began to count
 	beat int64 // when the next heartbeat is due
 
-	frameLook int64 // when to look again at a frame that is late while the receiver is at work
-	worked    bool  // the receiver was at work when IdleTimeout last had passed, on a conn that does not tell what has arrived
+	lateLogin, lateFrame, lateInput recheck
 
+	worked bool  // the receiver was at work when IdleTimeout last had passed, on a conn that does not tell what has arrived
 	inVain bool  // a slow peer had taken nothing at the last look
 	unread int   // what the receiver was behind when IdleTimeout last had passed
 	over   int64 // when the peer was first seen to have ended; 0: not
@@ -205,36 +203,13 @@ func (s *Session) expired(c *clock, now int64) error {
 	case s.givenUp(c) <= now:
 		return io.EOF // or the reason that its output has
 	case handshake <= now:
-		if s.owesMessage(c) {
-			c.from = now
-			return nil
-		}
-		return ErrHandshakeTimeout
+		return s.loginIsLate(c, now)
 	case frame <= now:
-		if s.q.Receiver() != sendqueue.ReceiverWaiting { // but works on what has come
-			c.frameLook = after(now, starvation)
-			return nil
-		}
-		return ErrFrameTimeout
+		return s.frameIsLate(c, now)
 	case idle <= now:
-		if s.readAhead() {
-			return nil
-		}
-		if s.isBehind(c) {
-			s.received.Store(now)
-			return nil
-		}
-		return ErrIdleTimeout
+		return s.inputIsLate(c, now)
 	}
 	return nil
-}
-
-// owesMessage reports whether only a first message is missing, and it is this side that does not receive it.
-func (s *Session) owesMessage(c *clock) bool {
-	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || s.sock != nil && s.sock.PendingHandshake() != nil {
-		return false
-	}
-	return s.q.Receiver() != sendqueue.ReceiverWaiting && s.inputWaits()
 }
 
 func (s *Session) nextDue(c *clock) int64 {
@@ -269,16 +244,16 @@ func (s *Session) dues(c *clock) (handshake, frame, idle int64) {
 	handshake, frame, idle = math.MaxInt64, math.MaxInt64, math.MaxInt64
 	open := !s.IsClosed()
 	if d := s.owner.handshakeTimeout(); d > 0 && (open && c.awaited.Load() != 0 || !open && s.inHandshake()) {
-		handshake = after(c.from, d)
+		handshake = max(after(c.from, d), c.lateLogin.at)
 	}
 	if !open {
 		return handshake, frame, idle
 	}
 	if start := s.frameStart.Load(); start != 0 {
-		frame = max(after(start, s.owner.frameTimeout()), c.frameLook)
+		frame = max(after(start, s.owner.frameTimeout()), c.lateFrame.at)
 	}
 	if d := s.owner.idleTimeout(); d > 0 {
-		idle = after(max(s.received.Load(), openedNow), d)
+		idle = max(after(max(s.received.Load(), openedNow), d), c.lateInput.at)
 	}
 	return handshake, frame, idle
 }

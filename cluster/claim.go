@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"cmp"
+	"context"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/libnet-go/libnet"
 )
 
 // A claim says which login of a user this is. Claims are totally ordered and the greatest wins on every
@@ -71,11 +74,23 @@ func (d *dispatcher) claimed(token string, c claim) {
 	}
 }
 
-// replaced ends a session that lost its user. Its close callbacks may block, so they get a goroutine.
+// replaced ends a session that lost its user.
 func (n *Node) replaced(b *binding) {
 	n.stats.replaced.Add(1)
 	b.forget()
-	go func() { _ = b.session.CloseWithError(ErrReplaced) }()
+	n.end(b.session, ErrReplaced)
+}
+
+// farewell is how long a session that is ended here has for what is queued, and for its peer to end its side.
+const farewell = time.Second / 2
+
+// end ends a session with what is queued for it. It does not wait: the peer may be slow, and close callbacks may block.
+func (n *Node) end(s *libnet.Session, reason error) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), farewell)
+		defer cancel()
+		_ = s.ShutdownWithError(ctx, reason)
+	}()
 }
 
 func (n *Node) publishClaim(b *binding) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -54,12 +55,14 @@ func TestTheEndOfAReplacedSessionDoesNotUnbindTheOneThatReplacedIt(t *testing.T)
 	nodes := mesh(t, 2)
 	server := newSessions(t, lines, nil)
 	var old *libnet.Session
+	var oldClient net.Conn
 	for i := range 50 {
 		session, client := server.bound(nodes[0], "u")
 		if old != nil {
+			oldClient.Close()
 			wantClosed(t, old, cluster.ErrReplaced) // its callbacks race with what follows
 		}
-		old = session
+		old, oldClient = session, client
 		send(t, nodes[i%2], "u", "there")
 		read(t, client, "there\n")
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/cluster"
 )
 
@@ -52,6 +53,38 @@ func TestKickClosesAUsersSessionOnAnyNodeAndSaysHowMany(t *testing.T) {
 			t.Errorf("Kick of a user who is offline: %d, %v", count, err)
 		}
 		wantOffline(t, node, "u")
+	}
+}
+
+// What is queued waits in a pipe that is full when the session loses its user.
+func TestWhoLosesItsUserStillGetsWhatWasQueuedForIt(t *testing.T) {
+	nodes := mesh(t, 2)
+	server := newSessions(t, lines, nil)
+	for reason, lose := range map[error]func(){
+		cluster.ErrKicked:   func() { _, _ = nodes[1].Kick(patience(t), "u", "") },
+		cluster.ErrReplaced: func() { server.bound(nodes[1], "u") },
+	} {
+		session, client := server.bound(nodes[0], "u")
+		want := strings.Repeat("x", 1<<10) + "\n"
+		sent := 0
+		for full := 0; full < 3; {
+			switch err := session.Send([]byte(want[:1<<10])); err {
+			case nil:
+				sent, full = sent+1, 0
+			case libnet.ErrSessionBlocked:
+				full++
+				time.Sleep(10 * time.Millisecond)
+			default:
+				t.Fatal(err)
+			}
+		}
+		lose()
+		eventually(t, "the end to begin", session.IsClosed)
+		for range sent {
+			read(t, client, want)
+		}
+		client.Close()
+		wantClosed(t, session, reason)
 	}
 }
 

@@ -10,17 +10,17 @@ import (
 type rates struct {
 	// noting makes the filling of spare one look's.
 	noting lock.Mutex[notingLock]
-	spare  *tally
+	spare  *snapshot
 
 	mu lock.RWMutex[ratesLock]
 	// mu guards the following. A look holds it for reading all the way, and takes it for writing when it
 	// has ended.
-	base, recent *tally // recent is between a look and the next that counts old, base one older
+	base, recent *snapshot // recent is between a look and the next that counts old, base one older
 	pause        time.Duration
 }
 
-// tally is how many messages sessions had at a time, by their number.
-type tally struct {
+// snapshot is how many messages sessions had at a time, by their number.
+type snapshot struct {
 	at       time.Time
 	messages map[uint64]uint64
 }
@@ -28,7 +28,7 @@ type tally struct {
 // ratesLook is the part of one look.
 type ratesLook struct {
 	*rates
-	noted *tally // nil if it is not this look that counts
+	noted *snapshot // nil if it is not this look that counts
 }
 
 func (r *rates) begin(now time.Time) ratesLook {
@@ -39,7 +39,7 @@ func (r *rates) begin(now time.Time) ratesLook {
 		return look
 	}
 	if r.spare == nil {
-		r.spare = &tally{messages: make(map[uint64]uint64)}
+		r.spare = &snapshot{messages: make(map[uint64]uint64)}
 	}
 	clear(r.spare.messages)
 	r.spare.at = now

@@ -108,7 +108,7 @@ type Stats struct {
 	HeldSize int    // their bytes, as Size counts them
 }
 
-// ErrNotStarted is returned by Send and Ready before Start.
+// ErrNotStarted is returned by Ready before Start, and is why a Shutdown before it gives up what is held.
 var ErrNotStarted = errors.New("libnet: reconnect.Client was not started")
 
 // Start begins to connect and returns at once. Further calls do nothing. It panics without a Dial.

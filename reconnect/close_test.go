@@ -167,6 +167,21 @@ func TestShutdownOfAClientThatWasNotStartedEndsIt(t *testing.T) {
 	}
 }
 
+func TestShutdownOfAClientThatWasNotStartedGivesUpAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := &reconnect.Client{Logger: quiet}
+		for i := range 5 {
+			send(t, c, numbered(i))
+		}
+		begin := time.Now()
+		var undelivered *libnet.ShutdownError
+		if err := c.Shutdown(context.Background()); !errors.As(err, &undelivered) || undelivered.Undelivered != 5 || time.Since(begin) != 0 {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		<-c.Done()
+	})
+}
+
 // The session takes ten messages and fails, before, while, or after Shutdown looks.
 func TestShutdownAnswersNilOnlyWhenAllWasWritten(t *testing.T) {
 	for round := range 300 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"runtime"
@@ -21,17 +22,20 @@ import (
 	"github.com/libnet-go/libnet/reconnect"
 )
 
-func TestSendAndReadyBeforeStartAreErrors(t *testing.T) {
-	c := &reconnect.Client{Dial: hang}
-	if err := c.Send("early"); err != reconnect.ErrNotStarted {
-		t.Errorf("Send: %v", err)
-	}
+func TestWhatIsSentBeforeStartIsHeldAndLoggedOnce(t *testing.T) {
+	var lines []string
+	c := &reconnect.Client{Dial: hang, Logger: slog.New(logs(func(r slog.Record) { lines = append(lines, r.Message) }))}
 	if _, err := c.Ready(t.Context()); err != reconnect.ErrNotStarted {
 		t.Errorf("Ready: %v", err)
 	}
+	send(t, c, "early")
+	send(t, c, "early, too")
+	if len(lines) != 1 || !strings.Contains(lines[0], "not started") {
+		t.Errorf("logged %q", lines)
+	}
 	start(t, c)
 	send(t, c, "held")
-	if stats := c.Stats(); stats.Held != 1 {
+	if stats := c.Stats(); stats.Held != 3 {
 		t.Errorf("%+v", stats)
 	}
 }

@@ -1,16 +1,18 @@
 package reconnect
 
 import (
+	"log/slog"
 	"math"
 
 	"github.com/libnet-go/libnet"
 )
 
-// Send sends msg as [libnet.Session.Send] does while there is a session, and holds it while there is none. A message that is held must not be changed until it has been sent, except for a []byte, which is copied. A session
-// that has just ended is none: Send then holds msg, or says that there is no room.
+// Send sends msg as [libnet.Session.Send] does while there is a session, and holds it while there is none, also before Start, which is
+// logged once: a Start that was forgotten loses what is held. A message that is held must not be changed until it has been sent,
+// except for a []byte, which is copied. A session that has just ended is none: Send then holds msg, or says that there is no room.
 //
-// Errors: [ErrNotStarted]; [libnet.ErrSessionClosed] after Close or Shutdown; what Err returns, once the client has ended; [libnet.ErrSessionBlocked] when what is held, or the
-// session's queue, is full; those of Session.Send that leave a session open; and [libnet.ErrPanic], wrapped, when msg's own methods
+// Errors: [libnet.ErrSessionClosed] after Close or Shutdown; what Err returns, once the client has ended; [libnet.ErrSessionBlocked]
+// when what is held, or the session's queue, is full; those of Session.Send that leave a session open; and [libnet.ErrPanic], wrapped, when msg's own methods
 // or Size panicked. With an error the message is not sent. A held message that turns out to be one that cannot be sent is logged and
 // counted as lost.
 func (c *Client) Send(msg any) error {
@@ -29,7 +31,11 @@ func (c *Client) Send(msg any) error {
 		if err != nil {
 			return err
 		}
-		if held, err := c.hold(msg, size); held || err != nil {
+		held, early, err := c.hold(msg, size)
+		if early {
+			c.log(slog.LevelWarn, "libnet: reconnect.Client was not started: messages are held until then")
+		}
+		if held || err != nil {
 			return err
 		}
 	}
@@ -40,7 +46,7 @@ func (c *Client) openLink() (*link, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.closing, !c.started:
+	case c.closing:
 		return nil, c.refusalLocked()
 	case c.link == nil || len(c.held) > 0:
 		return nil, nil
@@ -94,8 +100,8 @@ func (c *Client) size(msg any) (n int, err error) {
 	return 0, nil
 }
 
-// hold holds msg; not held and no error: there is a session now.
-func (c *Client) hold(msg any, size int) (held bool, err error) {
+// hold holds msg; not held and no error: there is a session now. early is the first before Start.
+func (c *Client) hold(msg any, size int) (held, early bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	limit := resolve(c.HoldBytes, defaultHoldBytes)
@@ -104,16 +110,16 @@ func (c *Client) hold(msg any, size int) (held bool, err error) {
 	}
 	switch {
 	case c.closing:
-		return false, c.refusalLocked()
+		return false, false, c.refusalLocked()
 	case c.link != nil && len(c.held) == 0:
-		return false, nil
+		return false, false, nil
 	case len(c.held) >= resolve(c.HoldMessages, defaultHoldMessages) || size > limit-c.heldSize:
-		return false, libnet.ErrSessionBlocked
+		return false, false, libnet.ErrSessionBlocked
 	}
 	if b, ok := msg.([]byte); ok {
 		msg = append(make([]byte, 0, len(b)), b...)
 	}
 	c.held = append(c.held, heldMessage{msg: msg, size: size})
 	c.heldSize += size
-	return true, nil
+	return true, !c.started && len(c.held) == 1, nil
 }

@@ -40,7 +40,8 @@ func (c *Client) end(reason error) (first bool) {
 // queued and the last session has lost nothing, or a [*libnet.ShutdownError] that says how many messages were not written: ctx
 // ended first, or a session failed, perhaps a moment before. It returns within 1.5 s of ctx's end.
 //
-// A callback cannot wait for the next session: then what is held without one is given up at once. A client that has ended by
+// A callback, or a client that was not started, cannot wait for the next session: then what is held without one is given up at
+// once. A client that has ended by
 // itself, for an error that was [Permanent], had lost what it held before, and Shutdown returns nil.
 func (c *Client) Shutdown(ctx context.Context) error {
 	before := c.beginShutdown()
@@ -155,6 +156,8 @@ func (c *Client) whatIsHeld(self uint64) (*wait, error) {
 	switch {
 	case len(c.held) == 0:
 		return nil, nil
+	case !c.started:
+		return nil, ErrNotStarted
 	case self == c.sender, self == c.runner && c.link == nil:
 		return nil, errOwnWait
 	}

@@ -3,6 +3,7 @@ package faults
 import (
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,6 +50,34 @@ func TestHandshakeTimeoutSparesAPeerWhoseMessageHasArrived(t *testing.T) {
 		if _, err := s.Receive(); err != libnet.ErrHandshakeTimeout || time.Since(began) > time.Second {
 			t.Errorf("half a message: %v after %v", err, time.Since(began))
 		}
+	})
+}
+
+// The timer fires as the receiver comes, which then waits already for what has arrived.
+func TestHandshakeTimeoutSparesPeersWhoseMessagesAreReceivedAsItPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := libnet.NewServer(libnettest.NewListener(), testkit.Frames, 8)
+		srv.Logger = testkit.Quiet
+		srv.HandshakeTimeout = time.Second
+		var receivers sync.WaitGroup
+		for i := range 2000 {
+			near, far := libnettest.Pipe()
+			s, err := srv.NewSession(near)
+			if err != nil {
+				t.Fatal(err)
+			}
+			testkit.MustWrite(t, far, testkit.Frame("hello"))
+			receivers.Go(func() {
+				time.Sleep(time.Duration(2+i%3) * time.Second)
+				if _, err := s.Receive(); err != nil {
+					t.Errorf("session %d: %v", i, err)
+				}
+				_ = far.Close()
+			})
+		}
+		receivers.Wait()
+		srv.Stop()
+		time.Sleep(time.Minute)
 	})
 }
 
