@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -311,4 +313,31 @@ func TestMessagesThatTakeTheVersionsOfLostOnesAreHandedOut(t *testing.T) {
 	}
 	side.say(page(991, "new"))
 	wantMessages(t, got, "new")
+}
+
+func TestPickSpeaksToTheGatewayToTheByte(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := make(chan string, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		request := make([]byte, len("\x00\x03\x08\x91\x4e"))
+		_, _ = io.ReadFull(conn, request)
+		_, _ = io.WriteString(conn, "\x00\x08\x08\x91\x4e\x2a\x03h:1")
+		rest, _ := io.ReadAll(conn)
+		asked <- string(request) + string(rest)
+	}()
+	if address, err := client.Pick(bounded(t), l.Addr().String()); err != nil || address != "h:1" {
+		t.Errorf("picked %q, %v", address, err)
+	}
+	if got := <-asked; got != "\x00\x03\x08\x91\x4e" {
+		t.Errorf("asked with %q", got)
+	}
 }
