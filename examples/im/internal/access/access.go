@@ -37,6 +37,7 @@ import (
 	"github.com/libnet-go/libnet/cluster"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/mux"
 	"github.com/libnet-go/libnet/ws"
 )
 
@@ -99,6 +100,7 @@ var ErrNoLogin = errors.New("access: no login in time")
 type Server struct {
 	// Immutable after Start.
 	o      Options
+	mux    *mux.Mux
 	libnet *libnet.Server
 	http   *http.Server
 	web    net.Listener
@@ -130,6 +132,7 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("access: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.mux = s.newMux()
 	s.libnet = s.newLibnet(tcp)
 	s.http = s.newHTTP()
 	s.serving.Go(func() { s.ended("tcp", s.libnet.ServeMessages(libnet.MessageHandlerFunc(s.serve))) })
@@ -168,7 +171,7 @@ const (
 )
 
 func (s *Server) newLibnet(l net.Listener) *libnet.Server {
-	server := libnet.NewServer(l, wire.Protocol(), sendQueue)
+	server := libnet.NewServer(l, wire.MuxProtocol(s.mux), sendQueue)
 	server.MaxMessage = wire.MaxMessage
 	server.HandshakeTimeout = s.o.LoginTimeout
 	server.IdleTimeout = s.o.IdleTimeout
@@ -181,11 +184,11 @@ func (s *Server) newLibnet(l net.Listener) *libnet.Server {
 }
 
 func (s *Server) newHTTP() *http.Server {
-	mux := http.NewServeMux()
+	paths := http.NewServeMux()
 	options := &ws.HandlerOptions{OriginPatterns: s.o.Origins}
-	mux.Handle("/ws", ws.MessageHandler(s.libnet, libnet.MessageHandlerFunc(s.serve), options))
+	paths.Handle("/ws", ws.MessageHandler(s.libnet, libnet.MessageHandlerFunc(s.serve), options))
 	return &http.Server{
-		Handler:           mux,
+		Handler:           paths,
 		ReadHeaderTimeout: upgradeTimeout,
 		IdleTimeout:       upgradeTimeout,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // clients' faults

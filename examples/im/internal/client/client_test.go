@@ -14,6 +14,7 @@ import (
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/examples/im/internal/wire/wiretest"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -177,7 +178,7 @@ func TestASilentServerIsLeft(t *testing.T) {
 					if err != nil {
 						break
 					}
-					switch cmd, msg, _ := wire.Request(payload); request := msg.(type) {
+					switch cmd, msg, _ := wiretest.Request(payload); request := msg.(type) {
 					case *wire.ReqSendP2PMsg:
 						_ = session.Send(&wire.ResSendP2PMsg{Cmd: cmd, MsgID: request.MsgID})
 					default:
