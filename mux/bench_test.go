@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -151,4 +152,25 @@ func BenchmarkRoundTrip(b *testing.B) {
 			}
 		}
 	})
+}
+
+// What the end of a session takes that has 10,000 calls pending, until each of them has returned.
+func BenchmarkEndOfASession(b *testing.B) {
+	const pending = 10_000
+	for b.Loop() {
+		b.StopTimer()
+		m := newMux()
+		m.MaxCalls = -1
+		s := discarding(b, protocolOf(m))
+		var calls sync.WaitGroup
+		for range pending {
+			calls.Go(func() { _, _ = mux.Call[num, num](context.Background(), m.Peer(s), double, nil) })
+		}
+		for s.Stats().MessagesOut < pending {
+			runtime.Gosched()
+		}
+		b.StartTimer()
+		_ = s.Close()
+		calls.Wait()
+	}
 }

@@ -186,14 +186,29 @@ func (cs *calls) transmit(ctx context.Context, h Header, body any) error {
 // await waits for the end of a call: its reply, the session's end, or ctx's.
 func (cs *calls) await(ctx context.Context, c *call) (answer, error) {
 	select {
-	case a := <-c.done:
-		return a, a.err
 	case <-ctx.Done():
 		if cs.forget(c) {
 			return answer{}, ctx.Err()
 		}
-		a := <-c.done // which is under way
-		return a, a.err
+	case <-cs.over:
+	case a := <-c.done:
+		return a, nil
+	}
+	return cs.outcome(c)
+}
+
+// outcome is what a call ended with that pends no more: a reply, which may be under way, or else the session's end.
+func (cs *calls) outcome(c *call) (answer, error) {
+	select {
+	case a := <-c.done:
+		return a, nil
+	case <-cs.over:
+	}
+	select {
+	case a := <-c.done: // which came before that
+		return a, nil
+	default:
+		return answer{}, cs.reason
 	}
 }
 
@@ -206,13 +221,12 @@ func (cs *calls) receive(ctx context.Context, c *call) (answer, error) {
 	for {
 		select {
 		case a := <-c.done:
-			return a, a.err
+			return a, nil
 		default:
 		}
 		msg, err := cs.session.ReceiveInto(buf)
-		if err != nil { // it has ended, and with it the call
-			a := <-c.done
-			return a, a.err
+		if err != nil { // it has ended
+			return cs.outcome(c)
 		}
 		cs.mux.ServeMessage(cs.session, msg)
 		buf = msg

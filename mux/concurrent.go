@@ -76,7 +76,7 @@ func (m *Mux) serveConcurrently(r Request) {
 	r.Body = bytes.Clone(r.Body)
 	go func() {
 		defer p.finish()
-		m.guarded(r, func() { m.serve(p, r) })
+		m.guarded(r, func() { m.serve(p, &r) })
 	}()
 }
 

@@ -96,7 +96,7 @@ func (k *Kinds) Numbered(n uint64) Header {
 }
 
 // route finds who handles a message, also where the envelope has not asked Kinds.
-func (k *Kinds) route(h Header) *route {
+func (k *Kinds) route(h *Header) *route {
 	if h.to != nil {
 		return h.to
 	}

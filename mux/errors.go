@@ -37,8 +37,8 @@ const (
 )
 
 // An Error is what a peer is told in the place of a reply. A handler returns one, wrapped or not, to choose code and
-// text; of any other error the peer learns no more than that there was one, and the log the rest. A Call that is answered with one returns it:
-// find it with errors.As.
+// text; of any other error the peer learns no more than that there was one, and the log the rest. A Call that is
+// answered with one returns it: find it with errors.As.
 type Error struct {
 	Code uint32 `json:"code"`
 	Text string `json:"text"` // at most 1,024 bytes of it are sent
@@ -64,11 +64,6 @@ func told(err error) (e *Error, meant bool) {
 		return &Error{Code: CodeTimeout, Text: "deadline exceeded"}, true
 	}
 	return &Error{Code: CodeInternal, Text: "internal error"}, false
-}
-
-// isEnd reports whether a handler has failed because its session has ended.
-func isEnd(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, libnet.ErrSessionClosed)
 }
 
 // clip is text up to n bytes, cut between two characters.

@@ -41,8 +41,9 @@ type registration struct {
 
 // Concurrent has up to n messages of the kind that came on one session handled at a time, each on a goroutine of its
 // own, and replied to in the order in which they are done; an n below 1 counts as 1. Such a handler may call its own
-// session's peer, and does not count among the n while it waits for the reply. When there are n, the session receives
-// nothing until one has returned or waits so. A Shutdown does not wait for them.
+// session's peer, with the ctx that it was given or one made of it, and does not count among the n while it waits for the
+// reply. When there are n, the session receives nothing until one has returned or waits so. A Shutdown does not wait for
+// them.
 func Concurrent(n int) Option {
 	return func(o *registration) { o.places = max(n, 1) }
 }

@@ -22,8 +22,9 @@ type Mux struct {
 	// CallTimeout bounds a Call whose context has no deadline; default 30 s. Negative: not at all.
 	CallTimeout time.Duration
 
-	// Logger is told of each error of a handler that the peer is not told, as being none that is or wraps an [Error], of
-	// replies that cannot be encoded, and of panics in handlers that are [Concurrent]. Default slog.Default().
+	// Logger is told of the errors of handlers that the peer is not told, as being none that is or wraps an [Error], of
+	// replies that cannot be sent, and of panics in handlers that are [Concurrent]: ten lines a second. Default
+	// slog.Default().
 	Logger *slog.Logger
 
 	// Immutable after New.
@@ -35,6 +36,7 @@ type Mux struct {
 	kinds  atomic.Pointer[Kinds] // nil until a message comes, or a session is served
 	calls  sync.Map              // *calls by *libnet.Session, of those that need it
 	counts counters
+	lines  logLimit
 
 	mu lock.Mutex[registryLock]
 	// mu guards the following.
@@ -121,18 +123,6 @@ func (m *Mux) known() *Kinds {
 	}
 	m.kinds.Store(k)
 	return k
-}
-
-// log tells of an error that the peer is not told. That a handler was stopped by the end of its session is none.
-func (m *Mux) log(r Request, err error) {
-	if r.Session.IsClosed() && isEnd(err) {
-		return
-	}
-	logger := m.Logger
-	if logger == nil {
-		logger = slog.Default()
-	}
-	logger.Error("libnet: mux: handler failed", "kind", string(r.Kind), "session", r.Session.ID(), "error", err)
 }
 
 // Stats is a snapshot of a Mux's counters.

@@ -14,6 +14,8 @@ type calls struct {
 	mux     *Mux
 	session *libnet.Session
 	turn    chan struct{} // of one place: an ordered call is entered and sent in one go
+	over    chan struct{} // closed by end, behind reason
+	reason  error         // why the session has ended
 
 	mu lock.Mutex[callsLock]
 	// mu guards the following.
@@ -21,23 +23,21 @@ type calls struct {
 	queue   []*call          // in the order in which they were sent
 	lastID  uint64
 	ended   bool
-	reason  error // why the session has ended
 	running map[*route]chan struct{}
 }
 
-// A call waits for its end. Whoever takes it from the pending ones ends it: exactly one does.
+// A call pends until somebody takes it: its reply, or its caller. At the end of the session all that pend are over.
 type call struct {
 	id        uint64
 	kind      Kind
-	done      chan answer // takes one
+	done      chan answer // takes one, from whoever has taken the call
 	forgotten bool        // guarded by calls.mu: nobody waits for an ordered call any more
 }
 
-// An answer is what a call ended with.
+// An answer is what a call got, which may be a Failure.
 type answer struct {
 	role Role
 	body []byte
-	err  error // why there is none
 }
 
 // existing returns what a session has, nil if it never needed anything.
@@ -55,7 +55,7 @@ func (m *Mux) callsOf(s *libnet.Session) *calls {
 	}
 	m.known()
 	c := &calls{
-		mux: m, session: s, turn: make(chan struct{}, 1),
+		mux: m, session: s, turn: make(chan struct{}, 1), over: make(chan struct{}),
 		pending: make(map[uint64]*call), running: make(map[*route]chan struct{}),
 	}
 	if other, loaded := m.calls.LoadOrStore(s, c); loaded {
@@ -146,23 +146,17 @@ func (cs *calls) oldest(k Kind, any bool) (c *call, forgotten bool) {
 
 // end fails what is pending when the session has ended.
 func (cs *calls) end() {
-	reason := cs.session.Err()
 	cs.mux.calls.Delete(cs.session)
-	for _, c := range cs.takeAll(reason) {
-		c.done <- answer{err: reason}
-	}
+	cs.reason = cs.session.Err()
+	cs.drop()
+	close(cs.over)
 }
 
-func (cs *calls) takeAll(reason error) (all []*call) {
+func (cs *calls) drop() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.ended, cs.reason = true, reason
-	all = cs.queue // nobody receives from those that are forgotten, and done has room
-	for _, c := range cs.pending {
-		all = append(all, c)
-	}
+	cs.ended = true
 	cs.pending, cs.queue = nil, nil
-	return all
 }
 
 // answered ends the call that a reply or failure belongs to. One that belongs to none is counted, and dropped.

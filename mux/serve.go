@@ -79,31 +79,30 @@ func (m *Mux) ServeMessage(s *libnet.Session, msg []byte) {
 	switch {
 	case err != nil:
 		_ = s.CloseWithError(malformed(err))
+		return
 	case h.Role != Ask:
 		m.answered(s, h, body)
+		return
 	case m.ordered && m.answeredInOrder(s, h, body):
-	default:
-		m.route(kinds, s, h, body)
+		return
 	}
-}
-
-func (m *Mux) route(kinds *Kinds, s *libnet.Session, h Header, body []byte) {
 	r := Request{Session: s, Kind: h.Kind, ID: h.ID, Body: body, to: m.unknown}
-	if to := kinds.route(h); to != nil {
+	if to := kinds.route(&h); to != nil {
 		r.to, r.Kind = to, to.kind
 	}
 	if r.to.places > 0 {
 		m.serveConcurrently(r)
 		return
 	}
-	m.serve(inOrder{s}, r)
+	m.serve(inOrder{s}, &r)
 }
 
 // serve calls the handler and sends what it returned.
-func (m *Mux) serve(ctx context.Context, r Request) {
-	reply, err := r.to.handler(ctx, r)
+func (m *Mux) serve(ctx context.Context, r *Request) {
+	reply, err := r.to.handler(ctx, *r)
 	if err == nil && r.WantsReply() {
-		if err = m.send(r, Reply, reply); !isUnsendable(err) {
+		err = m.send(r, Reply, reply)
+		if err != nil && !isUnsendable(err) {
 			return
 		}
 	}
@@ -119,10 +118,10 @@ func isUnsendable(err error) bool {
 
 // refuse tells the peer of an error, if it waits for a reply. Where it does not, it is told what was meant for it all
 // the same, unless it would take that for the reply to something else.
-func (m *Mux) refuse(r Request, err error) {
+func (m *Mux) refuse(r *Request, err error) {
 	failure, meant := told(err)
 	if !meant {
-		m.log(r, err)
+		m.log(*r, err)
 	}
 	if r.WantsReply() || meant && !m.ordered {
 		_ = m.send(r, Failure, failure)
@@ -148,7 +147,7 @@ func (out *outgoing) recycle(err error) {
 
 // send sends what answers a request, and waits for room where the queue is full: a peer that asks for more than it
 // takes is not read from. The session's own timeouts bound that.
-func (m *Mux) send(r Request, role Role, body any) error {
+func (m *Mux) send(r *Request, role Role, body any) error {
 	out := newOutgoing(Header{Kind: r.Kind, ID: r.ID, Role: role, to: r.to}, body)
 	err := r.Session.Send(out)
 	if err == libnet.ErrSessionBlocked {
