@@ -17,7 +17,8 @@
 //   - A message is acknowledged after it is stored. What is pushed to the receiver is only a notification; if
 //     it is lost the next sync finds the message.
 //   - Every request that can be decoded is answered within RequestTimeout, one after the other in a session. One that
-//     cannot be decoded ends the session without an answer.
+//     cannot be decoded ends the session without an answer. Whatever else comes before a login is answered with "log in
+//     first", and ends the session.
 //   - Groups are open: whoever asks joins, and who speaks in a group joins it.
 //
 // A session that waits for its client has no goroutine, over TCP and over WebSocket.

@@ -117,26 +117,16 @@ func (c *client) admit(ctx context.Context, user int64) error {
 	return nil
 }
 
-// warnOthers tells a session that the cluster is about to close for this one why, or its client would come back at once and
-// replace this one. Closing discards what is queued, so the session is given a moment to write it, and its client one to
-// read it. It is waited for also because a message to a user goes to whoever is bound when it arrives.
+// warning bounds what a login waits for the sake of another session.
+const warning = time.Second
+
+// warnOthers tells a session that the cluster is about to end for this one why, or its client would come back at once and
+// replace this one. What is queued for such a session is delivered, and this is queued when Send returns.
 func (c *client) warnOthers(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, warning)
 	defer cancel()
-	if c.server.o.Cluster.Send(ctx, name, wire.Encode(wire.Fail(wire.CmdError, wire.CodeReplaced, replacedText))) != nil {
-		return // nobody is there
-	}
-	select {
-	case <-time.After(reading):
-	case <-ctx.Done():
-	}
+	_ = c.server.o.Cluster.Send(ctx, name, wire.Encode(wire.Fail(wire.CmdError, wire.CodeReplaced, replacedText)))
 }
-
-const (
-	// warning bounds what a login waits for the sake of another session, and reading is what it gives that one.
-	warning = time.Second
-	reading = 100 * time.Millisecond
-)
 
 func userName(user int64) string   { return strconv.FormatInt(user, 10) }
 func groupName(group int64) string { return strconv.FormatInt(group, 10) }
