@@ -11,6 +11,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestASynchronousSendAllocatesNothing(t *testing.T) {
@@ -80,6 +81,51 @@ func TestReceiveAllocatesTheMessageAndReceiveIntoNothing(t *testing.T) {
 			testkit.Steady(t, "an echo with "+name, test.want, testkit.Request(t, far))
 		}
 	}
+}
+
+// A session's timer, and what it keeps, is for those that have a limit: the others neither allocate it nor look at the clock for a
+// message.
+func TestASessionWithoutARateLimitPaysNothingForIt(t *testing.T) {
+	size := func(limit libnet.RateLimit) float64 {
+		srv := testkit.NewServer(t, testkit.Frames, 0)
+		srv.RateLimit = limit
+		near, far := libnettest.Pipe()
+		defer far.Close()
+		return testing.AllocsPerRun(100, func() {
+			s, err := srv.NewSession(near)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = s.Codec()
+		})
+	}
+	off := size(libnet.RateLimit{})
+	if negative := size(libnet.RateLimit{Messages: -1, Bytes: 10, Per: -1}); negative != off {
+		t.Errorf("a session allocates %v times, and %v times with a limit that is off", off, negative)
+	}
+	if on := size(libnet.RateLimit{Messages: 10}); on <= off || on > off+4 {
+		t.Errorf("a session allocates %v times, and %v times with a limit", off, on)
+	}
+}
+
+func TestReceivingWithinARateLimitAllocatesNothing(t *testing.T) {
+	near, far := testkit.ConnectTCP(t)
+	srv := testkit.NewServer(t, testkit.Frames, 0)
+	srv.RateLimit = libnet.RateLimit{Messages: 1 << 30, Bytes: 1 << 30}
+	s := testkit.Adopt(t, srv, near)
+	go func() {
+		buf := make([]byte, 0, 64)
+		for {
+			var err error
+			if buf, err = s.ReceiveInto(buf); err != nil {
+				return
+			}
+			if err := s.Send(&buf); err != nil {
+				return
+			}
+		}
+	}()
+	testkit.Steady(t, "an echo within a limit", 0, testkit.Request(t, far))
 }
 
 // grpConnected returns n TCP conns whose peers are in the backlogs of listeners that never accept: so they

@@ -272,14 +272,23 @@ func (s *Session) offerFrame(frame []byte, limit sendqueue.Limit) error {
 // encodedFrame is the message in one protocol's encoding.
 type encodedFrame struct {
 	encoding any // see owner.encoding
+	variant  sendqueue.Variant
 	bytes    []byte
 	err      error
 }
 
+func (s *Session) variant() sendqueue.Variant {
+	if c, ok := s.codec.(interface{ Variant() sendqueue.Variant }); ok { // one of package ws
+		return c.Variant()
+	}
+	return 0
+}
+
 // frameFor returns the message as s encodes it, encoding it if s is the first of its protocol.
 func (b *broadcast) frameFor(s *Session) ([]byte, error) {
+	variant := s.variant()
 	for i := range b.frames {
-		if f := &b.frames[i]; f.encoding == s.owner.encoding {
+		if f := &b.frames[i]; f.encoding == s.owner.encoding && f.variant == variant {
 			return f.bytes, f.err
 		}
 	}
@@ -287,7 +296,7 @@ func (b *broadcast) frameFor(s *Session) ([]byte, error) {
 	if err == nil && len(bytes) > s.maxFrame() {
 		bytes, err = nil, ErrFrameTooLarge
 	}
-	b.frames = append(b.frames, encodedFrame{s.owner.encoding, bytes, err})
+	b.frames = append(b.frames, encodedFrame{s.owner.encoding, variant, bytes, err})
 	return bytes, s.endIfPanic(err)
 }
 

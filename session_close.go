@@ -167,6 +167,7 @@ func (s *Session) beginClosing(reason error) bool {
 	s.reason = reason
 	s.codecKnownLocked()
 	s.mu.Unlock()
+	s.endPause()
 	s.q.Drain(s.closeFrame(reason))
 	return true
 }
@@ -214,6 +215,7 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 	s.clock.stop()
 	s.mu.Unlock()
 
+	s.endPause()
 	s.q.Close()
 	rest := &settling{session: s, codecMade: codecMade, cut: cut, reason: reason, aside: aside}
 	if aside {

@@ -211,11 +211,12 @@ func (s *Session) codecSend(msg any) (err error) {
 }
 
 // appendFrame encodes msg for a broadcast. What many sessions are to write from must be nobody's own: a codec may use its memory again.
+// Nor is it to keep much more than the frame, as where that is the compressed message.
 func (s *Session) appendFrame(msg any) (frame []byte, err error) {
 	defer s.recovered("codec", &err)
 	room := broadcastRoom(msg)
 	frame, err = s.appender.AppendFrame(room, msg)
-	if err == nil && len(frame) >= shareAt && (cap(room) == 0 || &frame[0] != &room[:1][0]) {
+	if err == nil && len(frame) >= shareAt && (cap(room) == 0 || &frame[0] != &room[:1][0] || cap(frame) > 2*len(frame)) {
 		frame = bytes.Clone(frame)
 	}
 	return frame, err
@@ -322,12 +323,10 @@ func (st stream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if s.plain == nil {
-		s.plain = new(plainInput)
-	}
+	plain := s.plain()
 	if s.in.Empty() {
-		if err := s.fill(s.plain.midFrame); err != nil {
-			s.plain.err = err
+		if err := s.fill(plain.midFrame); err != nil {
+			plain.err = err
 			if err == io.ErrUnexpectedEOF {
 				err = io.EOF // only the codec can tell whether its frame is complete
 			}
@@ -336,7 +335,7 @@ func (st stream) Read(p []byte) (int, error) {
 	}
 	n := copy(p, s.in.Unread())
 	s.in.Advance(n)
-	s.plain.midFrame = true
+	plain.midFrame = true
 	return n, nil
 }
 
@@ -355,7 +354,7 @@ func (st stream) Write(p []byte) (int, error) {
 	}
 	outside := s.hasCodec.Load() && s.appender != nil // whose Send writes nothing
 	if !outside && s.isInReceive() {                  // an answer to what has come whole
-		outside, s.plain.midFrame = true, false
+		outside, s.rare.plain.midFrame = true, false
 		s.frameStart.Store(0)
 	}
 	by, err := s.q.Write(p, s.maxFrame(), s.maxLoose(), outside)

@@ -124,6 +124,9 @@ func logInOnTwoNodes(tb testing.TB, nodes []*cluster.Node, users int) twoLogins 
 			if err != nil {
 				tb.Fatal(err)
 			}
+			if err := session.Send([]byte("welcome")); err != nil { // has its codec made, for which a node's message waits 10 ms at most
+				tb.Fatal(err)
+			}
 			logins[i][j] = session
 			binds.Go(func() {
 				<-begin

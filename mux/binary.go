@@ -15,7 +15,7 @@ func Binary(p Payload) Envelope {
 	if p == nil {
 		panic("libnet: mux: Binary without a Payload")
 	}
-	return binaryEnvelope{p}
+	return &binaryEnvelope{p}
 }
 
 type binaryEnvelope struct{ payload Payload }
@@ -25,7 +25,7 @@ const (
 	roleMask = 1<<roleBits - 1
 )
 
-func (e binaryEnvelope) Append(dst []byte, h Header, body any) ([]byte, error) {
+func (e *binaryEnvelope) Append(dst []byte, h Header, body any) ([]byte, error) {
 	n, err := kindNumber(h)
 	if err != nil {
 		return dst, err
@@ -62,24 +62,24 @@ func appendBody(dst, message []byte, p Payload, body any) ([]byte, error) {
 	return out, nil
 }
 
-func (binaryEnvelope) Open(kinds *Kinds, msg []byte) (h Header, body []byte, err error) {
+func (*binaryEnvelope) Open(kinds *Kinds, msg []byte) (h Header, body []byte, ok bool) {
 	kind, n := binary.Uvarint(msg)
 	if n <= 0 {
-		return h, nil, ErrMalformed
+		return h, nil, false
 	}
 	tag, m := binary.Uvarint(msg[n:])
 	role := Role(tag & roleMask)
 	if m <= 0 || role > Failure || role == Reply && tag>>roleBits == 0 {
-		return h, nil, ErrMalformed
+		return h, nil, false
 	}
 	if role == Ask {
 		h = kinds.Numbered(kind)
 	}
 	h.Role, h.ID = role, tag>>roleBits
-	return h, msg[n+m:], nil
+	return h, msg[n+m:], true
 }
 
-func (e binaryEnvelope) Unmarshal(body []byte, into any) error {
+func (e *binaryEnvelope) Unmarshal(body []byte, into any) error {
 	if failure, ok := into.(*Error); ok {
 		code, n := binary.Uvarint(body)
 		if n <= 0 || code > math.MaxUint32 {

@@ -37,7 +37,7 @@
 // # What a peer can do
 //
 //   - A message of a kind without a handler, or with a body that cannot be decoded, is answered with an [Error] that names the
-//     kind; the session stays. One whose envelope cannot be read ends the session, for a reason that wraps [ErrMalformed].
+//     kind; the session stays. One whose envelope cannot be read ends the session, with [ErrMalformed].
 //   - A reply to what was never asked, or a second one, is counted and dropped. What one session may have pending is
 //     bounded by Mux.MaxCalls, and how long by Mux.CallTimeout.
 //   - A peer that asks and does not take its replies is not read from until it does; Config.WriteTimeout bounds that.

@@ -54,8 +54,9 @@ type Envelope interface {
 	Append(dst []byte, h Header, body any) ([]byte, error)
 
 	// Open takes a message apart. The body may be a part of msg, and is empty where there is none. It has kinds make the
-	// header, which spares a known kind's name an allocation. Any error ends the session.
-	Open(kinds *Kinds, msg []byte) (h Header, body []byte, err error)
+	// header, which spares a known kind's name an allocation. What is no message of the envelope's is not ok, and ends the
+	// session.
+	Open(kinds *Kinds, msg []byte) (h Header, body []byte, ok bool)
 
 	// Unmarshal decodes a body into a pointer, which is an *[Error] where the body is a Failure's. It keeps no part of body.
 	Unmarshal(body []byte, into any) error

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	// ErrMalformed is wrapped by the reason of a session whose peer sent an envelope that cannot be read. It is a
+	// ErrMalformed is the reason of a session whose peer sent an envelope that cannot be read. It is a
 	// [libnet.ErrMalformedFrame].
 	ErrMalformed error = &malformedError{}
 
@@ -77,16 +77,8 @@ func clip(text string, n int) string {
 	return text[:n]
 }
 
-// malformed is the reason of a session whose peer sent an envelope that cannot be read.
-func malformed(err error) error {
-	if errors.Is(err, ErrMalformed) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrMalformed, err)
-}
-
 func unknownKind(k Kind) *Error {
-	return &Error{Code: CodeUnknownKind, Text: fmt.Sprintf("unknown kind %q", clip(string(k), maxName))}
+	return &Error{Code: CodeUnknownKind, Text: fmt.Sprintf("unknown kind %q", k)}
 }
 
 // badBody is the error of a request whose body cannot be decoded; it wraps why.

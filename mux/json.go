@@ -58,27 +58,24 @@ func appendString(dst []byte, s string) []byte {
 	return append(append(append(dst, '"'), s...), '"')
 }
 
-func (jsonEnvelope) Open(kinds *Kinds, msg []byte) (h Header, body []byte, err error) {
-	m, err := openJSON(msg)
-	if err != nil {
-		return h, nil, err
-	}
+func (jsonEnvelope) Open(kinds *Kinds, msg []byte) (h Header, body []byte, ok bool) {
+	m, ok := openJSON(msg)
 	id, reply := jsonID(m.id), jsonID(m.reply)
 	switch {
-	case !id.ok || !reply.ok:
-		return h, nil, ErrMalformed
+	case !ok || !id.ok || !reply.ok:
+		return h, nil, false
 	case m.failure != nil:
-		return Header{Role: Failure, ID: reply.n}, m.failure, nil
+		return Header{Role: Failure, ID: reply.n}, m.failure, true
 	case reply.n != 0:
-		return Header{Role: Reply, ID: reply.n}, m.data, nil
+		return Header{Role: Reply, ID: reply.n}, m.data, true
 	}
 	name, ok := jsonString(m.kind)
 	if !ok || len(name) == 0 {
-		return h, nil, ErrMalformed
+		return h, nil, false
 	}
 	h = kinds.Named(name)
 	h.ID = id.n
-	return h, m.data, nil
+	return h, m.data, true
 }
 
 // A jsonNumber is what an id's member says.

@@ -5,14 +5,14 @@ import "encoding/json"
 // members are the values of an envelope's members, as they stand in the message; nil for those that are absent or null.
 type members struct{ kind, id, reply, data, failure []byte }
 
-// openJSON finds an envelope's members. What is no valid JSON object is an error, so that the rest need not look.
-func openJSON(msg []byte) (m members, err error) {
+// openJSON finds an envelope's members. It looks whether there is a valid JSON object, so that the rest need not.
+func openJSON(msg []byte) (m members, ok bool) {
 	if !json.Valid(msg) {
-		return m, ErrMalformed
+		return m, false
 	}
 	s := jsonScanner{msg, 0}
 	if s.space(); s.src[s.at] != '{' {
-		return m, ErrMalformed
+		return m, false
 	}
 	s.at++
 	for s.next() {
@@ -24,7 +24,7 @@ func openJSON(msg []byte) (m members, err error) {
 			s.value()
 		}
 	}
-	return m, nil
+	return m, true
 }
 
 func (m *members) named(name []byte) *[]byte {

@@ -20,13 +20,13 @@ func Proto(errorKind uint32) OrderedEnvelope {
 	if errorKind == 0 {
 		panic("libnet: mux: Proto with an error kind of 0")
 	}
-	return protoEnvelope{uint64(errorKind)}
+	return &protoEnvelope{uint64(errorKind)}
 }
 
 type protoEnvelope struct{ errorKind uint64 }
 
 // RepliesInOrder says that it is an [OrderedEnvelope].
-func (protoEnvelope) RepliesInOrder() {}
+func (*protoEnvelope) RepliesInOrder() {}
 
 // The fields of a message's kind, and of a Failure.
 const (
@@ -35,7 +35,7 @@ const (
 	textField protowire.Number = 3
 )
 
-func (e protoEnvelope) Append(dst []byte, h Header, body any) ([]byte, error) {
+func (e *protoEnvelope) Append(dst []byte, h Header, body any) ([]byte, error) {
 	if failure, ok := body.(*Error); ok && h.Role == Failure {
 		return e.appendFailure(dst, failure), nil
 	}
@@ -70,7 +70,7 @@ func insertKind(out []byte, start int, kind uint64) []byte {
 	return out
 }
 
-func (e protoEnvelope) appendFailure(dst []byte, failure *Error) []byte {
+func (e *protoEnvelope) appendFailure(dst []byte, failure *Error) []byte {
 	dst = protowire.AppendVarint(protowire.AppendTag(dst, kindField, protowire.VarintType), e.errorKind)
 	if failure.Code != 0 {
 		dst = protowire.AppendVarint(protowire.AppendTag(dst, codeField, protowire.VarintType), uint64(failure.Code))
@@ -82,18 +82,18 @@ func (e protoEnvelope) appendFailure(dst []byte, failure *Error) []byte {
 	return dst
 }
 
-func (e protoEnvelope) Open(kinds *Kinds, msg []byte) (h Header, body []byte, err error) {
+func (e *protoEnvelope) Open(kinds *Kinds, msg []byte) (h Header, body []byte, ok bool) {
 	kind, ok := protoKind(msg)
 	switch {
 	case !ok || kind == 0:
-		return h, nil, ErrMalformed
+		return h, nil, false
 	case kind == e.errorKind:
-		return Header{Role: Failure}, msg, nil
+		return Header{Role: Failure}, msg, true
 	}
-	return kinds.Numbered(kind), msg, nil
+	return kinds.Numbered(kind), msg, true
 }
 
-func (protoEnvelope) Unmarshal(body []byte, into any) error {
+func (*protoEnvelope) Unmarshal(body []byte, into any) error {
 	if failure, ok := into.(*Error); ok {
 		return parseFailure(body, failure)
 	}

@@ -75,10 +75,10 @@ func (m *Mux) Start(s *libnet.Session) Peer {
 // whoever serves s by itself. An envelope that cannot be read ends the session.
 func (m *Mux) ServeMessage(s *libnet.Session, msg []byte) {
 	kinds := m.known()
-	h, body, err := m.envelope.Open(kinds, msg)
+	h, body, ok := m.envelope.Open(kinds, msg)
 	switch {
-	case err != nil:
-		_ = s.CloseWithError(malformed(err))
+	case !ok:
+		_ = s.CloseWithError(ErrMalformed)
 		return
 	case h.Role != Ask:
 		m.answered(s, h, body)

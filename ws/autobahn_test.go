@@ -9,7 +9,8 @@ import (
 )
 
 // The server cases of the Autobahn|Testsuite by number, written anew from RFC 6455: what a client sends, what an echoing server answers,
-// byte by byte, and which close code it ends with. The cases of performance (9) are those of small sizes; compression (12, 13) there is none.
+// byte by byte, and which close code it ends with. The cases of performance (9) are those of small sizes; those of compression (12, 13)
+// are in a file of their own.
 type autobahnCase struct {
 	sent string
 	want string // the frames that come back before the close frame
@@ -181,7 +182,7 @@ func autobahnCases() map[string]autobahnCase {
 }
 
 func TestTheCasesOfAutobahn(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		r := start(t, setup{queue: 64})
 		for number, test := range autobahnCases() {
 			for _, chop := range []int{0, 1} { // at once, and octet by octet

@@ -23,14 +23,15 @@ import (
 // the conn's output, as with crypto/tls.
 type conn struct {
 	// Immutable after newConn.
-	link        *link
-	protocols   *protocols
-	request     *http.Request // nil on the client's side
-	subprotocol string
+	link      *link
+	protocols *protocols
+	request   *http.Request // nil on the client's side
+	agreement agreement
 
 	session atomic.Pointer[libnet.Session] // nil until it is made; tells why the conn is closed
 	wrapped atomic.Bool                    // WrapProtocol was called: a session is being made
 	limit   atomic.Int64                   // the longest message; set when the session's codec is made
+	rate    atomic.Pointer[frameRate]      // nil without a limit; set with it
 	taken   atomic.Uint64                  // bytes of the frames that the session has cut from what Read returned
 	took    chan struct{}                  // one element; sent when taken grows, received by the receive loop
 
@@ -49,11 +50,11 @@ type conn struct {
 var _ libnet.MessageConn = (*conn)(nil)
 
 // newConn makes a conn of an upgraded connection. Without a reader it makes one.
-func newConn(l *link, reader *bufio.Reader, protocols *protocols, subprotocol string) *conn {
+func newConn(l *link, reader *bufio.Reader, protocols *protocols, agreed agreement) *conn {
 	if reader == nil {
 		reader = bufio.NewReader(nil)
 	}
-	c := &conn{link: l, protocols: protocols, subprotocol: subprotocol, reader: reader}
+	c := &conn{link: l, protocols: protocols, agreement: agreed, reader: reader}
 	c.out = splitter{link: l, opcode: protocols.opcode()}
 	c.reading, c.took = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.in.init()
@@ -72,7 +73,7 @@ func (c *conn) SetSession(s *libnet.Session) { c.session.Store(s) }
 // LastInput is when something last came from the peer, pings and parts of messages included: now, while a
 // message waits to be read. The zero time is before anything has come.
 func (c *conn) LastInput() time.Time {
-	if c.in.waits() {
+	if c.in.waits() || c.rate.Load().keepsWaiting() {
 		return time.Now()
 	}
 	if last := c.link.lastInput.Load(); last != 0 {
@@ -199,6 +200,7 @@ func (c *conn) finished() error {
 
 // CloseWrite sends the close frame. The peer answers with its own, which Read returns as io.EOF.
 func (c *conn) CloseWrite() error {
+	c.rate.Load().lift()
 	c.link.finish(c.sessionCloseFrame())
 	c.link.flushAnswers()
 	return nil

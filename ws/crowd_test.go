@@ -62,7 +62,7 @@ var departures = []struct {
 
 // go test -run Crowd ./ws -full takes 8,000, which needs 20,000 descriptors.
 func TestACrowdOfWhichHalfIsCutIsAccountedForToTheLast(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		libnettest.VerifyNone(t)
 		crowd := testkit.Size(120, 8000)
 		r := start(t, setup{queue: 8, config: func(srv *libnet.Server) { srv.TLSConfig = testkit.ServerTLS() }})

@@ -20,6 +20,10 @@ type DialOptions struct {
 	// Text is HandlerOptions.Text for what this side sends.
 	Text bool
 
+	// CompressFrom offers compression, if it is above 0, and is HandlerOptions.CompressFrom for what this side sends where the server
+	// agrees. Dial fails where the server agrees to what was not offered.
+	CompressFrom int
+
 	// Header is sent with the request, for example Authorization.
 	Header http.Header
 
@@ -50,12 +54,17 @@ func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*l
 		HTTPClient:      &http.Client{Transport: up},
 		HTTPHeader:      o.Header,
 		Subprotocols:    o.Subprotocols,
-		CompressionMode: websocket.CompressionDisabled,
+		CompressionMode: o.offer(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("libnet: ws: %w", dialError(ctx, response, err))
 	}
-	c := newConn(up.take(), nil, &protocols{text: o.Text}, ws.Subprotocol())
+	deflates, err := agreesToDeflate(response.Header[extensionsField])
+	if err != nil {
+		_ = ws.CloseNow()
+		return nil, fmt.Errorf("libnet: ws: %w", dialError(ctx, response, err))
+	}
+	c := newConn(up.take(), nil, &protocols{text: o.Text, compressFrom: o.CompressFrom}, agreement{ws.Subprotocol(), deflates})
 	_ = ws.CloseNow() // its part was the handshake
 	s, err := d.NewSession(c)
 	if err != nil {
@@ -64,6 +73,14 @@ func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*l
 	}
 	c.begin()
 	return s, nil
+}
+
+// offer is the compression of which the WebSocket library is to speak in the request.
+func (o *DialOptions) offer() websocket.CompressionMode {
+	if o.CompressFrom > 0 {
+		return websocket.CompressionNoContextTakeover
+	}
+	return websocket.CompressionDisabled
 }
 
 // newTransport returns one for a single request. It speaks no HTTP/2, over which there is no upgrade.

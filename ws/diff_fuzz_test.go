@@ -39,8 +39,8 @@ func FuzzWeReadWhatTheReferenceReads(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
 		// We refuse a header at its first wrong byte, the reference when all of it is there: what follows completes it.
 		input = append(slices.Clone(input), make([]byte, 140)...)
-		ours, oursCode := readByUs(t, input)
-		theirs, theirsCode := readByReference(t, input)
+		ours, oursCode := readByUs(t, upgradeRequest, input, nil)
+		theirs, theirsCode := readByReference(t, upgradeRequest, input, nil)
 		cut := oursCode == 0 || oursCode == 1009
 		if cut && len(theirs) == len(ours)+1 {
 			theirs = theirs[:len(ours)] // the reference takes the beginning of a message that the connection's end cuts for a whole one
@@ -67,9 +67,9 @@ func FuzzWeReadWhatTheReferenceReads(f *testing.F) {
 // the code of the peer otherwise.
 const fuzzLimit = 100 << 10
 
-func readByUs(t *testing.T, input []byte) (messages []string, code int) {
+func readByUs(t *testing.T, request string, input []byte, o *ws.HandlerOptions) (messages []string, code int) {
 	pipes := libnettest.NewListener()
-	srv := libnet.NewServer(pipes, ws.Protocol(frames, nil), 8)
+	srv := libnet.NewServer(pipes, ws.Protocol(frames, o), 8)
 	srv.MaxMessage, srv.Linger = fuzzLimit, time.Second
 	srv.Logger = slog.New(slog.DiscardHandler)
 	ended := make(chan error, 1)
@@ -90,7 +90,7 @@ func readByUs(t *testing.T, input []byte) (messages []string, code int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	feed(t, conn, input)
+	feed(t, conn, request, input)
 	err = <-ended
 	srv.Stop()
 	<-served
@@ -109,12 +109,12 @@ func readByUs(t *testing.T, input []byte) (messages []string, code int) {
 }
 
 // readByReference checks UTF-8 itself: the reference leaves that to its user.
-func readByReference(t *testing.T, input []byte) (messages []string, code int) {
+func readByReference(t *testing.T, request string, input []byte, o *websocket.AcceptOptions) (messages []string, code int) {
 	pipes := libnettest.NewListener()
 	defer pipes.Close()
 	ended := make(chan error, 1)
 	web := &http.Server{ErrorLog: discardLog, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, nil)
+		c, err := websocket.Accept(w, r, o)
 		if err != nil {
 			ended <- err
 			return
@@ -139,7 +139,7 @@ func readByReference(t *testing.T, input []byte) (messages []string, code int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	feed(t, conn, input)
+	feed(t, conn, request, input)
 	err = <-ended
 	switch status := websocket.CloseStatus(err); {
 	case status == websocket.StatusNormalClosure, status == websocket.StatusGoingAway, status == websocket.StatusNoStatusRcvd:
@@ -156,9 +156,9 @@ func readByReference(t *testing.T, input []byte) (messages []string, code int) {
 }
 
 // feed upgrades conn, sends input and ends.
-func feed(t *testing.T, conn net.Conn, input []byte) {
+func feed(t *testing.T, conn net.Conn, request string, input []byte) {
 	t.Helper()
-	write(t, conn, upgradeRequest)
+	write(t, conn, request)
 	in := bufio.NewReader(conn)
 	wantUpgrade(t, in)
 	go func() {

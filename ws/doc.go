@@ -45,11 +45,12 @@
 //     peer that pings and does not read, it drops pings once 4 KiB of answers wait. libnet sends no pings:
 //     Config.PeerTimeout and Config.Heartbeat find dead peers. Pings and pongs that come count for
 //     Config.IdleTimeout as messages do.
+//   - Frames that are no messages cost a session of [Handler] or [Dial] nothing of Config.RateLimit: its goroutine holds them to
+//     a limit of the same size. While it waits for that, FrameTimeout and HandshakeTimeout run.
 //   - A peer that stalls within a control frame counts as idle, not as one that has begun a message:
 //     Config.IdleTimeout bounds it, FrameTimeout does not.
 //   - Close gives the peer 0.5 s to read the close frame and to close its side, without waiting for that: the socket is
 //     closed then, in the background.
-//   - There is no compression.
 //
 // # On a server's own listener
 //
@@ -61,6 +62,7 @@
 //     of a server in event mode.
 //   - A peer that closes gets what is queued for it, and then the answer.
 //   - A message is sent as one frame, whatever its size.
+//   - Config.RateLimit is one for messages and other frames.
 //   - FrameTimeout bounds a control frame, too, and the request from its first byte on.
 //   - With Protocol, a connection that MaxSessions or MaxSessionsPerIP refuses, or a stopped server, is answered with 503 instead of an upgrade: it is
 //     what proxies know to try another server after, and the server looks at no request for it. A browser's script sees code 1006. No
@@ -71,15 +73,39 @@
 //     written; the connection is read on for 0.5 s at the most, without a goroutine, so that the peer can read it.
 //   - A Shutdown whose context ends cuts the connection without a close frame.
 //
+// # Compression
+//
+// There is none unless it is asked for. CompressFrom, of [HandlerOptions] and of [DialOptions], has a side offer permessage-deflate (RFC
+// 7692) or agree to it, as all browsers do, and compress messages of that size and more.
+//
+//   - Each message is compressed by itself: neither side keeps a context, so a session keeps nothing for it between two messages.
+//     That is worth little below some hundred bytes, where there is not much to refer back to. A message that becomes no shorter is
+//     sent as it is.
+//   - A broadcast is compressed once for all sessions of a handler, or of a server's own listener, that have agreed to it; the others
+//     get it as it is.
+//   - MaxMessage bounds what a message is before it is compressed. What inflates to more ends its session at that size, with 1009, and
+//     has allocated no more than twice as much.
+//   - A message that does not inflate, or ends before its end, is malformed: 1002. RFC 7692 names no code; 1007 says that the content is
+//     not what the frame's type promises, and that is told of text that is not UTF-8, once it has been inflated.
+//   - As many messages are compressed or inflated at a time as there are processors, and others wait: a compressor takes 1.2 MB and an
+//     inflater 41 KB. Send compresses in its caller.
+//   - The queue's bound, the counters of bytes and Config.RateLimit's Bytes are about compressed messages, but for what a session of
+//     [Handler] or [Dial] receives: that is counted as inflated. What a peer makes a server inflate, RateLimit's Messages bounds.
+//   - Offers with a server_max_window_bits below 15 are declined, and a request whose offers are malformed is refused with 400.
+//
+// A message that holds a secret, and beside it what somebody else has chosen, gives the secret away by its length. Compress no such
+// messages.
+//
 // # Close codes
 //
 // Each session ends with one close frame, if the connection still takes it. Its code and text tell the peer why:
 //
 //	1000  Close and Shutdown, and a handler that returned
 //	1001  Stop and Shutdown of the server, and a request to a Handler that comes after them
-//	1002  malformed input: of the WebSocket itself, or a payload that the framing could not have carried
+//	1002  malformed input: of the WebSocket itself, a compressed message that does not inflate, or a payload that the
+//	      framing could not have carried
 //	1007  text that is not UTF-8, a close reason among it
-//	1008  a timeout, a slow consumer, and every other reason that is given, and every other error of OnSession
+//	1008  a timeout, a slow consumer, a rate limit, and every other reason that is given, and every other error of OnSession
 //	1009  a message too large
 //	1011  a panic, or an error of a network connection, without its text
 //	1013  MaxSessions or MaxSessionsPerIP are open (a Handler's)

@@ -58,6 +58,35 @@ func ExampleProtocol() {
 	// {"at":"/lobby","hello":"ann"} <nil>
 }
 
+// Messages of 512 bytes and more are compressed, both ways.
+func ExampleHandlerOptions_compression() {
+	framing := codec.New(codec.Uint32BE, codec.Bytes)
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", ws.Protocol(framing, &ws.HandlerOptions{CompressFrom: 512}), 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.Logger = slog.New(slog.DiscardHandler)
+	go server.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { s.Send(msg) }))
+
+	ctx := context.Background()
+	d := &libnet.Dialer{Protocol: framing}
+	client, err := ws.Dial(ctx, "ws://"+server.Listener().Addr().String(), d, &ws.DialOptions{CompressFrom: 512})
+	if err != nil {
+		log.Fatal(err)
+	}
+	client.Send(strings.Repeat("<li>again</li>", 5000))
+	msg, err := client.Receive()
+	fmt.Println(len(msg), err)
+
+	client.Close()
+	server.Shutdown(ctx)
+	stats := server.Stats()
+	fmt.Println(stats.BytesIn < 1000, stats.BytesOut < 1000)
+	// Output:
+	// 70000 <nil>
+	// true true
+}
+
 // A server for browsers only: it shares the HTTP server's listener, so Shutdown ends both.
 func ExampleHandler() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -11,6 +11,7 @@ import (
 const (
 	finBit       = 0x80
 	reservedBits = 0x70
+	deflatedBit  = 0x40 // of the reserved ones, of a message's first frame (RFC 7692, 6)
 	opcodeBits   = 0x0f
 	maskBit      = 0x80
 	lengthBits   = 0x7f

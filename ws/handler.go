@@ -23,6 +23,12 @@ type HandlerOptions struct {
 	// is, Subprotocol tells.
 	Subprotocols []string
 
+	// CompressFrom is how many bytes of a message, before it is compressed, are worth it: messages of so many and more are sent
+	// compressed (permessage-deflate, RFC 7692) to clients that offer it, and clients may compress what they send. 0, the default,
+	// agrees to no compression. It costs CPU time, most of it for each message that is sent and once for a broadcast, and
+	// no memory between messages. The section "Compression" says more.
+	CompressFrom int
+
 	// Check is asked about each request that is right otherwise, before it is agreed to. An error refuses it: with the
 	// status, header and body of a [*HandshakeError] that it is or wraps, which are 300 to 599, and with 403 without. Check may wait,
 	// and may be called by several goroutines at a time. A browser's script does not get to see a status: what OnSession
@@ -51,7 +57,7 @@ func Handler(srv *libnet.Server, h libnet.Handler, o *HandlerOptions) http.Handl
 		panic("libnet: ws.Handler needs a server and a handler")
 	}
 	set := copyOptions(o)
-	return &handler{server: srv, handler: h, options: set, protocols: protocols{text: set.text}}
+	return &handler{server: srv, handler: h, options: set, protocols: protocols{text: set.text, compressFrom: set.compressFrom}}
 }
 
 type handler struct {
@@ -62,13 +68,13 @@ type handler struct {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	up := &upgrade{ResponseWriter: w, check: func() error { return h.options.checkUser(r) }}
+	up := &upgrade{ResponseWriter: w, request: r, options: &h.options}
 	ws, err := websocket.Accept(up, r, &h.options.accept)
 	if err != nil {
 		return // and the request has been answered
 	}
 	_ = ws.CloseNow() // its part was the handshake
-	c := newConn(up.link, up.reader, &h.protocols, ws.Subprotocol())
+	c := newConn(up.link, up.reader, &h.protocols, agreement{ws.Subprotocol(), up.deflates})
 	c.request = r
 	err = libnet.ErrPanic // stays if the connection's own methods end the goroutine
 	defer func() {

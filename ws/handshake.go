@@ -105,11 +105,13 @@ type answer struct {
 	status int
 	body   bytes.Buffer
 
-	check  func() error // the user's
-	agreed bool
-	asked  bool   // for the connection: what follows is not for the peer
-	bytes  []byte // of the answer, once asked
-	err    error  // why the user's check refused
+	request  *http.Request
+	options  *options
+	agreed   bool
+	deflates bool
+	asked    bool   // for the connection: what follows is not for the peer
+	bytes    []byte // of the answer, once asked
+	err      error  // why the request is refused
 }
 
 func (a *answer) Header() http.Header { return a.header }
@@ -129,30 +131,37 @@ func (a *answer) Write(p []byte) (int, error) {
 
 func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	a.asked = true
-	if a.err = a.check(); a.err == nil {
-		a.agreed = true
+	var extensions string
+	if extensions, a.err = a.options.admit(a.request); a.err == nil {
+		a.agreed, a.deflates = true, agreeTo(extensions, a.header)
 		a.bytes = switching(a.header)
 	}
 	return nil, nil, http.ErrNotSupported
 }
 
-// agree has the library check a request, and then the user. It returns what to answer, and the subprotocol; with an error the
+// An agreement is what both sides of a WebSocket have agreed on.
+type agreement struct {
+	subprotocol string // "" without
+	deflates    bool   // messages may be compressed
+}
+
+// agree has the library check a request, and then the user. It returns what to answer, and what is agreed on; with an error the
 // answer refuses.
-func (o *options) agree(r *http.Request) (subprotocol string, reply []byte, err error) {
+func (o *options) agree(r *http.Request) (agreed agreement, reply []byte, err error) {
 	if err := checkRequest(r); err != nil {
-		return "", refusalOf(err).bytes(), err
+		return agreed, refusalOf(err).bytes(), err
 	}
-	a := &answer{header: make(http.Header), check: func() error { return o.checkUser(r) }}
+	a := &answer{header: make(http.Header), request: r, options: o}
 	_, err = websocket.Accept(a, r, &o.accept)
 	switch {
 	case a.agreed:
-		return a.header.Get("Sec-WebSocket-Protocol"), a.bytes, nil
+		return agreement{a.header.Get("Sec-WebSocket-Protocol"), a.deflates}, a.bytes, nil
 	case a.asked:
-		return "", refusalOf(a.err).bytes(), fmt.Errorf("libnet: ws: refused: %w", a.err)
+		return agreed, refusalOf(a.err).bytes(), fmt.Errorf("libnet: ws: refused: %w", a.err)
 	}
 	refusal := &HandshakeError{StatusCode: a.status, Header: a.header, Body: a.body.Bytes(),
 		Err: fmt.Errorf("%w: ws: %w", libnet.ErrMalformedFrame, err)}
-	return "", refusal.bytes(), refusal
+	return agreed, refusal.bytes(), refusal
 }
 
 // refusalOf is how a request is answered that is refused for err.

@@ -30,7 +30,7 @@ const soon = 2 * time.Minute
 
 var frames = codec.New(codec.Uint32BE, codec.Bytes)
 
-// A rig is an HTTP server whose only handler is a ws.Handler, or a server that serves WebSockets itself: see wayIn.
+// A rig is an HTTP server whose only handler is a ws.Handler, or a server that serves WebSockets itself: see currentMode.
 type rig struct {
 	*libnet.Server
 	listener net.Listener
@@ -81,9 +81,12 @@ func start(t testing.TB, set setup) *rig {
 	if set.handler == nil {
 		set.handler = echo
 	}
+	if compressing {
+		set.options = withCompressFrom(set.options, suiteCompressFrom())
+	}
 	r := &rig{listener: set.listener, tls: layer != nil, sessions: make(chan *libnet.Session, 1024)}
-	if (wayIn == ownServe || wayIn == ownEvent) && set.serve == nil {
-		startOwn(t, r, set)
+	if (currentMode == protocolServe || currentMode == protocolEvents) && set.serve == nil {
+		startProtocol(t, r, set)
 		return r
 	}
 	if set.serve == nil {
@@ -106,6 +109,15 @@ func start(t testing.TB, set setup) *rig {
 		<-served
 	})
 	return r
+}
+
+func withCompressFrom(o *ws.HandlerOptions, from int) *ws.HandlerOptions {
+	if o == nil {
+		o = new(ws.HandlerOptions)
+	}
+	set := *o
+	set.CompressFrom = from
+	return &set
 }
 
 // inBubble runs test in a synctest bubble, whose clock it drives, on a listener in memory.
@@ -141,7 +153,11 @@ func (r *rig) dial(t testing.TB, queue int) *libnet.Session {
 	d := &libnet.Dialer{Protocol: frames}
 	d.SendQueue = queue
 	d.Logger = slog.New(slog.DiscardHandler)
-	s, err := ws.Dial(t.Context(), r.url(), d, nil)
+	o := new(ws.DialOptions)
+	if compressing {
+		o.CompressFrom = suiteCompressFrom()
+	}
+	s, err := ws.Dial(t.Context(), r.url(), d, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +169,9 @@ func (r *rig) dial(t testing.TB, queue int) *libnet.Session {
 func (r *rig) browser(t testing.TB) *websocket.Conn {
 	t.Helper()
 	o := &websocket.DialOptions{}
+	if compressing {
+		o.CompressionMode, o.CompressionThreshold = websocket.CompressionContextTakeover, suiteCompressFrom()
+	}
 	if pipes, ok := r.listener.(*libnettest.Listener); ok {
 		o.HTTPClient = &http.Client{Transport: &http.Transport{
 			DialContext: func(context.Context, string, string) (net.Conn, error) { return pipes.Dial() },
@@ -266,8 +285,8 @@ func wantCode(t testing.TB, c *websocket.Conn, code websocket.StatusCode) {
 
 func numbered(n int) string { return fmt.Sprintf("message %d %s", n, strings.Repeat("x", n%200)) }
 
-// acceptRaw is a server that agrees to the upgrade and then lets the test speak WebSocket itself.
-func acceptRaw(t testing.TB, listener net.Listener) (net.Conn, *bufio.Reader) {
+// acceptRaw is a server that agrees to the upgrade, with fields more, and then lets the test speak WebSocket itself.
+func acceptRaw(t testing.TB, listener net.Listener, fields ...string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := listener.Accept()
 	if err != nil {
@@ -282,6 +301,6 @@ func acceptRaw(t testing.TB, listener net.Listener) (net.Conn, *bufio.Reader) {
 	}
 	sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	write(t, conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "+
-		base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
+		base64.StdEncoding.EncodeToString(sum[:])+"\r\n"+strings.Join(append(fields, ""), "\r\n")+"\r\n")
 	return conn, in
 }

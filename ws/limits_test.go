@@ -85,7 +85,7 @@ func TestForeignOriginsAreRefusedUnlessAllowed(t *testing.T) {
 			t.Errorf("origin %q: %v does not tell the status", origin, err)
 		}
 	}
-	if accepted := r.Stats().Accepted; wayIn == throughHandler && accepted != 4 {
+	if accepted := r.Stats().Accepted; currentMode == handlerMode && accepted != 4 {
 		t.Errorf("%d sessions, want 4", accepted)
 	}
 }

@@ -66,6 +66,13 @@ type outbuf struct{ bytes []byte }
 
 var outbufs = sync.Pool{New: func() any { return new(outbuf) }}
 
+func putOutbuf(b *outbuf) {
+	if cap(b.bytes) <= keptOutput {
+		b.bytes = b.bytes[:0]
+		outbufs.Put(b)
+	}
+}
+
 func newLink(conn net.Conn, body io.Reader, client bool) *link {
 	l := &link{conn: conn, body: body, client: client, closed: make(chan struct{}), flushing: make(chan struct{}, 1)}
 	l.answerWithin.Store(int64(answerTimeout))
@@ -277,10 +284,7 @@ func (l *link) wrote(out *outbuf, err error) {
 	if err != nil {
 		l.err = err
 	}
-	if cap(out.bytes) <= keptOutput {
-		out.bytes = out.bytes[:0]
-		outbufs.Put(out)
-	}
+	putOutbuf(out)
 }
 
 // socket is the connection below TLS, if there is any.

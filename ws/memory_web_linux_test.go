@@ -30,7 +30,9 @@ func TestASilentWebSocketOfNetHTTPKeepsLittleAndNoGoroutine(t *testing.T) {
 				_ = syscall.Close(fd)
 			}
 		}()
-		wantLittle(t, 500, 1126, 500, false, func(addr *net.TCPAddr) { clients = append(clients, upgradeAndEcho(t, addr)) })
+		wantLittle(t, 500, 1126, 500, false, func(addr *net.TCPAddr) {
+			clients = append(clients, upgradeAndEcho(t, addr, upgradeRequest, masked(fin|binaryFrame, "x")))
+		})
 	})
 	t.Run("https", func(t *testing.T) {
 		var clients []net.Conn

@@ -41,19 +41,19 @@ type passedHandler struct {
 }
 
 func (h *messagesHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	up := &upgrade{ResponseWriter: w, check: func() error { return h.options.checkUser(r) }}
+	up := &upgrade{ResponseWriter: w, request: r, options: &h.options}
 	ws, err := websocket.Accept(up, r, &h.options.accept)
 	if err != nil {
 		return // and the request has been answered
 	}
 	_ = ws.CloseNow() // its part was the handshake
 	_ = h.server.ServeConn(&upgraded{
-		Conn:        up.link.conn,
-		input:       up.early(),
-		handler:     h,
-		request:     requestText(r),
-		beyond:      beyondText(r, up.link.conn),
-		subprotocol: ws.Subprotocol(),
+		Conn:      up.link.conn,
+		input:     up.early(),
+		handler:   h,
+		request:   requestText(r),
+		beyond:    beyondText(r, up.link.conn),
+		agreement: agreement{ws.Subprotocol(), up.deflates},
 	}, h.serves)
 }
 

@@ -192,15 +192,15 @@ func TestShutdownOfAMessageHandlersServerLosesNothing(t *testing.T) {
 
 // What is refused behind the upgrade is told why, as by a Handler.
 func TestAMessageHandlerTellsWhomItRefuses(t *testing.T) {
-	wayIn = httpEvent
-	defer func() { wayIn = throughHandler }()
-	for _, test := range []func(*testing.T){
-		TestAServerThatTakesNoSessionSaysSo,
-		TestAProtocolThatCannotEncodeWithoutTheConnectionIsRefused,
-		TestMaxSessionsHoldsForWebSocketsToo,
-	} {
-		t.Run(nameOf(test), test)
-	}
+	inMode(t, messageHandlerMode, func(t *testing.T) {
+		for _, test := range []func(*testing.T){
+			TestAServerThatTakesNoSessionSaysSo,
+			TestAProtocolThatCannotEncodeWithoutTheConnectionIsRefused,
+			TestMaxSessionsHoldsForWebSocketsToo,
+		} {
+			t.Run(nameOf(test), test)
+		}
+	})
 }
 
 func TestMisuseOfAMessageHandlerPanicsWhereItIsSaid(t *testing.T) {

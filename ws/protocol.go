@@ -11,11 +11,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
-// Between a session and its conn a message is a frame of this package's own: a zero byte, the payload's
-// length, the payload. The zero byte goes ahead when a message is late, so that the session's FrameTimeout
-// counts from its beginning.
+// Between a session and its conn a message is a frame of this package's own: deflatedBit or 0, the payload's
+// length, the payload. What is received is never compressed here. The zero byte goes ahead when a message is late,
+// so that the session's FrameTimeout counts from its beginning.
 const (
 	lengthAt   = 1
 	headerSize = 5
@@ -27,7 +28,8 @@ const defaultMaxMessage = 1 << 20
 // protocols makes the protocol that all conns of a [Handler] share, so that a broadcast encodes once for
 // them all.
 type protocols struct {
-	text bool
+	text         bool
+	compressFrom int
 
 	once sync.Once
 	made *protocol
@@ -39,7 +41,7 @@ func (ps *protocols) wrap(p libnet.Protocol) *protocol {
 		if served, ok := p.(*serverProtocol); ok { // whose framing is for the server's own listener
 			p = served.inner
 		}
-		ps.made = &protocol{inner: p, text: ps.text}
+		ps.made = &protocol{inner: p, text: ps.text, compressFrom: ps.compressFrom}
 	})
 	return ps.made
 }
@@ -55,8 +57,9 @@ func opcodeOf(text bool) byte {
 
 // protocol is another one without its framing.
 type protocol struct {
-	inner libnet.Protocol
-	text  bool
+	inner        libnet.Protocol
+	text         bool
+	compressFrom int // where that is agreed on
 }
 
 // NewCodec is given the stream of a session on a conn, which tells what it runs on.
@@ -68,11 +71,12 @@ func (p *protocol) NewCodec(rw io.ReadWriter) libnet.Codec {
 	c := connOf(rw)
 	limit := maxMessage(inner, rw)
 	c.limit.Store(int64(limit))
+	c.rate.Store(newFrameRate(rw))
 	if stream, ok := rw.(interface{ WriteTimeout() time.Duration }); ok {
 		c.link.answerWithin.Store(int64(stream.WriteTimeout()))
 	}
 	checker, _ := inner.(payloadChecker)
-	return &messageCodec{Codec: inner, conn: c, parser: inner, appender: inner, checker: checker, limit: limit, text: p.text}
+	return &messageCodec{Codec: inner, protocol: p, conn: c, parser: inner, appender: inner, checker: checker, limit: limit}
 }
 
 // An innerCodec is one that can be had without its framing.
@@ -130,12 +134,12 @@ func atMost(limit int) int {
 // else of it: its Receive and Send are the inner codec's and would speak the wrong framing.
 type messageCodec struct {
 	libnet.Codec
+	protocol *protocol
 	conn     *conn
 	parser   libnet.FrameParser
 	appender libnet.FrameAppender
 	checker  payloadChecker // nil if every payload will do
 	limit    int
-	text     bool
 }
 
 var (
@@ -145,10 +149,13 @@ var (
 
 // AppendFrame has the inner codec append its frame and moves the payload to where the inner header was.
 func (c *messageCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
+	if c.conn.agreement.deflates {
+		return c.appendDeflating(dst, msg)
+	}
 	start := len(dst) + headerSize
 	framed, payload, err := appendInner(c.appender, c.parser, append(dst, make([]byte, headerSize)...), msg)
 	if err == nil {
-		err = checkSent(payload, c.limit, c.text)
+		err = checkSent(payload, c.limit, c.protocol.text)
 	}
 	if err != nil {
 		return dst, err
@@ -156,6 +163,28 @@ func (c *messageCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	framed = append(framed[:start], payload...)
 	binary.BigEndian.PutUint32(framed[start-headerSize+lengthAt:], uint32(len(payload)))
 	return framed, nil
+}
+
+// appendDeflating is AppendFrame where compression is agreed on.
+func (c *messageCodec) appendDeflating(dst []byte, msg any) ([]byte, error) {
+	var d draft
+	err := d.make(c.Codec.(innerCodec), msg, draftRules{c.limit, c.protocol.text, c.protocol.compressFrom})
+	if err == nil {
+		dst = binary.BigEndian.AppendUint32(append(dst, d.bits), uint32(len(d.payload)))
+		dst = append(dst, d.payload...)
+	}
+	d.free()
+	return dst, err
+}
+
+// Variant is serverCodec's.
+func (c *messageCodec) Variant() sendqueue.Variant { return variant(c.conn.agreement.deflates) }
+
+func variant(deflates bool) sendqueue.Variant {
+	if deflates {
+		return 1
+	}
+	return 0
 }
 
 // appendInner has an inner codec append its frame to dst, and returns that and the payload within.

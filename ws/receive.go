@@ -3,7 +3,6 @@ package ws
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // A fault is what the peer did wrong: the Close frame tells it, and the connection ends.
@@ -35,6 +35,7 @@ type receiver struct {
 
 	buf        *inbuf // the message that is arriving; nil between two
 	text       bool   // it is to be UTF-8
+	deflated   bool   // it is compressed
 	begun      bool   // its first byte has come, if only of a header
 	fragmented bool   // it has more fragments than have come
 	announced  bool   // conn.Read was told that it has begun
@@ -102,6 +103,9 @@ func (r *receiver) loop() error {
 	for r.in.awaitRoom() {
 		for done := false; !done; {
 			h, err := r.readHeader()
+			if err == nil {
+				err = r.admit(h)
+			}
 			switch {
 			case err != nil:
 			case h.opcode() >= opClose:
@@ -126,7 +130,7 @@ func (r *receiver) fill(p []byte) (int, error) {
 		r.in.put(b)
 	}
 	r.link.flushAnswers()
-	if errors.Is(r.link.failed(), os.ErrDeadlineExceeded) { // of an answer to a ping
+	if errchain.Is(r.link.failed(), os.ErrDeadlineExceeded) { // of an answer to a ping
 		return 0, libnet.ErrWriteTimeout
 	}
 	return r.link.Read(p) // whatever else has become of the output
@@ -135,10 +139,10 @@ func (r *receiver) fill(p []byte) (int, error) {
 // receiveData reports whether the frame was the last of its message.
 func (r *receiver) receiveData(h header) (last bool, err error) {
 	if !r.fragmented {
-		r.text = h.opcode() == opText
-		r.newMessage()
+		r.text, r.deflated = h.opcode() == opText, h.deflated()
+		r.buf = newMessage()
 	}
-	if h.length > r.limit-int64(len(r.buf.bytes)-headerSize) {
+	if h.length > r.room() {
 		return false, errTooLarge
 	}
 	if err := r.readPayload(h); err != nil {
@@ -151,12 +155,23 @@ func (r *receiver) receiveData(h header) (last bool, err error) {
 	return true, r.deliver()
 }
 
-func (r *receiver) newMessage() {
-	r.buf = inbufs.Get().(*inbuf)
-	if cap(r.buf.bytes) < 512 {
-		r.buf.bytes = make([]byte, 0, 512)
+// room is how much more may come of the message.
+func (r *receiver) room() int64 {
+	has := int64(len(r.buf.bytes) - headerSize)
+	if r.deflated {
+		return int64(maxDeflated(int(r.limit))) - has
 	}
-	r.buf.bytes = append(r.buf.bytes[:0], make([]byte, headerSize)...)
+	return r.limit - has
+}
+
+// newMessage returns a buffer with room for the header of the frame that is made.
+func newMessage() *inbuf {
+	b := inbufs.Get().(*inbuf)
+	if cap(b.bytes) < 512 {
+		b.bytes = make([]byte, 0, 512)
+	}
+	b.bytes = append(b.bytes[:0], make([]byte, headerSize)...)
+	return b
 }
 
 // readPayload appends to the message. Its storage grows with what arrives.
@@ -181,6 +196,11 @@ func (r *receiver) readPayload(h header) error {
 
 // deliver makes the message a frame for Read.
 func (r *receiver) deliver() error {
+	if r.deflated {
+		if err := r.inflate(); err != nil {
+			return err
+		}
+	}
 	b := r.buf
 	payload := b.bytes[headerSize:]
 	if r.text && !utf8.Valid(payload) {
@@ -194,6 +214,16 @@ func (r *receiver) deliver() error {
 	r.buf, r.begun, r.announced = nil, false, false
 	r.in.put(b)
 	return nil
+}
+
+// inflate puts the message in the place of its compressed form.
+func (r *receiver) inflate() error {
+	compressed := r.buf
+	defer putInbuf(compressed)
+	r.buf = newMessage()
+	inflated, err := appendInflated(r.buf.bytes, compressed.bytes[headerSize:], int(r.limit))
+	r.buf.bytes = inflated
+	return err
 }
 
 func (r *receiver) receiveControl(h header) error {

@@ -18,9 +18,9 @@ import (
 	"github.com/libnet-go/libnet/ws"
 )
 
-// eachOwnWayIn runs test for servers that serve WebSockets themselves, with TLS and without.
-func eachOwnWayIn(t *testing.T, test func(t *testing.T, config *tls.Config)) {
-	eachOwnWay(t, func(t *testing.T) {
+// eachProtocolModeAndTLS runs test for servers that serve WebSockets themselves, with TLS and without.
+func eachProtocolModeAndTLS(t *testing.T, test func(t *testing.T, config *tls.Config)) {
+	eachProtocolMode(t, func(t *testing.T) {
 		t.Run("plain", func(t *testing.T) { test(t, nil) })
 		t.Run("TLS", func(t *testing.T) { test(t, testkit.ServerTLS()) })
 	})
@@ -44,7 +44,7 @@ func (r *rig) dialOwn(t testing.TB, config *tls.Config) (*libnet.Session, error)
 }
 
 func TestAConnectionThatALimitRefusesIsAnsweredWith503(t *testing.T) {
-	eachOwnWayIn(t, func(t *testing.T, config *tls.Config) {
+	eachProtocolModeAndTLS(t, func(t *testing.T, config *tls.Config) {
 		libnettest.VerifyNone(t)
 		r := start(t, setup{queue: 8, config: func(srv *libnet.Server) { srv.MaxSessions, srv.TLSConfig = 1, config }})
 		first, err := r.dialOwn(t, config)
@@ -76,7 +76,7 @@ func TestAConnectionThatALimitRefusesIsAnsweredWith503(t *testing.T) {
 }
 
 func TestAnAnswerOfARefusalSurvivesARequestThatComesSlowly(t *testing.T) {
-	eachOwnWayIn(t, func(t *testing.T, config *tls.Config) {
+	eachProtocolModeAndTLS(t, func(t *testing.T, config *tls.Config) {
 		r := start(t, setup{config: func(srv *libnet.Server) { srv.MaxSessionsPerIP, srv.TLSConfig = 1, config }})
 		if _, err := r.dialOwn(t, config); err != nil {
 			t.Fatal(err)
@@ -103,7 +103,7 @@ func wantRefusal(t testing.TB, conn net.Conn, reason error) {
 }
 
 func TestAStoppedServerAnswersWith503(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		libnettest.VerifyNone(t)
 		r := start(t, setup{})
 		r.Stop()
@@ -118,7 +118,7 @@ func TestAStoppedServerAnswersWith503(t *testing.T) {
 
 func TestAFloodedServerAnswersAFewRefusedConnectionsAndClosesTheOthers(t *testing.T) {
 	const bound = 32 // in each half second
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
 			libnettest.VerifyNone(t)
 			r := start(t, setup{listener: pipes, config: func(srv *libnet.Server) { srv.MaxSessions = 1 }})
@@ -159,7 +159,7 @@ func refusalAnswers(t testing.TB, pipes *libnettest.Listener) bool {
 }
 
 func TestARefusedConnectionThatSaysNothingIsClosedAfterHalfASecond(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
 			r := start(t, setup{listener: pipes, config: func(srv *libnet.Server) { srv.MaxSessions = 1 }})
 			r.raw(t)

@@ -29,7 +29,7 @@ func Request(s *libnet.Session) *http.Request {
 func Subprotocol(s *libnet.Session) string {
 	switch c := codecOf(s).(type) {
 	case *messageCodec:
-		return c.conn.subprotocol
+		return c.conn.agreement.subprotocol
 	case *serverCodec:
 		return c.subprotocol
 	}

@@ -21,8 +21,8 @@ type serverCodec struct {
 	stream       sessionStream
 	request      string  // as it was read
 	beyond       *beyond // what net/http and middleware have added to it; nil without
-	subprotocol  string
-	limit        int // of a message
+	agreement
+	limit int // of a message
 
 	message *message               // one whose fragments arrive; nil between two
 	answer  atomic.Pointer[[]byte] // the payload of the peer's close frame, which is answered with the same; nil before
@@ -30,8 +30,9 @@ type serverCodec struct {
 
 // A message is one that comes in fragments.
 type message struct {
-	bytes []byte
-	text  bool // it is to be UTF-8
+	bytes    []byte
+	text     bool // it is to be UTF-8
+	deflated bool
 }
 
 var (
@@ -41,11 +42,7 @@ var (
 
 // ParseFrame unmasks a whole frame in place, and answers a control frame. The payload is nil where no message ends.
 func (c *serverCodec) ParseFrame(src []byte) (payload []byte, n int, err error) {
-	room := c.limit
-	if c.message != nil {
-		room -= len(c.message.bytes)
-	}
-	h, size, err := parseHeader(src, c.message != nil, room)
+	h, size, err := parseHeader(src, rules{fragmented: c.message != nil, deflates: c.deflates}, c.room())
 	if err != nil {
 		return nil, 0, err.(*fault).error
 	}
@@ -58,7 +55,7 @@ func (c *serverCodec) ParseFrame(src []byte) (payload []byte, n int, err error) 
 	if h.opcode() >= opClose {
 		payload, err = nil, c.receiveControl(h, payload)
 	} else if payload = c.collect(h, payload); payload != nil {
-		err = c.checkReceived(h, payload)
+		payload, err = c.receiveMessage(h, payload)
 	}
 	switch {
 	case err == nil:
@@ -69,6 +66,18 @@ func (c *serverCodec) ParseFrame(src []byte) (payload []byte, n int, err error) 
 	return nil, 0, err
 }
 
+// room is how much more may come of the message whose fragments arrive, or of one that begins and is not compressed.
+func (c *serverCodec) room() int {
+	switch m := c.message; {
+	case m == nil:
+		return c.limit
+	case m.deflated:
+		return maxDeflated(c.limit) - len(m.bytes)
+	default:
+		return c.limit - len(m.bytes)
+	}
+}
+
 // collect returns the message that a frame completes, nil while there are fragments to come. Their storage grows with what arrives.
 func (c *serverCodec) collect(h header, payload []byte) []byte {
 	m := c.message
@@ -76,7 +85,7 @@ func (c *serverCodec) collect(h header, payload []byte) []byte {
 	case m == nil && h.fin():
 		return payload
 	case m == nil:
-		m = &message{text: h.opcode() == opText, bytes: []byte{}}
+		m = &message{text: h.opcode() == opText, deflated: h.deflated(), bytes: []byte{}}
 		c.message = m
 	}
 	m.bytes = append(m.bytes, payload...)
@@ -86,19 +95,25 @@ func (c *serverCodec) collect(h header, payload []byte) []byte {
 	return m.bytes
 }
 
-// checkReceived says what is wrong with a message, which ends with it.
-func (c *serverCodec) checkReceived(h header, payload []byte) error {
-	text := h.opcode() == opText
-	if c.message != nil {
-		text, c.message = c.message.text, nil
+// receiveMessage returns the message that ends with a frame, as it was before it was compressed, and what is wrong with it.
+func (c *serverCodec) receiveMessage(h header, payload []byte) ([]byte, error) {
+	text, deflated := h.opcode() == opText, h.deflated()
+	if m := c.message; m != nil {
+		text, deflated, c.message = m.text, m.deflated, nil
+	}
+	if deflated {
+		var err error
+		if payload, err = inflated(payload, c.limit); err != nil {
+			return nil, err.(*fault).error
+		}
 	}
 	if text && !utf8.Valid(payload) {
-		return errNotUTF8
+		return nil, errNotUTF8
 	}
 	if checker, ok := c.Codec.(payloadChecker); ok {
-		return checker.CheckPayload(payload)
+		return payload, checker.CheckPayload(payload)
 	}
-	return nil
+	return payload, nil
 }
 
 // InMessage reports whether fragments of a message are to come.
@@ -122,8 +137,7 @@ func (c *serverCodec) pong(payload []byte) {
 	out := outbufs.Get().(*outbuf)
 	out.bytes = appendFrame(out.bytes[:0], finBit|opPong, payload, false)
 	_, _ = c.stream.Write(out.bytes)
-	out.bytes = out.bytes[:0]
-	outbufs.Put(out)
+	putOutbuf(out)
 }
 
 // receiveClose returns what a close frame means. The session's end answers it.
@@ -153,7 +167,7 @@ func (c *serverCodec) FrameHeader(msg any) (h sendqueue.Header, payload []byte) 
 	}
 	h, payload = inner.FrameHeader(msg)
 	n := len(payload)
-	if h.Len == 0 || n > 0xffff || checkSent(payload, c.limit, c.protocol.options.text) != nil {
+	if h.Len == 0 || n > 0xffff || c.compresses(n) || checkSent(payload, c.limit, c.protocol.options.text) != nil {
 		return sendqueue.Header{}, nil // AppendFrame says what is wrong
 	}
 	first := uint64(finBit | opcodeOf(c.protocol.options.text))
@@ -171,6 +185,9 @@ type headerCodec interface {
 // AppendFrame has the inner codec append its frame, and makes one of the payload.
 func (c *serverCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	inner := c.Codec.(innerCodec)
+	if c.deflates {
+		return c.appendDeflating(dst, msg)
+	}
 	framed, payload, err := appendInner(inner, inner, dst, msg)
 	if err == nil {
 		err = checkSent(payload, c.limit, c.protocol.options.text)
@@ -182,6 +199,27 @@ func (c *serverCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	header := appendHeader(room[:0], finBit|opcodeOf(c.protocol.options.text), len(payload), 0)
 	return replaceHeader(framed, len(dst), header, payload), nil
 }
+
+// appendDeflating is AppendFrame where compression is agreed on.
+func (c *serverCodec) appendDeflating(dst []byte, msg any) ([]byte, error) {
+	o := &c.protocol.options
+	var d draft
+	err := d.make(c.Codec.(innerCodec), msg, draftRules{c.limit, o.text, o.compressFrom})
+	if err == nil {
+		dst = appendHeader(dst, finBit|opcodeOf(o.text)|d.bits, len(d.payload), 0)
+		dst = append(dst, d.payload...)
+	}
+	d.free()
+	return dst, err
+}
+
+// compresses reports whether a message of n bytes is sent compressed, if that makes it shorter.
+func (c *serverCodec) compresses(n int) bool {
+	return c.deflates && n >= c.protocol.options.compressFrom
+}
+
+// Variant tells package libnet which sessions of a protocol share what a broadcast encodes.
+func (c *serverCodec) Variant() sendqueue.Variant { return variant(c.deflates) }
 
 // replaceHeader returns framed[:at], the header and the payload, which may lie within framed.
 func replaceHeader(framed []byte, at int, header, payload []byte) []byte {

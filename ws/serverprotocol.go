@@ -56,10 +56,7 @@ type sessionStream interface {
 func (p *serverProtocol) Handshake(rw io.ReadWriter) (codec libnet.Codec, answer []byte, err error) {
 	stream := rw.(sessionStream)
 	buf := outbufs.Get().(*outbuf)
-	defer func() {
-		buf.bytes = buf.bytes[:0]
-		outbufs.Put(buf)
-	}()
+	defer putOutbuf(buf)
 	if buf.bytes, err = readRequest(stream, buf.bytes); err != nil {
 		return nil, refusalFor(err), err
 	}
@@ -68,7 +65,7 @@ func (p *serverProtocol) Handshake(rw io.ReadWriter) (codec libnet.Codec, answer
 	if err != nil {
 		return nil, refusalFor(err), err
 	}
-	subprotocol, answer, err := p.options.agree(r)
+	agreed, answer, err := p.options.agree(r)
 	if err != nil {
 		return nil, answer, err
 	}
@@ -76,7 +73,7 @@ func (p *serverProtocol) Handshake(rw io.ReadWriter) (codec libnet.Codec, answer
 	if err != nil {
 		return nil, (&HandshakeError{StatusCode: http.StatusInternalServerError}).bytes(), err
 	}
-	made.request, made.subprotocol = keptRequest(raw), subprotocol
+	made.request, made.agreement = keptRequest(raw), agreed
 	return made, answer, nil
 }
 

@@ -51,14 +51,13 @@ func (s *splitter) add(p []byte) {
 	}
 	s.send(p, last)
 	if s.part != nil {
-		s.part.bytes = s.part.bytes[:0]
-		outbufs.Put(s.part)
+		putOutbuf(s.part)
 		s.part = nil
 	}
 }
 
 func (s *splitter) send(p []byte, last bool) {
-	first := s.opcode
+	first := s.opcode | s.header[0]
 	if s.fragmented {
 		first = opContinuation
 	}

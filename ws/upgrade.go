@@ -16,12 +16,14 @@ import (
 // the peer of one that turns out to have no connection must not be told that all is well.
 type upgrade struct {
 	http.ResponseWriter
-	check    func() error // the user's
-	answered bool         // whatever else is written is not for the peer
+	request  *http.Request
+	options  *options
+	answered bool // whatever else is written is not for the peer
 
 	// Set by Hijack.
-	link   *link
-	reader *bufio.Reader // nil if there was none
+	deflates bool
+	link     *link
+	reader   *bufio.Reader // nil if there was none
 }
 
 func (u *upgrade) WriteHeader(status int) {
@@ -40,7 +42,8 @@ func (u *upgrade) Write(p []byte) (int, error) {
 // Hijack is called once the request is known to be right.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	u.answered = true
-	if err := u.check(); err != nil {
+	extensions, err := u.options.admit(u.request)
+	if err != nil {
 		u.refuse(refusalOf(err))
 		return nil, nil, err
 	}
@@ -57,6 +60,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			_ = conn.Close()
 		}
 	}()
+	u.deflates = agreeTo(extensions, u.Header())
 	if err := switchProtocols(conn, u.Header()); err != nil {
 		return nil, nil, err
 	}

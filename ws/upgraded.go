@@ -12,11 +12,11 @@ import (
 // An upgraded is a connection that was agreed to be a WebSocket, on its way from net/http to the server.
 type upgraded struct {
 	net.Conn
-	input       []byte // read beyond the request
-	handler     *messagesHandler
-	request     string
-	beyond      *beyond
-	subprotocol string
+	input     []byte // read beyond the request
+	handler   *messagesHandler
+	request   string
+	beyond    *beyond
+	agreement agreement
 }
 
 var _ libnet.MessageConn = (*upgraded)(nil)
@@ -33,7 +33,7 @@ func (c *upgraded) Handshake(rw io.ReadWriter) (codec libnet.Codec, answer []byt
 	if err != nil {
 		return nil, nil, err
 	}
-	made.request, made.beyond, made.subprotocol = c.request, c.beyond, c.subprotocol
+	made.request, made.beyond, made.agreement = c.request, c.beyond, c.agreement
 	return made, nil, nil
 }
 

@@ -140,6 +140,10 @@ type Header struct {
 	Len   int
 }
 
+// A Variant tells apart how sessions of one protocol encode a message. It is 0 for all but those of package ws that have agreed on
+// compression.
+type Variant uint8
+
 // PutCopy queues a message whose frame is head and then payload, of which it keeps neither.
 func (q *Queue) PutCopy(head Header, payload []byte, limit Limit) (by By, err error) {
 	q.mu.Lock()

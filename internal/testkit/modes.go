@@ -63,6 +63,18 @@ func OverModes(t *testing.T, modes []Mode, test func(t *testing.T, mode Mode)) {
 	}
 }
 
+// OverModesAtOnce is OverModes for a test that mostly waits: it runs once for each at the same time.
+func OverModesAtOnce(t *testing.T, modes []Mode, test func(t *testing.T, mode Mode)) {
+	t.Helper()
+	libnettest.VerifyNone(t)
+	for _, mode := range modes {
+		t.Run(mode.Name, func(t *testing.T) {
+			t.Parallel()
+			test(t, mode)
+		})
+	}
+}
+
 // Start serves until the test ends, and then checks that the counters balance.
 func (mode Mode) Start(t testing.TB, configure func(*libnet.Server), h libnet.MessageHandlerFunc) *Rig {
 	t.Helper()

@@ -2,7 +2,6 @@ package wstest
 
 import (
 	"context"
-	"crypto/tls"
 	_ "embed"
 	"fmt"
 	"testing"
@@ -15,8 +14,8 @@ var scenario string
 
 func TestABrowsersWebSocketIsUnderstood(t *testing.T) {
 	browser := startBrowser(t)
-	eachMode(t, func(t *testing.T, event bool, config *tls.Config) {
-		text, binary, servers := webSockets(t, event, config)
+	eachMode(t, func(t *testing.T, m mode) {
+		text, binary, servers := webSockets(t, m)
 		tab, cancel := chromedp.NewContext(browser)
 		defer cancel()
 		if err := chromedp.Do(tab); err != nil {
@@ -32,7 +31,7 @@ func TestABrowsersWebSocketIsUnderstood(t *testing.T) {
 		for _, problem := range problems {
 			t.Error(problem)
 		}
-		wantEnds(t, servers)
+		wantEnds(t, servers, m)
 	})
 }
 

@@ -2,7 +2,6 @@ package wstest
 
 import (
 	"context"
-	"crypto/tls"
 	"os"
 	"os/exec"
 	"testing"
@@ -13,13 +12,13 @@ func TestNodesWebSocketIsUnderstood(t *testing.T) {
 	if _, err := os.Stat("node_modules/ws"); err != nil {
 		missing(t, "node_modules: run npm ci")
 	}
-	eachMode(t, func(t *testing.T, event bool, config *tls.Config) {
-		text, binary, servers := webSockets(t, event, config)
+	eachMode(t, func(t *testing.T, m mode) {
+		text, binary, servers := webSockets(t, m)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		if output, err := exec.CommandContext(ctx, node, "testdata/node.js", text, binary).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, output)
 		}
-		wantEnds(t, servers)
+		wantEnds(t, servers, m)
 	})
 }

@@ -17,7 +17,7 @@ func TestOpenSSLIsUnderstoodInEventMode(t *testing.T) {
 	openssl := program(t, "openssl")
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
 		t.Run(version, func(t *testing.T) {
-			srv := serve(t, codec.New(codec.Lines, codec.Bytes), true, serverTLS(t))
+			srv := serve(t, codec.New(codec.Lines, codec.Bytes), mode{event: true, config: serverTLS(t)})
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			client := exec.CommandContext(ctx, openssl, "s_client", "-connect", srv.Listener().Addr().String(), version, "-quiet", "-no_ign_eof")
@@ -47,7 +47,7 @@ func TestOpenSSLIsUnderstoodInEventMode(t *testing.T) {
 
 func TestOpenSSLsKeyUpdateIsAnsweredInEventMode(t *testing.T) {
 	openssl := program(t, "openssl")
-	srv := serve(t, codec.New(codec.Lines, codec.Bytes), true, serverTLS(t))
+	srv := serve(t, codec.New(codec.Lines, codec.Bytes), mode{event: true, config: serverTLS(t)})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	client := exec.CommandContext(ctx, openssl, "s_client", "-connect", srv.Listener().Addr().String(), "-tls1_3")

@@ -5,8 +5,12 @@ package ends
 import (
 	"testing"
 
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
 // No test may leave a goroutine behind.
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+func TestMain(m *testing.M) {
+	testkit.AtATime(4)
+	libnettest.VerifyMain(m)
+}

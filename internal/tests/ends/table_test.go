@@ -54,7 +54,10 @@ type end struct {
 	when func(mode string, q int) bool // nil: in every mode
 }
 
-const soon = 3 * time.Second // nothing is to take so long; the machine may be busy
+const (
+	soon = 3 * time.Second         // nothing is to take so long; the machine may be busy
+	idle = 1500 * time.Millisecond // in which a session gets so far that something is in transit, over TLS, beside many others
+)
 
 var errReason = errors.New("a reason of the user's")
 
@@ -77,13 +80,23 @@ var table = []end{
 		does: func(c *scenario) { _ = c.peer.(*net.TCPConn).SetLinger(0); _ = c.peer.Close() }, on: isTransport("tcp"),
 	},
 	{
-		who: "the peer falls silent (IdleTimeout)", reasons: "idle_timeout", received: allReceived, sent: counted, peer: seesReset, within: soon,
-		set: func(srv *libnet.Server) { srv.IdleTimeout = 500 * time.Millisecond },
+		who: "the peer falls silent (IdleTimeout)", reasons: "idle_timeout", received: allReceived, sent: counted, peer: seesReset, within: soon + idle,
+		set: func(srv *libnet.Server) { srv.IdleTimeout = idle },
 	},
 	{
 		who: "the peer does not read (WriteTimeout)", reasons: "write_timeout", received: allReceived, sent: counted, peer: seesReset, within: soon,
 		set: func(srv *libnet.Server) { srv.WriteTimeout = 500 * time.Millisecond }, with: is(unwritten),
 		does: func(c *scenario) { c.await(c.session.Done()) },
+	},
+	{
+		who: "the peer sends more than it may (RateLimit with End)", reasons: "rate_limit", received: atWorkReceived, sent: counted,
+		peer: seesReset, within: soon,
+		does: func(c *scenario) {
+			if c.what != unread { // else it has
+				c.sendRequests()
+			}
+		},
+		set: func(srv *libnet.Server) { srv.RateLimit = libnet.RateLimit{Messages: 1, Per: time.Hour, End: true} },
 	},
 	{
 		who: "`Close`", reasons: "closed", received: atWorkReceived, sent: counted, peer: seesReset, within: soon,

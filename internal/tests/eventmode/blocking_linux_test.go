@@ -125,7 +125,7 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 }
 
 func TestHandlersThatBlockOftenGetGoroutinesOfTheirOwnUntilNoneDoes(t *testing.T) {
-	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModesAtOnce(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 			switch string(msg) {
 			case "ping":
@@ -184,7 +184,7 @@ func TestAHandlerThatNeverReturnsDoesNotKeepTheServer(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+			testkit.OverModesAtOnce(t, allModes, func(t *testing.T, mode testkit.Mode) {
 				forEver := make(chan struct{})
 				defer close(forEver) // the test is not to leave goroutines
 				entered := make(chan struct{}, 3)

@@ -9,4 +9,7 @@ import (
 )
 
 // No test may leave a goroutine behind.
-func TestMain(m *testing.M) { testkit.SuiteMain(m) }
+func TestMain(m *testing.M) {
+	testkit.AtATime(8)
+	testkit.SuiteMain(m)
+}

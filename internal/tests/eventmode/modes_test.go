@@ -39,7 +39,7 @@ func TestEveryModeKeepsMessagesWholeAndInOrder(t *testing.T) {
 }
 
 func TestEveryModeTakesFramesHoweverTheyAreSplit(t *testing.T) {
-	testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModesAtOnce(t, allModes, func(t *testing.T, mode testkit.Mode) {
 		r := mode.Start(t, nil, testkit.EchoMessage)
 		conn := r.Dial()
 		three := bytes.Join([][]byte{testkit.Frame("one"), testkit.Frame(""), testkit.Frame("three")}, nil)

@@ -237,6 +237,7 @@ func TestAPeerThatNeverReadsEndsWithWriteTimeoutOverTLS(t *testing.T) {
 // A peer that reads slowly makes progress, though less than a record in each WriteTimeout.
 func TestASlowReaderIsNotEndedOverTLS(t *testing.T) {
 	testkit.Slow(t)
+	t.Parallel() // it mostly waits
 	r := startTLS(t, testkit.ServerTLS(), func(srv *libnet.Server) {
 		srv.WriteTimeout, srv.SendBuffer, srv.MaxMessage = 300*time.Millisecond, 8<<10, 8<<20
 	}, func(s *libnet.Session, msg []byte) { _ = s.Send(make([]byte, 3<<20)) })
@@ -423,6 +424,7 @@ func TestKeyUpdatesAreAnsweredInOrder(t *testing.T) {
 }
 
 func TestTLSHandshakesThatStallHoldUpNobodyInEventMode(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const stalled = 100
 	r := startTLS(t, testkit.ServerTLS(), func(srv *libnet.Server) { srv.HandshakeTimeout = time.Second }, testkit.EchoMessage)
 	for i := range stalled {

@@ -46,6 +46,7 @@ func TestG96AStrangerCostsLittleAndNotForLong(t *testing.T) {
 }
 
 func TestG97TLSHandshakesThatStallHoldUpNobody(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := testkit.Serve(t, "tls", func(srv *libnet.Server) { srv.HandshakeTimeout = time.Second }, testkit.EchoWhileThereIsRoom)
 	n := testkit.Size(50, 500)
 	for range n {

@@ -217,18 +217,19 @@ func TestB38PeersThatCloseWhileABroadcastIterates(t *testing.T) {
 // makes progress long before.
 func TestAPeerThatReadsSlowlyIsNotTakenForOneThatDoesNot(t *testing.T) {
 	testkit.Slow(t)
+	t.Parallel() // it mostly waits
 	for _, network := range []string{"tcp", "unix", "tls"} {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()
 			mode := testkit.Mode{Network: network, Protocol: testkit.Frames, Serve: testkit.ReceiveLoop}
 			conn, s := mode.Start(t, func(srv *libnet.Server) {
-				srv.WriteTimeout, srv.Linger, srv.SendQueueBytes = 600*time.Millisecond, 200*time.Millisecond, 16<<20
+				srv.WriteTimeout, srv.Linger, srv.SendQueueBytes = 1200*time.Millisecond, 200*time.Millisecond, 16<<20
 			}, func(*libnet.Session, []byte) {}).Open()
 			for range 16 {
 				testkit.MustSend(t, s, make([]byte, 256<<10))
 			}
 			sip := make([]byte, 12<<10) // 150 KB in a WriteTimeout: a receiver's window opens by 64 KB on a loopback interface
-			for begun := time.Now(); time.Since(begun) < 3*time.Second; time.Sleep(50 * time.Millisecond) {
+			for begun := time.Now(); time.Since(begun) < 3600*time.Millisecond; time.Sleep(100 * time.Millisecond) {
 				if _, err := io.ReadFull(conn, sip); err != nil {
 					t.Fatalf("after %v: %v, %v", time.Since(begun), err, s.Err())
 				}

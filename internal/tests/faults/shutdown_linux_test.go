@@ -35,6 +35,7 @@ func blackHole(tb testing.TB, conn net.Conn) {
 }
 
 func TestE80ShutdownGivesUpOnVanishedPeersInTimeAndLosesNothingElse(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := fleetServer(t, "tcp", nil)
 	fleet := newFleet(t)
 	healthy, vanished := testkit.Size(90, 900), testkit.Size(10, 100)

@@ -130,6 +130,7 @@ func TestAShutdownThatReturnsHasItsFiguresInStatsThoughACallbackStillRuns(t *tes
 }
 
 func TestE81StalledTLSPeersCostTheContextAndNotFiveSecondsEach(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := fleetServer(t, "tls", nil)
 	fleet := newFleet(t)
 	n := testkit.Size(60, 1000)

@@ -16,6 +16,7 @@ import (
 // TCP_USER_TIMEOUT would end it, whichever way it is written to.
 func TestPeerTimeoutLeavesAPeerAloneThatReadsSlowly(t *testing.T) {
 	testkit.Slow(t)
+	t.Parallel() // it mostly waits
 	for name, way := range map[string]struct {
 		network string
 		covered bool

@@ -37,27 +37,33 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 		s := &clientSites[i]
 		for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
 			t.Run(s.name+"/"+string(does), func(t *testing.T) {
-				r := newRig(t, modes[0], s, does)
-				switch of, _, _ := strings.Cut(s.name, "."); of {
-				case "reconnect":
-					r.leadClient(t)
-				case "monitor":
-					r.leadMonitor(t)
-				case "ws":
-					r.leadWebSocket(t)
-				}
-				r.wantStats(t)
-				r.wantShutdown(t)
-				if of, _, _ := strings.Cut(s.name, "."); of != "reconnect" {
-					close(r.b.freed)
-				}
-				if !t.Failed() {
-					r.wantCounters(t)
-				}
-				within(t, "the rig's own goroutines", inTime, r.conns.Wait)
+				t.Parallel()
+				playClient(t, s, does)
 			})
 		}
 	}
+}
+
+func playClient(t *testing.T, s *site, does behaviour) {
+	r := newRig(t, modes[0], s, does)
+	of, _, _ := strings.Cut(s.name, ".")
+	switch of {
+	case "reconnect":
+		r.leadClient(t)
+	case "monitor":
+		r.leadMonitor(t)
+	case "ws":
+		r.leadWebSocket(t)
+	}
+	r.wantStats(t)
+	r.wantShutdown(t)
+	if of != "reconnect" {
+		close(r.b.freed)
+	}
+	if !t.Failed() {
+		r.wantCounters(t)
+	}
+	within(t, "the rig's own goroutines", inTime, r.conns.Wait)
 }
 
 // leadClient has a client meet its user's code, and wants it to connect again after that, and to end when told.
@@ -163,8 +169,12 @@ func (r *rig) leadMonitor(t *testing.T) {
 	r.conns.Go(func() { _ = web.Serve(l) })
 	defer web.Close()
 	client := &http.Client{Timeout: inTime, Transport: &http.Transport{DisableKeepAlives: true}}
-	get := func(path string) string {
-		answer, err := client.Get("http://" + l.Addr().String() + path)
+	get := func(ctx context.Context, path string) string {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.Addr().String()+path, nil)
+		if err != nil {
+			return err.Error()
+		}
+		answer, err := client.Do(request)
 		if err != nil {
 			return err.Error()
 		}
@@ -173,11 +183,13 @@ func (r *rig) leadMonitor(t *testing.T) {
 		return fmt.Sprint(answer.StatusCode)
 	}
 	r.b.armed.Store(true)
-	_, _ = get("/varz"), get("/readyz")
+	ctx, cancel := r.victimsContext()
+	defer cancel()
+	_, _ = get(ctx, "/varz"), get(ctx, "/readyz")
 	r.wantCalled(t)
 	want := "200"
 	for _, path := range []string{"/varz", "/connz", "/metrics", "/healthz"} {
-		if got := get(path); got != want {
+		if got := get(context.Background(), path); got != want {
 			t.Errorf("%s answers %s after that", path, got)
 		}
 	}
@@ -196,8 +208,8 @@ func (r *rig) leadWebSocket(t *testing.T) {
 	r.conns.Go(func() {
 		_ = own.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.Send(msg) }))
 	})
-	echo := func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), inTime)
+	echo := func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, inTime)
 		defer cancel()
 		d := &libnet.Dialer{Protocol: inner}
 		d.SendQueue = 8
@@ -213,9 +225,11 @@ func (r *rig) leadWebSocket(t *testing.T) {
 		return err
 	}
 	r.b.armed.Store(true)
-	_ = echo()
+	ctx, cancel := r.victimsContext()
+	defer cancel()
+	_ = echo(ctx)
 	r.wantCalled(t)
-	if err := echo(); err != nil {
+	if err := echo(context.Background()); err != nil {
 		t.Errorf("the next WebSocket: %v", err)
 	}
 }

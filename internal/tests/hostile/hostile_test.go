@@ -3,9 +3,7 @@ package hostile
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -17,42 +15,29 @@ const (
 	slack         = 4 * time.Second
 )
 
+// patience is how long a victim waits for an answer once the bomb has gone off, which may have cost it: longer than WriteTimeout.
+const patience = writeTimeout + 300*time.Millisecond
+
 // TestUserCodeThatMisbehavesCostsWhatItsRowOfTheTableSays is the table: a subtest a row, interface.method/behaviour/mode.
 func TestUserCodeThatMisbehavesCostsWhatItsRowOfTheTableSays(t *testing.T) {
-	type row struct {
-		site *site
-		does behaviour
-		mode mode
-	}
-	rows := make(chan row)
-	go func() {
-		defer close(rows)
-		for i := range table {
-			s := &table[i]
-			for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
-				for _, m := range modes {
-					if _, forbidden := s.not[does]; !forbidden && (s.in == nil || s.in(m)) {
-						rows <- row{s, does, m}
-					}
-				}
-			}
+	for i := range table {
+		s := &table[i]
+		name := s.name
+		if s.source != "" {
+			name += " of " + s.source
 		}
-	}()
-	var workers sync.WaitGroup
-	for range 32 * runtime.GOMAXPROCS(0) { // they mostly wait
-		workers.Go(func() {
-			for row := range rows {
-				name := row.site.name
-				if row.site.source != "" {
-					name += " of " + row.site.source
+		for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
+			for _, m := range modes {
+				if _, forbidden := s.not[does]; forbidden || s.in != nil && !s.in(m) {
+					continue
 				}
-				t.Run(fmt.Sprintf("%s/%s/%s", name, row.does, row.mode.name), func(t *testing.T) {
-					play(t, row.site, row.does, row.mode)
+				t.Run(fmt.Sprintf("%s/%s/%s", name, does, m.name), func(t *testing.T) {
+					t.Parallel()
+					play(t, s, does, m)
 				})
 			}
-		})
+		}
 	}
-	workers.Wait()
 }
 
 // play has a victim's session meet the row's user code, and looks at what that left of the server.
@@ -93,6 +78,9 @@ func (r *rig) lead(t *testing.T, s *site) {
 		return // as a server that is being shut down answers
 	}
 	defer victim.close()
+	ctx, cancel := r.victimsContext()
+	defer cancel()
+	defer context.AfterFunc(ctx, victim.close)()
 	steps := []string{"one", "address", "two", strings.Repeat("large", 16<<10)}
 	if s.source == "libnet.Session.CloseWithError" {
 		steps = append(steps, "fail")
@@ -114,6 +102,24 @@ func (r *rig) lead(t *testing.T, s *site) {
 	}
 	_ = victim.send([]byte("bye"))
 	_ = atEnd(victim)
+}
+
+// victimsContext ends when the patience of a victim does.
+func (r *rig) victimsContext() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.conns.Go(func() {
+		select {
+		case <-r.b.fired:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(patience):
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
 }
 
 // askVictim is ask, whose answer may get lost.

@@ -10,4 +10,7 @@ import (
 )
 
 // No row may leave a goroutine behind.
-func TestMain(m *testing.M) { testkit.SuiteMain(m) }
+func TestMain(m *testing.M) {
+	testkit.AtATime(32)
+	testkit.SuiteMain(m)
+}

@@ -52,6 +52,8 @@ var modes = []mode{
 // inTime bounds what takes no time on a machine that has it.
 const inTime = 5 * time.Second
 
+const writeTimeout = time.Second
+
 // A rig is a server, with all its user code, and what a row needs of it.
 type rig struct {
 	mode
@@ -93,7 +95,7 @@ func prepareRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	r.srv = libnet.NewServer(l, protocolOf(m.codec, r.b), m.queue)
 	r.srv.Logger = slog.New(logs{r.b})
 	r.srv.Linger = 200 * time.Millisecond
-	r.srv.WriteTimeout = time.Second
+	r.srv.WriteTimeout = writeTimeout
 	r.srv.OnSession = r.admit
 	if strings.HasPrefix(site.of(), "libnet.Heartbeat.") {
 		r.srv.Heartbeat = libnet.Heartbeat{Interval: 5 * time.Millisecond, Message: r.heartbeat}

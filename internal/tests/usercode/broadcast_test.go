@@ -17,18 +17,20 @@ import (
 
 // A member's own codec that blocks, or a logger, does not hold a broadcast.
 func TestABroadcastDoesNotWaitForAMembersCodec(t *testing.T) {
-	release := make(chan struct{})
-	defer close(release)
-	bad := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-		return &testkit.FuncCodec{OnSend: func(any) error { <-release; return nil }}
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		bad := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+			return &testkit.FuncCodec{OnSend: func(any) error { <-release; return nil }}
+		})
+		srv := testkit.NewServer(t, bad, 8)
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, near)
+		s.Codec()
+		done := make(chan struct{})
+		go func() { defer close(done); srv.Manager().Broadcast([]byte("x")) }()
+		testkit.Await(t, 3*time.Second, "Broadcast", done)
 	})
-	srv := testkit.NewServer(t, bad, 8)
-	near, _ := testkit.ConnectPipe(t)
-	s := testkit.Adopt(t, srv, near)
-	s.Codec()
-	done := make(chan struct{})
-	go func() { defer close(done); srv.Manager().Broadcast([]byte("x")) }()
-	testkit.Await(t, 3*time.Second, "Broadcast", done)
 }
 
 func TestABroadcastDoesNotWaitForALogger(t *testing.T) {
@@ -74,56 +76,64 @@ func TestABroadcastDoesNotWaitForTheEndOfAMemberWhoseCodecPanics(t *testing.T) {
 // CloseSession is for a queue that is full: a codec that is being made, or at work on another message, ends nobody.
 func TestABroadcastEndsNoSessionWhoseQueueHasRoom(t *testing.T) {
 	t.Run("the codec is being made", func(t *testing.T) {
-		srv := testkit.NewServer(t, helloProtocol(testkit.Frames), 64)
-		srv.OnFull = libnet.CloseSession
-		near, _ := testkit.ConnectPipe(t)
-		s := testkit.Adopt(t, srv, near)
-		result := srv.Manager().Broadcast([]byte("x"))
-		time.Sleep(50 * time.Millisecond)
-		if s.IsClosed() {
-			t.Errorf("%+v, %v", result, s.Err())
-		}
+		synctest.Test(t, func(t *testing.T) {
+			srv := testkit.NewServer(t, helloProtocol(testkit.Frames), 64)
+			srv.OnFull = libnet.CloseSession
+			near, _ := testkit.ConnectPipe(t)
+			s := testkit.Adopt(t, srv, near)
+			result := srv.Manager().Broadcast([]byte("x"))
+			time.Sleep(50 * time.Millisecond)
+			if s.IsClosed() {
+				t.Errorf("%+v, %v", result, s.Err())
+			}
+		})
 	})
 	t.Run("the codec is at work", func(t *testing.T) {
-		p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-			return &testkit.FuncCodec{OnSend: func(msg any) error {
-				time.Sleep(300 * time.Millisecond)
-				_, err := rw.Write(msg.([]byte))
-				return err
-			}}
+		synctest.Test(t, func(t *testing.T) {
+			p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+				return &testkit.FuncCodec{OnSend: func(msg any) error {
+					time.Sleep(300 * time.Millisecond)
+					_, err := rw.Write(msg.([]byte))
+					return err
+				}}
+			})
+			srv := testkit.NewServer(t, p, 64)
+			srv.OnFull = libnet.CloseSession
+			near, _ := testkit.ConnectPipe(t)
+			s := testkit.Adopt(t, srv, near)
+			s.Codec()
+			go s.Send([]byte("slow"))
+			time.Sleep(50 * time.Millisecond)
+			result := srv.Manager().Broadcast([]byte("x"))
+			time.Sleep(50 * time.Millisecond)
+			if s.IsClosed() {
+				t.Errorf("%+v, %v", result, s.Err())
+			}
+			time.Sleep(time.Second) // the codec returns
 		})
-		srv := testkit.NewServer(t, p, 64)
-		srv.OnFull = libnet.CloseSession
-		near, _ := testkit.ConnectPipe(t)
-		s := testkit.Adopt(t, srv, near)
-		s.Codec()
-		go s.Send([]byte("slow"))
-		time.Sleep(50 * time.Millisecond)
-		result := srv.Manager().Broadcast([]byte("x"))
-		time.Sleep(50 * time.Millisecond)
-		if s.IsClosed() {
-			t.Errorf("%+v, %v", result, s.Err())
-		}
 	})
 	t.Run("Send, the codec is at work", func(t *testing.T) {
-		p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-			return &testkit.FuncCodec{OnSend: func(msg any) error {
-				time.Sleep(500 * time.Millisecond)
-				_, err := rw.Write(msg.([]byte))
-				return err
-			}}
+		synctest.Test(t, func(t *testing.T) {
+			p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+				return &testkit.FuncCodec{OnSend: func(msg any) error {
+					time.Sleep(500 * time.Millisecond)
+					_, err := rw.Write(msg.([]byte))
+					return err
+				}}
+			})
+			srv := testkit.NewServer(t, p, 64)
+			srv.OnFull, srv.WriteTimeout = libnet.CloseSession, 100*time.Millisecond
+			near, _ := testkit.ConnectPipe(t)
+			s := testkit.Adopt(t, srv, near)
+			s.Codec()
+			go s.Send([]byte("slow"))
+			time.Sleep(50 * time.Millisecond)
+			err := s.Send([]byte("x")) // "who waits for another's codec gets ErrSessionBlocked after Config.WriteTimeout"
+			if !errors.Is(err, libnet.ErrSessionBlocked) || s.IsClosed() {
+				t.Errorf("%v, %v", err, s.Err())
+			}
+			time.Sleep(time.Second) // the codec returns
 		})
-		srv := testkit.NewServer(t, p, 64)
-		srv.OnFull, srv.WriteTimeout = libnet.CloseSession, 100*time.Millisecond
-		near, _ := testkit.ConnectPipe(t)
-		s := testkit.Adopt(t, srv, near)
-		s.Codec()
-		go s.Send([]byte("slow"))
-		time.Sleep(50 * time.Millisecond)
-		err := s.Send([]byte("x")) // "who waits for another's codec gets ErrSessionBlocked after Config.WriteTimeout"
-		if !errors.Is(err, libnet.ErrSessionBlocked) || s.IsClosed() {
-			t.Errorf("%v, %v", err, s.Err())
-		}
 	})
 }
 

@@ -69,35 +69,38 @@ func TestACloseWriteThatDoesNotReturnEndsWithinLinger(t *testing.T) {
 
 // A conn without write deadlines, as golang.org/x/crypto/ssh's channels are (their SetDeadline returns an error).
 func TestWriteTimeoutEndsASessionWhoseConnHasNoDeadlines(t *testing.T) {
-	testkit.Slow(t)
 	for name, queue := range map[string]int{"queue": 8, "synchronous": 0} {
 		t.Run(name, func(t *testing.T) {
-			srv := testkit.NewServer(t, testkit.Frames, queue)
-			srv.WriteTimeout, srv.Linger = 300*time.Millisecond, 300*time.Millisecond
-			near, far := libnettest.PipeSize(10)
-			defer far.Close()
-			conn := struct{ net.Conn }{&scriptedConn{Conn: near, writeDeadline: func(time.Time) error { return net.ErrClosed }}}
-			s := testkit.Adopt(t, srv, conn)
-			go s.Send(make([]byte, 1000))
-			wantEndWithin(t, s, srv, testkit.Patience)
+			synctest.Test(t, func(t *testing.T) {
+				srv := testkit.NewServer(t, testkit.Frames, queue)
+				srv.WriteTimeout, srv.Linger = 300*time.Millisecond, 300*time.Millisecond
+				near, far := libnettest.PipeSize(10)
+				defer far.Close()
+				conn := struct{ net.Conn }{&scriptedConn{Conn: near, writeDeadline: func(time.Time) error { return net.ErrClosed }}}
+				s := testkit.Adopt(t, srv, conn)
+				go s.Send(make([]byte, 1000))
+				wantEndWithin(t, s, srv, testkit.Patience)
+			})
 		})
 	}
 }
 
 // Close with a conn whose own Close does not return.
 func TestCloseReturnsThoughTheConnsCloseDoesNot(t *testing.T) {
-	release := make(chan struct{})
-	srv := testkit.NewServer(t, testkit.Frames, 8)
-	near, _ := testkit.ConnectPipe(t)
-	s := testkit.Adopt(t, srv, &scriptedConn{Conn: near, close: func() error { <-release; return near.Close() }})
-	done := make(chan error, 1)
-	go func() { done <- s.Close() }()
-	select {
-	case <-done:
-	case <-time.After(5 * time.Second):
-		t.Error("Close has not returned")
-	}
-	close(release)
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		srv := testkit.NewServer(t, testkit.Frames, 8)
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, &scriptedConn{Conn: near, close: func() error { <-release; return near.Close() }})
+		done := make(chan error, 1)
+		go func() { done <- s.Close() }()
+		select {
+		case <-done:
+		case <-time.After(5 * time.Second):
+			t.Error("Close has not returned")
+		}
+		close(release)
+	})
 }
 
 // layerConn is a conn that runs on another one in this process, as TLS does, and panics for a deadline.

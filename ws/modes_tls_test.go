@@ -23,5 +23,5 @@ func init() {
 func TestTheSuitesOverTLS(t *testing.T) {
 	layer = testkit.ServerTLS()
 	defer func() { layer = nil }()
-	overWays(t, []way{throughHandler, ownServe, ownEvent, httpEvent}, suite)
+	inModes(t, allModes, suite)
 }

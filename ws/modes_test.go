@@ -11,24 +11,64 @@ import (
 	"testing"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/ws"
 )
 
-// A way is how connections become sessions.
-type way string
+// A mode is how connections become sessions.
+type mode string
 
 const (
-	throughHandler way = "a ws.Handler"
-	ownServe       way = "ws.Protocol and Serve"
-	ownEvent       way = "ws.Protocol and ServeMessages"
-	httpEvent      way = "a ws.MessageHandler"
+	handlerMode        mode = "a ws.Handler"
+	protocolServe      mode = "ws.Protocol and Serve"
+	protocolEvents     mode = "ws.Protocol and ServeMessages"
+	messageHandlerMode mode = "a ws.MessageHandler"
 )
 
-// wayIn is that of the servers that start makes. Only TestTheSuites changes it, and no test runs in parallel.
-var wayIn = throughHandler
+var allModes = []mode{handlerMode, protocolServe, protocolEvents, messageHandlerMode}
 
-// startOwn makes r a server that serves WebSockets itself.
-func startOwn(t testing.TB, r *rig, set setup) {
+var (
+	// currentMode is that of the servers that start makes. Only inMode changes it, and no test runs in parallel.
+	currentMode = handlerMode
+
+	// compressing has the servers that start makes agree to compression, and the rig's clients offer it.
+	compressing = false
+)
+
+// suiteCompressFrom is the size of the messages that are compressed where compressing is set. The race detector has pools forget what
+// they are given, and a compressor for each of the many small messages would take minutes.
+func suiteCompressFrom() int {
+	if testkit.Race {
+		return 4 << 10
+	}
+	return 1
+}
+
+// inMode runs test with servers of a mode.
+func inMode(t *testing.T, m mode, test func(t *testing.T)) {
+	t.Run(string(m), func(t *testing.T) {
+		before := currentMode
+		currentMode = m
+		defer func() { currentMode = before }()
+		test(t)
+	})
+}
+
+// eachMode runs test for every mode.
+func eachMode(t *testing.T, test func(t *testing.T)) {
+	for _, m := range allModes {
+		inMode(t, m, test)
+	}
+}
+
+// eachProtocolMode runs test for servers that serve WebSockets themselves.
+func eachProtocolMode(t *testing.T, test func(t *testing.T)) {
+	inMode(t, protocolServe, test)
+	inMode(t, protocolEvents, test)
+}
+
+// startProtocol makes r a server that serves WebSockets itself.
+func startProtocol(t testing.TB, r *rig, set setup) {
 	r.Server = libnet.NewServer(set.listener, ws.Protocol(set.protocol, set.options), set.queue)
 	r.Logger, r.TLSConfig = slog.New(slog.DiscardHandler), layer
 	if set.config != nil {
@@ -45,10 +85,10 @@ func startOwn(t testing.TB, r *rig, set setup) {
 	})
 }
 
-// serving runs handlers that only echo or sink in event mode, if that is the way; others have no counterpart there.
+// serving runs handlers that only echo or sink in event mode, if that is the mode; others have no counterpart there.
 func (r *rig) serving(h libnet.Handler) (serve func() error) {
 	messages := messageHandler(h)
-	if wayIn == ownServe || messages == nil {
+	if currentMode == protocolServe || messages == nil {
 		return func() error {
 			return r.Server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
 				r.sessions <- s
@@ -76,7 +116,7 @@ func (r *rig) noteSessions() {
 
 // webHandler makes sessions that have h run them, or in event mode the counterpart of h.
 func (r *rig) webHandler(h libnet.Handler, o *ws.HandlerOptions) http.Handler {
-	if messages := messageHandler(h); wayIn == httpEvent && messages != nil {
+	if messages := messageHandler(h); currentMode == messageHandlerMode && messages != nil {
 		r.noteSessions()
 		return ws.MessageHandler(r.Server, messages, o)
 	}
@@ -99,15 +139,24 @@ func messageHandler(h libnet.Handler) libnet.MessageHandler {
 // What holds for a Handler's sessions holds for those of a MessageHandler, and of a server that serves WebSockets itself, in both modes;
 // what is different, doc.go says.
 func TestTheSuites(t *testing.T) {
-	overWays(t, []way{ownServe, ownEvent, httpEvent}, slices.Concat(suite, plainSuite))
+	inModes(t, []mode{protocolServe, protocolEvents, messageHandlerMode}, slices.Concat(suite, plainSuite))
 }
 
-// overWays runs tests for each.
-func overWays(t *testing.T, ways []way, tests []func(*testing.T)) {
-	for _, w := range ways {
-		t.Run(string(w), func(t *testing.T) {
-			wayIn = w
-			defer func() { wayIn = throughHandler }()
+// What holds for sessions holds for those whose messages are compressed.
+func TestTheSuitesWithCompression(t *testing.T) {
+	compressing = true
+	defer func() { compressing = false }()
+	modes := allModes
+	if testkit.Race {
+		modes = []mode{handlerMode, protocolEvents}
+	}
+	inModes(t, modes, slices.Concat(suite, plainSuite))
+}
+
+// inModes runs tests for each mode.
+func inModes(t *testing.T, modes []mode, tests []func(*testing.T)) {
+	for _, m := range modes {
+		inMode(t, m, func(t *testing.T) {
 			for _, test := range tests {
 				t.Run(nameOf(test), test)
 			}
@@ -180,4 +229,8 @@ var plainSuite = []func(*testing.T){
 	TestCloseDoesNotWaitForAPeerThatDoesNotRead,
 	TestASessionThatIsNoWebSocketHasNoRequest,
 	TestAConnectionThatGoesWrongEndsItsSessionOnly,
+	TestMessagesKeepToTheRateLimit,
+	TestFramesThatAreNoMessagesKeepToTheRateLimit,
+	TestWhoFloodsIsToldWhereTheRateLimitSaysEnd,
+	TestNoShutdownWaitsForThePauseOfAFlood,
 }

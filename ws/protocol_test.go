@@ -23,17 +23,6 @@ import (
 	"github.com/libnet-go/libnet/ws"
 )
 
-// eachOwnWay runs test for servers that serve WebSockets themselves.
-func eachOwnWay(t *testing.T, test func(t *testing.T)) {
-	for _, w := range []way{ownServe, ownEvent} {
-		t.Run(string(w), func(t *testing.T) {
-			wayIn = w
-			defer func() { wayIn = throughHandler }()
-			test(t)
-		})
-	}
-}
-
 // connect returns a connection to the server on which nothing was said.
 func (r *rig) connect(t testing.TB) net.Conn {
 	t.Helper()
@@ -63,7 +52,7 @@ func wantUpgrade(t testing.TB, in *bufio.Reader) {
 }
 
 func TestFramesInTheSegmentOfTheRequestAreNotLost(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		r := start(t, setup{queue: 8})
 		conn := r.connect(t)
 		write(t, conn, upgradeRequest+frame(fin|binaryFrame, "early")+frame(ping, "?")+frame(fin|text, "half a frame")[:9])
@@ -77,7 +66,7 @@ func TestFramesInTheSegmentOfTheRequestAreNotLost(t *testing.T) {
 }
 
 func TestARequestAndFramesMayArriveByteByByte(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		r := start(t, setup{queue: 8})
 		conn := r.connect(t)
 		conn.(*net.TCPConn).SetNoDelay(true)
@@ -97,7 +86,7 @@ func masked(first byte, payload string) string {
 	at := len(f) - len(payload)
 	key := f[at-4 : at]
 	copy(key, "\x12\x34\x56\x78")
-	for i := range payload {
+	for i := range len(payload) {
 		f[at+i] ^= key[i%4]
 	}
 	return string(f)
@@ -105,7 +94,7 @@ func masked(first byte, payload string) string {
 
 // A frame that is not whole is looked at again when more of it has come: it must be unmasked once.
 func TestAFrameInPiecesIsUnmaskedOnce(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		r := start(t, setup{queue: 8})
 		conn, in := r.raw(t)
 		msg := strings.Repeat("0123456789", 30)
@@ -159,7 +148,7 @@ func TestARequestThatIsWrongIsAnsweredAndClosed(t *testing.T) {
 		"an endless line":     {"GET /" + strings.Repeat("x", 17<<10), 431},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachOwnWay(t, func(t *testing.T) {
+			eachProtocolMode(t, func(t *testing.T) {
 				seen := make(chan struct{}, 1)
 				r := start(t, setup{config: func(srv *libnet.Server) {
 					srv.OnSession = func(*libnet.Session) error { seen <- struct{}{}; return nil }
@@ -192,10 +181,8 @@ func TestARequestThatIsWrongIsAnsweredAndClosed(t *testing.T) {
 }
 
 func TestCheckRefusesWithItsStatus(t *testing.T) {
-	for _, w := range []way{throughHandler, ownServe, ownEvent} {
-		t.Run(string(w), func(t *testing.T) {
-			wayIn = w
-			defer func() { wayIn = throughHandler }()
+	for _, m := range []mode{handlerMode, protocolServe, protocolEvents} {
+		inMode(t, m, func(t *testing.T) {
 			o := &ws.HandlerOptions{Check: func(r *http.Request) error {
 				switch r.URL.Path {
 				case "/login":
@@ -239,33 +226,38 @@ func TestAHandshakeIsBounded(t *testing.T) {
 		"all but a message": {upgradeRequest, func(srv *libnet.Server) { srv.HandshakeTimeout = time.Minute }, libnet.ErrHandshakeTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
-				wayIn = ownEvent
-				defer func() { wayIn = throughHandler }()
-				r := start(t, setup{listener: pipes, config: test.config})
-				conn, err := pipes.Dial()
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer conn.Close()
-				begin := time.Now()
-				write(t, conn, test.sent)
-				io.Copy(io.Discard, conn)
-				if took := time.Since(begin); took != time.Minute {
-					t.Errorf("took %v", took)
-				}
-				synctest.Wait()
-				if last := r.LastClosed(); len(last) != 1 || !errors.Is(last[0].Err, test.reason) {
-					t.Errorf("%v", last)
-				}
+			inMode(t, protocolEvents, func(t *testing.T) {
+				inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
+					wantHandshakeEnd(t, pipes, test.config, test.sent, test.reason)
+				})
 			})
 		})
 	}
 }
 
+// wantHandshakeEnd says something and then nothing, for a minute.
+func wantHandshakeEnd(t *testing.T, pipes *libnettest.Listener, config func(*libnet.Server), sent string, reason error) {
+	r := start(t, setup{listener: pipes, config: config})
+	conn, err := pipes.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	begin := time.Now()
+	write(t, conn, sent)
+	io.Copy(io.Discard, conn)
+	if took := time.Since(begin); took != time.Minute {
+		t.Errorf("took %v", took)
+	}
+	synctest.Wait()
+	if last := r.LastClosed(); len(last) != 1 || !errors.Is(last[0].Err, reason) {
+		t.Errorf("%v", last)
+	}
+}
+
 func TestStopEndsHandshakesThatWait(t *testing.T) {
 	libnettest.VerifyNone(t)
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		r := start(t, setup{})
 		silent, half := r.connect(t), r.connect(t)
 		write(t, half, upgradeRequest[:30])
@@ -281,13 +273,13 @@ func TestStopEndsHandshakesThatWait(t *testing.T) {
 
 func TestServersOfTheirOwnLeaveNothingBehind(t *testing.T) {
 	libnettest.VerifyNone(t)
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		start(t, setup{queue: 10}).useEachClient(t)
 	})
 }
 
 func TestABroadcastToWebSocketsIsEncodedOnce(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		counted := &encodings{Protocol: frames}
 		r := start(t, setup{protocol: counted, queue: 100})
 		var clients []*libnet.Session
@@ -312,7 +304,7 @@ func TestABroadcastToWebSocketsIsEncodedOnce(t *testing.T) {
 }
 
 func TestAServerMayHaveBothWaysIn(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		r := start(t, setup{queue: 8, protocol: codec.New(codec.Lines, codec.Bytes)})
 		web, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -337,7 +329,7 @@ func TestAServerMayHaveBothWaysIn(t *testing.T) {
 }
 
 func TestSessionsOfTheirOwnOverTLS(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		state := make(chan bool, 1)
 		r := start(t, setup{queue: 1000, config: func(srv *libnet.Server) {
 			srv.TLSConfig = testkit.ServerTLS()
@@ -397,7 +389,7 @@ func TestAProtocolOfAnotherSideIsAnError(t *testing.T) {
 }
 
 func TestACodecThatCannotDoWithoutItsConnectionIsAnswered500(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		r := start(t, setup{protocol: libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return plainCodec{frames.NewCodec(rw)} })})
 		_, err := ws.Dial(t.Context(), r.url(), &libnet.Dialer{Protocol: frames}, nil)
 		var e *ws.HandshakeError
@@ -465,7 +457,7 @@ func TestAnEchoAllocatesNothing(t *testing.T) {
 
 // B31 of docs/faults.md.
 func TestAPeerThatPingsAServerOfItsOwnAndNeverReadsIsClosed(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		r := start(t, setup{handler: sink, config: func(srv *libnet.Server) {
 			srv.WriteTimeout, srv.SendBuffer = 50*time.Millisecond, 4<<10
 		}})
@@ -492,7 +484,7 @@ func (e hangingError) As(any) (b bool) { <-e; return false }
 
 // What the close frame says is asked of the reason, whose methods are the user's.
 func TestAReasonThatDoesNotAnswerHoldsNoShutdown(t *testing.T) {
-	eachOwnWay(t, func(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
 		r := start(t, setup{queue: 8})
 		r.raw(t)
 		s := <-r.sessions
