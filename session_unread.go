@@ -247,13 +247,16 @@ func (s *Session) inHand() int {
 // peerLook is how often a session looks for its peer's end that somebody waits for: it is noticed within twice as long.
 const peerLook = 2 * time.Second
 
-// watchPeerLocked has the clock look for the peer's end, which nobody may notice who does not receive.
+// watchPeerLocked has the clock look for the peer's end, which nobody may notice who does not receive. In event mode that is a handler
+// that is at work.
 func (s *Session) watchPeerLocked() {
-	if s.conn == nil || s.state.Load() != sessionOpen || s.serving.Started() || s.clock != nil && s.clock.look.Load() != 0 {
-		return
+	switch {
+	case s.conn == nil, s.state.Load() != sessionOpen, s.clock != nil && s.clock.look.Load() != 0:
+	case s.serving.Started() && s.q.Receiver() < sendqueue.ReceiverActive:
+	default:
+		s.watchLocked(peerLook)
+		s.clock.look.Store(after(s.now(), peerLook))
 	}
-	s.watchLocked(peerLook)
-	s.clock.look.Store(after(s.now(), peerLook))
 }
 
 // lookAtPeer ends a session whose peer has ended, unless something is to be received before. Where nobody has ever
@@ -263,21 +266,55 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.q.Receiver() == sendqueue.ReceiverWaiting || s.serving.Started() || !sockets.PeerEnded(s.descriptor()) || !s.recvMu.TryLock() {
+	receiver := s.q.Receiver()
+	switch {
+	case s.serving.Started() && receiver < sendqueue.ReceiverActive:
+		s.endLook(c)
+		return
+	case receiver == sendqueue.ReceiverWaiting || !sockets.PeerEnded(s.descriptor()):
 		return
 	}
-	left := !s.in.Empty() || sockets.Unread(s.descriptor()) > 0
-	end := io.EOF
-	if !left && !s.mayEnd() {
-		end = io.ErrUnexpectedEOF
+	left, ok := s.leftUnread()
+	if !ok {
+		return
 	}
-	s.recvMu.Unlock()
 	if c.over == 0 {
 		c.over = now
 	}
-	if !left || s.q.Receiver() == sendqueue.ReceiverAbsent && now >= after(c.over, s.owner.linger()) {
+	end := io.EOF
+	if !left && s.hasCodec.Load() {
+		if p, ok := s.parser.(partParser); ok && !p.PeerClosed() {
+			end = io.ErrUnexpectedEOF
+		}
+	}
+	if !left || receiver == sendqueue.ReceiverAbsent && now >= after(c.over, s.owner.linger()) {
 		s.endOfPeer(end)
 	}
+}
+
+// endLook takes a look back in event mode, unless a handler has come to work.
+func (s *Session) endLook(c *clock) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.q.Receiver() < sendqueue.ReceiverActive {
+		c.look.Store(0)
+	}
+}
+
+// leftUnread reports whether something is to be received before the peer's end. What a layer has read of it nobody can tell, and so it
+// may be. Not ok says that there is a receiver at work.
+func (s *Session) leftUnread() (left, ok bool) {
+	if s.sock == nil || s.sock.Layered() {
+		return true, true
+	}
+	if s.serving.Started() {
+		return s.notHanded() > 0 || sockets.Unread(s.descriptor()) > 0, true
+	}
+	if !s.recvMu.TryLock() {
+		return false, false
+	}
+	defer s.recvMu.Unlock()
+	return !s.in.Empty() || sockets.Unread(s.descriptor()) > 0, true
 }
 
 // A bufferedConn holds in this process what has arrived, and says how many bytes: libnettest's pipes do.

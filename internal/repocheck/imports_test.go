@@ -113,6 +113,7 @@ var mayImport = map[string][]string{
 	module + "/monitor":       {module, locks},
 	module + "/mux":           {module, locks, module + "/codec", "google.golang.org/protobuf/"},
 	module + "/examples/echo": {module, module + "/"},
+	module + "/examples/chat": {module, module + "/"},
 
 	// What tests share.
 	module + "/internal/testkit": {module, module + "/codec", module + "/libnettest"},
