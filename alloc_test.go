@@ -2,15 +2,20 @@ package libnet_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestASynchronousSendAllocatesNothing(t *testing.T) {
@@ -54,6 +59,42 @@ func TestAQueuedSendAllocatesNothing(t *testing.T) {
 	})
 }
 
+// appending is a user's marshaler.
+type appending struct{}
+
+func (appending) AppendMarshal(dst []byte, msg any) ([]byte, error) {
+	return append(dst, *msg.(*[]byte)...), nil
+}
+
+// Its room has a guard in front while it appends: a frame that fits only without that needs more room, but not each time.
+func TestAReplyThroughAUsersMarshalerAllocatesNothing(t *testing.T) {
+	near, far := testkit.ConnectTCP(t)
+	s := testkit.Adopt(t, testkit.NewServer(t, codec.New(codec.Uint16BE, appending{}), 8), near)
+	go func() {
+		msg := make([]byte, 0, 128)
+		for {
+			var err error
+			if msg, err = s.ReceiveInto(msg); err != nil || s.Send(&msg) != nil {
+				return
+			}
+		}
+	}()
+	for size := range 70 {
+		debug.FreeOSMemory() // and the pools' storage, which is of the sizes before
+		debug.FreeOSMemory()
+		out := testkit.Frame(strings.Repeat("x", size))
+		in := make([]byte, len(out))
+		testkit.Steady(t, fmt.Sprint("a reply of ", size), 0, func() {
+			if _, err := far.Write(out); err != nil {
+				t.Error(err)
+			}
+			if _, err := io.ReadFull(far, in); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestReceiveAllocatesTheMessageAndReceiveIntoNothing(t *testing.T) {
 	for name, test := range map[string]struct {
 		want    float64
@@ -80,6 +121,51 @@ func TestReceiveAllocatesTheMessageAndReceiveIntoNothing(t *testing.T) {
 			testkit.Steady(t, "an echo with "+name, test.want, testkit.Request(t, far))
 		}
 	}
+}
+
+// A session's timer, and what it keeps, is for those that have a limit: the others neither allocate it nor look at the clock for a
+// message.
+func TestASessionWithoutARateLimitPaysNothingForIt(t *testing.T) {
+	size := func(limit libnet.RateLimit) float64 {
+		srv := testkit.NewServer(t, testkit.Frames, 0)
+		srv.RateLimit = limit
+		near, far := libnettest.Pipe()
+		defer far.Close()
+		return testing.AllocsPerRun(100, func() {
+			s, err := srv.NewSession(near)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = s.Codec()
+		})
+	}
+	off := size(libnet.RateLimit{})
+	if negative := size(libnet.RateLimit{Messages: -1, Bytes: 10, Per: -1}); negative != off {
+		t.Errorf("a session allocates %v times, and %v times with a limit that is off", off, negative)
+	}
+	if on := size(libnet.RateLimit{Messages: 10}); on <= off || on > off+4 {
+		t.Errorf("a session allocates %v times, and %v times with a limit", off, on)
+	}
+}
+
+func TestReceivingWithinARateLimitAllocatesNothing(t *testing.T) {
+	near, far := testkit.ConnectTCP(t)
+	srv := testkit.NewServer(t, testkit.Frames, 0)
+	srv.RateLimit = libnet.RateLimit{Messages: 1 << 30, Bytes: 1 << 30}
+	s := testkit.Adopt(t, srv, near)
+	go func() {
+		buf := make([]byte, 0, 64)
+		for {
+			var err error
+			if buf, err = s.ReceiveInto(buf); err != nil {
+				return
+			}
+			if err := s.Send(&buf); err != nil {
+				return
+			}
+		}
+	}()
+	testkit.Steady(t, "an echo within a limit", 0, testkit.Request(t, far))
 }
 
 // grpConnected returns n TCP conns whose peers are in the backlogs of listeners that never accept: so they

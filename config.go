@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/ratelimit"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
@@ -50,6 +51,9 @@ type Config struct {
 	// Heartbeat sends a message at intervals; default off.
 	Heartbeat Heartbeat
 
+	// RateLimit bounds what the session receives in a time; default off.
+	RateLimit RateLimit
+
 	// Linger is how long Shutdown waits for the peer's EOF after its own half-close, and how long a session whose write
 	// has failed leaves its receiver to take what has arrived; default 5 s.
 	Linger time.Duration
@@ -86,6 +90,25 @@ type Heartbeat struct {
 	Message  func(*Session) any
 }
 
+// RateLimit says how many messages, and bytes of them, a session receives within Per: as many at once of a peer that was
+// silent, and from then on no faster than they come back, one each Per/Messages. Twenty a second are {Messages: 20}; a
+// hundred a minute of which ten may come at once are {Messages: 10, Per: 6 * time.Second}. What is 0 or less is not limited.
+//
+// Beyond the limit the session pauses: it reads no more, so that the kernel's buffers fill and the peer has to wait. Nothing
+// is lost, no timeout passes for that time, and sending goes on; in event mode no goroutine waits. A peer's end is noticed
+// behind what it has sent before. Close and Shutdown do not wait for a pause; with Server.ServeArrived, Server.Shutdown
+// receives what has arrived without one.
+//
+// Both are counted as in [SessionStats], when a message is handed over. A message comes as soon as a byte may, and the rest of
+// its size is made up for by those behind it: so a large one is never refused. Over WebSocket a control frame counts as a
+// message, too, and so does each fragment of 131 bytes or less, with its header, that does not end a message.
+type RateLimit struct {
+	Messages int           // within Per
+	Bytes    int           // within Per, on the wire but under TLS
+	Per      time.Duration // default 1 s; negative: nothing is limited
+	End      bool          // a message beyond the limit ends the session with ErrRateLimit, instead of a pause
+}
+
 // FullPolicy says what Send does when a session's queue is full.
 type FullPolicy int
 
@@ -106,6 +129,7 @@ const (
 	defaultLinger         = 5 * time.Second
 	defaultPeerTimeout    = 15 * time.Second
 	defaultSendBuffer     = 128 << 10
+	defaultRatePer        = time.Second
 )
 
 // Bounds of what a user may set. A timer of a nanosecond would fire all the time and find nothing to do; a time stamp of
@@ -175,6 +199,11 @@ func (c *Config) heartbeatInterval() time.Duration {
 		return 0
 	}
 	return resolveTime(c.Heartbeat.Interval, 0)
+}
+
+func (c *Config) rateLimit() ratelimit.Limit {
+	l := c.RateLimit
+	return ratelimit.Limit{Messages: l.Messages, Bytes: l.Bytes, Per: resolveTime(l.Per, defaultRatePer)}
 }
 
 func (c *Config) logger() *slog.Logger {

@@ -66,6 +66,6 @@
 // # What libnet does not do
 //
 // It does not number, acknowledge, store or resend messages: delivered means handed to the kernel. It
-// does not route, discover or authenticate. It has no global state that a user could trip over, installs
+// does not route (package mux does), discover or authenticate. It has no global state that a user could trip over, installs
 // nothing at init, and does not panic for what happens on the network.
 package libnet

@@ -50,6 +50,9 @@ var (
 	// Config.OnFull is CloseSession.
 	ErrSlowConsumer error = newError("libnet: slow consumer")
 
+	// ErrRateLimit is the reason of a session whose peer sent more than Config.RateLimit allows, where that says End.
+	ErrRateLimit error = newError("libnet: rate limit exceeded")
+
 	// ErrPanic is wrapped by the reason of a session whose handler, codec, callback or heartbeat
 	// panicked.
 	ErrPanic error = newError("libnet: panic")

@@ -229,3 +229,61 @@ func ExampleSession_TLS() {
 	fmt.Printf("%s %v\n", answer, err)
 	// Output: hello, alice <nil>
 }
+
+// A chat's clients may say two things at once, and one in 20 ms from then on. Whoever says more waits: nothing is lost.
+func ExampleRateLimit() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 16)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.RateLimit = libnet.RateLimit{Messages: 2, Per: 40 * time.Millisecond}
+	go server.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { s.Send(msg) }))
+	defer server.Stop()
+	session := connect(server)
+	defer session.Close()
+
+	begun := time.Now()
+	for i := range 5 {
+		session.Send(fmt.Sprint("message ", i))
+	}
+	for range 5 {
+		msg, _ := session.Receive()
+		fmt.Printf("%s\n", msg)
+	}
+	fmt.Println(time.Since(begun) >= 3*20*time.Millisecond)
+	// Output:
+	// message 0
+	// message 1
+	// message 2
+	// message 3
+	// message 4
+	// true
+}
+
+// With End a peer that sends too much is told so by its session's end.
+func ExampleRateLimit_end() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 16)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.RateLimit = libnet.RateLimit{Messages: 10, Bytes: 1 << 20, End: true}
+	ended := make(chan error)
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		for {
+			if _, err := s.Receive(); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}))
+	defer server.Stop()
+	session := connect(server)
+	defer session.Close()
+
+	for range 100 {
+		session.Send("buy now")
+	}
+	err = <-ended
+	fmt.Println(err, libnet.CloseReason(err))
+	// Output: libnet: rate limit exceeded rate_limit
+}

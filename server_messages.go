@@ -130,6 +130,9 @@ func (s *Session) callHandshake() (err error) {
 
 // addToLoop has the event loop serve s, a session with a descriptor.
 func (m *messageServer) addToLoop(s *Session) {
+	if t := s.throttle(); t != nil {
+		t.loop = m.loop
+	}
 	// A read of a Unix socket also stops where descriptors or credentials were passed, and no event tells of what lies
 	// behind them.
 	s.serving.Start(!sockets.IsDetached(sockets.Transport(s.conn)))
@@ -157,7 +160,7 @@ func (m *messageServer) addToLoop(s *Session) {
 
 // serveHeld serves what came with the handshake of TLS, of which no event tells.
 func (s *Session) serveHeld(h MessageHandler) error {
-	for s.canReceive() {
+	for s.canReceive() && !s.isPaused() {
 		n, err := s.readHeld()
 		if n > 0 {
 			s.took(n)
@@ -230,6 +233,9 @@ func (s *eventSession) ServeState() *eventloop.State { return &s.serving }
 // serve reads once from s and calls h for each message that is complete. It reports whether there may be
 // more to read. The caller has begun serving s.
 func (s *Session) serve(h MessageHandler) (more bool) {
+	if s.isPaused() && !s.resumeServing(h) {
+		return false
+	}
 	if !s.canReceive() {
 		s.dropUnread() // whoever is closing it reads the rest
 		return false
@@ -287,7 +293,11 @@ func (s *Session) handle(h MessageHandler) error {
 		}
 		h.ServeMessage(s, payload)
 	}
-	s.beforeWait(s.inFrame())
+	if s.isPaused() {
+		s.pauseServing()
+	} else {
+		s.beforeWait(s.inFrame())
+	}
 	// After beforeWait, which says that the receiver is not at work: else a request to close might be overlooked.
 	if s.yieldAsked.Load() {
 		s.yieldNow()
@@ -298,6 +308,28 @@ func (s *Session) handle(h MessageHandler) error {
 	}
 	s.in.Shrink()
 	return nil
+}
+
+// pauseServing leaves the session unserved until the next message may come.
+func (s *Session) pauseServing() {
+	t := s.rare.throttle
+	s.beforePause()
+	if !s.beginPause(t) {
+		t.ResumeIn(0)
+	}
+}
+
+// resumeServing serves what was left when the session paused; false if the pause goes on, or there is another.
+func (s *Session) resumeServing(h MessageHandler) bool {
+	t := s.rare.throttle
+	if t.Next() > s.now() && !s.pauseIsOver() { // an event
+		return false
+	}
+	s.pauseEnded(t)
+	if err := s.dispatch(h); err != nil {
+		s.failServing(err)
+	}
+	return !t.paused
 }
 
 func (s *Session) failServing(err error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/ratelimit"
 	"github.com/libnet-go/libnet/internal/readbuf"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
@@ -45,8 +46,8 @@ type Session struct {
 	seen      uint32          // unread bytes that the codec found to be no whole frame; the largest may be more
 	serving   eventloop.State // started in event mode, when nobody may Receive; anybody's
 	in        readbuf.Buffer
-	parsed    uint64      // messages received
-	plain     *plainInput // nil until a plain codec reads
+	parsed    uint64     // messages received
+	rare      *rareInput // nil until a plain codec reads; immutable where a rate is limited
 
 	// Written by the receiver, read by anybody.
 	read       atomic.Uint64 // bytes received
@@ -82,6 +83,7 @@ type owner struct {
 	Config
 	protocol Protocol
 	encoding any      // equal for sessions that encode alike; comparable
+	limited  bool     // Config.RateLimit limits something
 	begun    bool     // something was written before the session was made: a last frame has something to end
 	manager  *Manager // nil for a session that is in none
 	server   *Server  // nil for a dialled session
@@ -89,7 +91,7 @@ type owner struct {
 }
 
 func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
-	o := &owner{Config: c, protocol: protocol, server: srv, flusher: f}
+	o := &owner{Config: c, protocol: protocol, server: srv, flusher: f, limited: c.rateLimit().IsSet()}
 	if srv != nil {
 		o.manager = srv.manager
 	}
@@ -97,6 +99,45 @@ func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
 		o.encoding = encodingOf(o)
 	}
 	return o
+}
+
+// rareInput is what only some receivers need.
+type rareInput struct {
+	plain    plainInput
+	throttle *throttle // nil where no rate is limited
+}
+
+// A throttle is what the receiver of a session with a rate limit needs.
+type throttle struct {
+	ratelimit.Throttle
+	wake     chan struct{}   // one element: a pause of Receive is over
+	loop     *eventloop.Loop // set before serving is started
+	paused   bool            // the next message waits
+	began    int64           // now() when the pause began; 0 while there is none
+	consumed uint64          // bytes of the messages so far, for a plain codec
+	ended    atomic.Int64    // now() when the last pause ended; 0: there was none
+}
+
+func newThrottle(s *Session) *throttle {
+	t := &throttle{wake: make(chan struct{}, 1)}
+	t.Init(s.owner.rateLimit(), s.endOfPause)
+	return t
+}
+
+func (s *Session) plain() *plainInput {
+	if s.rare == nil {
+		s.rare = new(rareInput)
+	}
+	return &s.rare.plain
+}
+
+// forgetPlain is for who has read in the place of a plain codec.
+func (s *Session) forgetPlain() {
+	if s.owner.limited {
+		s.rare.plain = plainInput{}
+		return
+	}
+	s.rare = nil
 }
 
 // NewSession makes a session from a codec that was made elsewhere, over a connection that libnet does
@@ -124,6 +165,9 @@ func newSession(o *owner, conn net.Conn) *Session {
 		owner:  o,
 		conn:   conn,
 		opened: time.Now(),
+	}
+	if o.limited {
+		s.rare = &rareInput{throttle: newThrottle(s)}
 	}
 	if conn != nil {
 		if s.sock = sockets.Of(conn); s.sock == nil {

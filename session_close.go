@@ -76,9 +76,10 @@ func (s *Session) CloseWithError(reason error) error {
 // Done returns a channel that is closed when the session has ended: nothing more is written, and the
 // counters of Stats are final. Close callbacks may still be running.
 //
-// Whoever waits for it need not receive: a session whose Done was asked for also looks for its peer's end itself, every two seconds,
-// on Linux where the connection has a descriptor. It ends with io.EOF when nothing lies unread before that end, or when nobody has ever
-// received and Config.Linger has passed since it was seen.
+// Whoever waits for it need not receive: a session whose Done was asked for, in event mode by a handler that is at work, also looks
+// for its peer's end itself, every two seconds, on Linux where the connection has a descriptor. It ends with io.EOF when nothing lies
+// unread before that end, which nobody can tell over TLS, or when nobody has ever received and Config.Linger has passed since it was
+// seen.
 func (s *Session) Done() <-chan struct{} {
 	s.mu.Lock()
 	s.watchPeerLocked()
@@ -167,6 +168,7 @@ func (s *Session) beginClosing(reason error) bool {
 	s.reason = reason
 	s.codecKnownLocked()
 	s.mu.Unlock()
+	s.endPause()
 	s.q.Drain(s.closeFrame(reason))
 	return true
 }
@@ -214,6 +216,7 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 	s.clock.stop()
 	s.mu.Unlock()
 
+	s.endPause()
 	s.q.Close()
 	rest := &settling{session: s, codecMade: codecMade, cut: cut, reason: reason, aside: aside}
 	if aside {

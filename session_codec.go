@@ -323,12 +323,10 @@ func (st stream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if s.plain == nil {
-		s.plain = new(plainInput)
-	}
+	plain := s.plain()
 	if s.in.Empty() {
-		if err := s.fill(s.plain.midFrame); err != nil {
-			s.plain.err = err
+		if err := s.fill(plain.midFrame); err != nil {
+			plain.err = err
 			if err == io.ErrUnexpectedEOF {
 				err = io.EOF // only the codec can tell whether its frame is complete
 			}
@@ -337,7 +335,7 @@ func (st stream) Read(p []byte) (int, error) {
 	}
 	n := copy(p, s.in.Unread())
 	s.in.Advance(n)
-	s.plain.midFrame = true
+	plain.midFrame = true
 	return n, nil
 }
 
@@ -356,7 +354,7 @@ func (st stream) Write(p []byte) (int, error) {
 	}
 	outside := s.hasCodec.Load() && s.appender != nil // whose Send writes nothing
 	if !outside && s.isInReceive() {                  // an answer to what has come whole
-		outside, s.plain.midFrame = true, false
+		outside, s.rare.plain.midFrame = true, false
 		s.frameStart.Store(0)
 	}
 	by, err := s.q.Write(p, s.maxFrame(), s.maxLoose(), outside)

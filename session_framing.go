@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/ratelimit"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
@@ -54,7 +55,7 @@ type handshakeFailed struct{ error }
 // handshake makes the codec of a session that begins with a handshake. It holds recvMu, as whoever makes a codec.
 func (s *Session) handshake(p handshakeProtocol) (Codec, error) {
 	codec, answer, err := p.Handshake(stream{s})
-	s.plain = nil
+	s.forgetPlain()
 	s.frameStart.Store(0)
 	sockets.LetGo(s.conn) // nobody else waits in it: there is no codec yet
 	if len(answer) > 0 {
@@ -85,12 +86,20 @@ func (s *Session) skips() bool {
 	return is
 }
 
-// tookNoMessage notes that a frame was cut that was no message, or not the last of one; false if the session has ended and its
-// counters are final.
-func (s *Session) tookNoMessage() bool {
+// maxControlFrame is the length of the longest control frame (RFC 6455, 5.5).
+const maxControlFrame = 2 + 4 + 125
+
+// tookNoMessage notes that a frame of n bytes was cut that was no message, or not the last of one; false if the session has ended
+// and its counters are final. For a rate limit a small one counts as a message: else there would be no bound on how many come.
+func (s *Session) tookNoMessage(n int) bool {
 	if !s.handOver() {
 		return false
 	}
+	messages := 0
+	if n <= maxControlFrame {
+		messages = 1
+	}
+	s.noteRate(messages, n)
 	if s.frameStart.Load() != 0 && !s.inMessage() {
 		s.frameStart.Store(0)
 	}
@@ -341,4 +350,50 @@ func (s *Session) upgradedCodec(up upgradedConn, m *messageServer) (codec Codec,
 		sockets.LetGo(s.conn) // nobody else waits in it yet
 	}
 	return codec, err
+}
+
+// What package ws's conn has beyond a [MessageConn]. A net.Conn of the user's has no use for these.
+type (
+	// sessionConn is told its session, when that is made: why the session ends, its peer is told.
+	sessionConn interface{ SetSession(*Session) }
+
+	// readAheadConn reads what the session has not asked for yet, so that its socket does not tell whether the
+	// peer is silent.
+	readAheadConn interface {
+		// LastInput is when something last came: now, while something waits to be read.
+		LastInput() time.Time
+	}
+)
+
+func tellConn(conn net.Conn, s *Session) {
+	if c, ok := conn.(sessionConn); ok {
+		c.SetSession(s)
+	}
+}
+
+// Conn is how ws finds its conn.
+func (st stream) Conn() net.Conn { return st.s.conn }
+
+// WriteTimeout bounds what ws's conn writes by itself; 0 means no bound.
+func (st stream) WriteTimeout() time.Duration { return st.s.owner.writeTimeout() }
+
+// RateLimit is for ws's conn, too: it bounds what it does not show the session.
+func (st stream) RateLimit() (limit ratelimit.Limit, end bool) {
+	return st.s.owner.rateLimit(), st.s.owner.RateLimit.End
+}
+
+// readAhead notes what the conn has read that the session has not. It reports whether that was later than
+// what was known.
+func (s *Session) readAhead() bool {
+	defer func() { _ = recover() }() // from a conn of the user's after all
+	c, ok := s.conn.(readAheadConn)
+	if !ok {
+		return false
+	}
+	last := int64(c.LastInput().Sub(s.opened)) + openedNow
+	if last <= s.received.Load() {
+		return false
+	}
+	s.received.Store(last)
+	return true
 }

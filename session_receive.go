@@ -86,11 +86,15 @@ func (s *Session) next() ([]byte, error) {
 	}
 }
 
-// parse cuts a message from the input; not ok says that its end has not arrived.
+// parse cuts a message from the input; not ok says that its end has not arrived, or that it has to wait for the rate limit.
 func (s *Session) parse() (payload []byte, ok bool, err error) {
 	for {
 		src := s.in.Unread()
 		if len(src) == 0 {
+			return nil, false, nil
+		}
+		over := s.overLimit()
+		if over && s.pauses() {
 			return nil, false, nil
 		}
 		payload, n, err := s.parseFrame(src)
@@ -108,16 +112,18 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 			return nil, false, nil
 		case n < 0 || n > len(src):
 			return nil, false, badCut(n, len(src))
+		case over && s.owner.RateLimit.End:
+			return nil, false, ErrRateLimit
 		}
 		s.seen = 0
 		s.in.Advance(n)
 		if payload == nil && s.skips() {
-			if !s.tookNoMessage() {
+			if !s.tookNoMessage(n) {
 				return nil, false, s.closedErr()
 			}
 			continue
 		}
-		if !s.countMessage() {
+		if !s.countMessage(n) {
 			return nil, false, s.closedErr()
 		}
 		return payload[:len(payload):len(payload)], true, nil // appending to it must not reach the next frame
@@ -146,37 +152,42 @@ func badCut(n, of int) error {
 
 // nextPlain asks a codec that knows only io.Reader.
 func (s *Session) nextPlain() ([]byte, error) {
-	if s.plain == nil {
-		s.plain = new(plainInput)
+	if s.overLimit() && s.pauses() {
+		if err := s.pause(); err != nil {
+			return nil, err
+		}
 	}
-	*s.plain = plainInput{}
+	*s.plain() = plainInput{}
 	payload, err := s.codec.Receive()
 	switch {
-	case err == io.EOF && s.plain.midFrame:
+	case err == io.EOF && s.rare.plain.midFrame:
 		return nil, io.ErrUnexpectedEOF
 	case err != nil:
 		return nil, err
-	case s.plain.err != nil && len(payload) == 0:
+	case s.rare.plain.err != nil && len(payload) == 0:
 		// The codec kept the end of the stream to itself and would do so for ever.
-		return nil, s.plain.err
+		return nil, s.rare.plain.err
 	case len(payload) > s.maxFrame():
 		return nil, ErrFrameTooLarge
+	case s.owner.RateLimit.End && s.overLimit():
+		return nil, ErrRateLimit
 	}
-	if !s.countMessage() {
+	if !s.countMessage(s.plainRead()) {
 		return nil, s.closedErr()
 	}
 	return payload, nil
 }
 
-// countMessage counts a message. Others learn of it when the receiver next reads, but of the first at
+// countMessage counts a message of n bytes. Others learn of it when the receiver next reads, but of the first at
 // once, and of a frame's end: timeouts hang on these. And whoever sends may know that it is the last. False says that the
 // session has ended and its counters are final.
-func (s *Session) countMessage() bool {
+func (s *Session) countMessage(n int) bool {
 	s.parsed++
 	if !s.handOver() {
 		s.parsed--
 		return false
 	}
+	s.noteRate(1, n)
 	if s.parsed == 1 || s.conn == nil {
 		s.q.NoteReceived(s.parsed, s.read.Load())
 	}
@@ -211,9 +222,12 @@ func (s *Session) maxFrame() int {
 	return limit + plainFrameRoom
 }
 
-// fill reads once, waiting if it must. Before it waits it flushes, so that request and response need
+// fill reads once, waiting if it must, or waits until the rate limit has the next message come. Before it waits it flushes, so that request and response need
 // no other goroutine, and gives the input's storage back.
 func (s *Session) fill(inFrame bool) error {
+	if s.isPaused() {
+		return s.pause()
+	}
 	s.beforeWait(inFrame)
 	if s.yieldAsked.Load() && s.yieldNow() { // asked for since next looked
 		return s.closedErr()

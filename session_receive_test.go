@@ -211,27 +211,31 @@ func TestAHandlerThatOnlyPushesNoticesItsPeersEnd(t *testing.T) {
 // Who asks for Done and receives loses nothing of what arrived before the peer's end, however slow they are.
 func TestASlowReceiverThatAskedForDoneGetsWhatArrived(t *testing.T) {
 	testkit.Slow(t)
-	t.Parallel()
-	srv, dial := listenOn(t, "tcp", 8, func(srv *libnet.Server) { srv.Linger = 100 * time.Millisecond })
-	got := make(chan int, 1)
-	go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
-		_ = s.Done()
-		n := 0
-		for ; ; n++ {
-			if _, err := s.Receive(); err != nil {
-				break
+	for _, network := range []string{"tcp", "unix", "tls"} {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			srv, dial := listenOn(t, network, 8, func(srv *libnet.Server) { srv.Linger = 100 * time.Millisecond })
+			got := make(chan int, 1)
+			go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+				_ = s.Done()
+				n := 0
+				for ; ; n++ {
+					if _, err := s.Receive(); err != nil {
+						break
+					}
+					time.Sleep(1100 * time.Millisecond)
+				}
+				got <- n
+			}))
+			conn := dial()
+			for range 4 {
+				testkit.MustWrite(t, conn, testkit.Frame("a request"))
 			}
-			time.Sleep(1100 * time.Millisecond)
-		}
-		got <- n
-	}))
-	conn := dial()
-	for range 4 {
-		testkit.MustWrite(t, conn, testkit.Frame("a request"))
-	}
-	_ = conn.Close()
-	if n := testkit.Await(t, testkit.Patience, "the end", got); n != 4 {
-		t.Errorf("received %d of 4", n)
+			_ = conn.Close()
+			if n := testkit.Await(t, testkit.Patience, "the end", got); n != 4 {
+				t.Errorf("received %d of 4", n)
+			}
+		})
 	}
 }
 

@@ -279,6 +279,7 @@ func (s *Session) endingLocked() *ending {
 // that is known at once. Who asks second waits for the same.
 func (s *Session) askReceiver(reason error) <-chan struct{} {
 	asked, first := s.yieldRequest(reason)
+	s.endPause()
 	switch {
 	case !first:
 	case s.mayHaveRead():
@@ -324,7 +325,9 @@ func (s *Session) yieldRequest(reason error) (asked chan struct{}, first bool) {
 // atWork reports whether the receiver is sure to look at yieldAsked. In event mode the read that somebody is about to do says so,
 // too: he looks again.
 func (s *Session) atWork() bool {
-	return s.serving.LookAgain() || s.q.Receiver() >= sendqueue.ReceiverActive || s.inputPending()
+	receiver := s.q.Receiver()
+	return s.serving.LookAgain() || receiver >= sendqueue.ReceiverActive || s.inputPending() ||
+		receiver == sendqueue.ReceiverPaused && s.servesArrived() // with what it holds
 }
 
 // yieldNow begins the closing that was asked for; false if nobody has asked, or somebody else has begun one. With

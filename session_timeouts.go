@@ -253,7 +253,7 @@ func (s *Session) dues(c *clock) (handshake, frame, idle int64) {
 		frame = max(after(start, s.owner.frameTimeout()), c.lateFrame.at)
 	}
 	if d := s.owner.idleTimeout(); d > 0 {
-		idle = max(after(max(s.received.Load(), openedNow), d), c.lateInput.at)
+		idle = max(after(max(s.received.Load(), s.lastPause(), openedNow), d), c.lateInput.at)
 	}
 	return handshake, frame, idle
 }

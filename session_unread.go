@@ -2,7 +2,6 @@ package libnet
 
 import (
 	"io"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -75,6 +74,146 @@ func (s *Session) dropUnread() {
 	s.in.Release()
 }
 
+// throttle returns nil where no rate is limited.
+func (s *Session) throttle() *throttle {
+	if s.rare == nil {
+		return nil
+	}
+	return s.rare.throttle
+}
+
+// overLimit reports whether the next message is beyond the rate limit. Where there is none, that costs a comparison, and no call.
+func (s *Session) overLimit() bool { return s.rare != nil && s.beyondLimit() }
+
+func (s *Session) beyondLimit() bool {
+	t := s.rare.throttle
+	return t != nil && t.Next() > s.now()
+}
+
+// pauses has the receiver pause, if a message beyond the limit is to wait.
+func (s *Session) pauses() bool {
+	if s.owner.RateLimit.End || s.pauseIsOver() {
+		return false
+	}
+	s.rare.throttle.paused = true
+	return true
+}
+
+func (s *Session) isPaused() bool {
+	t := s.throttle()
+	return t != nil && t.paused
+}
+
+// noteRate notes what was received.
+func (s *Session) noteRate(messages, bytes int) {
+	if s.rare != nil {
+		s.takeRate(messages, bytes)
+	}
+}
+
+func (s *Session) takeRate(messages, bytes int) {
+	if t := s.rare.throttle; t != nil {
+		t.Take(s.now(), messages, bytes)
+	}
+}
+
+// plainRead is how many bytes a plain codec has read since it was last asked.
+func (s *Session) plainRead() (n int) {
+	if t := s.throttle(); t != nil {
+		consumed := s.read.Load() - uint64(len(s.in.Unread()))
+		n, t.consumed = int(consumed-t.consumed), consumed
+	}
+	return n
+}
+
+// pause waits until the next message may come, for a receiver that may wait. An error says that none may.
+func (s *Session) pause() error {
+	t := s.rare.throttle
+	s.beforePause()
+	s.in.Shrink()
+	for s.beginPause(t) {
+		<-t.wake
+	}
+	s.pauseEnded(t)
+	if s.canReceive() && !s.mustYield() {
+		return nil
+	}
+	s.dropUnread()
+	return s.closedErr()
+}
+
+// beforePause is beforeWait for a receiver that does not wait for the peer.
+func (s *Session) beforePause() {
+	if s.q.ReceiverPauses(s.parsed, s.read.Load()) {
+		s.flushNow()
+	}
+}
+
+// beginPause has endOfPause called when the next message may come; false if the pause is over. Who ends it behind that look finds the timer.
+func (s *Session) beginPause(t *throttle) bool {
+	now := s.now()
+	wait := t.Next() - now
+	if wait <= 0 {
+		return false
+	}
+	if t.began == 0 {
+		t.began = now
+	}
+	t.ResumeIn(time.Duration(wait))
+	return !s.pauseIsOver()
+}
+
+// pauseEnded has the time that the pause took count for no timeout.
+func (s *Session) pauseEnded(t *throttle) {
+	t.paused = false
+	t.Stop()
+	if t.began != 0 {
+		now := s.now()
+		if start := s.frameStart.Load(); start != 0 {
+			s.frameStart.CompareAndSwap(start, start+now-t.began)
+		}
+		t.began = 0
+		t.ended.Store(now)
+	}
+	s.q.ReceiverWorks()
+}
+
+// lastPause is when it ended; 0 where there was none.
+func (s *Session) lastPause() int64 {
+	if !s.owner.limited {
+		return 0
+	}
+	return s.rare.throttle.ended.Load()
+}
+
+// pauseIsOver reports whether there is a reason not to wait for the next message.
+func (s *Session) pauseIsOver() bool { return !s.canReceive() || s.yieldAsked.Load() }
+
+// endOfPause is called when a pause is over, on a goroutine of its own.
+func (s *Session) endOfPause() {
+	t := s.rare.throttle
+	if s.serving.Started() {
+		t.loop.Serve((*eventSession)(s))
+		return
+	}
+	t.wakeUp()
+}
+
+// endPause has a receiver that pauses look whether it still has to. Any goroutine may call it.
+func (s *Session) endPause() {
+	if s.owner.limited {
+		s.rare.throttle.wakeUp()
+		s.rare.throttle.ResumeNow() // in event mode, and not here: the caller may hold what a handler wants
+	}
+}
+
+func (t *throttle) wakeUp() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
 // What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has ended.
 
 // isBehind reports whether something came that is still to be received, in the kernel or in hand. Where nobody can tell, a receiver
@@ -87,7 +226,7 @@ func (s *Session) isBehind(c *clock) bool {
 	unread, known := s.arrived()
 	if !known {
 		worked := c.worked
-		c.worked = s.q.Receiver() >= sendqueue.ReceiverActive
+		c.worked = s.q.Receiver() >= sendqueue.ReceiverPaused
 		return c.worked || worked // it may just have gone to wait
 	}
 	unread += s.inHand()
@@ -97,9 +236,9 @@ func (s *Session) isBehind(c *clock) bool {
 	return behind
 }
 
-// inHand is what a receiver who is at work on a message has read beyond it.
+// inHand is what a receiver who is at work on a message, or pauses, has read beyond it.
 func (s *Session) inHand() int {
-	if s.q.Receiver() < sendqueue.ReceiverActive {
+	if s.q.Receiver() < sendqueue.ReceiverPaused {
 		return 0
 	}
 	return s.notHanded()
@@ -108,13 +247,16 @@ func (s *Session) inHand() int {
 // peerLook is how often a session looks for its peer's end that somebody waits for: it is noticed within twice as long.
 const peerLook = 2 * time.Second
 
-// watchPeerLocked has the clock look for the peer's end, which nobody may notice who does not receive.
+// watchPeerLocked has the clock look for the peer's end, which nobody may notice who does not receive. In event mode that is a handler
+// that is at work.
 func (s *Session) watchPeerLocked() {
-	if s.conn == nil || s.state.Load() != sessionOpen || s.serving.Started() || s.clock != nil && s.clock.look.Load() != 0 {
-		return
+	switch {
+	case s.conn == nil, s.state.Load() != sessionOpen, s.clock != nil && s.clock.look.Load() != 0:
+	case s.serving.Started() && s.q.Receiver() < sendqueue.ReceiverActive:
+	default:
+		s.watchLocked(peerLook)
+		s.clock.look.Store(after(s.now(), peerLook))
 	}
-	s.watchLocked(peerLook)
-	s.clock.look.Store(after(s.now(), peerLook))
 }
 
 // lookAtPeer ends a session whose peer has ended, unless something is to be received before. Where nobody has ever
@@ -124,21 +266,55 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		return
 	}
 	c.look.Store(after(now, peerLook))
-	if s.q.Receiver() == sendqueue.ReceiverWaiting || s.serving.Started() || !sockets.PeerEnded(s.descriptor()) || !s.recvMu.TryLock() {
+	receiver := s.q.Receiver()
+	switch {
+	case s.serving.Started() && receiver < sendqueue.ReceiverActive:
+		s.endLook(c)
+		return
+	case receiver == sendqueue.ReceiverWaiting || !sockets.PeerEnded(s.descriptor()):
 		return
 	}
-	left := !s.in.Empty() || sockets.Unread(s.descriptor()) > 0
-	end := io.EOF
-	if !left && !s.mayEnd() {
-		end = io.ErrUnexpectedEOF
+	left, ok := s.leftUnread()
+	if !ok {
+		return
 	}
-	s.recvMu.Unlock()
 	if c.over == 0 {
 		c.over = now
 	}
-	if !left || s.q.Receiver() == sendqueue.ReceiverAbsent && now >= after(c.over, s.owner.linger()) {
+	end := io.EOF
+	if !left && s.hasCodec.Load() {
+		if p, ok := s.parser.(partParser); ok && !p.PeerClosed() {
+			end = io.ErrUnexpectedEOF
+		}
+	}
+	if !left || receiver == sendqueue.ReceiverAbsent && now >= after(c.over, s.owner.linger()) {
 		s.endOfPeer(end)
 	}
+}
+
+// endLook takes a look back in event mode, unless a handler has come to work.
+func (s *Session) endLook(c *clock) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.q.Receiver() < sendqueue.ReceiverActive {
+		c.look.Store(0)
+	}
+}
+
+// leftUnread reports whether something is to be received before the peer's end. What a layer has read of it nobody can tell, and so it
+// may be. Not ok says that there is a receiver at work.
+func (s *Session) leftUnread() (left, ok bool) {
+	if s.sock == nil || s.sock.Layered() {
+		return true, true
+	}
+	if s.serving.Started() {
+		return s.notHanded() > 0 || sockets.Unread(s.descriptor()) > 0, true
+	}
+	if !s.recvMu.TryLock() {
+		return false, false
+	}
+	defer s.recvMu.Unlock()
+	return !s.in.Empty() || sockets.Unread(s.descriptor()) > 0, true
 }
 
 // A bufferedConn holds in this process what has arrived, and says how many bytes: libnettest's pipes do.
@@ -158,47 +334,6 @@ func (s *Session) arrived() (n int, known bool) {
 func (s *Session) inputWaits() bool {
 	n, _ := s.arrived()
 	return n > 0
-}
-
-// What package ws's conn has beyond a [MessageConn]. A net.Conn of the user's has no use for these.
-type (
-	// sessionConn is told its session, when that is made: why the session ends, its peer is told.
-	sessionConn interface{ SetSession(*Session) }
-
-	// readAheadConn reads what the session has not asked for yet, so that its socket does not tell whether the
-	// peer is silent.
-	readAheadConn interface {
-		// LastInput is when something last came: now, while something waits to be read.
-		LastInput() time.Time
-	}
-)
-
-func tellConn(conn net.Conn, s *Session) {
-	if c, ok := conn.(sessionConn); ok {
-		c.SetSession(s)
-	}
-}
-
-// Conn is how ws finds its conn.
-func (st stream) Conn() net.Conn { return st.s.conn }
-
-// WriteTimeout bounds what ws's conn writes by itself; 0 means no bound.
-func (st stream) WriteTimeout() time.Duration { return st.s.owner.writeTimeout() }
-
-// readAhead notes what the conn has read that the session has not. It reports whether that was later than
-// what was known.
-func (s *Session) readAhead() bool {
-	defer func() { _ = recover() }() // from a conn of the user's after all
-	c, ok := s.conn.(readAheadConn)
-	if !ok {
-		return false
-	}
-	last := int64(c.LastInput().Sub(s.opened)) + openedNow
-	if last <= s.received.Load() {
-		return false
-	}
-	s.received.Store(last)
-	return true
 }
 
 // What is late ends the session, unless the peer has done its part: what has arrived may wait for the receiver, or the receiver
@@ -229,6 +364,9 @@ func (s *Session) loginIsLate(c *clock, now int64) error {
 	case s.owesMessage(c):
 		c.from = now
 		return nil
+	case s.lastPause() > c.from:
+		c.from = s.lastPause()
+		return nil
 	case awaited == awaitMessage && !s.IsClosed() && s.mayBeTaking(c.from) && c.lateLogin.grant(c.from, now):
 		return nil
 	}
@@ -240,7 +378,8 @@ func (s *Session) owesMessage(c *clock) bool {
 	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || s.sock != nil && s.sock.PendingHandshake() != nil {
 		return false
 	}
-	return s.q.Receiver() != sendqueue.ReceiverWaiting && s.inputWaits()
+	receiver := s.q.Receiver()
+	return receiver == sendqueue.ReceiverPaused || receiver != sendqueue.ReceiverWaiting && s.inputWaits()
 }
 
 // frameIsLate returns what becomes of a session whose FrameTimeout has passed.

@@ -56,8 +56,8 @@ func (s *Session) Stats() SessionStats {
 
 // CloseReason returns the short name under which ServerStats.Closed counts a session that ended with
 // err, one of: eof, closed, server_closed, reset, frame_too_large, malformed_frame, unexpected_eof,
-// handshake_timeout, frame_timeout, write_timeout, idle_timeout, slow_consumer, panic, error. The last is
-// for all others: the transport's own, and the user's (of OnSession, of [Session.CloseWithError]), also where
+// handshake_timeout, frame_timeout, write_timeout, idle_timeout, slow_consumer, rate_limit, panic, error. The last
+// is for all others: the transport's own, and the user's (of OnSession, of [Session.CloseWithError]), also where
 // their methods panic. Of nil it is empty.
 func CloseReason(err error) string {
 	if err == nil {
@@ -98,6 +98,7 @@ var closeReasons = []struct {
 	{ErrWriteTimeout, "write_timeout"},
 	{ErrIdleTimeout, "idle_timeout"},
 	{ErrSlowConsumer, "slow_consumer"},
+	{ErrRateLimit, "rate_limit"},
 	{io.ErrUnexpectedEOF, "unexpected_eof"},
 	{io.EOF, "eof"},
 	{syscall.ECONNRESET, "reset"},

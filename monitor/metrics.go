@@ -18,7 +18,7 @@ const metricsType = "text/plain; version=0.0.4; charset=utf-8"
 // its first event has no increase for that one.
 var reasons = []string{
 	"closed", "eof", "error", "frame_timeout", "frame_too_large", "handshake_timeout", "idle_timeout",
-	"malformed_frame", "panic", "reset", "server_closed", "slow_consumer", "unexpected_eof", "write_timeout",
+	"malformed_frame", "panic", "rate_limit", "reset", "server_closed", "slow_consumer", "unexpected_eof", "write_timeout",
 }
 
 type exposition struct{ bytes.Buffer }

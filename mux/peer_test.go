@@ -3,6 +3,7 @@ package mux_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -228,6 +229,46 @@ func TestRepliesWithoutIDsBelongToTheOldestCallOfTheirKind(t *testing.T) {
 		}
 	}
 	wantStats(t, m, mux.Stats{Late: 1})
+}
+
+// gated is a fish whose encoding waits for its gate.
+type gated struct {
+	fish fish
+	gate chan struct{}
+}
+
+func (g *gated) Marshal() ([]byte, error) { <-g.gate; return g.fish.Marshal() }
+
+func (*gated) Reset()         {}
+func (*gated) String() string { return "gated" }
+func (*gated) ProtoMessage()  {}
+
+func TestCallsWithoutIDsAreSentInTheOrderInWhichTheyPend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, s, hand := fishermen(t)
+		open := make(chan struct{})
+		close(open)
+		first := &gated{fish{Text: "first"}, make(chan struct{})}
+		results := make(chan string, 2)
+		for _, g := range []*gated{first, {fish{Text: "second"}, open}} {
+			go func() {
+				got, err := mux.Call[gated, fish](t.Context(), m.Peer(s), mux.Number(1), g)
+				results <- fmt.Sprint(got.Text == g.fish.Text, err)
+			}()
+			synctest.Wait()
+		}
+		close(first.gate)
+		for range 2 {
+			var f fish
+			_ = f.Unmarshal(receive(t, hand))
+			tell(t, hand, f)
+		}
+		for range 2 {
+			if got := <-results; got != "true <nil>" {
+				t.Error(got)
+			}
+		}
+	})
 }
 
 func TestRequestsWithoutIDsAreAnsweredInTheirOrderAsTheirClientsExpect(t *testing.T) {

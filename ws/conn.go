@@ -31,6 +31,7 @@ type conn struct {
 	session atomic.Pointer[libnet.Session] // nil until it is made; tells why the conn is closed
 	wrapped atomic.Bool                    // WrapProtocol was called: a session is being made
 	limit   atomic.Int64                   // the longest message; set when the session's codec is made
+	rate    atomic.Pointer[frameRate]      // nil without a limit; set with it
 	taken   atomic.Uint64                  // bytes of the frames that the session has cut from what Read returned
 	took    chan struct{}                  // one element; sent when taken grows, received by the receive loop
 
@@ -72,7 +73,7 @@ func (c *conn) SetSession(s *libnet.Session) { c.session.Store(s) }
 // LastInput is when something last came from the peer, pings and parts of messages included: now, while a
 // message waits to be read. The zero time is before anything has come.
 func (c *conn) LastInput() time.Time {
-	if c.in.waits() {
+	if c.in.waits() || c.rate.Load().keepsWaiting() {
 		return time.Now()
 	}
 	if last := c.link.lastInput.Load(); last != 0 {
@@ -199,6 +200,7 @@ func (c *conn) finished() error {
 
 // CloseWrite sends the close frame. The peer answers with its own, which Read returns as io.EOF.
 func (c *conn) CloseWrite() error {
+	c.rate.Load().lift()
 	c.link.finish(c.sessionCloseFrame())
 	c.link.flushAnswers()
 	return nil

@@ -45,6 +45,8 @@
 //     peer that pings and does not read, it drops pings once 4 KiB of answers wait. libnet sends no pings:
 //     Config.PeerTimeout and Config.Heartbeat find dead peers. Pings and pongs that come count for
 //     Config.IdleTimeout as messages do.
+//   - Frames that are no messages cost a session of [Handler] or [Dial] nothing of Config.RateLimit: its goroutine holds them to
+//     a limit of the same size. While it waits for that, FrameTimeout and HandshakeTimeout run.
 //   - A peer that stalls within a control frame counts as idle, not as one that has begun a message:
 //     Config.IdleTimeout bounds it, FrameTimeout does not.
 //   - Close gives the peer 0.5 s to read the close frame and to close its side, without waiting for that: the socket is
@@ -60,6 +62,7 @@
 //     of a server in event mode.
 //   - A peer that closes gets what is queued for it, and then the answer.
 //   - A message is sent as one frame, whatever its size.
+//   - Config.RateLimit is one for messages and other frames.
 //   - FrameTimeout bounds a control frame, too, and the request from its first byte on.
 //   - With Protocol, a connection that MaxSessions or MaxSessionsPerIP refuses, or a stopped server, is answered with 503 instead of an upgrade: it is
 //     what proxies know to try another server after, and the server looks at no request for it. A browser's script sees code 1006. No
@@ -86,8 +89,8 @@
 //     not what the frame's type promises, and that is told of text that is not UTF-8, once it has been inflated.
 //   - As many messages are compressed or inflated at a time as there are processors, and others wait: a compressor takes 1.2 MB and an
 //     inflater 41 KB. Send compresses in its caller.
-//   - The queue's bound and the counters of bytes are about compressed messages, but for what a session of [Handler] or [Dial] receives:
-//     that is counted as inflated.
+//   - The queue's bound, the counters of bytes and Config.RateLimit's Bytes are about compressed messages, but for what a session of
+//     [Handler] or [Dial] receives: that is counted as inflated. What a peer makes a server inflate, RateLimit's Messages bounds.
 //   - Offers with a server_max_window_bits below 15 are declined, and a request whose offers are malformed is refused with 400.
 //
 // A message that holds a secret, and beside it what somebody else has chosen, gives the secret away by its length. Compress no such
@@ -102,7 +105,7 @@
 //	1002  malformed input: of the WebSocket itself, a compressed message that does not inflate, or a payload that the
 //	      framing could not have carried
 //	1007  text that is not UTF-8, a close reason among it
-//	1008  a timeout, a slow consumer, and every other reason that is given, and every other error of OnSession
+//	1008  a timeout, a slow consumer, a rate limit, and every other reason that is given, and every other error of OnSession
 //	1009  a message too large
 //	1011  a panic, or an error of a network connection, without its text
 //	1013  MaxSessions or MaxSessionsPerIP are open (a Handler's)

@@ -82,7 +82,7 @@ func start(t testing.TB, set setup) *rig {
 		set.handler = echo
 	}
 	if compressing {
-		set.options = withCompressFrom(set.options, 1)
+		set.options = withCompressFrom(set.options, suiteCompressFrom())
 	}
 	r := &rig{listener: set.listener, tls: layer != nil, sessions: make(chan *libnet.Session, 1024)}
 	if (currentMode == protocolServe || currentMode == protocolEvents) && set.serve == nil {
@@ -155,7 +155,7 @@ func (r *rig) dial(t testing.TB, queue int) *libnet.Session {
 	d.Logger = slog.New(slog.DiscardHandler)
 	o := new(ws.DialOptions)
 	if compressing {
-		o.CompressFrom = 1
+		o.CompressFrom = suiteCompressFrom()
 	}
 	s, err := ws.Dial(t.Context(), r.url(), d, o)
 	if err != nil {
@@ -170,7 +170,7 @@ func (r *rig) browser(t testing.TB) *websocket.Conn {
 	t.Helper()
 	o := &websocket.DialOptions{}
 	if compressing {
-		o.CompressionMode, o.CompressionThreshold = websocket.CompressionContextTakeover, 1
+		o.CompressionMode, o.CompressionThreshold = websocket.CompressionContextTakeover, suiteCompressFrom()
 	}
 	if pipes, ok := r.listener.(*libnettest.Listener); ok {
 		o.HTTPClient = &http.Client{Transport: &http.Transport{

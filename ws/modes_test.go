@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/ws"
 )
 
@@ -30,9 +31,18 @@ var (
 	// currentMode is that of the servers that start makes. Only inMode changes it, and no test runs in parallel.
 	currentMode = handlerMode
 
-	// compressing has the servers that start makes agree to compression of messages of any size, and the rig's clients offer it.
+	// compressing has the servers that start makes agree to compression, and the rig's clients offer it.
 	compressing = false
 )
+
+// suiteCompressFrom is the size of the messages that are compressed where compressing is set. The race detector has pools forget what
+// they are given, and a compressor for each of the many small messages would take minutes.
+func suiteCompressFrom() int {
+	if testkit.Race {
+		return 4 << 10
+	}
+	return 1
+}
 
 // inMode runs test with servers of a mode.
 func inMode(t *testing.T, m mode, test func(t *testing.T)) {
@@ -136,7 +146,11 @@ func TestTheSuites(t *testing.T) {
 func TestTheSuitesWithCompression(t *testing.T) {
 	compressing = true
 	defer func() { compressing = false }()
-	inModes(t, allModes, slices.Concat(suite, plainSuite))
+	modes := allModes
+	if testkit.Race {
+		modes = []mode{handlerMode, protocolEvents}
+	}
+	inModes(t, modes, slices.Concat(suite, plainSuite))
 }
 
 // inModes runs tests for each mode.
@@ -215,4 +229,8 @@ var plainSuite = []func(*testing.T){
 	TestCloseDoesNotWaitForAPeerThatDoesNotRead,
 	TestASessionThatIsNoWebSocketHasNoRequest,
 	TestAConnectionThatGoesWrongEndsItsSessionOnly,
+	TestMessagesKeepToTheRateLimit,
+	TestFramesThatAreNoMessagesKeepToTheRateLimit,
+	TestWhoFloodsIsToldWhereTheRateLimitSaysEnd,
+	TestNoShutdownWaitsForThePauseOfAFlood,
 }

@@ -71,6 +71,7 @@ func (p *protocol) NewCodec(rw io.ReadWriter) libnet.Codec {
 	c := connOf(rw)
 	limit := maxMessage(inner, rw)
 	c.limit.Store(int64(limit))
+	c.rate.Store(newFrameRate(rw))
 	if stream, ok := rw.(interface{ WriteTimeout() time.Duration }); ok {
 		c.link.answerWithin.Store(int64(stream.WriteTimeout()))
 	}

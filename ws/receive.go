@@ -103,6 +103,9 @@ func (r *receiver) loop() error {
 	for r.in.awaitRoom() {
 		for done := false; !done; {
 			h, err := r.readHeader()
+			if err == nil {
+				err = r.admit(h)
+			}
 			switch {
 			case err != nil:
 			case h.opcode() >= opClose:

@@ -81,6 +81,14 @@ func (l *Loop) Release(src Source) {
 	}
 }
 
+// Serve serves a source that was left unserved though it has more, on the caller's goroutine, or has whoever serves it
+// do so once more. The source was started.
+func (l *Loop) Serve(src Source) {
+	if src.ServeState().begin() {
+		l.serveDetached(src)
+	}
+}
+
 // serveDetached serves src on a goroutine that holds nobody up.
 func (l *Loop) serveDetached(src Source) {
 	for {

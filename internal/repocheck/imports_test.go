@@ -76,9 +76,10 @@ const (
 	sendqueue = module + "/internal/sendqueue"
 	eventloop = module + "/internal/eventloop"
 	chains    = module + "/internal/errchain"
+	ratelimit = module + "/internal/ratelimit"
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, ratelimit}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -102,15 +103,17 @@ var mayImport = map[string][]string{
 	sendqueue:                 {locks},
 	eventloop:                 {locks},
 	chains:                    {},
+	ratelimit:                 {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
 	module + "/reconnect":     {module, locks, chains, "github.com/cenkalti/backoff/v5"},
-	module + "/ws":            {module, locks, chains, sendqueue, sockets, "github.com/coder/websocket"},
+	module + "/ws":            {module, locks, chains, sendqueue, sockets, ratelimit, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks},
 	module + "/mux":           {module, locks, module + "/codec", "google.golang.org/protobuf/"},
 	module + "/examples/echo": {module, module + "/"},
+	module + "/examples/chat": {module, module + "/"},
 
 	// What tests share.
 	module + "/internal/testkit": {module, module + "/codec", module + "/libnettest"},

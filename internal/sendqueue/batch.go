@@ -2,6 +2,7 @@ package sendqueue
 
 import (
 	"net"
+	"slices"
 	"sync"
 )
 
@@ -67,6 +68,10 @@ func NewDraft() *Batch { return getBatch() }
 // Room is empty storage for c's frame, to append to.
 func (c *Batch) Room() []byte { return c.buf }
 
+// spareRoom is what a frame that did not fit its room leaves in the next: a codec may need a little more than its frames take, and
+// would else find too little each time.
+const spareRoom = 64
+
 // SetFrame makes frame the draft's message. It began as c's room, or it is copied: what a codec keeps must not become storage
 // that other frames, of any session, are put into.
 func (c *Batch) SetFrame(frame []byte) {
@@ -77,7 +82,7 @@ func (c *Batch) SetFrame(frame []byte) {
 	case len(frame) > keptBatch: // takes no other frame, and is not kept
 		c.buf = frame[:len(frame):len(frame)]
 	default:
-		c.buf = append(c.buf[:0], frame...)
+		c.buf = append(slices.Grow(c.buf[:0], len(frame)+spareRoom), frame...)
 	}
 }
 

@@ -6,6 +6,7 @@ type ReceiverState = int32
 const (
 	ReceiverAbsent  ReceiverState = iota // nobody receives
 	ReceiverWaiting                      // for the peer
+	ReceiverPaused                       // it has input, and leaves it for a while
 	ReceiverActive                       // between two messages: it will come back to flush
 	ReceiverLast                         // the same, with the last message that has arrived: the first reply is written at once
 )
@@ -101,10 +102,19 @@ func (q *Queue) ReceiverGone() { q.receiver.Store(ReceiverAbsent) }
 // ReceiverWaits is called by the receiver before it waits, with what it has received so far. True says that something is queued
 // and that the caller has begun a flush.
 func (q *Queue) ReceiverWaits(messages, bytes uint64) (begun bool) {
+	return q.receiverRests(ReceiverWaiting, messages, bytes)
+}
+
+// ReceiverPauses is ReceiverWaits for a receiver that does not wait for the peer.
+func (q *Queue) ReceiverPauses(messages, bytes uint64) (begun bool) {
+	return q.receiverRests(ReceiverPaused, messages, bytes)
+}
+
+func (q *Queue) receiverRests(state ReceiverState, messages, bytes uint64) (begun bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	replied := !q.manyReplies && q.receiver.Load() == ReceiverActive
-	q.receiver.Store(ReceiverWaiting) // under mu: who still finds it active has queued what this flush sees
+	q.receiver.Store(state) // under mu: who still finds it active has queued what this flush sees
 	q.noteReceivedLocked(messages, bytes)
 	if q.deferral == deferralExpired {
 		q.deferral = deferralNone

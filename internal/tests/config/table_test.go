@@ -63,6 +63,11 @@ var table = map[string]number{
 	"libnet.Heartbeat.Interval": server(durations, func(s *setting, v int64) {
 		s.Heartbeat = libnet.Heartbeat{Interval: time.Duration(v), Message: s.beat}
 	}),
+	"libnet.RateLimit.Messages": server(counts, func(s *setting, v int64) { s.RateLimit.Messages = int(v) }),
+	"libnet.RateLimit.Bytes":    server(counts, func(s *setting, v int64) { s.RateLimit.Bytes = int(v) }),
+	"libnet.RateLimit.Per": server(durations, func(s *setting, v int64) {
+		s.RateLimit = libnet.RateLimit{Messages: 2, Bytes: 1, Per: time.Duration(v)}
+	}),
 	"libnet.Server.MaxSessions":      count(func(s *setting) *int { return &s.maxSessions }),
 	"libnet.Server.MaxSessionsPerIP": count(func(s *setting) *int { return &s.maxPerIP }),
 

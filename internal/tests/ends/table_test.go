@@ -89,6 +89,16 @@ var table = []end{
 		does: func(c *scenario) { c.await(c.session.Done()) },
 	},
 	{
+		who: "the peer sends more than it may (RateLimit with End)", reasons: "rate_limit", received: atWorkReceived, sent: counted,
+		peer: seesReset, within: soon,
+		does: func(c *scenario) {
+			if c.what != unread { // else it has
+				c.sendRequests()
+			}
+		},
+		set: func(srv *libnet.Server) { srv.RateLimit = libnet.RateLimit{Messages: 1, Per: time.Hour, End: true} },
+	},
+	{
 		who: "`Close`", reasons: "closed", received: atWorkReceived, sent: counted, peer: seesReset, within: soon,
 		does: func(c *scenario) { _ = c.session.Close() },
 	},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"runtime/debug"
 	"slices"
@@ -55,6 +56,37 @@ func percentile99(sorted []time.Duration) time.Duration {
 		return 0
 	}
 	return sorted[len(sorted)*99/100]
+}
+
+// Only the peer's end ends the handler's wait.
+func TestAHandlerThatWaitsForDoneNoticesItsPeersEnd(t *testing.T) {
+	testkit.Slow(t)
+	for name, last := range map[string]string{"nothing follows": "", "a message follows": "second"} {
+		t.Run(name, func(t *testing.T) {
+			handled := make(chan error, 2)
+			r := testkit.LoopModes[0].Start(t, nil, func(s *libnet.Session, msg []byte) {
+				if string(msg) == "first" && last == "" {
+					<-s.Done()
+				} else if string(msg) == "first" {
+					_ = s.Done()
+					time.Sleep(5 * time.Second) // two looks
+				}
+				handled <- s.Err()
+			})
+			conn, _ := r.Open()
+			testkit.MustWrite(t, conn, testkit.Frame("first"))
+			if last != "" {
+				testkit.MustWrite(t, conn, testkit.Frame(last))
+			}
+			_ = conn.Close()
+			if last != "" {
+				testkit.WantErr(t, "the first", testkit.Await(t, testkit.Patience, "the first", handled), nil)
+				testkit.WantErr(t, "the second", testkit.Await(t, testkit.Patience, "the second", handled), nil)
+				return
+			}
+			testkit.WantErr(t, "the reason", testkit.Await(t, testkit.Patience, "the end", handled), io.EOF)
+		})
+	}
 }
 
 // What a blocked handler's peer sends meanwhile is served behind it, in order, by whoever it is then.

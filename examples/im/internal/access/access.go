@@ -17,7 +17,8 @@
 //   - A message is acknowledged after it is stored. What is pushed to the receiver is only a notification; if
 //     it is lost the next sync finds the message.
 //   - Every request that can be decoded is answered within RequestTimeout, one after the other in a session. One that
-//     cannot be decoded ends the session without an answer.
+//     cannot be decoded ends the session without an answer. Whatever else comes before a login is answered with "log in
+//     first", and ends the session.
 //   - Groups are open: whoever asks joins, and who speaks in a group joins it.
 //
 // A session that waits for its client has no goroutine, over TCP and over WebSocket.
@@ -37,6 +38,7 @@ import (
 	"github.com/libnet-go/libnet/cluster"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/mux"
 	"github.com/libnet-go/libnet/ws"
 )
 
@@ -99,6 +101,7 @@ var ErrNoLogin = errors.New("access: no login in time")
 type Server struct {
 	// Immutable after Start.
 	o      Options
+	mux    *mux.Mux
 	libnet *libnet.Server
 	http   *http.Server
 	web    net.Listener
@@ -130,6 +133,7 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("access: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.mux = s.newMux()
 	s.libnet = s.newLibnet(tcp)
 	s.http = s.newHTTP()
 	s.serving.Go(func() { s.ended("tcp", s.libnet.ServeMessages(libnet.MessageHandlerFunc(s.serve))) })
@@ -168,7 +172,7 @@ const (
 )
 
 func (s *Server) newLibnet(l net.Listener) *libnet.Server {
-	server := libnet.NewServer(l, wire.Protocol(), sendQueue)
+	server := libnet.NewServer(l, wire.MuxProtocol(s.mux), sendQueue)
 	server.MaxMessage = wire.MaxMessage
 	server.HandshakeTimeout = s.o.LoginTimeout
 	server.IdleTimeout = s.o.IdleTimeout
@@ -181,11 +185,11 @@ func (s *Server) newLibnet(l net.Listener) *libnet.Server {
 }
 
 func (s *Server) newHTTP() *http.Server {
-	mux := http.NewServeMux()
+	paths := http.NewServeMux()
 	options := &ws.HandlerOptions{OriginPatterns: s.o.Origins}
-	mux.Handle("/ws", ws.MessageHandler(s.libnet, libnet.MessageHandlerFunc(s.serve), options))
+	paths.Handle("/ws", ws.MessageHandler(s.libnet, libnet.MessageHandlerFunc(s.serve), options))
 	return &http.Server{
-		Handler:           mux,
+		Handler:           paths,
 		ReadHeaderTimeout: upgradeTimeout,
 		IdleTimeout:       upgradeTimeout,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // clients' faults

@@ -27,6 +27,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/mux"
 	"github.com/libnet-go/libnet/reconnect"
 	"github.com/libnet-go/libnet/ws"
 )
@@ -236,28 +237,25 @@ func dialer(log *slog.Logger) *libnet.Dialer {
 	return d
 }
 
+// asks is the mux of those who ask a gateway.
+var asks = mux.New(mux.Proto(wire.CmdError))
+
 // Pick asks the gateway at address for an access server.
 func Pick(ctx context.Context, gateway string) (address string, err error) {
-	s, err := dialer(nil).Dial(ctx, "tcp", gateway)
+	d := dialer(nil)
+	d.Protocol = wire.MuxProtocol(asks)
+	s, err := d.Dial(ctx, "tcp", gateway)
 	if err != nil {
 		return "", err
 	}
 	defer s.Close()
-	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
-	if err := s.Send(&wire.ReqAccessServer{Cmd: wire.CmdAccessServer}); err != nil {
+	answer, err := mux.Call[wire.ReqAccessServer, wire.ResSelectAccessServerForClient](
+		ctx, asks.SyncPeer(s), wire.Kind(wire.CmdAccessServer), nil)
+	switch {
+	case err != nil:
 		return "", err
-	}
-	payload, err := s.Receive()
-	if err != nil {
-		return "", errors.Join(ctx.Err(), err)
-	}
-	_, msg, err := wire.Answer(payload)
-	if err != nil {
-		return "", err
-	}
-	answer, ok := msg.(*wire.ResSelectAccessServerForClient)
-	if !ok || answer.ErrCode != wire.CodeOK || answer.Addr == "" {
-		return "", fmt.Errorf("client: no access server: %v", msg)
+	case answer.ErrCode != wire.CodeOK || answer.Addr == "":
+		return "", fmt.Errorf("client: no access server: %v", answer)
 	}
 	return answer.Addr, nil
 }

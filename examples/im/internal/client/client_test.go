@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/examples/im/internal/wire/wiretest"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -175,7 +178,7 @@ func TestASilentServerIsLeft(t *testing.T) {
 					if err != nil {
 						break
 					}
-					switch cmd, msg, _ := wire.Request(payload); request := msg.(type) {
+					switch cmd, msg, _ := wiretest.Request(payload); request := msg.(type) {
 					case *wire.ReqSendP2PMsg:
 						_ = session.Send(&wire.ResSendP2PMsg{Cmd: cmd, MsgID: request.MsgID})
 					default:
@@ -311,4 +314,31 @@ func TestMessagesThatTakeTheVersionsOfLostOnesAreHandedOut(t *testing.T) {
 	}
 	side.say(page(991, "new"))
 	wantMessages(t, got, "new")
+}
+
+func TestPickSpeaksToTheGatewayToTheByte(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := make(chan string, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		request := make([]byte, len("\x00\x03\x08\x91\x4e"))
+		_, _ = io.ReadFull(conn, request)
+		_, _ = io.WriteString(conn, "\x00\x08\x08\x91\x4e\x2a\x03h:1")
+		rest, _ := io.ReadAll(conn)
+		asked <- string(request) + string(rest)
+	}()
+	if address, err := client.Pick(bounded(t), l.Addr().String()); err != nil || address != "h:1" {
+		t.Errorf("picked %q, %v", address, err)
+	}
+	if got := <-asked; got != "\x00\x03\x08\x91\x4e" {
+		t.Errorf("asked with %q", got)
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/examples/im/internal/client"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/examples/im/internal/wire/wiretest"
 )
 
 const patience = 60 * time.Second
@@ -73,7 +74,7 @@ func expect[T proto.Message](s *side) T {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	_, msg, err := wire.Request(payload)
+	_, msg, err := wiretest.Request(payload)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -20,11 +20,10 @@ import (
 	"net"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/mux"
 )
 
 const (
@@ -74,7 +73,17 @@ func Start(o Options) (*Server, error) {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
 	}
-	server := libnet.NewServer(o.Listener, wire.Protocol(), sendQueue)
+	s := &Server{pick: o.Pick, log: o.Logger, done: make(chan struct{})}
+	m := wire.NewMux("a gateway does not serve command %s")
+	m.Logger = o.Logger
+	mux.Handle(m, wire.Kind(wire.CmdAccessServer), s.choose)
+	s.libnet = newLibnet(o, m)
+	go s.serve(m)
+	return s, nil
+}
+
+func newLibnet(o Options, m *mux.Mux) *libnet.Server {
+	server := libnet.NewServer(o.Listener, wire.MuxProtocol(m), sendQueue)
 	server.MaxMessage = maxRequest
 	server.OnFull = libnet.CloseSession
 	server.HandshakeTimeout = o.RequestTimeout
@@ -84,9 +93,7 @@ func Start(o Options) (*Server, error) {
 	server.MaxSessions = o.MaxSessions
 	server.MaxSessionsPerIP = o.MaxSessionsPerIP
 	server.Logger = o.Logger
-	s := &Server{libnet: server, pick: o.Pick, log: o.Logger, done: make(chan struct{})}
-	go s.serve()
-	return s, nil
+	return server
 }
 
 func byDefault[T comparable](set *T, value T) {
@@ -96,9 +103,9 @@ func byDefault[T comparable](set *T, value T) {
 	}
 }
 
-func (s *Server) serve() {
+func (s *Server) serve(m *mux.Mux) {
 	defer close(s.done)
-	err := s.libnet.ServeMessages(libnet.MessageHandlerFunc(s.request))
+	err := s.libnet.ServeMessages(m)
 	if !errors.Is(err, libnet.ErrServerClosed) {
 		s.log.Error("gateway: no longer accepting", "error", err)
 	}
@@ -124,29 +131,10 @@ func (s *Server) Close() {
 	<-s.done
 }
 
-// request answers one message of a client.
-func (s *Server) request(session *libnet.Session, payload []byte) {
-	cmd, msg, err := wire.Request(payload)
-	if errors.Is(err, wire.ErrMalformed) {
-		_ = session.CloseWithError(err) // without an answer, which would be more than it cost to ask
-		return
-	}
-	answer := proto.Message(wire.Fail(wire.CmdError, wire.CodeServer, fmt.Sprintf("a gateway does not serve command %d", cmd)))
-	if _, ok := msg.(*wire.ReqAccessServer); ok {
-		answer = s.choose()
-	}
-	if err := session.Send(answer); err != nil {
-		_ = session.CloseWithError(err)
-	}
-}
-
-func (s *Server) choose() *wire.ResSelectAccessServerForClient {
-	answer := &wire.ResSelectAccessServerForClient{Cmd: wire.CmdAccessServer}
+func (s *Server) choose(context.Context, *libnet.Session, *wire.ReqAccessServer) (*wire.ResSelectAccessServerForClient, error) {
 	server, ok := s.pick(nil)
 	if !ok {
-		answer.ErrCode, answer.ErrStr = wire.CodeNoAccessServer, "no access server can take you right now"
-		return answer
+		return nil, &mux.Error{Code: wire.CodeNoAccessServer, Text: "no access server can take you right now"}
 	}
-	answer.Addr = server.Addr
-	return answer
+	return &wire.ResSelectAccessServerForClient{Addr: server.Addr}, nil
 }

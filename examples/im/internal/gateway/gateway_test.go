@@ -68,21 +68,30 @@ func TestWithoutAnAccessServerTheAnswerIs92001AndTheSessionStays(t *testing.T) {
 }
 
 func TestTheGatewaySpeaksTheProtocolToTheByte(t *testing.T) {
-	g := start(t, gateway.Options{Pick: always("h:1")})
-	conn, err := net.Dial("tcp", g.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	// Length 3, field 1 as varint: 10001.
-	if _, err := conn.Write([]byte{0, 3, 0x08, 0x91, 0x4e}); err != nil {
-		t.Fatal(err)
-	}
-	const want = "\x00\x08\x08\x91\x4e\x2a\x03h:1"
-	got := make([]byte, len(want))
-	conn.SetReadDeadline(time.Now().Add(imtest.Patience))
-	if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
-		t.Errorf("the answer is %q, %v, want %q", got, err, want)
+	const none = "\x00\x30\x08\x91\x4e\x18\xe1\xce\x05\x22\x27no access server can take you right now"
+	const notServed = "\x00\x30\x08\x91\xbf\x05\x10\x91\xbf\x05\x1a\x26a gateway does not serve command "
+	for name, test := range map[string]struct{ server, says, hears string }{
+		"command 10001":             {"h:1", "\x00\x03\x08\x91\x4e", "\x00\x08\x08\x91\x4e\x2a\x03h:1"},
+		"with a text":               {"h:1", "\x00\x06\x08\x91\x4e\x12\x01c", "\x00\x08\x08\x91\x4e\x2a\x03h:1"},
+		"without an access server":  {"", "\x00\x03\x08\x91\x4e", none},
+		"an access server's":        {"h:1", "\x00\x06\x08\xa2\x9c\x01\x18\x01", notServed + "20002"},
+		"one that nobody has named": {"h:1", "\x00\x04\x08\xb9\x9c\x01", notServed + "20025"},
+	} {
+		conn, err := net.Dial("tcp", start(t, gateway.Options{Pick: always(test.server)}).Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(imtest.Patience))
+		for range 2 {
+			if _, err := io.WriteString(conn, test.says); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, len(test.hears))
+			if n, err := io.ReadFull(conn, got); err != nil || string(got) != test.hears {
+				t.Errorf("%s: the answer is %q, %v, want %q", name, got[:n], err, test.hears)
+			}
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/examples/im/internal/wire/wiretest"
 )
 
 // theScriptsEncodingIsProtobufs compares wire.js with package wire, message by message.
@@ -47,7 +48,7 @@ func theScriptsEncodingIsProtobufs(t *testing.T, browser context.Context) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, got, err := wire.Request(payload)
+		_, got, err := wiretest.Request(payload)
 		if err != nil || !proto.Equal(got, test.want) {
 			t.Errorf("%s became %v (%v), want %v", test.script, got, err, test.want)
 		}

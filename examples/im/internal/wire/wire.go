@@ -1,11 +1,9 @@
 // Package wire is the protocol between clients, the gateway and the access servers: protobuf messages
 // whose field 1 is the command, framed by a length of 2 bytes. im.proto describes them.
 //
-//	cmd, msg, err := wire.Request(payload) // what a client sent
-//	switch req := msg.(type) {
-//	case *wire.ReqPing:
-//		err = session.Send(wire.OK(cmd))
-//	}
+//	m := wire.NewMux("command %s is not served")                    // routes a server's requests
+//	err := session.Send(&wire.ReqPing{Cmd: wire.CmdPing, UID: user}) // a client sends one
+//	cmd, msg, err := wire.Answer(payload)                            // and reads what comes
 package wire
 
 //go:generate protoc --go_out=. --go_opt=paths=source_relative im.proto
@@ -61,27 +59,12 @@ const (
 	TypeGroup = "group"
 )
 
-// ErrMalformed is wrapped by the errors of [Request] and [Answer] for a payload that is no message with a
-// command. Who sent it does not speak this protocol.
+// ErrMalformed is wrapped by the errors of [Answer] for a payload that is no message with a command. Who sent it does not
+// speak this protocol.
 var ErrMalformed = errors.New("wire: malformed message")
 
-// ErrUnknown is wrapped by the errors of [Request] and [Answer] for a command that is not theirs.
+// ErrUnknown is wrapped by the errors of [Answer] for a command that it does not know.
 var ErrUnknown = errors.New("wire: unknown command")
-
-var requests = map[uint32]func() proto.Message{
-	CmdAccessServer: func() proto.Message { return new(ReqAccessServer) },
-	CmdLogin:        func() proto.Message { return new(ReqLogin) },
-	CmdPing:         func() proto.Message { return new(ReqPing) },
-	CmdSendP2P:      func() proto.Message { return new(ReqSendP2PMsg) },
-	CmdSendGroup:    func() proto.Message { return new(ReqSendGroupMsg) },
-	CmdSync:         func() proto.Message { return new(ReqSyncMsg) },
-	CmdJoinGroup:    func() proto.Message { return new(ReqJoinGroup) },
-	CmdLeaveGroup:   func() proto.Message { return new(ReqLeaveGroup) },
-	CmdPresence:     func() proto.Message { return new(ReqPresence) },
-	CmdWhoAmI:       func() proto.Message { return new(ReqWhoAmI) },
-	CmdHistory:      func() proto.Message { return new(ReqHistory) },
-	CmdMembers:      func() proto.Message { return new(ReqMembers) },
-}
 
 var answers = map[uint32]func() proto.Message{
 	CmdAccessServer: func() proto.Message { return new(ResSelectAccessServerForClient) },
@@ -100,27 +83,17 @@ var answers = map[uint32]func() proto.Message{
 	CmdError:        func() proto.Message { return new(Error) },
 }
 
-// Request decodes what a client sends. The message keeps nothing of payload. With an error that wraps
+// Answer decodes what the gateway or an access server sends. The message keeps nothing of payload. With an error that wraps
 // [ErrUnknown] the command is returned as well.
-func Request(payload []byte) (cmd uint32, msg proto.Message, err error) {
-	return decode(payload, requests)
-}
-
-// Answer decodes what the gateway or an access server sends, as [Request] does.
 func Answer(payload []byte) (cmd uint32, msg proto.Message, err error) {
-	return decode(payload, answers)
-}
-
-func decode(payload []byte, kinds map[uint32]func() proto.Message) (uint32, proto.Message, error) {
-	cmd, err := Peek(payload)
-	if err != nil {
+	if cmd, err = Peek(payload); err != nil {
 		return 0, nil, err
 	}
-	kind, ok := kinds[cmd]
+	kind, ok := answers[cmd]
 	if !ok {
 		return cmd, nil, fmt.Errorf("%w: %d", ErrUnknown, cmd)
 	}
-	msg := kind()
+	msg = kind()
 	if err := proto.Unmarshal(payload, msg); err != nil {
 		return cmd, nil, fmt.Errorf("%w: command %d: %v", ErrMalformed, cmd, err)
 	}
@@ -157,7 +130,7 @@ func Peek(payload []byte) (cmd uint32, err error) {
 }
 
 // Encode returns msg as a payload, to be sent on a session of [Protocol] or by the cluster. It panics for a
-// string that is not UTF-8, which only the program's own mistake could bring here: [Request] refuses it.
+// string that is not UTF-8, which only the program's own mistake could bring here: what is received with one is refused.
 func Encode(msg proto.Message) []byte {
 	payload, err := proto.Marshal(msg)
 	if err != nil {
@@ -197,13 +170,17 @@ func Notify(version int64) *ResNotify { return &ResNotify{Cmd: CmdNotify, Curren
 // []byte that is one already.
 func Protocol() libnet.Protocol { return protocol }
 
-var protocol = codec.New(codec.Uint16BE, marshaler{}).MaxMessage(MaxMessage)
+var protocol = protocolOf(codec.Proto)
 
-type marshaler struct{}
+func protocolOf(m codec.Marshaler) libnet.Protocol {
+	return codec.New(codec.Uint16BE, marshaler{m}).MaxMessage(MaxMessage)
+}
 
-func (marshaler) AppendMarshal(dst []byte, msg any) ([]byte, error) {
+type marshaler struct{ codec.Marshaler }
+
+func (m marshaler) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	if payload, ok := msg.([]byte); ok {
 		return append(dst, payload...), nil
 	}
-	return codec.Proto.AppendMarshal(dst, msg)
+	return m.Marshaler.AppendMarshal(dst, msg)
 }

@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,7 +14,9 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/examples/im/internal/wire/wiretest"
 	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/mux"
 )
 
 func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
@@ -90,7 +93,7 @@ func TestEveryMessageOfTheTableIsReadFromItsBytes(t *testing.T) {
 	for _, test := range golden {
 		decode := wire.Answer
 		if test.request {
-			decode = wire.Request
+			decode = wiretest.Request
 		}
 		payload := frame(t, test.frame)[2:]
 		cmd, msg, err := decode(payload)
@@ -131,14 +134,13 @@ func TestWhatIsNoMessageIsMalformedAndWhatIsNotKnownIsUnknown(t *testing.T) {
 		"command 0":                {"0800", wire.ErrMalformed},
 		"half a command":           {"08a1", wire.ErrMalformed},
 		"noise":                    {"ffffffffffff", wire.ErrMalformed},
-		"a field cut short":        {"08a19c01 1205", wire.ErrMalformed},
-		"a string that is no text": {"08a19c01 1202c328", wire.ErrMalformed},
+		"a field cut short":        {"08a19c01 1a05", wire.ErrMalformed},
+		"a string that is no text": {"08a19c01 1a02c328", wire.ErrMalformed},
 		"a command as a string":    {"0a0161", wire.ErrMalformed},
 		"a command to come":        {"08ffff01", wire.ErrUnknown},
-		"an answer":                {"0891bf05", wire.ErrUnknown},
 		"a group's end":            {"08a19c01 0c", wire.ErrMalformed},
 	} {
-		if _, msg, err := wire.Request(frame(t, test.payload)); !errors.Is(err, test.want) || msg != nil {
+		if _, msg, err := wire.Answer(frame(t, test.payload)); !errors.Is(err, test.want) || msg != nil {
 			t.Errorf("%s: %v, %v; want %v", name, msg, err, test.want)
 		}
 	}
@@ -169,45 +171,82 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		before := bytes.Clone(payload)
-		for name, decode := range map[string]func([]byte) (uint32, proto.Message, error){"request": wire.Request, "answer": wire.Answer} {
-			cmd, msg, err := decode(payload)
-			if (msg == nil) == (err == nil) {
-				t.Fatalf("%s: message %v with error %v", name, msg, err)
-			}
-			if err != nil && !errors.Is(err, wire.ErrMalformed) && !errors.Is(err, wire.ErrUnknown) {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if err != nil {
-				continue
-			}
-			if peeked, err := wire.Peek(payload); err != nil || peeked != cmd {
-				t.Fatalf("%s: peeked %d, %v; decoded %d", name, peeked, err, cmd)
-			}
-			common := new(wire.Command)
-			if err := proto.Unmarshal(payload, common); err != nil || common.Cmd != cmd {
-				t.Fatalf("%s: command %d; protobuf says %d, %v", name, cmd, common.Cmd, err)
-			}
-			_, again, err := decode(wire.Encode(msg))
-			if err != nil || !proto.Equal(again, msg) {
-				t.Fatalf("%s: %v comes back as %v, %v", name, msg, again, err)
-			}
+		cmd, msg, err := wire.Answer(payload)
+		if (msg == nil) == (err == nil) {
+			t.Fatalf("message %v with error %v", msg, err)
+		}
+		if err != nil && !errors.Is(err, wire.ErrMalformed) && !errors.Is(err, wire.ErrUnknown) {
+			t.Fatal(err)
 		}
 		if !bytes.Equal(payload, before) {
 			t.Fatal("the payload was changed")
 		}
+		if err != nil {
+			return
+		}
+		if peeked, err := wire.Peek(payload); err != nil || peeked != cmd {
+			t.Fatalf("peeked %d, %v; decoded %d", peeked, err, cmd)
+		}
+		common := new(wire.Command)
+		if err := proto.Unmarshal(payload, common); err != nil || common.Cmd != cmd {
+			t.Fatalf("command %d; protobuf says %d, %v", cmd, common.Cmd, err)
+		}
+		_, again, err := wire.Answer(wire.Encode(msg))
+		if err != nil || !proto.Equal(again, msg) {
+			t.Fatalf("%v comes back as %v, %v", msg, again, err)
+		}
 	})
 }
 
-func ExampleRequest() {
-	payload := wire.Encode(&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, TargetUID: 2, Msg: "hello"})
-	cmd, msg, err := wire.Request(payload)
+func ExampleNewMux() {
+	m := wire.NewMux("command %s is not served")
+	mux.Handle(m, wire.Kind(wire.CmdJoinGroup),
+		func(_ context.Context, _ *libnet.Session, req *wire.ReqJoinGroup) (*wire.ResJoinGroup, error) {
+			if req.GroupID <= 0 {
+				return nil, &mux.Error{Code: wire.CodeRefused, Text: "no such group"}
+			}
+			return &wire.ResJoinGroup{GroupID: req.GroupID}, nil
+		})
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", wire.MuxProtocol(m), 16)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	switch req := msg.(type) {
-	case *wire.ReqSendP2PMsg:
-		fmt.Println(cmd, req.GetTargetUID(), req.GetMsg())
+	ended := make(chan error, 1)
+	go func() { ended <- server.ServeMessages(m) }()
+	defer func() { server.Stop(); <-ended }()
+
+	s, err := libnet.Connect("tcp", server.Listener().Addr().String(), wire.Protocol(), 0)
+	if err != nil {
+		fmt.Println(err)
+		return
 	}
-	// Output: 20003 2 hello
+	defer s.Close()
+	for _, request := range []proto.Message{
+		&wire.ReqJoinGroup{Cmd: wire.CmdJoinGroup, GroupID: 9},
+		&wire.ReqJoinGroup{Cmd: wire.CmdJoinGroup, GroupID: -9},
+		&wire.ReqPing{Cmd: wire.CmdPing},
+	} {
+		if err := s.Send(request); err != nil {
+			fmt.Println(err)
+			return
+		}
+		payload, err := s.Receive()
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		switch _, msg, err := wire.Answer(payload); answer := msg.(type) {
+		case *wire.ResJoinGroup:
+			fmt.Printf("%d %d %q\n", answer.GroupID, answer.ErrCode, answer.ErrStr)
+		case *wire.Error:
+			fmt.Printf("%d %d %q\n", answer.Cmd, answer.ErrCode, answer.ErrStr)
+		default:
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// 9 0 ""
+	// 0 94001 "no such group"
+	// 90001 90001 "command 20002 is not served"
 }

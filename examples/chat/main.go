@@ -1,0 +1,100 @@
+// Chat is libnet's second example: logins, rooms, whispers, and who is there; for terminals over TCP and browsers over WebSocket.
+//
+//	chat -listen localhost:7000    the server, whose page is at http://localhost:8080/
+//	chat -as ann                   a terminal of ann's; also to be typed: /join ROOM, /who, /w NAME TEXT
+//
+// server.go has what the server does with messages, client.go the terminal, page.html the browser, messages.go what they say
+// to each other. Passwords cross the network as they are: a server for others needs a certificate (libnet.Server.TLSConfig).
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/ws"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "chat:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the program without its process.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("chat", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	listen := flags.String("listen", "", "serve terminals at this `address`, until Ctrl-C")
+	web := flags.String("web", "localhost:8080", "and browsers at this `address`")
+	connect := flags.String("connect", "localhost:7000", "the `address` of a client's server")
+	name := flags.String("as", "", "the client's `name`")
+	password := flags.String("password", "secret", "what the server asks for, and the client says")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("what is %q? Options are listed by -help", flags.Arg(0))
+	case (*listen == "") == (*name == ""):
+		return errors.New("-listen makes a server, -as a client: give one of them")
+	case *listen != "":
+		return serve(ctx, *listen, *web, *password, stdout)
+	}
+	return converse(ctx, *connect, &Login{*name, *password}, stdin, stdout)
+}
+
+//go:embed page.html
+var page []byte
+
+// serve is chat -listen: one server, whose sessions come over TCP and, beside the page, over WebSocket.
+func serve(ctx context.Context, tcp, web, password string, stdout io.Writer) error {
+	m := (&chat{password: password}).routes()
+	server, err := libnet.Serve("tcp", tcp, codec.New(codec.Uint32BE, m), limits.SendQueue)
+	if err != nil {
+		return err
+	}
+	defer server.Stop()
+	server.Config, server.MaxSessionsPerIP = limits, 50
+	server.MaxSessions = 1000 // so the names of all of them fit into one message
+
+	pages := http.NewServeMux()
+	pages.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })
+	pages.Handle("/ws", ws.MessageHandler(server, m, &ws.HandlerOptions{Text: true}))
+	site := &http.Server{Handler: pages, ReadHeaderTimeout: 10 * time.Second}
+	defer site.Close()
+	listener, err := net.Listen("tcp", web)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "terminals at %v, browsers at http://%v/; Ctrl-C ends it\n", server.Listener().Addr(), listener.Addr())
+
+	ended := make(chan error, 2)
+	go func() { ended <- server.ServeMessages(m) }()
+	go func() { ended <- site.Serve(listener) }()
+	select {
+	case err := <-ended: // a listener broke
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return server.Shutdown(drain) // delivers what was said, and says what it could not
+}
