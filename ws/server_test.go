@@ -154,9 +154,9 @@ func TestABroadcastReachesMembersOverTCPAndWebSocketAndIsEncodedOnceForEach(t *t
 }
 
 func TestShutdownOfTheServerLosesNothing(t *testing.T) {
-	const clients, each = 20, 200
-	payload := strings.Repeat("x", 4000)
-	fill := func(srv *libnet.Server) { srv.SendBuffer = 4 << 10 } // the most of it is queued when the server closes
+	const clients, each = 20, 50
+	payload := strings.Repeat("x", 16000)
+	fill := func(srv *libnet.Server) { srv.SendBuffer, srv.Linger = 4<<10, soon } // the most of it is queued when the server closes
 	r := start(t, setup{queue: each, config: fill, handler: libnet.HandlerFunc(func(s *libnet.Session) {
 		for range each {
 			s.Send(payload)
@@ -172,7 +172,7 @@ func TestShutdownOfTheServerLosesNothing(t *testing.T) {
 		running.Go(func() { // and what it sends lies unread when the server closes
 			<-all
 			for client.Send("more") == nil {
-				time.Sleep(time.Millisecond)
+				time.Sleep(5 * time.Millisecond)
 			}
 		})
 		running.Go(func() {
