@@ -172,7 +172,9 @@ func Protocol() libnet.Protocol { return protocol }
 
 var protocol = framed(marshaler{codec.Proto})
 
-func framed(m codec.Marshaler) libnet.Protocol { return codec.New(codec.Uint16BE, m).MaxMessage(MaxMessage) }
+func framed(m codec.Marshaler) libnet.Protocol {
+	return codec.New(codec.Uint16BE, m).MaxMessage(MaxMessage)
+}
 
 type marshaler struct{ codec.Marshaler }
 
