@@ -11,6 +11,10 @@ import (
 
 // No row may leave a goroutine behind.
 func TestMain(m *testing.M) {
-	testkit.AtATime(32)
+	if testkit.Race { // which makes of waiting rows busy ones
+		testkit.AtATime(8)
+	} else {
+		testkit.AtATime(32)
+	}
 	testkit.SuiteMain(m)
 }

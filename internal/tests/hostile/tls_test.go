@@ -220,9 +220,9 @@ func playDialer(t *testing.T, s *site, does behaviour) {
 	d.SendQueue = 8
 	d.Linger = 200 * time.Millisecond
 	r.b.armed.Store(true)
-	_ = r.dialAndAsk(t, d)
+	_ = r.dialAndAsk(t, d, 2*shutdownBound)
 	r.wantCalled(t)
-	if err := r.dialAndAsk(t, d); err != nil {
+	if err := r.dialAndAsk(t, d, inTime); err != nil {
 		t.Errorf("the next Dial: %v", err)
 	}
 	r.wantShutdown(t)
@@ -230,12 +230,12 @@ func playDialer(t *testing.T, s *site, does behaviour) {
 	within(t, "the rig's own goroutines", inTime, r.conns.Wait)
 }
 
-// dialAndAsk wants Dial to return when its context has ended at the latest, and then Close.
-func (r *rig) dialAndAsk(t *testing.T, d *libnet.Dialer) error {
+// dialAndAsk wants Dial to return when its context has ended at the latest, after bound, and then Close.
+func (r *rig) dialAndAsk(t *testing.T, d *libnet.Dialer, bound time.Duration) error {
 	t.Helper()
 	err := errors.New("the goroutine was ended")
-	within(t, "Dial", shutdownBound+slack, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), shutdownBound)
+	within(t, "Dial", bound+slack, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), bound)
 		defer cancel()
 		var s *libnet.Session
 		if s, err = d.Dial(ctx, "tcp", r.listener.Addr().String()); err != nil {
