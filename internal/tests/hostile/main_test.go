@@ -12,7 +12,7 @@ import (
 // No row may leave a goroutine behind.
 func TestMain(m *testing.M) {
 	if testkit.Race { // which makes of waiting rows busy ones
-		testkit.AtATime(8)
+		testkit.AtATime(16)
 	} else {
 		testkit.AtATime(32)
 	}
