@@ -139,10 +139,14 @@ func (p Peer) find(ctx context.Context) (*libnet.Session, error) {
 	switch {
 	case p.session != nil:
 		return p.session, nil
-	case p.link != nil:
-		return p.link.Ready(ctx)
+	case p.link == nil:
+		return nil, libnet.ErrSessionClosed
 	}
-	return nil, libnet.ErrSessionClosed
+	s, err := p.link.Ready(ctx)
+	if s == nil && err == nil {
+		err = libnet.ErrSessionClosed
+	}
+	return s, err
 }
 
 // send enters a call and sends its request.
