@@ -47,7 +47,8 @@ type Peer struct {
 
 // A Link is what has a session most of the time, and makes another when that ends: a *reconnect.Client.
 type Link interface {
-	// Ready waits until there is a session, and returns that.
+	// Ready waits until there is a session, and returns that. Neither a session nor an error counts as
+	// libnet.ErrSessionClosed.
 	Ready(ctx context.Context) (*libnet.Session, error)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/mux"
+	"github.com/libnet-go/libnet/ws"
 )
 
 // The kinds of messages of the server's Mux.
@@ -70,7 +72,7 @@ func envelopeSites(of string) []site {
 	return sites
 }
 
-// TestHostileUserCodeOfMux is the same for package mux, in the two modes in which a server receives.
+// TestHostileUserCodeOfMux is the same for package mux, in each way in which a server has messages handled.
 func TestHostileUserCodeOfMux(t *testing.T) {
 	for i := range muxSites {
 		s := &muxSites[i]
@@ -79,7 +81,7 @@ func TestHostileUserCodeOfMux(t *testing.T) {
 			name += " of " + s.source
 		}
 		for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
-			for _, m := range []mode{modes[0], modes[8]} {
+			for _, m := range []mode{modes[0], modes[8], modes[15]} {
 				t.Run(fmt.Sprintf("%s/%s/%s", name, does, m.name), func(t *testing.T) {
 					t.Parallel()
 					playMux(t, s, does, m)
@@ -122,6 +124,7 @@ func playMux(t *testing.T, s *site, does behaviour, m mode) {
 	_ = r.mux.Load().Stats()
 	r.wantShutdown(t)
 	close(r.b.freed)
+	r.end()
 	within(t, "the rig's own goroutines", inTime, r.conns.Wait)
 	if !t.Failed() {
 		r.account()
@@ -163,14 +166,22 @@ func newMuxRig(t *testing.T, s *site, does behaviour, m mode) *muxRig {
 	own := r.register(t)
 	r.own.Store(0) // register asks the envelope about kinds
 	r.mux.Store(own)
-	r.conns.Go(func() {
-		if m.serve == "Serve" {
-			_ = r.srv.Serve(own)
-		} else {
-			_ = r.srv.ServeMessages(own)
-		}
-	})
+	r.serveMux(own)
 	return r
+}
+
+func (r *muxRig) serveMux(m *mux.Mux) {
+	r.end = func() {}
+	run := func() { _ = r.srv.ServeMessages(m) }
+	switch r.mode.serve {
+	case "Serve":
+		run = func() { _ = r.srv.Serve(m) }
+	case "ws":
+		h := &http.Server{Handler: ws.MessageHandler(r.srv, m, nil), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+		r.end = func() { _ = h.Close() }
+		run = func() { _ = h.Serve(r.listener) }
+	}
+	r.conns.Go(run)
 }
 
 func (r *muxRig) envelope(b *bomb, own *atomic.Uint64) mux.Envelope {
@@ -262,7 +273,12 @@ func (r *muxRig) dialMux() (*libnet.Session, error) {
 	d := libnet.Dialer{Protocol: codec.New(codec.Uint32BE, r.clients)}
 	d.SendQueue = 8
 	d.Logger = slog.New(slog.DiscardHandler)
-	s, err := d.Dial(ctx, "tcp", r.listener.Addr().String())
+	addr := r.listener.Addr().String()
+	dial := func() (*libnet.Session, error) { return d.Dial(ctx, "tcp", addr) }
+	if r.mode.serve == "ws" {
+		dial = func() (*libnet.Session, error) { return ws.Dial(ctx, "ws://"+addr, &d, nil) }
+	}
+	s, err := dial()
 	if err == nil {
 		r.clients.Start(s)
 	}
