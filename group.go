@@ -46,6 +46,8 @@ func (g *Group[K]) Put(key K, s *Session) { g.swap(key, s) }
 //	if old := users.Swap(name, s); old != nil {
 //		go old.ShutdownWithError(ctx, errElsewhere)
 //	}
+//
+// Until that has begun, old's handlers run: one that would enter its session again looks first whether Get still returns it.
 func (g *Group[K]) Swap(key K, s *Session) (old *Session) {
 	old, _ = g.swap(key, s)
 	return old

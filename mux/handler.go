@@ -54,7 +54,9 @@ func With(around ...Middleware) Option {
 }
 
 // Handle has f handle the messages of a kind and reply to them. A message that asks for no reply is handled as well;
-// what f returns is then dropped. A nil reply is one without a body. f may keep and change req. ctx ends with the session.
+// what f returns is then dropped. A nil reply is one without a body. It is queued when f has returned, behind what f has sent: where
+// its order beside messages of others matters, f sends a [Message] of its own under the lock that keeps that order. f may keep and
+// change req. ctx ends with the session.
 //
 // An error of f is sent in the place of a reply, as [Error] says; about a message that asked for none, an Error is sent,
 // too, but with an [OrderedEnvelope].

@@ -28,7 +28,8 @@ type outgoing struct {
 	encoded atomic.Uint32 // the last use that was encoded: nobody looks at it any more
 }
 
-// AppendMarshal encodes a [Message], or a pointer to one: it makes the Mux a [codec.Marshaler].
+// AppendMarshal encodes a [Message], or a pointer to one; a []byte is taken for one that is encoded already, as by another
+// process. It makes the Mux a [codec.Marshaler].
 func (m *Mux) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	switch msg := msg.(type) {
 	case *outgoing:
@@ -41,6 +42,8 @@ func (m *Mux) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 		if msg != nil {
 			return m.envelope.Append(dst, Header{Kind: msg.Kind}, msg.Body)
 		}
+	case []byte:
+		return append(dst, msg...), nil
 	}
 	return dst, fmt.Errorf("%w: a %T is no mux.Message", libnet.ErrEncode, msg)
 }

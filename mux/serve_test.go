@@ -145,6 +145,26 @@ func TestWhatCannotBeServedIsAnsweredWithAnErrorThatNamesItAndTheSessionStays(t 
 	}
 }
 
+func TestSendTakesAMessageThatIsEncodedAlready(t *testing.T) {
+	m := newMux()
+	s, hand := raw(t, m)
+	encoded, err := m.AppendMarshal([]byte("dst"), mux.Message{Kind: double, Body: &num{7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, msg := range []any{encoded[3:], &mux.Message{Kind: double, Body: &num{7}}} {
+		if err := s.Send(msg); err != nil {
+			t.Fatal(err)
+		}
+		if got := receive(t, hand); string(got) != string(encoded[3:]) {
+			t.Errorf("%T: %q", msg, got)
+		}
+	}
+	if err := s.Send("text"); !errors.Is(err, libnet.ErrEncode) {
+		t.Errorf("a string: %v", err)
+	}
+}
+
 func TestAnEnvelopeThatCannotBeReadEndsTheSession(t *testing.T) {
 	for _, c := range []struct {
 		envelope mux.Envelope

@@ -90,6 +90,14 @@ var table = map[string]number{
 	"libnettest.PipeSize(size)": {counts, pipeSize},
 	"libnettest.Fault.N":        {counts, faultBytes},
 
+	"mux.Mux.MaxCalls":     {counts, maxCalls},
+	"mux.Mux.CallTimeout":  {durations, callTimeout},
+	"mux.Concurrent(n)":    {counts, concurrent},
+	"mux.Proto(errorKind)": {counts, errorKind},
+
+	"ws.HandlerOptions.CompressFrom": {counts, compressFrom},
+	"ws.DialOptions.CompressFrom":    {counts, compressFrom},
+
 	"reconnect.Client.MinBackoff":     backoff(func(c *reconnect.Client) *time.Duration { return &c.MinBackoff }),
 	"reconnect.Client.MaxBackoff":     backoff(func(c *reconnect.Client) *time.Duration { return &c.MaxBackoff }),
 	"reconnect.Client.AttemptTimeout": backoff(func(c *reconnect.Client) *time.Duration { return &c.AttemptTimeout }),

@@ -43,4 +43,4 @@ func NewMux(unknown string, around ...mux.Middleware) *mux.Mux {
 }
 
 // MuxProtocol is [Protocol] for the sessions of a mux. Send takes a mux.Message, or a []byte that is a payload already.
-func MuxProtocol(m *mux.Mux) libnet.Protocol { return protocolOf(m) }
+func MuxProtocol(m *mux.Mux) libnet.Protocol { return framed(m) }

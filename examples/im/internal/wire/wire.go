@@ -170,10 +170,10 @@ func Notify(version int64) *ResNotify { return &ResNotify{Cmd: CmdNotify, Curren
 // []byte that is one already.
 func Protocol() libnet.Protocol { return protocol }
 
-var protocol = protocolOf(codec.Proto)
+var protocol = framed(marshaler{codec.Proto})
 
-func protocolOf(m codec.Marshaler) libnet.Protocol {
-	return codec.New(codec.Uint16BE, marshaler{m}).MaxMessage(MaxMessage)
+func framed(m codec.Marshaler) libnet.Protocol {
+	return codec.New(codec.Uint16BE, m).MaxMessage(MaxMessage)
 }
 
 type marshaler struct{ codec.Marshaler }
