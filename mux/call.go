@@ -47,7 +47,8 @@ type Peer struct {
 
 // A Link is what has a session most of the time, and makes another when that ends: a *reconnect.Client.
 type Link interface {
-	// Ready waits until there is a session, and returns that.
+	// Ready waits until there is a session, and returns that. Neither a session nor an error counts as
+	// libnet.ErrSessionClosed.
 	Ready(ctx context.Context) (*libnet.Session, error)
 }
 
@@ -139,10 +140,14 @@ func (p Peer) find(ctx context.Context) (*libnet.Session, error) {
 	switch {
 	case p.session != nil:
 		return p.session, nil
-	case p.link != nil:
-		return p.link.Ready(ctx)
+	case p.link == nil:
+		return nil, libnet.ErrSessionClosed
 	}
-	return nil, libnet.ErrSessionClosed
+	s, err := p.link.Ready(ctx)
+	if s == nil && err == nil {
+		err = libnet.ErrSessionClosed
+	}
+	return s, err
 }
 
 // send enters a call and sends its request.

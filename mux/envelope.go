@@ -55,7 +55,7 @@ type Envelope interface {
 
 	// Open takes a message apart. The body may be a part of msg, and is empty where there is none. It has kinds make the
 	// header, which spares a known kind's name an allocation. What is no message of the envelope's is not ok, and ends the
-	// session.
+	// session; so does a Role of one's own.
 	Open(kinds *Kinds, msg []byte) (h Header, body []byte, ok bool)
 
 	// Unmarshal decodes a body into a pointer, which is an *[Error] where the body is a Failure's. It keeps no part of body.

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 var (
@@ -57,10 +58,11 @@ const (
 
 // told is what the peer is told of a handler's error, and whether that was meant for it.
 func told(err error) (e *Error, meant bool) {
+	e, _ = errchain.As[*Error](err)
 	switch {
-	case errors.As(err, &e) && e != nil:
+	case e != nil:
 		return &Error{Code: e.Code, Text: clip(e.Text, maxText)}, true
-	case errors.Is(err, context.DeadlineExceeded):
+	case errchain.Is(err, context.DeadlineExceeded):
 		return &Error{Code: CodeTimeout, Text: "deadline exceeded"}, true
 	}
 	return &Error{Code: CodeInternal, Text: "internal error"}, false

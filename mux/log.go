@@ -2,17 +2,17 @@ package mux
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // log tells of an error that the peer is not told. That a handler was stopped by the end of its session is none.
 func (m *Mux) log(r Request, err error) {
-	if r.Session.IsClosed() && (errors.Is(err, context.Canceled) || errors.Is(err, libnet.ErrSessionClosed)) {
+	if r.Session.IsClosed() && (errchain.Is(err, context.Canceled) || errchain.Is(err, libnet.ErrSessionClosed)) {
 		return
 	}
 	leftOut, ok := m.lines.take()

@@ -2,12 +2,12 @@ package mux
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // A Message is what Send and Broadcast take on sessions whose protocol is made with a Mux: a message that asks for no
@@ -80,7 +80,7 @@ func (m *Mux) ServeMessage(s *libnet.Session, msg []byte) {
 	kinds := m.known()
 	h, body, ok := m.envelope.Open(kinds, msg)
 	switch {
-	case !ok:
+	case !ok || h.Role > Failure:
 		_ = s.CloseWithError(ErrMalformed)
 		return
 	case h.Role != Ask:
@@ -116,7 +116,7 @@ func (m *Mux) serve(ctx context.Context, r *Request) {
 
 // isUnsendable reports whether the reply was wrong, and not the session.
 func isUnsendable(err error) bool {
-	return errors.Is(err, libnet.ErrEncode) || errors.Is(err, libnet.ErrFrameTooLarge)
+	return errchain.Is(err, libnet.ErrEncode) || errchain.Is(err, libnet.ErrFrameTooLarge)
 }
 
 // refuse tells the peer of an error, if it waits for a reply. Where it does not, it is told what was meant for it all

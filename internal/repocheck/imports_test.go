@@ -111,7 +111,7 @@ var mayImport = map[string][]string{
 	module + "/reconnect":     {module, locks, chains, "github.com/cenkalti/backoff/v5"},
 	module + "/ws":            {module, locks, chains, sendqueue, sockets, ratelimit, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks},
-	module + "/mux":           {module, locks, module + "/codec", "google.golang.org/protobuf/"},
+	module + "/mux":           {module, locks, chains, module + "/codec", "google.golang.org/protobuf/"},
 	module + "/examples/echo": {module, module + "/"},
 	module + "/examples/chat": {module, module + "/"},
 

@@ -105,6 +105,9 @@ func (r *rig) callBack(b behaviour) bool {
 	if r.client != nil {
 		r.callClient(ctx, b)
 	}
+	if m := r.mux.Load(); m != nil {
+		callMux(ctx, m, s, b)
+	}
 	switch b {
 	case asks:
 		r.ask(s)

@@ -17,6 +17,7 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/mux"
 	"github.com/libnet-go/libnet/reconnect"
 	"github.com/libnet-go/libnet/ws"
 )
@@ -67,6 +68,7 @@ type rig struct {
 	unsure   atomic.Uint64                  // messages that a synchronous SendContext left when its context ended
 	conns    sync.WaitGroup                 // goroutines of the rig's own
 	client   *reconnect.Client              // nil but in the rows of package reconnect
+	mux      atomic.Pointer[mux.Mux]        // nil but in the rows of package mux
 	end      func()
 	tickets  tls.ClientSessionCache // of clients over TLS
 }

@@ -135,14 +135,15 @@ func errorSites() (sites []site) {
 
 // uncalled are methods that libnet never calls by itself, and why.
 var uncalled = map[string]string{
-	"slog.Handler.WithAttrs": "a logger's own business, when its user calls With",
-	"slog.Handler.WithGroup": "the same",
-	"net.Listener.Addr":      "only for Session.LocalAddr of a closed event-mode session",
-	"net.Addr.Network":       "",
-	"syscall.RawConn.Read":   "only of its own descriptors",
-	"syscall.RawConn.Write":  "the same",
-	"net.Conn.SetDeadline":   "each direction has its own deadline",
-	"net.Error.Timeout":      "errors.Is(err, os.ErrDeadlineExceeded) tells",
+	"slog.Handler.WithAttrs":             "a logger's own business, when its user calls With",
+	"slog.Handler.WithGroup":             "the same",
+	"net.Listener.Addr":                  "only for Session.LocalAddr of a closed event-mode session",
+	"net.Addr.Network":                   "",
+	"syscall.RawConn.Read":               "only of its own descriptors",
+	"syscall.RawConn.Write":              "the same",
+	"net.Conn.SetDeadline":               "each direction has its own deadline",
+	"mux.OrderedEnvelope.RepliesInOrder": "it says what the envelope is",
+	"net.Error.Timeout":                  "errors.Is(err, os.ErrDeadlineExceeded) tells",
 }
 
 func overSockets(m mode) bool { return notWeb(m) && m.transport != "pipe" }
