@@ -195,12 +195,16 @@ func (r *muxRig) envelope(b *bomb, own *atomic.Uint64) mux.Envelope {
 
 // register makes the server's Mux, the user's middleware with it. What that does not let be made is made without.
 func (r *muxRig) register(t *testing.T) *mux.Mux {
-	site := "mux.New"
+	var site atomic.Value
+	site.Store("mux.New")
 	around := r.b.middleware(&site)
-	var m *mux.Mux
-	r.try(func() { m = mux.New(r.envelope(r.b, &r.own), around) })
+	made := make(chan *mux.Mux, 1)
+	r.try(func() { made <- mux.New(r.envelope(r.b, &r.own), around) })
 	r.wantCalledFor(t, "mux.New")
-	if m == nil {
+	var m *mux.Mux
+	select {
+	case m = <-made:
+	default:
 		m = mux.New(r.envelope(r.b, &r.own))
 	}
 	m.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -208,7 +212,7 @@ func (r *muxRig) register(t *testing.T) *mux.Mux {
 		m.Logger = slog.New(logs{r.b})
 	}
 	m.CallTimeout = inTime
-	site = ""
+	site.Store("")
 	mux.Handle(m, muxDouble, r.b.muxHandler("mux.Handle"))
 	mux.On(m, muxNote, func(context.Context, *libnet.Session, *number) error {
 		does := r.b.at("mux.On")
@@ -226,9 +230,9 @@ func (r *muxRig) register(t *testing.T) *mux.Mux {
 	if !r.ordered {
 		mux.Handle(m, muxConcurrent, r.askBack(m), mux.Concurrent(2))
 	}
-	site = "mux.Middleware"
+	site.Store("mux.Middleware")
 	r.try(func() { mux.Handle(m, muxExtra, r.b.muxHandler("")) })
-	site = "mux.With"
+	site.Store("mux.With")
 	r.try(func() { mux.Handle(m, muxExtra+"0", r.b.muxHandler(""), mux.With(around)) })
 	return m
 }

@@ -132,9 +132,9 @@ func (m muxMarshaler) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 }
 
 // middleware is the user's, and makes a site of the making, and of what it makes.
-func (b *bomb) middleware(site *string) mux.Middleware {
+func (b *bomb) middleware(site *atomic.Value) mux.Middleware {
 	return func(next mux.Handler) mux.Handler {
-		switch b.at(*site) {
+		switch b.at(site.Load().(string)) {
 		case givesNil, givesTyped:
 			return nil
 		}
