@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet/internal/ratelimit"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Config is what can be set for each session of a [Server] or [Dialer]. Zero means the default,
@@ -238,7 +239,7 @@ func setSocketOptions(conn net.Conn, c *Config) error {
 func guardConn(conn net.Conn, f func(net.Conn) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w in a connection: %s", ErrPanic, describe(r))
+			err = fmt.Errorf("%w in a connection: %s", ErrPanic, printable(usercode.Text(r)))
 		}
 	}()
 	return f(conn)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // logLines is how many lines a second peers can cause above debug level. What is left out is counted
@@ -219,7 +220,7 @@ func (l *eventLog) sessionEnded(s *Session, reason error, name string, stats Ses
 
 // remote is the peer's address as text, empty where the conn has none to give.
 func (s *Session) remote() string {
-	text, _ := answerOf(func() string {
+	text, _ := usercode.Answer(func() string {
 		if addr := s.RemoteAddr(); !isNil(addr) {
 			return addr.String()
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/libnet-go/libnet/internal/errchain"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Back-off after a listener's passing error, as net/http and the original libnet have it.
@@ -103,7 +104,7 @@ func (srv *Server) acceptForeign() (conn net.Conn, err error) {
 
 // acceptError wraps an error of the listener's; one that has no text to give is only named.
 func acceptError(err error) error {
-	wrapped, ok := answerOf(func() error { return fmt.Errorf("libnet: accept: %w", err) })
+	wrapped, ok := usercode.Answer(func() error { return fmt.Errorf("libnet: accept: %w", err) })
 	if !ok {
 		return fmt.Errorf("libnet: accept: a %T without a text", err)
 	}

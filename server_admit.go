@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // admitPatience is how long the accept loop waits for the methods of a user's conn, so that sessions are admitted in
@@ -43,7 +44,7 @@ func (srv *Server) admitAndStart(conn net.Conn, prepare func(net.Conn) net.Conn,
 }
 
 // admitWithin is admit for Accept, which has nobody else to go on with the next connection: it refuses a conn of the user's whose
-// methods end their goroutine, or take longer than answerPatience.
+// methods end their goroutine, or take longer than usercode.Patience.
 func (srv *Server) admitWithin(conn net.Conn) (*Session, error) {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
@@ -59,7 +60,7 @@ func (srv *Server) admitWithin(conn net.Conn) (*Session, error) {
 		s, err := srv.admit(conn, srv.secure)
 		admitted <- result{s, err}
 	}()
-	bound := time.NewTimer(answerPatience)
+	bound := time.NewTimer(usercode.Patience)
 	defer bound.Stop()
 	select {
 	case r, ok := <-admitted:

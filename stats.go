@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // SessionStats is a snapshot of a session's counters. What the receiver counts is as of its last read
@@ -66,7 +67,7 @@ func CloseReason(err error) string {
 	if isOwn(err) {
 		return nameOf(err)
 	}
-	if name, ok := answerOf(func() string { return nameOf(err) }); ok {
+	if name, ok := usercode.Answer(func() string { return nameOf(err) }); ok {
 		return name
 	}
 	return otherReason
@@ -210,6 +211,6 @@ func (s *Session) addrForRecord() net.Addr {
 	if s.sock != nil || s.conn == nil {
 		return s.RemoteAddr()
 	}
-	addr, _ := answerOf(s.conn.RemoteAddr)
+	addr, _ := usercode.Answer(s.conn.RemoteAddr)
 	return addr
 }

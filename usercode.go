@@ -13,28 +13,8 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
-
-// answerPatience bounds the wait for a method of an error, or of another value of the user's, that says something about it.
-const answerPatience = time.Second
-
-// answerOf asks a question on a goroutine of its own, which the user's code behind it may end, or keep; ok says that it was answered
-// within answerPatience.
-func answerOf[T any](question func() T) (answer T, ok bool) {
-	answers := make(chan T, 1)
-	go func() {
-		defer close(answers)
-		defer func() { _ = recover() }()
-		answers <- question()
-	}()
-	bound := time.NewTimer(answerPatience)
-	defer bound.Stop()
-	select {
-	case answer, ok = <-answers:
-	case <-bound.C:
-	}
-	return answer, ok
-}
 
 // within has f called on a goroutine of its own and waits until it is done, but for d at most; false if f is not. f guards against
 // panics itself.
@@ -70,7 +50,7 @@ func asked(err error, question func() bool) (yes bool) {
 	if isOwn(err) {
 		return question()
 	}
-	yes, _ = answerOf(question)
+	yes, _ = usercode.Answer(question)
 	return yes
 }
 
@@ -79,11 +59,7 @@ func errorText(err error) string {
 	if isOwn(err) {
 		return printable(err.Error())
 	}
-	text, ok := answerOf(err.Error)
-	if !ok {
-		text = fmt.Sprintf("a %T without a text", err)
-	}
-	return printable(text)
+	return printable(usercode.Text(err))
 }
 
 // isOwn reports whether all that errors.Is and errors.As call of err is the standard library's or this package's.
@@ -129,7 +105,7 @@ type panicError struct {
 
 // caughtPanic makes an error of what a panic was given. It is called by the deferred function that recovered.
 func caughtPanic(what string, value any) *panicError {
-	p := &panicError{what: what, text: describe(value)}
+	p := &panicError{what: what, text: printable(usercode.Text(value))}
 	trace := stack()
 	p.stack.Store(&trace)
 	return p
@@ -193,29 +169,6 @@ func (srv *Server) panicked(what string, value any) error {
 	p := caughtPanic(what, value)
 	srv.log.panicked(srv.logger(), 0, p)
 	return p
-}
-
-// describe is the text of what a panic was given. A value's own methods may panic in their turn, and fmt would follow
-// one that contains itself for ever.
-func describe(value any) string {
-	question := func() string { return "" }
-	switch v := value.(type) {
-	case string:
-		return printable(v)
-	case error:
-		return errorText(v)
-	case fmt.Stringer:
-		question = v.String
-	default:
-		if k := reflect.TypeOf(value).Kind(); k < reflect.Array || k == reflect.String {
-			question = func() string { return fmt.Sprint(value) }
-		}
-	}
-	text, _ := answerOf(question)
-	if text == "" {
-		text = fmt.Sprintf("a %T", value)
-	}
-	return printable(text)
 }
 
 // stack is the panicking goroutine's, cut where it would only repeat itself.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 func (c *Client) tell(change Change) {
@@ -38,15 +39,9 @@ func (c *Client) log(level slog.Level, msg string, attrs ...slog.Attr) {
 	logger.LogAttrs(context.Background(), level, msg, attrs...)
 }
 
-// text is that of an error, or of what a panic was given: one line, with a bound, since a part of it may come from a peer. fmt deals with
-// a method that panics, but not if what it panics with does so, too.
-func text(value any) (line string) {
-	defer func() {
-		if recover() != nil {
-			line = fmt.Sprintf("a %T without a text", value)
-		}
-	}()
-	quoted := fmt.Sprintf("%.256q", fmt.Sprint(value))
+// text is that of an error, or of what a panic was given: one line, with a bound, since a part of it may come from a peer.
+func text(value any) string {
+	quoted := fmt.Sprintf("%.256q", usercode.Text(value))
 	return quoted[1 : len(quoted)-1]
 }
 

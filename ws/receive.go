@@ -12,6 +12,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A fault is what the peer did wrong: the Close frame tells it, and the connection ends.
@@ -79,7 +80,7 @@ func (r *receiver) inputEnded(end error) {
 func guard(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("%w in a connection: %.128q", libnet.ErrPanic, fmt.Sprint(v))
+			err = fmt.Errorf("%w in a connection: %.128q", libnet.ErrPanic, usercode.Text(v))
 		}
 	}()
 	return f()

@@ -43,6 +43,11 @@ func (c *userConn) Close() error {
 	return nil
 }
 
+// A badValue panics with itself when it is asked for its text: in a panic, that ends the process.
+type badValue struct{}
+
+func (v badValue) Error() string { panic(v) }
+
 type userListener struct {
 	net.Listener
 	wrap func(net.Conn) net.Conn
@@ -61,19 +66,24 @@ func TestAConnectionThatGoesWrongEndsItsSessionOnly(t *testing.T) {
 	panicsNil := func([]byte) (int, error) { panic(nil) }
 	exits := func([]byte) (int, error) { runtime.Goexit(); return 0, nil }
 	for name, conn := range map[string]userConn{
-		"Read panics":              {read: panics},
-		"Read panics with nil":     {read: panicsNil},
-		"Read ends its goroutine":  {read: exits},
-		"Read counts too many":     {read: func(p []byte) (int, error) { return len(p) + 1, nil }},
-		"Read counts too few":      {read: func(p []byte) (int, error) { return -1, nil }},
-		"Read brings nothing":      {read: func(p []byte) (int, error) { return 0, nil }},
-		"Write panics":             {write: panics},
-		"Write ends its goroutine": {write: exits},
-		"Write is short":           {write: func(p []byte) (int, error) { return len(p) - 1, nil }},
-		"Write counts too many":    {write: func(p []byte) (int, error) { return len(p) + 1, nil }},
+		"Read panics":                  {read: panics},
+		"Read panics with nil":         {read: panicsNil},
+		"Read panics with a bad value": {read: func([]byte) (int, error) { panic(badValue{}) }},
+		"Read ends its goroutine":      {read: exits},
+		"Read counts too many":         {read: func(p []byte) (int, error) { return len(p) + 1, nil }},
+		"Read counts too few":          {read: func(p []byte) (int, error) { return -1, nil }},
+		"Read brings nothing":          {read: func(p []byte) (int, error) { return 0, nil }},
+		"Write panics":                 {write: panics},
+		"Write ends its goroutine":     {write: exits},
+		"Write is short":               {write: func(p []byte) (int, error) { return len(p) - 1, nil }},
+		"Write counts too many":        {write: func(p []byte) (int, error) { return len(p) + 1, nil }},
 		"Close panics": {
 			read:  func(p []byte) (int, error) { return -1, nil },
 			close: func() error { panic("in Close") },
+		},
+		"Close panics with a bad value": {
+			read:  func(p []byte) (int, error) { return -1, nil },
+			close: func() error { panic(badValue{}) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

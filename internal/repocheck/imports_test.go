@@ -76,10 +76,11 @@ const (
 	sendqueue = module + "/internal/sendqueue"
 	eventloop = module + "/internal/eventloop"
 	chains    = module + "/internal/errchain"
+	usercode  = module + "/internal/usercode"
 	ratelimit = module + "/internal/ratelimit"
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, ratelimit}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -103,15 +104,16 @@ var mayImport = map[string][]string{
 	sendqueue:                 {locks},
 	eventloop:                 {locks},
 	chains:                    {},
+	usercode:                  {},
 	ratelimit:                 {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
-	module + "/reconnect":     {module, locks, chains, "github.com/cenkalti/backoff/v5"},
-	module + "/ws":            {module, locks, chains, sendqueue, sockets, ratelimit, "github.com/coder/websocket"},
+	module + "/reconnect":     {module, locks, chains, usercode, "github.com/cenkalti/backoff/v5"},
+	module + "/ws":            {module, locks, chains, usercode, sendqueue, sockets, ratelimit, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks},
-	module + "/mux":           {module, locks, chains, module + "/codec", "google.golang.org/protobuf/"},
+	module + "/mux":           {module, locks, chains, usercode, module + "/codec", "google.golang.org/protobuf/"},
 	module + "/examples/echo": {module, module + "/"},
 	module + "/examples/chat": {module, module + "/"},
 

@@ -1,0 +1,56 @@
+// Package usercode asks values of the user's something, and gets an answer, or none in time: their methods may panic, hang, or end
+// their goroutine, and what a panic is given may panic in its turn.
+package usercode
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+)
+
+// Patience bounds the wait for an answer.
+const Patience = time.Second
+
+// Answer asks a question on a goroutine of its own, which the user's code behind it may end, or keep; ok says that it was answered
+// within Patience.
+func Answer[T any](question func() T) (answer T, ok bool) {
+	answers := make(chan T, 1)
+	go func() {
+		defer close(answers)
+		defer func() { _ = recover() }()
+		answers <- question()
+	}()
+	bound := time.NewTimer(Patience)
+	defer bound.Stop()
+	select {
+	case answer, ok = <-answers:
+	case <-bound.C:
+	}
+	return answer, ok
+}
+
+// Text is what an error says, or what a panic was given, or its type where that says nothing. It may be long, and a part of it may come
+// from a peer. fmt would follow a value that contains itself for ever, and a panic of a panicking value's method ends the process.
+func Text(value any) string {
+	text, none := "", fmt.Sprintf("a %T", value)
+	switch v := value.(type) {
+	case string:
+		return v
+	case error:
+		var ok bool
+		if text, ok = Answer(v.Error); !ok {
+			return none + " without a text"
+		}
+		return text
+	case fmt.Stringer:
+		text, _ = Answer(v.String)
+	default:
+		if k := reflect.ValueOf(value).Kind(); k < reflect.Array || k == reflect.String {
+			text = fmt.Sprint(value)
+		}
+	}
+	if text == "" {
+		return none
+	}
+	return text
+}
