@@ -116,7 +116,7 @@ func (m *member) fill(tb testing.TB) (full bool) {
 		binary.BigEndian.PutUint64(msg, m.accepted)
 		switch err := m.session.Send(msg); {
 		case err == libnet.ErrSessionBlocked:
-			return full
+			return full && m.session.Stats().MessagesOut > 0 // else the flusher has not come yet
 		case err != nil:
 			tb.Fatalf("Send: %v", err)
 		}

@@ -13,6 +13,6 @@ import (
 
 // No test may leave a goroutine behind.
 func TestMain(m *testing.M) {
-	testkit.AtATime(8)
+	testkit.AtATime(4)
 	testkit.SuiteMain(m)
 }
