@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // starvation is how late a session's timer may be before this process, and not the peer, is held to
@@ -210,6 +212,94 @@ func (s *Session) expired(c *clock, now int64) error {
 		return s.inputIsLate(c, now)
 	}
 	return nil
+}
+
+// What is late ends the session, unless the peer has done its part: what has arrived may wait for the receiver, or the receiver
+// be at work on it. One that has just gone to wait, or whose read has just returned, cannot be told from one that waits in vain:
+// therefore a recheck.
+
+// A recheck is a second look at something late, once for each: starvation after the first.
+type recheck struct {
+	since int64 // when the late one began that has had it
+	at    int64
+}
+
+// grant reports whether what began at since has not had its second look.
+func (r *recheck) grant(since, now int64) bool {
+	if r.since == since {
+		return false
+	}
+	r.since, r.at = since, after(now, starvation)
+	return true
+}
+
+// loginIsLate returns what becomes of a session whose HandshakeTimeout has passed.
+func (s *Session) loginIsLate(c *clock, now int64) error {
+	awaited := c.awaited.Load()
+	switch {
+	case awaited == 0 && !s.IsClosed():
+		return nil // it came meanwhile
+	case s.owesMessage(c):
+		c.from = now
+		return nil
+	case s.lastPause() > c.from:
+		c.from = s.lastPause()
+		return nil
+	case awaited == awaitMessage && !s.IsClosed() && s.mayBeTaking(c.from) && c.lateLogin.grant(c.from, now):
+		return nil
+	}
+	return ErrHandshakeTimeout
+}
+
+// owesMessage reports whether only a first message is missing, and it is this side that does not receive it.
+func (s *Session) owesMessage(c *clock) bool {
+	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || s.sock != nil && s.sock.PendingHandshake() != nil {
+		return false
+	}
+	receiver := s.q.Receiver()
+	return receiver == sendqueue.ReceiverPaused || receiver != sendqueue.ReceiverWaiting && s.inputWaits()
+}
+
+// frameIsLate returns what becomes of a session whose FrameTimeout has passed.
+func (s *Session) frameIsLate(c *clock, now int64) error {
+	start := s.frameStart.Load()
+	switch {
+	case start == 0 || after(start, s.owner.frameTimeout()) > now:
+		return nil // it came meanwhile
+	case s.q.Receiver() != sendqueue.ReceiverWaiting: // but works on what has come
+		c.lateFrame.at = after(now, starvation)
+		return nil
+	case c.lateFrame.at > start && c.lateFrame.grant(start, now): // at the last look it did
+		return nil
+	}
+	return ErrFrameTimeout
+}
+
+// inputIsLate returns what becomes of a session whose IdleTimeout has passed.
+func (s *Session) inputIsLate(c *clock, now int64) error {
+	received, unread := s.received.Load(), c.unread
+	switch {
+	case s.readAhead():
+		return nil
+	case s.isBehind(c):
+		s.received.Store(now)
+		return nil
+	case s.received.Load() != received: // it came meanwhile
+		return nil
+	case unread > 0 && c.unread == 0 && c.lateInput.grant(received, now): // what it was behind has been read since
+		return nil
+	}
+	return ErrIdleTimeout
+}
+
+// mayBeTaking reports whether the receiver has, for all that can be told, just come for what was seen to wait at lastLook: it has not
+// noted a read since, or is at work. Where there was no such look, it must be the first that it reads.
+func (s *Session) mayBeTaking(lastLook int64) bool {
+	works, received := s.q.Receiver() >= sendqueue.ReceiverActive, s.received.Load()
+	if lastLook <= openedNow {
+		return works && s.frameStart.Load() == 0 || received == 0 && s.inputWaits()
+	}
+	return works || received < lastLook
 }
 
 func (s *Session) nextDue(c *clock) int64 {
