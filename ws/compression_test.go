@@ -291,17 +291,7 @@ func TestABroadcastThatWaitsKeepsItsCompressedFormOnly(t *testing.T) {
 }
 
 func TestACompressedEchoAllocatesItsMessage(t *testing.T) {
-	srv, err := libnet.Serve("tcp", "127.0.0.1:0", ws.Protocol(frames, withCompressFrom(nil, 1)), 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.Stop()
-	var reply []byte
-	go srv.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
-		reply = msg
-		s.Send(&reply)
-	}))
-	r := &rig{Server: srv, listener: srv.Listener()}
+	r := serveLastMessage(t, ws.Protocol(frames, withCompressFrom(nil, 1)))
 	conn, in := r.rawDeflate(t)
 	out := []byte(masked(fin|compressedFrame|binaryFrame, deflate(t, strings.Repeat("0123456789", 100))))
 	write(t, conn, string(out))

@@ -424,23 +424,30 @@ func TestAcceptDoesNotWaitForTheHandshake(t *testing.T) {
 	wantEcho(t, in, "answer")
 }
 
+// serveLastMessage starts a server in event mode that sends each message back from a variable, which allocates nothing. It has one
+// client.
+func serveLastMessage(t *testing.T, p libnet.Protocol) *rig {
+	t.Helper()
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", p, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Stop)
+	var reply []byte
+	go srv.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
+		reply = msg
+		s.Send(&reply)
+	}))
+	return &rig{Server: srv, listener: srv.Listener()}
+}
+
 func TestAnEchoAllocatesNothing(t *testing.T) {
 	for name, protocol := range map[string]libnet.Protocol{
 		"Bytes behind a length": codec.New(codec.Uint16BE, codec.Bytes),
 		"Bytes in lines":        codec.New(codec.Lines, codec.Bytes),
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv, err := libnet.Serve("tcp", "127.0.0.1:0", ws.Protocol(protocol, nil), 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer srv.Stop()
-			var reply []byte
-			go srv.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
-				reply = msg
-				s.Send(&reply)
-			}))
-			r := &rig{Server: srv, listener: srv.Listener()}
+			r := serveLastMessage(t, ws.Protocol(protocol, nil))
 			conn, in := r.raw(t)
 			out, back := []byte(masked(fin|binaryFrame, "0123456789abcdef")), make([]byte, 18)
 			testkit.Steady(t, "an echo", 0, func() {
