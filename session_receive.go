@@ -222,8 +222,8 @@ func (s *Session) maxFrame() int {
 	return limit + plainFrameRoom
 }
 
-// fill reads once, waiting if it must, or waits until the rate limit has the next message come. Before it waits it flushes, so that request and response need
-// no other goroutine, and gives the input's storage back.
+// fill reads once, waiting if it must, or waits until the rate limit has the next message come. Before it waits it
+// flushes, so that request and response need no other goroutine, and gives the input's storage back.
 func (s *Session) fill(inFrame bool) error {
 	if s.isPaused() {
 		return s.pause()

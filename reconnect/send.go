@@ -11,10 +11,10 @@ import (
 // logged once: a Start that was forgotten loses what is held. A message that is held must not be changed until it has been sent,
 // except for a []byte, which is copied. A session that has just ended is none: Send then holds msg, or says that there is no room.
 //
-// Errors: [libnet.ErrSessionClosed] after Close or Shutdown; what Err returns, once the client has ended; [libnet.ErrSessionBlocked]
-// when what is held, or the session's queue, is full; those of Session.Send that leave a session open; and [libnet.ErrPanic], wrapped, when msg's own methods
-// or Size panicked. With an error the message is not sent. A held message that turns out to be one that cannot be sent is logged and
-// counted as lost.
+// Errors: [libnet.ErrSessionClosed] after Close or Shutdown; what Err returns, once the client has ended;
+// [libnet.ErrSessionBlocked] when what is held, or the session's queue, is full; those of Session.Send that leave a
+// session open; and [libnet.ErrPanic], wrapped, when msg's own methods or Size panicked. With an error the message is
+// not sent. A held message that turns out to be one that cannot be sent is logged and counted as lost.
 func (c *Client) Send(msg any) error {
 	for {
 		k, err := c.openLink()
