@@ -22,6 +22,10 @@ var (
 	// ErrCallInOrder is returned by Call on the session whose message the caller is handling in order: nobody would
 	// receive the reply before the handler has returned. Register the kind with [Concurrent].
 	ErrCallInOrder = errors.New("libnet: mux: a call on the session whose handler runs in order would wait for itself")
+
+	// ErrNoReply is returned by a handler, wrapped or not, for a message that is to have neither a reply nor a [Failure].
+	// A Call that waits for one ends with its context.
+	ErrNoReply = errors.New("libnet: mux: no reply")
 )
 
 type malformedError struct{}

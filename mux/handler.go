@@ -59,7 +59,7 @@ func With(around ...Middleware) Option {
 // change req. ctx ends with the session.
 //
 // An error of f is sent in the place of a reply, as [Error] says; about a message that asked for none, an Error is sent,
-// too, but with an [OrderedEnvelope].
+// too, but with an [OrderedEnvelope]. [ErrNoReply] has nothing sent.
 //
 // Messages of a session are handled one at a time, in order, on the goroutine that receives: f should wait for nothing
 // that takes long, and cannot call its own session's peer, unless the kind is [Concurrent].

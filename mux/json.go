@@ -65,7 +65,11 @@ func (jsonEnvelope) Open(kinds *Kinds, msg []byte) (h Header, body []byte, ok bo
 	case !ok || !id.ok || !reply.ok:
 		return h, nil, false
 	case m.failure != nil:
-		return Header{Role: Failure, ID: reply.n}, m.failure, true
+		if name, ok := jsonString(m.kind); ok && reply.n == 0 {
+			h = Header{Kind: kinds.Named(name).Kind}
+		}
+		h.ID, h.Role = reply.n, Failure
+		return h, m.failure, true
 	case reply.n != 0:
 		return Header{Role: Reply, ID: reply.n}, m.data, true
 	}

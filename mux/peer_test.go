@@ -296,6 +296,67 @@ func TestRequestsWithoutIDsAreAnsweredInTheirOrderAsTheirClientsExpect(t *testin
 	}
 }
 
+func TestAHandlerMayLeaveARequestWithoutReply(t *testing.T) {
+	for _, e := range []mux.Envelope{mux.Proto(90001), mux.JSON} {
+		synctest.Test(t, func(t *testing.T) {
+			m, client := mux.New(e), mux.New(e)
+			mux.Handle(m, "20002", func(_ context.Context, _ *libnet.Session, f *fish) (*fish, error) {
+				return f, fmt.Errorf("nothing to say: %w", mux.ErrNoReply)
+			})
+			mux.On(m, "20003", func(context.Context, *libnet.Session, *fish) error { return mux.ErrNoReply })
+			client.OnError = func(_ *libnet.Session, _ mux.Kind, err *mux.Error) { t.Errorf("%T: %v", e, err) }
+			x, y := libnettest.Pipe()
+			s := session(t, protocolOf(client), x)
+			m.Start(session(t, protocolOf(m), y))
+			if err := s.Send(mux.Message{Kind: "20003", Body: &fish{}}); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := mux.Call[fish, fish](t.Context(), client.Start(s), "20002", nil); err != context.DeadlineExceeded {
+				t.Errorf("%T: %v, %v", e, got, err)
+			}
+		})
+	}
+}
+
+func TestOnErrorHearsOfErrorsAboutWhatAskedForNoReply(t *testing.T) {
+	for _, e := range []mux.Envelope{mux.Proto(90001), mux.JSON} {
+		type heard struct {
+			kind mux.Kind
+			err  mux.Error
+		}
+		got := make(chan heard, 8)
+		m := mux.New(e)
+		m.OnError = func(_ *libnet.Session, k mux.Kind, err *mux.Error) { got <- heard{k, *err} }
+		mux.Handle(m, "20002", func(_ context.Context, _ *libnet.Session, f *fish) (*fish, error) { return f, nil })
+		_, hand := raw(t, m)
+		send := func(h mux.Header, body any) {
+			t.Helper()
+			b, err := e.Append(nil, h, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := hand.Send(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		send(mux.Header{Kind: "20003", Role: mux.Failure}, &mux.Error{Code: 7, Text: "no"})
+		want := heard{"20003", mux.Error{Code: 7, Text: "no"}}
+		if _, ordered := e.(mux.OrderedEnvelope); ordered {
+			want.kind = ""
+		} else {
+			send(mux.Header{Kind: "20003", ID: 9, Role: mux.Failure}, &mux.Error{Code: 8}) // of a call that there never was
+		}
+		if first := <-got; first != want {
+			t.Errorf("%T: %+v", e, first)
+		}
+		send(mux.Header{Kind: "20002", ID: 1}, &fish{Cmd: 20002})
+		receive(t, hand) // so all has been handled
+		if _, ordered := e.(mux.OrderedEnvelope); len(got) > 0 || (m.Stats().Unasked == 1) == ordered {
+			t.Errorf("%T: %d more errors, %+v", e, len(got), m.Stats())
+		}
+	}
+}
+
 func TestASlowLinkIsBoundedByTheMuxToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -159,19 +159,36 @@ func (cs *calls) drop() {
 	cs.pending, cs.queue = nil, nil
 }
 
-// answered ends the call that a reply or failure belongs to. One that belongs to none is counted, and dropped.
+// answered ends the call that a reply or failure belongs to. OnError is told of a failure about a message that asked for no
+// reply. Any other that belongs to no call is counted, and dropped.
 func (m *Mux) answered(s *libnet.Session, h Header, body []byte) {
-	cs := m.existing(s)
+	c, late := m.existing(s).asked(h)
+	if c == nil && !late && h.Role == Failure && h.ID == 0 && m.OnError != nil {
+		m.onError(s, h.Kind, body)
+		return
+	}
+	m.answer(c, late, h, body)
+}
+
+// asked takes the call that a reply or failure belongs to; late says that nobody waits for it any more.
+func (cs *calls) asked(h Header) (c *call, late bool) {
 	switch {
 	case cs == nil:
-		m.counts.unasked.Add(1)
-	case m.ordered:
-		c, forgotten := cs.oldest("", true)
-		m.answer(c, forgotten, h, body)
-	default:
-		c, asked := cs.byID(h.ID)
-		m.answer(c, c == nil && asked, h, body)
+		return nil, false
+	case cs.mux.ordered:
+		return cs.oldest("", true)
 	}
+	c, asked := cs.byID(h.ID)
+	return c, c == nil && asked
+}
+
+func (m *Mux) onError(s *libnet.Session, k Kind, body []byte) {
+	e := new(Error)
+	if err := m.envelope.Unmarshal(body, e); err != nil {
+		m.counts.badBodies.Add(1)
+		return
+	}
+	m.OnError(s, k, e)
 }
 
 // answeredInOrder is answered for a message that is a reply if a call of its kind is pending; false if it is none.

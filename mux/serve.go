@@ -109,7 +109,7 @@ func (m *Mux) serve(ctx context.Context, r *Request) {
 			return
 		}
 	}
-	if err != nil {
+	if err != nil && !errchain.Is(err, ErrNoReply) {
 		m.refuse(r, err)
 	}
 }

@@ -39,6 +39,7 @@ var muxSites = append(append(envelopeSites("mux.Envelope"), envelopeSites("mux.O
 	{name: "mux.New", does: []behaviour{givesNil}},
 	{name: "mux.With", does: []behaviour{givesNil}},
 	{name: "mux.Middleware", does: []behaviour{givesNil}},
+	{name: "mux.Mux.OnError"},
 	{name: "mux.Link.Ready", does: with(givesNil, givesBoth)},
 	{name: "slog.Handler.Enabled", source: "mux.Mux.Logger"},
 	{name: "slog.Handler.Handle", source: "mux.Mux.Logger", does: failures},
@@ -212,6 +213,7 @@ func (r *muxRig) register(t *testing.T) *mux.Mux {
 		m.Logger = slog.New(logs{r.b})
 	}
 	m.CallTimeout = inTime
+	m.OnError = func(*libnet.Session, mux.Kind, *mux.Error) { r.b.at("mux.Mux.OnError") }
 	site.Store("")
 	mux.Handle(m, muxDouble, r.b.muxHandler("mux.Handle"))
 	mux.On(m, muxNote, func(context.Context, *libnet.Session, *number) error {
@@ -314,6 +316,8 @@ func (r *muxRig) leadMux(t *testing.T) {
 	_ = r.callServer(ctx, victim, muxDouble)
 	_ = victim.Send(mux.Message{Kind: muxNote, Body: &number{1}})
 	_ = victim.Send(mux.Message{Kind: muxFails, Body: &number{0}})
+	about, _ := r.envelope(new(bomb), new(atomic.Uint64)).Append(nil, mux.Header{Kind: muxNote, Role: mux.Failure}, &mux.Error{Code: 7})
+	_ = victim.Send(about)
 	_ = r.callServer(ctx, victim, muxFails)
 	if !r.ordered {
 		_ = r.callServer(ctx, victim, muxConcurrent)
