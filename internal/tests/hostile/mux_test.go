@@ -81,8 +81,8 @@ func TestHostileUserCodeOfMux(t *testing.T) {
 		if s.source != "" {
 			name += " of " + s.source
 		}
-		for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
-			for _, m := range []mode{modes[0], modes[8], modes[15]} {
+		for row, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
+			for _, m := range played(i+row, []mode{modes[0], modes[8], modes[15]}) {
 				t.Run(fmt.Sprintf("%s/%s/%s", name, does, m.name), func(t *testing.T) {
 					t.Parallel()
 					playMux(t, s, does, m)
