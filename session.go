@@ -172,6 +172,7 @@ func newSession(o *owner, conn net.Conn) *Session {
 	if conn != nil {
 		if s.sock = sockets.Of(conn); s.sock == nil {
 			s.below = sockets.Raw(conn)
+			s.conn = sockets.TakeTurns(conn)
 		}
 		tellConn(conn, s)
 	}

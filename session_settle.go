@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"crypto/tls"
 	"io"
 	"slices"
 	"time"
@@ -174,9 +173,8 @@ func (s *Session) closeCodec() (err error) {
 func (s *Session) closeConn(cut bool) (err error) {
 	defer s.recovered("connection", &err)
 	below := sockets.Transport(s.conn)
-	_, isTLS := s.conn.(*tls.Conn)
 	switch {
-	case (isTLS || s.sock != nil && s.sock.Layered()) && cut:
+	case (sockets.IsTLS(s.conn) || s.sock != nil && s.sock.Layered()) && cut:
 		return below.Close()
 	case s.sock != nil || !s.secure():
 		return s.conn.Close()

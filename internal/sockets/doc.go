@@ -11,6 +11,8 @@
 // at a time, wire_unix.go the conn below crypto/tls, records_unix.go where a TLS record ends, and tlsbuffers_lent.go
 // what the build tag lendtlsbuffers takes from crypto/tls's conns between two reads.
 //
+// [TakeTurns] makes TLS over a conn in memory fit for the clock of a test.
+//
 // A [Detached] conn is one that the runtime's poller does not know. [Options] bound what a silent peer costs. [Unread],
 // [Unsent], [PeerEnded] and [HasInput] say what the kernel knows of a peer; only Linux tells all of it, and elsewhere they
 // answer what costs nothing: nothing, or no. [Listen] and [Wrap] make listeners of streams only, and look after a Unix
