@@ -12,7 +12,7 @@ import (
 
 // A MessageHandler serves messages for [Server.ServeMessages]. ServeMessage is called for each message of
 // a session in order, one at a time per session; msg is valid until it returns, and may be changed and
-// appended to. Replies sent from within it leave together, in one write for all messages that arrived
+// appended to: a handler that keeps it keeps a copy, and Config.PoisonMessages finds one that does not. Replies sent from within it leave together, in one write for all messages that arrived
 // together. It must not call the session's Receive. When it panics, the session is closed with a reason that
 // wraps [ErrPanic].
 type MessageHandler interface {
@@ -292,6 +292,7 @@ func (s *Session) handle(h MessageHandler) error {
 			break
 		}
 		h.ServeMessage(s, payload)
+		s.poison(payload)
 	}
 	if s.isPaused() {
 		s.pauseServing()

@@ -29,6 +29,7 @@ func (s *Session) Receive() (msg []byte, err error) {
 // ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
 // allocates nothing.
 func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
+	s.poison(buf[:cap(buf)])
 	if !s.beginReceive() {
 		return buf[:0], s.closedErr()
 	}
@@ -36,6 +37,19 @@ func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
 	defer s.endReceive(&err)
 	payload, err := s.next()
 	return append(buf[:0], payload...), err
+}
+
+// poisoned is what a message that is no longer valid is overwritten with: no UTF-8, no JSON, and as a length too long.
+const poisoned = 0xdb
+
+// poison overwrites what nobody may look at any more, if Config.PoisonMessages says so.
+func (s *Session) poison(msg []byte) {
+	if !s.owner.PoisonMessages {
+		return
+	}
+	for i := range msg {
+		msg[i] = poisoned
+	}
 }
 
 // beginReceive makes the caller the receiver; false if the session has ended without a codec, which somebody may still be making.
