@@ -116,6 +116,9 @@ func NewServer(l net.Listener, protocol Protocol, sendChanSize int) *Server {
 // the socket's path, if it is still this socket's: its own Close does not.
 func (srv *Server) Listener() net.Listener { return sockets.Unwrap(srv.listener) }
 
+// Protocol returns the protocol that the server was made with.
+func (srv *Server) Protocol() Protocol { return srv.protocol }
+
 // Manager returns the manager of the server's open sessions.
 func (srv *Server) Manager() *Manager { return srv.manager }
 

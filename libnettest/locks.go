@@ -2,8 +2,9 @@ package libnettest
 
 // The classes of the package's locks: see docs/locks.md.
 type (
-	faultsLock struct{}
-	signalLock struct{}
-	sourceLock struct{}
-	wireLock   struct{}
+	clientsLock struct{}
+	faultsLock  struct{}
+	signalLock  struct{}
+	sourceLock  struct{}
+	wireLock    struct{}
 )
