@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +74,66 @@ func TestEveryServerDoesEveryRowItOffers(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What comes in pieces, and does not fit into one read, is where a server by hand goes wrong.
+func TestEveryServerFindsTheFramesInWhatItReads(t *testing.T) {
+	for _, s := range servers {
+		if !s.can(echoKind) {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			address, err := s.start(echoKind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := &client{job: job{Address: address.String(), Patience: 10 * time.Second, Over: s.over}}
+			defer c.closeAll()
+			conns, err := c.dial(2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pieces := c.makeBatch(plainMark, 64, 1, 3000)
+			for i, end := 0, 0; end < len(pieces.out); i++ {
+				begin := end
+				end = min(begin+[]int{1, 1, 40, 27, 1000, 1}[i%6], len(pieces.out))
+				if _, err := conns[0].Write(pieces.out[begin:end]); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+			reply := make([]byte, len(pieces.back))
+			if _, err := io.ReadFull(conns[0], reply); err != nil || !bytes.Equal(reply, pieces.back) {
+				t.Errorf("what came in pieces is answered with %d bytes, want %d: %v", len(reply), len(pieces.back), err)
+			}
+			large := c.makeBatch(plainMark, 65000, 1, 65000, 40, 65000, 30000)
+			if err := exchange(conns[1], large, make([]byte, len(large.back))); err != nil {
+				t.Errorf("messages of 65,000 bytes: %v", err)
+			}
+		})
+	}
+}
+
+func TestARowsPayloadsDoubleWithinAWindow(t *testing.T) {
+	if got, want := (row{Window: 4, From: 32, Size: 100}).sizes(), []int{32, 64, 100, 100}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got, want := (row{Window: 2, Size: 7}).sizes(), []int{7, 7}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestABusyFewTakeAllConnectionsInTurn(t *testing.T) {
+	s, err := findServer("net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := smallJob(echoKind)
+	j.Row.Conns, j.Row.Busy, j.Row.From = 6, 2, 8
+	if r := serveHere(t, s, j); r.Error != "" || r.Count == 0 {
+		t.Errorf("result %+v", r)
 	}
 }
 

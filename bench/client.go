@@ -231,12 +231,13 @@ func (c *client) closeAll() {
 // A batch is one window of frames: what is sent, and what comes back. The payloads differ, so that a reply out of order is noticed.
 type batch struct{ out, back []byte }
 
-func (c *client) batch(mark byte) batch { return c.makeBatch(c.Row.Window, c.Row.Size, mark) }
+func (c *client) batch(mark byte) batch { return c.makeBatch(mark, c.Row.sizes()...) }
 
-func (c *client) makeBatch(window, size int, mark byte) (b batch) {
+// makeBatch has a frame of each size.
+func (c *client) makeBatch(mark byte, sizes ...int) (b batch) {
 	filler := rand.New(rand.NewPCG(1, 2))
-	payload := make([]byte, size)
-	for range window {
+	for _, size := range sizes {
+		payload := make([]byte, size)
 		payload[0] = mark
 		for i := range payload[1:] {
 			payload[1+i] = byte(filler.Uint32())

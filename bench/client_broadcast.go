@@ -38,7 +38,7 @@ func (c *client) slowMember() (Result, error) {
 		return Result{}, err
 	}
 	defer slow.Close()
-	if err := clog(slow, c.makeBatch(1, 32<<10, replyMark).out); err != nil {
+	if err := clog(slow, c.makeBatch(replyMark, 32<<10).out); err != nil {
 		return Result{}, err
 	}
 	r, err := c.measure(load)
@@ -52,7 +52,7 @@ func (c *client) join(n int) ([]net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	hello := c.makeBatch(1, 1, replyMark)
+	hello := c.makeBatch(replyMark, 1)
 	return conns, c.greet(conns, hello)
 }
 

@@ -1,17 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"net"
 	"time"
 )
 
-// echo keeps one window under way on each connection.
+// echo keeps one window under way on each connection, or on so many at a time as the row says.
 func (c *client) echo() (Result, error) {
 	conns, err := c.dial(c.Row.Conns)
 	if err != nil {
 		return Result{}, err
 	}
-	return c.measure(c.echoDrive(len(conns), func(i, _ int) net.Conn { return conns[i] }))
+	return c.measure(c.walk(conns, cmp.Or(c.Row.Busy, len(conns))))
+}
+
+// walk keeps n windows under way; each of n goroutines takes the connections of its share in turn.
+func (c *client) walk(conns []net.Conn, n int) drive {
+	share := len(conns) / n
+	return c.echoDrive(n, func(i, turn int) net.Conn { return conns[i*share+turn%share] })
 }
 
 // echoDrive keeps n windows under way; goroutine i takes the connection that pick names.
@@ -93,9 +100,7 @@ func (c *client) idle() (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	walking := min(walkers, len(conns))
-	share := len(conns) / walking
-	r, err := c.measure(c.echoDrive(walking, func(i, turn int) net.Conn { return conns[i*share+turn%share] }))
+	r, err := c.measure(c.walk(conns, min(walkers, len(conns))))
 	r.SessionRSS = float64(full.RSS-empty.RSS) / float64(len(conns))
 	r.KeptRSS = float64(full.Kept-empty.RSS) / float64(len(conns))
 	return r, err

@@ -37,25 +37,32 @@ func (k rowKind) unit() string {
 
 // A row is one line of work that every server is given alike.
 type row struct {
-	Name   string    `json:"name"`
-	Kind   rowKind   `json:"kind"`
-	Conns  int       `json:"connections"`
-	Window int       `json:"window"` // messages under way on a connection
-	Size   int       `json:"size"`   // bytes of payload
-	On     placement `json:"on,omitempty"`
-	Base   string    `json:"base,omitempty"` // whose figures its ratios are to where -base names none of its servers
-	quick  bool      // -quick runs it
-	only   []string
+	Name   string  `json:"name"`
+	Kind   rowKind `json:"kind"`
+	Conns  int     `json:"connections"`
+	Window int     `json:"window"` // messages under way on a connection
+	Size   int     `json:"size"`   // bytes of payload, the most where they differ
+
+	From int `json:"from,omitempty"` // bytes of the first payload of a window, which double from one to the next; 0 makes all equal
+	Busy int `json:"busy,omitempty"` // so many connections have a window under way at a time, all in turn; 0 keeps all busy
+
+	On    placement `json:"on,omitempty"`
+	Base  string    `json:"base,omitempty"` // whose figures its ratios are to where -base names none of its servers
+	quick bool      // -quick runs it
+	only  []string
 }
 
-// eventPeers are the servers of the rows that ask how event mode grows and isolates.
-var eventPeers = []string{"net", "netpoll", "libnet", "libnet-event", webSocketServer}
+// eventPeers are the servers of the rows that ask how event mode isolates, growthPeers of those that ask how it grows.
+var (
+	eventPeers  = []string{"net", "netpoll", "libnet", "libnet-event", webSocketServer}
+	growthPeers = append(slices.Clip(eventPeers), "gnet", "nbio")
+)
 
 // The servers of the rows over WebSocket, and of those over TLS and over WebSocket on TLS.
 var (
-	webSocketPeers = []string{"net", "libnet-event", webSocketServer, "libnet-ws", "gws"}
+	webSocketPeers = []string{"net", "libnet-event", webSocketServer, "libnet-ws", "gws", "nbio-ws"}
 	broadcastPeers = []string{"net", "net-chan-batched", "libnet-event", webSocketServer, "libnet-ws", "gws"}
-	securePeers    = []string{"net-tls", "libnet-tls", "libnet-tls-event", "libnet-wss", "libnet-wss-event", "gws-wss"}
+	securePeers    = []string{"net-tls", "libnet-tls", "libnet-tls-event", "libnet-wss", "libnet-wss-event", "gws-wss", "nbio-tls", "nbio-wss"}
 	idlePeers      = append(slices.Clip(securePeers), "libnet-wss-monitored")
 )
 
@@ -67,11 +74,13 @@ var rows = []row{
 	{Name: "ping-pong-2000", Kind: echoKind, Conns: 2000, Window: 1, Size: 64, quick: true},
 	{Name: "pipelined-64x64", Kind: echoKind, Conns: 64, Window: 64, Size: 64, quick: true},
 	{Name: "pipelined-64x16-1KiB", Kind: echoKind, Conns: 64, Window: 16, Size: 1024},
+	{Name: "pipelined-16x4-65000B", Kind: echoKind, Conns: 16, Window: 4, Size: 65000},
+	{Name: "mixed", Kind: echoKind, Conns: 2000, Busy: 50, Window: 8, From: 32, Size: 4096},
 	{Name: "churn", Kind: churnKind, Conns: 16, Window: 1, Size: 64, quick: true},
-	{Name: "idle-1000", Kind: idleKind, Conns: 1000, Window: 1, Size: 64, only: eventPeers},
-	{Name: "idle-5000", Kind: idleKind, Conns: 5000, Window: 1, Size: 64, only: eventPeers},
+	{Name: "idle-1000", Kind: idleKind, Conns: 1000, Window: 1, Size: 64, only: growthPeers},
+	{Name: "idle-5000", Kind: idleKind, Conns: 5000, Window: 1, Size: 64, only: growthPeers},
 	{Name: "idle-10000", Kind: idleKind, Conns: 10000, Window: 1, Size: 64, quick: true},
-	{Name: "idle-19000", Kind: idleKind, Conns: 19000, Window: 1, Size: 64, only: eventPeers},
+	{Name: "idle-19000", Kind: idleKind, Conns: 19000, Window: 1, Size: 64, only: growthPeers},
 	{Name: "sleepers", Kind: sleepKind, Conns: 200, Window: 1, Size: 64, only: eventPeers},
 	{Name: "broadcast-single", Kind: broadcastKind, Conns: 1000, Window: 1, Size: 128, quick: true},
 	{Name: "broadcast-burst-32", Kind: broadcastKind, Conns: 1000, Window: 32, Size: 128, quick: true},
@@ -99,10 +108,26 @@ const (
 	sleeperIn = 100 // of a sleep row: one connection in so many has a handler that sleeps
 )
 
+// sizes are the payloads of a window.
+func (r row) sizes() []int {
+	sizes := slices.Repeat([]int{r.Size}, r.Window)
+	for i, size := 0, r.From; size > 0 && i < len(sizes); i, size = i+1, min(2*size, r.Size) {
+		sizes[i] = size
+	}
+	return sizes
+}
+
+func formatSize(n int) string {
+	if n >= 1024 && n%1024 == 0 {
+		return fmt.Sprintf("%d KiB", n/1024)
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
 func (r row) describe() string {
-	size := fmt.Sprintf("%d B", r.Size)
-	if r.Size >= 1024 && r.Size%1024 == 0 {
-		size = fmt.Sprintf("%d KiB", r.Size/1024)
+	size := formatSize(r.Size)
+	if r.From > 0 {
+		size = formatSize(r.From) + " to " + size
 	}
 	switch r.Kind {
 	case churnKind:
@@ -117,6 +142,9 @@ func (r row) describe() string {
 		return fmt.Sprintf("%d connections echo messages of %s; one handler in %d sleeps %v a message, the figures are the others'", r.Conns, size, sleeperIn, napTime)
 	}
 	about := fmt.Sprintf("connections: %d, messages of %s under way on each: %d", r.Conns, size, r.Window)
+	if r.Busy > 0 {
+		about = fmt.Sprintf("connections: %d, of which %d at a time, all in turn, have %d messages of %s under way", r.Conns, r.Busy, r.Window, size)
+	}
 	switch r.On {
 	case apart:
 		about += "; server and client on a processor each"
