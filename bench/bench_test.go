@@ -215,6 +215,18 @@ func TestServerAndLoadRunAsProcesses(t *testing.T) {
 	}
 }
 
+func TestALibraryThatLogsToTheStandardOutputServesAsWell(t *testing.T) {
+	for _, name := range []string{"gnet", "nbio"} {
+		s, err := findServer(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := measureOnce(t.Context(), s, smallJob(echoKind)); r.Error != "" || r.Count == 0 {
+			t.Errorf("%s: result %+v", name, r)
+		}
+	}
+}
+
 func TestAProcessSaysWhyItFailed(t *testing.T) {
 	r := measureOnce(t.Context(), server{design: design{name: "no such"}}, smallJob(echoKind))
 	if !strings.Contains(r.Error, `no server "no such"`) {

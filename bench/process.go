@@ -44,6 +44,10 @@ func serveProcess(name string, kind rowKind) error {
 	if err != nil {
 		return err
 	}
+	answers, err := takeOutput()
+	if err != nil {
+		return err
+	}
 	address, err := s.start(kind)
 	if err != nil {
 		return err
@@ -52,9 +56,18 @@ func serveProcess(name string, kind rowKind) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(address, control)
+	fmt.Fprintln(answers, address, control)
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// takeOutput keeps the standard output for what the orchestrator reads: what libraries log there goes to the standard error.
+func takeOutput() (*os.File, error) {
+	fd, err := unix.Dup(int(os.Stdout.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "answers"), unix.Dup3(int(os.Stderr.Fd()), int(os.Stdout.Fd()), 0)
 }
 
 func loadProcess() error {

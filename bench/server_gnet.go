@@ -37,7 +37,8 @@ func startGnet(s *gnetServer) (net.Addr, error) {
 	s.address = make(chan net.Addr, 1)
 	failed := make(chan error, 1)
 	go func() {
-		failed <- gnet.Run(s, "tcp://127.0.0.1:0", gnet.WithMulticore(true), gnet.WithLockOSThread(true))
+		failed <- gnet.Run(s, "tcp://127.0.0.1:0", gnet.WithMulticore(true), gnet.WithLockOSThread(true),
+			gnet.WithEdgeTriggeredIO(true), gnet.WithReadBufferCap(peerReadBuffer))
 	}()
 	select {
 	case address := <-s.address:

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/lesismal/nbio"
-	"github.com/lesismal/nbio/logging"
 )
 
 // nbio as its README has it: OnData is called with what the poller has read, and what a Write cannot hand to the kernel is
@@ -86,22 +85,23 @@ func (h *nbioHub) broadcast(frames []byte) {
 	}
 }
 
+// peerReadBuffer is as much as a peer's loop reads at once.
+const peerReadBuffer = 512 << 10
+
 func startNbio(pollers int, set func(*nbio.Engine)) (net.Addr, error) {
 	var at listenedAt
-	quietNbio()
 	engine := nbio.NewEngine(nbio.Config{
 		Network: "tcp",
 		Addrs:   []string{"127.0.0.1:0"},
 		NPoller: pollers,
 		Listen:  at.listen,
+		// A poller has one buffer. In its default of 64 KiB no two messages of 65,000 bytes fit, and their parts are copied.
+		ReadBufferSize: peerReadBuffer,
 	})
 	set(engine)
 	err := engine.Start()
 	return at.address, err
 }
-
-// quietNbio has it log errors only: it logs to the standard output, on which a server process tells its address.
-func quietNbio() { logging.SetLevel(logging.LevelError) }
 
 // listenedAt tells which port a library has got that is given an address only.
 type listenedAt struct{ address net.Addr }

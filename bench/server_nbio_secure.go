@@ -115,7 +115,6 @@ func startNbioWebSocket(before func([]byte), set func(*nbhttp.Config) error) (ne
 	if err := set(&config); err != nil {
 		return nil, err
 	}
-	quietNbio()
 	err := nbhttp.NewEngine(config).Start()
 	return at.address, err
 }
