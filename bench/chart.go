@@ -29,6 +29,8 @@ var panels = []panel{
 	{"pipelined-64x64", "pipelined 64 × 64, 64 B: messages a second (more is better)", rateOf, formatRate},
 	{"pipelined-64x64", "the same: server CPU a message (less is better)", cpuOf, formatNanos},
 	{"pipelined-64x16-1KiB", "pipelined 64 × 16, 1 KiB: server CPU a message (less is better)", cpuOf, formatNanos},
+	{"pipelined-16x4-65000B", "pipelined 16 × 4, 65,000 B: server CPU a message (less is better)", cpuOf, formatNanos},
+	{"mixed", "2,000 connections, 50 busy, 32 B to 4 KiB: CPU a message (less is better)", cpuOf, formatNanos},
 	{"ping-pong-64", "ping-pong, 64 connections: server CPU a message (less is better)", cpuOf, formatNanos},
 	{"idle-10000", "10,000 idle connections: memory a connection (less is better)", sessionRSSOf, formatBytes},
 	{"churn", "connect, echo, close: connections a second (more is better)", rateOf, formatRate},
@@ -46,7 +48,8 @@ var (
 
 const (
 	chartWidth  vg.Length = 760 // points
-	panelHeight vg.Length = 190
+	titleHeight vg.Length = 36  // of a panel, with the room below it
+	barHeight   vg.Length = 13
 	chartMargin vg.Length = 8
 	barWidth    vg.Length = 9
 	textSize    vg.Length = 9
@@ -57,6 +60,7 @@ const (
 // saveChart draws the panels whose rows the report has.
 func saveChart(r *Report, file string) error {
 	var plots []*plot.Plot
+	bars := 0
 	for _, p := range panels {
 		row, ok := r.row(p.row)
 		if !ok {
@@ -67,10 +71,11 @@ func saveChart(r *Report, file string) error {
 			return fmt.Errorf("chart of %s: %w", p.row, err)
 		}
 		plots = append(plots, drawn)
+		bars = max(bars, len(row.Servers))
 	}
 	const columns = 2
 	lines := max(1, (len(plots)+columns-1)/columns)
-	canvas := vgsvg.New(chartWidth, vg.Length(lines)*panelHeight)
+	canvas := vgsvg.New(chartWidth, vg.Length(lines)*(titleHeight+vg.Length(bars)*barHeight))
 	tiles := draw.Tiles{
 		Cols: columns, Rows: lines, PadX: 3 * chartMargin, PadY: 2 * chartMargin,
 		PadTop: chartMargin, PadBottom: chartMargin, PadLeft: chartMargin, PadRight: chartMargin,
