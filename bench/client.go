@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/libnet-go/libnet/mux"
 )
 
 // A job is what one load process is told to do.
@@ -242,18 +244,22 @@ func (c *client) makeBatch(mark byte, sizes ...int) (b batch) {
 		for i := range payload[1:] {
 			payload[1+i] = byte(filler.Uint32())
 		}
-		if c.Over.isWebSocket() {
+		switch {
+		case c.Over.isWebSocket():
 			b.out = appendClientFrame(b.out, payload)
 			b.back = appendServerFrame(b.back, payload)
-		} else {
-			b.out = append(binary.BigEndian.AppendUint16(b.out, uint16(size)), payload...)
+		case c.Over == overMux:
+			b.out = appendMuxFrame(b.out, payload, mux.Ask)
+			b.back = appendMuxFrame(b.back, payload, mux.Reply)
+		default:
+			b.out = append(appendLength(b.out, size), payload...)
+			b.back = b.out
 		}
-	}
-	if !c.Over.isWebSocket() {
-		b.back = b.out
 	}
 	return b
 }
+
+func appendLength(dst []byte, n int) []byte { return binary.BigEndian.AppendUint16(dst, uint16(n)) }
 
 var errWrongReply = errors.New("a reply differs from what was expected")
 

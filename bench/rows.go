@@ -58,6 +58,9 @@ var (
 	growthPeers = append(slices.Clip(eventPeers), "gnet", "nbio")
 )
 
+// muxPeers are the servers of the rows that ask what routing and calls cost beyond bytes.
+var muxPeers = []string{"net", "libnet", "libnet-event", "libnet-mux", "libnet-mux-event"}
+
 // The servers of the rows over WebSocket, and of those over TLS and over WebSocket on TLS.
 var (
 	webSocketPeers = []string{"net", "libnet-event", webSocketServer, "libnet-ws", "gws", "nbio-ws"}
@@ -85,6 +88,9 @@ var rows = []row{
 	{Name: "broadcast-single", Kind: broadcastKind, Conns: 1000, Window: 1, Size: 128, quick: true},
 	{Name: "broadcast-burst-32", Kind: broadcastKind, Conns: 1000, Window: 32, Size: 128, quick: true},
 	{Name: "slow-member", Kind: slowKind, Conns: 1000, Window: 1, Size: 128},
+
+	{Name: "mux-ping-pong-64", Kind: echoKind, Conns: 64, Window: 1, Size: 64, only: muxPeers},
+	{Name: "mux-pipelined-64x64", Kind: echoKind, Conns: 64, Window: 64, Size: 64, only: muxPeers},
 
 	{Name: "ws-ping-pong-64", Kind: echoKind, Conns: 64, Window: 1, Size: 64, quick: true, only: webSocketPeers},
 	{Name: "ws-pipelined-64x64", Kind: echoKind, Conns: 64, Window: 64, Size: 64, quick: true, only: webSocketPeers},

@@ -20,6 +20,7 @@ const (
 	overTLS             wire = "tls"
 	overWebSocket       wire = "ws" // whose messages are the payloads
 	overSecureWebSocket wire = "wss"
+	overMux             wire = "mux" // as TCP; package mux's envelope is around the payload
 )
 
 func (w wire) isWebSocket() bool { return w == overWebSocket || w == overSecureWebSocket }
