@@ -46,6 +46,7 @@ type options struct {
 	base     string
 	profiles string // folder; "" for none
 	from     bool   // print and draw what out holds, measure nothing
+	add      bool   // put the rounds behind those that out holds
 }
 
 func parse() (options, error) {
@@ -59,6 +60,7 @@ func parse() (options, error) {
 	flag.StringVar(&o.out, "out", "", "folder for bench.json and bench.svg (default bench/results; bench/out for -quick or -servers, which would overwrite a whole row by a part)")
 	flag.StringVar(&o.base, "base", "net", "server that the table's ratios are to")
 	flag.StringVar(&o.profiles, "cpuprofile", "", "write a CPU profile of each server's windows into this folder, the last round's")
+	flag.BoolVar(&o.add, "add", false, "add the rounds to those that bench.json holds of the same rows, measured alike, in place of replacing them")
 	flag.BoolVar(&o.from, "from", false, "measure nothing: print and draw again what bench.json holds")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -157,8 +159,13 @@ func (o *options) measure(ctx context.Context, report *Report) error {
 		if len(selected) == 0 {
 			continue
 		}
-		done, err := o.measureRow(ctx, r, selected, bar)
-		if err != nil {
+		done := o.newRow(r, selected)
+		if o.add {
+			if err := done.addTo(report); err != nil {
+				return err
+			}
+		}
+		if err := o.measureRow(ctx, &done, selected, bar); err != nil {
 			return err
 		}
 		report.put(done)
@@ -173,9 +180,8 @@ func (o *options) measure(ctx context.Context, report *Report) error {
 	return bar.Finish()
 }
 
-// measureRow interleaves the rounds: every server once, then again, each time beginning with the
-// next one, so that a drift of the machine meets all alike.
-func (o *options) measureRow(ctx context.Context, r row, selected []server, bar *progressbar.ProgressBar) (RowReport, error) {
+// newRow is a row of which no round has been measured.
+func (o *options) newRow(r row, selected []server) RowReport {
 	done := RowReport{
 		row: r, About: r.describe(), Unit: r.Kind.unit(),
 		Date: time.Now().UTC().Truncate(time.Second), Go: runtime.Version(), Seconds: o.plan.window.Seconds(),
@@ -183,13 +189,20 @@ func (o *options) measureRow(ctx context.Context, r row, selected []server, bar 
 	for _, s := range selected {
 		done.Servers = append(done.Servers, ServerReport{Server: s.name, About: s.about})
 	}
+	return done
+}
+
+// measureRow interleaves the rounds: every server once, then again, each time beginning with the
+// next one, so that a drift of the machine meets all alike.
+func (o *options) measureRow(ctx context.Context, done *RowReport, selected []server, bar *progressbar.ProgressBar) error {
+	earlier := len(done.Servers[0].Rounds)
 	for round := range o.plan.rounds {
 		for turn := range selected {
-			i := (round + turn) % len(selected)
-			bar.Describe(fmt.Sprintf("%-22s %-18s", r.Name, selected[i].name))
-			result := measureOnce(ctx, selected[i], o.job(r, selected[i]))
+			i := (earlier + round + turn) % len(selected)
+			bar.Describe(fmt.Sprintf("%-22s %-18s", done.Name, selected[i].name))
+			result := measureOnce(ctx, selected[i], o.job(done.row, selected[i]))
 			if err := ctx.Err(); err != nil {
-				return done, err
+				return err
 			}
 			done.Servers[i].Rounds = append(done.Servers[i].Rounds, result)
 			bar.Add(1)
@@ -198,7 +211,7 @@ func (o *options) measureRow(ctx context.Context, r row, selected []server, bar 
 	for i := range done.Servers {
 		done.Servers[i].Median = median(done.Servers[i].Rounds)
 	}
-	return done, nil
+	return nil
 }
 
 func (o *options) job(r row, s server) job {

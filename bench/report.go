@@ -71,6 +71,23 @@ func (r *Report) row(name string) (RowReport, bool) {
 	return r.Rows[i], true
 }
 
+// addTo begins the row with the rounds that the report has of it. They must be of the same servers, Go and window: what else
+// may have changed meanwhile, the code that is measured above all, is for the caller to know.
+func (r *RowReport) addTo(report *Report) error {
+	old, ok := report.row(r.Name)
+	if !ok {
+		return nil
+	}
+	sameServer := func(a, b ServerReport) bool { return a.Server == b.Server }
+	if old.Go != r.Go || old.Seconds != r.Seconds || !slices.EqualFunc(old.Servers, r.Servers, sameServer) {
+		return fmt.Errorf("row %s was measured with other servers, another Go or another window: measure it without -add", r.Name)
+	}
+	for i := range r.Servers {
+		r.Servers[i].Rounds = old.Servers[i].Rounds
+	}
+	return nil
+}
+
 // put adds the row in the order of the rows, in place of an older measurement of it.
 func (r *Report) put(row RowReport) {
 	r.Rows = slices.DeleteFunc(r.Rows, func(old RowReport) bool { return old.Name == row.Name })

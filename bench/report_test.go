@@ -198,6 +198,33 @@ func TestANewMeasurementReplacesItsRowAndKeepsTheOthers(t *testing.T) {
 	}
 }
 
+func TestRoundsAreAddedToThoseOfARowMeasuredAlike(t *testing.T) {
+	s, err := findServer("net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options{out: t.TempDir(), add: true, base: "net"}
+	o.plan = plan{servers: []server{s}, rounds: 2, window: 10 * time.Millisecond}
+	o.plan.rows = []row{{Name: "small", Kind: echoKind, Conns: 1, Window: 1, Size: 8}}
+	r := new(Report)
+	for _, want := range []int{2, 4} {
+		if err := o.measure(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		row, _ := r.row("small")
+		if got := len(row.Servers[0].Rounds); got != want {
+			t.Fatalf("%d rounds, want %d", got, want)
+		}
+		if row.Servers[0].Median != median(row.Servers[0].Rounds) {
+			t.Error("the median is not that of all rounds")
+		}
+	}
+	o.plan.window *= 2
+	if err := o.measure(t.Context(), r); err == nil {
+		t.Error("rounds of different lengths were added to each other")
+	}
+}
+
 func TestAMissingReportIsEmptyAndABrokenOneAnError(t *testing.T) {
 	file := filepath.Join(t.TempDir(), reportFile)
 	if r, err := load(file); err != nil || len(r.Rows) != 0 {
