@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	settleTime = time.Millisecond
 	os.Exit(m.Run())
 }
 
