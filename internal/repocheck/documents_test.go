@@ -7,11 +7,18 @@ import (
 	"testing"
 )
 
-// maxReadmeWords is how long the door may be: tables, code and links included.
-const maxReadmeWords = 1300
+// maxReadmeWords is how long the door may be: tables, code and links included, but for the programs to paste.
+const maxReadmeWords = 1100
 
 func TestTheReadmeStaysShort(t *testing.T) {
-	if words := len(strings.Fields(readDocument(t, "README.md"))); words > maxReadmeWords || words < 300 {
+	doc := document{"README.md", readDocument(t, "README.md")}
+	words := len(strings.Fields(doc.text))
+	for _, b := range doc.codeBlocks() {
+		if strings.HasPrefix(b.code, "package main\n") {
+			words -= len(strings.Fields(b.code))
+		}
+	}
+	if words > maxReadmeWords || words < 300 {
 		t.Errorf("README.md has %d words, %d are the most: move what goes on into docs/", words, maxReadmeWords)
 	}
 }
