@@ -39,7 +39,7 @@ func ExampleServe() {
 		_, _ = client.Receive()
 	})
 	// Output:
-	// libnettest: 1 messages were lost that the server's Send had taken: Shutdown delivers them, Close does not
+	// libnettest: the server lost 1 messages that Send had taken: Shutdown delivers them, Close does not
 }
 
 func ExampleServeMessages() {

@@ -28,6 +28,7 @@ type Clients struct {
 	// mu guards the following.
 	dialled  int
 	sessions []*libnet.Session               // the clients'
+	served   []*libnet.Session               // the server's
 	admitted map[string]chan *libnet.Session // by the client's address
 }
 
@@ -38,7 +39,7 @@ type Clients struct {
 //	client := libnettest.Serve(t, srv, handler).Dial()
 //
 // When the test ends, the clients that are left are shut down, and then srv. The test fails for what is lost or left: a message that
-// Send took, a client's or the server's, and that was not written; a panic; a handler that has not returned within 2 s; an
+// Send took, a client's or the server's, and that was not written, unless the peer ended the session; a panic; a handler that has not returned within 2 s; an
 // error with which serving ended. [Clients.MayLose] is for tests that are about the first two. What arrived and was not
 // received is noted in the test's log.
 //
@@ -105,6 +106,9 @@ func (c *Clients) DialWith(d *libnet.Dialer) *libnet.Session {
 // test the server's session may be looked at, sent to and closed; it is its handler's to receive from it.
 func (c *Clients) Pair() (client, server *libnet.Session) {
 	c.t.Helper()
+	if c.srv.Listener().Addr().Network() == "unix" {
+		c.t.Fatal("libnettest: Pair over a Unix socket, whose clients have no addresses that tell them apart")
+	}
 	client, from := c.dial(&libnet.Dialer{Config: libnet.Config{SendQueue: 64, PoisonMessages: true}, Protocol: c.srv.Protocol()})
 	timer := time.NewTimer(dialPatience)
 	defer timer.Stop()
@@ -185,12 +189,15 @@ func (c *Clients) secure(conn net.Conn, config *tls.Config) (net.Conn, error) {
 	return secured, nil
 }
 
-// admit tells Pair of a session.
+// admit notes a session of the server's, and tells Pair of it.
 func (c *Clients) admit(s *libnet.Session) {
+	c.mu.Lock()
+	c.served = append(c.served, s)
+	c.mu.Unlock()
 	if addr := s.RemoteAddr(); addr != nil {
 		select {
 		case c.admission(addr.String()) <- s:
-		default: // of a Unix socket, whose clients have no address: Pair cannot tell them apart
+		default: // of a Unix socket, whose clients have no address
 		}
 	}
 }

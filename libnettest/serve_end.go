@@ -3,7 +3,9 @@ package libnettest
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -23,7 +25,7 @@ func (c *Clients) end(served <-chan error) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
 	defer cancel()
-	clients := c.all()
+	clients, _ := c.all()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -33,7 +35,7 @@ func (c *Clients) end(served <-chan error) {
 	err := c.srv.Shutdown(ctx)
 	<-ended
 	if !c.mayLose.Load() {
-		c.checkLost(err, clients)
+		c.checkLost(err)
 	}
 	if err := <-served; !errors.Is(err, libnet.ErrServerClosed) {
 		c.t.Errorf("libnettest: serving ended with: %v", err)
@@ -41,10 +43,11 @@ func (c *Clients) end(served <-chan error) {
 	c.checkHandlers()
 }
 
-func (c *Clients) all() []*libnet.Session {
+// all returns all sessions.
+func (c *Clients) all() (clients, served []*libnet.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sessions
+	return c.sessions, c.served
 }
 
 // shutDown shuts all sessions down at once. What they lose, their counters say.
@@ -67,30 +70,47 @@ func waitFor(c <-chan struct{}, d time.Duration) {
 }
 
 // checkLost fails the test for what was lost, and notes what was not received.
-func (c *Clients) checkLost(shutdown error, clients []*libnet.Session) {
+func (c *Clients) checkLost(shutdown error) {
 	c.t.Helper()
-	stats := c.srv.Stats()
-	switch {
-	case shutdown != nil:
+	if shutdown != nil {
 		c.t.Errorf("libnettest: %v", shutdown)
-	case stats.Discarded > 0:
-		c.t.Errorf("libnettest: %d messages were lost that the server's Send had taken: Shutdown delivers them, Close does not", stats.Discarded)
 	}
-	if stats.Panics > 0 {
-		c.t.Errorf("libnettest: %d panics in the server's handlers, codecs or callbacks: its log has them", stats.Panics)
+	if n := c.srv.Stats().Panics; n > 0 {
+		c.t.Errorf("libnettest: %d panics in the server's handlers, codecs or callbacks: its log has them", n)
 	}
-	if stats.Dropped > 0 {
-		c.t.Logf("libnettest: the server's handler did not receive %d bytes that had arrived", stats.Dropped)
+	clients, served := c.all()
+	c.checkSessions("the clients", clients)
+	if shutdown == nil { // else it has told
+		c.checkSessions("the server", served)
 	}
-	for i, s := range clients {
+}
+
+func (c *Clients) checkSessions(side string, sessions []*libnet.Session) {
+	c.t.Helper()
+	var lost, dropped uint64
+	for _, s := range sessions {
 		stats := s.Stats()
-		if stats.Discarded > 0 {
-			c.t.Errorf("libnettest: %d messages were lost that the Send of client %d had taken: Shutdown delivers them, Close does not", stats.Discarded, i+1)
-		}
-		if stats.Dropped > 0 {
-			c.t.Logf("libnettest: client %d did not receive %d bytes that had arrived", i+1, stats.Dropped)
+		dropped += stats.Dropped
+		if !isPeers(s.Err()) {
+			lost += stats.Discarded
 		}
 	}
+	if lost > 0 {
+		c.t.Errorf("libnettest: %s lost %d messages that Send had taken: Shutdown delivers them, Close does not", side, lost)
+	}
+	if dropped > 0 {
+		c.t.Logf("libnettest: %s did not receive %d bytes that had arrived", side, dropped)
+	}
+}
+
+// isPeers reports whether a session's peer has ended it.
+func isPeers(reason error) bool {
+	for _, of := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(reason, of) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkHandlers waits for the handlers.

@@ -162,7 +162,7 @@ var wrongs = map[string]wrong{
 		})
 		_ = client.Send("hello")
 		_, _ = client.Receive()
-	}, "10 messages were lost that the server's Send had taken"},
+	}, "the server lost 10 messages"},
 	"a client that sends and closes": {func(t testing.TB) {
 		srv := inMemory()
 		clients := libnettest.Serve(t, srv, libnet.HandlerFunc(func(s *libnet.Session) { <-s.Done() }))
@@ -170,7 +170,7 @@ var wrongs = map[string]wrong{
 		for client.Send(strings.Repeat("x", 10_000)) == nil { // more than the connection holds
 		}
 		_ = client.Close()
-	}, "messages were lost that the Send of client 1 had taken"},
+	}, "the clients lost "},
 	"a handler that panics": {func(t testing.TB) {
 		_, client := served(t, nil, func(*libnet.Session) { panic("oops") })
 		_, _ = client.Receive()
@@ -229,6 +229,33 @@ func TestATestThatIsAboutLossMayLose(t *testing.T) {
 	})
 }
 
+func TestWhatIsSentToAClientThatHasLeftIsNoLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left, s := libnettest.ServeMessages(t, inMemory(), echo{}).Pair()
+		testkit.MustSend(t, left, "hello")
+		testkit.MustReceive(t, left, "hello")
+		for range 20 { // more than the connection holds
+			testkit.MustSend(t, s, strings.Repeat("x", 10_000))
+		}
+		_ = left.Close()
+		<-s.Done()
+		if s.Stats().Discarded == 0 {
+			t.Error("nothing was discarded: the test tests nothing")
+		}
+	})
+}
+
+func TestAPairOverAUnixSocketIsRefused(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Skip(err)
+	}
+	r := record(func(t testing.TB) { libnettest.Serve(t, libnet.NewServer(l, lines, 1), echo{}).Pair() })
+	if !r.failed || !strings.Contains(r.output.String(), "Unix socket") {
+		t.Errorf("failed: %v, said %q", r.failed, &r.output)
+	}
+}
+
 func TestWhatNobodyReceivedIsNoted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := record(func(t testing.TB) {
@@ -236,7 +263,7 @@ func TestWhatNobodyReceivedIsNoted(t *testing.T) {
 			_ = client.Send("hello")
 			time.Sleep(time.Second)
 		})
-		if r.failed || !strings.Contains(r.output.String(), "client 1 did not receive 6 bytes") {
+		if r.failed || !strings.Contains(r.output.String(), "the clients did not receive 6 bytes") {
 			t.Errorf("failed: %v, said %q", r.failed, &r.output)
 		}
 	})
