@@ -3,6 +3,8 @@ package repocheck
 import (
 	"bufio"
 	"bytes"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,12 +66,23 @@ func build(t *testing.T, code string) (path string) {
 	return path
 }
 
+// freePort returns one that is free now, as ":7000" is written.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return fmt.Sprintf(":%d", l.Addr().(*net.TCPAddr).Port)
+}
+
 func TestTheProgramsOfTheReadmePrintWhatItSaysAndEndAtSIGTERM(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no signal ends a program in order there")
 	}
 	testkit.Slow(t)
-	const port = ":27316"
+	port := freePort(t)
 	server, client := readmePrograms(t, port)
 	serving := exec.Command(server.path)
 	var log bytes.Buffer
@@ -84,6 +97,7 @@ func TestTheProgramsOfTheReadmePrintWhatItSaysAndEndAtSIGTERM(t *testing.T) {
 	killer := time.AfterFunc(20*time.Second, func() { _ = serving.Process.Kill() })
 	defer killer.Stop()
 	said, _ := bufio.NewReader(out).ReadString('\n')
+	said = strings.Replace(said, "0.0.0.0:", "[::]:", 1) // on a machine without IPv6
 	if want := strings.Replace(server.says, ":7000", port, 1); said != want {
 		t.Errorf("the server prints %q, want %q", said, want)
 	}
