@@ -171,8 +171,9 @@ func newSession(o *owner, conn net.Conn) *Session {
 	}
 	if conn != nil {
 		if s.sock = sockets.Of(conn); s.sock == nil {
-			s.below = sockets.Raw(conn)
-			s.conn = sockets.TakeTurns(conn)
+			if s.below = sockets.Raw(conn); s.below == nil {
+				s.conn = sockets.TakeTurns(conn)
+			}
 		}
 		tellConn(conn, s)
 	}

@@ -13,9 +13,9 @@ type turnTaker struct {
 	shaking, reading chan struct{} // of one place each
 }
 
-// TakeTurns returns conn, or a conn in its place if it is TLS over one without a descriptor.
+// TakeTurns returns conn, which has no descriptor below, or a conn in its place if it is TLS.
 func TakeTurns(conn net.Conn) net.Conn {
-	if c, ok := conn.(*tls.Conn); ok && Raw(c) == nil {
+	if c, ok := conn.(*tls.Conn); ok {
 		return turnTaker{c, make(chan struct{}, 1), make(chan struct{}, 1)}
 	}
 	return conn
