@@ -156,15 +156,15 @@ func (l *eventLog) writeAllowed(dropped int, logger *slog.Logger, level slog.Lev
 	}
 }
 
-// panicked is about a session, or about a connection or listener if that is 0.
-func (l *eventLog) panicked(logger *slog.Logger, session uint64, p *panicError) {
+// panicked is about a session, or about a connection or listener if that is nil.
+func (l *eventLog) panicked(logger *slog.Logger, s *Session, p *panicError) {
 	stack := p.stack.Swap(nil)
 	if stack == nil {
 		return
 	}
 	attrs := []slog.Attr{slog.String("error", p.Error()), slog.String("stack", *stack)}
-	if session != 0 {
-		attrs = append([]slog.Attr{slog.Uint64("session", session)}, attrs...)
+	if s != nil {
+		attrs = append(s.whose(), attrs...)
 	}
 	l.write(&l.panics, logger, slog.LevelError, "libnet: panic", attrs...)
 }
@@ -210,14 +210,22 @@ func (l *eventLog) sessionEnded(s *Session, reason error, name string, stats Ses
 	if !ok {
 		return
 	}
-	l.writeAllowed(dropped, logger, level, "libnet: session ended",
-		slog.Uint64("session", s.id),
+	l.writeAllowed(dropped, logger, level, "libnet: session ended", append(s.whose(),
 		slog.String("remote", s.remote()),
 		slog.String("reason", name),
 		slog.String("error", errorText(reason)),
 		slog.Uint64("messages_in", stats.MessagesIn),
 		slog.Uint64("messages_out", stats.MessagesOut),
-		slog.Uint64("discarded", stats.Discarded))
+		slog.Uint64("discarded", stats.Discarded))...)
+}
+
+// whose says which session a line is about: its number, and its name if it has one.
+func (s *Session) whose() []slog.Attr {
+	attrs := append(make([]slog.Attr, 0, 8), slog.Uint64("session", s.id))
+	if name := s.Name(); name != "" {
+		attrs = append(attrs, slog.String("name", printable(name)))
+	}
+	return attrs
 }
 
 // remote is the peer's address as text, empty where the conn has none to give.

@@ -289,7 +289,7 @@ func (srv *Server) emptyLocked() bool { return srv.open+srv.entering == 0 }
 // sessionEnded unregisters a session, after its close callbacks have run, and whatever the user's conn,
 // logger and error do meanwhile to this goroutine.
 func (srv *Server) sessionEnded(s *Session, reason error) {
-	closed := ClosedSession{ID: s.id, Err: reason, Stats: s.Stats()}
+	closed := ClosedSession{ID: s.id, Name: s.Name(), Err: reason, Stats: s.Stats()}
 	name := CloseReason(reason)
 	defer func() { srv.addClosed(name, closed) }()
 	closed.RemoteAddr = s.addrForRecord()

@@ -292,6 +292,7 @@ func (s *Session) handle(h MessageHandler) error {
 			break
 		}
 		h.ServeMessage(s, payload)
+		s.handled()
 		s.poison(payload)
 	}
 	if s.isPaused() {

@@ -3,6 +3,7 @@ package libnet
 import (
 	"crypto/tls"
 	"net"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -47,7 +48,7 @@ type Session struct {
 	serving   eventloop.State // started in event mode, when nobody may Receive; anybody's
 	in        readbuf.Buffer
 	parsed    uint64     // messages received
-	rare      *rareInput // nil until a plain codec reads; immutable where a rate is limited
+	rare      *rareInput // nil until a plain codec reads; immutable where a rate is limited, or something measured
 
 	// Written by the receiver, read by anybody.
 	read       atomic.Uint64 // bytes received
@@ -68,7 +69,7 @@ type Session struct {
 	reason    error
 	done      chan struct{} // made by the first Done; closed by terminate
 	made      chan struct{} // closed when making has ended, or the session refuses sends; nil while nobody waits for that
-	ending    *ending       // nil until a shutdown, or bytes that were dropped, need it
+	extras    *extras       // nil until a name, a shutdown, or bytes that were dropped, need it
 	callbacks *callback     // the newest; nil while there is none
 	clock     *clock        // nil until a timeout or a heartbeat needs it
 }
@@ -82,18 +83,19 @@ type (
 type owner struct {
 	Config
 	protocol Protocol
-	encoding any      // equal for sessions that encode alike; comparable
-	limited  bool     // Config.RateLimit limits something
-	begun    bool     // something was written before the session was made: a last frame has something to end
-	manager  *Manager // nil for a session that is in none
-	server   *Server  // nil for a dialled session
-	flusher  *flusher // nil for sessions made from a bare codec, which have no receiver to leave a message to
+	encoding any       // equal for sessions that encode alike; comparable
+	limited  bool      // Config.RateLimit limits something
+	measures *measures // nil without Server.Histograms
+	begun    bool      // something was written before the session was made: a last frame has something to end
+	manager  *Manager  // nil for a session that is in none
+	server   *Server   // nil for a dialled session
+	flusher  *flusher  // nil for sessions made from a bare codec, which have no receiver to leave a message to
 }
 
 func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
 	o := &owner{Config: c, protocol: protocol, server: srv, flusher: f, limited: c.rateLimit().IsSet()}
 	if srv != nil {
-		o.manager = srv.manager
+		o.manager, o.measures = srv.manager, srv.measuring()
 	}
 	if protocol != nil {
 		o.encoding = encodingOf(o)
@@ -105,6 +107,8 @@ func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
 type rareInput struct {
 	plain    plainInput
 	throttle *throttle // nil where no rate is limited
+
+	handedAt atomic.Int64 // now() when a message was handed over whose handler has not returned; 0: there is none, or none is measured
 }
 
 // A throttle is what the receiver of a session with a rate limit needs.
@@ -133,7 +137,7 @@ func (s *Session) plain() *plainInput {
 
 // forgetPlain is for who has read in the place of a plain codec.
 func (s *Session) forgetPlain() {
-	if s.owner.limited {
+	if s.owner.limited || s.owner.measures != nil {
 		s.rare.plain = plainInput{}
 		return
 	}
@@ -166,8 +170,11 @@ func newSession(o *owner, conn net.Conn) *Session {
 		conn:   conn,
 		opened: time.Now(),
 	}
+	if o.limited || o.measures != nil {
+		s.rare = new(rareInput)
+	}
 	if o.limited {
-		s.rare = &rareInput{throttle: newThrottle(s)}
+		s.rare.throttle = newThrottle(s)
 	}
 	if conn != nil {
 		if s.sock = sockets.Of(conn); s.sock == nil {
@@ -182,6 +189,32 @@ func newSession(o *owner, conn net.Conn) *Session {
 
 // ID returns the session's number, unique in the process and never 0.
 func (s *Session) ID() uint64 { return s.id }
+
+// maxName is the longest name of a session in bytes.
+const maxName = 128
+
+// SetName gives the session a name for people to find it by: of the user who has logged in, of a device. The lines of its end in the
+// log have it, [Server.LastClosed], and package monitor; libnet itself never looks a session up by it. It may come from the peer: it
+// is made printable where it is shown, and of one that is longer than 128 bytes the whole characters at the beginning are kept. An
+// empty one takes the name back.
+func (s *Session) SetName(name string) {
+	name = strings.Clone(cutText(name, maxName)) // not to keep the message that it may be a part of
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if name != "" || s.extras != nil {
+		s.extrasLocked().name = name
+	}
+}
+
+// Name returns what [Session.SetName] was given last; empty without one.
+func (s *Session) Name() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.extras == nil {
+		return ""
+	}
+	return s.extras.name
+}
 
 // Codec returns the session's codec, nil if the protocol failed to make one or the session was closed
 // before it did. What is done with it directly does not pass through the session: prefer Send and Receive.
@@ -242,4 +275,76 @@ func (s *Session) TLS() (tls.ConnectionState, bool) {
 	}
 	state := conn.ConnectionState()
 	return state, state.HandshakeComplete
+}
+
+// A ConnInfo says how a session is connected.
+type ConnInfo struct {
+	// Transport is tcp, unix, tls, ws (a WebSocket), wss (one over TLS), or other: a connection of the user's, whatever that runs on,
+	// or none.
+	Transport string
+
+	// TLSVersion and CipherSuite are as crypto/tls numbers them; 0 without TLS, and until something was received or written.
+	TLSVersion, CipherSuite uint16
+
+	// RTT is the kernel's estimate of the round-trip time to the peer; 0 where it has none. Only Linux tells, and only of TCP.
+	RTT time.Duration
+}
+
+// ConnInfo looks at the session's connection. Unlike [Session.TLS] it does not wait for a handshake. It makes a system call, and calls
+// methods of a conn of the user's, which may wait or panic.
+func (s *Session) ConnInfo() ConnInfo {
+	info := ConnInfo{Transport: "other"}
+	if s.conn == nil {
+		return info
+	}
+	secure := false
+	info.TLSVersion, info.CipherSuite, secure = s.tlsInfo()
+	switch web := s.isWebSocket(); {
+	case web && secure:
+		info.Transport = "wss"
+	case web:
+		info.Transport = "ws"
+	case secure:
+		info.Transport = "tls"
+	default:
+		switch s.conn.RemoteAddr().(type) {
+		case *net.TCPAddr:
+			info.Transport = "tcp"
+		case *net.UnixAddr:
+			info.Transport = "unix"
+		}
+	}
+	info.RTT = sockets.RTT(s.descriptor())
+	return info
+}
+
+// isWebSocket reports whether package ws frames the session's messages.
+func (s *Session) isWebSocket() bool {
+	if _, ok := s.conn.(sessionConn); ok {
+		return true
+	}
+	if _, ok := s.owner.protocol.(handshakeProtocol); ok {
+		return true
+	}
+	if !s.hasCodec.Load() {
+		return false
+	}
+	_, ok := s.parser.(partParser)
+	return ok
+}
+
+// tlsInfo is what TLS has agreed on, and whether there is TLS. A conn of crypto/tls would keep who asks before its handshake is over,
+// which it is once it has carried something.
+func (s *Session) tlsInfo() (version, suite uint16, secure bool) {
+	conn, ok := s.conn.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return 0, 0, false
+	}
+	_, upgraded := s.conn.(sessionConn) // which has come through TLS, if there is any
+	if !upgraded && s.read.Load() == 0 && s.q.Counters().BytesOut == 0 {
+		_, bare := s.conn.(*tls.Conn)
+		return 0, 0, bare || s.sock != nil && s.sock.Layered()
+	}
+	state := conn.ConnectionState()
+	return state.Version, state.CipherSuite, state.Version != 0
 }

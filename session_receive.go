@@ -83,6 +83,7 @@ func (s *Session) endReceive(err *error) {
 // frames, and those below, lie on the stack of every session that waits: see docs/architecture.md before adding to
 // them.
 func (s *Session) next() ([]byte, error) {
+	s.handled()
 	if !s.canReceive() || s.mustYield() {
 		return nil, s.closedErr()
 	}
@@ -140,6 +141,7 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 		if !s.countMessage(n) {
 			return nil, false, s.closedErr()
 		}
+		s.handing(len(payload))
 		return payload[:len(payload):len(payload)], true, nil // appending to it must not reach the next frame
 	}
 }
@@ -189,6 +191,7 @@ func (s *Session) nextPlain() ([]byte, error) {
 	if !s.countMessage(s.plainRead()) {
 		return nil, s.closedErr()
 	}
+	s.handing(len(payload))
 	return payload, nil
 }
 

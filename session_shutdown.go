@@ -257,9 +257,10 @@ func (m *Manager) shutdown(one func(*Session) shutdownResult) (sum shutdownResul
 	return sum
 }
 
-// An ending is what only a session needs that is being shut down, or has dropped what arrived.
-type ending struct {
+// An extras is what only a session needs that has a name, is being shut down, or has dropped what arrived.
+type extras struct {
 	// Guarded by the session's mu.
+	name    string
 	dropped uint64 // bytes
 
 	// A server's request to shut the session down once its handler has answered the message it
@@ -268,11 +269,11 @@ type ending struct {
 	granted chan struct{} // closed by the receiver once it has begun the closing; nil while nobody has asked
 }
 
-func (s *Session) endingLocked() *ending {
-	if s.ending == nil {
-		s.ending = new(ending)
+func (s *Session) extrasLocked() *extras {
+	if s.extras == nil {
+		s.extras = new(extras)
 	}
-	return s.ending
+	return s.extras
 }
 
 // askReceiver returns a channel that is closed when the receiver has begun the closing, or turns out not to be at work; nil when
@@ -313,7 +314,7 @@ func (s *Session) yieldRequest(reason error) (asked chan struct{}, first bool) {
 	if s.state.Load() != sessionOpen || idle {
 		return nil, false
 	}
-	e := s.endingLocked()
+	e := s.extrasLocked()
 	if e.granted != nil {
 		return e.granted, false
 	}
@@ -337,7 +338,7 @@ func (s *Session) yieldNow() bool {
 		return false
 	}
 	s.mu.Lock()
-	e := s.ending
+	e := s.extras
 	s.mu.Unlock()
 	if !s.beginClosing(e.reason) {
 		return false
@@ -375,15 +376,15 @@ func (s *Session) noteDropped(n int) {
 
 func (s *Session) noteDroppedLocked(n int) {
 	if n > 0 && !s.ended {
-		s.endingLocked().dropped += uint64(n)
+		s.extrasLocked().dropped += uint64(n)
 	}
 }
 
 func (s *Session) droppedBytes() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ending == nil {
+	if s.extras == nil {
 		return 0
 	}
-	return s.ending.dropped
+	return s.extras.dropped
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/histogram"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
@@ -38,6 +39,18 @@ type ServerStats struct {
 	MessagesIn, MessagesOut uint64
 	BytesIn, BytesOut       uint64
 	Closed                  map[string]uint64 // closed sessions by reason; CloseReason has the names
+
+	// With Server.Histograms only, and else without a bound. MessageSize has each message received, in bytes without its frame.
+	// HandlerTime has, in seconds, how long ServeMessage took, and under Serve the time from Receive's return to its next call, or
+	// to the return of the handler. One that panics is in it no more than one that has not returned.
+	MessageSize, HandlerTime Histogram
+}
+
+// A Histogram says how many values there were of which size. It counts from the server's beginning; nothing in it goes down.
+type Histogram struct {
+	Bounds []float64 // upper bounds of the buckets, each twice the one before it
+	Counts []uint64  // values in each bucket: above the bound before, and not above its own; the last, one more, above all bounds
+	Sum    float64   // of all values
 }
 
 // Stats returns a snapshot. It is final once [Session.Done] is closed.
@@ -137,7 +150,60 @@ func (srv *Server) Stats() ServerStats {
 	stats.Discarded, stats.Dropped = f.Discarded, f.Dropped
 	stats.MessagesIn, stats.MessagesOut = f.MessagesIn, f.MessagesOut
 	stats.BytesIn, stats.BytesOut = f.BytesIn, f.BytesOut
+	if m := srv.measures.Load(); m != nil {
+		stats.MessageSize, stats.HandlerTime = snapshotOf(m.sizes, sizeScale, 1), snapshotOf(m.times, timeScale, 1e-9)
+	}
 	return stats
+}
+
+// measures are what a server with Histograms fills.
+type measures struct{ sizes, times *histogram.Histogram }
+
+var (
+	sizeScale = histogram.Scale{First: 32, N: 20}      // bytes: up to 16 MiB
+	timeScale = histogram.Scale{First: 1 << 10, N: 25} // nanoseconds: from a microsecond up to 17 s
+)
+
+// measuring returns nil without Histograms.
+func (srv *Server) measuring() *measures {
+	if srv.Histograms && srv.measures.Load() == nil {
+		srv.measures.CompareAndSwap(nil, &measures{histogram.New(sizeScale), histogram.New(timeScale)})
+	}
+	return srv.measures.Load()
+}
+
+func snapshotOf(h *histogram.Histogram, scale histogram.Scale, unit float64) (snapshot Histogram) {
+	for _, bound := range scale.Bounds() {
+		snapshot.Bounds = append(snapshot.Bounds, float64(bound)*unit)
+	}
+	counts, sum := h.Counts()
+	snapshot.Counts, snapshot.Sum = counts, float64(sum)*unit
+	return snapshot
+}
+
+// handing is called by the receiver with a message that it is about to hand over.
+func (s *Session) handing(size int) {
+	if m := s.owner.measures; m != nil {
+		m.handing(s, size)
+	}
+}
+
+func (m *measures) handing(s *Session, size int) {
+	m.sizes.Note(s.id, uint64(size))
+	s.rare.handedAt.Store(s.now())
+}
+
+// handled is called when the message that was handed over last has been worked on, if there is one.
+func (s *Session) handled() {
+	if m := s.owner.measures; m != nil {
+		m.handled(s)
+	}
+}
+
+func (m *measures) handled(s *Session) {
+	if began := s.rare.handedAt.Swap(0); began != 0 {
+		m.times.Note(s.id, uint64(max(s.now()-began, 0)))
+	}
 }
 
 func (srv *Server) endedStats() SessionStats {
@@ -168,6 +234,7 @@ const keptClosed = 64
 // A ClosedSession is what a server remembers of a session that has ended.
 type ClosedSession struct {
 	ID         uint64
+	Name       string   // what Session.Name says; it may hold what a peer has chosen
 	RemoteAddr net.Addr // nil where the connection had none
 	Err        error    // what Session.Err says; CloseReason has its short name
 	Closed     time.Time

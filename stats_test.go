@@ -3,10 +3,13 @@ package libnet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -326,4 +329,60 @@ func TestCountersAreFinalAtDone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The name may be a peer's: it is kept short, and written on one line.
+func TestANameIsInTheLinesOfItsSessionsEnd(t *testing.T) {
+	log := new(testkit.Log)
+	srv := testkit.NewServer(t, testkit.Frames, 8)
+	srv.Logger = slog.New(log)
+	for _, test := range []struct{ set, kept, logged string }{
+		{"ann", "ann", "ann"},
+		{"", "", ""},
+		{"a\nlevel=ERROR\u202e", "a\nlevel=ERROR\u202e", `a\\nlevel=ERROR\\u202e`},
+		{strings.Repeat("x", 1<<20), strings.Repeat("x", 128), strings.Repeat("x", 128)},
+		{strings.Repeat("é", 100) + "!", strings.Repeat("é", 64), strings.Repeat("é", 64)},
+		{strings.Repeat("x", 126) + "世", strings.Repeat("x", 126), strings.Repeat("x", 126)},
+		{strings.Repeat("\x80", 300), strings.Repeat("\x80", 124), strings.Repeat(`\x80`, 124)},
+	} {
+		for _, end := range []error{libnet.ErrMalformedFrame, nil} { // nil: a panic
+			s := adoptPipe(t, srv)
+			s.SetName("another")
+			s.SetName(test.set)
+			if got := s.Name(); got != test.kept {
+				t.Errorf("%.40q became %q", test.set, got)
+			}
+			want := "reason=malformed_frame"
+			if end != nil {
+				_ = s.CloseWithError(end)
+			} else {
+				s.OnClose(func() { panic("on purpose") })
+				_ = s.Close()
+				want = "on purpose"
+			}
+			testkit.Eventually(t, fmt.Sprintf("the line of %.20q, for %v", test.set, end), func() bool {
+				lines := log.With(fmt.Sprintf("session=%d ", s.ID()))
+				return len(lines) == 1 && strings.Contains(lines[0], want) &&
+					strings.Contains(lines[0], "name=") == (test.logged != "") && strings.Contains(lines[0], test.logged)
+			})
+			testkit.Eventually(t, "the record", func() bool { return srv.LastClosed()[0].ID == s.ID() })
+			if last := srv.LastClosed()[0]; last.Name != test.kept {
+				t.Errorf("the last closed is %q, want %q", last.Name, test.kept)
+			}
+		}
+	}
+}
+
+func TestTakingANameBackCostsASessionWithoutOneNothing(t *testing.T) {
+	s := libnet.NewSession(&testkit.FuncCodec{}, 1)
+	defer s.Close()
+	if n := testing.AllocsPerRun(10, func() { s.SetName("") }); n > 0 || s.Name() != "" {
+		t.Errorf("%v allocations, the name %q", n, s.Name())
+	}
+}
+
+func adoptPipe(t *testing.T, srv *libnet.Server) *libnet.Session {
+	near, far := libnettest.Pipe()
+	t.Cleanup(func() { _ = far.Close() })
+	return testkit.Adopt(t, srv, near)
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/libnet-go/libnet/internal/errchain"
 	"github.com/libnet-go/libnet/internal/usercode"
@@ -159,7 +160,7 @@ func (s *Session) panickedLocked(what string, value any) error {
 // logPanic writes the line of a panic that has none yet.
 func (s *Session) logPanic(err error) {
 	if p, ok := err.(*panicError); ok {
-		s.owner.eventLog().panicked(s.owner.logger(), s.id, p)
+		s.owner.eventLog().panicked(s.owner.logger(), s, p)
 	}
 }
 
@@ -167,7 +168,7 @@ func (s *Session) logPanic(err error) {
 func (srv *Server) panicked(what string, value any) error {
 	srv.panics.Add(1)
 	p := caughtPanic(what, value)
-	srv.log.panicked(srv.logger(), 0, p)
+	srv.log.panicked(srv.logger(), nil, p)
 	return p
 }
 
@@ -187,4 +188,16 @@ func printable(text string) string {
 	}
 	quoted := strconv.Quote(text) // whose quotes a log handler adds where it needs them
 	return quoted[1 : len(quoted)-1]
+}
+
+// cutText is text, or the whole characters of its first limit bytes.
+func cutText(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	end := limit
+	for end > limit-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
 }

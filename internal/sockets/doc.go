@@ -14,7 +14,7 @@
 // [TakeTurns] makes TLS over a conn in memory fit for the clock of a test.
 //
 // A [Detached] conn is one that the runtime's poller does not know. [Options] bound what a silent peer costs. [Unread],
-// [Unsent], [PeerEnded] and [HasInput] say what the kernel knows of a peer; only Linux tells all of it, and elsewhere they
+// [Unsent], [PeerEnded], [HasInput] and [RTT] say what the kernel knows of a peer; only Linux tells all of it, and elsewhere they
 // answer what costs nothing: nothing, or no. [Listen] and [Wrap] make listeners of streams only, and look after a Unix
 // socket's file. [Transient] tells a listener's passing errors.
 //

@@ -21,3 +21,5 @@ func Unread(raw syscall.RawConn) int {
 func PeerEnded(syscall.RawConn) bool { return false }
 
 func SetUserTimeout(syscall.RawConn, time.Duration) bool { return false }
+
+func RTT(syscall.RawConn) time.Duration { return 0 }
