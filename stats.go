@@ -151,7 +151,7 @@ func (srv *Server) Stats() ServerStats {
 	stats.MessagesIn, stats.MessagesOut = f.MessagesIn, f.MessagesOut
 	stats.BytesIn, stats.BytesOut = f.BytesIn, f.BytesOut
 	if m := srv.measures.Load(); m != nil {
-		stats.MessageSize, stats.HandlerTime = snapshotOf(m.sizes, sizeScale, 1), snapshotOf(m.times, timeScale, 1e-9)
+		stats.MessageSize, stats.HandlerTime = snapshotOf(m.sizes, sizeScale, 1), snapshotOf(m.times, timeScale, 1e9)
 	}
 	return stats
 }
@@ -172,12 +172,12 @@ func (srv *Server) measuring() *measures {
 	return srv.measures.Load()
 }
 
-func snapshotOf(h *histogram.Histogram, scale histogram.Scale, unit float64) (snapshot Histogram) {
+func snapshotOf(h *histogram.Histogram, scale histogram.Scale, units float64) (snapshot Histogram) {
 	for _, bound := range scale.Bounds() {
-		snapshot.Bounds = append(snapshot.Bounds, float64(bound)*unit)
+		snapshot.Bounds = append(snapshot.Bounds, float64(bound)/units)
 	}
 	counts, sum := h.Counts()
-	snapshot.Counts, snapshot.Sum = counts, float64(sum)*unit
+	snapshot.Counts, snapshot.Sum = counts, float64(sum)/units
 	return snapshot
 }
 

@@ -28,6 +28,14 @@ type chart struct {
 	Step  float64 // seconds from one point to the next
 	End   int64   // the last point's Unix time
 	Unit  string
+
+	Middle float64 // where the values of two lines are 0; 0 with one line
+}
+
+// side is where the values of a line are drawn: from zero, where the value 0 is, to most.
+type side struct {
+	class      string
+	zero, most float64
 }
 
 type line struct {
@@ -117,16 +125,18 @@ func (p *points) chart(unit string, say func(float64) string, names []string, me
 		}
 	}
 	c.Most = "max " + say(most)
-	classes := []string{"one", "two"}
+	// Two grow away from a line in the middle, each to its side: they are often the same, and would cover one another.
+	sides := []side{{"one", chartHeight - 1, 2}}
 	if len(all) == 2 {
-		classes[0] = "one both" // drawn wide enough to be seen under the other
+		c.Middle = chartHeight / 2
+		sides = []side{{"one", c.Middle - .5, 2}, {"two", c.Middle + .5, chartHeight - 2}}
 	}
 	for i, values := range all {
-		l := line{Class: classes[i], Values: numbers(values)}
+		l := line{Class: sides[i].class, Values: numbers(values)}
 		if i < len(names) {
 			l.Name = names[i]
 		}
-		l.Line, l.Area = p.paths(values, most)
+		l.Line, l.Area = p.paths(values, most, sides[i])
 		c.Lines = append(c.Lines, l)
 	}
 	return c
@@ -147,11 +157,10 @@ func numbers(values []float64) string {
 	return b.String()
 }
 
-// paths draws values that reach up to most: a line, and the area under it. Where nothing was measured for
+// paths draws values that reach up to most: a line, and the area between it and zero. Where nothing was measured for
 // too long there is neither.
-func (p *points) paths(values []float64, most float64) (linePath, areaPath string) {
+func (p *points) paths(values []float64, most float64, on side) (linePath, areaPath string) {
 	var l, a strings.Builder
-	const top, bottom = 2.0, chartHeight - 1
 	step := chartWidth / float64(len(values)-1)
 	run := make([]string, 0, len(values)) // the points of a stretch without a gap
 	first, last := 0, -1
@@ -161,7 +170,7 @@ func (p *points) paths(values []float64, most float64) (linePath, areaPath strin
 		}
 		points := strings.Join(run, "L")
 		fmt.Fprintf(&l, "M%sh.01", points) // a point alone is a line too short to see, with round ends
-		fmt.Fprintf(&a, "M%.1f %.1fL%sL%.1f %.1fZ", float64(first)*step, bottom, points, float64(last)*step, bottom)
+		fmt.Fprintf(&a, "M%.1f %.1fL%sL%.1f %.1fZ", float64(first)*step, on.zero, points, float64(last)*step, on.zero)
 		run = run[:0]
 	}
 	for i, v := range values {
@@ -173,9 +182,9 @@ func (p *points) paths(values []float64, most float64) (linePath, areaPath strin
 			first = i
 		}
 		last = i
-		y := bottom
+		y := on.zero
 		if most > 0 {
-			y = bottom - v/most*(bottom-top)
+			y += v / most * (on.most - on.zero)
 		}
 		run = append(run, fmt.Sprintf("%.1f %.1f", float64(i)*step, y))
 	}

@@ -12,7 +12,7 @@ import (
 // errByOperator is the reason of a session that was closed from the page.
 var errByOperator = fmt.Errorf("%w: from the monitor", libnet.ErrSessionClosed)
 
-// maxForm is ample for a form of two short values, the longest body that any request has.
+// maxForm is ample for a form of three short values, the longest body that any request has.
 const maxForm = 1 << 10
 
 // serveClose closes a session. Unlike all else here it changes something, so it takes more: somebody who was
@@ -38,9 +38,14 @@ func (m *monitor) serveClose(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("Session %d is not open.", id), http.StatusNotFound)
 		return
 	}
-	back := "./"
-	if sort := r.PostFormValue("sort"); sort != "" {
-		back += "?" + url.Values{"sort": {sort}}.Encode()
+	back, query := "./", make(url.Values)
+	for _, name := range []string{"sort", "find"} {
+		if value := r.PostFormValue(name); value != "" {
+			query.Set(name, value)
+		}
+	}
+	if len(query) > 0 {
+		back += "?" + query.Encode()
 	}
 	w.Header().Set("Location", back+"#sessions") // not http.Redirect, which would undo a prefix's removal
 	w.WriteHeader(http.StatusSeeOther)

@@ -19,6 +19,8 @@ import (
 //	        latest first, with state=closed only and the default there. Equals come by their id.
 //	limit   how many at most, 1 to 1000; default 100
 //	offset  how many to leave out at the beginning; default 0
+//	find    those with this text in their name, or in their address with Options.RemoteAddrs, and the one whose number
+//	        it is; at most 256 bytes; default all
 //
 // Sessions come and go between two requests: a second page may repeat sessions of the first, or skip some.
 // What is wrong with the parameters is answered with status 400 and {"error": "..."}.
@@ -28,16 +30,22 @@ type Connz struct {
 	Sort     string    `json:"sort"`
 	Limit    int       `json:"limit"`
 	Offset   int       `json:"offset"`
-	Total    int       `json:"total"`    // sessions in that state, on all pages
+	Find     string    `json:"find,omitempty"`
+	Total    int       `json:"total"`    // sessions in that state that were searched for, on all pages
 	Sessions []Session `json:"sessions"` // never null
 }
 
 // Session is one of [Connz]. Its Rate is measured since the monitor's look before the last, which under
 // [ListenAndServe] was one or two seconds ago, and for a session that it did not see then, since it opened.
 type Session struct {
-	ID           uint64    `json:"id"`               // libnet's number of the session, as in the log
-	State        string    `json:"state"`            // open, closing or closed
-	Remote       string    `json:"remote,omitempty"` // the peer's address, with Options.RemoteAddrs only
+	ID           uint64    `json:"id"`                  // libnet's number of the session, as in the log
+	State        string    `json:"state"`               // open, closing or closed
+	Name         string    `json:"name,omitempty"`      // libnet.Session.Name, made printable
+	Remote       string    `json:"remote,omitempty"`    // the peer's address, with Options.RemoteAddrs only
+	Transport    string    `json:"transport,omitempty"` // tcp, unix, tls, ws, wss or other: see libnet.ConnInfo; "" if closed, as the next
+	TLS          string    `json:"tls,omitempty"`       // TLS's version, as in "TLS 1.3"
+	Cipher       string    `json:"cipher,omitempty"`
+	RTT          float64   `json:"rtt,omitempty"` // the kernel's round-trip time in seconds, where it tells
 	Opened       time.Time `json:"opened"`
 	LastReceived time.Time `json:"last_received"` // opened, while nothing has been received
 	Rate         float64   `json:"rate"`          // messages in and out a second of late; 0 if closed
@@ -68,6 +76,7 @@ const (
 type question struct {
 	state, sort   string
 	limit, offset int
+	find          string
 }
 
 func parseQuestion(query url.Values) (q question, err error) {
@@ -104,16 +113,21 @@ func (q *question) set(name, value string) (err error) {
 		}
 		q.sort = value
 	case "limit":
-		q.limit, err = number(name, value, 1, maxLimit)
+		q.limit, err = wholeNumber(name, value, 1, maxLimit)
 	case "offset":
-		q.offset, err = number(name, value, 0, math.MaxInt32)
+		q.offset, err = wholeNumber(name, value, 0, math.MaxInt32)
+	case "find":
+		if len(value) > maxSearch {
+			return fmt.Errorf("find is at most %d bytes", maxSearch)
+		}
+		q.find = value
 	default:
-		return fmt.Errorf("%.64q is not a parameter; these are: state, sort, limit, offset", name)
+		return fmt.Errorf("%.64q is not a parameter; these are: state, sort, limit, offset, find", name)
 	}
 	return err
 }
 
-func number(name, value string, least, most int) (int, error) {
+func wholeNumber(name, value string, least, most int) (int, error) {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < least || n > most {
 		return 0, fmt.Errorf("%s is a number from %d to %d, not %.64q", name, least, most, value)
@@ -134,7 +148,8 @@ func (m *monitor) connz(r *http.Request) answer {
 }
 
 func (m *monitor) ask(q question) Connz {
-	c := Connz{Now: time.Now(), State: q.state, Sort: q.sort, Limit: q.limit, Offset: q.offset}
+	c := Connz{Now: time.Now(), State: q.state, Sort: q.sort, Limit: q.limit, Offset: q.offset, Find: shown(q.find)}
+	s := newSearch(q.find)
 	first := top{order: orders[q.sort], most: q.offset + q.limit}
 	if q.offset >= m.atMost(q.state) {
 		first.most = 0 // the page is empty, and the look only counts
@@ -146,11 +161,16 @@ func (m *monitor) ask(q question) Connz {
 		}
 	}
 	if q.state == stateClosed {
-		for _, e := range m.lastClosed() {
+		for _, e := range m.foundClosed(s, m.lastClosed()) {
 			visit(&e)
 		}
 	} else {
-		m.look(visit)
+		found := m.found(s)
+		m.look(func(e *entry) {
+			if found == nil || found[e.id] {
+				visit(e)
+			}
+		})
 	}
 	c.Sessions = m.describe(first.sorted()[min(q.offset, first.Len()):])
 	return c
@@ -184,12 +204,17 @@ func (m *monitor) lastClosed() []entry {
 // describe asks connections for their addresses, which may be slow: it comes after the look.
 func (m *monitor) describe(entries []*entry) []Session {
 	sessions := make([]Session, 0, len(entries))
-	remotes := m.remotesOf(entries)
+	peers := m.peersOf(entries)
 	for i, e := range entries {
 		sessions = append(sessions, Session{
 			ID:           e.id,
 			State:        e.state(),
-			Remote:       remotes[i],
+			Name:         shown(e.nameNow()),
+			Remote:       peers[i].remote,
+			Transport:    peers[i].info.Transport,
+			TLS:          nameOfVersion(peers[i].info.TLSVersion),
+			Cipher:       nameOfSuite(peers[i].info.CipherSuite),
+			RTT:          peers[i].info.RTT.Seconds(),
 			Opened:       e.stats.Opened,
 			LastReceived: e.stats.LastReceived,
 			Rate:         math.Round(e.rate*10) / 10,

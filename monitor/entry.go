@@ -20,6 +20,7 @@ type entry struct {
 	rate    float64
 
 	// Of a session that has closed.
+	name   string
 	remote net.Addr
 	reason string
 	closed time.Time
@@ -32,11 +33,20 @@ func (e *entry) observe(s *libnet.Session) {
 func closedEntry(c libnet.ClosedSession, reason string) entry {
 	return entry{
 		id:     c.ID,
+		name:   c.Name,
 		stats:  c.Stats,
 		remote: c.RemoteAddr,
 		reason: reason,
 		closed: c.Closed,
 	}
+}
+
+// nameNow is the session's name, which may have changed since the look.
+func (e *entry) nameNow() string {
+	if e.session != nil {
+		return e.session.Name()
+	}
+	return e.name
 }
 
 func (e *entry) messages() uint64 { return e.stats.MessagesIn + e.stats.MessagesOut }

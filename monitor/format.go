@@ -83,6 +83,21 @@ func span(later, earlier time.Time) string {
 	return ""
 }
 
+// wait writes a time in seconds that is mostly shorter than one.
+func wait(seconds float64) string {
+	if seconds <= 0 {
+		return "–"
+	}
+	ms := seconds * 1000
+	switch {
+	case ms < 9.995:
+		return strconv.FormatFloat(ms, 'f', 2, 64) + "\u00a0ms"
+	case ms < 999.5:
+		return strconv.FormatFloat(ms, 'f', 0, 64) + "\u00a0ms"
+	}
+	return strconv.FormatFloat(seconds, 'f', 1, 64) + "\u00a0s"
+}
+
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
 

@@ -44,7 +44,7 @@ func (m *monitor) admit(w http.ResponseWriter, r *http.Request) bool {
 }
 
 func (m *monitor) authorize(w http.ResponseWriter, r *http.Request) bool {
-	switch ok, err := call(&m.outside, "Options.Authorize", optionPatience, func() bool { return m.Authorize(r) }); {
+	switch ok, err := option(m, "Options.Authorize", func() bool { return m.Authorize(r) }); {
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return false

@@ -2,7 +2,9 @@ package monitor
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -11,7 +13,8 @@ import (
 )
 
 // Handler returns a handler that shows server, at the paths that the package's documentation names. To have
-// them under a prefix use http.StripPrefix; the page's own links are relative. It panics without a server.
+// them under a prefix use http.StripPrefix; the page's own links are relative. It panics without a server, and with options that
+// [Options.Listen] refuses.
 func Handler(server *libnet.Server, o Options) http.Handler { return newMonitor(server, o) }
 
 // monitor is the handler. Its methods may be called by any goroutine.
@@ -24,14 +27,25 @@ type monitor struct {
 
 	outside  outside
 	listener func() string // network and address of the server's listener; asked once
+	groups   []*watched    // of Options.Groups, by name
+	gauges   []*watched    // of Options.Gauges
+	others   []*monitor    // of Options.Others, by name
 }
 
 func newMonitor(server *libnet.Server, o Options) *monitor {
 	if server == nil {
 		panic("libnet: a monitor of no server")
 	}
-	m := &monitor{Options: o, server: server, since: time.Now(), outside: outside{logger: server.Logger}}
+	if err := o.check(); err != nil {
+		panic(err.Error())
+	}
+	m := &monitor{Options: o, server: server, since: time.Now(), outside: outside{logger: server.Logger, most: maxStuck}}
 	m.listener = sync.OnceValue(m.listenerAddr)
+	m.watchGroups()
+	m.watchGauges()
+	for _, name := range slices.Sorted(maps.Keys(o.Others)) {
+		m.others = append(m.others, newMonitor(o.Others[name], Options{Name: name}))
+	}
 	return m
 }
 
@@ -106,7 +120,7 @@ func (m *monitor) readyz(*http.Request) answer {
 	if m.Options.Ready == nil {
 		return text(http.StatusOK, "ready")
 	}
-	switch ready, err := call(&m.outside, "Options.Ready", optionPatience, m.Options.Ready); {
+	switch ready, err := option(m, "Options.Ready", m.Options.Ready); {
 	case err != nil:
 		return text(http.StatusServiceUnavailable, "not ready: "+err.Error())
 	case !ready:

@@ -42,6 +42,9 @@ func (o Options) ListenAndServe(ctx context.Context, addr string, server *libnet
 // Listen is the first half of [Options.ListenAndServe], for those who want to know the port that became of a
 // port 0, or to fail early.
 func (o Options) Listen(addr string) (net.Listener, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	resolved, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("libnet: monitor: %w", err)
@@ -59,7 +62,11 @@ func (o Options) Listen(addr string) (net.Listener, error) {
 // Serve is the second half of [Options.ListenAndServe], on a listener that it closes in any case. It refuses
 // one that Listen would have.
 func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Server) error {
-	if err := o.mayListen(l.Addr()); err != nil {
+	err := o.check()
+	if err == nil {
+		err = o.mayListen(l.Addr())
+	}
+	if err != nil {
 		_ = l.Close()
 		return err
 	}
@@ -78,7 +85,7 @@ func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Serve
 	go func() { defer close(looked); m.keepLooking(ctx) }()
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); stopWith(ctx, web) }()
-	err := web.Serve(l)
+	err = web.Serve(l)
 	cancel()
 	<-stopped
 	<-looked

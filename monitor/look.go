@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// started is as near to the process's beginning as this package comes.
+var started = time.Now()
+
 // look passes over all sessions. It calls visit, if there is one, with each, and returns the server's
 // numbers; it also feeds the history and the rates when their time has come. visit must not wait.
 func (m *monitor) look(visit func(*entry)) Varz {
@@ -18,6 +21,7 @@ func (m *monitor) look(visit func(*entry)) Varz {
 		if e.stats.Queued > 0 {
 			v.Queued += e.stats.Queued
 			v.QueuedBytes += e.stats.QueuedBytes
+			v.QueuedMost = max(v.QueuedMost, e.stats.Queued)
 			v.Waiting++
 		}
 		if visit != nil {
@@ -35,6 +39,11 @@ func (m *monitor) look(visit func(*entry)) Varz {
 func (m *monitor) serverNumbers(now time.Time) Varz {
 	stats := m.server.Stats()
 	return Varz{
+		Name:         m.Name,
+		GoVersion:    runtime.Version(),
+		Started:      started,
+		MaxSessions:  max(m.server.MaxSessions, 0),
+		SendQueue:    max(m.server.SendQueue, 0),
 		Now:          now,
 		Since:        m.since,
 		Listener:     m.listener(),
@@ -56,6 +65,8 @@ func (m *monitor) serverNumbers(now time.Time) Varz {
 		Closed:       stats.Closed,
 		Goroutines:   runtime.NumGoroutine(),
 		Memory:       processMemory(),
+		MessageSize:  histogramOf(stats.MessageSize),
+		HandlerTime:  histogramOf(stats.HandlerTime),
 	}
 }
 

@@ -4,9 +4,14 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
+
+	"github.com/libnet-go/libnet"
 )
 
 // Options say what a monitor shows and to whom. The zero value answers this machine only, and hides addresses.
+//
+// The functions of Groups and Gauges may be called by many goroutines at a time, with each answer that has them: the page, /varz and
+// /metrics. One that panics, or has not returned within a second, is left out, and is not called while an earlier call has not returned.
 type Options struct {
 	// Authorize, if set, is asked about every request but those of /healthz and /readyz, which say one
 	// word; false answers 401 with a challenge for a password, a panic or no answer within 10 s 503. It may be
@@ -25,8 +30,29 @@ type Options struct {
 	// goroutines at a time; a panic, or no answer within 10 s, is a no.
 	Ready func() bool
 
-	// RemoteAddrs shows the addresses of peers.
+	// RemoteAddrs shows the addresses of peers, and lets sessions be searched for by them.
 	RemoteAddrs bool
+
+	// Name is the server's, where there are several: it is on the page, in Varz, and the label server of each of libnet's metrics. The
+	// default is none, and no label.
+	Name string
+
+	// Others are further servers of the program, by their names: /metrics has their numbers, too. They need Name to be set.
+	Others map[string]*libnet.Server
+
+	// Groups are what the program wants counted beside its sessions, by name; a [libnet.Group]'s Len is such a function, and so is that
+	// of [libnet.Groups]. At most 100.
+	Groups map[string]func() int
+
+	// Gauges are further numbers of the program's. At most 100.
+	Gauges []Gauge
+}
+
+// A Gauge is a number of the program's that the monitor shows: on the page, in Varz, and as a metric.
+type Gauge struct {
+	Name  string         // as Prometheus has it: letters, digits and _, and not libnet_ at the beginning
+	Help  string         // a sentence
+	Value func() float64 // as for Options.Groups
 }
 
 // BasicAuth returns an [Options.Authorize] that asks for a user's name and a password (RFC 7617). The time

@@ -4,17 +4,20 @@ import (
 	"bytes"
 	"cmp"
 	"embed"
+	"fmt"
 	"html/template"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 )
 
 //go:embed static
 var files embed.FS
 
 var pageTemplate = template.Must(template.New("page.html").Funcs(template.FuncMap{
-	"count": count, "rate": rate, "size": size, "span": span, "stamp": stamp, "clock": clock, "class": class,
+	"count": count, "rate": rate, "size": size, "span": span, "stamp": stamp, "clock": clock, "class": class, "wait": wait, "decimal": decimal, "whole": whole,
 }).ParseFS(files, "static/page.html"))
 
 const (
@@ -29,7 +32,11 @@ type view struct {
 	Columns     []column
 	Sessions    []Session
 	Total       int // sessions, with those that are not on the page
+	Named       bool
 	Sort        string
+	Find        string
+	Groups      []number
+	Gauges      []number
 	SortedBy    string
 	Reasons     []reasonRow
 	ClosedTotal uint64
@@ -52,7 +59,11 @@ type reasonRow struct {
 }
 
 func (m *monitor) page(r *http.Request) answer {
-	sort := r.URL.Query().Get("sort")
+	query := r.URL.Query()
+	sort, find := query.Get("sort"), query.Get("find")
+	if len(find) > maxSearch {
+		return text(http.StatusBadRequest, fmt.Sprintf("What is searched for is at most %d bytes.", maxSearch))
+	}
 	if sort == "" {
 		sort = "rate"
 	}
@@ -60,31 +71,48 @@ func (m *monitor) page(r *http.Request) answer {
 		return text(http.StatusBadRequest, "The sessions cannot be sorted by that, but by "+sorts+".")
 	}
 	var body bytes.Buffer
-	if err := pageTemplate.Execute(&body, m.view(sort)); err != nil {
+	if err := pageTemplate.Execute(&body, m.view(sort, strings.ToValidUTF8(find, ""))); err != nil {
 		return text(http.StatusInternalServerError, err.Error())
 	}
 	return answer{http.StatusOK, "text/html; charset=utf-8", body.Bytes()}
 }
 
-func (m *monitor) view(sort string) view {
-	v := view{Sort: sort, RemoteAddrs: m.RemoteAddrs, CanClose: m.Authorize != nil}
+func (m *monitor) view(sort, find string) view {
+	v := view{Sort: sort, Find: find, RemoteAddrs: m.RemoteAddrs, CanClose: m.Authorize != nil}
 	busiest := top{order: orders[sort], most: pageSessions}
+	found := m.found(newSearch(find))
 	v.Varz = m.look(func(e *entry) {
-		v.Total++
-		busiest.offer(e)
+		if found == nil || found[e.id] {
+			v.Total++
+			busiest.offer(e)
+		}
 	})
 	v.Tiles = tiles(v.Varz, m.past.upTo(v.Varz))
-	v.Columns, v.SortedBy = columns(sort, m.RemoteAddrs)
 	v.Sessions = m.describe(busiest.sorted())
 	v.Reasons, v.ClosedTotal = byReason(v.Closed)
-	v.Closes = m.ask(question{state: stateClosed, sort: "closed", limit: pageCloses}).Sessions
+	v.Closes = m.ask(question{state: stateClosed, sort: "closed", limit: pageCloses, find: find}).Sessions
+	v.Named = slices.ContainsFunc(slices.Concat(v.Sessions, v.Closes), func(s Session) bool { return s.Name != "" })
+	v.Columns, v.SortedBy = columns(sort, v.Named, m.RemoteAddrs)
+	v.Groups, v.Gauges = numbersOf(m.groups), numbersOf(m.gauges)
 	return v
 }
 
-func columns(sort string, remote bool) (all []column, sortedBy string) {
+// Link is the query of the page sorted otherwise.
+func (v view) Link(sort string) string {
+	q := url.Values{"sort": {sort}}
+	if v.Find != "" {
+		q.Set("find", v.Find)
+	}
+	return q.Encode()
+}
+
+func columns(sort string, named, remote bool) (all []column, sortedBy string) {
 	all = []column{
 		{Title: "Session", Sort: "id", Help: "number"},
+		{Title: "Name", Class: "text"},
 		{Title: "Peer", Class: "text"},
+		{Title: "Conn", Class: "text wide"},
+		{Title: "RTT", Class: "wide"},
 		{Title: "Msgs/s", Sort: "rate", Help: "messages in and out a second"},
 		{Title: "Msgs in", Sort: "messages_in", Help: "messages received"},
 		{Title: "Msgs out", Sort: "messages_out", Help: "messages written"},
@@ -96,11 +124,10 @@ func columns(sort string, remote bool) (all []column, sortedBy string) {
 		{Title: "Silent for", Sort: "last_received", Help: "silence", Class: "wide"},
 		{Title: "Open for", Sort: "opened", Help: "age", Class: "wide"},
 	}
-	if remote {
-		all[3].Class, all[4].Class = "wide", "wide" // a phone has no room for these beside the peer
-	} else {
-		all = slices.Delete(all, 1, 2)
+	if remote || named {
+		all[6].Class, all[7].Class = "wide", "wide" // a phone has no room for these beside the peer
 	}
+	all = slices.DeleteFunc(all, func(c column) bool { return c.Title == "Peer" && !remote || c.Title == "Name" && !named })
 	sortedBy = sort
 	for i := range all {
 		c := &all[i]

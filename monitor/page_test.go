@@ -108,11 +108,11 @@ func TestThePageIsATableWithoutAScript(t *testing.T) {
 		if len(got) != 15 {
 			t.Fatalf("%d sessions on the page", len(got))
 		}
-		want := fmt.Sprint([]string{fmt.Sprint(last.ID()), "0.4", "40", "0", "280 B", "0 B", "0", "0 B", "0", "1 m 30 s", "1 m 30 s"})
+		want := fmt.Sprint([]string{fmt.Sprint(last.ID()), "other", "–", "0.4", "40", "0", "280 B", "0 B", "0", "0 B", "0", "1 m 30 s", "1 m 30 s"})
 		if fmt.Sprint(got[0]) != want {
 			t.Errorf("the first: %v; want %v", got[0], want)
 		}
-		if got := rows(get(t, h, "/?sort=id"), "sessions"); got[14][2] != "15" {
+		if got := rows(get(t, h, "/?sort=id"), "sessions"); got[14][4] != "15" {
 			t.Errorf("by number, the last: %v", got[14])
 		}
 		_ = last.CloseWithError(libnet.ErrMalformedFrame)

@@ -1,79 +1,78 @@
 package monitor
 
 import (
+	"crypto/tls"
+	"net"
+	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/libnet-go/libnet"
 )
 
-// maxAddress is the longest address in bytes that is shown; that of a Unix socket has 108.
-const maxAddress = 256
+// maxShown is the longest text in bytes that is shown of an address or a name; the address of a Unix socket has 108, the name of a
+// session 128.
+const maxShown = 256
 
-// remotesOf are the addresses of entries' peers, as far as Options.RemoteAddrs asks for them and their
-// connections say them in time. They are the program's, so one that panics is left out.
-func (m *monitor) remotesOf(entries []*entry) []string {
-	texts := make([]string, len(entries))
-	if !m.RemoteAddrs || len(entries) == 0 {
-		return texts
-	}
-	said := make(chan remote, len(entries)) // with room for all, whether or not anybody still listens
-	_, _ = call(&m.outside, "addresses", addressPatience, func() struct{} {
-		sayRemotes(entries, 0, said)
-		return struct{}{}
+// peer is what is asked of a session's connection, whose methods may be the program's.
+type peer struct {
+	remote string
+	info   libnet.ConnInfo
+}
+
+// peersOf asks the connections of entries, those that are shown and no others, as far as they answer in time.
+func (m *monitor) peersOf(entries []*entry) []peer {
+	return askEach(&m.outside, "connections", len(entries), func(i int) (p peer) {
+		e := entries[i]
+		if m.RemoteAddrs {
+			p.remote = remoteText(e.addr())
+		}
+		if e.session != nil {
+			p.info = e.session.ConnInfo()
+		}
+		return p
 	})
-	for {
-		select {
-		case r := <-said:
-			texts[r.at] = r.text
-		default:
-			return texts
-		}
-	}
 }
 
-// remote is the address of one of many entries.
-type remote struct {
-	at   int
-	text string
-}
-
-// sayRemotes says those of entries[from:], also when one of them panics or ends this goroutine.
-func sayRemotes(entries []*entry, from int, said chan<- remote) {
-	for i := from; i < len(entries); i++ {
-		sayRemote(entries, i, said)
-	}
-}
-
-func sayRemote(entries []*entry, i int, said chan<- remote) {
-	returned := false
-	defer func() {
-		if recover() == nil && !returned { // the goroutine ends; what is deferred still runs
-			sayRemotes(entries, i+1, said)
-		}
-	}()
-	text := entries[i].remoteText()
-	returned = true
-	said <- remote{i, text}
-}
-
-func (e *entry) remoteText() string {
-	addr := e.remote
+func (e *entry) addr() net.Addr {
 	if e.session != nil {
-		addr = e.session.RemoteAddr()
+		return e.session.RemoteAddr()
 	}
+	return e.remote
+}
+
+func remoteText(addr net.Addr) string {
 	if addr == nil {
 		return ""
 	}
 	return shown(addr.String())
 }
 
-// shown makes text fit to be shown, whoever made it.
+// shown makes text fit to be shown, whoever made it: one line, with characters that cannot be seen, or change how others are, as the
+// log writes them.
 func shown(text string) string {
-	if len(text) > maxAddress {
-		end := maxAddress
-		for end > 0 && !utf8.RuneStart(text[end]) {
+	if len(text) > maxShown {
+		end := maxShown
+		for end > maxShown-utf8.UTFMax && !utf8.RuneStart(text[end]) {
 			end--
 		}
 		text = text[:end] + "…"
 	}
-	return strings.ToValidUTF8(text, "�")
+	quoted := strconv.Quote(text)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
+
+// nameOfVersion and nameOfSuite are crypto/tls's names; empty without TLS.
+func nameOfVersion(version uint16) string {
+	if version == 0 {
+		return ""
+	}
+	return tls.VersionName(version)
+}
+
+func nameOfSuite(suite uint16) string {
+	if suite == 0 {
+		return ""
+	}
+	return tls.CipherSuiteName(suite)
 }

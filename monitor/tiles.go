@@ -56,7 +56,7 @@ func tiles(v Varz, past []sample) []tile {
 	return []tile{
 		{
 			Title:  "Sessions",
-			Values: []value{{Text: count(v.Open)}},
+			Values: []value{{Text: count(v.Open), Name: limit(v.MaxSessions)}},
 			Chart:  p.chart("", whole, nil, open),
 			Notes:  []note{counted("open", "open", uint64(v.Open)), counted("peak", "peak", uint64(v.Peak)), counted("accepted", "accepted", v.Accepted)},
 		},
@@ -76,7 +76,7 @@ func tiles(v Varz, past []sample) []tile {
 			Title:  "Queued",
 			Values: []value{{Text: size(v.QueuedBytes)}},
 			Chart:  p.chart("B", bytes, nil, queuedBytes),
-			Notes:  []note{sized("bytes", "queued_bytes", uint64(v.QueuedBytes)), counted("messages", "queued", uint64(v.Queued))},
+			Notes:  []note{sized("bytes", "queued_bytes", uint64(v.QueuedBytes)), counted("messages", "queued", uint64(v.Queued)), mostQueued(v)},
 		},
 		{
 			Title: "Closes", Per: "a second",
@@ -104,7 +104,11 @@ func tiles(v Varz, past []sample) []tile {
 			Title: "Process", Per: "memory",
 			Values: []value{{Text: size(v.Memory)}},
 			Chart:  p.chart("B", bytes, nil, memory),
-			Notes:  []note{counted("goroutines", "goroutines", uint64(v.Goroutines))},
+			Notes: []note{
+				counted("goroutines", "goroutines", uint64(v.Goroutines)),
+				{Name: "up for", ID: "uptime", Value: strconv.FormatInt(max(int64(v.Now.Sub(v.Started).Seconds()), 0), 10), Text: span(v.Now, v.Started)},
+				{ID: "go", Value: v.GoVersion, Text: v.GoVersion},
+			},
 		},
 	}
 }
@@ -113,4 +117,21 @@ func sized(name, id string, n uint64) note {
 	c := counted(name, id, n)
 	c.Text = size(n)
 	return c
+}
+
+// limit puts a bound beside a number; there may be none.
+func limit(most int) string {
+	if most == 0 {
+		return ""
+	}
+	return "of " + count(most)
+}
+
+func mostQueued(v Varz) note {
+	n := counted("most of one", "queued_most", uint64(v.QueuedMost))
+	if v.SendQueue > 0 {
+		n.Text += " " + limit(v.SendQueue)
+		n.Alarm = v.QueuedMost >= v.SendQueue
+	}
+	return n
 }

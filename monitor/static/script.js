@@ -129,6 +129,7 @@ document.addEventListener("pointermove", (event) => {
 // Closing a session: the question names the one that was meant, whatever row it is in by now.
 
 document.addEventListener("submit", async (event) => {
+  if (event.target.method !== "post") return; // the search leads to another page
   event.preventDefault();
   const form = new URLSearchParams(new FormData(event.target));
   const id = form.get("id");
