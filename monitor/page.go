@@ -97,13 +97,13 @@ func (m *monitor) view(sort, find string) view {
 	return v
 }
 
-// Link is the query of the page sorted otherwise.
-func (v view) Link(sort string) string {
+// Link leads to the page sorted otherwise. The template would escape its = once more.
+func (v view) Link(sort string) template.URL {
 	q := url.Values{"sort": {sort}}
 	if v.Find != "" {
 		q.Set("find", v.Find)
 	}
-	return q.Encode()
+	return template.URL("./?" + q.Encode() + "#sessions")
 }
 
 func columns(sort string, named, remote bool) (all []column, sortedBy string) {

@@ -69,8 +69,9 @@ func TestSessionsAreFoundByNameNumberAndAddress(t *testing.T) {
 					t.Errorf("%q: %+v; want %v", test.find, s, want)
 				}
 			}
-			if got := rows(get(t, h, "/?sort=id&"+query), "sessions"); len(got) != len(want) {
-				t.Errorf("%q on the page: %v; want %v", test.find, got, want)
+			page := get(t, h, "/?sort=id&"+query)
+			if none := strings.Contains(page, "No session is found."); none != (len(want) == 0) || !none && len(rows(page, "sessions")) != len(want) {
+				t.Errorf("%q on the page: %v; want %v", test.find, rows(page, "sessions"), want)
 			}
 		}
 		if c := getJSON[monitor.Connz](t, hidden, "/connz?state=closed&find="+strings.TrimSpace(test.find)); c.Total != test.closed {

@@ -48,7 +48,7 @@ func parse(t *testing.T, text []byte) map[string]*dto.MetricFamily {
 }
 
 func TestPrometheusLinterHasNothingToSay(t *testing.T) {
-	text := scrape(t, show(t, monitor.Options{}, newServer(t)))
+	text := scrape(t, show(t, wholeOptions(newServer(t)), newServer(t, measure)))
 	problems, err := promlint.New(bytes.NewReader(text)).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -58,13 +58,32 @@ func TestPrometheusLinterHasNothingToSay(t *testing.T) {
 	}
 	for name, family := range parse(t, text) {
 		kind := dto.MetricType_GAUGE
-		if strings.HasSuffix(name, "_total") {
+		switch {
+		case strings.HasSuffix(name, "_total"):
 			kind = dto.MetricType_COUNTER
+		case strings.HasSuffix(name, "_seconds"), strings.HasSuffix(name, "_size_bytes"):
+			kind = dto.MetricType_HISTOGRAM
 		}
-		if family.GetType() != kind || !strings.HasPrefix(name, "libnet_") || !strings.HasSuffix(family.GetHelp(), ".") {
+		if family.GetType() != kind || !strings.HasPrefix(name, "libnet_") && name != "app_load" || !strings.HasSuffix(family.GetHelp(), ".") {
 			t.Errorf("%s is a %v, with the help %q", name, family.GetType(), family.GetHelp())
 		}
 	}
+}
+
+// wholeOptions have all that adds to the metrics.
+func wholeOptions(other *libnet.Server) monitor.Options {
+	return monitor.Options{
+		Name:   "front",
+		Others: map[string]*libnet.Server{"back": other},
+		Groups: map[string]func() int{`rooms "\` + "\n": func() int { return 3 }},
+		Gauges: []monitor.Gauge{{Name: "app_load", Help: "How much there is to do.", Value: func() float64 { return 0.5 }}},
+	}
+}
+
+// measure has a server say all that it can.
+func measure(srv *libnet.Server) {
+	srv.Histograms = true
+	srv.MaxSessions = 100
 }
 
 // busyServer has something to say in most of its numbers.
@@ -119,6 +138,9 @@ func TestTheMetricsAreTheServersNumbers(t *testing.T) {
 		"libnet_discarded_messages_total":   float64(stats.Discarded),
 		"libnet_dropped_bytes_total":        float64(stats.Dropped),
 		"libnet_panics_total":               float64(stats.Panics),
+		"libnet_sessions_limit":             2,
+		"libnet_queue_limit_messages":       32,
+		"libnet_queued_messages_most":       0,
 		"libnet_queued_messages":            0,
 		"libnet_queued_bytes":               0,
 		"libnet_waiting_sessions":           0,

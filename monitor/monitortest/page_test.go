@@ -68,7 +68,7 @@ func numbersAreWhatClientsCounted(t *testing.T, open opener) {
 	if rows := eval[int](b, `document.querySelectorAll("#sessions tbody tr").length`); rows != 15 {
 		t.Errorf("%d sessions in the table", rows)
 	}
-	sorted := `[...document.querySelectorAll("#sessions tbody tr")].map((row) => Number(row.cells[2].textContent))`
+	sorted := `[...document.querySelectorAll("#sessions tbody tr")].map((row) => Number(row.cells[4].textContent))`
 	b.follow(`#sessions a[href*="messages_in"]`)
 	got := eval[[]int](b, sorted)
 	for i := range got {
@@ -167,7 +167,7 @@ func worksWithoutAScript(t *testing.T, open opener) {
 		t.Errorf("the page is not loaded again: %v", err)
 	}
 	b.follow(`#sessions a[href*="sort=bytes_in"]`)
-	if first := run(b, chromedp.Text(chromedp.CSS(`#sessions tbody tr:first-child td:nth-of-type(2)`))); first != "20" {
+	if first := run(b, chromedp.Text(chromedp.CSS(`#sessions tbody tr:first-child td:nth-of-type(4)`))); first != "20" {
 		t.Errorf("sorted by bytes in, the first has %s messages", first)
 	}
 	b.mustBeQuiet()

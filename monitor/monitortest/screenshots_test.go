@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/monitor"
 )
 
@@ -34,9 +35,19 @@ func fitsPhonesAndDesktops(t *testing.T, open opener) {
 		folder = t.TempDir()
 	}
 	const clients = 48
-	srv := newServer(t, setForCrowd)
-	page := show(t, monitor.Options{}, srv)
-	full := show(t, monitor.Options{RemoteAddrs: true, Authorize: func(*http.Request) bool { return true }}, srv)
+	srv := newServer(t, setForCrowd, func(srv *libnet.Server) {
+		srv.MaxSessions = 10_000
+		srv.OnSession = func(s *libnet.Session) error {
+			s.SetName(fmt.Sprintf("meter-%05d", 7919*s.ID()%100_000))
+			return nil
+		}
+	})
+	options := monitor.Options{
+		Groups: map[string]func() int{"meters": srv.Manager().Len, "gateways": func() int { return 3 }},
+		Gauges: []monitor.Gauge{{Name: "readings_behind", Help: "Readings not yet stored.", Value: func() float64 { return 12 }}},
+	}
+	page := show(t, options, srv)
+	full := show(t, monitor.Options{Name: "front", RemoteAddrs: true, Authorize: func(*http.Request) bool { return true }}, srv)
 	ctx, cancel := context.WithCancel(t.Context())
 	wait := gather(ctx, t, srv, clients)
 	defer wait()
@@ -96,9 +107,22 @@ func (b *tab) look(name, address string, width int64, scheme string) (picture []
 		b.Errorf("%s: wider than its room: %q", name, cut)
 	}
 	picture = run(b, chromedp.FullScreenshot(100))
+	b.fitsSixDigits(name)
 	config, err := png.DecodeConfig(bytes.NewReader(picture))
 	if err != nil || int64(config.Width) != width {
 		b.Errorf("%s: %d pixels wide (%v)", name, config.Width, err)
 	}
 	return picture
+}
+
+// fitsSixDigits has all large numbers be of six digits, and wants them to stay within their tiles.
+func (b *tab) fitsSixDigits(name string) {
+	b.Helper()
+	if cut := eval[[]string](b, `[...document.querySelectorAll("#tiles .value b")].map((e) => {
+		e.textContent = /[a-zA-Z]/.test(e.textContent) ? e.textContent : "888,888";
+		return e;
+	}).filter((e) => e.parentElement.getBoundingClientRect().right > e.closest(".tile").getBoundingClientRect().right - 8)
+		.map((e) => e.closest(".tile").textContent.slice(0, 30))`); len(cut) > 0 {
+		b.Errorf("%s: six digits are wider than %q", name, cut)
+	}
 }
