@@ -82,7 +82,7 @@ func fitsPhonesAndDesktops(t *testing.T, open opener) {
 }
 
 // maxPicture bounds what a picture adds to the repository.
-const maxPicture = 250 << 10
+const maxPicture = 320 << 10
 
 // look takes a picture of the whole page at a width, in a colour scheme.
 func (b *tab) look(name, address string, width int64, scheme string) (picture []byte) {

@@ -26,8 +26,14 @@ var clientSites = []site{
 	{name: "reconnect.Client.Final"},
 	{name: "reconnect.Client.OnState"},
 	{name: "reconnect.Client.Size", does: []behaviour{givesLess, givesMore}},
+	{name: "slog.Handler.Enabled", source: "reconnect.Client.Logger"},
+	{name: "slog.Handler.Handle", source: "reconnect.Client.Logger", does: failures},
 	{name: "monitor.Options.Authorize", does: []behaviour{givesNil}},
 	{name: "monitor.Options.Ready", does: []behaviour{givesNil}},
+	{name: "monitor.Options.Groups", does: []behaviour{givesLess, givesMore}},
+	{name: "monitor.Gauge.Value", does: []behaviour{givesLess, givesMore}},
+	{name: "slog.Handler.Enabled", source: "monitor.Handler's server's Logger"},
+	{name: "slog.Handler.Handle", source: "monitor.Handler's server's Logger", does: failures},
 	{name: "ws.HandlerOptions.Check", does: failures},
 }
 
@@ -36,7 +42,7 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 	for i := range clientSites {
 		s := &clientSites[i]
 		for _, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
-			t.Run(s.name+"/"+string(does), func(t *testing.T) {
+			t.Run(s.title()+"/"+string(does), func(t *testing.T) {
 				t.Parallel()
 				playClient(t, s, does)
 			})
@@ -45,13 +51,18 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 }
 
 func playClient(t *testing.T, s *site, does behaviour) {
-	r := newRig(t, modes[0], s, does)
-	of, _, _ := strings.Cut(s.name, ".")
+	r := prepareRig(t, modes[0], s, does)
+	of, _, _ := strings.Cut(s.of(), ".")
+	logger := s.source != ""
+	if r.b.source = ""; logger && of == "reconnect" {
+		r.srv.Logger = slog.New(slog.DiscardHandler)
+	}
+	r.serve()
 	switch of {
 	case "reconnect":
-		r.leadClient(t)
+		r.leadClient(t, logger)
 	case "monitor":
-		r.leadMonitor(t)
+		r.leadMonitor(t, logger)
 	case "ws":
 		r.leadWebSocket(t)
 	}
@@ -67,9 +78,9 @@ func playClient(t *testing.T, s *site, does behaviour) {
 }
 
 // leadClient has a client meet its user's code, and wants it to connect again after that, and to end when told.
-func (r *rig) leadClient(t *testing.T) {
+func (r *rig) leadClient(t *testing.T, logger bool) {
 	echoed := make(chan struct{}, 1<<10)
-	sent, first := make(chan struct{}), r.b.site == "reconnect.Client.Final"
+	sent, first := make(chan struct{}), logger || r.b.site == "reconnect.Client.Final" // so that there is something to log
 	c := &reconnect.Client{
 		Dial: func(ctx context.Context) (*libnet.Session, error) {
 			<-sent // so that it is held
@@ -111,6 +122,9 @@ func (r *rig) leadClient(t *testing.T) {
 		},
 		MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond,
 		Logger: slog.New(slog.DiscardHandler),
+	}
+	if logger {
+		c.Logger = slog.New(logs{r.b})
 	}
 	r.client = c
 	r.b.armed.Store(true)
@@ -156,16 +170,31 @@ func (r *rig) wantEcho(t *testing.T, c *reconnect.Client, echoed <-chan struct{}
 }
 
 // leadMonitor asks a monitor twice: the first request meets the user's code.
-func (r *rig) leadMonitor(t *testing.T) {
+func (r *rig) leadMonitor(t *testing.T, logger bool) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	yes := func(site string) bool { return r.b.at(site) == "" }
-	web := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: monitor.Handler(r.srv, monitor.Options{
+	number := func(site string) float64 {
+		switch r.b.at(site) {
+		case givesLess:
+			return math.Inf(-1)
+		case givesMore:
+			return math.NaN()
+		}
+		return 1
+	}
+	options := monitor.Options{
 		Authorize: func(*http.Request) bool { return yes("monitor.Options.Authorize") },
 		Ready:     func() bool { return yes("monitor.Options.Ready") },
-	})}
+		Groups:    map[string]func() int{"a group": func() int { return int(number("monitor.Options.Groups")) }},
+		Gauges:    []monitor.Gauge{{Name: "a_gauge", Help: "Any number.", Value: func() float64 { return number("monitor.Gauge.Value") }}},
+	}
+	if logger {
+		options.Ready = func() bool { panic("for the logger to be told") }
+	}
+	web := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: monitor.Handler(r.srv, options)}
 	r.conns.Go(func() { _ = web.Serve(l) })
 	defer web.Close()
 	client := &http.Client{Timeout: inTime, Transport: &http.Transport{DisableKeepAlives: true}}

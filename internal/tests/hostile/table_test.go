@@ -35,6 +35,14 @@ func (s *site) endsAccepting(does behaviour, m mode) bool {
 	return false
 }
 
+// title tells the rows of one name apart.
+func (s *site) title() string {
+	if s.source != "" {
+		return s.name + " of " + s.source
+	}
+	return s.name
+}
+
 func codecs(kinds ...string) func(mode) bool {
 	return func(m mode) bool { return m.serve != "ws" && slices.Contains(kinds, m.codec) }
 }
