@@ -302,15 +302,22 @@ func sendShared(b *testing.B, s *libnet.Session, senders int) {
 }
 
 func BenchmarkReceive(b *testing.B) {
-	benchmarkReceive(b, func(s *libnet.Session, _ []byte) ([]byte, error) { return s.Receive() })
+	benchmarkReceive(b, false, func(s *libnet.Session, _ []byte) ([]byte, error) { return s.Receive() })
 }
 
-func BenchmarkReceiveInto(b *testing.B) { benchmarkReceive(b, (*libnet.Session).ReceiveInto) }
+func BenchmarkReceiveInto(b *testing.B) { benchmarkReceive(b, false, (*libnet.Session).ReceiveInto) }
+
+// BenchmarkReceiveMeasured is ReceiveInto with Server.Histograms.
+func BenchmarkReceiveMeasured(b *testing.B) {
+	benchmarkReceive(b, true, (*libnet.Session).ReceiveInto)
+}
 
 // benchmarkReceive receives what a peer on TCP sends in writes of 1000 messages.
-func benchmarkReceive(b *testing.B, receive func(*libnet.Session, []byte) ([]byte, error)) {
+func benchmarkReceive(b *testing.B, measured bool, receive func(*libnet.Session, []byte) ([]byte, error)) {
 	near, far := testkit.ConnectTCP(b)
-	s := testkit.Adopt(b, testkit.NewServer(b, testkit.Frames, 0), near)
+	srv := testkit.NewServer(b, testkit.Frames, 0)
+	srv.Histograms = measured
+	s := testkit.Adopt(b, srv, near)
 	go func() {
 		var run []byte
 		for range 1000 {

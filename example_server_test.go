@@ -7,6 +7,7 @@ import (
 	"log"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -282,4 +283,31 @@ func ExampleServer_ServeConn() {
 	// Output:
 	// welcome <nil>
 	// <nil>
+}
+
+func ExampleServer_histograms() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 16)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.Histograms = true
+	go server.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.Send(msg) }))
+	session := connect(server)
+	if err := session.Send(strings.Repeat("x", 100)); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := session.Receive(); err != nil {
+		log.Fatal(err)
+	}
+	_ = session.Close()
+	_ = server.Shutdown(context.Background())
+
+	sizes := server.Stats().MessageSize
+	for i, n := range sizes.Counts {
+		if n > 0 {
+			fmt.Println(n, "message of", sizes.Bounds[i], "bytes or less")
+		}
+	}
+	// Output:
+	// 1 message of 128 bytes or less
 }

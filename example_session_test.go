@@ -287,3 +287,25 @@ func ExampleRateLimit_end() {
 	fmt.Println(err, libnet.CloseReason(err))
 	// Output: libnet: rate limit exceeded rate_limit
 }
+
+// The name is for people: the log has it, and package monitor.
+func ExampleSession_SetName() {
+	server := startEcho()
+	session := connect(server)
+	defer session.Close()
+	if err := session.Send("ann"); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := session.Receive(); err != nil {
+		log.Fatal(err)
+	}
+	for s := range server.Manager().All() {
+		s.SetName("ann") // as a handler does once it knows who that is
+		fmt.Println(s.Name(), "over", s.ConnInfo().Transport)
+	}
+	server.Stop()
+	fmt.Println("the last that closed:", server.LastClosed()[0].Name)
+	// Output:
+	// ann over tcp
+	// the last that closed: ann
+}

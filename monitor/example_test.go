@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
@@ -174,4 +175,26 @@ func ExampleBasicAuth() {
 	// the session ended: eof
 	// Who are you?
 	// 1 closed, the last because of eof
+}
+
+func ExampleOptions() {
+	server := exampleServer()
+	defer server.Stop()
+	var users libnet.Group[string]
+	web := httptest.NewServer(monitor.Handler(server, monitor.Options{
+		Name:   "front",
+		Groups: map[string]func() int{"users": users.Len},
+		Gauges: []monitor.Gauge{{Name: "app_jobs", Help: "Jobs to do.", Value: func() float64 { return 3 }}},
+	}))
+	defer web.Close()
+	for line := range strings.Lines(body(http.Get(web.URL + "/metrics"))) {
+		if strings.HasPrefix(line, "libnet_group") || strings.HasPrefix(line, "libnet_sessions_accepted") || strings.HasPrefix(line, "app") {
+			fmt.Print(line)
+		}
+	}
+	// Output:
+	// the session ended: eof
+	// libnet_sessions_accepted_total{server="front"} 1
+	// libnet_group_members{server="front",group="users"} 0
+	// app_jobs 3
 }

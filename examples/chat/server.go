@@ -74,6 +74,7 @@ func (c *chat) login(_ context.Context, s *libnet.Session, req *Login) error {
 	}
 	u := &user{name: req.Name}
 	s.State = u
+	s.SetName(u.name) // for logs and the monitor
 	s.OnClose(func() { c.gone(u) })
 	if old := c.users.Swap(u.name, s); old != nil {
 		old.Send(mux.Message{Kind: "farewell", Body: &Farewell{"you have logged in elsewhere"}})
