@@ -207,7 +207,9 @@ func (srv *Server) prepare(s *Session) bool {
 // handlerEnded is deferred by run: the handler returned, panicked, or ended its goroutine.
 func (s *Session) handlerEnded() {
 	if s.returned {
-		s.handled()
+		if s.owner.measures != nil { // else somebody who still receives may be making rare
+			s.handled()
+		}
 		s.handlerReturned()
 		return
 	}
