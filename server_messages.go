@@ -337,6 +337,7 @@ func (s *Session) failServing(err error) {
 	if err == io.EOF && !s.mayEnd() {
 		err = io.ErrUnexpectedEOF
 	}
+	err = s.explainEnd(err)
 	s.dropUnread()
 	s.q.NoteReceived(s.parsed, s.read.Load())
 	_ = s.fail(err)

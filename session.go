@@ -42,6 +42,7 @@ type Session struct {
 	recvMu lock.Mutex[receiverLock]
 	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
 	returned  bool // the handler has returned; belongs to its goroutine, and fills a gap here
+	headShort bool // what the clock knows of the incomplete frame may be less than its header
 	usualRead readbuf.ReadSize
 	seen      uint32          // unread bytes that the codec found to be no whole frame; the largest may be more
 	serving   eventloop.State // started in event mode, when nobody may Receive; anybody's

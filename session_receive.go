@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/firstbytes"
 )
 
 // Receive waits for the next message and returns it in a slice that is the caller's to keep and to
@@ -118,9 +120,9 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 				s.in.Advance(n) // of the frame that ends the stream
 				s.handOver()
 			}
-			return nil, false, err
+			return nil, false, s.explainFrame(err, src)
 		case n == 0 && len(src) > s.maxFrame():
-			return nil, false, ErrFrameTooLarge
+			return nil, false, s.explainFrame(ErrFrameTooLarge, src)
 		case n == 0:
 			s.seen = uint32(min(len(src), math.MaxInt32))
 			return nil, false, nil
@@ -265,8 +267,9 @@ func (s *Session) fill(inFrame bool) error {
 		return nil
 	}
 	s.noteDropped(max(n, 0))
+	err = s.readError(err, inFrame)
 	s.dropUnread()
-	return s.readError(err, inFrame)
+	return err
 }
 
 // afterInterrupt is for a read that brought nothing, which may have been interrupted: because the output has failed, or for a
@@ -319,6 +322,21 @@ func (s *Session) startFrame() {
 	if s.frameStart.Load() == 0 && s.owner.frameTimeout() > 0 {
 		s.frameStart.Store(s.now())
 		s.watch(s.owner.frameTimeout())
+		s.headShort = true
+	}
+	if s.headShort {
+		s.noteHead()
+	}
+}
+
+// noteHead keeps how the frame begins for what is to be said when it times out. A part of a header is looked at again.
+func (s *Session) noteHead() {
+	src := s.in.Unread()
+	s.headShort = len(src) < firstbytes.Shown
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clock != nil {
+		s.clock.head.n = copy(s.clock.head.bytes[:], src)
 	}
 }
 
@@ -330,9 +348,9 @@ func (s *Session) readError(err error, inFrame bool) error {
 	case err == nil:
 		return io.ErrNoProgress
 	case err == io.EOF && (inFrame || !s.mayEnd()):
-		return io.ErrUnexpectedEOF
+		err = io.ErrUnexpectedEOF
 	}
-	return err
+	return s.explainEnd(err)
 }
 
 // took enters n bytes that were read behind the unread ones.

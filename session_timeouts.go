@@ -26,6 +26,7 @@ type clock struct {
 	beating atomic.Bool             // a heartbeat is being made or sent
 
 	// Guarded by the session's mu.
+	head    frameHead // of the incomplete frame that was waited for last
 	ticking bool
 	due     int64 // on Session.now's scale, as all of these; while ticking, what others have asked for
 
@@ -272,7 +273,7 @@ func (s *Session) frameIsLate(c *clock, now int64) error {
 	case c.lateFrame.at > start && c.lateFrame.grant(start, now): // at the last look it did
 		return nil
 	}
-	return ErrFrameTimeout
+	return s.frameTimeout(c)
 }
 
 // inputIsLate returns what becomes of a session whose IdleTimeout has passed.

@@ -56,6 +56,12 @@ func asked(err error, question func() bool) (yes bool) {
 
 // errorText is err.Error(), safe to log, or the type of an error that has no text to give.
 func errorText(err error) string {
+	switch e := err.(type) {
+	case *timeoutError:
+		return e.Error()
+	case *explainedError:
+		return errorText(e.err) + ": " + e.text
+	}
 	if isOwn(err) {
 		return printable(err.Error())
 	}
@@ -78,6 +84,8 @@ func isOwn(err error) bool {
 				return false
 			}
 			err = e.Err
+		case *explainedError:
+			err = e.err
 		default:
 			return err == io.EOF || err == io.ErrUnexpectedEOF || err == net.ErrClosed || err == os.ErrDeadlineExceeded
 		}

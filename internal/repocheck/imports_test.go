@@ -78,9 +78,10 @@ const (
 	chains    = module + "/internal/errchain"
 	usercode  = module + "/internal/usercode"
 	ratelimit = module + "/internal/ratelimit"
+	firsts    = module + "/internal/firstbytes"
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, firsts}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -106,6 +107,7 @@ var mayImport = map[string][]string{
 	chains:                    {},
 	usercode:                  {},
 	ratelimit:                 {},
+	firsts:                    {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
