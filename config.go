@@ -34,7 +34,8 @@ type Config struct {
 	MaxMessage int
 
 	// HandshakeTimeout bounds the time from accept until OnSession, if there is one, has returned and a first complete message
-	// has come, and so covers the TLS handshake and a login; default off.
+	// has come, and so covers the TLS handshake and a login; default off, but for the TLS handshake of a Server and of a Dialer, which
+	// then has 10 s by itself.
 	HandshakeTimeout time.Duration
 
 	// FrameTimeout bounds the time from a frame's first byte to its last; default 30 s.
@@ -132,6 +133,7 @@ const (
 const (
 	defaultSendQueueBytes = 1 << 20
 	defaultMaxMessage     = 1 << 20
+	defaultTLSTimeout     = 10 * time.Second
 	defaultFrameTimeout   = 30 * time.Second
 	defaultWriteTimeout   = 10 * time.Second
 	defaultLinger         = 5 * time.Second
@@ -176,6 +178,15 @@ func (c *Config) maxMessage() int {
 func (c *Config) sendBuffer() int { return resolve(c.SendBuffer, defaultSendBuffer) }
 
 func (c *Config) handshakeTimeout() time.Duration { return resolveTime(c.HandshakeTimeout, 0) }
+
+// tlsTimeout is the bound on the handshake of TLS alone, where there is none on the whole login: 0 where there is, or where that is off.
+func (c *Config) tlsTimeout() time.Duration {
+	if c.HandshakeTimeout == 0 {
+		return defaultTLSTimeout
+	}
+	return 0
+}
+
 func (c *Config) frameTimeout() time.Duration {
 	return resolveTime(c.FrameTimeout, defaultFrameTimeout)
 }

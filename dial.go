@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -20,8 +21,8 @@ type Dialer struct {
 }
 
 // Dial connects, completes the TLS handshake if there is a TLSConfig, and has the protocol make the
-// codec. ctx bounds all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake and the codec's making,
-// each; ctx and HandshakeTimeout have no bearing on the session that it returns. On an error nothing is left open.
+// codec. ctx bounds all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake (10 s where that is 0) and the
+// codec's making, each; ctx and HandshakeTimeout have no bearing on the session that it returns. On an error nothing is left open.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, error) {
 	if d.Protocol == nil {
 		return nil, errors.New("libnet: Dial without a Protocol")
@@ -103,6 +104,17 @@ func wrapProtocol(conn net.Conn, p Protocol) (wrapped Protocol, err error) {
 	return wrapped, nil
 }
 
+// errServerSaysNoTLS is what the default bound of a TLS handshake ends it for.
+var errServerSaysNoTLS = explainedTimeout(ErrHandshakeTimeout, fmt.Sprintf("the server has not answered the TLS handshake within %v, "+
+	"the bound where Config.HandshakeTimeout is 0: it may not speak TLS on this port", defaultTLSTimeout))
+
+func (d *Dialer) withinTLS(ctx context.Context) (context.Context, context.CancelFunc) {
+	if timeout := d.tlsTimeout(); timeout > 0 {
+		return context.WithTimeoutCause(ctx, timeout, errServerSaysNoTLS)
+	}
+	return d.withinHandshake(ctx)
+}
+
 func (d *Dialer) withinHandshake(ctx context.Context) (context.Context, context.CancelFunc) {
 	if timeout := d.handshakeTimeout(); timeout > 0 {
 		return context.WithTimeoutCause(ctx, timeout, ErrHandshakeTimeout)
@@ -120,7 +132,7 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net
 		config = config.Clone()
 		config.ServerName = host
 	}
-	ctx, cancel := d.withinHandshake(ctx)
+	ctx, cancel := d.withinTLS(ctx)
 	defer cancel()
 	secured := tls.Client(conn, config)
 	if err := sockets.Handshake(ctx, secured, func(value any) error { return caughtPanic("TLS handshake", value) }); err != nil {

@@ -1,6 +1,7 @@
 package libnet
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"reflect"
 
 	"github.com/libnet-go/libnet/internal/firstbytes"
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // Errors of Send, Receive and the lifecycle. A session's [Session.Err] is one of these, io.EOF or
@@ -186,6 +188,14 @@ func (s *Session) explainEnd(err error) error {
 		return err
 	}
 	return &explainedError{err, explainedBytes(src)}
+}
+
+// explainTLS adds to the error of a handshake what came in the place of TLS.
+func explainTLS(err error) error {
+	if notTLS, ok := err.(tls.RecordHeaderError); ok {
+		return &explainedError{err, sockets.NotTLS(notTLS)}
+	}
+	return err
 }
 
 // A frameHead is the beginning of an incomplete frame.

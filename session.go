@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -241,5 +242,54 @@ func (s *Session) TLS() (tls.ConnectionState, bool) {
 		return tls.ConnectionState{}, false
 	}
 	state := conn.ConnectionState()
+	if state.HandshakeComplete {
+		s.admitted(awaitTLS)
+	}
 	return state, state.HandshakeComplete
+}
+
+// tlsIsLate returns what becomes of a session whose handshake of TLS has had its default bound.
+func (s *Session) tlsIsLate(c *clock, now int64) error {
+	switch {
+	case s.tlsBound() == 0:
+		c.awaited.And(^awaitTLS)
+		return nil
+	case s.q.Receiver() != sendqueue.ReceiverWaiting && s.sock == nil && s.inputWaits(): // it is this side that has not begun
+		c.from = now
+		return nil
+	}
+	return errNoTLS
+}
+
+var errNoTLS = explainedTimeout(ErrHandshakeTimeout, fmt.Sprintf("no handshake of TLS within %v, the bound where "+
+	"Config.HandshakeTimeout is 0: the peer may not speak TLS", defaultTLSTimeout))
+
+// tlsBound is how long the handshake of TLS may take by itself: 0 where there is none, or it is over as far as can be told.
+func (s *Session) tlsBound() time.Duration {
+	if s.owner.server == nil || s.owner.tlsTimeout() == 0 || s.conn == nil {
+		return 0
+	}
+	waits := false
+	if s.sock != nil {
+		waits = s.sock.Layered() && s.sock.PendingHandshake() != nil
+	} else if _, is := s.conn.(*tls.Conn); is {
+		waits = s.inHandshake()
+	}
+	if !waits {
+		return 0
+	}
+	return s.owner.tlsTimeout()
+}
+
+// handshakeFirst does the handshake of TLS before the first read, which would do it, too, and not say when it is over.
+func (s *Session) handshakeFirst() error {
+	conn, is := s.conn.(*tls.Conn)
+	if !is {
+		return nil
+	}
+	err := conn.Handshake()
+	if err == nil {
+		s.admitted(awaitTLS)
+	}
+	return err
 }

@@ -1,9 +1,12 @@
 package libnet
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // Bounds of a close, which does not wait for its peer: they only matter when a transport misbehaves.
@@ -103,6 +106,10 @@ func (s *Session) doneChan() <-chan struct{} {
 // what is queued go out first.
 func (s *Session) fail(err error) error {
 	s.q.ReceiverGone()
+	if notTLS, ok := err.(tls.RecordHeaderError); ok {
+		s.answerInTLS(notTLS)
+		err = explainTLS(err)
+	}
 	switch state := s.state.Load(); {
 	case state == sessionOutputFailed:
 		s.terminate(err)
@@ -114,6 +121,21 @@ func (s *Session) fail(err error) error {
 	}
 	s.endOfPeer(err)
 	return s.closedErr()
+}
+
+// unexpectedMessage is the fatal alert that a peer is owed whose first record is none of TLS (RFC 8446, 5 and 6.2). crypto/tls sends none.
+var unexpectedMessage = []byte{21, 3, 1, 0, 2, 2, 10}
+
+// answerInTLS tells a server's peer which does not speak TLS that this side does. It writes what a kernel's empty buffer takes.
+func (s *Session) answerInTLS(notTLS tls.RecordHeaderError) {
+	below := sockets.Transport(s.conn)
+	if s.owner.server == nil || notTLS.Conn == nil || sockets.Of(below) == nil {
+		return
+	}
+	_ = below.SetWriteDeadline(time.Now().Add(lastFrameTimeout))
+	if _, err := below.Write(unexpectedMessage); err == nil {
+		sockets.Discard(s.descriptor()) // closed with input unread, the connection would be reset, and the alert lost
+	}
 }
 
 // endOfPeer ends an open session whose input has, for that reason.

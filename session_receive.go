@@ -365,6 +365,11 @@ func (s *Session) took(n int) {
 // readPlain reads from a conn without a descriptor. It must hand over storage before it waits: little
 // at first, and more once what came filled it.
 func (s *Session) readPlain() (n int, err error) {
+	if s.received.Load() == 0 {
+		if err := s.handshakeFirst(); err != nil {
+			return 0, err
+		}
+	}
 	// 100 empty reads are what bufio allows a reader, too.
 	for range 100 {
 		p := s.in.WaitingSpace()

@@ -1,6 +1,7 @@
 package libnet
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -86,6 +87,8 @@ func isOwn(err error) bool {
 			err = e.Err
 		case *explainedError:
 			err = e.err
+		case tls.RecordHeaderError:
+			return true
 		default:
 			return err == io.EOF || err == io.ErrUnexpectedEOF || err == net.ErrClosed || err == os.ErrDeadlineExceeded
 		}

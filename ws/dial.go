@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
@@ -93,11 +94,22 @@ func newTransport(d *libnet.Dialer) *http.Transport {
 		t.TLSClientConfig = sockets.GuardKeyLog(d.TLSConfig).Clone()
 		t.TLSClientConfig.NextProtos = []string{"http/1.1"}
 		t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if d.HandshakeTimeout == 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeoutCause(ctx, tlsTimeout, errServerSaysNoTLS)
+				defer cancel()
+			}
 			return dialTLS(ctx, network, address, &d.NetDialer, t.TLSClientConfig)
 		}
 	}
 	return t
 }
+
+// tlsTimeout bounds connecting and the handshake of TLS where HandshakeTimeout is 0.
+const tlsTimeout = 10 * time.Second
+
+var errServerSaysNoTLS = fmt.Errorf("%w: the server has not answered the TLS handshake within %v, the bound where "+
+	"Config.HandshakeTimeout is 0: it may not speak TLS on this port", libnet.ErrHandshakeTimeout, tlsTimeout)
 
 // dialTLS is what package net/http does itself through a proxy, and does then on a goroutine of its own, on which a function of the
 // config's that panics ends the process.
@@ -113,6 +125,9 @@ func dialTLS(ctx context.Context, network, address string, d *net.Dialer, config
 	secured := tls.Client(conn, config)
 	if err := sockets.Handshake(ctx, secured, panicInHandshake); err != nil {
 		_ = conn.Close()
+		if context.Cause(ctx) == errServerSaysNoTLS {
+			err = errServerSaysNoTLS
+		}
 		return nil, err
 	}
 	return secured, nil

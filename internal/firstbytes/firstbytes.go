@@ -108,11 +108,11 @@ var methods = []string{"GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", 
 func httpMessage(b []byte) string {
 	for _, method := range methods {
 		if len(b) >= 4 && begins(b, []byte(method)) || len(b) >= len(method) && string(b[:len(method)]) == method {
-			return "an HTTP request: the peer is an HTTP or a WebSocket client, and this side speaks neither"
+			return "an HTTP request: the peer is an HTTP or a WebSocket client"
 		}
 	}
 	if begins(b, []byte("HTTP/")) {
-		return "an HTTP response: the peer is an HTTP or a WebSocket server, and this side speaks neither"
+		return "an HTTP response: the peer is an HTTP or a WebSocket server"
 	}
 	return ""
 }

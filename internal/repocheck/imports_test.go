@@ -101,7 +101,7 @@ func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 var mayImport = map[string][]string{
 	locks:                     {},
 	readbuf:                   {locks},
-	sockets:                   {locks, readbuf},
+	sockets:                   {locks, readbuf, firsts},
 	sendqueue:                 {locks},
 	eventloop:                 {locks},
 	chains:                    {},
