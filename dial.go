@@ -24,8 +24,11 @@ type Dialer struct {
 // codec. ctx bounds all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake (10 s where that is 0) and the
 // codec's making, each; ctx and HandshakeTimeout have no bearing on the session that it returns. On an error nothing is left open.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, error) {
-	if d.Protocol == nil {
-		return nil, errors.New("libnet: Dial without a Protocol")
+	if ctx == nil {
+		panic("libnet: Dial with a nil context")
+	}
+	if err := d.check("Dial"); err != nil {
+		return nil, err
 	}
 	conn, err := d.NetDialer.DialContext(ctx, network, address)
 	if err != nil {
@@ -43,15 +46,26 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, e
 	return d.newSession(ctx, conn)
 }
 
+// check returns an error for a Dialer that cannot make a session.
+func (d *Dialer) check(call string) error {
+	switch {
+	case d == nil:
+		return fmt.Errorf("libnet: %s of a nil Dialer", call)
+	case isMissing(d.Protocol):
+		return fmt.Errorf("libnet: %s without a Protocol", call)
+	}
+	return d.Config.check()
+}
+
 // NewSession makes a client session of a connection that came from elsewhere: a proxy, a test's pipe. NetDialer
 // and TLSConfig do not apply to it. HandshakeTimeout bounds the codec's making. With an error conn is closed.
 func (d *Dialer) NewSession(conn net.Conn) (*Session, error) {
 	if isNil(conn) {
 		return nil, errors.New("libnet: NewSession with a nil connection")
 	}
-	if d.Protocol == nil {
+	if err := d.check("NewSession"); err != nil {
 		_ = conn.Close()
-		return nil, errors.New("libnet: NewSession without a Protocol")
+		return nil, err
 	}
 	if err := setSocketOptions(conn, &d.Config); err != nil {
 		_ = conn.Close()

@@ -31,9 +31,10 @@ func (f MessageHandlerFunc) ServeMessage(s *Session, msg []byte) { f(s, msg) }
 // waits delays only its own session. The handshake of TLS comes before OnSession, on a goroutine that ends with it.
 // ServeMessages returns as [Server.Serve] does.
 func (srv *Server) ServeMessages(h MessageHandler) error {
-	if h == nil {
+	if isMissing(h) {
 		panic("libnet: ServeMessages with a nil handler")
 	}
+	srv.mustBeReady()
 	m := srv.newMessageServer(h)
 	if err := m.startLoop(); err != nil {
 		return err

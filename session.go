@@ -20,7 +20,7 @@ import (
 var lastSessionID atomic.Uint64
 
 // A Session is a connection that carries messages. Send, Close and all other methods may be called by
-// any goroutine at any time; calls of Receive and ReceiveInto are serialised.
+// any goroutine at any time; calls of Receive and ReceiveInto are serialised. A zero Session is none, and its methods panic.
 type Session struct {
 	// State is the user's; libnet never looks at it.
 	State any
@@ -150,7 +150,7 @@ func NewSession(codec Codec, sendChanSize int) *Session {
 }
 
 func newBareSession(m *Manager, codec Codec, sendChanSize int) *Session {
-	if codec == nil {
+	if isMissing(codec) {
 		panic("libnet: NewSession with a nil codec")
 	}
 	o := newOwner(Config{SendQueue: sendChanSize}, nil, nil, nil)
@@ -179,6 +179,13 @@ func newSession(o *owner, conn net.Conn) *Session {
 		tellConn(conn, s)
 	}
 	return s
+}
+
+// mustBeMade panics for a zero Session, where something happens once: what each message passes through gets there first.
+func (s *Session) mustBeMade() {
+	if s == nil || s.owner == nil {
+		panic("libnet: a zero or nil Session: Connect, a Dialer, a Server or NewSession makes one")
+	}
 }
 
 // ID returns the session's number, unique in the process and never 0.

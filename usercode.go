@@ -107,6 +107,15 @@ func isNil(value any) bool {
 	return false
 }
 
+// isMissing is isNil for a protocol, a handler or a codec: it needs something behind it, unless that is a type without fields.
+func isMissing(value any) bool {
+	if !isNil(value) {
+		return false
+	}
+	t := reflect.TypeOf(value)
+	return t == nil || t.Kind() != reflect.Pointer || t.Elem().Size() > 0
+}
+
 // A panicError says that the user's code panicked. Its line in the log is written once, by whoever comes first to
 // where no lock is held.
 type panicError struct {
