@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A Dialer makes client sessions. Its zero value needs only a Protocol. Dial may be called by any
@@ -24,9 +25,7 @@ type Dialer struct {
 // codec. ctx bounds all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake (10 s where that is 0) and the
 // codec's making, each; ctx and HandshakeTimeout have no bearing on the session that it returns. On an error nothing is left open.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, error) {
-	if ctx == nil {
-		panic("libnet: Dial with a nil context")
-	}
+	usercode.NeedContext(ctx, "Dial")
 	if err := d.check("Dial"); err != nil {
 		return nil, err
 	}
@@ -51,7 +50,7 @@ func (d *Dialer) check(call string) error {
 	switch {
 	case d == nil:
 		return fmt.Errorf("libnet: %s of a nil Dialer", call)
-	case isMissing(d.Protocol):
+	case usercode.IsMissing(d.Protocol):
 		return fmt.Errorf("libnet: %s without a Protocol", call)
 	}
 	return d.Config.check()

@@ -13,6 +13,7 @@ import (
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/lock"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A Server accepts connections and makes sessions of them. Set its fields before the first call of
@@ -102,7 +103,7 @@ func (f HandlerFunc) ServeSession(s *Session) { f(s) }
 // NewServer returns a server on a listener of the caller's, which the server closes when it stops. See
 // [Serve] for the rest. It panics without a listener or a protocol.
 func NewServer(l net.Listener, protocol Protocol, sendChanSize int) *Server {
-	if isMissing(l) || isMissing(protocol) {
+	if usercode.IsMissing(l) || usercode.IsMissing(protocol) {
 		panic("libnet: NewServer needs a listener and a protocol")
 	}
 	return &Server{
@@ -202,7 +203,7 @@ func (srv *Server) acceptedLate() {
 // Stop or Shutdown has returned, so that a main function may end then and cut nothing short, or the
 // listener's error if that is not one to wait out; sessions then go on.
 func (srv *Server) Serve(h Handler) error {
-	if isMissing(h) {
+	if usercode.IsMissing(h) {
 		panic("libnet: Serve with a nil handler")
 	}
 	srv.mustBeReady()
@@ -284,7 +285,7 @@ func (srv *Server) NewSession(conn net.Conn) (*Session, error) {
 // accepted, and returns when that session has ended. It returns nil, or the error that NewSession would:
 // h was then not called, and conn is closed.
 func (srv *Server) ServeConn(conn net.Conn, h Handler) error {
-	if isMissing(h) {
+	if usercode.IsMissing(h) {
 		panic("libnet: ServeConn with a nil handler")
 	}
 	srv.mustTakeSessions()

@@ -14,6 +14,7 @@ import (
 	"github.com/libnet-go/libnet/internal/readbuf"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // lastSessionID makes ids unique in a process, whichever server or dialer a session belongs to.
@@ -150,7 +151,7 @@ func NewSession(codec Codec, sendChanSize int) *Session {
 }
 
 func newBareSession(m *Manager, codec Codec, sendChanSize int) *Session {
-	if isMissing(codec) {
+	if usercode.IsMissing(codec) {
 		panic("libnet: NewSession with a nil codec")
 	}
 	o := newOwner(Config{SendQueue: sendChanSize}, nil, nil, nil)

@@ -152,8 +152,9 @@ func (s *Session) receivedLate() {
 	}
 }
 
-// unexpectedMessage is the fatal alert that a peer is owed whose first record is none of TLS (RFC 8446, 5 and 6.2). crypto/tls sends none.
-var unexpectedMessage = []byte{21, 3, 1, 0, 2, 2, 10}
+// protocolVersion is a fatal alert (RFC 8446, 6.2) for a peer whose first record is none of TLS: OpenSSL sends the same, and crypto/tls
+// none. That of an unexpected message would end in a line feed, and be a message to a peer whose framing is lines.
+var protocolVersion = []byte{21, 3, 1, 0, 2, 2, 70}
 
 // answerInTLS tells a server's peer which does not speak TLS that this side does. It writes what a kernel's empty buffer takes.
 func (s *Session) answerInTLS(notTLS tls.RecordHeaderError) {
@@ -162,7 +163,7 @@ func (s *Session) answerInTLS(notTLS tls.RecordHeaderError) {
 		return
 	}
 	_ = below.SetWriteDeadline(time.Now().Add(lastFrameTimeout))
-	if _, err := below.Write(unexpectedMessage); err == nil {
+	if _, err := below.Write(protocolVersion); err == nil {
 		sockets.Discard(s.descriptor()) // closed with input unread, the connection would be reset, and the alert lost
 	}
 }

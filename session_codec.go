@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/sendqueue"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 type codecState uint8
@@ -148,7 +149,7 @@ func (s *Session) newCodec() (codec Codec, err error) {
 		return s.handshake(p)
 	}
 	codec = s.owner.protocol.NewCodec(stream{s})
-	if isMissing(codec) {
+	if usercode.IsMissing(codec) {
 		return nil, fmt.Errorf("%w: the protocol made no codec", ErrPanic)
 	}
 	return codec, err

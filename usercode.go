@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"reflect"
 	"runtime/debug"
 	"strconv"
 	"sync/atomic"
@@ -97,24 +96,7 @@ func isOwn(err error) bool {
 
 // isNil reports whether a value of the user's is nil, or a nil of some type within an interface: such a conn has
 // nothing to read.
-func isNil(value any) bool {
-	switch v := reflect.ValueOf(value); v.Kind() {
-	case reflect.Invalid:
-		return true
-	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
-		return v.IsNil()
-	}
-	return false
-}
-
-// isMissing is isNil for a protocol, a handler or a codec: it needs something behind it, unless that is a type without fields.
-func isMissing(value any) bool {
-	if !isNil(value) {
-		return false
-	}
-	t := reflect.TypeOf(value)
-	return t == nil || t.Kind() != reflect.Pointer || t.Elem().Size() > 0
-}
+func isNil(value any) bool { return usercode.IsNil(value) }
 
 // A panicError says that the user's code panicked. Its line in the log is written once, by whoever comes first to
 // where no lock is held.

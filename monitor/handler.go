@@ -30,6 +30,7 @@ func newMonitor(server *libnet.Server, o Options) *monitor {
 	if server == nil {
 		panic("libnet: a monitor of no server")
 	}
+	_ = server.Manager() // which panics for a zero Server
 	m := &monitor{Options: o, server: server, since: time.Now(), outside: outside{logger: server.Logger}}
 	m.listener = sync.OnceValue(m.listenerAddr)
 	return m

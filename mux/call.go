@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Defaults of a Mux's numbers.
@@ -26,6 +27,7 @@ func (m *Mux) maxCalls() int {
 
 // bounded is ctx, which ends after CallTimeout where it has no deadline.
 func (m *Mux) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	usercode.NeedContext(ctx, "mux.Call")
 	d := m.CallTimeout
 	if d == 0 {
 		d = defaultCallTimeout

@@ -3,6 +3,7 @@ package ws
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // DialOptions is what [Dial] can be told besides a libnet.Dialer. The zero value is the default.
@@ -37,8 +39,9 @@ type DialOptions struct {
 // be nil. ctx, and d's HandshakeTimeout, bound the whole of it; neither has a bearing on the session that Dial
 // returns. On an error nothing is left open; it wraps a [*HandshakeError] if the server has answered.
 func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*libnet.Session, error) {
-	if d == nil {
-		d = new(libnet.Dialer)
+	usercode.NeedContext(ctx, "ws.Dial")
+	if d == nil || usercode.IsMissing(d.Protocol) {
+		return nil, errors.New("libnet: ws: Dial without a Protocol in its Dialer")
 	}
 	if o == nil {
 		o = new(DialOptions)

@@ -1,8 +1,10 @@
-package firstbytes
+package firstbytes_test
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/libnet-go/libnet/internal/firstbytes"
 )
 
 func TestWhatAPeerSpeaksIsNamed(t *testing.T) {
@@ -25,7 +27,7 @@ func TestWhatAPeerSpeaksIsNamed(t *testing.T) {
 		`{"name":"a"}`:                                 "JSON",
 		"hello\n":                                      "text",
 	} {
-		if got := Describe([]byte(in)); !strings.Contains(got, want) {
+		if got := firstbytes.Describe([]byte(in)); !strings.Contains(got, want) {
 			t.Errorf("%q is %q; want %q", in, got, want)
 		}
 	}
@@ -33,17 +35,17 @@ func TestWhatAPeerSpeaksIsNamed(t *testing.T) {
 
 func TestWhatIsNotKnownIsNotNamed(t *testing.T) {
 	for _, in := range []string{"", "\x00\x00\x00\x05hello", "\x16", "\x16\x03", "\x16\x03\x05\x00", "\x17\x03\x03\x00\x10", "ab", "{\x00\x01\x02"} {
-		if got := Describe([]byte(in)); got != "" {
+		if got := firstbytes.Describe([]byte(in)); got != "" {
 			t.Errorf("%q is %q", in, got)
 		}
 	}
 }
 
 func TestHexShowsAHeaderAndNotAMessage(t *testing.T) {
-	if got := Hex([]byte("\x16\x03\x01")); got != "16 03 01" {
+	if got := firstbytes.Hex([]byte("\x16\x03\x01")); got != "16 03 01" {
 		t.Errorf("%q", got)
 	}
-	if got := Hex([]byte("123456789")); got != "31 32 33 34 35 36 37 38 …" {
+	if got := firstbytes.Hex([]byte("123456789")); got != "31 32 33 34 35 36 37 38 …" {
 		t.Errorf("%q", got)
 	}
 }
@@ -55,17 +57,17 @@ func FuzzDescribe(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := string(b)
-		text := Describe(b)
+		text := firstbytes.Describe(b)
 		if string(b) != before {
 			t.Error("Describe has changed its argument")
 		}
 		if len(text) > 160 {
 			t.Errorf("a text of %d bytes", len(text))
 		}
-		if long := Describe(append(b[:len(b):len(b)], 0)); len(b) >= 12 && (long == "") != (text == "") {
+		if long := firstbytes.Describe(append(b[:len(b):len(b)], 0)); len(b) >= 12 && (long == "") != (text == "") {
 			t.Errorf("%q is %q, and with a byte more %q", b, text, long)
 		}
-		if hex := Hex(b); len(hex) > 3*Shown+len(" …") {
+		if hex := firstbytes.Hex(b); len(hex) > 3*firstbytes.Shown+len(" …") {
 			t.Errorf("%q", hex)
 		}
 	})

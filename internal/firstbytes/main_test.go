@@ -1,4 +1,4 @@
-package firstbytes
+package firstbytes_test
 
 import (
 	"testing"
