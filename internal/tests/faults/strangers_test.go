@@ -185,10 +185,8 @@ func TestALaterFrameThatIsTooLargeSaysHowItBegins(t *testing.T) {
 func TestATLSClientOfAPlainServerIsToldSo(t *testing.T) {
 	for name, p := range map[string]libnet.Protocol{"an implausible length": wide, "a legal one": narrow} {
 		t.Run(name, func(t *testing.T) {
-			inModes(t, p, []string{"tcp", "unix"}, nil, func(t *testing.T, r *testkit.Rig) {
-				if p == libnet.Protocol(narrow) {
-					r.FrameTimeout = 50 * time.Millisecond // instead of the client's 10 s
-				}
+			soon := func(srv *libnet.Server) { srv.FrameTimeout = 50 * time.Millisecond } // instead of the client's 10 s
+			inModes(t, p, []string{"tcp", "unix"}, soon, func(t *testing.T, r *testkit.Rig) {
 				d := libnet.Dialer{Protocol: p, TLSConfig: testkit.AnyTLS()}
 				addr := r.Listener().Addr()
 				_, err := d.Dial(t.Context(), addr.Network(), addr.String())
@@ -199,22 +197,6 @@ func TestATLSClientOfAPlainServerIsToldSo(t *testing.T) {
 				wantLine(t, r.Logs, "session ended", "TLS ClientHello")
 			})
 		})
-	}
-}
-
-func TestATLSClientOfASilentServerGivesUpAndSaysWhy(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 10 s")
-	}
-	testkit.Slow(t)
-	l := testkit.Listen(t, "tcp")
-	defer l.Close()
-	began := time.Now()
-	d := libnet.Dialer{Protocol: wide, TLSConfig: testkit.AnyTLS()}
-	_, err := d.Dial(t.Context(), "tcp", l.Addr().String())
-	testkit.CheckErr(t, "Dial", err, libnet.ErrHandshakeTimeout)
-	if took := time.Since(began); took < 10*time.Second || !strings.Contains(err.Error(), "may not speak TLS") {
-		t.Errorf("after %v: %v", took, err)
 	}
 }
 
@@ -259,7 +241,8 @@ func TestATLSClientOfAServerThatAnswersIsToldWhat(t *testing.T) {
 	}
 }
 
-// A silent client costs a TLS server 10 s where nothing was set; one that has done its part of the handshake may be silent.
+// A silent client costs a TLS server 10 s where nothing was set; one that has done its part of the handshake may be silent. A client gives
+// a silent server as long.
 func TestTheHandshakeOfTLSHasABoundByDefault(t *testing.T) {
 	testkit.Slow(t)
 	inModes(t, narrow, []string{"tls"}, nil, func(t *testing.T, r *testkit.Rig) {
@@ -285,16 +268,25 @@ func TestTheHandshakeOfTLSHasABoundByDefault(t *testing.T) {
 			t.Errorf("its echo: %v", err)
 		}
 	})
-}
-
-func TestANegativeHandshakeTimeoutBoundsNoHandshake(t *testing.T) {
-	testkit.Slow(t)
-	inModes(t, narrow, []string{"tls"}, func(srv *libnet.Server) { srv.HandshakeTimeout = -1 }, func(t *testing.T, r *testkit.Rig) {
+	off := func(srv *libnet.Server) { srv.HandshakeTimeout = -1 }
+	inModes(t, narrow, []string{"tls"}, off, func(t *testing.T, r *testkit.Rig) {
 		t.Parallel()
 		silent := plainly(t, r)
 		_ = silent.SetDeadline(time.Now().Add(11 * time.Second))
 		if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("the silent client: %v", err)
+			t.Errorf("a silent client without a bound: %v", err)
+		}
+	})
+	t.Run("Dial", func(t *testing.T) {
+		t.Parallel()
+		l := testkit.Listen(t, "tcp")
+		defer l.Close()
+		began := time.Now()
+		d := libnet.Dialer{Protocol: wide, TLSConfig: testkit.AnyTLS()}
+		_, err := d.Dial(t.Context(), "tcp", l.Addr().String())
+		testkit.CheckErr(t, "Dial", err, libnet.ErrHandshakeTimeout)
+		if took := time.Since(began); took < 10*time.Second || !strings.Contains(err.Error(), "may not speak TLS") {
+			t.Errorf("after %v: %v", took, err)
 		}
 	})
 }
