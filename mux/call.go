@@ -27,7 +27,6 @@ func (m *Mux) maxCalls() int {
 
 // bounded is ctx, which ends after CallTimeout where it has no deadline.
 func (m *Mux) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	usercode.NeedContext(ctx, "mux.Call")
 	d := m.CallTimeout
 	if d == 0 {
 		d = defaultCallTimeout
@@ -106,6 +105,10 @@ func Call[Req, Resp any](ctx context.Context, p Peer, k Kind, req *Req) (*Resp, 
 }
 
 func (p Peer) call(ctx context.Context, k Kind, body any) (answer, error) {
+	usercode.NeedContext(ctx, "mux.Call")
+	if p.mux == nil {
+		panic("libnet: mux: a call of a zero Peer: a Mux makes one")
+	}
 	if err := ctx.Err(); err != nil {
 		return answer{}, err
 	}

@@ -208,6 +208,8 @@ func TestMisuseOfAMessageHandlerPanicsWhereItIsSaid(t *testing.T) {
 	for name, misuse := range map[string]func(){
 		"no server":   func() { ws.MessageHandler(nil, echoMessages, nil) },
 		"no handler":  func() { ws.MessageHandler(srv, nil, nil) },
+		"nil func":    func() { ws.MessageHandler(srv, libnet.MessageHandlerFunc(nil), nil) },
+		"zero server": func() { ws.MessageHandler(new(libnet.Server), echoMessages, nil) },
 		"no listener": func() { ws.TLSListener(nil, testkit.ServerTLS()) },
 		"no config":   func() { ws.TLSListener(libnettest.NewListener(), nil) },
 	} {
@@ -218,6 +220,7 @@ func TestMisuseOfAMessageHandlerPanicsWhereItIsSaid(t *testing.T) {
 				}
 			}()
 			misuse()
+			t.Errorf("%s: no panic", name)
 		}()
 	}
 }
