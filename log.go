@@ -200,7 +200,8 @@ const discardLines = time.Minute
 func (l *eventLog) discarded(s *Session, messages uint64) {
 	l.mu.Lock()
 	now := time.Now()
-	due := l.discardLine.IsZero() || now.Sub(l.discardLine) >= discardLines
+	since := now.Sub(l.discardLine)
+	due := since >= discardLines || since < 0 // as that of a bubble's clock
 	if due {
 		l.discardLine = now
 	}

@@ -148,7 +148,10 @@ func (srv *Server) Listener() net.Listener {
 }
 
 // Protocol returns the protocol that the server was made with.
-func (srv *Server) Protocol() Protocol { return srv.protocol }
+func (srv *Server) Protocol() Protocol {
+	srv.mustBeMade()
+	return srv.protocol
+}
 
 // Manager returns the manager of the server's open sessions.
 func (srv *Server) Manager() *Manager {

@@ -274,7 +274,7 @@ var errNoTLS = explainedTimeout(ErrHandshakeTimeout, fmt.Sprintf("no handshake o
 
 // tlsBound is how long the handshake of TLS may take by itself: 0 where there is none, or it is over as far as can be told.
 func (s *Session) tlsBound() time.Duration {
-	if s.owner.server == nil || s.owner.tlsTimeout() == 0 || s.conn == nil {
+	if s.owner.server == nil || s.owner.tlsTimeout() == 0 || s.conn == nil || s.owner.begun {
 		return 0
 	}
 	waits := false

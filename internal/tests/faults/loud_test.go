@@ -56,6 +56,7 @@ func TestF92ZeroValuesAndNilsOfSomeTypePanicWhereTheyAreUsed(t *testing.T) {
 		"Manager of a zero Server":       func() { noServer.Manager() },
 		"Listener of a zero Server":      func() { noServer.Listener() },
 		"Stopping of a zero Server":      func() { noServer.Stopping() },
+		"Protocol of a zero Server":      func() { noServer.Protocol() },
 		"Stats of a zero Server":         func() { noServer.Stats() },
 		"LastClosed of a zero Server":    func() { noServer.LastClosed() },
 		"Stop of a nil Server":           func() { (*libnet.Server)(nil).Stop() },
