@@ -14,7 +14,8 @@ import (
 )
 
 // Errors of Send, Receive and the lifecycle. A session's [Session.Err] is one of these, io.EOF or
-// io.ErrUnexpectedEOF after the peer's end, the transport's own error, or an error that wraps one.
+// io.ErrUnexpectedEOF after the peer's end, the transport's own error, or an error that wraps one. About bytes that are no
+// frame, errors end with how these begin: eight bytes at the most, and whose protocol that looks like.
 var (
 	// ErrSessionClosed is returned by Send, by Receive and by a second Close after the session was
 	// closed on this side. errors.Is(ErrSessionClosed, net.ErrClosed) holds.
@@ -40,11 +41,12 @@ var (
 	ErrEncode error = newError("libnet: message cannot be encoded")
 
 	// ErrHandshakeTimeout is the reason of a session that brought no complete message within
-	// Config.HandshakeTimeout of being accepted.
+	// Config.HandshakeTimeout of being accepted. It is wrapped, where that is 0, by the reason of a session without a handshake
+	// of TLS within 10 s, and by the error of such a Dial.
 	ErrHandshakeTimeout error = &timeoutError{text: "libnet: handshake timeout"}
 
 	// ErrFrameTimeout is the reason of a session whose peer began a frame and did not complete it
-	// within Config.FrameTimeout.
+	// within Config.FrameTimeout. It is wrapped by one that says how much came, and of how much, where the codec tells that.
 	ErrFrameTimeout error = &timeoutError{text: "libnet: frame timeout"}
 
 	// ErrWriteTimeout is the reason of a session whose peer took no byte for Config.WriteTimeout.
