@@ -32,8 +32,9 @@ func (s *Session) Receive() (msg []byte, err error) {
 // ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
 // allocates nothing.
 func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
+	receives := s.beginReceive()
 	s.poison(buf[:cap(buf)])
-	if !s.beginReceive() {
+	if !receives {
 		return buf[:0], s.closedErr()
 	}
 	err = errGoroutineEnded
