@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A Protocol makes the codec of each session.
@@ -108,7 +109,7 @@ type MessageConn interface {
 // sendChanSize is how many messages a session queues before Send answers [ErrSessionBlocked];
 // with 0, Send writes before it returns. It is Config.SendQueue.
 func Serve(network, address string, protocol Protocol, sendChanSize int) (*Server, error) {
-	if protocol == nil {
+	if usercode.IsMissing(protocol) {
 		return nil, errors.New("libnet: Serve without a protocol")
 	}
 	listener, err := sockets.Listen(network, address)

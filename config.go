@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/ratelimit"
@@ -14,7 +16,7 @@ import (
 
 // Config is what can be set for each session of a [Server] or [Dialer]. Zero means the default,
 // a negative value means off. A duration counts as 1 ms at least and 73 years at most. Config is read
-// when the first session is made; later changes have no effect.
+// when the first session is made; later changes have no effect, which a server logs at its next session.
 type Config struct {
 	// SendQueue is how many messages Send may queue before the peer has taken them. 0 means that
 	// Send writes before it returns. Why a queue is bounded at all: see docs/architecture.md.
@@ -34,7 +36,8 @@ type Config struct {
 	MaxMessage int
 
 	// HandshakeTimeout bounds the time from accept until OnSession, if there is one, has returned and a first complete message
-	// has come, and so covers the TLS handshake and a login; default off.
+	// has come, and so covers the TLS handshake and a login; default off, but for the TLS handshake of a Server and of a Dialer, which
+	// then has 10 s by itself.
 	HandshakeTimeout time.Duration
 
 	// FrameTimeout bounds the time from a frame's first byte to its last; default 30 s.
@@ -91,6 +94,8 @@ type Config struct {
 // Heartbeat says what a session sends by itself: every Interval of its life, of 1 ms at least, Message is called and
 // its result sent. A nil result is not sent, and one that finds the queue full is dropped.
 //
+// An Interval without a Message is a mistake: a server panics, and Dial returns an error.
+//
 // Message is called on a goroutine of its own, for one session never twice at a time. To end a
 // session whose peer does not answer, set Config.IdleTimeout to a few intervals.
 type Heartbeat struct {
@@ -132,6 +137,7 @@ const (
 const (
 	defaultSendQueueBytes = 1 << 20
 	defaultMaxMessage     = 1 << 20
+	defaultTLSTimeout     = 10 * time.Second
 	defaultFrameTimeout   = 30 * time.Second
 	defaultWriteTimeout   = 10 * time.Second
 	defaultLinger         = 5 * time.Second
@@ -176,6 +182,15 @@ func (c *Config) maxMessage() int {
 func (c *Config) sendBuffer() int { return resolve(c.SendBuffer, defaultSendBuffer) }
 
 func (c *Config) handshakeTimeout() time.Duration { return resolveTime(c.HandshakeTimeout, 0) }
+
+// tlsTimeout is the bound on the handshake of TLS alone, where there is none on the whole login: 0 where there is, or where that is off.
+func (c *Config) tlsTimeout() time.Duration {
+	if c.HandshakeTimeout == 0 {
+		return defaultTLSTimeout
+	}
+	return 0
+}
+
 func (c *Config) frameTimeout() time.Duration {
 	return resolveTime(c.FrameTimeout, defaultFrameTimeout)
 }
@@ -207,6 +222,44 @@ func (c *Config) heartbeatInterval() time.Duration {
 		return 0
 	}
 	return resolveTime(c.Heartbeat.Interval, 0)
+}
+
+// errNoHeartbeat is for a setting that would do nothing.
+var errNoHeartbeat = newError("libnet: Config.Heartbeat has an Interval and no Message: set Message, which makes what is sent")
+
+// changedBy names the fields in which now differs, as field "Linger", or is empty.
+func (c *Config) changedBy(now *Config) string {
+	before, after := reflect.ValueOf(c).Elem(), reflect.ValueOf(now).Elem()
+	var names []string
+	for i := range before.NumField() {
+		if !sameSetting(before.Field(i), after.Field(i)) {
+			names = append(names, before.Type().Field(i).Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func sameSetting(a, b reflect.Value) bool {
+	switch a.Kind() {
+	case reflect.Func:
+		return a.Pointer() == b.Pointer()
+	case reflect.Struct:
+		for i := range a.NumField() {
+			if !sameSetting(a.Field(i), b.Field(i)) {
+				return false
+			}
+		}
+		return true
+	}
+	return a.Equal(b)
+}
+
+// check returns an error for settings that say something which cannot be done.
+func (c *Config) check() error {
+	if c.Heartbeat.Interval > 0 && c.Heartbeat.Message == nil {
+		return errNoHeartbeat
+	}
+	return nil
 }
 
 func (c *Config) rateLimit() ratelimit.Limit {

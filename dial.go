@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A Dialer makes client sessions. Its zero value needs only a Protocol. Dial may be called by any
@@ -20,11 +22,12 @@ type Dialer struct {
 }
 
 // Dial connects, completes the TLS handshake if there is a TLSConfig, and has the protocol make the
-// codec. ctx bounds all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake and the codec's making,
-// each; ctx and HandshakeTimeout have no bearing on the session that it returns. On an error nothing is left open.
+// codec. ctx bounds all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake (10 s where that is 0) and the
+// codec's making, each; ctx and HandshakeTimeout have no bearing on the session that it returns. On an error nothing is left open.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, error) {
-	if d.Protocol == nil {
-		return nil, errors.New("libnet: Dial without a Protocol")
+	usercode.NeedContext(ctx, "Dial")
+	if err := d.check("Dial"); err != nil {
+		return nil, err
 	}
 	conn, err := d.NetDialer.DialContext(ctx, network, address)
 	if err != nil {
@@ -42,15 +45,26 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, e
 	return d.newSession(ctx, conn)
 }
 
+// check returns an error for a Dialer that cannot make a session.
+func (d *Dialer) check(call string) error {
+	switch {
+	case d == nil:
+		return fmt.Errorf("libnet: %s of a nil Dialer", call)
+	case usercode.IsMissing(d.Protocol):
+		return fmt.Errorf("libnet: %s without a Protocol", call)
+	}
+	return d.Config.check()
+}
+
 // NewSession makes a client session of a connection that came from elsewhere: a proxy, a test's pipe. NetDialer
 // and TLSConfig do not apply to it. HandshakeTimeout bounds the codec's making. With an error conn is closed.
 func (d *Dialer) NewSession(conn net.Conn) (*Session, error) {
 	if isNil(conn) {
 		return nil, errors.New("libnet: NewSession with a nil connection")
 	}
-	if d.Protocol == nil {
+	if err := d.check("NewSession"); err != nil {
 		_ = conn.Close()
-		return nil, errors.New("libnet: NewSession without a Protocol")
+		return nil, err
 	}
 	if err := setSocketOptions(conn, &d.Config); err != nil {
 		_ = conn.Close()
@@ -103,6 +117,17 @@ func wrapProtocol(conn net.Conn, p Protocol) (wrapped Protocol, err error) {
 	return wrapped, nil
 }
 
+// errServerSaysNoTLS is what the default bound of a TLS handshake ends it for.
+var errServerSaysNoTLS = explainedTimeout(ErrHandshakeTimeout, fmt.Sprintf("the server has not answered the TLS handshake within %v, "+
+	"the bound where Config.HandshakeTimeout is 0: it may not speak TLS on this port", defaultTLSTimeout))
+
+func (d *Dialer) withinTLS(ctx context.Context) (context.Context, context.CancelFunc) {
+	if timeout := d.tlsTimeout(); timeout > 0 {
+		return context.WithTimeoutCause(ctx, timeout, errServerSaysNoTLS)
+	}
+	return d.withinHandshake(ctx)
+}
+
 func (d *Dialer) withinHandshake(ctx context.Context) (context.Context, context.CancelFunc) {
 	if timeout := d.handshakeTimeout(); timeout > 0 {
 		return context.WithTimeoutCause(ctx, timeout, ErrHandshakeTimeout)
@@ -120,7 +145,7 @@ func (d *Dialer) secure(ctx context.Context, conn net.Conn, address string) (net
 		config = config.Clone()
 		config.ServerName = host
 	}
-	ctx, cancel := d.withinHandshake(ctx)
+	ctx, cancel := d.withinTLS(ctx)
 	defer cancel()
 	secured := tls.Client(conn, config)
 	if err := sockets.Handshake(ctx, secured, func(value any) error { return caughtPanic("TLS handshake", value) }); err != nil {

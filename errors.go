@@ -1,13 +1,21 @@
 package libnet
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"reflect"
+
+	"github.com/libnet-go/libnet/internal/firstbytes"
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // Errors of Send, Receive and the lifecycle. A session's [Session.Err] is one of these, io.EOF or
-// io.ErrUnexpectedEOF after the peer's end, the transport's own error, or an error that wraps one.
+// io.ErrUnexpectedEOF after the peer's end, the transport's own error, or an error that wraps one. About bytes that are no
+// frame, errors end with how these begin: eight bytes at the most, and whose protocol that looks like.
 var (
 	// ErrSessionClosed is returned by Send, by Receive and by a second Close after the session was
 	// closed on this side. errors.Is(ErrSessionClosed, net.ErrClosed) holds.
@@ -33,18 +41,19 @@ var (
 	ErrEncode error = newError("libnet: message cannot be encoded")
 
 	// ErrHandshakeTimeout is the reason of a session that brought no complete message within
-	// Config.HandshakeTimeout of being accepted.
-	ErrHandshakeTimeout error = &timeoutError{"libnet: handshake timeout"}
+	// Config.HandshakeTimeout of being accepted. It is wrapped, where that is 0, by the reason of a session without a handshake
+	// of TLS within 10 s, and by the error of such a Dial.
+	ErrHandshakeTimeout error = &timeoutError{text: "libnet: handshake timeout"}
 
 	// ErrFrameTimeout is the reason of a session whose peer began a frame and did not complete it
-	// within Config.FrameTimeout.
-	ErrFrameTimeout error = &timeoutError{"libnet: frame timeout"}
+	// within Config.FrameTimeout. It is wrapped by one that says how much came, and of how much, where the codec tells that.
+	ErrFrameTimeout error = &timeoutError{text: "libnet: frame timeout"}
 
 	// ErrWriteTimeout is the reason of a session whose peer took no byte for Config.WriteTimeout.
-	ErrWriteTimeout error = &timeoutError{"libnet: write timeout"}
+	ErrWriteTimeout error = &timeoutError{text: "libnet: write timeout"}
 
 	// ErrIdleTimeout is the reason of a session from which nothing came for Config.IdleTimeout.
-	ErrIdleTimeout error = &timeoutError{"libnet: idle timeout"}
+	ErrIdleTimeout error = &timeoutError{text: "libnet: idle timeout"}
 
 	// ErrSlowConsumer is returned by Send, and is the session's reason, when the queue was full and
 	// Config.OnFull is CloseSession.
@@ -105,9 +114,125 @@ func (e *closedError) Error() string        { return e.text }
 func (e *closedError) Is(target error) bool { return target == net.ErrClosed }
 
 // timeoutError is a net.Error, as the deadline errors of package net are.
-type timeoutError struct{ text string }
+type timeoutError struct {
+	text string
+	kind error // the timeout of the list above that this one tells more of; nil for those themselves
+}
 
-func (e *timeoutError) Error() string        { return e.text }
-func (e *timeoutError) Timeout() bool        { return true }
-func (e *timeoutError) Temporary() bool      { return true }
-func (e *timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+func (e *timeoutError) Error() string   { return e.text }
+func (e *timeoutError) Timeout() bool   { return true }
+func (e *timeoutError) Temporary() bool { return true }
+func (e *timeoutError) Is(target error) bool {
+	return target == os.ErrDeadlineExceeded || e.kind != nil && target == e.kind
+}
+
+// explainedTimeout is kind with what is known of it.
+func explainedTimeout(kind error, text string) error {
+	return &timeoutError{text: kind.Error() + ": " + text, kind: kind}
+}
+
+// An explainedError is an error of this package, package codec or the transport, with what is known of how it came about. The text is
+// libnet's own, so it may go into logs whole.
+type explainedError struct {
+	err  error
+	text string
+}
+
+func explain(err error, text string) error {
+	if text == "" {
+		return err
+	}
+	return &explainedError{err, text}
+}
+
+func (e *explainedError) Error() string { return e.err.Error() + ": " + e.text }
+func (e *explainedError) Unwrap() error { return e.err }
+
+// What a session's first bytes tell of a peer that speaks something else. See internal/firstbytes, which has the words.
+
+// explainFrame adds to the error of a frame that cannot be one what the frame begins with: src is what has arrived of it. The errors of
+// a user's codec stay as they are.
+func (s *Session) explainFrame(err error, src []byte) error {
+	if s.skips() || !saysBadFrame(err) {
+		return err
+	}
+	text := "the frame begins with " + firstbytes.Hex(src)
+	if s.parsed == 0 {
+		text = explainedBytes(src)
+	}
+	return &explainedError{err, text}
+}
+
+func explainedBytes(src []byte) string {
+	text := "the peer's first bytes are " + firstbytes.Hex(src)
+	if what := firstbytes.Describe(src); what != "" {
+		text += ", " + what
+	}
+	return text
+}
+
+// wrapping is the type of what fmt.Errorf wraps one error in: to unwrap it calls nothing of the user's.
+var wrapping = reflect.TypeOf(fmt.Errorf("%w", io.EOF))
+
+// saysBadFrame reports whether err is ErrFrameTooLarge or ErrMalformedFrame, or one of package codec's that wrap them.
+func saysBadFrame(err error) bool {
+	for reflect.TypeOf(err) == wrapping {
+		err = errors.Unwrap(err)
+	}
+	return err == ErrFrameTooLarge || err == ErrMalformedFrame
+}
+
+// explainEnd adds to the error that ends a session within its first frame what the peer has sent, if that is known to be the beginning of
+// something else.
+func (s *Session) explainEnd(err error) error {
+	src := s.in.Unread()
+	if s.parsed > 0 || len(src) == 0 || s.skips() || firstbytes.Describe(src) == "" {
+		return err
+	}
+	return &explainedError{err, explainedBytes(src)}
+}
+
+// explainTLS adds to the error of a handshake what came in the place of TLS.
+func explainTLS(err error) error {
+	if notTLS, ok := err.(tls.RecordHeaderError); ok {
+		return &explainedError{err, sockets.NotTLS(notTLS)}
+	}
+	return err
+}
+
+// A frameHead is the beginning of an incomplete frame.
+type frameHead struct {
+	bytes [firstbytes.Shown]byte
+	n     int
+}
+
+// frameAnnouncer is what package codec's codecs have: how long a frame says that it is which begins so; not ok where that cannot be told.
+type frameAnnouncer interface {
+	FrameLength(head []byte) (n uint64, ok bool)
+}
+
+// frameTimeout is ErrFrameTimeout with what is known of the frame: nothing where it is a plain codec's, or no more of it has come than a
+// part of its header.
+func (s *Session) frameTimeout(c *clock) error {
+	s.mu.Lock()
+	head := c.head
+	s.mu.Unlock()
+	src := head.bytes[:head.n]
+	announcer, ok := s.parser.(frameAnnouncer)
+	if !ok || head.n == 0 {
+		return ErrFrameTimeout
+	}
+	came := s.notHanded()
+	var text string
+	if length, ok := announcer.FrameLength(src); ok {
+		text = fmt.Sprintf("%d of %d bytes came", came, length)
+	} else if came < len(head.bytes) {
+		return ErrFrameTimeout
+	} else {
+		text = fmt.Sprintf("%d bytes came without the frame's end", came)
+	}
+	if s.Stats().MessagesIn == 0 {
+		return explainedTimeout(ErrFrameTimeout, text+"; "+explainedBytes(src))
+	}
+	return explainedTimeout(ErrFrameTimeout, text+"; it begins with "+firstbytes.Hex(src))
+}

@@ -28,7 +28,10 @@ type eventLog struct {
 	mu lock.Mutex[logLock]
 	// mu guards the following.
 	ends, panics, broadcasts, refusals lineLimit
+	late                               lineLimit
 	acceptLine                         time.Time // the last line about the listener
+	discardLine                        time.Time // the last line about what a Close has thrown away
+	changedLine                        bool      // that Config was changed too late has been said
 
 	calls  map[*slog.Logger]*callsOfLogger // those at work; nil until there is one
 	missed int                             // lines above debug level that a logger which hangs was not called for
@@ -175,6 +178,43 @@ func (l *eventLog) notEncoded(s *Session, err error) {
 		l.writeAllowed(dropped, s.owner.logger(), slog.LevelWarn, "libnet: broadcast not encoded",
 			slog.Uint64("session", s.id), slog.String("error", errorText(err)))
 	}
+}
+
+// changedLate is about settings that no session sees. It is said once.
+func (l *eventLog) changedLate(logger *slog.Logger, fields string) {
+	l.mu.Lock()
+	said := l.changedLine
+	l.changedLine = true
+	l.mu.Unlock()
+	if !said {
+		l.write(nil, logger, slog.LevelWarn, "libnet: Config changed after the first session, which has no effect: set it before",
+			slog.String("fields", fields))
+	}
+}
+
+// discardLines is how often a server, or all dialled sessions together, may say what a Close has thrown away: who closes on purpose with
+// messages queued does so often.
+const discardLines = time.Minute
+
+// discarded is about a Close that was given no reason.
+func (l *eventLog) discarded(s *Session, messages uint64) {
+	l.mu.Lock()
+	now := time.Now()
+	since := now.Sub(l.discardLine)
+	due := since >= discardLines || since < 0 // as that of a bubble's clock
+	if due {
+		l.discardLine = now
+	}
+	l.mu.Unlock()
+	if due {
+		l.write(nil, s.owner.logger(), slog.LevelWarn, "libnet: Close has thrown away messages that Send had accepted: Shutdown delivers them",
+			slog.Uint64("session", s.id), slog.String("remote", s.remote()), slog.Uint64("discarded", messages))
+	}
+}
+
+// calledLate is about a loop that does not end.
+func (l *eventLog) calledLate(logger *slog.Logger, text string, attrs ...slog.Attr) {
+	l.write(&l.late, logger, slog.LevelWarn, "libnet: "+text, attrs...)
 }
 
 // refused is about a connection that could not be made a session.

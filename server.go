@@ -8,14 +8,17 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/lock"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A Server accepts connections and makes sessions of them. Set its fields before the first call of
-// Accept, Serve, ServeMessages or NewSession. All methods may be called by any goroutine.
+// Accept, Serve, ServeMessages or NewSession. All methods may be called by any goroutine. They panic for a zero Server, and for
+// settings that contradict each other, such as a Heartbeat.Interval without a Message.
 //
 // With [Server.Accept] the caller runs each session; with [Server.Serve] the server does, a goroutine
 // each; with [Server.ServeMessages] it calls a handler a message.
@@ -69,6 +72,8 @@ type Server struct {
 	refusals  atomic.Int32             // connections that are answered why they are refused
 	running   atomic.Int32             // sessions of which ShutdownError.Running tells
 
+	lateAccepts atomic.Int32 // calls of Accept after the end, as far as they are counted
+
 	mu lock.Mutex[serverLock]
 	// mu guards the following.
 	isStopped    bool
@@ -103,7 +108,7 @@ func (f HandlerFunc) ServeSession(s *Session) { f(s) }
 // NewServer returns a server on a listener of the caller's, which the server closes when it stops. See
 // [Serve] for the rest. It panics without a listener or a protocol.
 func NewServer(l net.Listener, protocol Protocol, sendChanSize int) *Server {
-	if l == nil || protocol == nil {
+	if usercode.IsMissing(l) || usercode.IsMissing(protocol) {
 		panic("libnet: NewServer needs a listener and a protocol")
 	}
 	return &Server{
@@ -117,24 +122,60 @@ func NewServer(l net.Listener, protocol Protocol, sendChanSize int) *Server {
 	}
 }
 
+// mustBeMade panics for a Server that [NewServer] has not made.
+func (srv *Server) mustBeMade() {
+	if srv == nil || srv.manager == nil {
+		panic("libnet: a zero or nil Server: make one with Serve or NewServer, and set its fields then")
+	}
+}
+
+// mustTakeSessions panics, too, for settings with which no session could do what is asked of it.
+func (srv *Server) mustTakeSessions() {
+	srv.mustBeMade()
+	if err := srv.check(); err != nil {
+		panic(err.Error())
+	}
+}
+
+// mustBeReady is mustTakeSessions for who is about to accept connections.
+func (srv *Server) mustBeReady() {
+	srv.mustTakeSessions()
+	if c := srv.TLSConfig; c != nil && len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil {
+		panic("libnet: Server.TLSConfig has no Certificates, GetCertificate or GetConfigForClient: every handshake would fail")
+	}
+}
+
 // Listener returns the server's listener. Of one for a Unix socket that [Serve] has made, [Server.Stop] and [Server.Shutdown] remove
 // the socket's path, if it is still this socket's: its own Close does not.
-func (srv *Server) Listener() net.Listener { return sockets.Unwrap(srv.listener) }
+func (srv *Server) Listener() net.Listener {
+	srv.mustBeMade()
+	return sockets.Unwrap(srv.listener)
+}
 
 // Protocol returns the protocol that the server was made with.
-func (srv *Server) Protocol() Protocol { return srv.protocol }
+func (srv *Server) Protocol() Protocol {
+	srv.mustBeMade()
+	return srv.protocol
+}
 
 // Manager returns the manager of the server's open sessions.
-func (srv *Server) Manager() *Manager { return srv.manager }
+func (srv *Server) Manager() *Manager {
+	srv.mustBeMade()
+	return srv.manager
+}
 
 // Stopping returns a channel that is closed when the first Stop or Shutdown begins: from then on the server
 // takes no session more, and a load balancer should be told so.
-func (srv *Server) Stopping() <-chan struct{} { return srv.stopping }
+func (srv *Server) Stopping() <-chan struct{} {
+	srv.mustBeMade()
+	return srv.stopping
+}
 
 // Accept waits for the next session. It waits out errors that pass, with a back-off of 5 ms to 1 s, a listener that
 // panics or returns no connection among them, and returns [io.EOF] after Stop or Shutdown and other errors of the
 // listener as they are, wrapped. A connection whose own methods panic, or take longer than a second, is closed and counts as rejected.
 func (srv *Server) Accept() (*Session, error) {
+	srv.mustBeReady()
 	for {
 		conn, err := srv.acceptConn()
 		if err == nil {
@@ -147,6 +188,7 @@ func (srv *Server) Accept() (*Session, error) {
 			}
 		}
 		if srv.stopped() || err == ErrServerClosed {
+			srv.acceptedLate()
 			return nil, io.EOF
 		}
 		if !isRefusal(err) {
@@ -155,13 +197,24 @@ func (srv *Server) Accept() (*Session, error) {
 	}
 }
 
+// acceptedLate is for an Accept on a server that has stopped.
+func (srv *Server) acceptedLate() {
+	if srv.lateAccepts.Load() < lateCalls && srv.lateAccepts.Add(1) == lateCalls {
+		srv.log.calledLate(srv.logger(), "Accept goes on being called on a server that has stopped: leave the loop at io.EOF")
+	}
+	if srv.lateAccepts.Load() >= lateCalls {
+		time.Sleep(latePause)
+	}
+}
+
 // Serve accepts sessions and has h run each on a goroutine of its own. It returns [ErrServerClosed] when
 // Stop or Shutdown has returned, so that a main function may end then and cut nothing short, or the
 // listener's error if that is not one to wait out; sessions then go on.
 func (srv *Server) Serve(h Handler) error {
-	if h == nil {
+	if usercode.IsMissing(h) {
 		panic("libnet: Serve with a nil handler")
 	}
+	srv.mustBeReady()
 	return srv.acceptEach(srv.secure, func(s *Session) { go srv.run(s, h) })
 }
 
@@ -225,6 +278,7 @@ func (s *Session) handlerEnded() {
 // Shutdown, [ErrTooManySessions], [ErrTooManySessionsPerIP], OnSession's error, or one that wraps [ErrPanic] where
 // conn's own methods panic; conn is then closed.
 func (srv *Server) NewSession(conn net.Conn) (*Session, error) {
+	srv.mustTakeSessions()
 	if isNil(conn) {
 		return nil, errors.New("libnet: NewSession with a nil connection")
 	}
@@ -242,9 +296,10 @@ func (srv *Server) NewSession(conn net.Conn) (*Session, error) {
 // accepted, and returns when that session has ended. It returns nil, or the error that NewSession would:
 // h was then not called, and conn is closed.
 func (srv *Server) ServeConn(conn net.Conn, h Handler) error {
-	if h == nil {
+	if usercode.IsMissing(h) {
 		panic("libnet: ServeConn with a nil handler")
 	}
+	srv.mustTakeSessions()
 	if up, ok := conn.(upgradedConn); ok {
 		return srv.serveUpgraded(up, h)
 	}
@@ -292,5 +347,8 @@ func (srv *Server) sessionOwner() *owner {
 	srv.ownerOnce.Do(func() {
 		srv.owner = newOwner(srv.Config, srv.protocol, srv, &srv.flusher)
 	})
+	if changed := srv.owner.changedBy(&srv.Config); changed != "" {
+		srv.log.changedLate(srv.owner.logger(), changed)
+	}
 	return srv.owner
 }

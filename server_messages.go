@@ -8,6 +8,7 @@ import (
 
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A MessageHandler serves messages for [Server.ServeMessages]. ServeMessage is called for each message of
@@ -31,9 +32,10 @@ func (f MessageHandlerFunc) ServeMessage(s *Session, msg []byte) { f(s, msg) }
 // waits delays only its own session. The handshake of TLS comes before OnSession, on a goroutine that ends with it.
 // ServeMessages returns as [Server.Serve] does.
 func (srv *Server) ServeMessages(h MessageHandler) error {
-	if h == nil {
+	if usercode.IsMissing(h) {
 		panic("libnet: ServeMessages with a nil handler")
 	}
+	srv.mustBeReady()
 	m := srv.newMessageServer(h)
 	if err := m.startLoop(); err != nil {
 		return err
@@ -338,6 +340,7 @@ func (s *Session) failServing(err error) {
 	if err == io.EOF && !s.mayEnd() {
 		err = io.ErrUnexpectedEOF
 	}
+	err = s.explainEnd(err)
 	s.dropUnread()
 	s.q.NoteReceived(s.parsed, s.read.Load())
 	_ = s.fail(err)

@@ -12,6 +12,7 @@ import (
 // close callbacks have run, but after Config.Linger at the latest, or after a second where that is longer, and a second more
 // for a listener that does not close: called from a callback or a handler it cannot wait for that one. To lose nothing, see [Server.Shutdown].
 func (srv *Server) Stop() {
+	srv.mustBeMade()
 	defer srv.stopReturns()
 	srv.stop(flushEnd)
 	for s := range srv.manager.All() {
@@ -29,6 +30,7 @@ func (srv *Server) Stop() {
 // as [Server.Stop] does. Of several calls each waits. It does not wait for handlers to return, and may be called from one; from a
 // close callback, too, for which it then waits itself.
 func (srv *Server) Shutdown(ctx context.Context) error {
+	srv.mustBeMade()
 	ctx = sendqueue.NewContext(ctx)
 	defer srv.stopReturns()
 	srv.stop(withinHalf(ctx, flushEnd))

@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -14,13 +15,14 @@ import (
 	"github.com/libnet-go/libnet/internal/readbuf"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // lastSessionID makes ids unique in a process, whichever server or dialer a session belongs to.
 var lastSessionID atomic.Uint64
 
 // A Session is a connection that carries messages. Send, Close and all other methods may be called by
-// any goroutine at any time; calls of Receive and ReceiveInto are serialised.
+// any goroutine at any time; calls of Receive and ReceiveInto are serialised. A zero Session is none, and its methods panic.
 type Session struct {
 	// State is the user's; libnet never looks at it.
 	State any
@@ -43,6 +45,7 @@ type Session struct {
 	recvMu lock.Mutex[receiverLock]
 	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
 	returned  bool // the handler has returned; belongs to its goroutine, and fills a gap here
+	headShort bool // what the clock knows of the incomplete frame may be less than its header
 	usualRead readbuf.ReadSize
 	seen      uint32          // unread bytes that the codec found to be no whole frame; the largest may be more
 	serving   eventloop.State // started in event mode, when nobody may Receive; anybody's
@@ -152,7 +155,7 @@ func NewSession(codec Codec, sendChanSize int) *Session {
 }
 
 func newBareSession(m *Manager, codec Codec, sendChanSize int) *Session {
-	if codec == nil {
+	if usercode.IsMissing(codec) {
 		panic("libnet: NewSession with a nil codec")
 	}
 	o := newOwner(Config{SendQueue: sendChanSize}, nil, nil, nil)
@@ -185,6 +188,13 @@ func newSession(o *owner, conn net.Conn) *Session {
 		tellConn(conn, s)
 	}
 	return s
+}
+
+// mustBeMade panics for a zero Session, where something happens once: what each message passes through gets there first.
+func (s *Session) mustBeMade() {
+	if s == nil || s.owner == nil {
+		panic("libnet: a zero or nil Session: Connect, a Dialer, a Server or NewSession makes one")
+	}
 }
 
 // ID returns the session's number, unique in the process and never 0.
@@ -274,6 +284,9 @@ func (s *Session) TLS() (tls.ConnectionState, bool) {
 		return tls.ConnectionState{}, false
 	}
 	state := conn.ConnectionState()
+	if state.HandshakeComplete {
+		s.admitted(awaitTLS)
+	}
 	return state, state.HandshakeComplete
 }
 
@@ -342,9 +355,53 @@ func (s *Session) tlsInfo() (version, suite uint16, secure bool) {
 	}
 	_, upgraded := s.conn.(sessionConn) // which has come through TLS, if there is any
 	if !upgraded && s.read.Load() == 0 && s.q.Counters().BytesOut == 0 {
-		_, bare := s.conn.(*tls.Conn)
-		return 0, 0, bare || s.sock != nil && s.sock.Layered()
+		return 0, 0, sockets.IsTLS(s.conn) || s.sock != nil && s.sock.Layered()
 	}
 	state := conn.ConnectionState()
 	return state.Version, state.CipherSuite, state.Version != 0
+}
+
+// tlsIsLate returns what becomes of a session whose handshake of TLS has had its default bound.
+func (s *Session) tlsIsLate(c *clock, now int64) error {
+	switch {
+	case s.tlsBound() == 0:
+		c.awaited.And(^awaitTLS)
+		return nil
+	case s.q.Receiver() != sendqueue.ReceiverWaiting && s.sock == nil && s.inputWaits(): // it is this side that has not begun
+		c.from = now
+		return nil
+	}
+	return errNoTLS
+}
+
+var errNoTLS = explainedTimeout(ErrHandshakeTimeout, fmt.Sprintf("no handshake of TLS within %v, the bound where "+
+	"Config.HandshakeTimeout is 0: the peer may not speak TLS", defaultTLSTimeout))
+
+// tlsBound is how long the handshake of TLS may take by itself: 0 where there is none, or it is over as far as can be told.
+func (s *Session) tlsBound() time.Duration {
+	if s.owner.server == nil || s.owner.tlsTimeout() == 0 || s.conn == nil || s.owner.begun {
+		return 0
+	}
+	waits := false
+	if s.sock != nil {
+		waits = s.sock.Layered() && s.sock.PendingHandshake() != nil
+	} else if sockets.IsTLS(s.conn) {
+		waits = s.inHandshake()
+	}
+	if !waits {
+		return 0
+	}
+	return s.owner.tlsTimeout()
+}
+
+// handshakeFirst does the handshake of TLS before the first read, which would do it, too, and not say when it is over.
+func (s *Session) handshakeFirst() error {
+	if !sockets.IsTLS(s.conn) {
+		return nil
+	}
+	err := s.conn.(interface{ Handshake() error }).Handshake()
+	if err == nil {
+		s.admitted(awaitTLS)
+	}
+	return err
 }

@@ -1,9 +1,13 @@
 package libnet
 
 import (
+	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // Bounds of a close, which does not wait for its peer: they only matter when a transport misbehaves.
@@ -53,22 +57,26 @@ func (s *Session) canReceive() bool {
 // closedChan is what Done returns once a session has ended and nobody had asked before.
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// Close ends the session at once: what is queued is discarded and counted, the connection is closed,
-// the session leaves its manager and groups, and the close callbacks run, all before Close returns the
-// error of closing the connection. Of several calls one does so; the others return
-// [ErrSessionClosed], perhaps before it is done. To deliver what is queued first, see
-// [Session.Shutdown], and [Session.ShutdownWithError] for a last word with a reason.
+// Close throws away what Send has accepted and not yet written, and ends the session at once: to deliver that first, which is what a client
+// that has sent and is done wants, call [Session.Shutdown]. What is thrown away is counted in Stats().Discarded, and once a minute a
+// line in the log says so. The connection is closed, the session leaves its manager and groups, and the close callbacks run, all before
+// Close returns the error of closing the connection. Of several calls one does so; the others return
+// [ErrSessionClosed], perhaps before it is done. [Session.ShutdownWithError] is for a last word with a reason.
 func (s *Session) Close() error { return s.CloseWithError(ErrSessionClosed) }
 
 // CloseWithError is [Session.Close] with a reason of the caller's, which becomes [Session.Err]; nil
-// means ErrSessionClosed.
+// means ErrSessionClosed. With a reason of the caller's the log says nothing of what is thrown away.
 func (s *Session) CloseWithError(reason error) error {
 	if reason == nil {
 		reason = ErrSessionClosed
 	}
+	wasOpen, lost := s.state.Load() == sessionOpen, s.q.Counters().Lost()
 	closed, err := s.end(reason)
 	if !closed {
 		return ErrSessionClosed
+	}
+	if discarded := s.q.Counters().Lost() - lost; wasOpen && reason == ErrSessionClosed && discarded > 0 {
+		s.owner.eventLog().discarded(s, discarded)
 	}
 	return err
 }
@@ -81,6 +89,7 @@ func (s *Session) CloseWithError(reason error) error {
 // unread before that end, which nobody can tell over TLS, or when nobody has ever received and Config.Linger has passed since it was
 // seen.
 func (s *Session) Done() <-chan struct{} {
+	s.mustBeMade()
 	s.mu.Lock()
 	s.watchPeerLocked()
 	s.mu.Unlock()
@@ -103,17 +112,60 @@ func (s *Session) doneChan() <-chan struct{} {
 // what is queued go out first.
 func (s *Session) fail(err error) error {
 	s.q.ReceiverGone()
+	if notTLS, ok := err.(tls.RecordHeaderError); ok {
+		s.answerInTLS(notTLS)
+		err = explainTLS(err)
+	}
 	switch state := s.state.Load(); {
 	case state == sessionOutputFailed:
 		s.terminate(err)
 		return s.closedErr()
 	case state != sessionOpen:
+		s.receivedLate()
 		return s.closedErr()
 	case errorIs(err, net.ErrClosed):
 		err = s.closedErr()
 	}
 	s.endOfPeer(err)
 	return s.closedErr()
+}
+
+// A loop that ignores the error of its Receive, or Accept, would go round as fast as it can, with all that it logs.
+const (
+	lateCalls = 1000                  // are answered at once
+	latePause = 10 * time.Millisecond // and each of the others after this
+)
+
+// receivedLate is for a Receive on a session that had ended before.
+func (s *Session) receivedLate() {
+	s.mu.Lock()
+	e := s.extrasLocked()
+	e.late = min(e.late+1, lateCalls+1)
+	late := e.late
+	s.mu.Unlock()
+	if late == lateCalls {
+		s.owner.eventLog().calledLate(s.owner.logger(), "Receive goes on being called on a session that has ended: "+
+			"leave the loop at its first error", slog.Uint64("session", s.id))
+	}
+	if late >= lateCalls {
+		time.Sleep(latePause)
+	}
+}
+
+// protocolVersion is a fatal alert (RFC 8446, 6.2) for a peer whose first record is none of TLS: OpenSSL sends the same, and crypto/tls
+// none. That of an unexpected message would end in a line feed, and be a message to a peer whose framing is lines.
+var protocolVersion = []byte{21, 3, 1, 0, 2, 2, 70}
+
+// answerInTLS tells a server's peer which does not speak TLS that this side does. It writes what a kernel's empty buffer takes.
+func (s *Session) answerInTLS(notTLS tls.RecordHeaderError) {
+	below := sockets.Transport(s.conn)
+	if s.owner.server == nil || notTLS.Conn == nil || sockets.Of(below) == nil {
+		return
+	}
+	_ = below.SetWriteDeadline(time.Now().Add(lastFrameTimeout))
+	if _, err := below.Write(protocolVersion); err == nil {
+		sockets.Discard(s.descriptor()) // closed with input unread, the connection would be reset, and the alert lost
+	}
 }
 
 // endOfPeer ends an open session whose input has, for that reason.
@@ -159,6 +211,7 @@ func (s *Session) endWhen(idle <-chan struct{}, reason error) {
 
 // beginClosing refuses sends from now on; false if the session was not open.
 func (s *Session) beginClosing(reason error) bool {
+	s.mustBeMade()
 	s.mu.Lock()
 	if s.state.Load() != sessionOpen {
 		s.mu.Unlock()
@@ -201,6 +254,7 @@ func (s *Session) endSoon(reason error) {
 // no more bytes, final counters, which the server has before Done tells of them, and only then the callbacks and
 // the count of open sessions. With aside, the user's callbacks run on a goroutine of their own.
 func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error) {
+	s.mustBeMade()
 	s.mu.Lock()
 	if s.state.Load() == sessionClosed {
 		s.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/sendqueue"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 type codecState uint8
@@ -51,6 +52,7 @@ func (s *Session) startCodec() <-chan struct{} {
 
 // beginCodec has the caller make the codec, if nobody does, or returns what is closed when that has been done.
 func (s *Session) beginCodec() (mine bool, made <-chan struct{}) {
+	s.mustBeMade()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -147,8 +149,8 @@ func (s *Session) newCodec() (codec Codec, err error) {
 		return s.handshake(p)
 	}
 	codec = s.owner.protocol.NewCodec(stream{s})
-	if codec == nil {
-		err = fmt.Errorf("%w: the protocol made no codec", ErrPanic)
+	if usercode.IsMissing(codec) {
+		return nil, fmt.Errorf("%w: the protocol made no codec", ErrPanic)
 	}
 	return codec, err
 }

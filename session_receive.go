@@ -6,13 +6,16 @@ import (
 	"math"
 	"os"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/firstbytes"
 )
 
 // Receive waits for the next message and returns it in a slice that is the caller's to keep and to
 // change; small ones that arrived together share an allocation, of 1 KiB at most. Only Config's timeouts
 // and Close bound how long it waits. Any error has closed the session; it is the session's [Session.Err],
 // among them io.EOF when the peer ended between two frames. Messages that arrived before the end are
-// returned first. Calls are serialised. On a session of [Server.ServeMessages] it panics, but in OnSession.
+// returned first. A loop leaves at the first error: from the 1,000th call behind the end on, each takes 10 ms, and a line in the log says
+// so. Calls are serialised. On a session of [Server.ServeMessages] it panics, but in OnSession.
 func (s *Session) Receive() (msg []byte, err error) {
 	if !s.beginReceive() {
 		return nil, s.closedErr()
@@ -29,8 +32,9 @@ func (s *Session) Receive() (msg []byte, err error) {
 // ReceiveInto is [Session.Receive] into buf[:0], which grows if it must: with a large enough buf it
 // allocates nothing.
 func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
+	receives := s.beginReceive()
 	s.poison(buf[:cap(buf)])
-	if !s.beginReceive() {
+	if !receives {
 		return buf[:0], s.closedErr()
 	}
 	err = errGoroutineEnded
@@ -58,6 +62,7 @@ func (s *Session) beginReceive() bool {
 		panic("libnet: Receive on a session of ServeMessages")
 	}
 	if !s.initCodec() {
+		s.receivedLate()
 		return false
 	}
 	s.recvMu.Lock()
@@ -119,9 +124,9 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 				s.in.Advance(n) // of the frame that ends the stream
 				s.handOver()
 			}
-			return nil, false, err
+			return nil, false, s.explainFrame(err, src)
 		case n == 0 && len(src) > s.maxFrame():
-			return nil, false, ErrFrameTooLarge
+			return nil, false, s.explainFrame(ErrFrameTooLarge, src)
 		case n == 0:
 			s.seen = uint32(min(len(src), math.MaxInt32))
 			return nil, false, nil
@@ -268,8 +273,9 @@ func (s *Session) fill(inFrame bool) error {
 		return nil
 	}
 	s.noteDropped(max(n, 0))
+	err = s.readError(err, inFrame)
 	s.dropUnread()
-	return s.readError(err, inFrame)
+	return err
 }
 
 // afterInterrupt is for a read that brought nothing, which may have been interrupted: because the output has failed, or for a
@@ -322,6 +328,21 @@ func (s *Session) startFrame() {
 	if s.frameStart.Load() == 0 && s.owner.frameTimeout() > 0 {
 		s.frameStart.Store(s.now())
 		s.watch(s.owner.frameTimeout())
+		s.headShort = true
+	}
+	if s.headShort {
+		s.noteHead()
+	}
+}
+
+// noteHead keeps how the frame begins for what is to be said when it times out. A part of a header is looked at again.
+func (s *Session) noteHead() {
+	src := s.in.Unread()
+	s.headShort = len(src) < firstbytes.Shown
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clock != nil {
+		s.clock.head.n = copy(s.clock.head.bytes[:], src)
 	}
 }
 
@@ -333,9 +354,9 @@ func (s *Session) readError(err error, inFrame bool) error {
 	case err == nil:
 		return io.ErrNoProgress
 	case err == io.EOF && (inFrame || !s.mayEnd()):
-		return io.ErrUnexpectedEOF
+		err = io.ErrUnexpectedEOF
 	}
-	return err
+	return s.explainEnd(err)
 }
 
 // took enters n bytes that were read behind the unread ones.
@@ -350,6 +371,11 @@ func (s *Session) took(n int) {
 // readPlain reads from a conn without a descriptor. It must hand over storage before it waits: little
 // at first, and more once what came filled it.
 func (s *Session) readPlain() (n int, err error) {
+	if s.received.Load() == 0 {
+		if err := s.handshakeFirst(); err != nil {
+			return 0, err
+		}
+	}
 	// 100 empty reads are what bufio allows a reader, too.
 	for range 100 {
 		p := s.in.WaitingSpace()

@@ -225,6 +225,7 @@ func (s *Session) OnClose(f func()) (stop func() bool) {
 
 // register appends c to the callbacks; false if they have been taken to be run.
 func (s *Session) register(c *callback) bool {
+	s.mustBeMade()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {

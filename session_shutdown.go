@@ -262,6 +262,7 @@ type extras struct {
 	// Guarded by the session's mu.
 	name    string
 	dropped uint64 // bytes
+	late    int    // calls of Receive after the end, as far as they are counted
 
 	// A server's request to shut the session down once its handler has answered the message it
 	// works on; the receiver grants it when it comes back for the next one.

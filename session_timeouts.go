@@ -26,6 +26,7 @@ type clock struct {
 	beating atomic.Bool             // a heartbeat is being made or sent
 
 	// Guarded by the session's mu.
+	head    frameHead // of the incomplete frame that was waited for last
 	ticking bool
 	due     int64 // on Session.now's scale, as all of these; while ticking, what others have asked for
 
@@ -48,6 +49,7 @@ type clock struct {
 const (
 	awaitMessage   int32 = 1 << iota // a first complete message
 	awaitOnSession                   // OnSession's return
+	awaitTLS                         // the handshake of TLS, where nothing bounds the rest
 )
 
 func (s *Session) newClock(due int64) *clock {
@@ -69,9 +71,16 @@ func (c *clock) stop() {
 
 // startClock sets the timer if Config asks for anything that a silent session needs it for.
 func (s *Session) startClock() {
-	first := earliest(s.owner.handshakeTimeout(), s.owner.idleTimeout(), s.owner.heartbeatInterval())
-	if first < math.MaxInt64 {
-		s.watch(first)
+	tls := s.tlsBound()
+	first := earliest(s.owner.handshakeTimeout(), tls, s.owner.idleTimeout(), s.owner.heartbeatInterval())
+	if first == math.MaxInt64 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchLocked(first)
+	if tls > 0 && s.clock != nil {
+		s.clock.awaited.Or(awaitTLS)
 	}
 }
 
@@ -179,9 +188,19 @@ func (s *Session) endTick(c *clock, next int64) {
 	defer s.mu.Unlock()
 	c.ticking = false
 	c.due = min(c.due, next)
-	if c.due < math.MaxInt64 && s.state.Load() != sessionClosed {
+	switch {
+	case s.state.Load() == sessionClosed:
+	case c.due < math.MaxInt64:
 		c.timer.Reset(time.Duration(max(c.due-s.now(), 0)))
+	case s.owner.setsNoClock(): // it has no more to do, and remembers nothing that another would have to know
+		c.session.Store(nil)
+		s.clock = nil
 	}
+}
+
+// setsNoClock reports whether a session that waits needs no clock.
+func (o *owner) setsNoClock() bool {
+	return o.handshakeTimeout() == 0 && o.idleTimeout() == 0 && o.heartbeatInterval() == 0
 }
 
 // beginAgain grants the peer its timeouts anew, each once: for the login, for a frame, for a silence.
@@ -235,6 +254,9 @@ func (r *recheck) grant(since, now int64) bool {
 
 // loginIsLate returns what becomes of a session whose HandshakeTimeout has passed.
 func (s *Session) loginIsLate(c *clock, now int64) error {
+	if s.owner.handshakeTimeout() == 0 {
+		return s.tlsIsLate(c, now)
+	}
 	awaited := c.awaited.Load()
 	switch {
 	case awaited == 0 && !s.IsClosed():
@@ -272,7 +294,7 @@ func (s *Session) frameIsLate(c *clock, now int64) error {
 	case c.lateFrame.at > start && c.lateFrame.grant(start, now): // at the last look it did
 		return nil
 	}
-	return ErrFrameTimeout
+	return s.frameTimeout(c)
 }
 
 // inputIsLate returns what becomes of a session whose IdleTimeout has passed.
@@ -333,7 +355,11 @@ func (s *Session) givenUp(c *clock) int64 {
 func (s *Session) dues(c *clock) (handshake, frame, idle int64) {
 	handshake, frame, idle = math.MaxInt64, math.MaxInt64, math.MaxInt64
 	open := !s.IsClosed()
-	if d := s.owner.handshakeTimeout(); d > 0 && (open && c.awaited.Load() != 0 || !open && s.inHandshake()) {
+	awaited := c.awaited.Load()
+	switch d := s.owner.handshakeTimeout(); {
+	case d == 0 && open && awaited&awaitTLS != 0:
+		handshake = after(c.from, s.owner.tlsTimeout())
+	case d > 0 && (open && awaited != 0 || !open && s.inHandshake()):
 		handshake = max(after(c.from, d), c.lateLogin.at)
 	}
 	if !open {

@@ -146,7 +146,7 @@ func (s *Session) writeError(err error) error {
 	case errorIs(err, os.ErrDeadlineExceeded):
 		return ErrWriteTimeout
 	}
-	return err
+	return explainTLS(err)
 }
 
 // writeNow writes to the descriptor what the kernel takes at once.

@@ -123,6 +123,7 @@ var closeReasons = []struct {
 // Stats returns a snapshot. It looks at every open session, about 100 ns each, and holds no lock
 // meanwhile that a session needs for long.
 func (srv *Server) Stats() ServerStats {
+	srv.mustBeMade()
 	// The order matters: a session that ends meanwhile is counted once or, for now, not at all.
 	ended := srv.endedStats()
 	live := srv.liveStats()
@@ -249,6 +250,7 @@ type ClosedSession struct {
 // LastClosed returns the sessions that closed last, at most 64 of them, the newest first. They are those
 // that [ServerStats] counts as closed, in the same order.
 func (srv *Server) LastClosed() []ClosedSession {
+	srv.mustBeMade()
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	return srv.lastClosed.all()

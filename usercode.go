@@ -1,11 +1,11 @@
 package libnet
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"reflect"
 	"runtime/debug"
 	"strconv"
 	"sync/atomic"
@@ -57,6 +57,12 @@ func asked(err error, question func() bool) (yes bool) {
 
 // errorText is err.Error(), safe to log, or the type of an error that has no text to give.
 func errorText(err error) string {
+	switch e := err.(type) {
+	case *timeoutError:
+		return e.Error()
+	case *explainedError:
+		return errorText(e.err) + ": " + e.text
+	}
 	if isOwn(err) {
 		return printable(err.Error())
 	}
@@ -79,6 +85,10 @@ func isOwn(err error) bool {
 				return false
 			}
 			err = e.Err
+		case *explainedError:
+			err = e.err
+		case tls.RecordHeaderError:
+			return true
 		default:
 			return err == io.EOF || err == io.ErrUnexpectedEOF || err == net.ErrClosed || err == os.ErrDeadlineExceeded
 		}
@@ -87,15 +97,7 @@ func isOwn(err error) bool {
 
 // isNil reports whether a value of the user's is nil, or a nil of some type within an interface: such a conn has
 // nothing to read.
-func isNil(value any) bool {
-	switch v := reflect.ValueOf(value); v.Kind() {
-	case reflect.Invalid:
-		return true
-	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
-		return v.IsNil()
-	}
-	return false
-}
+func isNil(value any) bool { return usercode.IsNil(value) }
 
 // A panicError says that the user's code panicked. Its line in the log is written once, by whoever comes first to
 // where no lock is held.

@@ -82,6 +82,7 @@ func (n *Node) accepting() error {
 // the others that are there, or after a second without all of them. ctx bounds New and has no effect
 // afterwards; an attempt at one server takes 2 s at most. Errors are about the options, the server or ctx's.
 func New(ctx context.Context, o Options) (*Node, error) {
+	needContext(ctx)
 	if err := o.check(); err != nil {
 		return nil, err
 	}

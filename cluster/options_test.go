@@ -55,6 +55,23 @@ func TestNewSaysWhichOptionIsWrong(t *testing.T) {
 	}
 }
 
+func TestANilContextPanicsInWordsOfTheCluster(t *testing.T) {
+	var nobody context.Context
+	for name, misuse := range map[string]func(){
+		"New":       func() { _, _ = cluster.New(nobody, cluster.Options{}) },
+		"NewServer": func() { _, _ = cluster.NewServer(nobody, cluster.Options{}) },
+	} {
+		func() {
+			defer func() {
+				if text, _ := recover().(string); !strings.HasPrefix(text, "cluster: a nil context") {
+					t.Errorf("%s: %q", name, text)
+				}
+			}()
+			misuse()
+		}()
+	}
+}
+
 func TestNewSaysThatTheListenAddressIsTaken(t *testing.T) {
 	taken := startNode(t, cluster.Options{Listen: "127.0.0.1:0"})
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -79,8 +79,15 @@ func (n *Node) publish(subject, reply string, kind byte, payload []byte) error {
 	return natsError(err)
 }
 
+func needContext(ctx context.Context) {
+	if ctx == nil {
+		panic("cluster: a nil context: context.Background() is one that does not end")
+	}
+}
+
 // bounded gives a context without a deadline that of Options.Timeout.
 func (n *Node) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	needContext(ctx)
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}

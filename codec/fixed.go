@@ -41,6 +41,8 @@ func (f fixed) ParseFrameMax(src []byte, limit int) (payload []byte, n int, err 
 	return src[:f.size:f.size], f.size, nil
 }
 
+func (f fixed) frameLength([]byte) (n uint64, ok bool) { return uint64(f.size), true }
+
 func (f fixed) checkPayload(payload []byte, _ int) error {
 	if len(payload) != f.size {
 		return fmt.Errorf("%w: %d bytes, the fixed size is %d", libnet.ErrMalformedFrame, len(payload), f.size)

@@ -65,6 +65,20 @@ type searcher interface {
 	unfinished(src []byte, seen int) bool // where src[:seen] was, by itself
 }
 
+// FrameLength says how long a frame is that begins with head, header and all, whatever this codec would accept. It is not ok where that
+// cannot be told: a part of a header, or a framing that announces no length. It is for the texts of errors.
+func (c *framed) FrameLength(head []byte) (n uint64, ok bool) {
+	if f, is := c.framing.(announcer); is {
+		return f.frameLength(head)
+	}
+	return 0, false
+}
+
+// An announcer is a framing whose frames say at their beginning how long they are.
+type announcer interface {
+	frameLength(head []byte) (n uint64, ok bool)
+}
+
 // CheckPayload says why a frame could not bring this payload: an error that wraps
 // libnet.ErrFrameTooLarge or libnet.ErrMalformedFrame, or nil. It is for a transport that keeps messages
 // apart without a framing, so that the rules of the framing hold there as well.

@@ -131,6 +131,17 @@ func (f *lengthField) ParseFrameMax(src []byte, limit int) (payload []byte, n in
 	return src[f.strip:n:n], n, nil
 }
 
+func (f *lengthField) frameLength(head []byte) (n uint64, ok bool) {
+	if len(head) < f.head {
+		return 0, false
+	}
+	number := f.number(head[f.offset:f.head])
+	if number > f.maxNumber {
+		return 0, false
+	}
+	return uint64(f.base + int64(number)), true
+}
+
 func (f *lengthField) number(field []byte) (v uint64) {
 	if f.little {
 		for i := len(field) - 1; i >= 0; i-- {

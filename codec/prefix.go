@@ -142,6 +142,14 @@ func (c *prefixed) ParseFrame(src []byte) (payload []byte, n int, err error) {
 	return src[c.size:n:n], n, nil
 }
 
+// FrameLength is that of [framed].
+func (c *prefixed) FrameLength(head []byte) (n uint64, ok bool) {
+	if len(head) < c.size {
+		return 0, false
+	}
+	return uint64(c.size) + c.prefix.claimed(head), true
+}
+
 func (c *prefixed) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	body := len(dst) + c.size
 	out, err := c.marshaler.appendMax(c.prefix.appendHeader(dst, 0), msg, c.max)

@@ -49,6 +49,11 @@ func (f uvarint) ParseFrameMax(src []byte, limit int) (payload []byte, n int, er
 	return src[size:n:n], n, nil
 }
 
+func (uvarint) frameLength(head []byte) (n uint64, ok bool) {
+	claim, size := binary.Uvarint(head)
+	return claim + uint64(max(size, 0)), size > 0
+}
+
 var errVarint = fmt.Errorf("%w: a varint of more than 64 bits", libnet.ErrMalformedFrame)
 
 // Room is that of the lengths below 128. SealFrame moves a longer payload to make more.

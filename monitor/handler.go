@@ -36,6 +36,7 @@ func newMonitor(server *libnet.Server, o Options) *monitor {
 	if server == nil {
 		panic("libnet: a monitor of no server")
 	}
+	_ = server.Manager() // which panics for a zero Server
 	if err := o.check(); err != nil {
 		panic(err.Error())
 	}

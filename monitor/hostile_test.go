@@ -398,3 +398,17 @@ func TestARefusalIsShort(t *testing.T) {
 		t.Errorf("%d, %d bytes", w.Code, w.Body.Len())
 	}
 }
+
+func TestAMonitorOfAServerThatWasNotMadePanicsAtOnce(t *testing.T) {
+	for name, srv := range map[string]*libnet.Server{"nil": nil, "zero": new(libnet.Server)} {
+		func() {
+			defer func() {
+				if text, _ := recover().(string); !strings.HasPrefix(text, "libnet: ") {
+					t.Errorf("%s: %q", name, text)
+				}
+			}()
+			monitor.Handler(srv, monitor.Options{})
+			t.Errorf("%s: no panic", name)
+		}()
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Defaults of a Mux's numbers.
@@ -104,6 +105,10 @@ func Call[Req, Resp any](ctx context.Context, p Peer, k Kind, req *Req) (*Resp, 
 }
 
 func (p Peer) call(ctx context.Context, k Kind, body any) (answer, error) {
+	usercode.NeedContext(ctx, "mux.Call")
+	if p.mux == nil {
+		panic("libnet: mux: a call of a zero Peer: a Mux makes one")
+	}
 	if err := ctx.Err(); err != nil {
 		return answer{}, err
 	}

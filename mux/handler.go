@@ -2,6 +2,7 @@ package mux
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/libnet-go/libnet"
 )
@@ -64,10 +65,11 @@ func With(around ...Middleware) Option {
 // Messages of a session are handled one at a time, in order, on the goroutine that receives: f should wait for nothing
 // that takes long, and cannot call its own session's peer, unless the kind is [Concurrent].
 //
-// It panics for a kind that is registered already, or that the envelope cannot carry, and after serving began.
+// It panics without an f, for a kind that is registered already, or that the envelope cannot carry, and after serving began.
 func Handle[Req, Resp any](
 	m *Mux, k Kind, f func(ctx context.Context, s *libnet.Session, req *Req) (*Resp, error), options ...Option,
 ) {
+	needFunction(k, f == nil)
 	handler := func(ctx context.Context, r Request) (any, error) {
 		req, err := decode[Req](r)
 		if err != nil {
@@ -87,6 +89,7 @@ func Handle[Req, Resp any](
 func On[Req any](
 	m *Mux, k Kind, f func(ctx context.Context, s *libnet.Session, req *Req) error, options ...Option,
 ) {
+	needFunction(k, f == nil)
 	handler := func(ctx context.Context, r Request) (any, error) {
 		req, err := decode[Req](r)
 		if err != nil {
@@ -95,6 +98,12 @@ func On[Req any](
 		return nil, f(ctx, r.Session, req)
 	}
 	m.register(&route{kind: k, handler: handler}, options)
+}
+
+func needFunction(k Kind, isNil bool) {
+	if isNil {
+		panic(fmt.Sprintf("libnet: mux: kind %q with a nil function", k))
+	}
 }
 
 func decode[Req any](r Request) (*Req, error) {

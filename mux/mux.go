@@ -73,6 +73,9 @@ func New(e Envelope, around ...Middleware) *Mux {
 
 // register enters a route, whose handler is wrapped with no lock held: middleware is the user's.
 func (m *Mux) register(r *route, options []Option) {
+	if m == nil || m.routes == nil {
+		panic("libnet: mux: a zero or nil Mux: New makes one")
+	}
 	r.mux = m
 	r.number, r.hasNumber = r.kind.Number()
 	if _, err := m.envelope.Append(nil, Header{Kind: r.kind}, nil); err != nil || r.kind == "" {

@@ -49,6 +49,18 @@ func TestWhatIsRegisteredWronglyPanicsAtOnce(t *testing.T) {
 		{"no envelope", "without an envelope", func(*mux.Mux) { mux.New(nil) }},
 		{"no payload", "without a Payload", func(*mux.Mux) { mux.Binary(nil) }},
 		{"no error kind", "error kind", func(*mux.Mux) { mux.Proto(0) }},
+		{"no function", "nil function", func(m *mux.Mux) {
+			mux.Handle[num, num](m, double, nil)
+		}},
+		{"no function without a reply", "nil function", func(m *mux.Mux) { mux.On[num](m, double, nil) }},
+		{"a zero Mux", "New makes one", func(*mux.Mux) { mux.Handle(new(mux.Mux), double, doubled) }},
+		{"a nil Mux", "New makes one", func(*mux.Mux) { mux.Handle(nil, double, doubled) }},
+		{"a zero Peer", "zero Peer", func(*mux.Mux) { _, _ = mux.Call[num, num](context.Background(), mux.Peer{}, double, &num{1}) }},
+		{"no context", "nil context", func(m *mux.Mux) {
+			var nobody context.Context
+			p, _ := pair(t, m, newMux())
+			_, _ = mux.Call[num, num](nobody, p, double, &num{1})
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if text := panics(t, func() { c.do(newMux()) }); !strings.Contains(text, c.says) {

@@ -265,6 +265,23 @@ func TestStartWithoutADialPanics(t *testing.T) {
 	new(reconnect.Client).Start()
 }
 
+func TestANilContextPanicsInWordsOfLibnet(t *testing.T) {
+	var nobody context.Context
+	for name, misuse := range map[string]func(c *reconnect.Client){
+		"Ready":    func(c *reconnect.Client) { _, _ = c.Ready(nobody) },
+		"Shutdown": func(c *reconnect.Client) { _ = c.Shutdown(nobody) },
+	} {
+		func() {
+			defer func() {
+				if text, _ := recover().(string); !strings.HasPrefix(text, "libnet: "+name) {
+					t.Errorf("%s: %q", name, text)
+				}
+			}()
+			misuse(new(reconnect.Client))
+		}()
+	}
+}
+
 func TestAClientLeavesNothingBehind(t *testing.T) {
 	libnettest.VerifyNone(t)
 	place := newSite(t, 8, new(recorder).ServeSession)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Ready waits until a session is up, and returns that. It may end at any time, also before Ready returns; what Ready returns was
@@ -12,6 +13,7 @@ import (
 // Errors: ctx's; [ErrNotStarted]; [libnet.ErrSessionClosed] after Close or Shutdown; what Err returns, once the client has
 // ended. In a callback of the client's, which no session comes up beside, it does not wait and returns an error.
 func (c *Client) Ready(ctx context.Context) (*libnet.Session, error) {
+	usercode.NeedContext(ctx, "Ready")
 	for {
 		s, changed, err := c.sessionOrWait()
 		if s != nil || err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // settleTime is how long Shutdown waits, when all has been said, for a session to end: only a transport that misbehaves
@@ -44,6 +45,7 @@ func (c *Client) end(reason error) (first bool) {
 // once. A client that has ended by
 // itself, for an error that was [Permanent], had lost what it held before, and Shutdown returns nil.
 func (c *Client) Shutdown(ctx context.Context) error {
+	usercode.NeedContext(ctx, "Shutdown")
 	before := c.beginShutdown()
 	forced, err := c.deliver(ctx)
 	c.Close()

@@ -3,16 +3,19 @@ package ws
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // DialOptions is what [Dial] can be told besides a libnet.Dialer. The zero value is the default.
@@ -36,8 +39,9 @@ type DialOptions struct {
 // be nil. ctx, and d's HandshakeTimeout, bound the whole of it; neither has a bearing on the session that Dial
 // returns. On an error nothing is left open; it wraps a [*HandshakeError] if the server has answered.
 func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*libnet.Session, error) {
-	if d == nil {
-		d = new(libnet.Dialer)
+	usercode.NeedContext(ctx, "ws.Dial")
+	if d == nil || usercode.IsMissing(d.Protocol) {
+		return nil, errors.New("libnet: ws: Dial without a Protocol in its Dialer")
 	}
 	if o == nil {
 		o = new(DialOptions)
@@ -93,11 +97,22 @@ func newTransport(d *libnet.Dialer) *http.Transport {
 		t.TLSClientConfig = sockets.GuardKeyLog(d.TLSConfig).Clone()
 		t.TLSClientConfig.NextProtos = []string{"http/1.1"}
 		t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if d.HandshakeTimeout == 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeoutCause(ctx, tlsTimeout, errServerSaysNoTLS)
+				defer cancel()
+			}
 			return dialTLS(ctx, network, address, &d.NetDialer, t.TLSClientConfig)
 		}
 	}
 	return t
 }
+
+// tlsTimeout bounds connecting and the handshake of TLS where HandshakeTimeout is 0.
+const tlsTimeout = 10 * time.Second
+
+var errServerSaysNoTLS = fmt.Errorf("%w: the server has not answered the TLS handshake within %v, the bound where "+
+	"Config.HandshakeTimeout is 0: it may not speak TLS on this port", libnet.ErrHandshakeTimeout, tlsTimeout)
 
 // dialTLS is what package net/http does itself through a proxy, and does then on a goroutine of its own, on which a function of the
 // config's that panics ends the process.
@@ -113,6 +128,9 @@ func dialTLS(ctx context.Context, network, address string, d *net.Dialer, config
 	secured := tls.Client(conn, config)
 	if err := sockets.Handshake(ctx, secured, panicInHandshake); err != nil {
 		_ = conn.Close()
+		if context.Cause(ctx) == errServerSaysNoTLS {
+			err = errServerSaysNoTLS
+		}
 		return nil, err
 	}
 	return secured, nil

@@ -5,6 +5,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // HandlerOptions is what a [Handler], a [MessageHandler] or a [Protocol] can be told. The zero value is the default. It is copied.
@@ -53,9 +54,10 @@ type HandlerOptions struct {
 //
 // It panics without srv or h, and for a pattern that path.Match does not accept.
 func Handler(srv *libnet.Server, h libnet.Handler, o *HandlerOptions) http.Handler {
-	if srv == nil || h == nil {
+	if srv == nil || usercode.IsMissing(h) {
 		panic("libnet: ws.Handler needs a server and a handler")
 	}
+	_ = srv.Manager() // which panics for a zero Server
 	set := copyOptions(o)
 	return &handler{server: srv, handler: h, options: set, protocols: protocols{text: set.text, compressFrom: set.compressFrom}}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // A HandshakeError is wrapped by the error of a [Dial] whose server has answered, and not agreed to a WebSocket: find
@@ -31,6 +33,9 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 func dialError(ctx context.Context, response *http.Response, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
+	}
+	if response == nil && errchain.Is(err, io.EOF) {
+		return fmt.Errorf("the server ended the connection without an HTTP answer, as one does that is no WebSocket server: %w", err)
 	}
 	if response == nil {
 		return err

@@ -1,6 +1,7 @@
 package ws_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -181,6 +182,9 @@ func TestMisuseOfHandlerPanicsWhereItIsSaid(t *testing.T) {
 	for name, misuse := range map[string]func(){
 		"no server":   func() { ws.Handler(nil, echo, nil) },
 		"no handler":  func() { ws.Handler(srv, nil, nil) },
+		"nil func":    func() { ws.Handler(srv, libnet.HandlerFunc(nil), nil) },
+		"zero server": func() { ws.Handler(new(libnet.Server), echo, nil) },
+		"no context":  func() { var nobody context.Context; _, _ = ws.Dial(nobody, "ws://127.0.0.1:1", nil, nil) },
 		"bad pattern": func() { ws.Handler(srv, echo, &ws.HandlerOptions{OriginPatterns: []string{"["}}) },
 	} {
 		func() {
@@ -190,6 +194,7 @@ func TestMisuseOfHandlerPanicsWhereItIsSaid(t *testing.T) {
 				}
 			}()
 			misuse()
+			t.Errorf("%s: no panic", name)
 		}()
 	}
 }

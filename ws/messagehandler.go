@@ -6,6 +6,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // MessageHandler is [Handler] for event mode: h is called for each message, as by [libnet.Server.ServeMessages]. The request is over
@@ -18,9 +19,10 @@ import (
 //
 // It panics without srv or h, and for a pattern that path.Match does not accept.
 func MessageHandler(srv *libnet.Server, h libnet.MessageHandler, o *HandlerOptions) http.Handler {
-	if srv == nil || h == nil {
+	if srv == nil || usercode.IsMissing(h) {
 		panic("libnet: ws.MessageHandler needs a server and a handler")
 	}
+	_ = srv.Manager() // which panics for a zero Server
 	return &messagesHandler{server: srv, serves: &passedHandler{MessageHandler: h}, options: copyOptions(o)}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -208,6 +209,8 @@ func TestMisuseOfAMessageHandlerPanicsWhereItIsSaid(t *testing.T) {
 	for name, misuse := range map[string]func(){
 		"no server":   func() { ws.MessageHandler(nil, echoMessages, nil) },
 		"no handler":  func() { ws.MessageHandler(srv, nil, nil) },
+		"nil func":    func() { ws.MessageHandler(srv, libnet.MessageHandlerFunc(nil), nil) },
+		"zero server": func() { ws.MessageHandler(new(libnet.Server), echoMessages, nil) },
 		"no listener": func() { ws.TLSListener(nil, testkit.ServerTLS()) },
 		"no config":   func() { ws.TLSListener(libnettest.NewListener(), nil) },
 	} {
@@ -218,6 +221,34 @@ func TestMisuseOfAMessageHandlerPanicsWhereItIsSaid(t *testing.T) {
 				}
 			}()
 			misuse()
+			t.Errorf("%s: no panic", name)
 		}()
 	}
+}
+
+// Behind net/http the handshake of TLS is over: its bound has nothing to say to a client that waits to be let in.
+func TestASilentClientBehindHTTPSMayWait(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	srv := newServer(t)
+	srv.OnSession = func(s *libnet.Session) error {
+		select {
+		case <-time.After(11 * time.Second):
+			return s.Send("come in")
+		case <-s.Done():
+			return s.Err()
+		}
+	}
+	web := httptest.NewTLSServer(ws.MessageHandler(srv, echoMessages, nil))
+	defer web.Close()
+	d := libnet.Dialer{Protocol: frames, TLSConfig: testkit.AnyTLS()}
+	s, err := ws.Dial(t.Context(), web.URL, &d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := s.Receive(); string(msg) != "come in" {
+		t.Errorf("received %q, %v", msg, err)
+	}
+	_ = s.Close()
+	srv.Stop()
 }

@@ -3,11 +3,14 @@ package ws_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/ws"
 )
@@ -130,7 +133,38 @@ func TestDialTellsOfAnUpgradeThatIsWrong(t *testing.T) {
 	}
 }
 
+// A server of another protocol ends what it takes for no frame of its own.
+func TestDialOfAServerThatIsNoWebSocketsSaysSo(t *testing.T) {
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", frames, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Logger = testkit.Quiet
+	served := make(chan struct{})
+	go func() { defer close(served); _ = srv.Serve(echo) }()
+	defer func() { srv.Stop(); <-served }()
+	_, err = ws.Dial(t.Context(), "ws://"+srv.Listener().Addr().String(), &libnet.Dialer{Protocol: frames}, nil)
+	if !errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "no WebSocket server") {
+		t.Errorf("Dial: %v", err)
+	}
+}
+
+func TestDialOfAServerThatSpeaksNoTLSGivesUp(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	l := testkit.Listen(t, "tcp")
+	defer l.Close()
+	began := time.Now()
+	_, err := ws.Dial(t.Context(), "wss://"+l.Addr().String(), &libnet.Dialer{Protocol: frames, TLSConfig: testkit.AnyTLS()}, nil)
+	if took := time.Since(began); !errors.Is(err, libnet.ErrHandshakeTimeout) || !strings.Contains(err.Error(), "may not speak TLS") || took < 10*time.Second {
+		t.Errorf("Dial: %v, after %v", err, took)
+	}
+}
+
 func TestDialWithoutADialerIsAnError(t *testing.T) {
+	if _, err := ws.Dial(t.Context(), "ws://127.0.0.1:1", new(libnet.Dialer), nil); err == nil || !strings.Contains(err.Error(), "without a Protocol") {
+		t.Errorf("Dial without a Protocol: %v", err)
+	}
 	r := start(t, setup{})
 	if _, err := ws.Dial(context.Background(), r.url(), nil, nil); err == nil {
 		t.Error("dialled")

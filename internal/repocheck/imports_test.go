@@ -79,9 +79,10 @@ const (
 	usercode  = module + "/internal/usercode"
 	ratelimit = module + "/internal/ratelimit"
 	histogram = module + "/internal/histogram"
+	firsts    = module + "/internal/firstbytes"
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -101,13 +102,14 @@ func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 var mayImport = map[string][]string{
 	locks:                     {},
 	readbuf:                   {locks},
-	sockets:                   {locks, readbuf},
+	sockets:                   {locks, readbuf, firsts},
 	sendqueue:                 {locks},
 	eventloop:                 {locks},
 	chains:                    {},
 	usercode:                  {},
 	ratelimit:                 {},
 	histogram:                 {},
+	firsts:                    {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},

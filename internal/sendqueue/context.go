@@ -12,8 +12,13 @@ type Context struct {
 // Background is never done.
 var Background = NewContext(context.Background())
 
-// NewContext asks for ctx's Done.
-func NewContext(ctx context.Context) Context { return Context{ctx, ctx.Done()} }
+// NewContext asks for ctx's Done. It panics for the users of libnet who have none.
+func NewContext(ctx context.Context) Context {
+	if ctx == nil {
+		panic("libnet: a nil context: context.Background() is one that does not end")
+	}
+	return Context{ctx, ctx.Done()}
+}
 
 // Done is what ctx's Done returned.
 func (c Context) Done() <-chan struct{} { return c.done }

@@ -4,7 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
+	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/firstbytes"
 )
 
 // lateHandshake is how long a handshake may take to return that its context's end has interrupted.
@@ -13,7 +18,7 @@ const lateHandshake = 300 * time.Millisecond
 var errHandshakeEnded = errors.New("libnet: a function of the TLS config ended the goroutine of the handshake")
 
 // Handshake does conn's handshake on a goroutine of its own: functions of its config may panic, end it, or keep it beyond ctx. caught
-// makes the error of a panic. After an error the caller closes what conn runs on.
+// makes the error of a panic. An error that a server which speaks no TLS brings about says so. After an error the caller closes what conn runs on.
 func Handshake(ctx context.Context, conn *tls.Conn, caught func(value any) error) error {
 	result := make(chan error, 1)
 	go func() {
@@ -24,7 +29,7 @@ func Handshake(ctx context.Context, conn *tls.Conn, caught func(value any) error
 			}
 			result <- err
 		}()
-		err = conn.HandshakeContext(ctx)
+		err = explained(conn.HandshakeContext(ctx))
 	}()
 	select {
 	case err := <-result:
@@ -39,4 +44,24 @@ func Handshake(ctx context.Context, conn *tls.Conn, caught func(value any) error
 	case <-late.C:
 		return ctx.Err()
 	}
+}
+
+// explained adds what is known to an error that says little.
+func explained(err error) error {
+	if notTLS, ok := err.(tls.RecordHeaderError); ok {
+		return fmt.Errorf("%w: %s", err, NotTLS(notTLS))
+	}
+	if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
+		return fmt.Errorf("libnet: the server ended the connection within the TLS handshake, as one does that speaks no TLS on this port: %w", err)
+	}
+	return err
+}
+
+// NotTLS says what came in the place of the first record.
+func NotTLS(err tls.RecordHeaderError) string {
+	text := "the peer's first bytes are " + firstbytes.Hex(err.RecordHeader[:])
+	if what := firstbytes.Describe(err.RecordHeader[:]); what != "" {
+		text += ", " + what
+	}
+	return text + "; this side expects TLS"
 }

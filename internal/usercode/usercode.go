@@ -3,6 +3,7 @@
 package usercode
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"time"
@@ -27,6 +28,33 @@ func Answer[T any](question func() T) (answer T, ok bool) {
 	case <-bound.C:
 	}
 	return answer, ok
+}
+
+// IsNil reports whether a value of the user's is nil, or a nil of some type within an interface.
+func IsNil(value any) bool {
+	switch v := reflect.ValueOf(value); v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
+		return v.IsNil()
+	}
+	return false
+}
+
+// IsMissing is IsNil for a protocol, a handler or a codec: it needs something behind it, unless that is a type without fields.
+func IsMissing(value any) bool {
+	if !IsNil(value) {
+		return false
+	}
+	t := reflect.TypeOf(value)
+	return t == nil || t.Kind() != reflect.Pointer || t.Elem().Size() > 0
+}
+
+// NeedContext panics where a user of libnet has passed none to call.
+func NeedContext(ctx context.Context, call string) {
+	if ctx == nil {
+		panic("libnet: " + call + " with a nil context: context.Background() is one that does not end")
+	}
 }
 
 // Text is what an error says, or what a panic was given, or its type where that says nothing. It may be long, and a part of it may come
