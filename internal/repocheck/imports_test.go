@@ -79,9 +79,10 @@ const (
 	usercode  = module + "/internal/usercode"
 	ratelimit = module + "/internal/ratelimit"
 	histogram = module + "/internal/histogram"
+	proxy     = module + "/internal/proxyproto"
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, proxy}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -108,6 +109,7 @@ var mayImport = map[string][]string{
 	usercode:                  {},
 	ratelimit:                 {},
 	histogram:                 {},
+	proxy:                     {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
