@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,6 +124,27 @@ type RateLimit struct {
 	End      bool          // a message beyond the limit ends the session with ErrRateLimit, instead of a pause
 }
 
+// ProxyProtocol says which peers of a [Server] are proxies that speak the PROXY protocol (versions 1 and 2, as haproxy's
+// doc/proxy-protocol.txt has them): such a peer begins each connection with a header, which tells whose connection it passes on. Who
+// is no proxy is read as any client, header or not, and so cannot choose its address.
+//
+// The header is read before all else, the handshake of TLS included, on the session's own goroutine; with [Server.Accept], with the
+// session's first use, by Receive, Send, TLS or Codec. From then on the client's address is that of [Session.RemoteAddr], of log
+// lines and of [Server.LastClosed], and what MaxSessionsPerIP counts by: a session of a client beyond that is closed, and counts as
+// rejected as well as accepted. What is no client's connection (LOCAL, UNKNOWN, a header with the proxy's own address), or is one of
+// a Unix socket, keeps the connection's address, by which nobody counts. What else version 2 can say is skipped, but for a checksum,
+// which must be right. Counters of bytes do not know of the header.
+//
+// It must come whole within Timeout, and within HandshakeTimeout; one of version 2 may be 16 KiB long. Otherwise its session ends for
+// a reason that wraps [ErrProxyHeader]; with io.EOF where the connection ends without a byte, as some checks do.
+//
+// It is for connections that the server accepts, and not for those of NewSession and ServeConn, as package ws's handlers have them.
+type ProxyProtocol struct {
+	Trusted   []netip.Prefix // networks of the proxies; IPv4 addresses are those of IPv4 prefixes, also on a socket of both families
+	TrustUnix bool           // peers without an IP address are proxies: all that connect to a Unix socket
+	Timeout   time.Duration  // default 5 s; negative: only HandshakeTimeout bounds it
+}
+
 // FullPolicy says what Send does when a session's queue is full.
 type FullPolicy int
 
@@ -144,6 +167,7 @@ const (
 	defaultPeerTimeout    = 15 * time.Second
 	defaultSendBuffer     = 128 << 10
 	defaultRatePer        = time.Second
+	defaultProxyTimeout   = 5 * time.Second // a header may be lost once, for 3 s (proxy-protocol.txt, 2)
 )
 
 // Bounds of what a user may set. A timer of a nanosecond would fire all the time and find nothing to do; a time stamp of
@@ -265,6 +289,40 @@ func (c *Config) check() error {
 func (c *Config) rateLimit() ratelimit.Limit {
 	l := c.RateLimit
 	return ratelimit.Limit{Messages: l.Messages, Bytes: l.Bytes, Per: resolveTime(l.Per, defaultRatePer)}
+}
+
+func (p *ProxyProtocol) timeout() time.Duration { return resolveTime(p.Timeout, defaultProxyTimeout) }
+func (p *ProxyProtocol) isOn() bool             { return len(p.Trusted) > 0 || p.TrustUnix }
+
+// trusts reports whether a peer is a proxy.
+func (p *ProxyProtocol) trusts(peer net.Addr) bool {
+	addr := ipOf(peer)
+	if !addr.IsValid() {
+		return p.TrustUnix
+	}
+	return slices.ContainsFunc(p.Trusted, func(network netip.Prefix) bool { return unmapped(network).Contains(addr) })
+}
+
+// unmapped is the network in IPv4 of one that lies in IPv6's ::ffff:0:0/96.
+func unmapped(network netip.Prefix) netip.Prefix {
+	if addr := network.Addr(); addr.Is4In6() && network.Bits() >= 96 {
+		return netip.PrefixFrom(addr.Unmap(), network.Bits()-96)
+	}
+	return network
+}
+
+// ipOf is the IP address of a TCP peer, invalid for any other. One of IPv4 is so in IPv6, too.
+func ipOf(peer net.Addr) netip.Addr {
+	return addrPortOf(peer).Addr()
+}
+
+func addrPortOf(peer net.Addr) netip.AddrPort {
+	tcp, ok := peer.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	at := tcp.AddrPort()
+	return netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port())
 }
 
 func (c *Config) logger() *slog.Logger {

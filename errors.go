@@ -45,6 +45,10 @@ var (
 	// of TLS within 10 s, and by the error of such a Dial.
 	ErrHandshakeTimeout error = &timeoutError{text: "libnet: handshake timeout"}
 
+	// ErrProxyHeader is wrapped by the reason of a session whose peer, a proxy by Server.ProxyProtocol, did not begin with a header of
+	// the PROXY protocol in time, or with one that is malformed or too long. Its text says which.
+	ErrProxyHeader error = newError("libnet: PROXY header")
+
 	// ErrFrameTimeout is the reason of a session whose peer began a frame and did not complete it
 	// within Config.FrameTimeout. It is wrapped by one that says how much came, and of how much, where the codec tells that.
 	ErrFrameTimeout error = &timeoutError{text: "libnet: frame timeout"}
@@ -71,7 +75,7 @@ var (
 	ErrTooManySessions error = newError("libnet: too many sessions")
 
 	// ErrTooManySessionsPerIP is returned by Server.NewSession, and counted, when
-	// Server.MaxSessionsPerIP are open from one address.
+	// Server.MaxSessionsPerIP are open from one address. It is the reason of a session behind a proxy that is one too many.
 	ErrTooManySessionsPerIP error = newError("libnet: too many sessions from one address")
 )
 
@@ -107,6 +111,12 @@ type plainError struct{ text string }
 func newError(text string) error { return &plainError{text} }
 
 func (e *plainError) Error() string { return e.text }
+
+// A headerError says what is wrong with a header of the PROXY protocol.
+type headerError struct{ what string }
+
+func (e *headerError) Error() string { return fmt.Sprintf("%v: %s", ErrProxyHeader, e.what) }
+func (e *headerError) Unwrap() error { return ErrProxyHeader }
 
 type closedError struct{ text string }
 

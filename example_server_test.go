@@ -1,12 +1,14 @@
 package libnet_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -310,4 +312,28 @@ func ExampleServer_histograms() {
 	}
 	// Output:
 	// 1 message of 128 bytes or less
+}
+
+// Behind a load balancer that speaks the PROXY protocol a session's peer is the client. Here the balancer is a connection from this
+// machine, which is trusted, and says that it passes on one from 192.0.2.1.
+func ExampleProxyProtocol() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.ProxyProtocol.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	go server.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		s.Send(fmt.Sprintf("hello, %v", s.RemoteAddr()))
+	}))
+
+	balancer, err := net.Dial("tcp", server.Listener().Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer balancer.Close()
+	fmt.Fprint(balancer, "PROXY TCP4 192.0.2.1 203.0.113.9 56324 443\r\n")
+	line, _ := bufio.NewReader(balancer).ReadString('\n')
+	fmt.Print(line)
+	server.Stop()
+	// Output: hello, 192.0.2.1:56324
 }

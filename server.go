@@ -35,6 +35,9 @@ type Server struct {
 	// answers it first.
 	MaxSessions, MaxSessionsPerIP int
 
+	// ProxyProtocol says which peers are proxies, such as load balancers, that tell whose connection they pass on; default none.
+	ProxyProtocol ProxyProtocol
+
 	// OnSession, if set, admits a session before its handler sees it. It may Receive a login and Send an
 	// answer, also under ServeMessages. With an error the session is closed for that reason, after what
 	// was sent to it has been delivered, and counts as rejected as well as accepted. Serve and ServeMessages
@@ -219,7 +222,7 @@ func (srv *Server) Serve(h Handler) error {
 }
 
 // acceptEach passes each session admitted on a connection, as prepare returns it, to start, which may not wait.
-func (srv *Server) acceptEach(prepare func(net.Conn) net.Conn, start func(*Session)) error {
+func (srv *Server) acceptEach(prepare preparing, start func(*Session)) error {
 	if srv.stopped() {
 		return ErrServerClosed
 	}
@@ -246,8 +249,11 @@ func (srv *Server) run(s *Session, h Handler) {
 	s.returned = true
 }
 
-// prepare does what must not keep the accept loop: a handshake, admission and the codec.
+// prepare does what must not keep the accept loop: a proxy's header, a handshake, admission and the codec.
 func (srv *Server) prepare(s *Session) bool {
+	if !s.awaitProxyHeader() {
+		return false
+	}
 	if _, first := s.handshakes(); first && !s.initCodec() {
 		return false
 	}
@@ -274,7 +280,7 @@ func (s *Session) handlerEnded() {
 }
 
 // NewSession makes a session of a connection that came from elsewhere: a WebSocket, a test's pipe. It
-// counts as accepted, and all but TLSConfig applies to it. It returns [ErrServerClosed] after Stop or
+// counts as accepted, and all but TLSConfig and ProxyProtocol applies to it. It returns [ErrServerClosed] after Stop or
 // Shutdown, [ErrTooManySessions], [ErrTooManySessionsPerIP], OnSession's error, or one that wraps [ErrPanic] where
 // conn's own methods panic; conn is then closed.
 func (srv *Server) NewSession(conn net.Conn) (*Session, error) {
@@ -282,7 +288,7 @@ func (srv *Server) NewSession(conn net.Conn) (*Session, error) {
 	if isNil(conn) {
 		return nil, errors.New("libnet: NewSession with a nil connection")
 	}
-	s, err := srv.admit(conn, func(conn net.Conn) net.Conn { return conn })
+	s, err := srv.admit(conn, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -319,7 +325,7 @@ func (s *Session) runHandler(h Handler) {
 	s.returned = true
 }
 
-func (srv *Server) secure(conn net.Conn) net.Conn {
+func (srv *Server) secure(conn net.Conn, _ bool) net.Conn {
 	if config := srv.tlsConfig(); config != nil {
 		return tls.Server(conn, config)
 	}

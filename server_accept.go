@@ -4,12 +4,16 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"math"
 	"net"
+	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/proxyproto"
 	"github.com/libnet-go/libnet/internal/sockets"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
@@ -172,13 +176,13 @@ const (
 )
 
 // turnAway closes a conn that becomes no session. One whose peer can be told why is closed in the background.
-func (srv *Server) turnAway(conn net.Conn, reason error) {
+func (srv *Server) turnAway(conn net.Conn, proxied bool, reason error) {
 	p, ok := srv.protocol.(refusingProtocol)
 	if _, hasOwn := conn.(refusableConn); !ok || hasOwn || !isLimit(reason) || !srv.takeRefusal() {
 		discard(conn, reason)
 		return
 	}
-	go srv.answerRefused(conn, p.Refusal(reason))
+	go srv.answerRefused(conn, proxied, p.Refusal(reason))
 }
 
 // isLimit reports whether a connection is refused for what the server has, and not for anything about the connection.
@@ -195,7 +199,7 @@ func (srv *Server) takeRefusal() bool {
 }
 
 // answerRefused answers a request without looking at it, and closes the connection. The conn may be the user's.
-func (srv *Server) answerRefused(conn net.Conn, answer []byte) {
+func (srv *Server) answerRefused(conn net.Conn, proxied bool, answer []byte) {
 	began := time.Now()
 	defer func() {
 		time.AfterFunc(refusalTime-time.Since(began), func() { srv.refusals.Add(-1) })
@@ -203,6 +207,11 @@ func (srv *Server) answerRefused(conn net.Conn, answer []byte) {
 	defer discard(conn, nil)
 	defer func() { _ = recover() }()
 	_ = conn.SetDeadline(began.Add(refusalTime))
+	if proxied {
+		if _, err := proxyproto.Read(inClear(conn)); err != nil {
+			return
+		}
+	}
 	if d := sockets.Of(conn); d != nil && d.Handshake() != nil {
 		return
 	}
@@ -214,6 +223,32 @@ func (srv *Server) answerRefused(conn net.Conn, answer []byte) {
 	if _, err := conn.Write(answer); err == nil {
 		awaitPeersEnd(conn, request)
 	}
+}
+
+// answersRefused reports whether the client behind a proxy is told why it is refused, when its session is made a codec. It has as long for
+// that as a connection that becomes no session.
+func (srv *Server) answersRefused(s *Session, reason error) bool {
+	if _, ok := srv.protocol.(refusingProtocol); !ok || !isLimit(reason) || !srv.takeRefusal() {
+		return false
+	}
+	time.AfterFunc(refusalTime, func() {
+		srv.refusals.Add(-1)
+		s.terminate(reason)
+	})
+	return true
+}
+
+// answerRefusal is answerRefused for a session. It returns what the session is to end for.
+func (s *Session) answerRefusal(reason error) error {
+	p, ok := s.owner.protocol.(refusingProtocol)
+	if !ok || !s.proxied().answers {
+		return reason
+	}
+	if _, err := (stream{s}).Read(make([]byte, 512)); err != nil {
+		return reason
+	}
+	s.writeAnswer(p.Refusal(reason))
+	return &handshakeFailed{reason}
 }
 
 // awaitPeersEnd ends the output, and reads until the peer has ended, too, or the conn's deadline.
@@ -241,4 +276,149 @@ func discard(conn net.Conn, reason error) {
 	default:
 		_ = conn.Close()
 	}
+}
+
+// A proxied is what only a session has whose peer is a proxy, which begins with a header. The session's clock has it.
+type proxied struct {
+	timeout time.Duration // for the header; 0: none
+	begun   atomic.Bool   // somebody reads it
+	over    chan struct{} // closed when it has been read, or not
+
+	// Immutable once over.
+	err     error // why it was not, or why the client is refused
+	answers bool  // the client is told that
+
+	client netip.AddrPort // guarded by the session's mu; invalid where the connection's own holds
+
+	// Owned by tick.
+	from int64 // when the timeout began to count
+	late recheck
+}
+
+// expectProxyHeader says that the peer is a proxy. Nobody knows the session yet.
+func (s *Session) expectProxyHeader(timeout time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchLocked(resolveTime(timeout, maxDuration))
+	if s.clock != nil {
+		s.clock.proxied = &proxied{timeout: timeout, over: make(chan struct{}), from: openedNow}
+	}
+}
+
+// proxied returns nil but for a session whose peer is a proxy.
+func (s *Session) proxied() *proxied {
+	if !s.owner.proxies {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clock == nil {
+		return nil
+	}
+	return s.clock.proxied
+}
+
+func (s *Session) client() netip.AddrPort {
+	p := s.proxied()
+	if p == nil {
+		return netip.AddrPort{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return p.client
+}
+
+// proxyHeader reads the header that the peer begins with, if it is a proxy. Of several callers one reads, and the others wait: not for a
+// mutex, with which the clock of a testing/synctest bubble would stand still.
+func (s *Session) proxyHeader() error {
+	p := s.proxied()
+	if p == nil {
+		return nil
+	}
+	if p.begun.CompareAndSwap(false, true) {
+		p.err = ErrSessionClosed // stays if a conn of the user's ends the goroutine
+		defer close(p.over)
+		p.err = s.readProxyHeader(p)
+		return p.err
+	}
+	<-p.over
+	return p.err
+}
+
+func (s *Session) readProxyHeader(p *proxied) (err error) {
+	defer s.recoveredLocked("connection", &err)
+	client, err := proxyproto.Read(inClear(s.conn))
+	if malformed, ok := err.(proxyproto.Error); ok {
+		err = &headerError{string(malformed)}
+	}
+	if err != nil {
+		return err
+	}
+	if _, more := s.handshakes(); !more && s.sock != nil && !s.sock.Layered() {
+		sockets.LetGo(s.conn) // nobody else waits in it: there is no codec yet
+	}
+	if !client.IsValid() || client == addrPortOf(s.conn.RemoteAddr()) { // a check, which must not say so in version 1 (proxy-protocol.txt, 2.1)
+		return nil
+	}
+	s.mu.Lock()
+	p.client = client
+	s.mu.Unlock()
+	if err = s.owner.server.takeClient(s, client.Addr()); err != nil {
+		p.answers = s.owner.server.answersRefused(s, err)
+	}
+	return err
+}
+
+// inClear is the conn that the bytes of conn come from before TLS, if conn is TLS.
+func inClear(conn net.Conn) net.Conn {
+	if d := sockets.Of(conn); sockets.IsTLS(conn) || d != nil && d.Layered() {
+		return sockets.Transport(conn)
+	}
+	return conn
+}
+
+// awaitProxyHeader is proxyHeader for who runs the session: false says that it has ended. A client that is refused and is told so is
+// told by who makes the codec.
+func (s *Session) awaitProxyHeader() bool {
+	err := s.proxyHeader()
+	if err == nil || s.proxied().answers {
+		return true
+	}
+	_ = s.fail(err)
+	return false
+}
+
+// isAwaited reports whether the header has not come.
+func (p *proxied) isAwaited() bool {
+	if p == nil {
+		return false
+	}
+	select {
+	case <-p.over:
+		return false
+	default:
+		return true
+	}
+}
+
+// proxyHeaderDue is when the header is late, the far future where it cannot be.
+func (s *Session) proxyHeaderDue(p *proxied) int64 {
+	if !p.isAwaited() || p.timeout == 0 || s.IsClosed() {
+		return math.MaxInt64
+	}
+	return max(after(p.from, p.timeout), p.late.at)
+}
+
+func (p *proxied) beginAgain(now int64) {
+	if p != nil && p.from == openedNow {
+		p.from = now
+	}
+}
+
+// proxyHeaderIsLate returns what becomes of a session whose header is late.
+func (s *Session) proxyHeaderIsLate(p *proxied, now int64) error {
+	if s.inputWaits() && p.late.grant(p.from, now) {
+		return nil
+	}
+	return &headerError{fmt.Sprintf("it has not come within %v", p.timeout)}
 }

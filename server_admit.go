@@ -16,7 +16,7 @@ const admitPatience = time.Millisecond
 
 // admitAndStart admits a conn of package net at once. One of the user's is admitted on a goroutine of its own, which
 // its methods may keep or end: one that learns its address from the peer (the PROXY protocol) holds nobody up.
-func (srv *Server) admitAndStart(conn net.Conn, prepare func(net.Conn) net.Conn, start func(*Session)) error {
+func (srv *Server) admitAndStart(conn net.Conn, prepare preparing, start func(*Session)) error {
 	admit := func() error {
 		s, err := srv.admit(conn, prepare)
 		if err == nil {
@@ -81,8 +81,12 @@ func (srv *Server) admitWithin(conn net.Conn) (*Session, error) {
 // errNoAnswer is what a connection is refused for whose methods do not return.
 var errNoAnswer = newError("libnet: a method of the connection does not return")
 
-// admit makes and registers a session of what prepare returns, or closes conn.
-func (srv *Server) admit(conn net.Conn, prepare func(net.Conn) net.Conn) (*Session, error) {
+// A preparing returns the conn to go on with, of one that was accepted. It may not wait. Of a peer that is a proxy something is to be
+// read before.
+type preparing func(conn net.Conn, proxied bool) net.Conn
+
+// admit makes and registers a session of what prepare returns, or closes conn. Without prepare conn came from elsewhere.
+func (srv *Server) admit(conn net.Conn, prepare preparing) (*Session, error) {
 	s, err := srv.enter(conn, prepare)
 	if err != nil {
 		return nil, err
@@ -97,7 +101,7 @@ func (srv *Server) admit(conn net.Conn, prepare func(net.Conn) net.Conn) (*Sessi
 
 // enter makes a session and counts it, or closes conn, also where the conn's methods, which may be the user's, panic
 // or end the goroutine.
-func (srv *Server) enter(conn net.Conn, prepare func(net.Conn) net.Conn) (s *Session, err error) {
+func (srv *Server) enter(conn net.Conn, prepare preparing) (s *Session, err error) {
 	var p place
 	defer func() {
 		if r := recover(); r != nil {
@@ -105,11 +109,16 @@ func (srv *Server) enter(conn net.Conn, prepare func(net.Conn) net.Conn) (s *Ses
 		}
 		if s == nil {
 			srv.giveBack(&p)
-			srv.turnAway(conn, err)
+			srv.turnAway(conn, p.proxied, err)
 		}
 	}()
-	conn = prepare(conn)
-	p.addr = srv.limitedAddr(conn)
+	if prepare != nil {
+		p.proxied = srv.ProxyProtocol.isOn() && srv.ProxyProtocol.trusts(conn.RemoteAddr())
+		conn = prepare(conn, p.proxied)
+	}
+	if !p.proxied {
+		p.addr = srv.limitedAddr(conn)
+	}
 	if err := srv.take(&p); err != nil {
 		return nil, err
 	}
@@ -119,6 +128,9 @@ func (srv *Server) enter(conn net.Conn, prepare func(net.Conn) net.Conn) (s *Ses
 		return nil, &refusal{err}
 	}
 	srv.entered(&p, made)
+	if p.proxied {
+		made.expectProxyHeader(srv.ProxyProtocol.timeout())
+	}
 	return made, nil
 }
 
@@ -211,9 +223,10 @@ func (srv *Server) ownerFor(conn net.Conn) (*owner, error) {
 
 // A place is what the server's counters hold of a connection until it has become a session.
 type place struct {
-	addr  netip.Addr // what MaxSessionsPerIP counts it by; invalid without that limit
-	taken bool       // it counts against the limits
-	known bool       // that it was refused has been counted
+	addr    netip.Addr // what MaxSessionsPerIP counts it by; invalid without that limit, and of a proxy
+	proxied bool       // the peer is a proxy
+	taken   bool       // it counts against the limits
+	known   bool       // that it was refused has been counted
 }
 
 // take counts a connection, or says which limit it would break.
@@ -233,12 +246,36 @@ func (srv *Server) take(p *place) error {
 	}
 	srv.entering++
 	if p.addr.IsValid() {
-		if srv.perIP == nil {
-			srv.perIP, srv.addrs = make(map[netip.Addr]int), make(map[uint64]netip.Addr)
-		}
-		srv.perIP[p.addr]++
+		srv.takeAddrLocked(p.addr)
 	}
 	p.taken, p.known = true, false
+	return nil
+}
+
+func (srv *Server) takeAddrLocked(addr netip.Addr) {
+	if srv.perIP == nil {
+		srv.perIP, srv.addrs = make(map[netip.Addr]int), make(map[uint64]netip.Addr)
+	}
+	srv.perIP[addr]++
+}
+
+// takeClient counts a session by the address that its proxy has told, or says that this is one too many.
+func (srv *Server) takeClient(s *Session, client netip.Addr) error {
+	addr := srv.limitedIP(client)
+	if !addr.IsValid() {
+		return nil
+	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	switch {
+	case s.state.Load() == sessionClosed: // nobody might count it out
+		return nil
+	case srv.perIP[addr] >= srv.MaxSessionsPerIP:
+		srv.rejected++
+		return ErrTooManySessionsPerIP
+	}
+	srv.takeAddrLocked(addr)
+	srv.addrs[s.id] = addr
 	return nil
 }
 
@@ -322,12 +359,15 @@ func (srv *Server) limitedAddr(conn net.Conn) netip.Addr {
 	if srv.MaxSessionsPerIP <= 0 {
 		return netip.Addr{}
 	}
-	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
+	return srv.limitedIP(ipOf(conn.RemoteAddr()))
+}
+
+// limitedIP is limitedAddr of an address that is known.
+func (srv *Server) limitedIP(addr netip.Addr) netip.Addr {
+	switch {
+	case srv.MaxSessionsPerIP <= 0:
 		return netip.Addr{}
-	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if !addr.Is6() {
+	case !addr.Is6():
 		return addr
 	}
 	network, err := addr.Prefix(64)

@@ -79,14 +79,14 @@ func (m *messageServer) startLoop() error {
 
 // prepare takes a TCP connection over from package net for the event loop. One that it cannot take over (descriptors
 // may be short) is served as it is, at a higher cost.
-func (m *messageServer) prepare(conn net.Conn) net.Conn {
+func (m *messageServer) prepare(conn net.Conn, proxied bool) net.Conn {
 	switch config := m.server.tlsConfig(); {
 	case m.loop == nil:
-		return m.server.secure(conn)
+		return m.server.secure(conn, proxied)
 	case config != nil:
 		return sockets.Secure(conn, config, m.listenAddr, m.slots)
 	}
-	if _, waits := m.server.protocol.(handshakeProtocol); waits {
+	if _, waits := m.server.protocol.(handshakeProtocol); waits || proxied {
 		return sockets.Attach(conn, m.listenAddr)
 	}
 	return sockets.Detach(conn, m.listenAddr)
@@ -101,6 +101,7 @@ func (m *messageServer) serve(s *Session) {
 			s.terminate(ErrSessionClosed)
 		}
 	}()
+	_ = s.awaitProxyHeader() // the handshake is to be over in any case: there are those who wait for that
 	prepared := s.tlsHandshake() && m.server.prepare(s)
 	returned = true
 	switch {

@@ -88,6 +88,7 @@ type owner struct {
 	protocol Protocol
 	encoding any       // equal for sessions that encode alike; comparable
 	limited  bool      // Config.RateLimit limits something
+	proxies  bool      // Server.ProxyProtocol trusts somebody
 	measures *measures // nil without Server.Histograms
 	begun    bool      // something was written before the session was made: a last frame has something to end
 	manager  *Manager  // nil for a session that is in none
@@ -99,6 +100,7 @@ func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
 	o := &owner{Config: c, protocol: protocol, server: srv, flusher: f, limited: c.rateLimit().IsSet()}
 	if srv != nil {
 		o.manager, o.measures = srv.manager, srv.measuring()
+		o.proxies = srv.ProxyProtocol.isOn()
 	}
 	if protocol != nil {
 		o.encoding = encodingOf(o)
@@ -243,10 +245,14 @@ func (s *Session) LocalAddr() net.Addr {
 	return s.conn.LocalAddr()
 }
 
-// RemoteAddr returns the peer's address; nil for a session made from a bare codec.
+// RemoteAddr returns the peer's address; nil for a session made from a bare codec. Behind a proxy of [Server.ProxyProtocol] it is the
+// client's, once the proxy's header has been read, for which it does not wait.
 func (s *Session) RemoteAddr() net.Addr {
 	if s.conn == nil {
 		return nil
+	}
+	if client := s.client(); client.IsValid() {
+		return net.TCPAddrFromAddrPort(client)
 	}
 	return s.conn.RemoteAddr()
 }
@@ -273,11 +279,11 @@ func (s *Session) closedErr() error {
 }
 
 // TLS returns the state of the session's TLS connection, in which the peer's certificates are, and whether
-// there is one. It completes the handshake first, so call it where waiting is allowed: in a handler, in
+// there is one. It completes the handshake, and what a proxy says before that, first, so call it where waiting is allowed: in a handler, in
 // OnSession under [Server.Serve]. It is false, too, when the handshake fails; Receive then says why.
 func (s *Session) TLS() (tls.ConnectionState, bool) {
 	conn, ok := s.conn.(interface{ ConnectionState() tls.ConnectionState })
-	if !ok {
+	if !ok || s.proxyHeader() != nil {
 		return tls.ConnectionState{}, false
 	}
 	if h, ok := s.conn.(interface{ Handshake() error }); ok && h.Handshake() != nil {

@@ -145,6 +145,9 @@ func (s *Session) codecIsMade() {
 
 func (s *Session) newCodec() (codec Codec, err error) {
 	defer s.recoveredLocked("protocol", &err)
+	if err := s.proxyHeader(); err != nil {
+		return nil, s.answerRefusal(err)
+	}
 	if p, ok := s.handshakes(); ok {
 		return s.handshake(p)
 	}
@@ -308,7 +311,7 @@ func (st stream) Unwritten() int    { return st.s.q.Counters().Bytes }
 
 func (st stream) MaxMessage() int      { return st.s.owner.MaxMessage }
 func (st stream) LocalAddr() net.Addr  { return st.s.conn.LocalAddr() }
-func (st stream) RemoteAddr() net.Addr { return st.s.conn.RemoteAddr() }
+func (st stream) RemoteAddr() net.Addr { return st.s.RemoteAddr() }
 
 // Close ends the session, as a codec's Close ended the connection in the original libnet. The codec is at work, so that its session's
 // Send, or the receiver's lock, must not wait for what the end calls of the user's.

@@ -285,7 +285,7 @@ type entrant struct {
 // The handler is package ws's own, so it can be compared. One that is a MessageHandler, too, is called a message.
 func (srv *Server) serveUpgraded(up upgradedConn, h Handler) error {
 	through := srv.entrance(up, h)
-	s, err := srv.enter(&entrant{up, through}, func(conn net.Conn) net.Conn { return conn })
+	s, err := srv.enter(&entrant{up, through}, nil)
 	if err != nil {
 		return err
 	}

@@ -19,25 +19,26 @@ type clock struct {
 	timer   *time.Timer
 	session atomic.Pointer[Session] // nil once the session has ended: the runtime may keep a stopped timer until it was due
 	awaited atomic.Int32            // bits of admission: what HandshakeTimeout still waits for
+	beating atomic.Bool             // a heartbeat is being made or sent
 	taken   atomic.Int64            // what a slow peer had taken when it was last looked at
 	giveUp  atomic.Int64            // when a session is ended one of whose directions has; 0: not
 	look    atomic.Int64            // when to look for the peer's end; 0: nobody has asked
 	slow    atomic.Int64            // when to look what a slow peer has taken; 0: not
-	beating atomic.Bool             // a heartbeat is being made or sent
 
 	// Guarded by the session's mu.
 	head    frameHead // of the incomplete frame that was waited for last
+	proxied *proxied  // nil but for a session whose peer is a proxy; immutable
+	due     int64     // on Session.now's scale, as all of these; while ticking, what others have asked for
 	ticking bool
-	due     int64 // on Session.now's scale, as all of these; while ticking, what others have asked for
 
 	// Owned by tick.
-	from int64 // when HandshakeTimeout began to count
-	beat int64 // when the next heartbeat is due
+	worked bool  // the receiver was at work when IdleTimeout last had passed, on a conn that does not tell what has arrived
+	inVain bool  // a slow peer had taken nothing at the last look
+	from   int64 // when HandshakeTimeout began to count
+	beat   int64 // when the next heartbeat is due
 
 	lateLogin, lateFrame, lateInput recheck
 
-	worked bool  // the receiver was at work when IdleTimeout last had passed, on a conn that does not tell what has arrived
-	inVain bool  // a slow peer had taken nothing at the last look
 	unread int   // what the receiver was behind when IdleTimeout last had passed
 	over   int64 // when the peer was first seen to have ended; 0: not
 
@@ -208,6 +209,7 @@ func (s *Session) beginAgain(c *clock, now int64) {
 	if c.from == openedNow {
 		c.from = now
 	}
+	c.proxied.beginAgain(now)
 	if received := s.received.Load(); c.receivedAgain == 0 || received != c.receivedAgain {
 		s.received.Store(now)
 		c.receivedAgain = now
@@ -225,6 +227,8 @@ func (s *Session) expired(c *clock, now int64) error {
 		return io.EOF // or the reason that its output has
 	case handshake <= now:
 		return s.loginIsLate(c, now)
+	case s.proxyHeaderDue(c.proxied) <= now:
+		return s.proxyHeaderIsLate(c.proxied, now)
 	case frame <= now:
 		return s.frameIsLate(c, now)
 	case idle <= now:
@@ -275,7 +279,8 @@ func (s *Session) loginIsLate(c *clock, now int64) error {
 
 // owesMessage reports whether only a first message is missing, and it is this side that does not receive it.
 func (s *Session) owesMessage(c *clock) bool {
-	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || s.sock != nil && s.sock.PendingHandshake() != nil {
+	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || c.proxied.isAwaited() ||
+		s.sock != nil && s.sock.PendingHandshake() != nil {
 		return false
 	}
 	receiver := s.q.Receiver()
@@ -338,7 +343,7 @@ func (s *Session) nextDue(c *clock) int64 {
 	if slow == 0 {
 		slow = math.MaxInt64
 	}
-	return min(handshake, frame, idle, beat, look, slow, s.givenUp(c))
+	return min(handshake, s.proxyHeaderDue(c.proxied), frame, idle, beat, look, slow, s.givenUp(c))
 }
 
 // givenUp returns when that is. What is closing has another bound.

@@ -30,7 +30,7 @@ type SessionStats struct {
 type ServerStats struct {
 	Open, Peak              int    // sessions open now, and at most
 	Accepted                uint64 // sessions that were made
-	Rejected                uint64 // connections refused by MaxSessions or MaxSessionsPerIP, or whose own methods or options fail, and sessions by OnSession, which were accepted
+	Rejected                uint64 // connections refused by MaxSessions or MaxSessionsPerIP, or whose own methods or options fail, and sessions by OnSession, or behind a proxy by MaxSessionsPerIP, which were accepted
 	AcceptErrors            uint64 // errors of the listener that were waited out
 	Blocked                 uint64 // messages refused because a queue was full
 	Discarded               uint64
@@ -70,7 +70,7 @@ func (s *Session) Stats() SessionStats {
 
 // CloseReason returns the short name under which ServerStats.Closed counts a session that ended with
 // err, one of: eof, closed, server_closed, reset, frame_too_large, malformed_frame, unexpected_eof,
-// handshake_timeout, frame_timeout, write_timeout, idle_timeout, slow_consumer, rate_limit, panic, error. The last
+// handshake_timeout, proxy_header, frame_timeout, write_timeout, idle_timeout, slow_consumer, rate_limit, panic, error. The last
 // is for all others: the transport's own, and the user's (of OnSession, of [Session.CloseWithError]), also where
 // their methods panic. Of nil it is empty.
 func CloseReason(err error) string {
@@ -108,6 +108,7 @@ var closeReasons = []struct {
 	{ErrFrameTooLarge, "frame_too_large"},
 	{ErrMalformedFrame, "malformed_frame"},
 	{ErrHandshakeTimeout, "handshake_timeout"},
+	{ErrProxyHeader, "proxy_header"},
 	{ErrFrameTimeout, "frame_timeout"},
 	{ErrWriteTimeout, "write_timeout"},
 	{ErrIdleTimeout, "idle_timeout"},
@@ -285,6 +286,6 @@ func (s *Session) addrForRecord() net.Addr {
 	if s.sock != nil || s.conn == nil {
 		return s.RemoteAddr()
 	}
-	addr, _ := usercode.Answer(s.conn.RemoteAddr)
+	addr, _ := usercode.Answer(s.RemoteAddr)
 	return addr
 }

@@ -73,7 +73,7 @@ func errorText(err error) string {
 func isOwn(err error) bool {
 	for {
 		switch e := err.(type) {
-		case nil, syscall.Errno, *plainError, *closedError, *timeoutError, *panicError:
+		case nil, syscall.Errno, *plainError, *closedError, *timeoutError, *headerError, *panicError:
 			return true
 		case *net.OpError:
 			if e == nil {

@@ -211,7 +211,7 @@ func TestTheMetricsHaveEveryReasonFromTheBeginning(t *testing.T) {
 	metrics := get(t, monitor.Handler(newServer(t), monitor.Options{}), "/metrics")
 	for _, err := range []error{
 		io.EOF, libnet.ErrSessionClosed, libnet.ErrServerClosed, syscall.ECONNRESET, libnet.ErrFrameTooLarge,
-		libnet.ErrMalformedFrame, io.ErrUnexpectedEOF, libnet.ErrHandshakeTimeout, libnet.ErrFrameTimeout,
+		libnet.ErrMalformedFrame, io.ErrUnexpectedEOF, libnet.ErrHandshakeTimeout, libnet.ErrProxyHeader, libnet.ErrFrameTimeout,
 		libnet.ErrWriteTimeout, libnet.ErrIdleTimeout, libnet.ErrSlowConsumer, libnet.ErrRateLimit, libnet.ErrPanic, errors.New("another"),
 	} {
 		line := fmt.Sprintf("libnet_sessions_closed_total{reason=%q} 0\n", libnet.CloseReason(err))
@@ -219,7 +219,7 @@ func TestTheMetricsHaveEveryReasonFromTheBeginning(t *testing.T) {
 			t.Errorf("no line %q", line)
 		}
 	}
-	if n := strings.Count(metrics, "reason="); n != 15 {
+	if n := strings.Count(metrics, "reason="); n != 16 {
 		t.Errorf("%d reasons", n)
 	}
 }

@@ -32,7 +32,7 @@ const fragmentParams = `ctx context.Context, srv *libnet.Server, s *libnet.Sessi
 
 // fragmentImports are the packages that a fragment may name; a package is named by the last part of its path.
 var fragmentImports = []string{
-	"bytes", "context", "crypto/tls", "crypto/x509", "encoding/binary", "encoding/json", "errors", "fmt", "io", "log", "log/slog", "net", "net/http", "os", "os/signal",
+	"bytes", "context", "crypto/tls", "crypto/x509", "encoding/binary", "encoding/json", "errors", "fmt", "io", "log", "log/slog", "net", "net/http", "net/netip", "os", "os/signal",
 	"sync", "sync/atomic", "syscall", "testing", "time",
 	module, module + "/codec", module + "/glogslog", module + "/libnettest", module + "/monitor", module + "/mux", module + "/reconnect", module + "/ws",
 }

@@ -80,9 +80,10 @@ const (
 	ratelimit = module + "/internal/ratelimit"
 	histogram = module + "/internal/histogram"
 	firsts    = module + "/internal/firstbytes"
+	proxy     = module + "/internal/proxyproto"
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -110,6 +111,7 @@ var mayImport = map[string][]string{
 	ratelimit:                 {},
 	histogram:                 {},
 	firsts:                    {},
+	proxy:                     {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},

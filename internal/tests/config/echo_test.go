@@ -19,6 +19,7 @@ import (
 type setting struct {
 	libnet.Config
 	maxSessions, maxPerIP int
+	proxies               libnet.ProxyProtocol
 	protocol              libnet.Protocol
 	message               []byte
 	beats                 *atomic.Int64
@@ -53,6 +54,7 @@ func (m mode) echo(t *testing.T, set func(*setting), reasons []string) {
 	s.Logger = testkit.Quiet
 	srv := libnet.NewServer(m.listen(t), s.protocol, 16)
 	srv.Config, srv.MaxSessions, srv.MaxSessionsPerIP = s.Config, s.maxSessions, s.maxPerIP
+	srv.ProxyProtocol = s.proxies
 	if m.secure {
 		srv.TLSConfig = testkit.ServerTLS()
 	}
@@ -201,6 +203,9 @@ func (m mode) connect(t *testing.T, srv *libnet.Server) (conn net.Conn) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	if srv.ProxyProtocol.TrustUnix {
+		_, _ = conn.Write([]byte("PROXY UNKNOWN\r\n"))
 	}
 	if m.secure {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})

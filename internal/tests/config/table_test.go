@@ -2,6 +2,7 @@ package config
 
 import (
 	"math"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -70,6 +71,10 @@ var table = map[string]number{
 	}),
 	"libnet.Server.MaxSessions":      count(func(s *setting) *int { return &s.maxSessions }),
 	"libnet.Server.MaxSessionsPerIP": count(func(s *setting) *int { return &s.maxPerIP }),
+
+	"libnet.ProxyProtocol.Timeout": server(durations, func(s *setting, v int64) {
+		s.proxies = libnet.ProxyProtocol{TrustUnix: true, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: time.Duration(v)}
+	}, "proxy_header"),
 
 	"libnet.Serve(sendChanSize)":              {counts, plainServe},
 	"libnet.NewServer(sendChanSize)":          {counts, plainServe},
