@@ -193,7 +193,7 @@ func (s *Session) endTick(c *clock, next int64) {
 	case s.state.Load() == sessionClosed:
 	case c.due < math.MaxInt64:
 		c.timer.Reset(time.Duration(max(c.due-s.now(), 0)))
-	case s.owner.setsNoClock(): // it has no more to do, and remembers nothing that another would have to know
+	case s.owner.setsNoClock() && c.proxied == nil: // it has no more to do, and remembers nothing that another would have to know
 		c.session.Store(nil)
 		s.clock = nil
 	}

@@ -89,7 +89,7 @@ func proxyHeader(b []byte) string {
 	for version, signature := range [][]byte{proxyV1, proxyV2} {
 		if begins(b, signature) {
 			return fmt.Sprintf("a header of the PROXY protocol, version %d: "+
-				"a balancer in front of this server sends it, and this side does not expect one", version+1)
+				"a balancer in front of this server sends it, for which Server.ProxyProtocol has to be set", version+1)
 		}
 	}
 	return ""
