@@ -148,8 +148,7 @@ func TestOnlyAddressesOfTrustedNetworksAreProxies(t *testing.T) {
 			r := w.start(t, func(srv *libnet.Server) { srv.ProxyProtocol = test.proxies })
 			near, far := libnettest.Pipe()
 			r.Listener().(*libnettest.Listener).Push(addrConn{far, test.peer}, nil)
-			testkit.MustWrite(t, near, []byte(v1Header))
-			testkit.MustWrite(t, near, testkit.Frame("hello"))
+			testkit.MustWrite(t, near, append([]byte(v1Header), testkit.Frame("hello")...))
 			msg, err := testkit.ReadFrame(near)
 			if test.trusted && (string(msg) != "hello "+v1Client || err != nil) {
 				t.Errorf("a proxy is answered %q, %v", msg, err)
