@@ -43,11 +43,14 @@ func TestMaxSessionsPerIPCountsClientsAndNotTheirProxy(t *testing.T) {
 				t.Fatalf("%q: %v", header, err)
 			}
 		}
+		answered := 0
 		for n := range 3 {
 			_, err := r.come(t, v1Header)
-			var answered *refused
-			if err == nil || w.web && !(errors.As(err, &answered) && answered.status == http.StatusServiceUnavailable) {
-				t.Errorf("the third of one address: %v", err)
+			if err == nil {
+				t.Error("the third of one address is served")
+			}
+			if isAnswered(err) {
+				answered++
 			}
 			testkit.Eventually(t, "the end of it", func() bool { return r.Stats().Open == 8 })
 			if stats := r.Stats(); stats.Rejected != uint64(n+1) || stats.Accepted != uint64(8+n+1) {
@@ -56,6 +59,9 @@ func TestMaxSessionsPerIPCountsClientsAndNotTheirProxy(t *testing.T) {
 			if last := r.LastClosed()[0]; last.Err != libnet.ErrTooManySessionsPerIP || last.RemoteAddr.String() != v1Client {
 				t.Errorf("%v ended with %v", last.RemoteAddr, last.Err)
 			}
+		}
+		if w.web && answered == 0 {
+			t.Error("none was told why")
 		}
 		for s := range r.Manager().All() {
 			if s.RemoteAddr().String() == anotherOne {
@@ -69,6 +75,12 @@ func TestMaxSessionsPerIPCountsClientsAndNotTheirProxy(t *testing.T) {
 	})
 }
 
+// isAnswered reports whether a client was told why it is refused. On a busy machine a handshake may take longer than that is tried.
+func isAnswered(err error) bool {
+	var answered *refused
+	return errors.As(err, &answered) && answered.status == http.StatusServiceUnavailable
+}
+
 func TestMaxSessionsIsAnsweredBehindTheHeader(t *testing.T) {
 	overWays(t, func(t *testing.T, w way) {
 		if !w.web {
@@ -78,11 +90,13 @@ func TestMaxSessionsIsAnsweredBehindTheHeader(t *testing.T) {
 		if _, err := r.come(t, v1Header); err != nil {
 			t.Fatal(err)
 		}
-		_, err := r.come(t, otherV1)
-		var answered *refused
-		if !errors.As(err, &answered) || answered.status != http.StatusServiceUnavailable {
-			t.Errorf("one too many: %v", err)
-		}
+		testkit.Eventually(t, "an answer", func() bool {
+			_, err := r.come(t, otherV1)
+			if err == nil {
+				t.Fatal("one too many is served")
+			}
+			return isAnswered(err)
+		})
 	})
 }
 
@@ -148,8 +162,7 @@ func TestOnlyAddressesOfTrustedNetworksAreProxies(t *testing.T) {
 			r := w.start(t, func(srv *libnet.Server) { srv.ProxyProtocol = test.proxies })
 			near, far := libnettest.Pipe()
 			r.Listener().(*libnettest.Listener).Push(addrConn{far, test.peer}, nil)
-			testkit.MustWrite(t, near, []byte(v1Header))
-			testkit.MustWrite(t, near, testkit.Frame("hello"))
+			testkit.MustWrite(t, near, append([]byte(v1Header), testkit.Frame("hello")...))
 			msg, err := testkit.ReadFrame(near)
 			if test.trusted && (string(msg) != "hello "+v1Client || err != nil) {
 				t.Errorf("a proxy is answered %q, %v", msg, err)

@@ -106,6 +106,7 @@ func (w way) start(t testing.TB, configure func(*libnet.Server)) *rig {
 	}
 	r := &rig{libnet.NewServer(testkit.Listen(t, w.network), protocol, 64), w, make(chan *libnet.Session, 1000)}
 	r.Logger, r.Linger = testkit.Quiet, 100*time.Millisecond
+	r.HandshakeTimeout = -1 // over TLS there is one by default
 	r.ProxyProtocol = libnet.ProxyProtocol{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, TrustUnix: true}
 	if w.secure {
 		r.TLSConfig = testkit.ServerTLS()
