@@ -65,10 +65,10 @@ func TestBotsGetStatesAndEachStepIsTaken(t *testing.T) {
 	if _, err := fmt.Sscanf(out.String(), "20 bots: %d states in a second\n", &states); err != nil || states == 0 {
 		t.Errorf("the bots said %q", &out)
 	}
-	var players, ticks, came, taken int
+	var ticks, came, taken int
 	last := end()
-	_, err := fmt.Sscanf(last, "%d players, %d ticks; of %d steps %d taken", &players, &ticks, &came, &taken)
-	if err != nil || players != 20 || ticks == 0 || came < states || taken != came {
+	_, err := fmt.Sscanf(last, "%d ticks; of %d steps %d taken", &ticks, &came, &taken)
+	if err != nil || ticks == 0 || came < states || taken != came {
 		t.Errorf("the server said %q, %v; the bots took %d steps in a second", last, err, states)
 	}
 }
@@ -185,9 +185,7 @@ func TestWhatIsNoStepEndsItsPlayerAlone(t *testing.T) {
 			}
 		}
 	}()
-	if last := end(); !strings.HasPrefix(last, "2 players") {
-		t.Errorf("the server said %q", last)
-	}
+	end()
 	if err := <-ended; err != io.EOF {
 		t.Errorf("the good player's session ended with %v", err)
 	}
