@@ -1,0 +1,226 @@
+// Gateway keeps sessions with electricity meters, which connect to it and push readings, and asks one of them when it is told its name.
+//
+//	SAMPLE
+//
+// The protocol is DLMS/COSEM, as much of it as this takes. A meter is who it says it is: a gateway for strangers asks for certificates
+// (libnet.Server.TLSConfig), or does DLMS's security. A process that has 20,000 descriptors does for 18,000 meters, or as many simulated.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/reconnect"
+)
+
+// The wrapper of IEC 62056-4-7, once 62056-47: version, source, destination and length, 2 bytes each, and an APDU of that length.
+var protocol = codec.New(codec.LengthField{Offset: 6, Size: 2}, codec.Bytes)
+
+// wrap leaves the length to the protocol. A meter is logical device 1, the gateway client 102, for whom an association is established.
+func wrap(from, to byte, apdu ...byte) []byte {
+	return append([]byte{0, 1, 0, from, 0, to, 0, 0}, apdu...)
+}
+
+// push is a data-notification (IEC 62056-5-3): a structure of the logical device name, which has 16 bytes, and what the meter shows.
+func push(name string, shows uint32) []byte {
+	msg := append(wrap(1, 102, 0x0F, 0, 0, 0, 1, 0, 2, 2, 9, 16), name...)
+	return binary.BigEndian.AppendUint32(append(msg, 6), shows)
+}
+
+// request is a get-request-normal for the register (class 3) of the energy that was imported (OBIS 1-0:1.8.0*255): its value.
+func request(invoke byte) []byte {
+	return wrap(102, 1, 0xC0, 1, invoke, 0, 3, 1, 0, 1, 8, 0, 255, 2, 0)
+}
+
+// answer is the get-response-normal.
+func answer(invoke byte, shows uint32) []byte {
+	return binary.BigEndian.AppendUint32(wrap(1, 102, 0xC4, 1, invoke, 0, 6), shows)
+}
+
+func is(msg, want []byte) bool {
+	copy(want[6:8], msg[6:])
+	return bytes.Equal(msg, want)
+}
+
+func shows(msg []byte) uint32     { return binary.BigEndian.Uint32(msg[len(msg)-4:]) }
+func isPush(msg []byte) bool      { return len(msg) == 39 && is(msg, push(string(msg[18:34]), shows(msg))) }
+func isAnswer(msg []byte) bool    { return len(msg) == 17 && is(msg, answer(msg[10], shows(msg))) }
+func isRequest(msg []byte) bool   { return len(msg) == 21 && is(msg, request(msg[10])) }
+func invokeID(number uint32) byte { return 0xC0 | byte(number%16) } // confirmed, and of high priority
+
+// A gateway has the sessions of meters by name. They leave it when they end.
+type gateway struct {
+	meters   libnet.Group[string]
+	readings atomic.Int64
+}
+
+// A meter is the State of a session.
+type meter struct {
+	name  string
+	asked atomic.Uint32
+	asks  sync.Map // a chan uint32 for the answer to each command that is under way, by its invoke id
+}
+
+func main() {
+	listen := flag.String("listen", "", "serve meters at this `address`")
+	meters := flag.Int("simulate", 0, "be so many meters")
+	connect := flag.String("connect", "127.0.0.1:4059", "the `address` of their gateway")
+	every := flag.Duration("every", 10*time.Second, "how often each pushes what it shows")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := errors.New("-listen makes a gateway, -simulate meters")
+	if *listen != "" {
+		err = serve(ctx, *listen, os.Stdin, os.Stdout)
+	} else if *meters > 0 {
+		err = simulate(ctx, *connect, *meters, *every, os.Stdout)
+	}
+	if err != nil {
+		log.Fatal("gateway: ", err)
+	}
+}
+
+// serve is gateway -listen.
+func serve(ctx context.Context, address string, stdin io.Reader, stdout io.Writer) error {
+	server, err := libnet.Serve("tcp", address, protocol, 16) // 16 commands may be under way to each meter
+	if err != nil {
+		return err
+	}
+	g := new(gateway)
+	server.OnSession = g.login
+	server.MaxSessions, server.MaxSessionsPerIP = 18_000, 100
+	server.HandshakeTimeout = 10 * time.Second // until the first push
+	server.IdleTimeout = 5 * time.Minute       // a meter that pushes nothing
+	server.MaxMessage = 1024
+	server.ServeArrived = true // readings that have arrived when the gateway ends are counted
+	fmt.Fprintf(stdout, "meters at %v; type a name to ask one, Ctrl-C to end\n", server.Listener().Addr())
+	broken := make(chan error, 1)
+	go func() { broken <- server.ServeMessages(g) }()
+	go func() {
+		for names := bufio.NewScanner(stdin); names.Scan(); {
+			shows, err := g.ask(ctx, names.Text())
+			fmt.Fprintf(stdout, "%d Wh, error: %v; %d meters, %d readings\n", shows, err, g.meters.Len(), g.readings.Load())
+		}
+	}()
+	select {
+	case err = <-broken: // the listener
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err = cmp.Or(err, server.Shutdown(drain))
+	fmt.Fprintf(stdout, "%d readings in %d sessions\n", g.readings.Load(), server.Stats().Accepted)
+	return err
+}
+
+// login is the server's OnSession. A meter that lost its connection may be back before its old session is known to have ended.
+func (g *gateway) login(s *libnet.Session) error {
+	msg, err := s.Receive()
+	if err != nil || !isPush(msg) {
+		return cmp.Or(err, errors.New("no login"))
+	}
+	name := string(msg[18:34])
+	s.State = &meter{name: name}
+	if old := g.meters.Swap(name, s); old != nil {
+		go old.ShutdownWithError(context.Background(), errors.New("the meter has come again"))
+	}
+	g.readings.Add(1)
+	return nil
+}
+
+// ServeMessage takes what follows the login.
+func (g *gateway) ServeMessage(s *libnet.Session, msg []byte) {
+	switch m := s.State.(*meter); {
+	case isPush(msg) && string(msg[18:34]) == m.name:
+		g.readings.Add(1)
+	case isAnswer(msg):
+		if c, ok := m.asks.LoadAndDelete(msg[10]); ok {
+			c.(chan uint32) <- shows(msg)
+		}
+	default:
+		s.CloseWithError(errors.New("neither a push nor an answer"))
+	}
+}
+
+// ask has a meter tell what it shows.
+func (g *gateway) ask(ctx context.Context, name string) (uint32, error) {
+	s := g.meters.Get(name)
+	if s == nil {
+		return 0, errors.New("is not connected")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	m, c := s.State.(*meter), make(chan uint32, 1)
+	invoke := invokeID(m.asked.Add(1)) // the answer to a command that was given up 16 commands ago is too late
+	m.asks.Store(invoke, c)
+	if err := s.Send(request(invoke)); err != nil {
+		return 0, err
+	}
+	select {
+	case shows := <-c:
+		return shows, nil
+	case <-s.Done():
+		return 0, s.Err()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// simulate is gateway -simulate. Each 50 meters have an IP address of this machine, of which Linux's loopback has enough.
+func simulate(ctx context.Context, address string, n int, every time.Duration, stdout io.Writer) error {
+	var meters sync.WaitGroup
+	var sent atomic.Uint64
+	for i := 0; i < n && ctx.Err() == nil; i++ {
+		meters.Go(func() { simulateMeter(ctx, address, i, every, &sent) })
+		time.Sleep(every / time.Duration(n))
+	}
+	fmt.Fprintf(stdout, "%d meters push each %v; Ctrl-C ends them\n", n, every)
+	meters.Wait()
+	fmt.Fprintf(stdout, "%d messages were sent\n", sent.Load())
+	return nil
+}
+
+// simulateMeter is connected until ctx ends.
+func simulateMeter(ctx context.Context, address string, i int, every time.Duration, sent *atomic.Uint64) {
+	var counter atomic.Uint32
+	next := func(*libnet.Session) any { return push(fmt.Sprintf("LNT%013d", i), counter.Add(1)) }
+	dialer := libnet.Dialer{Protocol: protocol}
+	dialer.SendQueue, dialer.Heartbeat = 16, libnet.Heartbeat{Interval: every, Message: next}
+	dialer.NetDialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i/50))}
+	link := reconnect.Client{
+		Dial: func(ctx context.Context) (*libnet.Session, error) { return dialer.Dial(ctx, "tcp", address) },
+		OnConnect: func(_ context.Context, s *libnet.Session) error {
+			s.OnClose(func() { sent.Add(s.Stats().MessagesOut) })
+			return s.Send(next(s))
+		},
+		Handler: libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
+			if isRequest(msg) {
+				s.Send(answer(msg[10], counter.Load()))
+			}
+		}),
+		Logger: slog.New(slog.DiscardHandler), // else each of them tells that the gateway has gone
+	}
+	link.Start()
+	<-ctx.Done()
+	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	link.Shutdown(drain)
+}
