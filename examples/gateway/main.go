@@ -1,9 +1,13 @@
 // Gateway keeps sessions with electricity meters, which connect to it and push readings, and asks one of them when it is told its name.
 //
-//	SAMPLE
+//	$ gateway -listen :4059                                          $ gateway -simulate 10000    # in another process
+//	meters at [::]:4059; type a name to ask one, Ctrl-C to end       10000 meters push each 10s; Ctrl-C ends them
+//	LNT0000000000042
+//	3 Wh, error: <nil>; 10000 meters, 18730 readings
+//	20927 readings in 10000 sessions
 //
 // The protocol is DLMS/COSEM, as much of it as this takes. A meter is who it says it is: a gateway for strangers asks for certificates
-// (libnet.Server.TLSConfig), or does DLMS's security. A process that has 20,000 descriptors does for 18,000 meters, or as many simulated.
+// (libnet.Server.TLSConfig), or does DLMS's security. With 20,000 descriptors a process has 18,000 meters, or simulates as many.
 package main
 
 import (
@@ -39,32 +43,24 @@ func wrap(from, to byte, apdu ...byte) []byte {
 	return append([]byte{0, 1, 0, from, 0, to, 0, 0}, apdu...)
 }
 
-// push is a data-notification (IEC 62056-5-3): a structure of the logical device name, which has 16 bytes, and what the meter shows.
+// push is a data-notification (IEC 62056-5-3): a structure of the logical device name, which has 16 bytes, and what the meter shows;
+// request a get-request-normal for the register (class 3) of the energy that was imported (OBIS 1-0:1.8.0*255), and answer the
+// get-response-normal.
 func push(name string, shows uint32) []byte {
-	msg := append(wrap(1, 102, 0x0F, 0, 0, 0, 1, 0, 2, 2, 9, 16), name...)
-	return binary.BigEndian.AppendUint32(append(msg, 6), shows)
+	return binary.BigEndian.AppendUint32(append(append(wrap(1, 102, 0x0F, 0, 0, 0, 1, 0, 2, 2, 9, 16), name...), 6), shows)
 }
-
-// request is a get-request-normal for the register (class 3) of the energy that was imported (OBIS 1-0:1.8.0*255): its value.
 func request(invoke byte) []byte {
 	return wrap(102, 1, 0xC0, 1, invoke, 0, 3, 1, 0, 1, 8, 0, 255, 2, 0)
 }
-
-// answer is the get-response-normal.
 func answer(invoke byte, shows uint32) []byte {
 	return binary.BigEndian.AppendUint32(wrap(1, 102, 0xC4, 1, invoke, 0, 6), shows)
 }
-
-func is(msg, want []byte) bool {
-	copy(want[6:8], msg[6:])
-	return bytes.Equal(msg, want)
-}
-
-func shows(msg []byte) uint32     { return binary.BigEndian.Uint32(msg[len(msg)-4:]) }
-func isPush(msg []byte) bool      { return len(msg) == 39 && is(msg, push(string(msg[18:34]), shows(msg))) }
-func isAnswer(msg []byte) bool    { return len(msg) == 17 && is(msg, answer(msg[10], shows(msg))) }
-func isRequest(msg []byte) bool   { return len(msg) == 21 && is(msg, request(msg[10])) }
-func invokeID(number uint32) byte { return 0xC0 | byte(number%16) } // confirmed, and of high priority
+func isPush(msg []byte) bool    { return len(msg) == 39 && is(msg, push(nameIn(msg), shows(msg))) }
+func isRequest(msg []byte) bool { return len(msg) == 21 && is(msg, request(msg[10])) }
+func isAnswer(msg []byte) bool  { return len(msg) == 17 && is(msg, answer(msg[10], shows(msg))) }
+func nameIn(msg []byte) string  { return string(msg[18:34]) }
+func shows(msg []byte) uint32   { return binary.BigEndian.Uint32(msg[len(msg)-4:]) }
+func is(msg, want []byte) bool  { copy(want[6:8], msg[6:]); return bytes.Equal(msg, want) }
 
 // A gateway has the sessions of meters by name. They leave it when they end.
 type gateway struct {
@@ -107,10 +103,8 @@ func serve(ctx context.Context, address string, stdin io.Reader, stdout io.Write
 	g := new(gateway)
 	server.OnSession = g.login
 	server.MaxSessions, server.MaxSessionsPerIP = 18_000, 100
-	server.HandshakeTimeout = 10 * time.Second // until the first push
-	server.IdleTimeout = 5 * time.Minute       // a meter that pushes nothing
-	server.MaxMessage = 1024
-	server.ServeArrived = true // readings that have arrived when the gateway ends are counted
+	server.HandshakeTimeout, server.IdleTimeout = 10*time.Second, 5*time.Minute // until the first push; between two
+	server.ServeArrived, server.MaxMessage = true, 1024                         // readings that have arrived when the gateway ends are counted
 	fmt.Fprintf(stdout, "meters at %v; type a name to ask one, Ctrl-C to end\n", server.Listener().Addr())
 	broken := make(chan error, 1)
 	go func() { broken <- server.ServeMessages(g) }()
@@ -137,7 +131,7 @@ func (g *gateway) login(s *libnet.Session) error {
 	if err != nil || !isPush(msg) {
 		return cmp.Or(err, errors.New("no login"))
 	}
-	name := string(msg[18:34])
+	name := nameIn(msg)
 	s.State = &meter{name: name}
 	if old := g.meters.Swap(name, s); old != nil {
 		go old.ShutdownWithError(context.Background(), errors.New("the meter has come again"))
@@ -149,7 +143,7 @@ func (g *gateway) login(s *libnet.Session) error {
 // ServeMessage takes what follows the login.
 func (g *gateway) ServeMessage(s *libnet.Session, msg []byte) {
 	switch m := s.State.(*meter); {
-	case isPush(msg) && string(msg[18:34]) == m.name:
+	case isPush(msg) && nameIn(msg) == m.name:
 		g.readings.Add(1)
 	case isAnswer(msg):
 		if c, ok := m.asks.LoadAndDelete(msg[10]); ok {
@@ -169,7 +163,7 @@ func (g *gateway) ask(ctx context.Context, name string) (uint32, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	m, c := s.State.(*meter), make(chan uint32, 1)
-	invoke := invokeID(m.asked.Add(1)) // the answer to a command that was given up 16 commands ago is too late
+	invoke := 0xC0 | byte(m.asked.Add(1)%16) // confirmed, and of high priority
 	m.asks.Store(invoke, c)
 	if err := s.Send(request(invoke)); err != nil {
 		return 0, err
@@ -220,7 +214,5 @@ func simulateMeter(ctx context.Context, address string, i int, every time.Durati
 	}
 	link.Start()
 	<-ctx.Done()
-	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	link.Shutdown(drain)
+	link.Shutdown(context.Background()) // it holds nothing, so there is no gateway to wait for
 }

@@ -145,9 +145,9 @@ func TestTheWireIsDLMS(t *testing.T) {
 		return hex.EncodeToString(b.Bytes())
 	}
 	for got, want := range map[string]string{
-		wire(push(name, 258)):             "000100010066001f" + "0f00000001" + "00" + "0202" + "0910" + hex.EncodeToString([]byte(name)) + "0600000102",
-		wire(request(invokeID(1))):        "000100660001000d" + "c001c1" + "0003" + "0100010800ff" + "02" + "00",
-		wire(answer(invokeID(17), 65536)): "0001000100660009" + "c401c1" + "00" + "0600010000",
+		wire(push(name, 258)):     "000100010066001f" + "0f00000001" + "00" + "0202" + "0910" + hex.EncodeToString([]byte(name)) + "0600000102",
+		wire(request(0xC1)):       "000100660001000d" + "c001c1" + "0003" + "0100010800ff" + "02" + "00",
+		wire(answer(0xC1, 65536)): "0001000100660009" + "c401c1" + "00" + "0600010000",
 	} {
 		if got != want {
 			t.Errorf("%s is sent; want %s", got, want)
@@ -204,10 +204,10 @@ func TestWhatIsNoMeterIsThrownOut(t *testing.T) {
 	r := start(t)
 	other := "LNT0000000000002"
 	for what, messages := range map[string][][]byte{
-		"no login":          {answer(invokeID(1), 1)},
+		"no login":          {answer(0xC1, 1)},
 		"another version":   {append([]byte{0, 2}, push(name, 1)[2:]...)},
 		"another's reading": {push(name, 1), push(other, 1)},
-		"no answer":         {push(name, 1), request(invokeID(1))},
+		"no answer":         {push(name, 1), request(0xC1)},
 		"too long":          {wrap(1, 102, make([]byte, 2000)...)},
 	} {
 		s, err := libnet.Connect("tcp", r.address, protocol, 10)
