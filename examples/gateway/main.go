@@ -12,7 +12,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -38,33 +37,26 @@ import (
 // The wrapper of IEC 62056-4-7, once 62056-47: version, source, destination and length, 2 bytes each, and an APDU of that length.
 var protocol = codec.New(codec.LengthField{Offset: 6, Size: 2}, codec.Bytes)
 
-// wrap leaves the length to the protocol. A meter is logical device 1, the gateway client 102, for whom an association is established.
-func wrap(from, to byte, apdu ...byte) []byte {
-	return append([]byte{0, 1, 0, from, 0, to, 0, 0}, apdu...)
-}
-
-// push is a data-notification (IEC 62056-5-3): a structure of the logical device name, which has 16 bytes, and what the meter shows;
-// request a get-request-normal for the register (class 3) of the energy that was imported (OBIS 1-0:1.8.0*255), and answer the
-// get-response-normal.
+// The APDUs (IEC 62056-5-3) between logical device 1 and client 102, whose association is established: a data-notification of the logical
+// device name and what a meter shows, the imported energy (OBIS 1-0:1.8.0*255); a get-request-normal for that; its get-response-normal.
 func push(name string, shows uint32) []byte {
-	return binary.BigEndian.AppendUint32(append(append(wrap(1, 102, 0x0F, 0, 0, 0, 1, 0, 2, 2, 9, 16), name...), 6), shows)
+	return binary.BigEndian.AppendUint32(append(append([]byte{0, 1, 0, 1, 0, 102, 0, 0, 0x0F, 0, 0, 0, 1, 0, 2, 2, 9, 16}, name...), 6), shows)
 }
 func request(invoke byte) []byte {
-	return wrap(102, 1, 0xC0, 1, invoke, 0, 3, 1, 0, 1, 8, 0, 255, 2, 0)
+	return []byte{0, 1, 0, 102, 0, 1, 0, 0, 0xC0, 1, invoke, 0, 3, 1, 0, 1, 8, 0, 255, 2, 0}
 }
 func answer(invoke byte, shows uint32) []byte {
-	return binary.BigEndian.AppendUint32(wrap(1, 102, 0xC4, 1, invoke, 0, 6), shows)
+	return binary.BigEndian.AppendUint32([]byte{0, 1, 0, 1, 0, 102, 0, 0, 0xC4, 1, invoke, 0, 6}, shows)
 }
 func isPush(msg []byte) bool    { return len(msg) == 39 && is(msg, push(nameIn(msg), shows(msg))) }
 func isRequest(msg []byte) bool { return len(msg) == 21 && is(msg, request(msg[10])) }
 func isAnswer(msg []byte) bool  { return len(msg) == 17 && is(msg, answer(msg[10], shows(msg))) }
 func nameIn(msg []byte) string  { return string(msg[18:34]) }
 func shows(msg []byte) uint32   { return binary.BigEndian.Uint32(msg[len(msg)-4:]) }
-func is(msg, want []byte) bool  { copy(want[6:8], msg[6:]); return bytes.Equal(msg, want) }
+func is(msg, want []byte) bool  { copy(want[6:8], msg[6:]); return string(msg) == string(want) }
 
-// A gateway has the sessions of meters by name. They leave it when they end.
 type gateway struct {
-	meters   libnet.Group[string]
+	meters   libnet.Group[string] // sessions by name; they leave when they end
 	readings atomic.Int64
 }
 
@@ -76,33 +68,27 @@ type meter struct {
 }
 
 func main() {
-	listen := flag.String("listen", "", "serve meters at this `address`")
-	meters := flag.Int("simulate", 0, "be so many meters")
+	listen := flag.String("listen", "localhost:4059", "serve meters at this `address`")
+	meters := flag.Int("simulate", 0, "be so many meters, and no gateway")
 	connect := flag.String("connect", "127.0.0.1:4059", "the `address` of their gateway")
 	every := flag.Duration("every", 10*time.Second, "how often each pushes what it shows")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := errors.New("-listen makes a gateway, -simulate meters")
-	if *listen != "" {
-		err = serve(ctx, *listen, os.Stdin, os.Stdout)
-	} else if *meters > 0 {
-		err = simulate(ctx, *connect, *meters, *every, os.Stdout)
-	}
-	if err != nil {
+	if *meters > 0 {
+		simulate(ctx, *connect, *meters, *every, os.Stdout)
+	} else if err := serve(ctx, *listen, os.Stdin, os.Stdout); err != nil {
 		log.Fatal("gateway: ", err)
 	}
 }
 
-// serve is gateway -listen.
 func serve(ctx context.Context, address string, stdin io.Reader, stdout io.Writer) error {
 	server, err := libnet.Serve("tcp", address, protocol, 16) // 16 commands may be under way to each meter
 	if err != nil {
 		return err
 	}
 	g := new(gateway)
-	server.OnSession = g.login
-	server.MaxSessions, server.MaxSessionsPerIP = 18_000, 100
+	server.OnSession, server.MaxSessions, server.MaxSessionsPerIP = g.login, 18_000, 100
 	server.HandshakeTimeout, server.IdleTimeout = 10*time.Second, 5*time.Minute // until the first push; between two
 	server.ServeArrived, server.MaxMessage = true, 1024                         // readings that have arrived when the gateway ends are counted
 	fmt.Fprintf(stdout, "meters at %v; type a name to ask one, Ctrl-C to end\n", server.Listener().Addr())
@@ -110,7 +96,7 @@ func serve(ctx context.Context, address string, stdin io.Reader, stdout io.Write
 	go func() { broken <- server.ServeMessages(g) }()
 	go func() {
 		for names := bufio.NewScanner(stdin); names.Scan(); {
-			shows, err := g.ask(ctx, names.Text())
+			shows, err := g.ask(names.Text())
 			fmt.Fprintf(stdout, "%d Wh, error: %v; %d meters, %d readings\n", shows, err, g.meters.Len(), g.readings.Load())
 		}
 	}()
@@ -131,9 +117,8 @@ func (g *gateway) login(s *libnet.Session) error {
 	if err != nil || !isPush(msg) {
 		return cmp.Or(err, errors.New("no login"))
 	}
-	name := nameIn(msg)
-	s.State = &meter{name: name}
-	if old := g.meters.Swap(name, s); old != nil {
+	s.State = &meter{name: nameIn(msg)}
+	if old := g.meters.Swap(nameIn(msg), s); old != nil {
 		go old.ShutdownWithError(context.Background(), errors.New("the meter has come again"))
 	}
 	g.readings.Add(1)
@@ -155,13 +140,11 @@ func (g *gateway) ServeMessage(s *libnet.Session, msg []byte) {
 }
 
 // ask has a meter tell what it shows.
-func (g *gateway) ask(ctx context.Context, name string) (uint32, error) {
+func (g *gateway) ask(name string) (uint32, error) {
 	s := g.meters.Get(name)
 	if s == nil {
 		return 0, errors.New("is not connected")
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	m, c := s.State.(*meter), make(chan uint32, 1)
 	invoke := 0xC0 | byte(m.asked.Add(1)%16) // confirmed, and of high priority
 	m.asks.Store(invoke, c)
@@ -173,13 +156,13 @@ func (g *gateway) ask(ctx context.Context, name string) (uint32, error) {
 		return shows, nil
 	case <-s.Done():
 		return 0, s.Err()
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	case <-time.After(5 * time.Second):
+		return 0, errors.New("does not answer")
 	}
 }
 
 // simulate is gateway -simulate. Each 50 meters have an IP address of this machine, of which Linux's loopback has enough.
-func simulate(ctx context.Context, address string, n int, every time.Duration, stdout io.Writer) error {
+func simulate(ctx context.Context, address string, n int, every time.Duration, stdout io.Writer) {
 	var meters sync.WaitGroup
 	var sent atomic.Uint64
 	for i := 0; i < n && ctx.Err() == nil; i++ {
@@ -189,7 +172,6 @@ func simulate(ctx context.Context, address string, n int, every time.Duration, s
 	fmt.Fprintf(stdout, "%d meters push each %v; Ctrl-C ends them\n", n, every)
 	meters.Wait()
 	fmt.Fprintf(stdout, "%d messages were sent\n", sent.Load())
-	return nil
 }
 
 // simulateMeter is connected until ctx ends.

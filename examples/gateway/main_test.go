@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,14 +105,12 @@ func TestNoReadingOfSimulatedMetersIsLost(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	var out bytes.Buffer
-	if err := simulate(ctx, r.address, 100, 200*time.Millisecond, &out); err != nil {
-		t.Error(err)
-	}
+	simulate(ctx, r.address, 100, 200*time.Millisecond, &out)
 	var meters, sent int
 	if _, err := fmt.Sscanf(out.String(), "%d meters push each 200ms; Ctrl-C ends them\n%d messages were sent", &meters, &sent); err != nil {
 		t.Fatalf("the meters said %q", &out)
 	}
-	if readings, sessions := r.end(); readings != sent || sessions != 100 || sent < 100 {
+	if readings, sessions := r.end(); readings != sent || sessions < 100 || sent < 100 {
 		t.Errorf("%d meters sent %d readings, and the gateway had %d in %d sessions", meters, sent, readings, sessions)
 	}
 }
@@ -119,8 +118,8 @@ func TestNoReadingOfSimulatedMetersIsLost(t *testing.T) {
 func TestASimulatedMeterAnswersACommand(t *testing.T) {
 	r := start(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	over := make(chan error, 1)
-	go func() { over <- simulate(ctx, r.address, 3, 100*time.Millisecond, io.Discard) }()
+	var simulation sync.WaitGroup
+	simulation.Go(func() { simulate(ctx, r.address, 3, 100*time.Millisecond, io.Discard) })
 	for began, shows := time.Now(), 0; shows < 2; time.Sleep(5 * time.Millisecond) {
 		answer := r.ask("LNT0000000000002")
 		if _, err := fmt.Sscanf(answer, "%d Wh, error: <nil>; 3 meters, ", &shows); err != nil && time.Since(began) > patience {
@@ -128,9 +127,7 @@ func TestASimulatedMeterAnswersACommand(t *testing.T) {
 		}
 	}
 	cancel()
-	if err := <-over; err != nil {
-		t.Error(err)
-	}
+	simulation.Wait()
 }
 
 const name = "LNT0000000000001"
@@ -208,7 +205,7 @@ func TestWhatIsNoMeterIsThrownOut(t *testing.T) {
 		"another version":   {append([]byte{0, 2}, push(name, 1)[2:]...)},
 		"another's reading": {push(name, 1), push(other, 1)},
 		"no answer":         {push(name, 1), request(0xC1)},
-		"too long":          {wrap(1, 102, make([]byte, 2000)...)},
+		"too long":          {append(push(name, 1), make([]byte, 2000)...)},
 	} {
 		s, err := libnet.Connect("tcp", r.address, protocol, 10)
 		if err != nil {
