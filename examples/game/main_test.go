@@ -142,8 +142,8 @@ func TestASlowPlayerGetsFewerStatesAndNeverOlder(t *testing.T) {
 		}
 	}
 	under := 0 // states that were under way to the slow one
-	for now := seen.Load(); slow.tick <= first+window; under++ {
-		now = seen.Load()
+	for ; slow.tick <= first+window; under++ {
+		now := seen.Load()
 		slow.step(1, 2) // it has seen this one
 		if slow.look(); slow.tick > first+window && slow.tick < now {
 			t.Errorf("the slow player, having caught up, got the state of tick %d when %d was seen by others", slow.tick, now)

@@ -34,7 +34,7 @@ import (
 func main() {
 	listen := flag.String("listen", "", "take connections at this `address`")
 	to := flag.String("to", "", "and pass them on to this `address`")
-	buffer := flag.Int("buffer", 64<<10, "`bytes` of each buffer of a connection: four of sockets, two in this process")
+	buffer := flag.Int("buffer", 64<<10, "`bytes` of each of a connection's buffers: four of sockets, about six in this process")
 	stall := flag.Duration("stall", 5*time.Minute, "how long a side may take nothing, or be unreachable")
 	grace := flag.Duration("grace", 10*time.Second, "how long connections may go on after Ctrl-C")
 	flag.Parse()
@@ -47,8 +47,8 @@ func main() {
 
 // run is the program without its process.
 func run(ctx context.Context, listen, to string, buffer int, stall, grace time.Duration, stdout io.Writer) error {
-	if buffer < 4096 {
-		return errors.New("-buffer is 4096 at least")
+	if listen == "" || to == "" || buffer < 4096 {
+		return errors.New("-listen and -to say between what, and -buffer is 4096 at least")
 	}
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
