@@ -34,7 +34,7 @@ import (
 	"github.com/libnet-go/libnet/reconnect"
 )
 
-// The wrapper of IEC 62056-4-7, once 62056-47: version, source, destination and length, 2 bytes each, and an APDU of that length.
+// The wrapper of IEC 62056-4-7, once 62056-47, and the Green Book: version, source, destination, length, 2 bytes each; an APDU so long.
 var protocol = codec.New(codec.LengthField{Offset: 6, Size: 2}, codec.Bytes)
 
 // The APDUs (IEC 62056-5-3) between logical device 1 and client 102, whose association is established: a data-notification of the logical
