@@ -33,6 +33,35 @@ func TestShutdownConnectsForWhatIsHeld(t *testing.T) {
 	})
 }
 
+// The session's end may be seen before Shutdown has returned: another attempt would log in once more.
+func TestShutdownConnectsForNothingElse(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var server recorder
+		place := newSite(t, 8, server.ServeSession)
+		place.up()
+		dials := 0
+		client := start(t, &reconnect.Client{
+			Dial: func(ctx context.Context) (*libnet.Session, error) {
+				dials++
+				return place.dial(ctx)
+			},
+			OnConnect: func(_ context.Context, s *libnet.Session) error {
+				s.OnClose(func() { time.Sleep(time.Minute) }) // for which Shutdown waits
+				return nil
+			},
+			MinBackoff: -1,
+		})
+		send(t, client, "hello")
+		if err := client.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-client.Done()
+		if dials != 1 {
+			t.Errorf("the client dialled %d times", dials)
+		}
+	})
+}
+
 func TestShutdownSaysWhatItCouldNotDeliver(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		place := newSite(t, 8, nil)

@@ -61,6 +61,10 @@ func (c *Client) step(r *loop) {
 	switch r.next {
 	case attempting:
 		r.next = reporting
+		if c.hasNoMoreToSend() {
+			<-r.lifetime.ctx.Done() // Shutdown sees to that
+			return
+		}
 		c.attempt(r)
 	case reporting:
 		r.next = waiting
@@ -69,6 +73,13 @@ func (c *Client) step(r *loop) {
 		r.next = attempting
 		pause(r.lifetime.ctx, r.delay)
 	}
+}
+
+// hasNoMoreToSend holds when a Shutdown is under way that needs no session more: another one would log in for nothing.
+func (c *Client) hasNoMoreToSend() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing && len(c.held) == 0
 }
 
 // report draws the delay, counts, and tells of the attempt.

@@ -123,6 +123,10 @@ var mayImport = map[string][]string{
 	module + "/examples/echo": {module, module + "/"},
 	module + "/examples/chat": {module, module + "/"},
 
+	module + "/examples/game":    {module, module + "/"},
+	module + "/examples/gateway": {module, module + "/"},
+	module + "/examples/proxy":   {module, module + "/"},
+
 	// What tests share.
 	module + "/internal/testkit": {module, module + "/codec", module + "/libnettest"},
 }
