@@ -22,6 +22,7 @@ import (
 	"log"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"sync"
@@ -72,17 +73,19 @@ func main() {
 	meters := flag.Int("simulate", 0, "be so many meters, and no gateway")
 	connect := flag.String("connect", "127.0.0.1:4059", "the `address` of their gateway")
 	every := flag.Duration("every", 10*time.Second, "how often each pushes what it shows")
+	var proxies netip.Prefix
+	flag.TextVar(&proxies, "proxies", proxies, "believe load balancers of this `network`, like 10.0.0.0/8, whose connections they pass on (PROXY protocol)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if *meters > 0 {
 		simulate(ctx, *connect, *meters, *every, os.Stdout)
-	} else if err := serve(ctx, *listen, os.Stdin, os.Stdout); err != nil {
+	} else if err := serve(ctx, *listen, proxies, os.Stdin, os.Stdout); err != nil {
 		log.Fatal("gateway: ", err)
 	}
 }
 
-func serve(ctx context.Context, address string, stdin io.Reader, stdout io.Writer) error {
+func serve(ctx context.Context, address string, proxies netip.Prefix, stdin io.Reader, stdout io.Writer) error {
 	server, err := libnet.Serve("tcp", address, protocol, 16) // 16 commands may be under way to each meter
 	if err != nil {
 		return err
@@ -91,6 +94,7 @@ func serve(ctx context.Context, address string, stdin io.Reader, stdout io.Write
 	server.OnSession, server.MaxSessions, server.MaxSessionsPerIP = g.login, 18_000, 100
 	server.HandshakeTimeout, server.IdleTimeout = 10*time.Second, 5*time.Minute // until the first push; between two
 	server.ServeArrived, server.MaxMessage = true, 1024                         // readings that have arrived when the gateway ends are counted
+	server.ProxyProtocol.Trusted = []netip.Prefix{proxies}                      // nobody, where it is zero
 	fmt.Fprintf(stdout, "meters at %v; type a name to ask one, Ctrl-C to end\n", server.Listener().Addr())
 	broken := make(chan error, 1)
 	go func() { broken <- server.ServeMessages(g) }()
@@ -104,9 +108,7 @@ func serve(ctx context.Context, address string, stdin io.Reader, stdout io.Write
 	case err = <-broken: // the listener
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	err = cmp.Or(err, server.Shutdown(drain))
+	err = cmp.Or(err, server.Shutdown(context.Background())) // within WriteTimeout and Linger
 	fmt.Fprintf(stdout, "%d readings in %d sessions\n", g.readings.Load(), server.Stats().Accepted)
 	return err
 }
@@ -125,7 +127,6 @@ func (g *gateway) login(s *libnet.Session) error {
 	return nil
 }
 
-// ServeMessage takes what follows the login.
 func (g *gateway) ServeMessage(s *libnet.Session, msg []byte) {
 	switch m := s.State.(*meter); {
 	case isPush(msg) && nameIn(msg) == m.name:
@@ -174,7 +175,6 @@ func simulate(ctx context.Context, address string, n int, every time.Duration, s
 	fmt.Fprintf(stdout, "%d messages were sent\n", sent.Load())
 }
 
-// simulateMeter is connected until ctx ends.
 func simulateMeter(ctx context.Context, address string, i int, every time.Duration, sent *atomic.Uint64) {
 	var counter atomic.Uint32
 	next := func(*libnet.Session) any { return push(fmt.Sprintf("LNT%013d", i), counter.Add(1)) }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -37,12 +39,17 @@ type rig struct {
 
 func start(t *testing.T) *rig {
 	t.Helper()
+	return startBehind(t, netip.Prefix{})
+}
+
+func startBehind(t *testing.T, proxies netip.Prefix) *rig {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	stdin, names := io.Pipe()
 	out, stdout := io.Pipe()
 	r := &rig{T: t, names: names, lines: bufio.NewScanner(out), cancel: cancel, ended: make(chan error, 1)}
 	go func() {
-		r.ended <- serve(ctx, "127.0.0.1:0", stdin, stdout)
+		r.ended <- serve(ctx, "127.0.0.1:0", proxies, stdin, stdout)
 		stdout.Close()
 	}()
 	t.Cleanup(func() { cancel(); names.Close(); out.Close() })
@@ -234,4 +241,30 @@ func TestWhatIsNoMeterIsThrownOut(t *testing.T) {
 	if readings, _ := r.end(); readings != 2 {
 		t.Errorf("%d readings were counted", readings)
 	}
+}
+
+// One address may have 100 meters. Behind a load balancer it is the meters' own that counts.
+func TestTheBoundOfAnAddressHoldsBehindALoadBalancer(t *testing.T) {
+	r := startBehind(t, netip.MustParsePrefix("127.0.0.0/8"))
+	connect := func(i int, from string) net.Conn {
+		conn, err := net.Dial("tcp", r.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		fmt.Fprintf(conn, "PROXY TCP4 %s 192.0.2.1 5 4059\r\n", from)
+		if err := protocol.NewCodec(conn).Send(push(fmt.Sprintf("LNT%013d", i), 1)); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	for i := range 100 {
+		connect(i, "192.0.2.7")
+	}
+	r.eventually("nobody", "0 Wh, error: is not connected; 100 meters, 100 readings")
+	if n, err := connect(100, "192.0.2.7").Read(make([]byte, 1)); err == nil || n > 0 {
+		t.Error("meter 101 of an address is welcome")
+	}
+	connect(101, "192.0.2.8")
+	r.eventually("nobody", "0 Wh, error: is not connected; 101 meters, 101 readings")
 }
