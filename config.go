@@ -39,7 +39,7 @@ type Config struct {
 
 	// HandshakeTimeout bounds the time from accept until OnSession, if there is one, has returned and a first complete message
 	// has come, and so covers the TLS handshake and a login; default off, but for the TLS handshake of a Server and of a Dialer, which
-	// then has 10 s by itself.
+	// then has 15 s by itself.
 	HandshakeTimeout time.Duration
 
 	// FrameTimeout bounds the time from a frame's first byte to its last; default 30 s.
@@ -160,7 +160,7 @@ const (
 const (
 	defaultSendQueueBytes = 1 << 20
 	defaultMaxMessage     = 1 << 20
-	defaultTLSTimeout     = 10 * time.Second
+	defaultTLSTimeout     = 15 * time.Second
 	defaultFrameTimeout   = 30 * time.Second
 	defaultWriteTimeout   = 10 * time.Second
 	defaultLinger         = 5 * time.Second

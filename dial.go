@@ -22,7 +22,7 @@ type Dialer struct {
 }
 
 // Dial connects, completes the TLS handshake if there is a TLSConfig, and has the protocol make the
-// codec. ctx bounds all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake (10 s where that is 0) and the
+// codec. ctx bounds all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake (15 s where that is 0) and the
 // codec's making, each; ctx and HandshakeTimeout have no bearing on the session that it returns. On an error nothing is left open.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, error) {
 	usercode.NeedContext(ctx, "Dial")
