@@ -30,6 +30,28 @@ func ExampleSession_Send() {
 	// libnet: session closed true
 }
 
+// SendBytes is Send for bytes: it puts them into no any, which Go would allocate for.
+func ExampleSession_SendBytes() {
+	server := startEcho()
+	defer server.Stop()
+	session := connect(server)
+	defer session.Close()
+
+	line := []byte("one")
+	fmt.Println(session.SendBytes(line))
+	copy(line, "two") // the message has been encoded
+	fmt.Println(session.SendBytesContext(context.Background(), line))
+	for range 2 {
+		msg, _ := session.Receive()
+		fmt.Printf("%s\n", msg)
+	}
+	// Output:
+	// <nil>
+	// <nil>
+	// one
+	// two
+}
+
 // SendContext waits for room where Send answers ErrSessionBlocked.
 func ExampleSession_SendContext() {
 	server := startEcho()
