@@ -270,6 +270,7 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 func (s *Session) dispatch(h MessageHandler) (err error) {
 	returned := false
 	defer func() {
+		s.endHold()
 		if returned {
 			return
 		}

@@ -72,6 +72,9 @@ func (s *Session) beginReceive() bool {
 // endReceive is deferred: the codec may have panicked. An error ends the session, with no lock held.
 func (s *Session) endReceive(err *error) {
 	r := recover()
+	if *err != nil {
+		s.endHold()
+	}
 	s.recvMu.Unlock()
 	switch {
 	case r != nil:
@@ -219,8 +222,12 @@ func (s *Session) countMessage(n int) bool {
 	if s.frameStart.Load() != 0 {
 		s.frameStart.Store(0)
 	}
-	if s.conn != nil && s.in.Empty() {
+	switch {
+	case s.conn == nil:
+	case s.in.Empty():
 		s.q.ReceiverHasLast()
+	case !s.hold.lasts(s.owner.flusher):
+		s.beginHold()
 	}
 	return true
 }
@@ -318,6 +325,7 @@ func (s *Session) beforeWait(inFrame bool) {
 	if inFrame {
 		s.startFrame()
 	}
+	s.endHold()
 	if s.q.ReceiverWaits(s.parsed, s.read.Load()) {
 		s.flushNow()
 	}

@@ -134,7 +134,10 @@ func (s *Session) awaitCodec(ctx sendqueue.Context) error {
 }
 
 func (o *owner) queueLimit() sendqueue.Limit {
-	return sendqueue.Limit{Messages: o.sendQueue(), Bytes: o.sendQueueBytes(), Drop: o.OnFull == DropOldest}
+	return sendqueue.Limit{
+		Messages: o.sendQueue(), Bytes: o.sendQueueBytes(), Drop: o.OnFull == DropOldest,
+		Hold: o.flusher != nil && o.flusher.busy.Load() > 0,
+	}
 }
 
 // blocked does what Config.OnFull says with a message that found no room.
