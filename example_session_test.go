@@ -1,6 +1,7 @@
 package libnet_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -99,6 +100,24 @@ func ExampleSession_Receive() {
 	// Output:
 	// hello
 	// EOF true
+}
+
+// A message is lent until the next one comes: clone what is to be kept.
+func ExampleSession_Messages() {
+	server := startEcho()
+	session := connect(server)
+	session.Send("hello")
+	session.Send("world")
+	var kept [][]byte
+	for msg := range session.Messages() {
+		kept = append(kept, bytes.Clone(msg))
+		if len(kept) == 2 {
+			go server.Stop()
+		}
+	}
+	fmt.Printf("%s, until %v\n", kept, session.Err())
+	// Output:
+	// [hello world], until EOF
 }
 
 // ReceiveInto needs no memory of its own when the buffer is large enough.

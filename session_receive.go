@@ -3,6 +3,7 @@ package libnet
 import (
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"os"
 	"time"
@@ -55,6 +56,36 @@ func (s *Session) poison(msg []byte) {
 		msg[i] = poisoned
 	}
 }
+
+// Messages iterates over the messages as they come, and waits for each as Receive does:
+//
+//	for msg := range s.Messages() {
+//		…
+//	}
+//	// s.Err() says why the session has ended
+//
+// msg is lent: it is valid until the next one, and may be changed and appended to. So nothing is allocated for a message of up to
+// 128 KiB. The loop ends when the session has ended and what arrived before has been received; [Session.Err] then has the reason,
+// which is io.EOF where the peer ended in good order. One that is left goes on with the next message in another loop, or in Receive,
+// which may also be called within. On a session of [Server.ServeMessages] it panics, but in OnSession.
+func (s *Session) Messages() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var buf []byte
+		for {
+			msg, err := s.ReceiveInto(buf)
+			if err != nil || !yield(msg[:len(msg):len(msg)]) {
+				return
+			}
+			if buf = msg; cap(buf) > keptMessage {
+				s.poison(buf)
+				buf = nil
+			}
+		}
+	}
+}
+
+// keptMessage is the most that is kept for the next message where messages are lent.
+const keptMessage = 128 << 10
 
 // beginReceive makes the caller the receiver; false if the session has ended without a codec, which somebody may still be making.
 func (s *Session) beginReceive() bool {
