@@ -44,19 +44,6 @@ func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
 	return append(buf[:0], payload...), err
 }
 
-// poisoned is what a message that is no longer valid is overwritten with: no UTF-8, no JSON, and as a length too long.
-const poisoned = 0xdb
-
-// poison overwrites what nobody may look at any more, if Config.PoisonMessages says so.
-func (s *Session) poison(msg []byte) {
-	if !s.owner.PoisonMessages {
-		return
-	}
-	for i := range msg {
-		msg[i] = poisoned
-	}
-}
-
 // Messages iterates over the messages as they come, and waits for each as Receive does:
 //
 //	for msg := range s.Messages() {
