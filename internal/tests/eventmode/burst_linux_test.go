@@ -1,3 +1,5 @@
+//go:build !386
+
 package eventmode
 
 import (
@@ -11,6 +13,7 @@ import (
 )
 
 // segmentsIn is how many segments with data a TCP conn has received: on loopback, each small write of the other side is one.
+// Package syscall has no getsockopt on 386.
 func segmentsIn(t *testing.T, conn net.Conn) int {
 	const dataSegmentsIn = 152 // in struct tcp_info of linux/tcp.h
 	var info [192]byte
