@@ -95,30 +95,41 @@ func TestAReplyThroughAUsersMarshalerAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestReceiveAllocatesTheMessageAndReceiveIntoNothing(t *testing.T) {
+func TestReceiveAllocatesTheMessageAndReceiveIntoAndMessagesNothing(t *testing.T) {
 	for name, test := range map[string]struct {
-		want    float64
-		receive func(s *libnet.Session, buf []byte) ([]byte, error)
+		want float64
+		echo func(*libnet.Session)
 	}{
-		"Receive":     {1, func(s *libnet.Session, _ []byte) ([]byte, error) { return s.Receive() }},
-		"ReceiveInto": {0, (*libnet.Session).ReceiveInto},
+		"Receive": {1, func(s *libnet.Session) {
+			echoWith(s, func(s *libnet.Session, _ []byte) ([]byte, error) { return s.Receive() })
+		}},
+		"ReceiveInto": {0, func(s *libnet.Session) { echoWith(s, (*libnet.Session).ReceiveInto) }},
+		"Messages": {0, func(s *libnet.Session) {
+			for msg := range s.Messages() {
+				if s.SendBytes(msg) != nil {
+					return
+				}
+			}
+		}},
 	} {
 		for _, queue := range []int{0, 64} {
 			near, far := testkit.ConnectTCP(t)
 			s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, queue), near)
-			go func() {
-				buf := make([]byte, 0, 64)
-				for {
-					var err error
-					if buf, err = test.receive(s, buf); err != nil {
-						return
-					}
-					if err := s.Send(&buf); err != nil {
-						return
-					}
-				}
-			}()
+			go test.echo(s)
 			testkit.Steady(t, "an echo with "+name, test.want, testkit.Request(t, far))
+		}
+	}
+}
+
+func echoWith(s *libnet.Session, receive func(*libnet.Session, []byte) ([]byte, error)) {
+	buf := make([]byte, 0, 64)
+	for {
+		var err error
+		if buf, err = receive(s, buf); err != nil {
+			return
+		}
+		if err := s.Send(&buf); err != nil {
+			return
 		}
 	}
 }

@@ -19,29 +19,25 @@ type BroadcastResult struct {
 	Closed  int // were closed, or are now: for want of room, or because their codec did not come back within two seconds
 }
 
-// Broadcast sends msg to all open sessions, as [Group.Broadcast] does.
-func (m *Manager) Broadcast(msg any) BroadcastResult { return m.BroadcastExcept(msg, nil) }
-
-// BroadcastExcept sends msg to all open sessions but one, as [Group.BroadcastExcept] does.
-func (m *Manager) BroadcastExcept(msg any, except *Session) BroadcastResult {
-	b := broadcast{msg: msg}
-	for s := range m.All() {
-		if s != except {
-			b.sendTo(s)
-		}
-	}
-	return b.end()
-}
-
 // A broadcast is one message on its way to many sessions.
 type broadcast struct {
-	msg    any
+	msg     any    // read with message
+	bytes   []byte // of one of bytes, which is put into msg when a codec needs it there
+	isBytes bool
+
 	frames []encodedFrame
 	waited time.Duration // for plain codecs; see patience
 	late   []*Session    // have no codec yet: their turn comes last
 	slow   []slowOffer   // their plain codecs are still at work on the message
 	failed []notEncoded
 	result BroadcastResult
+}
+
+func (b *broadcast) message() any {
+	if b.isBytes && b.msg == nil {
+		b.msg = b.bytes
+	}
+	return b.msg
 }
 
 // sendTo sends the message to s, if s has a codec.
@@ -64,8 +60,8 @@ func (b *broadcast) end() BroadcastResult {
 		}
 	}
 	b.awaitSlow()
-	if len(b.failed) > 0 {
-		within(codecPatience, func() { logNotEncoded(b.failed) }) // a logger is the user's
+	if failed := b.failed; len(failed) > 0 {
+		within(codecPatience, func() { logNotEncoded(failed) }) // a logger is the user's
 	}
 	return b.result
 }
@@ -118,7 +114,7 @@ func (b *broadcast) offerTo(s *Session) {
 	case s.IsClosed():
 		b.count(s, s.closedErr())
 	case s.conn == nil:
-		b.count(s, s.offer(b.msg, limit))
+		b.count(s, s.offer(b.message(), limit))
 	case s.appender == nil:
 		b.offerInTurn(s, limit)
 	default:
@@ -148,7 +144,7 @@ func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) {
 		b.count(s, errCodecBusy)
 		return
 	}
-	o := s.startOffer(b.msg, limit)
+	o := s.startOffer(b.message(), limit)
 	if !b.finish(o, b.patience()) {
 		b.slow = append(b.slow, o)
 	}
@@ -292,12 +288,22 @@ func (b *broadcast) frameFor(s *Session) ([]byte, error) {
 			return f.bytes, f.err
 		}
 	}
-	bytes, err := s.appendFrame(b.msg)
+	bytes, err := b.encode(s)
 	if err == nil && len(bytes) > s.maxFrame() {
 		bytes, err = nil, ErrFrameTooLarge
 	}
 	b.frames = append(b.frames, encodedFrame{s.owner.encoding, variant, bytes, err})
 	return bytes, s.endIfPanic(err)
+}
+
+func (b *broadcast) encode(s *Session) ([]byte, error) {
+	if !b.isBytes || b.msg != nil {
+		return s.appendFrame(b.msg)
+	}
+	boxed := s.box(b.bytes)
+	frame, err := s.appendFrame(boxed)
+	unbox(boxed)
+	return frame, err
 }
 
 // encodingOf identifies what o's sessions make of a message: their protocol, where protocols can be

@@ -84,7 +84,8 @@ type Config struct {
 
 	// PoisonMessages is for tests: it has a handler that keeps a message beyond its end find it overwritten with 0xDB, and the
 	// race detector see that. A [MessageHandler]'s message is overwritten when that returns, and of [Session.ReceiveInto] all of buf,
-	// up to its capacity, when it is called, in all modes. [libnettest.Serve] sets it. Default off, which costs nothing.
+	// up to its capacity, when it is called, in all modes; one of [Session.Messages] when the loop asks for the next.
+	// [libnettest.Serve] sets it. Default off, which costs nothing.
 	//
 	// [libnettest.Serve]: https://pkg.go.dev/github.com/libnet-go/libnet/libnettest#Serve
 	PoisonMessages bool

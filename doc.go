@@ -22,12 +22,8 @@
 //	}
 //
 //	func echo(s *libnet.Session) {
-//		for {
-//			msg, err := s.Receive()
-//			if err != nil {
-//				return // s.Err() says why it ended
-//			}
-//			if err := s.Send(msg); err != nil {
+//		for msg := range s.Messages() { // until the session ends; s.Err() says why
+//			if err := s.SendBytes(msg); err != nil {
 //				return
 //			}
 //		}

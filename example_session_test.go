@@ -1,6 +1,7 @@
 package libnet_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -28,6 +29,28 @@ func ExampleSession_Send() {
 	// <nil>
 	// true false
 	// libnet: session closed true
+}
+
+// SendBytes is Send for bytes: it puts them into no any, which Go would allocate for.
+func ExampleSession_SendBytes() {
+	server := startEcho()
+	defer server.Stop()
+	session := connect(server)
+	defer session.Close()
+
+	line := []byte("one")
+	fmt.Println(session.SendBytes(line))
+	copy(line, "two") // the message has been encoded
+	fmt.Println(session.SendBytesContext(context.Background(), line))
+	for range 2 {
+		msg, _ := session.Receive()
+		fmt.Printf("%s\n", msg)
+	}
+	// Output:
+	// <nil>
+	// <nil>
+	// one
+	// two
 }
 
 // SendContext waits for room where Send answers ErrSessionBlocked.
@@ -77,6 +100,24 @@ func ExampleSession_Receive() {
 	// Output:
 	// hello
 	// EOF true
+}
+
+// A message is lent until the next one comes: clone what is to be kept.
+func ExampleSession_Messages() {
+	server := startEcho()
+	session := connect(server)
+	session.Send("hello")
+	session.Send("world")
+	var kept [][]byte
+	for msg := range session.Messages() {
+		kept = append(kept, bytes.Clone(msg))
+		if len(kept) == 2 {
+			go server.Stop()
+		}
+	}
+	fmt.Printf("%s, until %v\n", kept, session.Err())
+	// Output:
+	// [hello world], until EOF
 }
 
 // ReceiveInto needs no memory of its own when the buffer is large enough.

@@ -194,12 +194,28 @@ func (g *Group[K]) Broadcast(msg any) BroadcastResult { return g.BroadcastExcept
 // member, and is in none of the counts.
 func (g *Group[K]) BroadcastExcept(msg any, except *Session) BroadcastResult {
 	b := broadcast{msg: msg}
+	return g.broadcast(&b, except)
+}
+
+func (g *Group[K]) broadcast(b *broadcast, except *Session) BroadcastResult {
 	for _, s := range g.sessions() {
 		if s != except {
 			b.sendTo(s)
 		}
 	}
 	return b.end()
+}
+
+// BroadcastBytes is [Group.Broadcast] of a []byte, which it puts into an any only for codecs that do not send bytes as they are: see
+// [Session.SendBytes].
+func (g *Group[K]) BroadcastBytes(msg []byte) BroadcastResult {
+	return g.BroadcastBytesExcept(msg, nil)
+}
+
+// BroadcastBytesExcept is [Group.BroadcastExcept] of a []byte.
+func (g *Group[K]) BroadcastBytesExcept(msg []byte, except *Session) BroadcastResult {
+	b := broadcast{bytes: msg, isBytes: true}
+	return g.broadcast(&b, except)
 }
 
 // sessions returns the members' sessions as a slice that nobody changes.

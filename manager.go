@@ -80,6 +80,33 @@ func (m *Manager) All() iter.Seq[*Session] {
 	}
 }
 
+// Broadcast sends msg to all open sessions, as [Group.Broadcast] does.
+func (m *Manager) Broadcast(msg any) BroadcastResult { return m.BroadcastExcept(msg, nil) }
+
+// BroadcastExcept sends msg to all open sessions but one, as [Group.BroadcastExcept] does.
+func (m *Manager) BroadcastExcept(msg any, except *Session) BroadcastResult {
+	b := broadcast{msg: msg}
+	return m.broadcast(&b, except)
+}
+
+// BroadcastBytes is [Manager.Broadcast] of a []byte, as [Group.BroadcastBytes] is Broadcast's.
+func (m *Manager) BroadcastBytes(msg []byte) BroadcastResult { return m.BroadcastBytesExcept(msg, nil) }
+
+// BroadcastBytesExcept is [Manager.BroadcastExcept] of a []byte.
+func (m *Manager) BroadcastBytesExcept(msg []byte, except *Session) BroadcastResult {
+	b := broadcast{bytes: msg, isBytes: true}
+	return m.broadcast(&b, except)
+}
+
+func (m *Manager) broadcast(b *broadcast, except *Session) BroadcastResult {
+	for s := range m.All() {
+		if s != except {
+			b.sendTo(s)
+		}
+	}
+	return b.end()
+}
+
 // Dispose closes all sessions with the reason [ErrServerClosed] and takes no new ones. When it returns,
 // their close callbacks have run, but for those of sessions that somebody else was closing.
 func (m *Manager) Dispose() {

@@ -24,6 +24,13 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 		heap, stack int // bytes a session; about a tenth more than was measured
 	}{
 		{"blocking", func(srv *libnet.Server) error { return srv.Serve(libnet.HandlerFunc(testkit.Echo)) }, 1500, 2500},
+		{"iterating", func(srv *libnet.Server) error {
+			return srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+				for msg := range s.Messages() {
+					_ = s.SendBytes(msg)
+				}
+			}))
+		}, 1500, 2500},
 		{"event", func(srv *libnet.Server) error {
 			return srv.ServeMessages(libnet.MessageHandlerFunc(testkit.EchoMessage))
 		}, 590, 100},

@@ -208,24 +208,13 @@ func (h eventHost) Serve(src eventloop.Source) (more bool) {
 	return (*Session)(src.(*eventSession)).serve(h.handler)
 }
 
-// keptMessage is the most that a session without an event loop keeps for its next message.
-const keptMessage = 128 << 10
-
 // runMessages is a session's goroutine where there is no event loop.
 func (srv *Server) runMessages(s *Session, h MessageHandler) {
 	defer s.handlerEnded()
-	var buf []byte
-	for {
-		msg, err := s.ReceiveInto(buf)
-		if err != nil {
-			s.returned = true
-			return
-		}
-		h.ServeMessage(s, msg[:len(msg):len(msg)])
-		if buf = msg; cap(buf) > keptMessage {
-			buf = nil
-		}
+	for msg := range s.Messages() {
+		h.ServeMessage(s, msg)
 	}
+	s.returned = true
 }
 
 // An eventSession is a session as the event loop knows it. The methods of its own are not the session's.
@@ -270,6 +259,7 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 func (s *Session) dispatch(h MessageHandler) (err error) {
 	returned := false
 	defer func() {
+		s.endHold()
 		if returned {
 			return
 		}

@@ -25,10 +25,9 @@ const (
 // initCodec has the protocol make the codec, in the goroutine that first needs it, and reports whether
 // there is one; without, the session is closed. Others wait for it, but not on a closed session: its
 // callbacks may run while the codec is being made.
-func (s *Session) initCodec() bool {
-	if s.hasCodec.Load() {
-		return true
-	}
+func (s *Session) initCodec() bool { return s.hasCodec.Load() || s.makeOrAwaitCodec() }
+
+func (s *Session) makeOrAwaitCodec() bool {
 	mine, made := s.beginCodec()
 	switch {
 	case mine:

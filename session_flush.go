@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/lock"
@@ -20,6 +21,8 @@ func (s *Session) flushBy(by sendqueue.By) {
 		s.owner.flusher.flushLater(s)
 	case sendqueue.ByAnother:
 		s.flushSoon()
+	case sendqueue.ByHolder:
+		s.owner.flusher.hold(s)
 	}
 }
 
@@ -98,13 +101,37 @@ const flushTurn = 16
 // before it waits: a reply then costs no goroutine switch, and a run of replies one write. The
 // flusher looks after receivers that do not come back within flushDelay.
 type flusher struct {
+	// busy is how many receivers have more messages in hand than the one that they have handed over: what these make them send
+	// is better written together. It may be too low, and too high until something was held for too long.
+	busy  atomic.Int32
+	holds atomic.Bool   // held is not empty
+	holdN atomic.Uint32 // counts up when busy begins anew, because something was held for too long
+
 	mu lock.Mutex[flusherLock]
 	// mu guards the following.
-	ready    []*Session // from taken on: their flush has begun and is to be carried out
-	taken    int        // how many of ready are with a worker
+	ready    []work // from taken on: to be carried out
+	taken    int    // how many of ready are with a worker
 	workers  int
+	held     []*Session // their flush begins when a busy receiver is done
+	heldLong bool       // a sweep has seen held
 	deferred []*Session // their receivers are looked after
 	sweeping bool
+}
+
+// work is a session's flush to be carried out, which has begun or was held.
+type work struct {
+	*Session
+	begun bool
+}
+
+func (w work) do() {
+	switch {
+	case !w.begun && !w.q.Release():
+	case w.writesAtOnce():
+		w.flushReady(w.q.Take())
+	default:
+		go w.sendLoop()
+	}
 }
 
 type flusherLock struct{}
@@ -127,21 +154,115 @@ var dialFlusher flusher
 // flush carries out a flush that has begun, soon and elsewhere.
 func (f *flusher) flush(s *Session) {
 	f.mu.Lock()
-	f.ready = append(f.ready, s)
-	waiting := len(f.ready) - f.taken
-	start := f.workers == 0 || waiting > readyPerWorker*f.workers && f.workers < runtime.GOMAXPROCS(0)
-	if start {
-		f.workers++
-	}
+	f.ready = append(f.ready, work{s, true})
+	start := f.missingLocked()
 	f.mu.Unlock()
-	if start {
+	f.startWorkers(start)
+}
+
+// missingLocked is how many workers are to be started, and enters them.
+func (f *flusher) missingLocked() int {
+	waiting := len(f.ready) - f.taken
+	missing := min((waiting+readyPerWorker-1)/readyPerWorker, runtime.GOMAXPROCS(0)) - f.workers
+	if missing <= 0 {
+		return 0
+	}
+	f.workers += missing
+	return missing
+}
+
+func (f *flusher) startWorkers(n int) {
+	for range n {
 		go f.work()
 	}
 }
 
+// A hold is a receiver's part in flusher.busy. It has more messages in hand than the one that it hands over, and what these make it
+// send to others leaves in one write when it has worked through them, or when that takes too long.
+type hold struct {
+	on    bool
+	quick uint8  // how many messages it has to hand over before it holds again
+	n     uint16 // flusher.holdN when it began; counted so far as it goes
+}
+
+// quickMessages is how many messages a receiver hands over, after something was held for too long, before it holds again: one whose
+// handler waits for each message seldom gets there.
+const quickMessages = 4
+
+// lasts reports whether the receiver is one of busy.
+func (h *hold) lasts(f *flusher) bool { return h.on && h.n == uint16(f.holdN.Load()) }
+
+// beginHold is called with a message that has others behind it.
+func (s *Session) beginHold() {
+	h, f := &s.hold, s.owner.flusher
+	switch {
+	case h.on:
+		*h = hold{quick: quickMessages}
+	case h.quick > 0:
+		h.quick--
+	default:
+		h.on, h.n = true, uint16(f.holdN.Load())
+		f.busy.Add(1)
+	}
+}
+
+// endHold is called by the receiver when it is about to wait, and when it has ended.
+func (s *Session) endHold() {
+	if s.hold.on && s.hold.lasts(s.owner.flusher) {
+		s.owner.flusher.endHold()
+	}
+	s.hold = hold{}
+}
+
+// hold has s flushed when a busy receiver is done, or when that takes too long.
+func (f *flusher) hold(s *Session) {
+	f.mu.Lock()
+	f.held = append(f.held, s)
+	f.holds.Store(true)
+	start := !f.sweeping
+	f.sweeping = true
+	f.mu.Unlock()
+	if start {
+		f.sweepSoon()
+	}
+	if f.busy.Load() <= 0 { // it is done since the queue was asked
+		f.release()
+	}
+}
+
+// endHold is for a receiver that was busy.
+func (f *flusher) endHold() {
+	for {
+		n := f.busy.Load()
+		if n <= 0 || f.busy.CompareAndSwap(n, n-1) {
+			break
+		}
+	}
+	if f.holds.Load() {
+		f.release()
+	}
+}
+
+// release has what is held flushed.
+func (f *flusher) release() {
+	f.mu.Lock()
+	for _, s := range f.held {
+		f.ready = append(f.ready, work{s, false})
+	}
+	clear(f.held)
+	if f.held = f.held[:0]; cap(f.held) > keptReady {
+		f.held = nil
+	}
+	f.holds.Store(false)
+	f.heldLong = false
+	start := f.missingLocked()
+	f.mu.Unlock()
+	f.startWorkers(start)
+}
+
 // work flushes what is ready, in order, without ever waiting for a peer.
 func (f *flusher) work() {
-	var share [readyPerWorker]*Session
+	var share [readyPerWorker]work
 	done := false
 	defer func() {
 		if !done { // user code has ended the goroutine
@@ -154,19 +275,19 @@ func (f *flusher) work() {
 			done = true
 			return
 		}
-		for i, s := range share[:n] {
-			share[i] = nil
-			s.flushReady(s.q.Take())
+		for i, w := range share[:n] {
+			share[i] = work{}
+			w.do()
 		}
 	}
 }
 
 // goOn has another goroutine be the worker that had taken these.
-func (f *flusher) goOn(taken []*Session) {
+func (f *flusher) goOn(taken []work) {
 	f.mu.Lock()
-	for _, s := range taken {
-		if s != nil {
-			f.ready = append(f.ready, s)
+	for _, w := range taken {
+		if w.Session != nil {
+			f.ready = append(f.ready, w)
 		}
 	}
 	f.mu.Unlock()
@@ -174,7 +295,7 @@ func (f *flusher) goOn(taken []*Session) {
 }
 
 // takeReady moves some of what is ready to share and returns how many; 0 ends the worker.
-func (f *flusher) takeReady(share *[readyPerWorker]*Session) int {
+func (f *flusher) takeReady(share *[readyPerWorker]work) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := copy(share[:], f.ready[f.taken:])
@@ -217,13 +338,27 @@ func (f *flusher) sweep() {
 	for _, s := range f.takeDeferred() {
 		f.checkDeferred(s)
 	}
+	if f.heldTooLong() {
+		f.holdN.Add(1) // a receiver that takes its time, or does not come back, is no reason to hold the next messages, too
+		f.busy.Store(0)
+		f.release()
+	}
 	f.mu.Lock()
-	f.sweeping = len(f.deferred) > 0
+	f.sweeping = len(f.deferred) > 0 || len(f.held) > 0
 	again := f.sweeping
 	f.mu.Unlock()
 	if again {
 		f.sweepSoon()
 	}
+}
+
+// heldTooLong reports whether what is held was so at the last sweep.
+func (f *flusher) heldTooLong() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	long := f.heldLong
+	f.heldLong = len(f.held) > 0
+	return long
 }
 
 func (f *flusher) takeDeferred() []*Session {

@@ -1,16 +1,20 @@
 package libnet_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 // atOnce is how soon a message must leave although nobody flushes it: the library aims at 2 ms, and the
@@ -257,6 +261,122 @@ func TestWhatACodecWritesWhileReceivingLeavesAtOnce(t *testing.T) {
 			if got := testkit.Await(t, testkit.Patience, "the message", received); got != "and now a message" {
 				t.Errorf("received %q", got)
 			}
+		}
+	})
+}
+
+// holdRig serves over pipes: what a client of it sends in one write is one chunk for the handler. Members join with their first
+// message.
+func holdRig(t *testing.T, queue int, handle func(r *testkit.Rig, s *libnet.Session, msg string)) *testkit.Rig {
+	var r *testkit.Rig
+	ready := make(chan struct{})
+	r = testkit.ServeWith(t, testkit.Frames, func(srv *libnet.Server) { srv.SendQueue = queue }, func(s *libnet.Session) {
+		<-ready
+		for {
+			msg, err := s.Receive()
+			if err != nil {
+				return
+			}
+			handle(r, s, string(msg))
+		}
+	})
+	close(ready)
+	return r
+}
+
+func chunk(msgs ...string) (p []byte) {
+	for _, msg := range msgs {
+		p = append(p, testkit.Frame(msg)...)
+	}
+	return p
+}
+
+func TestABurstOfBroadcastsLeavesInOneWriteAMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const members, burst = 8, 32
+		r := holdRig(t, 2*burst+4, func(r *testkit.Rig, s *libnet.Session, msg string) {
+			r.Manager().BroadcastExcept([]byte(msg), s)
+			runtime.Gosched() // whoever writes has every chance to do so too early
+		})
+		var faults [members]libnettest.Faults
+		var far [members]net.Conn
+		for i := range far {
+			var near net.Conn
+			near, far[i] = libnettest.Pipe()
+			defer far[i].Close()
+			testkit.Adopt(t, r.Server, faults[i].Wrap(near))
+		}
+		sender := r.Dial()
+		var msgs []string
+		for i := range burst {
+			msgs = append(msgs, fmt.Sprint("message ", i))
+		}
+		testkit.MustWrite(t, sender, chunk(msgs...))
+		synctest.Wait()
+		time.Sleep(time.Second)
+		for i := range far {
+			for _, msg := range msgs {
+				testkit.WantFrame(t, far[i], msg)
+			}
+			if n := faults[i].Calls(libnettest.OpWrite); n != 1 {
+				t.Errorf("member %d was written to %d times", i, n)
+			}
+		}
+	})
+}
+
+func TestWhatWaitsForTheRestOfABurstLeavesWithinTwoMilliseconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		r := holdRig(t, 64, func(r *testkit.Rig, s *libnet.Session, msg string) {
+			r.Manager().BroadcastExcept([]byte(msg), s)
+			<-release // as for a database
+		})
+		near, far := libnettest.Pipe()
+		defer far.Close()
+		member := testkit.Adopt(t, r.Server, near)
+		testkit.MustWrite(t, r.Dial(), chunk("first", "second"))
+		began := time.Now()
+		testkit.WantFrame(t, far, "first")
+		if took := time.Since(began); took > 2*time.Millisecond {
+			t.Errorf("the message left after %v", took)
+		}
+		// The handler is still at work: it holds up nobody else's message.
+		began = time.Now()
+		testkit.MustSend(t, member, []byte("of another"))
+		testkit.WantFrame(t, far, "of another")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("another's message left after %v", took)
+		}
+		close(release)
+		testkit.WantFrame(t, far, "second")
+	})
+}
+
+// What waits for the rest of a burst must not make a queue full that would else be written.
+func TestABurstLongerThanAQueueIsNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const burst = 500
+		var to *libnet.Session
+		r := holdRig(t, 8, func(r *testkit.Rig, s *libnet.Session, msg string) {
+			if err := to.SendContext(context.Background(), msg); err != nil {
+				t.Error(err)
+			}
+		})
+		near, far := libnettest.Pipe()
+		defer far.Close()
+		to = testkit.Adopt(t, r.Server, near)
+		began := time.Now()
+		msgs := make([]string, burst)
+		for i := range msgs {
+			msgs[i] = fmt.Sprint("message ", i)
+		}
+		testkit.MustWrite(t, r.Dial(), chunk(msgs...))
+		for _, msg := range msgs {
+			testkit.WantFrame(t, far, msg)
+		}
+		if took := time.Since(began); took > 2*time.Millisecond {
+			t.Errorf("the burst took %v", took)
 		}
 	})
 }

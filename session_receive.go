@@ -3,6 +3,7 @@ package libnet
 import (
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"os"
 	"time"
@@ -43,18 +44,35 @@ func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
 	return append(buf[:0], payload...), err
 }
 
-// poisoned is what a message that is no longer valid is overwritten with: no UTF-8, no JSON, and as a length too long.
-const poisoned = 0xdb
-
-// poison overwrites what nobody may look at any more, if Config.PoisonMessages says so.
-func (s *Session) poison(msg []byte) {
-	if !s.owner.PoisonMessages {
-		return
-	}
-	for i := range msg {
-		msg[i] = poisoned
+// Messages iterates over the messages as they come, and waits for each as Receive does:
+//
+//	for msg := range s.Messages() {
+//		…
+//	}
+//	// s.Err() says why the session has ended
+//
+// msg is lent: it is valid until the next one, and may be changed and appended to. So nothing is allocated for a message of up to
+// 128 KiB. The loop ends when the session has ended and what arrived before has been received; [Session.Err] then has the reason,
+// which is io.EOF where the peer ended in good order. One that is left goes on with the next message in another loop, or in Receive,
+// which may also be called within. On a session of [Server.ServeMessages] it panics, but in OnSession.
+func (s *Session) Messages() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var buf []byte
+		for {
+			msg, err := s.ReceiveInto(buf)
+			if err != nil || !yield(msg[:len(msg):len(msg)]) {
+				return
+			}
+			if buf = msg; cap(buf) > keptMessage {
+				s.poison(buf)
+				buf = nil
+			}
+		}
 	}
 }
+
+// keptMessage is the most that is kept for the next message where messages are lent.
+const keptMessage = 128 << 10
 
 // beginReceive makes the caller the receiver; false if the session has ended without a codec, which somebody may still be making.
 func (s *Session) beginReceive() bool {
@@ -72,6 +90,9 @@ func (s *Session) beginReceive() bool {
 // endReceive is deferred: the codec may have panicked. An error ends the session, with no lock held.
 func (s *Session) endReceive(err *error) {
 	r := recover()
+	if *err != nil {
+		s.endHold()
+	}
 	s.recvMu.Unlock()
 	switch {
 	case r != nil:
@@ -219,8 +240,12 @@ func (s *Session) countMessage(n int) bool {
 	if s.frameStart.Load() != 0 {
 		s.frameStart.Store(0)
 	}
-	if s.conn != nil && s.in.Empty() {
+	switch {
+	case s.conn == nil:
+	case s.in.Empty():
 		s.q.ReceiverHasLast()
+	case !s.hold.lasts(s.owner.flusher):
+		s.beginHold()
 	}
 	return true
 }
@@ -318,6 +343,7 @@ func (s *Session) beforeWait(inFrame bool) {
 	if inFrame {
 		s.startFrame()
 	}
+	s.endHold()
 	if s.q.ReceiverWaits(s.parsed, s.read.Load()) {
 		s.flushNow()
 	}

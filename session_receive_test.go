@@ -357,3 +357,46 @@ func TestHeartbeatsThatFailLoseNoMessageThatArrived(t *testing.T) {
 		t.Errorf("received %d of 50 messages that had arrived", n)
 	}
 }
+
+func TestMessagesEndWithTheSessionAndLeaveItOpenWhenLeft(t *testing.T) {
+	testkit.OverProtocols(t, func(t *testing.T, p libnet.Protocol, connect testkit.Connector) {
+		near, far := connect(t)
+		s := testkit.Adopt(t, testkit.NewServer(t, p, 8), near)
+		go func() {
+			for i := range 6 {
+				_, _ = far.Write(testkit.Frame(fmt.Sprint("message ", i)))
+			}
+			_ = far.Close()
+		}()
+		var got []string
+		for msg := range s.Messages() {
+			got = append(got, string(msg))
+			_ = append(msg, "behind it there is another"...)
+			clear(msg)
+			if len(got) == 2 {
+				break
+			}
+		}
+		if s.IsClosed() || s.Err() != nil {
+			t.Error("closed by a break:", s.Err())
+		}
+		for msg := range s.Messages() {
+			got = append(got, string(msg))
+			if next, err := s.Receive(); err == nil { // within the loop, of which msg stays as it is
+				got = append(got, string(next))
+			}
+			if string(msg) != got[len(got)-2] {
+				t.Errorf("%q has become %q", got[len(got)-2], msg)
+			}
+		}
+		if want := "[message 0 message 1 message 2 message 3 message 4 message 5]"; fmt.Sprint(got) != want {
+			t.Errorf("%v, want %v", got, want)
+		}
+		if s.Err() == nil {
+			t.Error("the loop has ended before the session")
+		}
+		for range s.Messages() {
+			t.Error("a message of a session that has ended")
+		}
+	})
+}

@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/sendqueue"
@@ -38,6 +39,26 @@ func (s *Session) Send(msg any) error {
 	return nil
 }
 
+// SendBytes is [Session.Send] of a []byte. It spares what Go allocates to put a slice into an any: where the codec sends bytes as they are
+// (package codec's Bytes, behind any of its framings) it allocates nothing. Any other codec gets the slice as from Send.
+func (s *Session) SendBytes(msg []byte) error {
+	if !s.initCodec() || s.IsClosed() {
+		return s.closedErr()
+	}
+	if s.owner.sendQueue() > 0 {
+		if h, _ := s.bytesHeader(msg); h.Len > 0 {
+			if err := s.put(s.q.PutCopy(h, msg, s.owner.queueLimit())); err != nil {
+				return s.notSent(err)
+			}
+			return nil
+		}
+	}
+	boxed := s.box(msg)
+	err := s.Send(boxed)
+	unbox(boxed)
+	return err
+}
+
 // notSent is what Send answers for err. It ends the session where that is what is to follow.
 func (s *Session) notSent(err error) error {
 	switch {
@@ -59,6 +80,14 @@ func (s *Session) notSent(err error) error {
 // is not a [FrameAppender] has encoded the message.
 func (s *Session) SendContext(ctx context.Context, msg any) error {
 	return s.sendContext(sendqueue.NewContext(ctx), msg)
+}
+
+// SendBytesContext is [Session.SendContext] of a []byte, as SendBytes is Send's.
+func (s *Session) SendBytesContext(ctx context.Context, msg []byte) error {
+	boxed := s.box(msg)
+	err := s.SendContext(ctx, boxed)
+	unbox(boxed)
+	return err
 }
 
 func (s *Session) sendContext(ctx sendqueue.Context, msg any) error {
@@ -105,7 +134,10 @@ func (s *Session) awaitCodec(ctx sendqueue.Context) error {
 }
 
 func (o *owner) queueLimit() sendqueue.Limit {
-	return sendqueue.Limit{Messages: o.sendQueue(), Bytes: o.sendQueueBytes(), Drop: o.OnFull == DropOldest}
+	return sendqueue.Limit{
+		Messages: o.sendQueue(), Bytes: o.sendQueueBytes(), Drop: o.OnFull == DropOldest,
+		Hold: o.flusher != nil && o.flusher.busy.Load() > 0,
+	}
 }
 
 // blocked does what Config.OnFull says with a message that found no room.
@@ -124,8 +156,8 @@ func (s *Session) offer(msg any, limit sendqueue.Limit) error {
 	if s.turn != nil {
 		return s.offerInTurn(msg, limit)
 	}
-	if c, ok := s.codec.(headerCodec); ok && s.conn != nil {
-		if h, payload := c.FrameHeader(msg); h.Len > 0 && h.Len+len(payload) <= s.maxFrame() {
+	if payload, ok := bytesOf(msg); ok {
+		if h, _ := s.bytesHeader(payload); h.Len > 0 {
 			return s.put(s.q.PutCopy(h, payload, limit))
 		}
 	}
@@ -134,12 +166,6 @@ func (s *Session) offer(msg any, limit sendqueue.Limit) error {
 		return s.notEncoded(err, limit)
 	}
 	return s.put(s.q.Put(c, limit))
-}
-
-// headerCodec is what package codec's codecs have whose frames are a length and the sender's bytes. It spares such a message a
-// draft, which costs as much as all else that its Send does.
-type headerCodec interface {
-	FrameHeader(msg any) (h sendqueue.Header, payload []byte)
 }
 
 // put is what follows when a message was put into the queue.
@@ -269,4 +295,56 @@ func (s *Session) takeTurnToWait(ctx sendqueue.Context, limit sendqueue.Limit) e
 func (s *Session) accepted() uint64 {
 	c := s.q.Counters()
 	return uint64(c.Messages) + c.MessagesOut + c.Discarded
+}
+
+// bytesCodec is what package codec's codecs have, and package ws's. With isBytes it sends bytes as they are, and a *[]byte is to it
+// what it points to. The header, if there is one, spares payload a draft, which costs as much as all else that its Send does.
+type bytesCodec interface {
+	BytesHeader(payload []byte) (h sendqueue.Header, isBytes bool)
+}
+
+func (s *Session) bytesHeader(payload []byte) (h sendqueue.Header, isBytes bool) {
+	c, ok := s.codec.(bytesCodec)
+	if !ok || s.conn == nil {
+		return h, false
+	}
+	if h, isBytes = c.BytesHeader(payload); h.Len+len(payload) > s.maxFrame() {
+		h.Len = 0
+	}
+	return h, isBytes
+}
+
+// bytesOf is the message that Send was given as bytes; not ok if that is none.
+func bytesOf(msg any) (payload []byte, ok bool) {
+	switch m := msg.(type) {
+	case []byte:
+		return m, true
+	case *[]byte:
+		if m != nil {
+			return *m, true
+		}
+	}
+	return nil, false
+}
+
+// boxes holds what is lent to a message that is bytes for one call, to go as an any.
+var boxes = sync.Pool{New: func() any { return new([]byte) }}
+
+// box returns payload as a message. Where the codec is known not to keep that, it is a box, for unbox to take back.
+func (s *Session) box(payload []byte) any {
+	if s.hasCodec.Load() {
+		if _, isBytes := s.bytesHeader(payload); isBytes {
+			b := boxes.Get().(*[]byte)
+			*b = payload
+			return b
+		}
+	}
+	return payload
+}
+
+func unbox(msg any) {
+	if b, ok := msg.(*[]byte); ok {
+		*b = nil
+		boxes.Put(b)
+	}
 }

@@ -175,15 +175,8 @@ func (s *Session) within(ctx sendqueue.Context, write func() error) error {
 const writeReturns = 5 * time.Millisecond
 
 func payloadSize(msg any) int {
-	switch m := msg.(type) {
-	case []byte:
-		return len(m)
-	case *[]byte:
-		if m != nil {
-			return len(*m)
-		}
-	}
-	return 0
+	payload, _ := bytesOf(msg)
+	return len(payload)
 }
 
 // split is encode for a large payload, which stays where the caller has it: Send does not return before it is written. It

@@ -58,6 +58,7 @@ func (s *Session) noteLastReceived() {
 		s.q.NoteLastReceived(messages, handedMessages, read)
 	}
 	if !s.serving.Started() && s.recvMu.TryLock() { // else whoever receives gives the storage back
+		s.endHold()
 		s.in.Release()
 		s.recvMu.Unlock()
 	}
@@ -144,6 +145,7 @@ func (s *Session) pause() error {
 
 // beforePause is beforeWait for a receiver that does not wait for the peer.
 func (s *Session) beforePause() {
+	s.endHold()
 	if s.q.ReceiverPauses(s.parsed, s.read.Load()) {
 		s.flushNow()
 	}

@@ -203,3 +203,16 @@ func cutText(text string, limit int) string {
 	}
 	return text[:end]
 }
+
+// poisoned is what a message that is no longer valid is overwritten with: no UTF-8, no JSON, and as a length too long.
+const poisoned = 0xdb
+
+// poison overwrites what nobody may look at any more, if Config.PoisonMessages says so.
+func (s *Session) poison(msg []byte) {
+	if !s.owner.PoisonMessages {
+		return
+	}
+	for i := range msg {
+		msg[i] = poisoned
+	}
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // completeFraming is a framing with everything optional, as those of this package are.
@@ -98,6 +99,12 @@ func (c *framed) AppendFrame(dst []byte, msg any) ([]byte, error) {
 		return dst, c.refuse(err)
 	}
 	return out, nil
+}
+
+// BytesHeader is that of [prefixedBytes], with no header.
+func (c *framed) BytesHeader([]byte) (h sendqueue.Header, isBytes bool) {
+	_, isBytes = c.marshaler.(bytesMarshaler)
+	return h, isBytes
 }
 
 // refuse adds to an error of AppendFrame what the codec's user relies on: that it says nothing was

@@ -187,24 +187,14 @@ func (c *prefixedBytes) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	return append(c.prefix.appendHeader(dst, len(payload)), payload...), nil
 }
 
-// FrameHeader says how a session may put msg's frame together by itself, under its queue's lock, where no code of a user's may
-// run. It answers no header for what AppendFrame has to see.
-func (c *prefixedBytes) FrameHeader(msg any) (h sendqueue.Header, payload []byte) {
-	switch m := msg.(type) {
-	case []byte:
-		payload = m
-	case *[]byte:
-		if m == nil {
-			return h, nil
-		}
-		payload = *m
-	default:
-		return h, nil
-	}
+// BytesHeader says how a session may put the frame of payload together by itself, under its queue's lock, where no code of a
+// user's may run. It answers no header for what AppendFrame has to see. isBytes says that the codec's messages are bytes as they
+// are, and that it takes a pointer to a slice for that.
+func (c *prefixedBytes) BytesHeader(payload []byte) (h sendqueue.Header, isBytes bool) {
 	if len(payload) > c.max {
-		return h, nil
+		return h, true
 	}
-	return sendqueue.Header{Bytes: c.prefix.header(len(payload)), Len: c.size}, payload
+	return sendqueue.Header{Bytes: c.prefix.header(len(payload)), Len: c.size}, true
 }
 
 // CheckPayload is that of [framed].

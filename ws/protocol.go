@@ -177,6 +177,12 @@ func (c *messageCodec) appendDeflating(dst []byte, msg any) ([]byte, error) {
 	return dst, err
 }
 
+// BytesHeader is serverCodec's, with no header.
+func (c *messageCodec) BytesHeader(payload []byte) (h sendqueue.Header, isBytes bool) {
+	_, isBytes = bytesHeader(c.Codec, payload)
+	return h, isBytes
+}
+
 // Variant is serverCodec's.
 func (c *messageCodec) Variant() sendqueue.Variant { return variant(c.conn.agreement.deflates) }
 

@@ -159,27 +159,29 @@ func (c *serverCodec) CloseFrame(reason error) []byte {
 	return closeFrame(reason, false)
 }
 
-// FrameHeader spares a message whose payload is as the sender has it a draft, as that of the inner codec does.
-func (c *serverCodec) FrameHeader(msg any) (h sendqueue.Header, payload []byte) {
-	inner, ok := c.Codec.(headerCodec)
-	if !ok {
-		return h, nil
-	}
-	h, payload = inner.FrameHeader(msg)
+// BytesHeader spares a message whose payload is as the sender has it a draft, as that of the inner codec does.
+func (c *serverCodec) BytesHeader(payload []byte) (h sendqueue.Header, isBytes bool) {
+	h, isBytes = bytesHeader(c.Codec, payload)
 	n := len(payload)
 	if h.Len == 0 || n > 0xffff || c.compresses(n) || checkSent(payload, c.limit, c.protocol.options.text) != nil {
-		return sendqueue.Header{}, nil // AppendFrame says what is wrong
+		return sendqueue.Header{}, isBytes // AppendFrame says what is wrong
 	}
 	first := uint64(finBit | opcodeOf(c.protocol.options.text))
 	if n < lengthIn16 {
-		return sendqueue.Header{Bytes: first | uint64(n)<<8, Len: 2}, payload
+		return sendqueue.Header{Bytes: first | uint64(n)<<8, Len: 2}, true
 	}
-	return sendqueue.Header{Bytes: first | lengthIn16<<8 | uint64(n>>8)<<16 | uint64(n&0xff)<<24, Len: 4}, payload
+	return sendqueue.Header{Bytes: first | lengthIn16<<8 | uint64(n>>8)<<16 | uint64(n&0xff)<<24, Len: 4}, true
 }
 
-// A headerCodec is what package codec's codecs are whose frames are a length and the sender's bytes.
-type headerCodec interface {
-	FrameHeader(msg any) (h sendqueue.Header, payload []byte)
+// bytesHeader asks an inner codec whether its messages are bytes as they are, and whether its frames are a header and these. Only
+// package codec's know.
+func bytesHeader(inner libnet.Codec, payload []byte) (h sendqueue.Header, isBytes bool) {
+	if c, ok := inner.(interface {
+		BytesHeader(payload []byte) (sendqueue.Header, bool)
+	}); ok {
+		return c.BytesHeader(payload)
+	}
+	return h, false
 }
 
 // AppendFrame has the inner codec append its frame, and makes one of the payload.

@@ -12,13 +12,8 @@ import (
 // echo sends back what it receives. A client that does not read is made to wait with it, and is given up
 // after Config.WriteTimeout.
 func echo(s *libnet.Session) {
-	var buf []byte
-	for {
-		var err error
-		if buf, err = s.ReceiveInto(buf); err != nil {
-			return
-		}
-		if err = s.SendContext(context.Background(), &buf); err != nil {
+	for msg := range s.Messages() {
+		if s.SendBytesContext(context.Background(), msg) != nil {
 			return
 		}
 	}

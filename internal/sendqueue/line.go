@@ -79,7 +79,7 @@ func (q *Queue) lineUpDraft(msg *Batch, limit Limit) (w *Waiter, by By, kept boo
 	}
 	if !q.fullLocked(msg.size, limit) && !q.hasLineLocked() {
 		kept = q.appendLocked(msg)
-		return nil, q.wakeLocked(), kept, nil
+		return nil, q.wakeLocked(limit), kept, nil
 	}
 	w = newWaiter(msg, limit)
 	q.rareLocked().line.add(w)

@@ -67,7 +67,7 @@ func TestAQueueHoldsWhatItTookInOrderWhateverIsDroppedAndWritten(t *testing.T) {
 
 func runQueue(t *testing.T, random *rand.Rand) {
 	q, m := new(Queue), new(queueModel)
-	limit := Limit{1 + random.IntN(40), 1 + random.IntN(300_000), false}
+	limit := Limit{1 + random.IntN(40), 1 + random.IntN(300_000), false, false}
 	next := byte(0)
 	made := func() []byte {
 		next++

@@ -74,10 +74,11 @@ func (q *Queue) rareLocked() *rare {
 	return q.rare
 }
 
-// A Limit is how much a queue may hold. 0 bytes means no bound in bytes. With Drop, older messages make room for a new one.
+// A Limit is how much a queue may hold. 0 bytes means no bound in bytes. With Drop, older messages make room for a new one. With Hold,
+// more is likely to follow: what another would flush may wait for that.
 type Limit struct {
 	Messages, Bytes int
-	Drop            bool
+	Drop, Hold      bool
 }
 
 // NoLimit takes any message, also before those who wait for room.
@@ -183,7 +184,7 @@ func (q *Queue) tookLocked(limit Limit) By {
 		q.dropDownToLocked(limit)
 		q.admitLocked() // what was dropped may have been larger
 	}
-	return q.wakeLocked()
+	return q.wakeLocked(limit)
 }
 
 // appendLocked makes the message that c, a draft, holds the last in the queue. kept says that c is the queue's.

@@ -19,6 +19,7 @@ const (
 	deferralPending          // somebody looks after the receiver; nothing was written since the last look, or the beginning
 	deferralMoving           // the same, and something was written
 	deferralExpired          // the receiver did not come back in time: nothing is left to it until it does
+	deferralHeld             // nothing to do with the receiver: more is likely to follow, and somebody is to call Release
 )
 
 // By says who flushes what was queued.
@@ -29,17 +30,18 @@ const (
 	ByCaller             // the caller has begun the flush, and writes what can be written without waiting
 	ByReceiver           // the receiver, before it waits; somebody has to look after it: see Overdue
 	ByAnother            // the caller has begun the flush, for somebody else to carry out
+	ByHolder             // more is likely to follow: somebody begins the flush with Release
 )
 
 // Wake says who flushes what is queued.
 func (q *Queue) Wake() By {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.wakeLocked()
+	return q.wakeLocked(NoLimit)
 }
 
-// wakeLocked is called whenever something was queued.
-func (q *Queue) wakeLocked() By {
+// wakeLocked is called whenever something was queued, within limit.
+func (q *Queue) wakeLocked(limit Limit) By {
 	if !q.flushableLocked() {
 		return ByNobody
 	}
@@ -54,8 +56,37 @@ func (q *Queue) wakeLocked() By {
 		q.deferral = deferralPending
 		return ByReceiver
 	}
+	if limit.Hold && q.state == open && !q.pressesLocked(limit) {
+		switch q.deferral {
+		case deferralNone:
+			q.deferral = deferralHeld
+			return ByHolder
+		case deferralHeld:
+			return ByNobody
+		}
+	}
 	q.flushing = true
 	return ByAnother
+}
+
+// heldBytes is from where it does not pay to wait for more: a write of so many costs what they do, and not what a write does.
+const heldBytes = keptBatch / 2
+
+// pressesLocked reports whether the queue has too much for what it holds to wait: it is half full, or that is long.
+func (q *Queue) pressesLocked(limit Limit) bool {
+	return q.messages >= limit.Messages/2 || q.bytes >= heldBytes || limit.Bytes > 0 && q.bytes >= limit.Bytes/2
+}
+
+// Release is for whoever the queue has named ByHolder. True says that the caller has begun a flush.
+func (q *Queue) Release() (begun bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.deferral == deferralHeld {
+		q.deferral = deferralNone
+	}
+	begun = q.flushableLocked()
+	q.flushing = q.flushing || begun
+	return begun
 }
 
 // Overdue is for whoever looks after a receiver. begun says that the caller has begun a flush, for which the receiver did not

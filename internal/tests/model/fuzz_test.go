@@ -183,7 +183,12 @@ func (x *modelRun) closeNow() {
 }
 
 func (x *modelRun) sends(payload string) {
-	err := x.s.Send(payload)
+	var err error
+	if len(payload)%2 == 0 {
+		err = x.s.SendBytes([]byte(payload))
+	} else {
+		err = x.s.Send(payload)
+	}
 	want := x.send(payload)
 	if want == errModelClosed {
 		if err == nil {

@@ -178,7 +178,7 @@ func (x *sweepRun) dial(secure bool) {
 }
 
 func (x *sweepRun) send(s *libnet.Session, msg []byte) {
-	err := s.Send(msg)
+	err := s.SendBytes(msg)
 	x.note(s, msg, err == nil)
 }
 

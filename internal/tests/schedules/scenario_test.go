@@ -273,7 +273,11 @@ const forever = time.Duration(1<<63 - 1)
 
 func send() step {
 	return step{name: "Send", most: 0, do: func(r *run, a *actor) error {
-		return r.sent(r.session.Send(a.message()))
+		msg := a.message()
+		if a.sent%2 == 0 {
+			return r.sent(r.session.SendBytes(msg))
+		}
+		return r.sent(r.session.Send(msg))
 	}}
 }
 
