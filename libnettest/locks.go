@@ -4,6 +4,7 @@ package libnettest
 type (
 	clientsLock struct{}
 	faultsLock  struct{}
+	proxyLock   struct{}
 	signalLock  struct{}
 	sourceLock  struct{}
 	wireLock    struct{}

@@ -17,6 +17,7 @@ var outputs = map[string]bool{
 	"libnet.BroadcastResult": true, "libnet.ClosedSession": true, "libnet.ConnInfo": true, "libnet.Histogram": true, "libnet.ServerStats": true, "libnet.SessionStats": true,
 	"libnet.ShutdownError": true, "monitor.Connz": true, "monitor.Histogram": true, "monitor.Session": true, "monitor.Varz": true,
 	"mux.Stats": true, "reconnect.Change": true, "reconnect.Stats": true, "ws.HandshakeError": true,
+	"resume.Error": true, "resume.ServerStats": true, "resume.Stats": true,
 }
 
 // harmless are numbers that are looked up or passed on, and bound nothing.
@@ -25,6 +26,7 @@ var harmless = map[string]string{
 	"libnettest.Faults.Fail(op)":    "refused where there is no such call",
 	"libnettest.Faults.Fail(k)":     "the number of a call, refused where it cannot be one",
 	"libnettest.Faults.Calls(op)":   "looked up",
+	"libnettest.Chaos.Seed":         "a seed",
 	"libnettest.Sweep(op)":          "Faults.Fail's",
 	"mux.Number(n)":                 "a name",
 	"mux.Kinds.Numbered(n)":         "looked up",

@@ -9,7 +9,9 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/reconnect"
+	"github.com/libnet-go/libnet/resume"
 )
 
 // A number is one that a user sets: what to try, and what a session may end for where it is set so. In the end an echo
@@ -94,6 +96,17 @@ var table = map[string]number{
 
 	"libnettest.PipeSize(size)": {counts, pipeSize},
 	"libnettest.Fault.N":        {counts, faultBytes},
+
+	"libnettest.Chaos.Every": {counts, chaos(func(c *libnettest.Chaos, n int64) { c.Every = int(n) })},
+	"libnettest.Chaos.Stall": {durations, chaos(func(c *libnettest.Chaos, n int64) { c.Every, c.Stall = 2, time.Duration(n) })},
+
+	"resume.Config.Window":       {durations, resumable(func(c *resume.Config, n int64) { c.Window = time.Duration(n) })},
+	"resume.Config.AckDelay":     {durations, resumable(func(c *resume.Config, n int64) { c.AckDelay = time.Duration(n) })},
+	"resume.Config.MaxMessages":  {counts, resumable(func(c *resume.Config, n int64) { c.MaxMessages = int(n) })},
+	"resume.Config.MaxBytes":     {counts, resumable(func(c *resume.Config, n int64) { c.MaxBytes = int(n) })},
+	"resume.Server.MaxKept":      {counts, resumeServer(func(s *resume.Server) *int { return &s.MaxKept })},
+	"resume.Server.MaxKeptPerIP": {counts, resumeServer(func(s *resume.Server) *int { return &s.MaxKeptPerIP })},
+	"resume.Server.MaxKeptBytes": {counts, resumeServer(func(s *resume.Server) *int { return &s.MaxKeptBytes })},
 
 	"mux.Mux.MaxCalls":     {counts, maxCalls},
 	"mux.Mux.CallTimeout":  {durations, callTimeout},

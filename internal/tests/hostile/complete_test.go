@@ -19,7 +19,7 @@ import (
 // packages are those whose exported API takes code of the user's.
 var packages = map[string]string{
 	"libnet": "../../..", "codec": "../../../codec", "ws": "../../../ws", "reconnect": "../../../reconnect", "monitor": "../../../monitor",
-	"mux": "../../../mux",
+	"mux": "../../../mux", "resume": "../../../resume",
 }
 
 // ours are types of which the user gets a value and makes none.
@@ -27,7 +27,7 @@ var ours = map[string]bool{"libnet.Stream": true, "mux.Option": true}
 
 func TestEveryInterfaceIsInTheTable(t *testing.T) {
 	known := make(map[string]bool)
-	for _, s := range slices.Concat(table, clientSites, muxSites) {
+	for _, s := range slices.Concat(table, clientSites, muxSites, resumeSites) {
 		known[s.name] = true
 		known[s.source] = true
 	}

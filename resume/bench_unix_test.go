@@ -1,0 +1,142 @@
+//go:build unix
+
+package resume_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/resume"
+)
+
+// What a resumable session costs a server beside a plain one: 64 clients send 64 messages of 64 bytes at a time, which are echoed.
+// The clients are the same code, which writes bytes by hand: those of resumable sessions acknowledge once a burst. cpu-ns/op is
+// the processor time of both ends.
+func BenchmarkPipelined(b *testing.B) {
+	for _, mode := range []struct {
+		name  string
+		serve func(*libnet.Server, libnet.MessageHandler, libnet.Handler)
+	}{
+		{"ServeMessages", func(srv *libnet.Server, m libnet.MessageHandler, _ libnet.Handler) { _ = srv.ServeMessages(m) }},
+		{"Serve", func(srv *libnet.Server, _ libnet.MessageHandler, h libnet.Handler) { _ = srv.Serve(h) }},
+	} {
+		b.Run(mode.name+"/plain", func(b *testing.B) {
+			srv := libnet.NewServer(testkit.Listen(b, "tcp"), codec.New(codec.Uint32BE, codec.Bytes), 128)
+			srv.Logger = testkit.Quiet
+			go mode.serve(srv, libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.Send(msg) }),
+				libnet.HandlerFunc(func(s *libnet.Session) {
+					var buf []byte
+					for {
+						msg, err := s.ReceiveInto(buf)
+						if err != nil {
+							return
+						}
+						_ = s.Send(msg)
+						buf = msg
+					}
+				}))
+			b.Cleanup(srv.Stop)
+			pipelined(b, srv.Listener().Addr(), false)
+		})
+		b.Run(mode.name+"/resume", func(b *testing.B) {
+			h := &resume.Server{MessageHandler: func(s *resume.Session, msg []byte) { _ = s.Send(msg) }}
+			srv := libnet.NewServer(testkit.Listen(b, "tcp"), protocol, 128)
+			srv.Logger = testkit.Quiet
+			go mode.serve(srv, h, h)
+			b.Cleanup(srv.Stop)
+			pipelined(b, srv.Listener().Addr(), true)
+		})
+	}
+}
+
+// pipelined has 64 clients exchange b.N messages with a server. Where it resumes they speak resume's protocol.
+func pipelined(b *testing.B, addr net.Addr, resumes bool) {
+	const clients, window, size = 64, 64, 64
+	conns := make([]net.Conn, clients)
+	for i := range conns {
+		conn, err := net.Dial("tcp", addr.String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Minute))
+		if conns[i] = conn; resumes {
+			shakeHands(b, conn)
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpu()
+	var running sync.WaitGroup
+	for _, conn := range conns {
+		running.Go(func() {
+			if err := bursts(conn, max(1, b.N/(clients*window)), window, size, resumes); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	running.Wait()
+	b.ReportMetric(float64(cpu()-before)/float64(b.N), "cpu-ns/op")
+}
+
+func shakeHands(b *testing.B, conn net.Conn) {
+	hello := []byte{0x12, 1, 0, 0, 0}
+	hello = binary.AppendUvarint(binary.AppendUvarint(hello, 1024), 1<<20)
+	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(hello))), hello...)
+	if _, err := conn.Write(frame); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := readFrame(conn, nil); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// bursts reads as many bytes as the messages have, and what acknowledgements come with them.
+func bursts(conn net.Conn, n, window, size int, resumes bool) error {
+	payload := bytes.Repeat([]byte{'x'}, size)
+	one := binary.BigEndian.AppendUint32(nil, uint32(size))
+	if resumes {
+		one = append(binary.BigEndian.AppendUint32(nil, uint32(size+1)), 0)
+	}
+	burst := bytes.Repeat(append(one[:len(one):len(one)], payload...), window)
+	in := make([]byte, 64<<10)
+	var left []byte
+	for i := range n {
+		if _, err := conn.Write(burst); err != nil {
+			return err
+		}
+		for replies := 0; replies < window; {
+			k, err := conn.Read(in)
+			if err != nil {
+				return err
+			}
+			left = append(left, in[:k]...)
+			for len(left) >= 4 && len(left) >= 4+int(binary.BigEndian.Uint32(left)) {
+				if f := left[4 : 4+binary.BigEndian.Uint32(left)]; !resumes || f[0] < 0x10 {
+					replies++
+				}
+				left = left[4+binary.BigEndian.Uint32(left):]
+			}
+		}
+		if resumes { // with the next burst
+			burst = binary.AppendUvarint(append(burst[:window*(len(one)+size)], 0, 0, 0, 0, 0x10), uint64((i+1)*window))
+			burst[window*(len(one)+size)+3] = byte(len(burst) - window*(len(one)+size) - 4)
+		}
+	}
+	return nil
+}
+
+// cpu is the processor time of the process.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

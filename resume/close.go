@@ -1,0 +1,115 @@
+package resume
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/libnet-go/libnet"
+)
+
+var errHandler = fmt.Errorf("%w in a handler", libnet.ErrPanic)
+
+// Close ends the session at once, on both ends: the peer's ends with io.EOF. Messages that were not acknowledged may or may not
+// arrive; Err counts them. It returns the session's error if that had ended before.
+func (s *Session) Close() error {
+	if !s.finish(libnet.ErrSessionClosed) {
+		return s.Err()
+	}
+	return nil
+}
+
+// Shutdown takes no further messages, waits until the peer's application has taken all, over as many connections as that needs,
+// and ends the session on both ends. Meanwhile messages still arrive. It returns nil, also where another end came first that lost
+// nothing, or a [*libnet.ShutdownError] that says how many were not acknowledged when ctx or the session ended.
+//
+// In the session's handler for messages it would wait for itself, until ctx ends: acknowledgements come behind the message at work.
+func (s *Session) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if s.phase == open {
+		s.phase = draining
+		s.changedLocked()
+	}
+	s.mu.Unlock()
+	s.endIfDrained()
+	select {
+	case <-s.Done():
+	case <-ctx.Done():
+		s.finish(libnet.ErrSessionClosed)
+		if n := s.lost(); n > 0 {
+			return &libnet.ShutdownError{Undelivered: n, Forced: 1, Err: ctx.Err()}
+		}
+	}
+	if n := s.lost(); n > 0 {
+		return &libnet.ShutdownError{Undelivered: n, Err: s.Err()}
+	}
+	return nil
+}
+
+// lost is how many messages were not acknowledged in the end.
+func (s *Session) lost() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err.Unacknowledged
+}
+
+// endIfDrained tells the peer that a Shutdown has all acknowledged. The peer's answer ends the session; where it gets lost, it is
+// told again on the next connection.
+func (s *Session) endIfDrained() {
+	s.mu.Lock()
+	conn := s.conn
+	if s.phase != draining || conn == nil || s.opening || !s.allAcknowledgedLocked() {
+		s.mu.Unlock()
+		return
+	}
+	last := ending{s.noteAckLocked()}
+	s.mu.Unlock()
+	go func() { _ = conn.SendContext(context.Background(), last) }() // until conn ends, at the latest
+}
+
+// finish ends the session; false if it had ended.
+func (s *Session) finish(reason error) bool {
+	s.mu.Lock()
+	if s.phase == ended {
+		s.mu.Unlock()
+		return false
+	}
+	s.err = &Error{Unacknowledged: s.acceptedLocked() - s.peerAcked, Err: reason}
+	s.phase, s.acknowledged = ended, s.peerAcked
+	conn, last := s.conn, ending{s.taken}
+	s.conn = nil
+	s.unacknowledged = queue{} // a message may be in flight: no block goes back to the pool
+	s.state.Store(int32(Closed))
+	s.stopWindowLocked()
+	s.changedLocked()
+	var callbacks []func()
+	if r := s.rare; r != nil {
+		r.inbox = queue{}
+		callbacks, r.onClose = r.onClose, nil
+		r.arrived.Broadcast()
+		if r.done != nil {
+			close(r.done)
+		}
+	}
+	s.mu.Unlock()
+	s.end.closed(s, conn, last)
+	if len(callbacks) > 0 {
+		go runAll(callbacks)
+	}
+	return true
+}
+
+// runAll goes on behind a callback that panics or ends its goroutine.
+func runAll(callbacks []func()) {
+	for i, f := range callbacks {
+		returned := false
+		func() {
+			defer func() {
+				if !returned && recover() == nil {
+					go runAll(callbacks[i+1:])
+				}
+			}()
+			f()
+			returned = true
+		}()
+	}
+}

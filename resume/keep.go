@@ -1,0 +1,182 @@
+package resume
+
+import (
+	"container/list"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+const (
+	defaultMaxKept      = 16 << 10
+	defaultMaxKeptPerIP = 1 << 10
+	defaultMaxKeptBytes = 64 << 20
+)
+
+// A keeper knows the sessions that have no connection, in the order in which they lost it: so they expire. Server.mu guards it.
+type keeper struct {
+	order  list.List // of *ticket
+	unused list.List // of those that never brought or acknowledged a message: they are evicted first
+	byAddr map[netip.Addr]*list.List
+	bytes  int
+	timer  *time.Timer // set for the first of order; nil while there is none
+}
+
+// A place is a session's among those that are kept.
+type place struct {
+	until    time.Time
+	addr     netip.Addr
+	inOrder  *list.Element
+	inUnused *list.Element // or nil
+	ofAddr   *list.Element
+	bytes    int
+}
+
+func (k *keeper) add(t *ticket, p *place, unused bool) {
+	if k.byAddr == nil {
+		k.byAddr = make(map[netip.Addr]*list.List)
+	}
+	if k.byAddr[p.addr] == nil {
+		k.byAddr[p.addr] = list.New()
+	}
+	t.place = p
+	p.inOrder, p.ofAddr = k.order.PushBack(t), k.byAddr[p.addr].PushBack(t)
+	if unused {
+		p.inUnused = k.unused.PushBack(t)
+	}
+	k.bytes += p.bytes
+}
+
+func (k *keeper) remove(t *ticket) {
+	p := t.place
+	if p == nil {
+		return
+	}
+	t.place = nil
+	k.order.Remove(p.inOrder)
+	if p.inUnused != nil {
+		k.unused.Remove(p.inUnused)
+	}
+	if same := k.byAddr[p.addr]; same.Len() == 1 {
+		delete(k.byAddr, p.addr)
+	} else {
+		same.Remove(p.ofAddr)
+	}
+	k.bytes -= p.bytes
+}
+
+func first(l *list.List) *ticket {
+	if front := l.Front(); front != nil {
+		return front.Value.(*ticket)
+	}
+	return nil
+}
+
+// detached keeps a session that has lost its connection, and evicts others beyond the bounds.
+func (srv *Server) detached(s *Session, was *libnet.Session) {
+	p := &place{until: time.Now().Add(srv.window()), addr: network(was.RemoteAddr())}
+	link, unused := s.holds(p)
+	srv.mu.Lock()
+	t := s.ticket
+	if t.link != link || t.place != nil || srv.tickets[t.hash] != t {
+		srv.mu.Unlock()
+		return // it goes on already, or has ended
+	}
+	srv.kept.add(t, p, unused)
+	if srv.kept.timer == nil {
+		srv.kept.timer = time.AfterFunc(srv.window(), srv.expire)
+	}
+	evicted := srv.evictLocked(p.addr)
+	srv.mu.Unlock()
+	finishAll(evicted, ErrEvicted)
+}
+
+// holds says in p what the session holds, and which was its last connection.
+func (s *Session) holds(p *place) (link uint64, unused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.bytes = s.unacknowledged.size
+	if s.rare != nil {
+		p.bytes += s.rare.inbox.size
+	}
+	return s.link, s.taken == 0 && s.peerAcked == 0
+}
+
+// grown counts what a session was sent while it is kept.
+func (srv *Server) grown(s *Session, bytes int) {
+	srv.mu.Lock()
+	var evicted []*Session
+	if p := s.ticket.place; p != nil {
+		p.bytes += bytes
+		srv.kept.bytes += bytes
+		evicted = srv.evictLocked(p.addr)
+	}
+	srv.mu.Unlock()
+	finishAll(evicted, ErrEvicted)
+}
+
+// evictLocked takes out of the kept sessions those that are too many, or hold too much.
+func (srv *Server) evictLocked(addr netip.Addr) (evicted []*Session) {
+	k := &srv.kept
+	evict := func(t *ticket) {
+		srv.forgetLocked(t)
+		srv.stats.Evicted++
+		evicted = append(evicted, t.session)
+	}
+	perIP := resolve(srv.MaxKeptPerIP, defaultMaxKeptPerIP, noBound)
+	for same := k.byAddr[addr]; same != nil && same.Len() > perIP; {
+		evict(first(same))
+		same = k.byAddr[addr]
+	}
+	for k.order.Len() > resolve(srv.MaxKept, defaultMaxKept, noBound) ||
+		k.order.Len() > 0 && k.bytes > resolve(srv.MaxKeptBytes, defaultMaxKeptBytes, noBound) {
+		if unused := first(&k.unused); unused != nil {
+			evict(unused)
+		} else {
+			evict(first(&k.order))
+		}
+	}
+	return evicted
+}
+
+// expire ends those whose window is over.
+func (srv *Server) expire() {
+	var over []*Session
+	srv.mu.Lock()
+	k, now := &srv.kept, time.Now()
+	t := first(&k.order)
+	for ; t != nil && !t.place.until.After(now); t = first(&k.order) {
+		srv.forgetLocked(t)
+		srv.stats.Expired++
+		over = append(over, t.session)
+	}
+	if t == nil {
+		k.timer = nil
+	} else {
+		k.timer.Reset(t.place.until.Sub(now))
+	}
+	srv.mu.Unlock()
+	finishAll(over, ErrWindow)
+}
+
+func finishAll(sessions []*Session, reason error) {
+	for _, s := range sessions {
+		s.finish(reason)
+	}
+}
+
+// network is what MaxKeptPerIP counts by: the address, or the /64 network that one IPv6 subscriber has to choose addresses from
+// (RFC 6177); invalid for what is not IP.
+func network(addr net.Addr) netip.Addr {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if prefix, err := ip.Prefix(64); ip.Is6() && err == nil {
+		return prefix.Addr()
+	}
+	return ip
+}

@@ -1,0 +1,140 @@
+package resume
+
+import (
+	"errors"
+	"time"
+
+	"github.com/libnet-go/libnet"
+)
+
+// fence has the session leave its connection, so that its counts stay what they are until the next one is attached, and returns
+// them.
+func (s *Session) fence() counts {
+	s.mu.Lock()
+	conn := s.conn
+	s.mu.Unlock()
+	if conn != nil {
+		s.detach(conn)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.countsLocked()
+}
+
+func (s *Session) countsLocked() counts {
+	s.ackSent, s.takenBytes = s.taken, 0
+	return counts{s.received, s.taken, s.config.limits()}
+}
+
+// attach has the session go on over conn, where the peer has come as far as it says, and returns our counts. Until opened, no
+// message goes out on conn. An error is why the session cannot go on there: it is to be ended for it, unless it is errLeft.
+func (s *Session) attach(conn *libnet.Session, link uint64, peer counts) (own counts, err error) {
+	s.mu.Lock()
+	if s.phase == ended || link <= s.link {
+		s.mu.Unlock()
+		return own, errLeft
+	}
+	if peer.received > s.sent || peer.received < s.peerAcked || peer.taken < s.peerAcked {
+		s.mu.Unlock()
+		return own, ErrProtocol
+	}
+	old := s.conn
+	if s.link > 0 {
+		s.resumes++
+	}
+	s.conn, s.link = conn, link
+	s.opening, s.failed, s.confirmed, s.ackOwed = true, false, false, false
+	s.limits = s.config.limits().with(peer.limits)
+	s.maxLength = maxLength(conn)
+	s.sent = peer.received
+	s.acknowledgeLocked(peer.taken)
+	var fits bool
+	if s.sentBytes, fits = s.unacknowledged.look(int(s.sent-s.acknowledged), min(s.limits.bytes, s.maxLength)); !fits {
+		err = libnet.ErrFrameTooLarge
+	}
+	own = s.countsLocked()
+	s.stopWindowLocked()
+	s.state.Store(int32(Connected))
+	if s.rare != nil {
+		s.rare.arrived.Broadcast()
+	}
+	s.mu.Unlock()
+	if old != nil {
+		go func() { _ = old.CloseWithError(ErrTakenOver) }()
+	}
+	return own, err
+}
+
+// errLeft says that a session has ended, or is on a newer connection.
+var errLeft = errors.New("libnet: resume: the session has gone on")
+
+// maxLength is that of a message, as far as the connection's codec tells.
+func maxLength(conn *libnet.Session) int {
+	if c, ok := conn.Codec().(interface{ MaxMessage() int }); ok {
+		return max(0, c.MaxMessage()-maxOverhead)
+	}
+	return noBound
+}
+
+// opened lets messages out on conn, and has the session told of its end.
+func (s *Session) opened(conn *libnet.Session) {
+	s.mu.Lock()
+	if s.conn == conn {
+		s.opening = false
+		if s.taken > s.ackSent {
+			s.ackSoonLocked()
+		}
+		s.feedAndUnlock()
+	} else {
+		s.mu.Unlock()
+	}
+	conn.OnClose(func() { s.detach(conn) })
+	s.endIfDrained()
+}
+
+// detach is what follows the end of a connection.
+func (s *Session) detach(conn *libnet.Session) {
+	s.end.left(conn)
+	s.mu.Lock()
+	if s.conn != conn {
+		s.mu.Unlock()
+		return
+	}
+	s.conn = nil
+	s.state.Store(int32(Detached))
+	keep, own := s.config.window() > 0, s.end.ownWindow()
+	if keep && own {
+		s.startWindowLocked()
+	}
+	if s.rare != nil {
+		s.rare.arrived.Broadcast()
+	}
+	s.mu.Unlock()
+	switch {
+	case !keep:
+		s.finish(conn.Err())
+	case !own:
+		s.end.detached(s, conn)
+	}
+}
+
+func (s *Session) startWindowLocked() {
+	link := s.link
+	s.rareLocked().window = time.AfterFunc(s.config.window(), func() { s.windowOver(link) })
+}
+
+func (s *Session) stopWindowLocked() {
+	if s.rare != nil && s.rare.window != nil {
+		s.rare.window.Stop()
+		s.rare.window = nil
+	}
+}
+
+func (s *Session) windowOver(link uint64) {
+	s.mu.Lock()
+	over := s.conn == nil && s.link == link
+	s.mu.Unlock()
+	if over {
+		s.finish(ErrWindow)
+	}
+}

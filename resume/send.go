@@ -1,0 +1,152 @@
+package resume
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/usercode"
+)
+
+// Send encodes msg and keeps it until the peer's application has taken it, over as many connections as that needs; it never waits.
+// nil means that the message will be acknowledged or be among those that the session's Err counts. It may then be changed.
+//
+// Errors: an [*Error] when the session has ended or is shutting down; [libnet.ErrSessionBlocked] when as much is unacknowledged
+// as Config allows; [libnet.ErrFrameTooLarge], and errors that wrap [libnet.ErrEncode] or [libnet.ErrPanic], for a message that
+// cannot be sent. The last three leave the session open.
+func (s *Session) Send(msg any) error {
+	_, err := s.send(msg, false)
+	return err
+}
+
+// SendContext is [Session.Send] that waits for room, in no particular order among those who do. It returns ctx's error when ctx
+// ends first; the message is then not sent.
+func (s *Session) SendContext(ctx context.Context, msg any) error {
+	_, err := s.sendContext(ctx, msg, false)
+	return err
+}
+
+// SendAcked is [Session.SendContext] that returns when the peer's application has taken the message: its handler has returned, or
+// its Receive has returned the message. The peer acknowledges it at once. When ctx ends before that, the message may have been
+// accepted, and then arrives all the same; so it may after an [*Error].
+//
+// In a handler of the same session it waits for itself, until ctx ends: acknowledgements come behind the message at work.
+func (s *Session) SendAcked(ctx context.Context, msg any) error {
+	place, err := s.sendContext(ctx, msg, true)
+	if err != nil {
+		return err
+	}
+	return s.await(ctx, func() (bool, error) {
+		switch {
+		case s.peerAcked >= place:
+			return true, nil
+		case s.err != nil:
+			return true, s.err
+		}
+		return false, nil
+	})
+}
+
+func (s *Session) sendContext(ctx context.Context, msg any, wait bool) (place uint64, err error) {
+	place, err = s.send(msg, wait)
+	for err == libnet.ErrSessionBlocked {
+		s.mu.Lock()
+		changed := s.changeLocked()
+		s.mu.Unlock()
+		if place, err = s.send(msg, wait); err != libnet.ErrSessionBlocked {
+			break
+		}
+		select {
+		case <-changed:
+			place, err = s.send(msg, wait)
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return place, err
+}
+
+// await waits until ready, which is asked under the lock, says so.
+func (s *Session) await(ctx context.Context, ready func() (bool, error)) error {
+	for {
+		s.mu.Lock()
+		ok, err := ready()
+		changed := s.changeLocked()
+		s.mu.Unlock()
+		if ok {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *Session) send(msg any, wait bool) (place uint64, err error) {
+	if data, ok := msg.([]byte); ok && s.config.marshaler() == codec.Marshaler(codec.Bytes) {
+		return s.accept(data, false, wait)
+	}
+	draft := drafts.Get().(*[]byte)
+	data, err := encode(s.config.marshaler(), (*draft)[:0], msg)
+	if err == nil {
+		place, err = s.accept(data, false, wait)
+	}
+	if cap(data) <= keptDraft {
+		*draft = data[:0]
+		drafts.Put(draft)
+	}
+	return place, err
+}
+
+// drafts are what messages are encoded into, with no lock held.
+var drafts = sync.Pool{New: func() any { return new([]byte) }}
+
+const keptDraft = 64 << 10
+
+func encode(m codec.Marshaler, dst []byte, msg any) (data []byte, err error) {
+	if msg == nil {
+		return dst, fmt.Errorf("%w: nil", libnet.ErrEncode)
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			data, err = nil, fmt.Errorf("%w in a marshaler: %.256q", libnet.ErrPanic, usercode.Text(r))
+		}
+	}()
+	if data, err = m.AppendMarshal(dst, msg); err != nil && !is(err, libnet.ErrEncode) {
+		err = fmt.Errorf("%w: %w", libnet.ErrEncode, err)
+	}
+	return data, err
+}
+
+// accept keeps an encoded message, and sends it if it can be sent now. Shared data is not copied, and must not change.
+func (s *Session) accept(data []byte, shared, wait bool) (place uint64, err error) {
+	s.mu.Lock()
+	q := &s.unacknowledged
+	switch {
+	case s.phase == ended:
+		err = s.err
+	case s.phase != open:
+		err = &Error{Err: libnet.ErrSessionClosed}
+	case len(data) > s.limits.bytes || len(data) > s.maxLength:
+		err = libnet.ErrFrameTooLarge
+	case q.count >= s.limits.messages || len(data) > s.limits.bytes-q.size:
+		err = libnet.ErrSessionBlocked
+	}
+	if err != nil {
+		s.mu.Unlock()
+		return 0, err
+	}
+	q.push(data, shared, wait)
+	place = s.acceptedLocked()
+	if s.conn == nil {
+		s.mu.Unlock()
+		s.end.grown(s, len(data))
+		return place, nil
+	}
+	s.feedAndUnlock()
+	return place, nil
+}

@@ -1,0 +1,276 @@
+package resume
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/lock"
+)
+
+// A Server keeps the sessions of clients whose connections come and go. It is the [libnet.Handler] and the
+// [libnet.MessageHandler] of any number of libnet.Servers, over any transport, whose protocol's marshaler is [Frames], and
+// outlives them: a session may go on over another of them. Set its fields before it is given a connection. All methods may be
+// called by any goroutine.
+//
+// The connections' queue takes messages as long as it has room, and the session keeps the rest: Config.OnFull of the connections
+// must be RejectNewest, which is the default.
+type Server struct {
+	Config
+
+	// Handler, if set, runs each session on a goroutine of its own, which receives by [Session.Receive]. When it returns, the
+	// session is shut down, for [libnet.Config]'s default Linger at the most. A panic ends the session and the process's other
+	// sessions go on.
+	Handler func(*Session)
+
+	// MessageHandler, if set, is given the messages, one at a time and in order, on the goroutine that receives from the
+	// connection; with libnet.Server.ServeMessages a session then has no goroutine. A message is valid until it returns. One of
+	// Handler and MessageHandler must be set.
+	MessageHandler func(s *Session, msg []byte)
+
+	// MaxKept, MaxKeptPerIP and MaxKeptBytes bound the sessions that have no connection, in all and of one address (one /64
+	// network of IPv6 addresses), and the messages that these hold. Beyond, the one that has been without a connection for
+	// longest, of that address or of all, ends with [ErrEvicted]; of all, those go first that never brought or acknowledged a
+	// message. Default 16,384, 1,024 and 64 MiB; negative: no bound. What is not IP counts as one address.
+	MaxKept, MaxKeptPerIP, MaxKeptBytes int
+
+	conns sync.Map // *Session by *libnet.Session
+
+	mu lock.Mutex[serverLock]
+	// mu guards the following.
+	tickets map[tokenHash]*ticket
+	kept    keeper
+	closing bool
+	stats   ServerStats
+}
+
+// ServerStats is a snapshot of a server's counters.
+type ServerStats struct {
+	Open      int    // sessions, those without a connection included
+	Kept      int    // sessions without a connection
+	KeptBytes int    // what these hold
+	Resumed   uint64 // connections that went on with a session
+	Refused   uint64 // hellos with a token that no session has: its window was over, or it was used before
+	Expired   uint64 // sessions that ended with ErrWindow
+	Evicted   uint64 // sessions that ended with ErrEvicted
+}
+
+// A ticket is what a server knows a session by. Guarded by Server.mu.
+type ticket struct {
+	session *Session
+	hash    tokenHash
+	before  tokenHash // is valid until the client has acknowledged the welcome that brought the new one
+	twice   bool      // there is one before
+	link    uint64    // the number of the newest connection
+	place   *place    // among those that are kept; nil while there is a connection
+}
+
+// Stats returns a snapshot.
+func (srv *Server) Stats() ServerStats {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	stats := srv.stats
+	stats.Kept, stats.KeptBytes = srv.kept.order.Len(), srv.kept.bytes
+	return stats
+}
+
+// ServeSession serves a connection until it ends: it makes the Server a [libnet.Handler].
+func (srv *Server) ServeSession(conn *libnet.Session) {
+	var s *Session
+	var buf []byte
+	for {
+		frame, err := conn.ReceiveInto(buf)
+		if err != nil {
+			return
+		}
+		if s == nil {
+			s = srv.welcome(conn, frame)
+		} else {
+			s.serve(conn, frame)
+		}
+		if buf = frame; cap(buf) > keptDraft {
+			buf = nil
+		}
+	}
+}
+
+// ServeMessage handles a frame: it makes the Server a [libnet.MessageHandler].
+func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
+	if s, ok := srv.conns.Load(conn); ok {
+		s.(*Session).serve(conn, frame)
+		return
+	}
+	if s := srv.welcome(conn, frame); s != nil {
+		srv.conns.Store(conn, s)
+		if conn.IsClosed() {
+			srv.conns.Delete(conn) // it may have left before it was there
+		}
+	}
+}
+
+// welcome answers a connection's first frame, and returns its session; nil if it has none.
+func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
+	h, why := parseHello(frame)
+	var t claim
+	if why == 0 {
+		t, why = srv.claim(h)
+	}
+	if why == 0 {
+		own, err := t.session.attach(conn, t.link, h.counts)
+		if err == nil {
+			srv.open(t, conn, own)
+			return t.session
+		}
+		if err != errLeft {
+			t.session.finish(err)
+		}
+		why = refusedUnknown
+	}
+	_ = conn.SendContext(context.Background(), why)
+	go func() { _ = conn.Shutdown(timeout(linger)) }()
+	return nil
+}
+
+func (srv *Server) open(t claim, conn *libnet.Session, own counts) {
+	_ = conn.SendContext(context.Background(), welcome{t.token, own}) // an end of conn is told otherwise
+	t.session.opened(conn)
+	if t.link == firstLink && srv.Handler != nil {
+		go srv.run(t.session)
+	}
+}
+
+// linger is how long what is said last may take.
+const linger = 5 * time.Second
+
+func timeout(d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
+
+func (srv *Server) run(s *Session) {
+	returned := false
+	defer func() {
+		if returned {
+			_ = s.Shutdown(timeout(linger))
+		} else {
+			_ = recover()
+			s.finish(errHandler)
+		}
+	}()
+	srv.Handler(s)
+	returned = true
+}
+
+const firstLink = 1
+
+// A claim is a connection's right to a session.
+type claim struct {
+	session *Session
+	token   token // the next
+	link    uint64
+}
+
+// claim finds or makes a hello's session. From then on it is not among those that are kept.
+func (srv *Server) claim(h hello) (claim, refusal) {
+	next := newToken()
+	nextHash, hash := next.hash(), h.token.hash()
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.closing {
+		return claim{}, refusedBusy
+	}
+	if !h.resumes {
+		t := &ticket{session: newSession(&srv.Config, srv), hash: nextHash, link: firstLink}
+		if srv.tickets == nil {
+			srv.tickets = make(map[tokenHash]*ticket)
+		}
+		srv.tickets[nextHash] = t
+		t.session.ticket = t
+		srv.stats.Open++
+		return claim{t.session, next, firstLink}, 0
+	}
+	t := srv.tickets[hash]
+	if t == nil {
+		srv.stats.Refused++
+		return claim{}, refusedUnknown
+	}
+	srv.kept.remove(t)
+	srv.stats.Resumed++
+	srv.replaceLocked(t, hash, nextHash)
+	t.link++
+	return claim{t.session, next, t.link}, 0
+}
+
+// replaceLocked gives a session a new token, beside the one that its client has used: it may not get the new one.
+func (srv *Server) replaceLocked(t *ticket, used, next tokenHash) {
+	if t.twice {
+		delete(srv.tickets, t.before)
+	}
+	if t.hash != used {
+		delete(srv.tickets, t.hash)
+	}
+	t.hash, t.before, t.twice = next, used, true
+	srv.tickets[used], srv.tickets[next] = t, t
+}
+
+// Close ends all sessions with [libnet.ErrServerClosed], those with a connection on both ends, and takes no more. Call it behind
+// the libnet.Servers' Shutdown when no session is to go on elsewhere in this process.
+func (srv *Server) Close() {
+	srv.mu.Lock()
+	srv.closing = true
+	all := make(map[*Session]bool, len(srv.tickets))
+	for _, t := range srv.tickets {
+		all[t.session] = true
+	}
+	srv.mu.Unlock()
+	for s := range all {
+		s.finish(libnet.ErrServerClosed)
+	}
+}
+
+// The following make the server an end of its sessions.
+
+func (srv *Server) handler() func(*Session, []byte) { return srv.MessageHandler }
+func (srv *Server) ownWindow() bool                 { return false }
+
+func (srv *Server) left(conn *libnet.Session) { srv.conns.Delete(conn) }
+
+func (srv *Server) confirmed(s *Session) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if t := s.ticket; t.twice {
+		delete(srv.tickets, t.before)
+		t.twice = false
+	}
+}
+
+func (srv *Server) closed(s *Session, conn *libnet.Session, last ending) {
+	srv.mu.Lock()
+	srv.forgetLocked(s.ticket)
+	srv.mu.Unlock()
+	if conn != nil {
+		go func() {
+			_ = conn.SendContext(context.Background(), last)
+			_ = conn.Shutdown(timeout(linger))
+		}()
+	}
+}
+
+func (srv *Server) forgetLocked(t *ticket) {
+	if srv.tickets[t.hash] != t {
+		return
+	}
+	delete(srv.tickets, t.hash)
+	if t.twice {
+		delete(srv.tickets, t.before)
+	}
+	srv.kept.remove(t)
+	srv.stats.Open--
+}
+
+var (
+	_ libnet.Handler        = (*Server)(nil)
+	_ libnet.MessageHandler = (*Server)(nil)
+)

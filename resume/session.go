@@ -1,0 +1,218 @@
+package resume
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/lock"
+)
+
+// A Session carries messages between a client and a server over any number of connections, one at a time. All methods may be
+// called by any goroutine; calls of Receive are serialised.
+type Session struct {
+	// Immutable.
+	id     uint64
+	config *Config
+	end    end
+	ticket *ticket // a server's; set once, before anybody knows the session
+
+	mu lock.Mutex[sessionLock]
+	// mu guards the following. No user code and no I/O runs under it.
+	conn       *libnet.Session // nil while there is none, or the peer's counts are not known yet
+	phase      phase
+	opening    bool // on conn the welcome is to go before any message
+	failed     bool // conn took a message no more; its end is about to be told
+	confirmed  bool // the peer has the newest token
+	delivering bool // a message is with the handler
+	ackOwed    bool // an acknowledgement found no room in conn's queue
+	ackEager   bool // the next message takes an acknowledgement along
+
+	limits    limits // what both ends keep to; our own until the peer's are known
+	maxLength int    // of a message, as the last connection's codec has it
+
+	unacknowledged queue
+	acknowledged   uint64 // of our messages, and no longer in unacknowledged; peerAcked, but for one in flight
+	sent           uint64 // of our messages, on conn or before
+	sentBytes      int    // of those, what is not acknowledged
+	inFlight       uint64 // the place, from 1 on, of the message that is being given to a connection; 0: none is
+
+	received   uint64 // of the peer's messages
+	taken      uint64 // of those, by the application
+	ackSent    uint64 // taken, as the peer was told last
+	takenBytes int    // since then
+	peerAcked  uint64 // acknowledged, as the peer has said; what is in flight waits
+
+	ackTimer *time.Timer // runs while acknowledgements wait; else nil
+	changed  chan struct{}
+	link     uint64 // the number of conn, or of the last one
+	resumes  uint64
+	err      *Error
+	rare     *rare
+
+	state atomic.Int32
+}
+
+// rare is what not every session needs.
+type rare struct {
+	// Guarded by Session.mu.
+	inbox   queue     // of a session without a handler: messages that nobody has received yet
+	arrived sync.Cond // a message, an end of delivering, another connection, the session's end
+	done    chan struct{}
+	onClose []func()
+	window  *time.Timer // ends a session with a window of its own
+}
+
+// An end is what is different on a server and a client. Its methods are called with no lock held.
+type end interface {
+	handler() func(*Session, []byte)                      // nil: messages wait for Receive
+	ownWindow() bool                                      // the session itself ends when it is over
+	confirmed(s *Session)                                 // the peer has the newest token
+	left(conn *libnet.Session)                            // a connection has ended
+	detached(s *Session, was *libnet.Session)             // not called by a session with a window of its own
+	grown(s *Session, bytes int)                          // while there is no connection, the session keeps more
+	closed(s *Session, conn *libnet.Session, last ending) // conn: nil without one
+}
+
+// A phase is how far a session has come to its end.
+type phase uint8
+
+const (
+	open     phase = iota
+	draining       // Shutdown waits for acknowledgements
+	ended
+)
+
+// A State is what a session is doing.
+type State int32
+
+// The states of a session. It goes from Connecting to Connected, from there to Detached and back, and from each to Closed.
+const (
+	Connecting State = iota // a client's, until its first connection is up
+	Connected
+	Detached // it has no connection, and is kept for Config.Window
+	Closed   // for good
+)
+
+func (s State) String() string {
+	names := [...]string{"connecting", "connected", "detached", "closed"}
+	if s < 0 || int(s) >= len(names) {
+		return fmt.Sprintf("State(%d)", int(s))
+	}
+	return names[s]
+}
+
+// Stats is a snapshot of a session's counters, all of messages but Resumes.
+type Stats struct {
+	Accepted     uint64 // by Send
+	Acknowledged uint64 // of those, by the peer: its application has taken them
+	Received     uint64 // arrived
+	Taken        uint64 // of those, by the application: the handler has returned, or Receive has returned them
+	Resumes      uint64 // connections but the first
+}
+
+var lastID atomic.Uint64
+
+func newSession(config *Config, e end) *Session {
+	return &Session{id: lastID.Add(1), config: config, end: e, limits: config.limits(), maxLength: noBound}
+}
+
+// ID returns the session's number, unique among the process's resumable sessions and never 0. It has nothing to do with its
+// connections' ids, or with the peer's number for it.
+func (s *Session) ID() uint64 { return s.id }
+
+// State returns what the session is doing.
+func (s *Session) State() State { return State(s.state.Load()) }
+
+// Conn returns the connection that the session has at the moment, nil if it has none. It may end at any time. What is sent on it
+// must be sent on the session instead.
+func (s *Session) Conn() *libnet.Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conn
+}
+
+// Stats returns a snapshot. It is final once Done is closed.
+func (s *Session) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{
+		Accepted:     s.acceptedLocked(),
+		Acknowledged: s.peerAcked,
+		Received:     s.received,
+		Taken:        s.taken,
+		Resumes:      s.resumes,
+	}
+}
+
+// acceptedLocked counts from what is kept: what was acknowledged and is in flight is in both, and counts once.
+func (s *Session) acceptedLocked() uint64 {
+	if s.err != nil {
+		return s.peerAcked + s.err.Unacknowledged
+	}
+	return s.acknowledged + uint64(s.unacknowledged.count)
+}
+
+// Err returns nil until the session ends, then why it did: an [*Error].
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		return nil
+	}
+	return s.err
+}
+
+// Done returns a channel that is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rareLocked()
+	if r.done == nil {
+		r.done = make(chan struct{})
+		if s.phase == ended {
+			close(r.done)
+		}
+	}
+	return r.done
+}
+
+// OnClose has f called once when the session has ended, on a goroutine of its own behind those registered before; on a session
+// that has ended, at once.
+func (s *Session) OnClose(f func()) {
+	s.mu.Lock()
+	over := s.phase == ended
+	if !over {
+		r := s.rareLocked()
+		r.onClose = append(r.onClose, f)
+	}
+	s.mu.Unlock()
+	if over {
+		f()
+	}
+}
+
+func (s *Session) rareLocked() *rare {
+	if s.rare == nil {
+		s.rare = new(rare)
+		s.rare.arrived.L = &s.mu
+	}
+	return s.rare
+}
+
+// changeLocked returns what is closed when acknowledgements come or the session ends.
+func (s *Session) changeLocked() <-chan struct{} {
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.changed
+}
+
+func (s *Session) changedLocked() {
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
