@@ -30,9 +30,11 @@ var guards = []guard{
 	// Receive copies messages into storage that it makes for several, and Go allocates to make a slice an any for Send.
 	{"libnet-sync", [3]float64{2, 64 + 4, inexact}, [3]int{2, 2, 2}, [3]int{1, 64, 8}},
 	{"libnet", [3]float64{2, 64 + 4, inexact}, [3]int{2, 2, 2}, [3]int{1, 1, 1}},
+	{"libnet-bytes", [3]float64{1, 4, inexact}, [3]int{2, 2, 2}, [3]int{1, 1, 1}},
 	{"libnet-into", [3]float64{0, 0, 0}, [3]int{2, 2, 2}, [3]int{1, 1, 1}},
 	// A handler's message lies where it was read: there is only the any.
 	{"libnet-event", [3]float64{1, 64, 8}, [3]int{1, 1, 1}, [3]int{1, 1, 1}},
+	{"libnet-event-bytes", [3]float64{0, 0, 0}, [3]int{1, 1, 1}, [3]int{1, 1, 1}},
 	{"libnet-event-into", [3]float64{0, 0, 0}, [3]int{1, 1, 1}, [3]int{1, 1, 1}},
 	{"libnet-ws", [3]float64{2, 64 + 4, inexact}, [3]int{2, 2, 2}, [3]int{1, 1, 1}},
 	{"libnet-ws-event", [3]float64{1, 64, 8}, [3]int{1, 1, 1}, [3]int{1, 1, 1}},
