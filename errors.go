@@ -166,19 +166,47 @@ func (s *Session) explainFrame(err error, src []byte) error {
 	if s.skips() || !saysBadFrame(err) {
 		return err
 	}
-	text := "the frame begins with " + firstbytes.Hex(src)
-	if s.parsed == 0 {
-		text = explainedBytes(src)
-	}
-	return &explainedError{err, text}
+	return explain(err, s.beginning(src, s.parsed == 0))
 }
 
-func explainedBytes(src []byte) string {
-	text := "the peer's first bytes are " + firstbytes.Hex(src)
-	if what := firstbytes.Describe(src); what != "" {
+// beginning says how a frame begins, of which src has arrived; of the first of a session what that looks like, too. Behind the first the
+// peer is known to speak the protocol, and only the header is shown: the rest is a message, which is nobody's to see. So is text where
+// frames have no header, unless it is another protocol's.
+func (s *Session) beginning(src []byte, first bool) string {
+	shown, what, text := s.header(src), "", "the frame begins with "
+	if first {
+		what, text = s.looksLike(src), "the peer's first bytes are "
+		if shown != nil || what != "" || !firstbytes.IsText(src) {
+			shown = src
+		}
+	}
+	if len(shown) == 0 {
+		return ""
+	}
+	text += firstbytes.Hex(shown)
+	if what != "" {
 		text += ", " + what
 	}
 	return text
+}
+
+// looksLike names what the peer speaks whose first bytes these are, if it is known and not this session's protocol.
+func (s *Session) looksLike(src []byte) string {
+	if s.header(src) == nil { // text may be what it is to speak
+		return firstbytes.DescribeForeign(src)
+	}
+	return firstbytes.Describe(src)
+}
+
+// header returns what of src announces the frame's length; nil where it is not announced.
+func (s *Session) header(src []byte) []byte {
+	announcer, ok := s.parser.(frameAnnouncer)
+	for n := 0; ok && n <= min(len(src), firstbytes.Shown); n++ {
+		if _, told := announcer.FrameLength(src[:n]); told {
+			return src[:n:n]
+		}
+	}
+	return nil
 }
 
 // wrapping is the type of what fmt.Errorf wraps one error in: to unwrap it calls nothing of the user's.
@@ -196,10 +224,10 @@ func saysBadFrame(err error) bool {
 // something else.
 func (s *Session) explainEnd(err error) error {
 	src := s.in.Unread()
-	if s.parsed > 0 || len(src) == 0 || s.skips() || firstbytes.Describe(src) == "" {
+	if s.parsed > 0 || len(src) == 0 || s.skips() || s.looksLike(src) == "" {
 		return err
 	}
-	return &explainedError{err, explainedBytes(src)}
+	return explain(err, s.beginning(src, true))
 }
 
 // explainTLS adds to the error of a handshake what came in the place of TLS.
@@ -241,8 +269,8 @@ func (s *Session) frameTimeout(c *clock) error {
 	} else {
 		text = fmt.Sprintf("%d bytes came without the frame's end", came)
 	}
-	if s.Stats().MessagesIn == 0 {
-		return explainedTimeout(ErrFrameTimeout, text+"; "+explainedBytes(src))
+	if how := s.beginning(src, s.Stats().MessagesIn == 0); how != "" {
+		text += "; " + how
 	}
-	return explainedTimeout(ErrFrameTimeout, text+"; it begins with "+firstbytes.Hex(src))
+	return explainedTimeout(ErrFrameTimeout, text)
 }

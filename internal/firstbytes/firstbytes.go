@@ -30,6 +30,20 @@ func Hex(b []byte) string {
 // Describe says what b, the beginning of what a peer has sent, is the beginning of; it returns "" for what it does not know. It holds
 // nothing of b but the numbers of a TLS alert.
 func Describe(b []byte) string {
+	if text := DescribeForeign(b); text != "" || len(b) < 4 {
+		return text
+	}
+	switch {
+	case (b[0] == '{' || b[0] == '[') && IsText(b):
+		return "text that looks like JSON: the peer's framing is another"
+	case IsText(b):
+		return "text: the peer's framing is another"
+	}
+	return ""
+}
+
+// DescribeForeign is Describe where text may be what was expected.
+func DescribeForeign(b []byte) string {
 	for _, known := range protocols {
 		if text := known(b); text != "" {
 			return text
@@ -38,7 +52,7 @@ func Describe(b []byte) string {
 	return ""
 }
 
-var protocols = []func([]byte) string{tlsRecord, proxyHeader, httpMessage, ssh, jsonText, plainText}
+var protocols = []func([]byte) string{tlsRecord, proxyHeader, httpMessage, ssh}
 
 // The types of TLS records and handshake messages that come first (RFC 8446, 4 and 5.1).
 const (
@@ -124,22 +138,8 @@ func ssh(b []byte) string {
 	return ""
 }
 
-func jsonText(b []byte) string {
-	if len(b) >= 4 && (b[0] == '{' || b[0] == '[') && isText(b[1:]) {
-		return "text that looks like JSON: the peer's framing is another"
-	}
-	return ""
-}
-
-func plainText(b []byte) string {
-	if len(b) >= 4 && isText(b) {
-		return "text: the peer's framing is another"
-	}
-	return ""
-}
-
-// isText reports whether all of b, as far as it is shown, is printable ASCII or white space.
-func isText(b []byte) bool {
+// IsText reports whether all of b, as far as it is shown, is printable ASCII or white space.
+func IsText(b []byte) bool {
 	for _, c := range b[:min(len(b), Shown)] {
 		if (c < ' ' || c > '~') && c != '\n' && c != '\r' && c != '\t' {
 			return false

@@ -182,6 +182,39 @@ func TestALaterFrameThatIsTooLargeSaysHowItBegins(t *testing.T) {
 	}
 }
 
+// Eight bytes of a message are a part of a password, in hex, too.
+func TestTheTextOfAnErrorShowsHeadersAndNoMessages(t *testing.T) {
+	for name, test := range map[string]struct {
+		protocol libnet.Protocol
+		sends    string
+	}{
+		"a first line":                     {codec.New(codec.Lines, codec.Bytes), "pass" + strings.Repeat("word", 50)},
+		"a later line":                     {codec.New(codec.Lines, codec.Bytes), "hello\npass" + strings.Repeat("word", 50)},
+		"a later frame":                    {wide, "\x00\x00\x00\x05hello\x7f\x00\x00\x00password"},
+		"a later frame that does not come": {wide, "\x00\x00\x00\x05hello\x00\x00\x00\x20password"},
+		"a line that does not come":        {codec.New(codec.Lines, codec.Bytes), "password"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := testkit.NewServer(t, test.protocol, 0)
+				srv.MaxMessage = 100
+				near, far := testkit.ConnectPipe(t)
+				s := testkit.Adopt(t, srv, near)
+				testkit.MustWrite(t, far, []byte(test.sends))
+				var err error
+				for err == nil {
+					_, err = s.Receive()
+				}
+				for _, part := range []string{"pass", "70 61", "text"} {
+					if strings.Contains(err.Error(), part) {
+						t.Errorf("%q has a part of the message, or takes it for another's: %q", err, part)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestATLSClientOfAPlainServerIsToldSo(t *testing.T) {
 	for name, p := range map[string]libnet.Protocol{"an implausible length": wide, "a legal one": narrow} {
 		t.Run(name, func(t *testing.T) {
