@@ -25,7 +25,7 @@ type Dialer struct {
 // codec. ctx bounds all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake (15 s where that is 0) and the
 // codec's making, each; ctx and HandshakeTimeout have no bearing on the session that it returns. On an error nothing is left open.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, error) {
-	usercode.NeedContext(ctx, "Dial")
+	ctx = usercode.Context(ctx, "Dial")
 	if err := d.check("Dial"); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Bounds of the monitor's own HTTP server: no request needs nearly as long, or as much.
@@ -79,7 +80,7 @@ func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Serve
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(usercode.Context(ctx, "monitor.Serve"))
 	defer cancel()
 	looked := make(chan struct{})
 	go func() { defer close(looked); m.keepLooking(ctx) }()

@@ -105,7 +105,11 @@ func Call[Req, Resp any](ctx context.Context, p Peer, k Kind, req *Req) (*Resp, 
 }
 
 func (p Peer) call(ctx context.Context, k Kind, body any) (answer, error) {
-	usercode.NeedContext(ctx, "mux.Call")
+	switch ctx.(type) {
+	case inOrder, *place: // ours
+	default:
+		ctx = usercode.Context(ctx, "mux.Call")
+	}
 	if p.mux == nil {
 		panic("libnet: mux: a call of a zero Peer: a Mux makes one")
 	}

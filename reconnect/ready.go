@@ -13,7 +13,7 @@ import (
 // Errors: ctx's; [ErrNotStarted]; [libnet.ErrSessionClosed] after Close or Shutdown; what Err returns, once the client has
 // ended. In a callback of the client's, which no session comes up beside, it does not wait and returns an error.
 func (c *Client) Ready(ctx context.Context) (*libnet.Session, error) {
-	usercode.NeedContext(ctx, "Ready")
+	ctx = usercode.Context(ctx, "Ready")
 	for {
 		s, changed, err := c.sessionOrWait()
 		if s != nil || err != nil {

@@ -45,7 +45,7 @@ func (c *Client) end(reason error) (first bool) {
 // once. A client that has ended by
 // itself, for an error that was [Permanent], had lost what it held before, and Shutdown returns nil.
 func (c *Client) Shutdown(ctx context.Context) error {
-	usercode.NeedContext(ctx, "Shutdown")
+	ctx = usercode.Context(ctx, "Shutdown")
 	before := c.beginShutdown()
 	forced, err := c.deliver(ctx)
 	c.Close()

@@ -39,7 +39,7 @@ type DialOptions struct {
 // be nil. ctx, and d's HandshakeTimeout, bound the whole of it; neither has a bearing on the session that Dial
 // returns. On an error nothing is left open; it wraps a [*HandshakeError] if the server has answered.
 func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*libnet.Session, error) {
-	usercode.NeedContext(ctx, "ws.Dial")
+	ctx = usercode.Context(ctx, "ws.Dial")
 	if d == nil || usercode.IsMissing(d.Protocol) {
 		return nil, errors.New("libnet: ws: Dial without a Protocol in its Dialer")
 	}
@@ -109,7 +109,7 @@ func newTransport(d *libnet.Dialer) *http.Transport {
 }
 
 // tlsTimeout bounds connecting and the handshake of TLS where HandshakeTimeout is 0.
-const tlsTimeout = 10 * time.Second
+const tlsTimeout = 15 * time.Second
 
 var errServerSaysNoTLS = fmt.Errorf("%w: the server has not answered the TLS handshake within %v, the bound where "+
 	"Config.HandshakeTimeout is 0: it may not speak TLS on this port", libnet.ErrHandshakeTimeout, tlsTimeout)

@@ -1,6 +1,10 @@
 package sendqueue
 
-import "context"
+import (
+	"context"
+
+	"github.com/libnet-go/libnet/internal/usercode"
+)
 
 // A Context is a context of the user's, whose Done was asked for once: by the call that it bounds, before that has taken anything
 // which others wait for. Its methods neither panic nor say that one which is done has no error, so it may be asked on any goroutine.
@@ -24,19 +28,7 @@ func NewContext(ctx context.Context) Context {
 func (c Context) Done() <-chan struct{} { return c.done }
 
 // Err is nil until Done is closed, and never from then on.
-func (c Context) Err() (err error) {
-	select {
-	case <-c.done:
-	default:
-		return nil
-	}
-	defer func() {
-		if recover() != nil || err == nil {
-			err = context.Canceled
-		}
-	}()
-	return c.Context.Err()
-}
+func (c Context) Err() error { return usercode.ContextErr(c.Context, c.done) }
 
 // Value is that of a context without any.
 func (Context) Value(any) any { return nil }

@@ -3,7 +3,6 @@
 package usercode
 
 import (
-	"context"
 	"fmt"
 	"reflect"
 	"time"
@@ -48,13 +47,6 @@ func IsMissing(value any) bool {
 	}
 	t := reflect.TypeOf(value)
 	return t == nil || t.Kind() != reflect.Pointer || t.Elem().Size() > 0
-}
-
-// NeedContext panics where a user of libnet has passed none to call.
-func NeedContext(ctx context.Context, call string) {
-	if ctx == nil {
-		panic("libnet: " + call + " with a nil context: context.Background() is one that does not end")
-	}
 }
 
 // Text is what an error says, or what a panic was given, or its type where that says nothing. It may be long, and a part of it may come

@@ -4,155 +4,145 @@ import (
 	"context"
 	"errors"
 	"net"
-	"runtime"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
-	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/monitor"
+	"github.com/libnet-go/libnet/mux"
+	"github.com/libnet-go/libnet/reconnect"
+	"github.com/libnet-go/libnet/resume"
+	"github.com/libnet-go/libnet/ws"
 )
 
-// A noReason is a context that is done and does not say why: one that closes Done first and then sets its error, for a moment.
-type noReason struct {
-	context.Context
-	done chan struct{}
+// A badContext is done after a while, and then panics when it is asked why; it panics for a value or a deadline at any time.
+type badContext struct{ done chan struct{} }
+
+func newBadContext() badContext {
+	c := badContext{make(chan struct{})}
+	time.AfterFunc(20*time.Millisecond, func() { close(c.done) })
+	return c
 }
 
-func (c noReason) Done() <-chan struct{} { return c.done }
-func (c noReason) Err() error            { return nil }
+func (c badContext) Done() <-chan struct{}     { return c.done }
+func (badContext) Deadline() (time.Time, bool) { panic("Deadline") }
+func (badContext) Value(any) any               { panic("Value") }
 
-// What such a SendContext would have sent was given back, and was perhaps another session's by then.
-func TestSendContextHasAnErrorThoughItsContextGivesNone(t *testing.T) {
-	for name, queue := range map[string]int{"synchronous": 0, "queue": 1} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := testkit.NewServer(t, testkit.Frames, queue)
-				srv.WriteTimeout = time.Hour
-				near, far := libnettest.PipeSize(10)
-				testkit.CloseWithTest(t, near, far)
-				s := testkit.Adopt(t, srv, near)
-				go func() { _ = s.SendContext(context.Background(), make([]byte, 100)) }() // of which a part stays in flight
-				synctest.Wait()
-				ctx := noReason{context.Background(), make(chan struct{})}
-				result := make(chan error, 1)
-				go func() { result <- s.SendContext(ctx, []byte("waits")) }()
-				synctest.Wait()
-				close(ctx.done)
-				testkit.WantErr(t, "SendContext", <-result, context.Canceled)
-				_ = s.Close()
-			})
-		})
+func (c badContext) Err() error {
+	select {
+	case <-c.done:
+		panic("Err")
+	default:
+		return nil
 	}
 }
 
-// A countedContext misbehaves once its Done has been asked for a number of times.
-type countedContext struct {
-	context.Context
-	left atomic.Int32
-	then func()
+// hole is an address where connections are taken and nothing is said.
+func hole(t *testing.T) string {
+	l := testkit.Listen(t, "tcp")
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+		}
+	}()
+	return l.Addr().String()
 }
 
-func (c *countedContext) Done() <-chan struct{} {
-	if c.left.Add(-1) < 0 {
-		c.then()
+// silent is a session whose peer says and reads nothing.
+func silent(t *testing.T, p libnet.Protocol) *libnet.Session {
+	s, err := (&libnet.Dialer{Protocol: p, Config: libnet.Config{SendQueue: 4, Logger: testkit.Quiet}}).Dial(t.Context(), "tcp", hole(t))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return c.Context.Done()
+	t.Cleanup(func() { _ = s.Close() })
+	return s
 }
 
-// overHostileContexts calls test with contexts that misbehave when they are asked for the n-th time.
-func overHostileContexts(t *testing.T, test func(t *testing.T, ctx context.Context)) {
-	for name, then := range map[string]func(){
-		"panics":             func() { panic("a context's Done") },
-		"ends its goroutine": runtime.Goexit,
+var errNowhere = errors.New("nowhere")
+
+func unconnected(t *testing.T) *reconnect.Client {
+	c := &reconnect.Client{Dial: func(context.Context) (*libnet.Session, error) { return nil, errNowhere }, Logger: testkit.Quiet}
+	t.Cleanup(func() { c.Close(); <-c.Done() })
+	return c
+}
+
+// Package context, and net/http, ask a context on goroutines of their own, where a panic ends the process.
+func TestAContextWhoseMethodsPanicEndsItsCallAndNotTheProcess(t *testing.T) {
+	frames, calls := codec.New(codec.Uint32BE, codec.Bytes), mux.New(mux.JSON)
+	fill := func(send func() error) {
+		for send() == nil {
+		}
+	}
+	for name, call := range map[string]func(t *testing.T, ctx context.Context){
+		"Dial": func(t *testing.T, ctx context.Context) {
+			_, _ = (&libnet.Dialer{Protocol: frames, TLSConfig: testkit.AnyTLS()}).Dial(ctx, "tcp", hole(t))
+		},
+		"ws.Dial": func(t *testing.T, ctx context.Context) {
+			_, _ = ws.Dial(ctx, "ws://"+hole(t), &libnet.Dialer{Protocol: frames}, nil)
+		},
+		"ws.Dial over TLS": func(t *testing.T, ctx context.Context) {
+			_, _ = ws.Dial(ctx, "wss://"+hole(t), &libnet.Dialer{Protocol: frames, TLSConfig: testkit.AnyTLS()}, nil)
+		},
+		"SendContext": func(t *testing.T, ctx context.Context) {
+			s := silent(t, frames)
+			fill(func() error { return s.SendContext(ctx, make([]byte, 100_000)) })
+		},
+		"Session.Shutdown": func(t *testing.T, ctx context.Context) {
+			s := silent(t, frames)
+			fill(func() error { return s.Send(make([]byte, 1<<20-4)) })
+			_ = s.Shutdown(ctx)
+		},
+		"Server.Shutdown": func(t *testing.T, ctx context.Context) {
+			srv := testkit.NewServer(t, frames, 4)
+			near, _ := net.Pipe()
+			s := testkit.Adopt(t, srv, near)
+			fill(func() error { return s.Send(make([]byte, 100_000)) })
+			_ = srv.Shutdown(ctx)
+		},
+		"mux.Call": func(t *testing.T, ctx context.Context) {
+			s := silent(t, codec.New(codec.Uint32BE, calls))
+			_, _ = mux.Call[int, int](ctx, calls.Start(s), "nothing", nil)
+		},
+		"mux.Call of a SyncPeer": func(t *testing.T, ctx context.Context) {
+			_, _ = mux.Call[int, int](ctx, calls.SyncPeer(silent(t, codec.New(codec.Uint32BE, calls))), "nothing", nil)
+		},
+		"Client.Ready": func(t *testing.T, ctx context.Context) {
+			c := unconnected(t)
+			c.Start()
+			_, _ = c.Ready(ctx)
+		},
+		"Client.Shutdown": func(t *testing.T, ctx context.Context) {
+			c := unconnected(t)
+			c.Start()
+			_ = c.Send("held")
+			_ = c.Shutdown(ctx)
+		},
+		"monitor.ListenAndServe": func(t *testing.T, ctx context.Context) {
+			_ = monitor.ListenAndServe(ctx, "127.0.0.1:0", testkit.NewServer(t, frames, 4))
+		},
+		"resume": func(t *testing.T, ctx context.Context) {
+			s := new(resume.Client).Start(unconnected(t))
+			_ = s.SendAcked(ctx, []byte("held"))
+			fill(func() error { return s.SendContext(ctx, make([]byte, 1000)) })
+			_ = s.Shutdown(ctx)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for n := range 4 {
-				inner, cancel := context.WithTimeout(context.Background(), time.Second)
-				defer cancel()
-				ctx := &countedContext{Context: inner, then: then}
-				ctx.left.Store(int32(n))
-				test(t, ctx)
-			}
+			t.Parallel()
+			returned := make(chan struct{})
+			go func() {
+				defer close(returned)
+				defer func() { _ = recover() }() // where its caller is told so
+				call(t, newBadContext())
+			}()
+			testkit.Await(t, testkit.Patience, "its return", returned)
 		})
 	}
-}
-
-func TestAContextThatMisbehavesHoldsUpNoOtherSend(t *testing.T) {
-	for _, p := range testkit.Protocols {
-		t.Run(p.Name, func(t *testing.T) {
-			overHostileContexts(t, func(t *testing.T, ctx context.Context) {
-				near, far := testkit.ConnectPipe(t)
-				s := testkit.Adopt(t, testkit.NewServer(t, p.Protocol, 0), near)
-				go testkit.Drain(far)
-				guarded(func() { _ = s.SendContext(ctx, []byte("hostile")) })
-				testkit.Within(t, testkit.Patience, "the next Send", func() { testkit.MustSend(t, s, []byte("next")) })
-			})
-		})
-	}
-}
-
-// Shutdown waits for each session on a goroutine of its own, where a panic would end the process.
-func TestAContextThatMisbehavesHarmsNobodyButItsShutdown(t *testing.T) {
-	overHostileContexts(t, func(t *testing.T, ctx context.Context) {
-		near, far := testkit.ConnectPipe(t)
-		srv := testkit.NewServer(t, testkit.Frames, 8)
-		srv.Linger = 10 * time.Millisecond
-		s := testkit.Adopt(t, srv, near)
-		go testkit.Drain(far)
-		guarded(func() { _ = srv.Manager().Shutdown(ctx) })
-		guarded(func() { _ = srv.Shutdown(ctx) })
-		srv.Stop()
-		testkit.Await(t, testkit.Patience, "Done", s.Done())
-	})
-}
-
-// guarded calls f, which may panic or end its goroutine.
-func guarded(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() { _ = recover() }()
-		f()
-	}()
-	<-done
-}
-
-type endingConn struct{ net.Conn }
-
-func (endingConn) Write([]byte) (int, error) { runtime.Goexit(); return 0, nil }
-
-func TestSendContextReturnsThoughTheConnEndsTheGoroutineThatWrites(t *testing.T) {
-	for _, p := range testkit.Protocols {
-		near, _ := testkit.ConnectPipe(t)
-		s := testkit.Adopt(t, testkit.NewServer(t, p.Protocol, 0), endingConn{near})
-		ctx, cancel := context.WithCancel(context.Background()) // which never ends before
-		sent := make(chan error, 1)
-		go func() { sent <- s.SendContext(ctx, []byte("message")) }()
-		testkit.WantErr(t, "SendContext", testkit.Await(t, testkit.Patience, "SendContext", sent), libnet.ErrSessionClosed)
-		cancel()
-	}
-}
-
-var errCut = errors.New("the cable is cut")
-
-// A deafConn fails to write, and its Read returns when the test ends, whatever its deadline.
-type deafConn struct {
-	net.Conn
-	ended chan struct{}
-}
-
-func (deafConn) Write([]byte) (int, error)  { return 0, errCut }
-func (c deafConn) Read([]byte) (int, error) { <-c.ended; return 0, errCut }
-
-func TestASynchronousSendThatFailsDoesNotWaitForTheConnsRead(t *testing.T) {
-	near, _ := testkit.ConnectPipe(t)
-	c := deafConn{near, make(chan struct{})}
-	defer close(c.ended)
-	s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 0), c)
-	testkit.Within(t, testkit.Patience, "Send", func() {
-		testkit.WantErr(t, "Send", s.Send([]byte("message")), errCut)
-	})
 }
