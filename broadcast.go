@@ -255,14 +255,29 @@ func (s *Session) offerWithTurn(msg any, limit sendqueue.Limit) error {
 
 // offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied.
 func (s *Session) offerFrame(frame []byte, limit sendqueue.Limit) error {
-	by, err := sendqueue.ByNobody, error(nil)
-	if len(frame) >= shareAt {
-		by, err = s.q.PutShared(frame, limit)
-	} else {
-		by, err = s.q.PutCopy(sendqueue.Header{}, frame, limit)
+	by, err := s.putFrame(frame, limit)
+	if err == sendqueue.ErrFull && s.makeRoom() {
+		by, err = s.putFrame(frame, limit)
 	}
 	s.flushBy(by)
 	return s.refused(err)
+}
+
+func (s *Session) putFrame(frame []byte, limit sendqueue.Limit) (by sendqueue.By, err error) {
+	if len(frame) >= shareAt {
+		return s.q.PutShared(frame, limit)
+	}
+	return s.q.PutCopy(sendqueue.Header{}, frame, limit)
+}
+
+// makeRoom writes what the kernel takes of a queue that nobody is writing: its flush waits for the receiver, for more, or for a worker,
+// and the peer would be refused messages for this side's delay. False says that nothing was to be done.
+func (s *Session) makeRoom() bool {
+	if !s.writesAtOnce() || !s.q.Begin() && !s.q.TakeOver() {
+		return false
+	}
+	s.flushReady(s.q.Take())
+	return true
 }
 
 // encodedFrame is the message in one protocol's encoding.

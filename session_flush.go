@@ -42,9 +42,15 @@ func (s *Session) writesAtOnce() bool { return s.sock != nil && !s.sock.WriteMay
 // one of the session's own where a write may wait. crypto/tls and conns of the user's have no write that does not.
 func (s *Session) flushSoon() {
 	if s.writesAtOnce() {
-		s.owner.flusher.flush(s)
+		s.owner.flusher.flush(s, awaited)
 	} else {
-		go s.sendLoop()
+		go s.takeOverAndSend()
+	}
+}
+
+func (s *Session) takeOverAndSend() {
+	if s.q.TakeOver() {
+		s.sendLoop()
 	}
 }
 
@@ -71,7 +77,7 @@ func (s *Session) sendLoop() {
 func (s *Session) flushReady(b *sendqueue.Batch) {
 	for turn := flushTurn; b != nil; turn-- {
 		if turn == 0 {
-			s.owner.flusher.flush(s)
+			s.owner.flusher.flush(s, underWay)
 			return
 		}
 		left := len(b.Rest())
@@ -118,15 +124,35 @@ type flusher struct {
 	sweeping bool
 }
 
-// work is a session's flush to be carried out, which has begun or was held.
+// work is a session's flush to be carried out.
 type work struct {
 	*Session
-	begun bool
+	flush progress
+}
+
+// progress is how far a flush is that is to be carried out.
+type progress uint8
+
+const (
+	held     progress = iota // it has not begun
+	awaited                  // it has, and another may have come to it meanwhile
+	underWay                 // it has, and is the worker's
+)
+
+// isMine reports whether the worker is to carry the flush out.
+func (w work) isMine() bool {
+	switch w.flush {
+	case held:
+		return w.q.Release()
+	case awaited:
+		return w.q.TakeOver()
+	}
+	return true
 }
 
 func (w work) do() {
 	switch {
-	case !w.begun && !w.q.Release():
+	case !w.isMine():
 	case w.writesAtOnce():
 		w.flushReady(w.q.Take())
 	default:
@@ -152,9 +178,9 @@ const (
 var dialFlusher flusher
 
 // flush carries out a flush that has begun, soon and elsewhere.
-func (f *flusher) flush(s *Session) {
+func (f *flusher) flush(s *Session, is progress) {
 	f.mu.Lock()
-	f.ready = append(f.ready, work{s, true})
+	f.ready = append(f.ready, work{s, is})
 	start := f.missingLocked()
 	f.mu.Unlock()
 	f.startWorkers(start)
@@ -247,7 +273,7 @@ func (f *flusher) endHold() {
 func (f *flusher) release() {
 	f.mu.Lock()
 	for _, s := range f.held {
-		f.ready = append(f.ready, work{s, false})
+		f.ready = append(f.ready, work{s, held})
 	}
 	clear(f.held)
 	if f.held = f.held[:0]; cap(f.held) > keptReady {

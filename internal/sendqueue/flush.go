@@ -4,14 +4,32 @@ package sendqueue
 func (q *Queue) Begin() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	return q.beginLocked()
+}
+
+func (q *Queue) beginLocked() bool {
 	begun := q.flushableLocked()
-	q.flushing = q.flushing || begun
+	if begun {
+		q.flushing = flushUnderWay
+	}
 	return begun
+}
+
+// TakeOver is for whoever comes to a flush that was begun ByAnother, or would rather have it carried out now. False says that somebody else
+// does so, or has: the caller leaves the queue alone.
+func (q *Queue) TakeOver() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	mine := q.flushing == flushAwaited
+	if mine {
+		q.flushing = flushUnderWay
+	}
+	return mine
 }
 
 // flushableLocked reports whether there is something to flush and nobody who does.
 func (q *Queue) flushableLocked() bool {
-	return !q.flushing && q.front != nil && !q.state.isClosed()
+	return q.flushing == noFlush && q.front != nil && !q.state.isClosed()
 }
 
 // Take returns what a flush that has begun is to write next. At nil it has ended.
@@ -108,7 +126,7 @@ func (q *Queue) Abandon() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.state = max(q.state, closed)
-	if q.flushing {
+	if q.flushing != noFlush {
 		q.endLocked()
 	}
 	q.admitLocked()
@@ -122,7 +140,7 @@ func (q *Queue) IsClosed() bool {
 
 // endLocked ends a flush. The first of those who wait for their turn begins another.
 func (q *Queue) endLocked() {
-	q.flushing = false
+	q.flushing = noFlush
 	if q.state.isClosed() {
 		q.discardLocked()
 	}
@@ -141,7 +159,7 @@ func (q *Queue) idleLocked() {
 
 // isIdleLocked reports whether nothing is queued, or nothing that can still be written.
 func (q *Queue) isIdleLocked() bool {
-	return !q.flushing && (q.front == nil || q.state.isClosed())
+	return q.flushing == noFlush && (q.front == nil || q.state.isClosed())
 }
 
 // Close refuses further messages and discards what no flush has taken. What a flush has in flight is
@@ -150,7 +168,7 @@ func (q *Queue) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.state = max(q.state, closed)
-	if !q.flushing {
+	if q.flushing == noFlush {
 		q.endLocked()
 	}
 	q.admitLocked()

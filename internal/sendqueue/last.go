@@ -43,7 +43,7 @@ func (q *Queue) TakesLast(begun bool) (now, soon bool) {
 	if r := q.rare; r != nil && (r.lastIsOut || r.isCut || r.failed != nil) || !q.state.isClosed() {
 		return false, false
 	}
-	if q.flushing {
+	if q.flushing != noFlush {
 		return false, true
 	}
 	return begun || q.bytesOut > 0, false // else nothing has begun that could be ended

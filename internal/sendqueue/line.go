@@ -172,7 +172,7 @@ func (q *Queue) HasLine() bool {
 func (q *Queue) hasLineLocked() bool { return q.rare != nil && q.rare.line.first != nil }
 
 func (q *Queue) flushOwnLocked(msg *Batch) {
-	q.flushing, q.inflight = true, msg
+	q.flushing, q.inflight = flushUnderWay, msg
 	q.messages += msg.messages
 	q.bytes += msg.size
 }
@@ -180,7 +180,7 @@ func (q *Queue) flushOwnLocked(msg *Batch) {
 // grantTurnLocked wakes the first in the line, if it waits for its turn and nobody flushes; or gives it the queue, if it has been
 // passed too often.
 func (q *Queue) grantTurnLocked() {
-	if q.state != open || q.rare == nil || q.flushing || q.front != nil {
+	if q.state != open || q.rare == nil || q.flushing != noFlush || q.front != nil {
 		return
 	}
 	w := q.rare.line.first

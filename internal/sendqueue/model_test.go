@@ -147,7 +147,7 @@ func len0(b *Batch) int {
 // flushSome begins a flush or goes on with it, and writes a part of what it offers.
 func flushSome(t *testing.T, q *Queue, m *queueModel, random *rand.Rand) {
 	if q.inflight == nil {
-		if !q.flushing && !q.Begin() { // nobody carries out what put has begun
+		if q.flushing == noFlush && !q.Begin() { // nobody carries out what put has begun
 			return
 		}
 		m.take(t, q.Take())

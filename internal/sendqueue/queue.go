@@ -23,7 +23,7 @@ type Queue struct {
 	rare        *rare
 
 	state    state
-	flushing bool
+	flushing flushing
 	deferral deferral
 
 	manyReplies bool         // belongs to the receiver: the last message was answered with more than one
@@ -38,6 +38,15 @@ type Queue struct {
 	bytesReceived    uint64
 	discarded        uint64
 }
+
+// flushing says how far a flush is.
+type flushing uint8
+
+const (
+	noFlush       flushing = iota
+	flushAwaited           // it has begun for another, who has not come to it: see TakeOver
+	flushUnderWay          // somebody carries it out
+)
 
 type state uint8
 

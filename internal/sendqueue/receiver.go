@@ -29,7 +29,7 @@ const (
 	ByNobody   By = iota // a flush is under way and will see it, or the receiver
 	ByCaller             // the caller has begun the flush, and writes what can be written without waiting
 	ByReceiver           // the receiver, before it waits; somebody has to look after it: see Overdue
-	ByAnother            // the caller has begun the flush, for somebody else to carry out
+	ByAnother            // the caller has begun the flush, for whoever takes it over first
 	ByHolder             // more is likely to follow: somebody begins the flush with Release
 )
 
@@ -48,7 +48,7 @@ func (q *Queue) wakeLocked(limit Limit) By {
 	if receiver := q.receiver.Load(); receiver >= ReceiverActive && q.state == open && q.deferral != deferralExpired {
 		switch {
 		case receiver == ReceiverLast && q.receiver.CompareAndSwap(ReceiverLast, ReceiverActive):
-			q.flushing = true
+			q.flushing = flushUnderWay
 			return ByCaller
 		case q.deferral != deferralNone:
 			return ByNobody
@@ -56,16 +56,19 @@ func (q *Queue) wakeLocked(limit Limit) By {
 		q.deferral = deferralPending
 		return ByReceiver
 	}
-	if limit.Hold && q.state == open && !q.pressesLocked(limit) {
-		switch q.deferral {
-		case deferralNone:
+	if limit.Hold && q.state == open {
+		switch {
+		case q.pressesLocked(limit): // who goes on sending would be refused before somebody else comes to it
+			q.flushing = flushUnderWay
+			return ByCaller
+		case q.deferral == deferralNone:
 			q.deferral = deferralHeld
 			return ByHolder
-		case deferralHeld:
+		case q.deferral == deferralHeld:
 			return ByNobody
 		}
 	}
-	q.flushing = true
+	q.flushing = flushAwaited
 	return ByAnother
 }
 
@@ -84,12 +87,10 @@ func (q *Queue) Release() (begun bool) {
 	if q.deferral == deferralHeld {
 		q.deferral = deferralNone
 	}
-	begun = q.flushableLocked()
-	q.flushing = q.flushing || begun
-	return begun
+	return q.beginLocked()
 }
 
-// Overdue is for whoever looks after a receiver. begun says that the caller has begun a flush, for which the receiver did not
+// Overdue is for whoever looks after a receiver. begun says that the caller has begun a flush, as ByAnother, for which the receiver did not
 // come; again, that it is to look again: the receiver is left alone for as long as there are flushes.
 func (q *Queue) Overdue() (begun, again bool) {
 	q.mu.Lock()
@@ -102,7 +103,7 @@ func (q *Queue) Overdue() (begun, again bool) {
 		q.deferral = deferralPending
 		return false, true
 	}
-	q.deferral, q.flushing = deferralExpired, true
+	q.deferral, q.flushing = deferralExpired, flushAwaited
 	return true, false
 }
 
@@ -153,7 +154,7 @@ func (q *Queue) receiverRests(state ReceiverState, messages, bytes uint64) (begu
 	if !q.flushableLocked() {
 		return false
 	}
-	q.flushing = true
+	q.flushing = flushUnderWay
 	q.manyReplies = replied || q.front.messages > 1
 	return true
 }
