@@ -1,0 +1,66 @@
+package resume_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"testing/synctest"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/resume"
+)
+
+// A heldConn's writes return when hold, as it was when they began, is closed; their bytes are on their way before.
+type heldConn struct {
+	net.Conn
+	hold func() chan struct{}
+}
+
+func (c heldConn) Write(p []byte) (int, error) {
+	hold := c.hold()
+	n, err := c.Conn.Write(p)
+	if hold != nil {
+		<-hold
+	}
+	return n, err
+}
+
+// A message can be acknowledged before the Send that wrote it has returned: it makes room when that does.
+func TestWhoWaitsForRoomIsToldOfAnAcknowledgementThatCameDuringTheWrite(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(s *resume.Server) { s.MaxMessages, s.AckDelay = 1, -1 })
+		var hold chan struct{}
+		over := r.over()
+		over.Dial = func(context.Context) (*libnet.Session, error) {
+			conn, err := r.pipes.Dial()
+			if err != nil {
+				return nil, err
+			}
+			d := &libnet.Dialer{Protocol: protocol} // synchronous: who sends writes
+			return d.NewSession(heldConn{conn, func() chan struct{} { return hold }})
+		}
+		near := new(resume.Client).Start(over)
+		defer near.Close()
+		far := <-r.sessions
+		synctest.Wait()
+		hold = make(chan struct{})
+		sent := make(chan error, 2)
+		go func() { sent <- near.Send("1") }()
+		synctest.Wait()
+		go func() { sent <- near.SendContext(t.Context(), "2") }()
+		synctest.Wait()
+		receive(t, far, "1")
+		synctest.Wait()
+		if near.Stats().Acknowledged != 1 || len(sent) > 0 {
+			t.Fatal("not acknowledged during the write")
+		}
+		close(hold)
+		for range 2 {
+			if err := testkit.Await(t, testkit.Patience, "a Send", sent); err != nil {
+				t.Error(err)
+			}
+		}
+		receive(t, far, "2")
+	})
+}
