@@ -5,9 +5,11 @@ import (
 	"net"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/resume"
 )
 
@@ -62,5 +64,60 @@ func TestWhoWaitsForRoomIsToldOfAnAcknowledgementThatCameDuringTheWrite(t *testi
 			}
 		}
 		receive(t, far, "2")
+	})
+}
+
+func TestAPeerIsToldOfAnEndOnceHoweverOftenItAcknowledges(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		conn, _ := r.byHand(newHello)
+		s := <-r.sessions
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		go func() { _ = s.Shutdown(ctx) }()
+		synctest.Wait()
+		for range 50 {
+			_ = conn.Send(oneAck)
+		}
+		frames := 0
+		for {
+			if _, err := conn.Receive(); err != nil {
+				break
+			}
+			frames++
+		}
+		if frames != 2 { // as its Shutdown found all acknowledged, and as it ended
+			t.Errorf("told %d times", frames)
+		}
+	})
+}
+
+func TestAClosedSessionsConnectionEndsThoughItsPeerDoesNotRead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		l := libnettest.NewListener()
+		srv := libnet.NewServer(l, protocol, 0)
+		configure(&srv.Config)
+		srv.SendQueue, srv.WriteTimeout, srv.PeerTimeout = 1, -1, -1
+		go func() { _ = srv.Serve(r.server) }()
+		defer srv.Stop()
+		pipe, err := l.Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := rawSession(t, pipe)
+		sendRaw(t, conn, []byte{0x12, 1, 0, 0, 0, 10, 0x80, 0x80, 0x40}) // 10 messages, 1 MiB
+		s := <-r.sessions
+		for range 10 {
+			send(t, s, string(make([]byte, 100<<10)))
+		}
+		synctest.Wait()
+		link := s.Conn()
+		_ = s.Close()
+		select {
+		case <-link.Done():
+		case <-time.After(time.Minute):
+			t.Error("the connection is still there")
+		}
 	})
 }

@@ -57,10 +57,11 @@ func (s *Session) lost() uint64 {
 func (s *Session) endIfDrained() {
 	s.mu.Lock()
 	conn := s.conn
-	if s.phase != draining || conn == nil || s.opening || !s.allAcknowledgedLocked() {
+	if s.phase != draining || conn == nil || s.opening || s.toldEnd || !s.allAcknowledgedLocked() {
 		s.mu.Unlock()
 		return
 	}
+	s.toldEnd = true // once a connection: a peer that does not read may go on acknowledging
 	last := ending{s.noteAckLocked()}
 	s.mu.Unlock()
 	go func() { _ = conn.SendContext(context.Background(), last) }() // until conn ends, at the latest

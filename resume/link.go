@@ -43,7 +43,7 @@ func (s *Session) attach(conn *libnet.Session, link uint64, peer counts) (own co
 		s.resumes++
 	}
 	s.conn, s.link = conn, link
-	s.opening, s.failed, s.confirmed, s.ackOwed = true, false, false, false
+	s.opening, s.failed, s.confirmed, s.ackOwed, s.toldEnd = true, false, false, false, false
 	s.limits = s.config.limits().with(peer.limits)
 	s.maxLength = maxLength(conn)
 	s.sent = peer.received

@@ -127,8 +127,9 @@ func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
 		}
 		why = refusedUnknown
 	}
-	_ = conn.SendContext(context.Background(), why)
-	go func() { _ = conn.Shutdown(timeout(linger)) }()
+	ctx := timeout(linger)
+	_ = conn.SendContext(ctx, why)
+	go func() { _ = conn.Shutdown(ctx) }()
 	return nil
 }
 
@@ -252,8 +253,9 @@ func (srv *Server) closed(s *Session, conn *libnet.Session, last ending) {
 	srv.mu.Unlock()
 	if conn != nil {
 		go func() {
-			_ = conn.SendContext(context.Background(), last)
-			_ = conn.Shutdown(timeout(linger))
+			ctx := timeout(linger)
+			_ = conn.SendContext(ctx, last)
+			_ = conn.Shutdown(ctx)
 		}()
 	}
 }

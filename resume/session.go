@@ -29,6 +29,7 @@ type Session struct {
 	delivering bool // a message is with the handler
 	ackOwed    bool // an acknowledgement found no room in conn's queue
 	ackEager   bool // the next message takes an acknowledgement along
+	toldEnd    bool // the peer was told on conn that a Shutdown has all acknowledged
 
 	limits    limits // what both ends keep to; our own until the peer's are known
 	maxLength int    // of a message, as the last connection's codec has it
