@@ -85,7 +85,7 @@ func (s *Session) finish(reason error) bool {
 	var callbacks []func()
 	if r := s.rare; r != nil {
 		r.inbox = queue{}
-		callbacks, r.onClose = r.onClose, nil
+		callbacks, r.onClose = r.takeCallbacks(), nil
 		r.arrived.Broadcast()
 		if r.done != nil {
 			close(r.done)
@@ -97,6 +97,13 @@ func (s *Session) finish(reason error) bool {
 		go runAll(callbacks)
 	}
 	return true
+}
+
+func (r *rare) takeCallbacks() (all []func()) {
+	for e := r.leaves.Front(); e != nil; e = r.leaves.Front() {
+		all = append(all, r.leaves.Remove(e).(func()))
+	}
+	return append(all, r.onClose...)
 }
 
 // runAll goes on behind a callback that panics or ends its goroutine.

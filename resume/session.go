@@ -1,6 +1,7 @@
 package resume
 
 import (
+	"container/list"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -63,6 +64,7 @@ type rare struct {
 	arrived sync.Cond // a message, an end of delivering, another connection, the session's end
 	done    chan struct{}
 	onClose []func()
+	leaves  list.List   // of func(), before those: to leave groups
 	window  *time.Timer // ends a session with a window of its own
 }
 
@@ -193,6 +195,22 @@ func (s *Session) OnClose(f func()) {
 	if over {
 		f()
 	}
+}
+
+// register has leave called when the session ends, before what OnClose was given; nil if it has ended.
+func (s *Session) register(leave func()) *list.Element {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == ended {
+		return nil
+	}
+	return s.rareLocked().leaves.PushBack(leave)
+}
+
+func (s *Session) unregister(leave *list.Element) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rareLocked().leaves.Remove(leave)
 }
 
 func (s *Session) rareLocked() *rare {
