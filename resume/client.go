@@ -55,6 +55,10 @@ func (e *clientEnd) connect(ctx context.Context, conn *libnet.Session) error {
 			return err
 		}
 	}
+	if err := keepsAll(conn); err != nil {
+		e.session.finish(err)
+		return reconnect.Permanent(err)
+	}
 	frame, err := e.exchange(ctx, conn)
 	if err != nil {
 		return err

@@ -65,6 +65,14 @@ func (s *Session) attach(conn *libnet.Session, link uint64, peer counts) (own co
 	return own, err
 }
 
+// keepsAll says why conn cannot carry a session, if it cannot.
+func keepsAll(conn *libnet.Session) error {
+	if conn.Config().OnFull == libnet.DropOldest {
+		return ErrDropOldest
+	}
+	return nil
+}
+
 // errLeft says that a session has ended, or is on a newer connection.
 var errLeft = errors.New("libnet: resume: the session has gone on")
 

@@ -2,11 +2,15 @@ package resume
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A Server keeps the sessions of clients whose connections come and go. It is the [libnet.Handler] and the
@@ -14,14 +18,15 @@ import (
 // outlives them: a session may go on over another of them. Set its fields before it is given a connection. All methods may be
 // called by any goroutine.
 //
-// The connections' queue takes messages as long as it has room, and the session keeps the rest: Config.OnFull of the connections
-// must be RejectNewest, which is the default.
+// The connections' queue takes messages as long as it has room, and the session keeps the rest. Their Config.OnFull is best the
+// default, RejectNewest: CloseSession ends a connection where it only has to wait, and one with DropOldest is refused, and ends with
+// [ErrDropOldest], of which the log has one line. Without a queue (SendQueue 0) who sends on a session waits for the connection.
 type Server struct {
 	Config
 
 	// Handler, if set, runs each session on a goroutine of its own, which receives by [Session.Receive]. When it returns, the
-	// session is shut down, for [libnet.Config]'s default Linger at the most. A panic ends the session and the process's other
-	// sessions go on.
+	// session is shut down, for [libnet.Config]'s default Linger at the most. A panic ends the session, and the
+	// log of the libnet.Server has it; the process's other sessions go on.
 	Handler func(*Session)
 
 	// MessageHandler, if set, is given the messages, one at a time and in order, on the goroutine that receives from the
@@ -35,7 +40,8 @@ type Server struct {
 	// message. Default 16,384, 1,024 and 64 MiB; negative: no bound. What is not IP counts as one address.
 	MaxKept, MaxKeptPerIP, MaxKeptBytes int
 
-	conns sync.Map // *Session by *libnet.Session
+	conns     sync.Map // *Session by *libnet.Session
+	toldDrops sync.Once
 
 	mu lock.Mutex[serverLock]
 	// mu guards the following.
@@ -111,6 +117,11 @@ func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
 
 // welcome answers a connection's first frame, and returns its session; nil if it has none.
 func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
+	if err := keepsAll(conn); err != nil {
+		srv.toldDrops.Do(func() { logError(logger(conn), err.Error()) })
+		refuse(conn, refusedBusy, err)
+		return nil
+	}
 	h, why := parseHello(frame)
 	var t claim
 	if why == 0 {
@@ -127,18 +138,36 @@ func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
 		}
 		why = refusedUnknown
 	}
+	refuse(conn, why, libnet.ErrSessionClosed)
+	return nil
+}
+
+func refuse(conn *libnet.Session, why refusal, reason error) {
 	ctx := timeout(linger)
 	_ = conn.SendContext(ctx, why)
-	go func() { _ = conn.Shutdown(ctx) }()
-	return nil
+	go func() { _ = conn.ShutdownWithError(ctx, reason) }()
+}
+
+// logger is that of the connection's server.
+func logger(conn *libnet.Session) *slog.Logger {
+	if l := conn.Config().Logger; l != nil {
+		return l
+	}
+	return slog.Default()
 }
 
 func (srv *Server) open(t claim, conn *libnet.Session, own counts) {
 	_ = conn.SendContext(context.Background(), welcome{t.token, own}) // an end of conn is told otherwise
 	t.session.opened(conn)
 	if t.link == firstLink && srv.Handler != nil {
-		go srv.run(t.session)
+		go srv.run(t.session, logger(conn))
 	}
+}
+
+// logError harms nobody where the logger, which is the user's, panics.
+func logError(l *slog.Logger, text string, args ...any) {
+	defer func() { _ = recover() }()
+	l.Error(text, args...)
 }
 
 // linger is how long what is said last may take.
@@ -150,14 +179,18 @@ func timeout(d time.Duration) context.Context {
 	return ctx
 }
 
-func (srv *Server) run(s *Session) {
+func (srv *Server) run(s *Session, l *slog.Logger) {
 	returned := false
 	defer func() {
 		if returned {
 			_ = s.Shutdown(timeout(linger))
-		} else {
-			_ = recover()
-			s.finish(errHandler)
+			return
+		}
+		v := recover() // nil: it has ended its goroutine
+		s.finish(errHandler)
+		if v != nil {
+			logError(l, "libnet: resume: panic in a handler", "session", s.ID(), "value", fmt.Sprintf("%.256q", usercode.Text(v)),
+				"stack", string(debug.Stack()))
 		}
 	}()
 	srv.Handler(s)
