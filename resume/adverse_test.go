@@ -181,3 +181,26 @@ func TestAPanicOfASessionsHandlerIsInTheLog(t *testing.T) {
 		}
 	})
 }
+
+// A network may deliver what a client has sent on a connection it has given up, behind what it sends on the next.
+func TestAHelloThatComesLateChangesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		conn, answer := r.byHand(newHello)
+		s := <-r.sessions
+		sendRaw(t, conn, oneAck)
+		send(t, s, "1", "2")
+		first := tokenOf(t, answer)
+		late := helloWith(first, 2, 1)
+		conn, answer = r.byHand(helloWith(first, 2, 2))
+		next := tokenOf(t, answer)
+		old, answer := r.byHand(late)
+		wantRefused(t, old, answer, 2)
+		sendRaw(t, conn, oneAck)
+		if conn.IsClosed() || s.State() != resume.Connected || s.Stats().Acknowledged != 2 {
+			t.Error(s.State(), s.Err(), s.Stats())
+		}
+		_, answer = r.byHand(helloWith(next, 2, 2))
+		tokenOf(t, answer)
+	})
+}

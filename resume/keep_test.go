@@ -2,9 +2,11 @@ package resume_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,8 +23,12 @@ var (
 	oneAck   = []byte{0x10, 0}
 )
 
+var attempts atomic.Uint64
+
+// helloWith is one that was sent later than those made before.
 func helloWith(token []byte, received, taken byte) []byte {
-	return append(append([]byte{0x12, 1, 16}, token...), received, taken, 10, 100)
+	numbered := binary.AppendUvarint(append([]byte{0x12, 1, 16}, token...), attempts.Add(1))
+	return append(numbered, received, taken, 10, 100)
 }
 
 // tokenOf returns that of a welcome.

@@ -122,11 +122,11 @@ func (s *Session) acknowledgement(conn *libnet.Session, n uint64) (ok bool) {
 		return true
 	}
 	ok = s.acknowledgeLocked(n)
-	news := !s.confirmed
+	news, link := !s.confirmed, s.link
 	s.confirmed = true
 	s.feedAndUnlock()
 	if news {
-		s.end.confirmed(s)
+		s.end.confirmed(s, link)
 	}
 	if ok {
 		s.endIfDrained()

@@ -69,6 +69,7 @@ type ticket struct {
 	before  tokenHash // is valid until the client has acknowledged the welcome that brought the new one
 	twice   bool      // there is one before
 	link    uint64    // the number of the newest connection
+	tried   uint64    // the number of the hello that brought it
 	place   *place    // among those that are kept; nil while there is a connection
 }
 
@@ -230,6 +231,10 @@ func (srv *Server) claim(h hello) (claim, refusal) {
 		srv.stats.Refused++
 		return claim{}, refusedUnknown
 	}
+	if h.number <= t.tried {
+		return claim{}, refusedBusy // it was late: the client has gone on
+	}
+	t.tried = h.number
 	srv.kept.remove(t)
 	srv.stats.Resumed++
 	srv.replaceLocked(t, hash, nextHash)
@@ -271,10 +276,10 @@ func (srv *Server) ownWindow() bool                 { return false }
 
 func (srv *Server) left(conn *libnet.Session) { srv.conns.Delete(conn) }
 
-func (srv *Server) confirmed(s *Session) {
+func (srv *Server) confirmed(s *Session, link uint64) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if t := s.ticket; t.twice {
+	if t := s.ticket; t.twice && t.link == link { // else the client has used the token, and may not get its next one
 		delete(srv.tickets, t.before)
 		t.twice = false
 	}
