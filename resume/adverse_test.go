@@ -2,9 +2,11 @@ package resume_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,5 +204,62 @@ func TestAHelloThatComesLateChangesNothing(t *testing.T) {
 		}
 		_, answer = r.byHand(helloWith(next, 2, 2))
 		tokenOf(t, answer)
+	})
+}
+
+// Empty messages take memory, too.
+func TestSessionsWithoutAConnectionThatHoldManyEmptyMessagesEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(s *resume.Server) { s.MaxKeptBytes = 10_000 })
+		s := r.visitor("10.0.0.1", true)
+		r.down.Store(true)
+		for range 100 {
+			send(t, s, "")
+		}
+		if s.State() != resume.Detached {
+			t.Fatal(s.Err())
+		}
+		send(t, s, "")
+		wantEnd(t, s, resume.ErrEvicted, 101)
+	})
+}
+
+func TestWhatCannotBeIsNamed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		near, _ := r.start(new(resume.Client))
+		var none context.Context
+		for name, call := range map[string]func(){
+			"SendContext": func() { _ = near.SendContext(none, "x") },
+			"SendAcked":   func() { _ = near.SendAcked(none, "x") },
+			"Shutdown":    func() { _ = near.Shutdown(none) },
+			"Handler":     func() { new(resume.Server).ServeMessage(near.Conn(), nil) },
+		} {
+			func() {
+				defer func() {
+					if text := fmt.Sprint(recover()); !strings.Contains(text, name) {
+						t.Errorf("%s: %s", name, text)
+					}
+				}()
+				call()
+			}()
+		}
+		send(t, near, "x") // none of them has begun anything
+	})
+}
+
+func TestABroadcastCountsSessionsThatShutDownAsClosed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		near, far := r.start(new(resume.Client))
+		var g resume.Group[int]
+		g.Put(1, far)
+		send(t, far, "x")
+		go func() { _ = far.Shutdown(t.Context()) }()
+		synctest.Wait()
+		if got := g.Broadcast("late", nil); got != (libnet.BroadcastResult{Closed: 1}) {
+			t.Errorf("%+v", got)
+		}
+		receive(t, near, "x")
 	})
 }

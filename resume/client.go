@@ -143,7 +143,8 @@ func (e *clientEnd) detached(*Session, *libnet.Session) {}
 
 func (e *clientEnd) closed(_ *Session, conn *libnet.Session, last ending) {
 	go func() {
-		ctx := timeout(linger)
+		ctx, cancel := lingering()
+		defer cancel()
 		if conn != nil {
 			_ = conn.SendContext(ctx, last)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 var errHandler = fmt.Errorf("%w in a handler", libnet.ErrPanic)
@@ -24,6 +25,7 @@ func (s *Session) Close() error {
 //
 // In the session's handler for messages it would wait for itself, until ctx ends: acknowledgements come behind the message at work.
 func (s *Session) Shutdown(ctx context.Context) error {
+	ctx = usercode.Context(ctx, "Shutdown")
 	s.mu.Lock()
 	if s.phase == open {
 		s.phase = draining

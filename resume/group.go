@@ -150,7 +150,7 @@ func (g *Group[K]) Broadcast(msg any, except *Session) (result libnet.BroadcastR
 			result.Sent++
 		case is(err, libnet.ErrSessionBlocked):
 			result.Blocked++
-		case s.State() == Closed:
+		case s.State() == Closed, is(err, libnet.ErrSessionClosed):
 			result.Closed++
 		}
 	}

@@ -35,9 +35,10 @@ type Server struct {
 	MessageHandler func(s *Session, msg []byte)
 
 	// MaxKept, MaxKeptPerIP and MaxKeptBytes bound the sessions that have no connection, in all and of one address (one /64
-	// network of IPv6 addresses), and the messages that these hold. Beyond, the one that has been without a connection for
-	// longest, of that address or of all, ends with [ErrEvicted]; of all, those go first that never brought or acknowledged a
-	// message. Default 16,384, 1,024 and 64 MiB; negative: no bound. What is not IP counts as one address.
+	// network of IPv6 addresses), and the messages that these hold, of which each counts for its length and 100 bytes. Beyond,
+	// the one that has been without a connection for longest, of that address or of all, ends with [ErrEvicted]; of all, those
+	// go first that never brought or acknowledged a message. Default 16,384, 1,024 and 64 MiB; negative: no bound. What is not
+	// IP counts as one address, as do all clients behind a proxy that the libnet.Server's ProxyProtocol does not know.
 	MaxKept, MaxKeptPerIP, MaxKeptBytes int
 
 	conns     sync.Map // *Session by *libnet.Session
@@ -55,7 +56,7 @@ type Server struct {
 type ServerStats struct {
 	Open      int    // sessions, those without a connection included
 	Kept      int    // sessions without a connection
-	KeptBytes int    // what these hold
+	KeptBytes int    // what these hold, as it counts for MaxKeptBytes
 	Resumed   uint64 // connections that went on with a session
 	Refused   uint64 // hellos with a token that no session has: its window was over, or it was used before
 	Expired   uint64 // sessions that ended with ErrWindow
@@ -118,6 +119,9 @@ func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
 
 // welcome answers a connection's first frame, and returns its session; nil if it has none.
 func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
+	if srv.Handler == nil && srv.MessageHandler == nil {
+		panic("libnet: resume: a Server with neither a Handler nor a MessageHandler")
+	}
 	if err := keepsAll(conn); err != nil {
 		srv.toldDrops.Do(func() { logError(logger(conn), err.Error()) })
 		refuse(conn, refusedBusy, err)
@@ -144,9 +148,12 @@ func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
 }
 
 func refuse(conn *libnet.Session, why refusal, reason error) {
-	ctx := timeout(linger)
+	ctx, cancel := lingering()
 	_ = conn.SendContext(ctx, why)
-	go func() { _ = conn.ShutdownWithError(ctx, reason) }()
+	go func() {
+		defer cancel()
+		_ = conn.ShutdownWithError(ctx, reason)
+	}()
 }
 
 // logger is that of the connection's server.
@@ -174,17 +181,17 @@ func logError(l *slog.Logger, text string, args ...any) {
 // linger is how long what is said last may take.
 const linger = 5 * time.Second
 
-func timeout(d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	context.AfterFunc(ctx, cancel)
-	return ctx
+func lingering() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), linger)
 }
 
 func (srv *Server) run(s *Session, l *slog.Logger) {
 	returned := false
 	defer func() {
 		if returned {
-			_ = s.Shutdown(timeout(linger))
+			ctx, cancel := lingering()
+			defer cancel()
+			_ = s.Shutdown(ctx)
 			return
 		}
 		v := recover() // nil: it has ended its goroutine
@@ -267,6 +274,12 @@ func (srv *Server) Close() {
 	for s := range all {
 		s.finish(libnet.ErrServerClosed)
 	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if t := srv.kept.timer; t != nil && srv.kept.order.Len() == 0 {
+		t.Stop()
+		srv.kept.timer = nil
+	}
 }
 
 // The following make the server an end of its sessions.
@@ -291,7 +304,8 @@ func (srv *Server) closed(s *Session, conn *libnet.Session, last ending) {
 	srv.mu.Unlock()
 	if conn != nil {
 		go func() {
-			ctx := timeout(linger)
+			ctx, cancel := lingering()
+			defer cancel()
 			_ = conn.SendContext(ctx, last)
 			_ = conn.Shutdown(ctx)
 		}()
