@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -261,5 +262,37 @@ func TestABroadcastCountsSessionsThatShutDownAsClosed(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		receive(t, near, "x")
+	})
+}
+
+func TestAResumeWhileTheHandlerIsAtWorkHandsTheNextMessageOverBehindThat(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var taken []string // only ever one handler is at work
+		work := make(chan bool)
+		r := newRig(t, func(s *resume.Server) {
+			s.MessageHandler = func(s *resume.Session, msg []byte) {
+				<-work
+				taken = append(taken, string(msg))
+			}
+		})
+		near := new(resume.Client).Start(r.over())
+		defer near.Close()
+		synctest.Wait()
+		send(t, near, "1", "2")
+		for range 3 { // each comes while the first is being handled
+			synctest.Wait()
+			r.cut(near)
+			r.up()
+			time.Sleep(time.Second)
+		}
+		send(t, near, "3")
+		synctest.Wait()
+		if stats := near.Stats(); stats.Resumes != 3 || stats.Acknowledged != 0 || len(taken) != 0 {
+			t.Fatalf("%+v, %q", stats, taken)
+		}
+		close(work)
+		if err := near.Shutdown(t.Context()); err != nil || !slices.Equal(taken, []string{"1", "2", "3"}) {
+			t.Errorf("%v, %q", err, taken)
+		}
 	})
 }
