@@ -296,3 +296,51 @@ func TestAResumeWhileTheHandlerIsAtWorkHandsTheNextMessageOverBehindThat(t *test
 		}
 	})
 }
+
+func TestTheCountersOfASessionThatItsHandlerClosesAreFinal(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		ended := make(chan [2]resume.Stats, 1)
+		r := newRig(t, func(s *resume.Server) {
+			s.MessageHandler = func(s *resume.Session, _ []byte) {
+				_ = s.Close()
+				before := s.Stats()
+				go func() {
+					time.Sleep(time.Second)
+					ended <- [2]resume.Stats{before, s.Stats()}
+				}()
+			}
+		})
+		near := new(resume.Client).Start(r.over())
+		send(t, near, "x")
+		if stats := <-ended; stats[0] != stats[1] {
+			t.Errorf("%+v", stats)
+		}
+		wantEnd(t, near, io.EOF, 1)
+	})
+}
+
+func TestAServerOfAnotherProtocolSaysSo(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		l, log := libnettest.NewListener(), new(testkit.Log)
+		srv := libnet.NewServer(l, testkit.Frames, 8) // without resume.Frames
+		srv.Logger = slog.New(log)
+		go func() { _ = srv.Serve(r.server) }()
+		defer srv.Stop()
+		pipe, err := l.Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := rawSession(t, pipe)
+		sendRaw(t, conn, newHello)
+		if _, err := conn.Receive(); err == nil {
+			t.Error("answered")
+		}
+		if lines := log.With("cannot be encoded"); len(lines) != 1 {
+			t.Errorf("%q", log.With(""))
+		}
+		if stats := r.server.Stats(); stats.Open != 0 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}

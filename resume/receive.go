@@ -105,7 +105,7 @@ func (s *Session) handled(length int, atOnce, returned bool) {
 	s.delivering = false
 	var conn *libnet.Session
 	var ack *message
-	if returned {
+	if returned && s.phase != ended { // else the peer, and who asked for the counters, was told without it
 		conn, ack = s.tookLocked(length, atOnce)
 	}
 	if s.rare != nil {

@@ -165,7 +165,11 @@ func logger(conn *libnet.Session) *slog.Logger {
 }
 
 func (srv *Server) open(t claim, conn *libnet.Session, own counts) {
-	_ = conn.SendContext(context.Background(), welcome{t.token, own}) // an end of conn is told otherwise
+	err := conn.SendContext(context.Background(), welcome{t.token, own}) // an end of conn is told otherwise
+	if err != nil && !conn.IsClosed() {
+		_ = conn.CloseWithError(err) // its protocol's marshaler is not Frames
+		t.session.finish(err)
+	}
 	t.session.opened(conn)
 	if t.link == firstLink && srv.Handler != nil {
 		go srv.run(t.session, logger(conn))
