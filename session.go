@@ -238,6 +238,13 @@ func (s *Session) Codec() Codec {
 	return s.codec
 }
 
+// Config returns the session's settings, as its Server or Dialer had them when the first session was made: for packages that build on
+// sessions, and need some.
+func (s *Session) Config() Config {
+	s.mustBeMade()
+	return s.owner.Config
+}
+
 // LocalAddr returns the connection's local address; nil for a session made from a bare codec.
 func (s *Session) LocalAddr() net.Addr {
 	if s.conn == nil {

@@ -46,6 +46,7 @@ type clientEnd struct {
 	token  token
 	resume bool // there is a token
 	links  uint64
+	tries  uint64 // to resume
 }
 
 // connect exchanges hello and welcome.
@@ -54,6 +55,10 @@ func (e *clientEnd) connect(ctx context.Context, conn *libnet.Session) error {
 		if err := e.onConnect(ctx, conn); err != nil {
 			return err
 		}
+	}
+	if err := keepsAll(conn); err != nil {
+		e.session.finish(err)
+		return reconnect.Permanent(err)
 	}
 	frame, err := e.exchange(ctx, conn)
 	if err != nil {
@@ -86,7 +91,8 @@ func (e *clientEnd) exchange(ctx context.Context, conn *libnet.Session) (frame [
 	if err := e.session.Err(); err != nil {
 		return nil, reconnect.Permanent(err)
 	}
-	if err := conn.SendContext(ctx, hello{e.resume, e.token, own}); err != nil {
+	e.tries++
+	if err := conn.SendContext(ctx, hello{e.resume, e.token, e.tries, own}); err != nil {
 		return nil, err
 	}
 	return conn.Receive()
@@ -129,7 +135,7 @@ func (e *clientEnd) tell(change reconnect.Change) {
 
 func (e *clientEnd) handler() func(*Session, []byte) { return e.client.Handler }
 func (e *clientEnd) ownWindow() bool                 { return true }
-func (e *clientEnd) confirmed(*Session)              {}
+func (e *clientEnd) confirmed(*Session, uint64)      {}
 func (e *clientEnd) left(*libnet.Session)            {}
 func (e *clientEnd) grown(*Session, int)             {}
 
@@ -137,7 +143,8 @@ func (e *clientEnd) detached(*Session, *libnet.Session) {}
 
 func (e *clientEnd) closed(_ *Session, conn *libnet.Session, last ending) {
 	go func() {
-		ctx := timeout(linger)
+		ctx, cancel := lingering()
+		defer cancel()
 		if conn != nil {
 			_ = conn.SendContext(ctx, last)
 		}

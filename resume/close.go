@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 var errHandler = fmt.Errorf("%w in a handler", libnet.ErrPanic)
@@ -24,6 +25,7 @@ func (s *Session) Close() error {
 //
 // In the session's handler for messages it would wait for itself, until ctx ends: acknowledgements come behind the message at work.
 func (s *Session) Shutdown(ctx context.Context) error {
+	ctx = usercode.Context(ctx, "Shutdown")
 	s.mu.Lock()
 	if s.phase == open {
 		s.phase = draining
@@ -57,10 +59,11 @@ func (s *Session) lost() uint64 {
 func (s *Session) endIfDrained() {
 	s.mu.Lock()
 	conn := s.conn
-	if s.phase != draining || conn == nil || s.opening || !s.allAcknowledgedLocked() {
+	if s.phase != draining || conn == nil || s.opening || s.toldEnd || !s.allAcknowledgedLocked() {
 		s.mu.Unlock()
 		return
 	}
+	s.toldEnd = true // once a connection: a peer that does not read may go on acknowledging
 	last := ending{s.noteAckLocked()}
 	s.mu.Unlock()
 	go func() { _ = conn.SendContext(context.Background(), last) }() // until conn ends, at the latest
@@ -84,7 +87,7 @@ func (s *Session) finish(reason error) bool {
 	var callbacks []func()
 	if r := s.rare; r != nil {
 		r.inbox = queue{}
-		callbacks, r.onClose = r.onClose, nil
+		callbacks, r.onClose = r.takeCallbacks(), nil
 		r.arrived.Broadcast()
 		if r.done != nil {
 			close(r.done)
@@ -96,6 +99,13 @@ func (s *Session) finish(reason error) bool {
 		go runAll(callbacks)
 	}
 	return true
+}
+
+func (r *rare) takeCallbacks() (all []func()) {
+	for e := r.leaves.Front(); e != nil; e = r.leaves.Front() {
+		all = append(all, r.leaves.Remove(e).(func()))
+	}
+	return append(all, r.onClose...)
 }
 
 // runAll goes on behind a callback that panics or ends its goroutine.

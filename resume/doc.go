@@ -39,7 +39,8 @@
 //	0x00 to 0x03   a message. Bit 0: a count follows, as in 0x10. Bit 1: acknowledge it at once. The rest is the application's
 //	0x10 count     so many of your messages were taken, since the session's beginning
 //	0x11 count     the session ends; so many of your messages were taken
-//	0x12           hello, a client's first frame: version (1), length of the token (0 or 16), the token, counts
+//	0x12           hello, a client's first frame: version (1), length of the token (0 or 16), counts; between these, with a token:
+//	               the token, the number of the attempt, from 1 on
 //	0x13           welcome, the answer: the next token (16 bytes), counts
 //	0x14 reason    refusal: 1 no session has this token, 2 not now, 3 version, 4 no hello
 //
@@ -52,6 +53,8 @@
 // A token is 128 random bits. A resume replaces it: the new one comes with the welcome, and once the client's answer is there the
 // old one is refused; until then it is valid, since the welcome may be lost. A server keeps hashes of tokens. Whoever can read the
 // connection can take the session over: use TLS.
+//
+// A hello that comes later than the one the client sent after it, as of a connection that the client has given up, is refused (2).
 //
 // A resume takes the session over also where its old connection seems alive, and ends that with [ErrTakenOver].
 //

@@ -23,6 +23,10 @@ var (
 	// ErrRefused is what an attempt to connect fails with when the server takes no session now. A client tries again.
 	ErrRefused = errors.New("libnet: resume: the server takes no session")
 
+	// ErrDropOldest is why a connection is not used: its Config.OnFull is [libnet.DropOldest], so that its queue would lose messages
+	// nobody were told of. A client's session ends with it.
+	ErrDropOldest = errors.New("libnet: resume: the connection's OnFull is DropOldest, which loses messages")
+
 	// ErrProtocol is the reason of a session, or of its connection, whose peer does not keep to the protocol. It is a
 	// [libnet.ErrMalformedFrame].
 	ErrProtocol error = &protocolError{}

@@ -120,6 +120,7 @@ func (s *Session) dropAcknowledgedLocked() {
 		s.unacknowledged.drop(int(upTo - s.acknowledged))
 		s.acknowledged = upTo
 		s.sentBytes -= before - s.unacknowledged.size
+		s.changedLocked() // there is room now, which there was not while a message was in flight
 	}
 }
 

@@ -2,6 +2,7 @@ package resume
 
 import (
 	"bytes"
+	"container/list"
 	"iter"
 	"maps"
 	"slices"
@@ -16,42 +17,88 @@ import (
 type Group[K comparable] struct {
 	mu lock.Mutex[groupLock]
 	// mu guards the following. Keys are compared under it.
-	members map[K]*Session
+	members map[K]*member
 }
+
+// A member is one Put. It is compared by identity: the end of a session that was replaced does not touch the one that replaced it.
+type member struct {
+	session *Session
+	leave   *list.Element // the session's, for when it ends
+}
+
+func (m *member) forget() { m.session.unregister(m.leave) }
 
 // Put adds s under key, in the place of another session that had the key, which it returns; that one stays open. It leaves the group
-// when it ends. One that has ended is not added.
+// when it ends, before its close callbacks run. One that has ended is not added, nor is one under a key that does not equal itself,
+// as NaN does not.
 func (g *Group[K]) Put(key K, s *Session) (old *Session) {
-	if old = g.replace(key, s); old == s {
+	m := &member{session: s}
+	m.leave = s.register(func() { g.delete(key, m) })
+	if m.leave == nil || !equal(key, key) {
 		return nil
 	}
-	s.OnClose(func() { g.Remove(key, s) }) // at once, if it has ended
-	return old
+	added := false
+	defer func() { // key may be of a type that no map takes
+		if !added {
+			m.forget()
+		}
+	}()
+	replaced, added := g.replace(key, m)
+	if replaced == nil {
+		return nil
+	}
+	replaced.forget()
+	if replaced.session == s {
+		return nil
+	}
+	return replaced.session
 }
 
-func (g *Group[K]) replace(key K, s *Session) (old *Session) {
+func equal[K comparable](a, b K) bool { return a == b }
+
+// replace does nothing with a session that has ended: the end of one that ends later finds m.
+func (g *Group[K]) replace(key K, m *member) (old *member, added bool) {
 	g.mu.Lock()
-	defer g.mu.Unlock() // key may be of a type that no map takes
+	defer g.mu.Unlock()
+	if m.session.State() == Closed {
+		return nil, false
+	}
 	if g.members == nil {
-		g.members = make(map[K]*Session)
+		g.members = make(map[K]*member)
 	}
 	old = g.members[key]
-	g.members[key] = s
-	return old
+	g.members[key] = m
+	return old, true
 }
 
 // Get returns the session under key, nil when there is none.
 func (g *Group[K]) Get(key K) *Session {
+	if m := g.member(key); m != nil {
+		return m.session
+	}
+	return nil
+}
+
+// Remove removes s from key and reports whether it was there. It leaves another session under the key alone, and s open.
+func (g *Group[K]) Remove(key K, s *Session) bool {
+	m := g.member(key)
+	if m == nil || m.session != s || !g.delete(key, m) {
+		return false
+	}
+	m.forget()
+	return true
+}
+
+func (g *Group[K]) member(key K) *member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.members[key]
 }
 
-// Remove removes s from key and reports whether it was there. It leaves another session under the key alone, and s open.
-func (g *Group[K]) Remove(key K, s *Session) bool {
+func (g *Group[K]) delete(key K, m *member) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.members[key] != s || s == nil {
+	if g.members[key] != m {
 		return false
 	}
 	delete(g.members, key)
@@ -71,7 +118,11 @@ func (g *Group[K]) All() iter.Seq2[K, *Session] {
 		g.mu.Lock()
 		members := maps.Clone(g.members)
 		g.mu.Unlock()
-		maps.All(members)(yield)
+		for key, m := range members {
+			if !yield(key, m.session) {
+				return
+			}
+		}
 	}
 }
 
@@ -99,7 +150,7 @@ func (g *Group[K]) Broadcast(msg any, except *Session) (result libnet.BroadcastR
 			result.Sent++
 		case is(err, libnet.ErrSessionBlocked):
 			result.Blocked++
-		case s.State() == Closed:
+		case s.State() == Closed, is(err, libnet.ErrSessionClosed):
 			result.Closed++
 		}
 	}

@@ -2,11 +2,13 @@ package resume_test
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/resume"
 )
 
@@ -60,6 +62,55 @@ func TestABroadcastIsEncodedOnceAndReachesMembersWithoutAConnectionLater(t *test
 			t.Error("Put and Remove")
 		}
 		r.up()
+	})
+}
+
+func TestASessionThatLeavesAGroupKeepsNothingOfIt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		_, s := r.start(new(resume.Client))
+		var g resume.Group[float64]
+		g.Put(math.NaN(), s)
+		before, _ := testkit.InUse()
+		for i := range 100_000 {
+			key := float64(i % 2)
+			g.Put(key, s)
+			if i%4 > 1 {
+				g.Remove(key, s)
+			}
+		}
+		if after, _ := testkit.InUse(); after > before+1<<20 {
+			t.Errorf("%d bytes more", after-before)
+		}
+		g.Put(1, s)
+		for range g.All() {
+			break
+		}
+		closed := make(chan int, 1)
+		s.OnClose(func() { closed <- g.Len() })
+		_ = s.Close()
+		if n := <-closed; n != 0 {
+			t.Errorf("%d members as the session's close callbacks ran", n)
+		}
+		if g.Put(1, s); g.Len() != 0 {
+			t.Error("a session that has ended was added")
+		}
+	})
+}
+
+func TestAKeyThatNoMapTakesPanicsAndLeavesNothingBehind(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		_, s := r.start(new(resume.Client))
+		var g resume.Group[any]
+		func() {
+			defer func() { _ = recover() }()
+			g.Put([]int{1}, s)
+			t.Error("no panic")
+		}()
+		if g.Put("key", s); g.Len() != 1 {
+			t.Error("not added")
+		}
 	})
 }
 

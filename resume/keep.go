@@ -97,9 +97,9 @@ func (srv *Server) detached(s *Session, was *libnet.Session) {
 func (s *Session) holds(p *place) (link uint64, unused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.bytes = s.unacknowledged.size
+	p.bytes = s.unacknowledged.held()
 	if s.rare != nil {
-		p.bytes += s.rare.inbox.size
+		p.bytes += s.rare.inbox.held()
 	}
 	return s.link, s.taken == 0 && s.peerAcked == 0
 }
@@ -109,8 +109,8 @@ func (srv *Server) grown(s *Session, bytes int) {
 	srv.mu.Lock()
 	var evicted []*Session
 	if p := s.ticket.place; p != nil {
-		p.bytes += bytes
-		srv.kept.bytes += bytes
+		p.bytes += bytes + messageCost
+		srv.kept.bytes += bytes + messageCost
 		evicted = srv.evictLocked(p.addr)
 	}
 	srv.mu.Unlock()

@@ -2,9 +2,11 @@ package resume_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,8 +23,12 @@ var (
 	oneAck   = []byte{0x10, 0}
 )
 
+var attempts atomic.Uint64
+
+// helloWith is one that was sent later than those made before.
 func helloWith(token []byte, received, taken byte) []byte {
-	return append(append([]byte{0x12, 1, 16}, token...), received, taken, 10, 100)
+	numbered := binary.AppendUvarint(append([]byte{0x12, 1, 16}, token...), attempts.Add(1))
+	return append(numbered, received, taken, 10, 100)
 }
 
 // tokenOf returns that of a welcome.
@@ -271,17 +277,17 @@ func TestTheOldestOfTooManySessionsWithoutAConnectionEnds(t *testing.T) {
 
 func TestTheOldestSessionsEndWhereThoseWithoutAConnectionHoldTooMuch(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		r := newRig(t, func(s *resume.Server) { s.MaxKeptBytes = 1000 })
+		r := newRig(t, func(s *resume.Server) { s.MaxKeptBytes = 1200 })
 		one, two := r.visitor("10.0.0.1", true), r.visitor("10.0.0.2", true)
 		r.down.Store(true)
 		send(t, two, string(make([]byte, 500)))
 		send(t, one, string(make([]byte, 500)))
-		if stats := r.server.Stats(); stats.KeptBytes != 1000 || stats.Kept != 2 {
+		if stats := r.server.Stats(); stats.KeptBytes != 1200 || stats.Kept != 2 {
 			t.Errorf("%+v", stats)
 		}
 		send(t, two, "x")
 		wantEnd(t, one, resume.ErrEvicted, 1)
-		if stats := r.server.Stats(); stats.KeptBytes != 501 || stats.Kept != 1 || stats.Evicted != 1 {
+		if stats := r.server.Stats(); stats.KeptBytes != 500+1+2*100 || stats.Kept != 1 || stats.Evicted != 1 {
 			t.Errorf("%+v", stats)
 		}
 	})

@@ -43,7 +43,7 @@ func (s *Session) attach(conn *libnet.Session, link uint64, peer counts) (own co
 		s.resumes++
 	}
 	s.conn, s.link = conn, link
-	s.opening, s.failed, s.confirmed, s.ackOwed = true, false, false, false
+	s.opening, s.failed, s.confirmed, s.ackOwed, s.toldEnd = true, false, false, false, false
 	s.limits = s.config.limits().with(peer.limits)
 	s.maxLength = maxLength(conn)
 	s.sent = peer.received
@@ -63,6 +63,14 @@ func (s *Session) attach(conn *libnet.Session, link uint64, peer counts) (own co
 		go func() { _ = old.CloseWithError(ErrTakenOver) }()
 	}
 	return own, err
+}
+
+// keepsAll says why conn cannot carry a session, if it cannot.
+func keepsAll(conn *libnet.Session) error {
+	if conn.Config().OnFull == libnet.DropOldest {
+		return ErrDropOldest
+	}
+	return nil
 }
 
 // errLeft says that a session has ended, or is on a newer connection.

@@ -56,6 +56,12 @@ func (q *queue) push(data []byte, shared, wait bool) {
 	q.size += len(data)
 }
 
+// messageCost is about what a message takes in a block, its bytes aside: many empty ones are no less of a burden.
+const messageCost = 100
+
+// held is what the messages cost.
+func (q *queue) held() int { return q.size + q.count*messageCost }
+
 // drop forgets the first messages.
 func (q *queue) drop(n int) {
 	for ; n > 0; n-- {

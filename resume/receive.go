@@ -105,7 +105,7 @@ func (s *Session) handled(length int, atOnce, returned bool) {
 	s.delivering = false
 	var conn *libnet.Session
 	var ack *message
-	if returned {
+	if returned && s.phase != ended { // else the peer, and who asked for the counters, was told without it
 		conn, ack = s.tookLocked(length, atOnce)
 	}
 	if s.rare != nil {
@@ -122,11 +122,11 @@ func (s *Session) acknowledgement(conn *libnet.Session, n uint64) (ok bool) {
 		return true
 	}
 	ok = s.acknowledgeLocked(n)
-	news := !s.confirmed
+	news, link := !s.confirmed, s.link
 	s.confirmed = true
 	s.feedAndUnlock()
 	if news {
-		s.end.confirmed(s)
+		s.end.confirmed(s, link)
 	}
 	if ok {
 		s.endIfDrained()

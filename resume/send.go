@@ -10,8 +10,9 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// Send encodes msg and keeps it until the peer's application has taken it, over as many connections as that needs; it never waits.
-// nil means that the message will be acknowledged or be among those that the session's Err counts. It may then be changed.
+// Send encodes msg and keeps it until the peer's application has taken it, over as many connections as that needs. It never waits,
+// unless the connection has no queue (libnet.Config.SendQueue is 0): on such a one it writes. nil means that the message will be
+// acknowledged or be among those that the session's Err counts. It may then be changed.
 //
 // Errors: an [*Error] when the session has ended or is shutting down; [libnet.ErrSessionBlocked] when as much is unacknowledged
 // as Config allows; [libnet.ErrFrameTooLarge], and errors that wrap [libnet.ErrEncode] or [libnet.ErrPanic], for a message that
@@ -22,8 +23,10 @@ func (s *Session) Send(msg any) error {
 }
 
 // SendContext is [Session.Send] that waits for room, in no particular order among those who do. It returns ctx's error when ctx
-// ends first; the message is then not sent.
+// ends first; the message is then not sent. In the session's handler for messages it waits for itself where there is no room, until
+// ctx ends: acknowledgements come behind the message at work.
 func (s *Session) SendContext(ctx context.Context, msg any) error {
+	ctx = usercode.Context(ctx, "SendContext")
 	_, err := s.sendContext(ctx, msg, false)
 	return err
 }
@@ -34,6 +37,7 @@ func (s *Session) SendContext(ctx context.Context, msg any) error {
 //
 // In a handler of the same session it waits for itself, until ctx ends: acknowledgements come behind the message at work.
 func (s *Session) SendAcked(ctx context.Context, msg any) error {
+	ctx = usercode.Context(ctx, "SendAcked")
 	place, err := s.sendContext(ctx, msg, true)
 	if err != nil {
 		return err

@@ -2,11 +2,15 @@ package resume
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A Server keeps the sessions of clients whose connections come and go. It is the [libnet.Handler] and the
@@ -14,14 +18,15 @@ import (
 // outlives them: a session may go on over another of them. Set its fields before it is given a connection. All methods may be
 // called by any goroutine.
 //
-// The connections' queue takes messages as long as it has room, and the session keeps the rest: Config.OnFull of the connections
-// must be RejectNewest, which is the default.
+// The connections' queue takes messages as long as it has room, and the session keeps the rest. Their Config.OnFull is best the
+// default, RejectNewest: CloseSession ends a connection where it only has to wait, and one with DropOldest is refused, and ends with
+// [ErrDropOldest], of which the log has one line. Without a queue (SendQueue 0) who sends on a session waits for the connection.
 type Server struct {
 	Config
 
 	// Handler, if set, runs each session on a goroutine of its own, which receives by [Session.Receive]. When it returns, the
-	// session is shut down, for [libnet.Config]'s default Linger at the most. A panic ends the session and the process's other
-	// sessions go on.
+	// session is shut down, for [libnet.Config]'s default Linger at the most. A panic ends the session, and the
+	// log of the libnet.Server has it; the process's other sessions go on.
 	Handler func(*Session)
 
 	// MessageHandler, if set, is given the messages, one at a time and in order, on the goroutine that receives from the
@@ -30,12 +35,14 @@ type Server struct {
 	MessageHandler func(s *Session, msg []byte)
 
 	// MaxKept, MaxKeptPerIP and MaxKeptBytes bound the sessions that have no connection, in all and of one address (one /64
-	// network of IPv6 addresses), and the messages that these hold. Beyond, the one that has been without a connection for
-	// longest, of that address or of all, ends with [ErrEvicted]; of all, those go first that never brought or acknowledged a
-	// message. Default 16,384, 1,024 and 64 MiB; negative: no bound. What is not IP counts as one address.
+	// network of IPv6 addresses), and the messages that these hold, of which each counts for its length and 100 bytes. Beyond,
+	// the one that has been without a connection for longest, of that address or of all, ends with [ErrEvicted]; of all, those
+	// go first that never brought or acknowledged a message. Default 16,384, 1,024 and 64 MiB; negative: no bound. What is not
+	// IP counts as one address, as do all clients behind a proxy that the libnet.Server's ProxyProtocol does not know.
 	MaxKept, MaxKeptPerIP, MaxKeptBytes int
 
-	conns sync.Map // *Session by *libnet.Session
+	conns     sync.Map // *Session by *libnet.Session
+	toldDrops sync.Once
 
 	mu lock.Mutex[serverLock]
 	// mu guards the following.
@@ -49,7 +56,7 @@ type Server struct {
 type ServerStats struct {
 	Open      int    // sessions, those without a connection included
 	Kept      int    // sessions without a connection
-	KeptBytes int    // what these hold
+	KeptBytes int    // what these hold, as it counts for MaxKeptBytes
 	Resumed   uint64 // connections that went on with a session
 	Refused   uint64 // hellos with a token that no session has: its window was over, or it was used before
 	Expired   uint64 // sessions that ended with ErrWindow
@@ -63,6 +70,7 @@ type ticket struct {
 	before  tokenHash // is valid until the client has acknowledged the welcome that brought the new one
 	twice   bool      // there is one before
 	link    uint64    // the number of the newest connection
+	tried   uint64    // the number of the hello that brought it
 	place   *place    // among those that are kept; nil while there is a connection
 }
 
@@ -111,6 +119,14 @@ func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
 
 // welcome answers a connection's first frame, and returns its session; nil if it has none.
 func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
+	if srv.Handler == nil && srv.MessageHandler == nil {
+		panic("libnet: resume: a Server with neither a Handler nor a MessageHandler")
+	}
+	if err := keepsAll(conn); err != nil {
+		srv.toldDrops.Do(func() { logError(logger(conn), err.Error()) })
+		refuse(conn, refusedBusy, err)
+		return nil
+	}
 	h, why := parseHello(frame)
 	var t claim
 	if why == 0 {
@@ -127,36 +143,66 @@ func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
 		}
 		why = refusedUnknown
 	}
-	_ = conn.SendContext(context.Background(), why)
-	go func() { _ = conn.Shutdown(timeout(linger)) }()
+	refuse(conn, why, libnet.ErrSessionClosed)
 	return nil
 }
 
+func refuse(conn *libnet.Session, why refusal, reason error) {
+	ctx, cancel := lingering()
+	_ = conn.SendContext(ctx, why)
+	go func() {
+		defer cancel()
+		_ = conn.ShutdownWithError(ctx, reason)
+	}()
+}
+
+// logger is that of the connection's server.
+func logger(conn *libnet.Session) *slog.Logger {
+	if l := conn.Config().Logger; l != nil {
+		return l
+	}
+	return slog.Default()
+}
+
 func (srv *Server) open(t claim, conn *libnet.Session, own counts) {
-	_ = conn.SendContext(context.Background(), welcome{t.token, own}) // an end of conn is told otherwise
+	err := conn.SendContext(context.Background(), welcome{t.token, own}) // an end of conn is told otherwise
+	if err != nil && !conn.IsClosed() {
+		_ = conn.CloseWithError(err) // its protocol's marshaler is not Frames
+		t.session.finish(err)
+	}
 	t.session.opened(conn)
 	if t.link == firstLink && srv.Handler != nil {
-		go srv.run(t.session)
+		go srv.run(t.session, logger(conn))
 	}
+}
+
+// logError harms nobody where the logger, which is the user's, panics.
+func logError(l *slog.Logger, text string, args ...any) {
+	defer func() { _ = recover() }()
+	l.Error(text, args...)
 }
 
 // linger is how long what is said last may take.
 const linger = 5 * time.Second
 
-func timeout(d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	context.AfterFunc(ctx, cancel)
-	return ctx
+func lingering() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), linger)
 }
 
-func (srv *Server) run(s *Session) {
+func (srv *Server) run(s *Session, l *slog.Logger) {
 	returned := false
 	defer func() {
 		if returned {
-			_ = s.Shutdown(timeout(linger))
-		} else {
-			_ = recover()
-			s.finish(errHandler)
+			ctx, cancel := lingering()
+			defer cancel()
+			_ = s.Shutdown(ctx)
+			return
+		}
+		v := recover() // nil: it has ended its goroutine
+		s.finish(errHandler)
+		if v != nil {
+			logError(l, "libnet: resume: panic in a handler", "session", s.ID(), "value", fmt.Sprintf("%.256q", usercode.Text(v)),
+				"stack", string(debug.Stack()))
 		}
 	}()
 	srv.Handler(s)
@@ -196,6 +242,10 @@ func (srv *Server) claim(h hello) (claim, refusal) {
 		srv.stats.Refused++
 		return claim{}, refusedUnknown
 	}
+	if h.number <= t.tried {
+		return claim{}, refusedBusy // it was late: the client has gone on
+	}
+	t.tried = h.number
 	srv.kept.remove(t)
 	srv.stats.Resumed++
 	srv.replaceLocked(t, hash, nextHash)
@@ -228,6 +278,12 @@ func (srv *Server) Close() {
 	for s := range all {
 		s.finish(libnet.ErrServerClosed)
 	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if t := srv.kept.timer; t != nil && srv.kept.order.Len() == 0 {
+		t.Stop()
+		srv.kept.timer = nil
+	}
 }
 
 // The following make the server an end of its sessions.
@@ -237,10 +293,10 @@ func (srv *Server) ownWindow() bool                 { return false }
 
 func (srv *Server) left(conn *libnet.Session) { srv.conns.Delete(conn) }
 
-func (srv *Server) confirmed(s *Session) {
+func (srv *Server) confirmed(s *Session, link uint64) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if t := s.ticket; t.twice {
+	if t := s.ticket; t.twice && t.link == link { // else the client has used the token, and may not get its next one
 		delete(srv.tickets, t.before)
 		t.twice = false
 	}
@@ -252,8 +308,10 @@ func (srv *Server) closed(s *Session, conn *libnet.Session, last ending) {
 	srv.mu.Unlock()
 	if conn != nil {
 		go func() {
-			_ = conn.SendContext(context.Background(), last)
-			_ = conn.Shutdown(timeout(linger))
+			ctx, cancel := lingering()
+			defer cancel()
+			_ = conn.SendContext(ctx, last)
+			_ = conn.Shutdown(ctx)
 		}()
 	}
 }

@@ -1,6 +1,7 @@
 package resume
 
 import (
+	"container/list"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type Session struct {
 	delivering bool // a message is with the handler
 	ackOwed    bool // an acknowledgement found no room in conn's queue
 	ackEager   bool // the next message takes an acknowledgement along
+	toldEnd    bool // the peer was told on conn that a Shutdown has all acknowledged
 
 	limits    limits // what both ends keep to; our own until the peer's are known
 	maxLength int    // of a message, as the last connection's codec has it
@@ -62,6 +64,7 @@ type rare struct {
 	arrived sync.Cond // a message, an end of delivering, another connection, the session's end
 	done    chan struct{}
 	onClose []func()
+	leaves  list.List   // of func(), before those: to leave groups
 	window  *time.Timer // ends a session with a window of its own
 }
 
@@ -69,7 +72,7 @@ type rare struct {
 type end interface {
 	handler() func(*Session, []byte)                      // nil: messages wait for Receive
 	ownWindow() bool                                      // the session itself ends when it is over
-	confirmed(s *Session)                                 // the peer has the newest token
+	confirmed(s *Session, link uint64)                    // the peer has the token that came with this connection
 	left(conn *libnet.Session)                            // a connection has ended
 	detached(s *Session, was *libnet.Session)             // not called by a session with a window of its own
 	grown(s *Session, bytes int)                          // while there is no connection, the session keeps more
@@ -192,6 +195,22 @@ func (s *Session) OnClose(f func()) {
 	if over {
 		f()
 	}
+}
+
+// register has leave called when the session ends, before what OnClose was given; nil if it has ended.
+func (s *Session) register(leave func()) *list.Element {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == ended {
+		return nil
+	}
+	return s.rareLocked().leaves.PushBack(leave)
+}
+
+func (s *Session) unregister(leave *list.Element) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rareLocked().leaves.Remove(leave)
 }
 
 func (s *Session) rareLocked() *rare {

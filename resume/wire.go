@@ -124,7 +124,8 @@ func parseCounts(b []byte) (c counts, ok bool) {
 // A hello is a client's first frame on each connection.
 type hello struct {
 	resumes bool
-	token   token // the one of the last welcome
+	token   token  // the one of the last welcome
+	number  uint64 // of the session's resumes, in the order in which the client has tried; from 1 on
 	counts  counts
 }
 
@@ -132,7 +133,7 @@ func (h hello) append(dst []byte) []byte {
 	dst = append(dst, kindHello, version, 0)
 	if h.resumes {
 		dst[len(dst)-1] = tokenSize
-		dst = append(dst, h.token[:]...)
+		dst = binary.AppendUvarint(append(dst, h.token[:]...), h.number)
 	}
 	return h.counts.append(dst)
 }
@@ -151,8 +152,14 @@ func parseHello(frame []byte) (h hello, why refusal) {
 	}
 	h.resumes = size != 0
 	copy(h.token[:], rest[:size])
-	var ok bool
-	if h.counts, ok = parseCounts(rest[size:]); !ok || !h.resumes && h.counts.received > 0 {
+	rest, ok := rest[size:], true
+	if h.resumes {
+		h.number, rest, ok = cutCount(rest)
+	}
+	if !ok {
+		return h, refusedFrame
+	}
+	if h.counts, ok = parseCounts(rest); !ok || !h.resumes && h.counts.received > 0 {
 		return h, refusedFrame
 	}
 	return h, 0
