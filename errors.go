@@ -246,7 +246,7 @@ type frameHead struct {
 
 // frameAnnouncer is what package codec's codecs have: how long a frame says that it is which begins so; not ok where that cannot be told.
 type frameAnnouncer interface {
-	FrameLength(head []byte) (n uint64, ok bool)
+	FrameLength(head []byte) (n firstbytes.Length, ok bool)
 }
 
 // frameTimeout is ErrFrameTimeout with what is known of the frame: nothing where it is a plain codec's, or no more of it has come than a
@@ -256,8 +256,11 @@ func (s *Session) frameTimeout(c *clock) error {
 	head := c.head
 	s.mu.Unlock()
 	src := head.bytes[:head.n]
+	if head.n == 0 || !s.hasCodec.Load() { // NewCodec, which is still at work, may set the parser any moment
+		return ErrFrameTimeout
+	}
 	announcer, ok := s.parser.(frameAnnouncer)
-	if !ok || head.n == 0 {
+	if !ok {
 		return ErrFrameTimeout
 	}
 	came := s.notHanded()

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -166,6 +167,29 @@ func TestAFrameTimeoutSaysWhatCame(t *testing.T) {
 			})
 		})
 	}
+}
+
+// measuring is a user's codec with a method of the same name as one of package codec's, that panics for a part of a header.
+type measuring struct{ libnet.Codec }
+
+func (c measuring) ParseFrame(src []byte) (payload []byte, n int, err error) {
+	return c.Codec.(libnet.FrameParser).ParseFrame(src)
+}
+
+func (c measuring) FrameLength(head []byte) (n uint64, ok bool) {
+	return uint64(binary.BigEndian.Uint32(head)), true
+}
+
+func TestAFrameTimeoutAsksNothingOfAUsersCodec(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return measuring{wide.NewCodec(rw)} }), 0)
+		near, far := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, near)
+		testkit.MustWrite(t, far, []byte("\x00"))
+		if _, err := s.Receive(); err != libnet.ErrFrameTimeout {
+			t.Errorf("Receive: %v", err)
+		}
+	})
 }
 
 // Behind a first message the peer is known to speak the protocol: the text keeps to the frame.
