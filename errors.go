@@ -42,7 +42,7 @@ var (
 
 	// ErrHandshakeTimeout is the reason of a session that brought no complete message within
 	// Config.HandshakeTimeout of being accepted. It is wrapped, where that is 0, by the reason of a session without a handshake
-	// of TLS within 10 s, and by the error of such a Dial.
+	// of TLS within 15 s, and by the error of such a Dial.
 	ErrHandshakeTimeout error = &timeoutError{text: "libnet: handshake timeout"}
 
 	// ErrProxyHeader is wrapped by the reason of a session whose peer, a proxy by Server.ProxyProtocol, did not begin with a header of

@@ -298,7 +298,40 @@ func TestATLSClientOfAServerThatAnswersIsToldWhat(t *testing.T) {
 	}
 }
 
-// A silent client costs a TLS server 10 s where nothing was set; one that has done its part of the handshake may be silent. A client gives
+// Who accepts connections himself, or takes them over from net/http, may have done the handshake.
+func TestAHandshakeThatWasOverBeforeTheSessionHasNoBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := testkit.ConnectPipe(t)
+		client, conn := tls.Client(far, testkit.AnyTLS()), tls.Server(near, testkit.ServerTLS())
+		go func() { _ = client.Handshake() }()
+		if err := conn.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		s := testkit.Adopt(t, testkit.NewServer(t, narrow, 0), conn)
+		time.Sleep(time.Minute)
+		if s.IsClosed() {
+			t.Errorf("a session that has nothing to say yet was ended: %v", s.Err())
+		}
+	})
+}
+
+func TestAHandshakeThatSomebodyAsksForHasABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, testkit.NewServer(t, narrow, 0), tls.Server(near, testkit.ServerTLS()))
+		began := time.Now()
+		if _, ok := s.TLS(); ok {
+			t.Error("TLS with a silent peer")
+		}
+		<-s.Done()
+		testkit.CheckErr(t, "Err", s.Err(), libnet.ErrHandshakeTimeout)
+		if took := time.Since(began); took < 15*time.Second || took > 16*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// A silent client costs a TLS server 15 s where nothing was set; one that has done its part of the handshake may be silent. A client gives
 // a silent server as long.
 func TestTheHandshakeOfTLSHasABoundByDefault(t *testing.T) {
 	testkit.Slow(t)
