@@ -166,36 +166,28 @@ func (s *Session) explainFrame(err error, src []byte) error {
 	if s.skips() || !saysBadFrame(err) {
 		return err
 	}
-	return explain(err, s.beginning(src, s.parsed == 0))
+	return explain(err, s.beginning(src, s.parsed == 0, false))
 }
 
-// beginning says how a frame begins, of which src has arrived; of the first of a session what that looks like, too. Behind the first the
-// peer is known to speak the protocol, and only the header is shown: the rest is a message, which is nobody's to see. So is text where
-// frames have no header, unless it is another protocol's.
-func (s *Session) beginning(src []byte, first bool) string {
-	shown, what, text := s.header(src), "", "the frame begins with "
+// beginning says how a frame begins, of which src has arrived: its header, for the rest is a message, which is nobody's to see. Of the
+// first of a session it also says what that looks like, and shows bytes that are known to be another protocol's. Text is only taken for
+// another framing's where the frame is not legal; where frames have no header it may be a message, and so only other bytes are shown.
+func (s *Session) beginning(src []byte, first, legal bool) string {
+	shown, what := s.header(src), ""
 	if first {
-		what, text = s.looksLike(src), "the peer's first bytes are "
-		if shown != nil || what != "" || !firstbytes.IsText(src) {
-			shown = src
-		}
+		what = firstbytes.DescribeForeign(src)
 	}
-	if len(shown) == 0 {
+	switch {
+	case what != "":
+		return "the peer's first bytes are " + firstbytes.Hex(src) + ", " + what
+	case first && shown == nil && !firstbytes.IsText(src):
+		return "the peer's first bytes are " + firstbytes.Hex(src)
+	case len(shown) == 0:
 		return ""
+	case first && !legal && firstbytes.Describe(src) != "":
+		return "the peer's first bytes are " + firstbytes.Describe(src)
 	}
-	text += firstbytes.Hex(shown)
-	if what != "" {
-		text += ", " + what
-	}
-	return text
-}
-
-// looksLike names what the peer speaks whose first bytes these are, if it is known and not this session's protocol.
-func (s *Session) looksLike(src []byte) string {
-	if s.header(src) == nil { // text may be what it is to speak
-		return firstbytes.DescribeForeign(src)
-	}
-	return firstbytes.Describe(src)
+	return "the frame begins with " + firstbytes.Hex(shown)
 }
 
 // header returns what of src announces the frame's length; nil where it is not announced.
@@ -224,10 +216,10 @@ func saysBadFrame(err error) bool {
 // something else.
 func (s *Session) explainEnd(err error) error {
 	src := s.in.Unread()
-	if s.parsed > 0 || len(src) == 0 || s.skips() || s.looksLike(src) == "" {
+	if s.parsed > 0 || len(src) == 0 || s.skips() || firstbytes.DescribeForeign(src) == "" {
 		return err
 	}
-	return explain(err, s.beginning(src, true))
+	return explain(err, s.beginning(src, true, true))
 }
 
 // explainTLS adds to the error of a handshake what came in the place of TLS.
@@ -272,7 +264,7 @@ func (s *Session) frameTimeout(c *clock) error {
 	} else {
 		text = fmt.Sprintf("%d bytes came without the frame's end", came)
 	}
-	if how := s.beginning(src, s.Stats().MessagesIn == 0); how != "" {
+	if how := s.beginning(src, s.Stats().MessagesIn == 0, true); how != "" {
 		text += "; " + how
 	}
 	return explainedTimeout(ErrFrameTimeout, text)

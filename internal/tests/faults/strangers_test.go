@@ -129,8 +129,8 @@ func TestAFrameTimeoutSaysWhatCame(t *testing.T) {
 		pieces   []string
 		want     []string
 	}{
-		"a length in another order": {codec.New(codec.Uint16LE, codec.Bytes), []string{"\x00\x05hello"}, []string{"7 of 1282 bytes came", "00 05 68 65"}},
-		"a header in pieces":        {wide, []string{"\x00", "\x00\x01", "\x00abc", "d"}, []string{"8 of 260 bytes came", "00 00 01 00 61 62 63 64"}},
+		"a length in another order": {codec.New(codec.Uint16LE, codec.Bytes), []string{"\x00\x05hello"}, []string{"7 of 1282 bytes came", "begins with 00 05"}},
+		"a header in pieces":        {wide, []string{"\x00", "\x00\x01", "\x00abc", "d"}, []string{"8 of 260 bytes came", "begins with 00 00 01 00"}},
 		"a varint":                  {codec.New(codec.Uvarint, codec.Bytes), []string{"\x7fab"}, []string{"3 of 128 bytes came"}},
 		"a fixed size":              {codec.New(codec.Fixed(100), codec.Bytes), []string{"ab"}, []string{"2 of 100 bytes came"}},
 		"a length field":            {codec.New(codec.LengthField{Offset: 1, Size: 1, Strip: 2}, codec.Bytes), []string{"\x01\x20ab"}, []string{"4 of 34 bytes came"}},
@@ -217,6 +217,10 @@ func TestTheTextOfAnErrorShowsHeadersAndNoMessages(t *testing.T) {
 		"a later frame":                    {wide, "\x00\x00\x00\x05hello\x7f\x00\x00\x00password"},
 		"a later frame that does not come": {wide, "\x00\x00\x00\x05hello\x00\x00\x00\x20password"},
 		"a line that does not come":        {codec.New(codec.Lines, codec.Bytes), "password"},
+		"a first frame":                    {wide, "\x7f\x00\x00\x00password"},
+		"a first frame that does not come": {wide, "\x00\x00\x00\x20password"},
+		"one behind a byte that is text":   {codec.New(codec.Uint8, codec.Bytes), "\x20password"},
+		"a first one of a fixed size":      {codec.New(codec.Fixed(20), codec.Bytes), "password"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
