@@ -243,6 +243,19 @@ func TestTheTextOfAnErrorShowsHeadersAndNoMessages(t *testing.T) {
 	}
 }
 
+func TestTextInThePlaceOfTLSIsNotShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, testkit.NewServer(t, codec.New(codec.Lines, codec.Bytes), 0), tls.Server(near, testkit.ServerTLS()))
+		go testkit.Drain(far)
+		testkit.MustWrite(t, far, []byte("password\n"))
+		_, err := s.Receive()
+		if err == nil || strings.Contains(err.Error(), "70 61") || !strings.Contains(err.Error(), "are text: the peer's framing is another; this side expects TLS") {
+			t.Errorf("Receive: %v", err)
+		}
+	})
+}
+
 func TestATLSClientOfAPlainServerIsToldSo(t *testing.T) {
 	for name, p := range map[string]libnet.Protocol{"an implausible length": wide, "a legal one": narrow} {
 		t.Run(name, func(t *testing.T) {
