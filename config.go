@@ -297,6 +297,10 @@ func (p *ProxyProtocol) isOn() bool             { return len(p.Trusted) > 0 || p
 
 // trusts reports whether a peer is a proxy.
 func (p *ProxyProtocol) trusts(peer net.Addr) bool {
+	switch peer.(type) {
+	case *net.UDPAddr, *net.IPAddr: // of a transport that is the user's: clients anywhere may have them
+		return false
+	}
 	addr := ipOf(peer)
 	if !addr.IsValid() {
 		return p.TrustUnix

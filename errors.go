@@ -42,7 +42,7 @@ var (
 
 	// ErrHandshakeTimeout is the reason of a session that brought no complete message within
 	// Config.HandshakeTimeout of being accepted. It is wrapped, where that is 0, by the reason of a session without a handshake
-	// of TLS within 10 s, and by the error of such a Dial.
+	// of TLS within 15 s, and by the error of such a Dial.
 	ErrHandshakeTimeout error = &timeoutError{text: "libnet: handshake timeout"}
 
 	// ErrProxyHeader is wrapped by the reason of a session whose peer, a proxy by Server.ProxyProtocol, did not begin with a header of
@@ -166,36 +166,28 @@ func (s *Session) explainFrame(err error, src []byte) error {
 	if s.skips() || !saysBadFrame(err) {
 		return err
 	}
-	return explain(err, s.beginning(src, s.parsed == 0))
+	return explain(err, s.beginning(src, s.parsed == 0, false))
 }
 
-// beginning says how a frame begins, of which src has arrived; of the first of a session what that looks like, too. Behind the first the
-// peer is known to speak the protocol, and only the header is shown: the rest is a message, which is nobody's to see. So is text where
-// frames have no header, unless it is another protocol's.
-func (s *Session) beginning(src []byte, first bool) string {
-	shown, what, text := s.header(src), "", "the frame begins with "
+// beginning says how a frame begins, of which src has arrived: its header, for the rest is a message, which is nobody's to see. Of the
+// first of a session it also says what that looks like, and shows bytes that are known to be another protocol's. Text is only taken for
+// another framing's where the frame is not legal; where frames have no header it may be a message, and so only other bytes are shown.
+func (s *Session) beginning(src []byte, first, legal bool) string {
+	shown, what := s.header(src), ""
 	if first {
-		what, text = s.looksLike(src), "the peer's first bytes are "
-		if shown != nil || what != "" || !firstbytes.IsText(src) {
-			shown = src
-		}
+		what = firstbytes.DescribeForeign(src)
 	}
-	if len(shown) == 0 {
+	switch {
+	case what != "":
+		return "the peer's first bytes are " + firstbytes.Hex(src) + ", " + what
+	case first && shown == nil && !firstbytes.IsText(src):
+		return "the peer's first bytes are " + firstbytes.Hex(src)
+	case len(shown) == 0:
 		return ""
+	case first && !legal && firstbytes.Describe(src) != "":
+		return "the peer's first bytes are " + firstbytes.Describe(src)
 	}
-	text += firstbytes.Hex(shown)
-	if what != "" {
-		text += ", " + what
-	}
-	return text
-}
-
-// looksLike names what the peer speaks whose first bytes these are, if it is known and not this session's protocol.
-func (s *Session) looksLike(src []byte) string {
-	if s.header(src) == nil { // text may be what it is to speak
-		return firstbytes.DescribeForeign(src)
-	}
-	return firstbytes.Describe(src)
+	return "the frame begins with " + firstbytes.Hex(shown)
 }
 
 // header returns what of src announces the frame's length; nil where it is not announced.
@@ -224,10 +216,10 @@ func saysBadFrame(err error) bool {
 // something else.
 func (s *Session) explainEnd(err error) error {
 	src := s.in.Unread()
-	if s.parsed > 0 || len(src) == 0 || s.skips() || s.looksLike(src) == "" {
+	if s.parsed > 0 || len(src) == 0 || s.skips() || firstbytes.DescribeForeign(src) == "" {
 		return err
 	}
-	return explain(err, s.beginning(src, true))
+	return explain(err, s.beginning(src, true, true))
 }
 
 // explainTLS adds to the error of a handshake what came in the place of TLS.
@@ -246,7 +238,7 @@ type frameHead struct {
 
 // frameAnnouncer is what package codec's codecs have: how long a frame says that it is which begins so; not ok where that cannot be told.
 type frameAnnouncer interface {
-	FrameLength(head []byte) (n uint64, ok bool)
+	FrameLength(head []byte) (n firstbytes.Length, ok bool)
 }
 
 // frameTimeout is ErrFrameTimeout with what is known of the frame: nothing where it is a plain codec's, or no more of it has come than a
@@ -256,8 +248,11 @@ func (s *Session) frameTimeout(c *clock) error {
 	head := c.head
 	s.mu.Unlock()
 	src := head.bytes[:head.n]
+	if head.n == 0 || !s.hasCodec.Load() { // NewCodec, which is still at work, may set the parser any moment
+		return ErrFrameTimeout
+	}
 	announcer, ok := s.parser.(frameAnnouncer)
-	if !ok || head.n == 0 {
+	if !ok {
 		return ErrFrameTimeout
 	}
 	came := s.notHanded()
@@ -269,7 +264,7 @@ func (s *Session) frameTimeout(c *clock) error {
 	} else {
 		text = fmt.Sprintf("%d bytes came without the frame's end", came)
 	}
-	if how := s.beginning(src, s.Stats().MessagesIn == 0); how != "" {
+	if how := s.beginning(src, s.Stats().MessagesIn == 0, true); how != "" {
 		text += "; " + how
 	}
 	return explainedTimeout(ErrFrameTimeout, text)

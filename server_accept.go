@@ -401,6 +401,9 @@ func (p *proxied) isAwaited() bool {
 	}
 }
 
+// isBeingRead reports whether somebody waits for the header.
+func (p *proxied) isBeingRead() bool { return p.isAwaited() && p.begun.Load() }
+
 // proxyHeaderDue is when the header is late, the far future where it cannot be.
 func (s *Session) proxyHeaderDue(p *proxied) int64 {
 	if !p.isAwaited() || p.timeout == 0 || s.IsClosed() {
@@ -417,7 +420,11 @@ func (p *proxied) beginAgain(now int64) {
 
 // proxyHeaderIsLate returns what becomes of a session whose header is late.
 func (s *Session) proxyHeaderIsLate(p *proxied, now int64) error {
-	if s.inputWaits() && p.late.grant(p.from, now) {
+	switch waits := s.inputWaits(); {
+	case waits && !p.begun.Load(): // it is this side that has not begun: see Server.Accept
+		p.from = now
+		return nil
+	case waits && p.late.grant(p.from, now):
 		return nil
 	}
 	return &headerError{fmt.Sprintf("it has not come within %v", p.timeout)}

@@ -381,11 +381,25 @@ func (s *Session) tlsIsLate(c *clock, now int64) error {
 	case s.tlsBound() == 0:
 		c.awaited.And(^awaitTLS)
 		return nil
+	case s.q.Receiver() == sendqueue.ReceiverAbsent && s.shookHands():
+		c.awaited.And(^awaitTLS)
+		return nil
 	case s.q.Receiver() != sendqueue.ReceiverWaiting && s.sock == nil && s.inputWaits(): // it is this side that has not begun
 		c.from = now
 		return nil
 	}
 	return errNoTLS
+}
+
+// shookHands reports whether the handshake of TLS is over, which it may have been before libnet got the conn. While somebody is at it,
+// crypto/tls keeps who asks waiting.
+func (s *Session) shookHands() bool {
+	conn, ok := s.conn.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok || s.sock != nil {
+		return false
+	}
+	over := false
+	return within(codecPatience, func() { over = conn.ConnectionState().HandshakeComplete }) && over
 }
 
 var errNoTLS = explainedTimeout(ErrHandshakeTimeout, fmt.Sprintf("no handshake of TLS within %v, the bound where "+

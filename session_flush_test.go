@@ -380,3 +380,26 @@ func TestABurstLongerThanAQueueIsNotHeld(t *testing.T) {
 		}
 	})
 }
+
+// Nor must it keep the room of a larger one that follows.
+func TestWhatIsHeldLeavesRoomForALargeMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		small, large := make([]byte, 20<<10), make([]byte, 50<<10)
+		var to *libnet.Session
+		r := holdRig(t, 64, func(r *testkit.Rig, s *libnet.Session, msg string) {
+			for _, msg := range [][]byte{small, large} {
+				if err := to.Send(msg); err != nil {
+					t.Errorf("Send of %d bytes: %v", len(msg), err)
+				}
+				time.Sleep(100 * time.Microsecond) // in which it can be written
+			}
+		})
+		r.SendQueueBytes = 64 << 10
+		near, far := libnettest.Pipe()
+		defer far.Close()
+		go testkit.Drain(far)
+		to = testkit.Adopt(t, r.Server, near)
+		testkit.MustWrite(t, r.Dial(), chunk("first", "second"))
+		time.Sleep(time.Second)
+	})
+}

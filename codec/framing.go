@@ -6,6 +6,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/firstbytes"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
@@ -68,9 +69,10 @@ type searcher interface {
 
 // FrameLength says how long a frame is that begins with head, header and all, whatever this codec would accept. It is not ok where that
 // cannot be told: a part of a header, or a framing that announces no length. It is for the texts of errors.
-func (c *framed) FrameLength(head []byte) (n uint64, ok bool) {
+func (c *framed) FrameLength(head []byte) (n firstbytes.Length, ok bool) {
 	if f, is := c.framing.(announcer); is {
-		return f.frameLength(head)
+		claim, ok := f.frameLength(head)
+		return firstbytes.Length(claim), ok
 	}
 	return 0, false
 }

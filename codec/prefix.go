@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"slices"
 
+	"github.com/libnet-go/libnet/internal/firstbytes"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
@@ -143,11 +144,11 @@ func (c *prefixed) ParseFrame(src []byte) (payload []byte, n int, err error) {
 }
 
 // FrameLength is that of [framed].
-func (c *prefixed) FrameLength(head []byte) (n uint64, ok bool) {
+func (c *prefixed) FrameLength(head []byte) (n firstbytes.Length, ok bool) {
 	if len(head) < c.size {
 		return 0, false
 	}
-	return uint64(c.size) + c.prefix.claimed(head), true
+	return firstbytes.Length(uint64(c.size) + c.prefix.claimed(head)), true
 }
 
 func (c *prefixed) AppendFrame(dst []byte, msg any) ([]byte, error) {

@@ -89,26 +89,27 @@ func (o *DialOptions) offer() websocket.CompressionMode {
 
 // newTransport returns one for a single request. It speaks no HTTP/2, over which there is no upgrade.
 func newTransport(d *libnet.Dialer) *http.Transport {
-	t := &http.Transport{
-		Proxy:       http.ProxyFromEnvironment,
-		DialContext: d.NetDialer.DialContext,
+	config := d.TLSConfig
+	if config == nil { // for wss all the same
+		config = new(tls.Config)
 	}
-	if d.TLSConfig != nil {
-		t.TLSClientConfig = sockets.GuardKeyLog(d.TLSConfig).Clone()
-		t.TLSClientConfig.NextProtos = []string{"http/1.1"}
-		t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			if d.HandshakeTimeout == 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeoutCause(ctx, tlsTimeout, errServerSaysNoTLS)
-				defer cancel()
-			}
-			return dialTLS(ctx, network, address, &d.NetDialer, t.TLSClientConfig)
-		}
+	config = sockets.GuardKeyLog(config).Clone()
+	config.NextProtos = []string{"http/1.1"}
+	t := &http.Transport{
+		Proxy:           http.ProxyFromEnvironment,
+		DialContext:     d.NetDialer.DialContext,
+		TLSClientConfig: config,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialTLS(ctx, network, address, d, config)
+		},
+	}
+	if d.HandshakeTimeout == 0 { // for a handshake through a proxy, which is net/http's own
+		t.TLSHandshakeTimeout = tlsTimeout
 	}
 	return t
 }
 
-// tlsTimeout bounds connecting and the handshake of TLS where HandshakeTimeout is 0.
+// tlsTimeout bounds the handshake of TLS where HandshakeTimeout is 0.
 const tlsTimeout = 15 * time.Second
 
 var errServerSaysNoTLS = fmt.Errorf("%w: the server has not answered the TLS handshake within %v, the bound where "+
@@ -116,10 +117,15 @@ var errServerSaysNoTLS = fmt.Errorf("%w: the server has not answered the TLS han
 
 // dialTLS is what package net/http does itself through a proxy, and does then on a goroutine of its own, on which a function of the
 // config's that panics ends the process.
-func dialTLS(ctx context.Context, network, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
-	conn, err := d.DialContext(ctx, network, address)
+func dialTLS(ctx context.Context, network, address string, d *libnet.Dialer, config *tls.Config) (net.Conn, error) {
+	conn, err := d.NetDialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
+	}
+	if d.HandshakeTimeout == 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, tlsTimeout, errServerSaysNoTLS)
+		defer cancel()
 	}
 	if config.ServerName == "" {
 		config = config.Clone()

@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -151,13 +152,19 @@ func TestDialOfAServerThatIsNoWebSocketsSaysSo(t *testing.T) {
 
 func TestDialOfAServerThatSpeaksNoTLSGivesUp(t *testing.T) {
 	testkit.Slow(t)
-	t.Parallel()
-	l := testkit.Listen(t, "tcp")
-	defer l.Close()
-	began := time.Now()
-	_, err := ws.Dial(t.Context(), "wss://"+l.Addr().String(), &libnet.Dialer{Protocol: frames, TLSConfig: testkit.AnyTLS()}, nil)
-	if took := time.Since(began); !errors.Is(err, libnet.ErrHandshakeTimeout) || !strings.Contains(err.Error(), "may not speak TLS") || took < 10*time.Second {
-		t.Errorf("Dial: %v, after %v", err, took)
+	for name, config := range map[string]*tls.Config{"with a TLSConfig": testkit.AnyTLS(), "without one": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := testkit.Listen(t, "tcp")
+			defer l.Close()
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := ws.Dial(ctx, "wss://"+l.Addr().String(), &libnet.Dialer{Protocol: frames, TLSConfig: config}, nil)
+			if took := time.Since(began); !errors.Is(err, libnet.ErrHandshakeTimeout) || !strings.Contains(err.Error(), "may not speak TLS") || took < 10*time.Second {
+				t.Errorf("Dial: %v, after %v", err, took)
+			}
+		})
 	}
 }
 

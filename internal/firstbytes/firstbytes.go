@@ -12,6 +12,10 @@ import (
 // Shown is how many bytes Hex shows at the most: those of a header, and not a message's.
 const Shown = 8
 
+// A Length is how long a frame says that it is, in bytes. Users of libnet cannot name it: so no method of a codec of theirs is taken
+// for package codec's FrameLength, which timers call, where nobody would recover from its panic.
+type Length uint64
+
 // Hex returns the first bytes of b, such as "16 03 01 …".
 func Hex(b []byte) string {
 	var text strings.Builder

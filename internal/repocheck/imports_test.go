@@ -113,7 +113,7 @@ var mayImport = map[string][]string{
 	firsts:                    {},
 	proxy:                     {},
 	module:                    leaves,
-	module + "/codec":         {module, chains, sendqueue, "google.golang.org/protobuf/"},
+	module + "/codec":         {module, chains, firsts, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
 	module + "/reconnect":     {module, locks, chains, usercode, "github.com/cenkalti/backoff/v5"},

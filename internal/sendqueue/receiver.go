@@ -75,9 +75,12 @@ func (q *Queue) wakeLocked(limit Limit) By {
 // heldBytes is from where it does not pay to wait for more: a write of so many costs what they do, and not what a write does.
 const heldBytes = keptBatch / 2
 
+// heldShare is which part of the bytes that a queue may have may wait: a large message is to find room beside them.
+const heldShare = 16
+
 // pressesLocked reports whether the queue has too much for what it holds to wait: it is half full, or that is long.
 func (q *Queue) pressesLocked(limit Limit) bool {
-	return q.messages >= limit.Messages/2 || q.bytes >= heldBytes || limit.Bytes > 0 && q.bytes >= limit.Bytes/2
+	return q.messages >= limit.Messages/2 || q.bytes >= heldBytes || limit.Bytes > 0 && q.bytes >= limit.Bytes/heldShare
 }
 
 // Release is for whoever the queue has named ByHolder. True says that the caller has begun a flush.

@@ -57,11 +57,16 @@ func explained(err error) error {
 	return err
 }
 
-// NotTLS says what came in the place of the first record.
+// NotTLS says what came in the place of the first record. Text may be a part of a message, and is not shown, unless it is known to be
+// the beginning of another protocol.
 func NotTLS(err tls.RecordHeaderError) string {
-	text := "the peer's first bytes are " + firstbytes.Hex(err.RecordHeader[:])
-	if what := firstbytes.Describe(err.RecordHeader[:]); what != "" {
-		text += ", " + what
+	came := err.RecordHeader[:]
+	what := firstbytes.Describe(came)
+	switch {
+	case what == "":
+		what = firstbytes.Hex(came)
+	case !firstbytes.IsText(came) || firstbytes.DescribeForeign(came) != "":
+		what = firstbytes.Hex(came) + ", " + what
 	}
-	return text + "; this side expects TLS"
+	return "the peer's first bytes are " + what + "; this side expects TLS"
 }

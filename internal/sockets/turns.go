@@ -36,6 +36,12 @@ func (c turnTaker) Handshake() error {
 	return c.Conn.Handshake()
 }
 
+func (c turnTaker) ConnectionState() tls.ConnectionState {
+	c.shaking <- struct{}{}
+	defer func() { <-c.shaking }()
+	return c.Conn.ConnectionState()
+}
+
 func (c turnTaker) Read(p []byte) (int, error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err

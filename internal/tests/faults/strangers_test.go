@@ -2,6 +2,7 @@ package faults
 
 import (
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -128,8 +129,8 @@ func TestAFrameTimeoutSaysWhatCame(t *testing.T) {
 		pieces   []string
 		want     []string
 	}{
-		"a length in another order": {codec.New(codec.Uint16LE, codec.Bytes), []string{"\x00\x05hello"}, []string{"7 of 1282 bytes came", "00 05 68 65"}},
-		"a header in pieces":        {wide, []string{"\x00", "\x00\x01", "\x00abc", "d"}, []string{"8 of 260 bytes came", "00 00 01 00 61 62 63 64"}},
+		"a length in another order": {codec.New(codec.Uint16LE, codec.Bytes), []string{"\x00\x05hello"}, []string{"7 of 1282 bytes came", "begins with 00 05"}},
+		"a header in pieces":        {wide, []string{"\x00", "\x00\x01", "\x00abc", "d"}, []string{"8 of 260 bytes came", "begins with 00 00 01 00"}},
 		"a varint":                  {codec.New(codec.Uvarint, codec.Bytes), []string{"\x7fab"}, []string{"3 of 128 bytes came"}},
 		"a fixed size":              {codec.New(codec.Fixed(100), codec.Bytes), []string{"ab"}, []string{"2 of 100 bytes came"}},
 		"a length field":            {codec.New(codec.LengthField{Offset: 1, Size: 1, Strip: 2}, codec.Bytes), []string{"\x01\x20ab"}, []string{"4 of 34 bytes came"}},
@@ -168,6 +169,29 @@ func TestAFrameTimeoutSaysWhatCame(t *testing.T) {
 	}
 }
 
+// measuring is a user's codec with a method of the same name as one of package codec's, that panics for a part of a header.
+type measuring struct{ libnet.Codec }
+
+func (c measuring) ParseFrame(src []byte) (payload []byte, n int, err error) {
+	return c.Codec.(libnet.FrameParser).ParseFrame(src)
+}
+
+func (c measuring) FrameLength(head []byte) (n uint64, ok bool) {
+	return uint64(binary.BigEndian.Uint32(head)), true
+}
+
+func TestAFrameTimeoutAsksNothingOfAUsersCodec(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return measuring{wide.NewCodec(rw)} }), 0)
+		near, far := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, near)
+		testkit.MustWrite(t, far, []byte("\x00"))
+		if _, err := s.Receive(); err != libnet.ErrFrameTimeout {
+			t.Errorf("Receive: %v", err)
+		}
+	})
+}
+
 // Behind a first message the peer is known to speak the protocol: the text keeps to the frame.
 func TestALaterFrameThatIsTooLargeSaysHowItBegins(t *testing.T) {
 	srv := testkit.NewServer(t, wide, 0)
@@ -193,6 +217,10 @@ func TestTheTextOfAnErrorShowsHeadersAndNoMessages(t *testing.T) {
 		"a later frame":                    {wide, "\x00\x00\x00\x05hello\x7f\x00\x00\x00password"},
 		"a later frame that does not come": {wide, "\x00\x00\x00\x05hello\x00\x00\x00\x20password"},
 		"a line that does not come":        {codec.New(codec.Lines, codec.Bytes), "password"},
+		"a first frame":                    {wide, "\x7f\x00\x00\x00password"},
+		"a first frame that does not come": {wide, "\x00\x00\x00\x20password"},
+		"one behind a byte that is text":   {codec.New(codec.Uint8, codec.Bytes), "\x20password"},
+		"a first one of a fixed size":      {codec.New(codec.Fixed(20), codec.Bytes), "password"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -213,6 +241,19 @@ func TestTheTextOfAnErrorShowsHeadersAndNoMessages(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestTextInThePlaceOfTLSIsNotShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, testkit.NewServer(t, codec.New(codec.Lines, codec.Bytes), 0), tls.Server(near, testkit.ServerTLS()))
+		go testkit.Drain(far)
+		testkit.MustWrite(t, far, []byte("password\n"))
+		_, err := s.Receive()
+		if err == nil || strings.Contains(err.Error(), "70 61") || !strings.Contains(err.Error(), "are text: the peer's framing is another; this side expects TLS") {
+			t.Errorf("Receive: %v", err)
+		}
+	})
 }
 
 func TestATLSClientOfAPlainServerIsToldSo(t *testing.T) {
@@ -274,7 +315,40 @@ func TestATLSClientOfAServerThatAnswersIsToldWhat(t *testing.T) {
 	}
 }
 
-// A silent client costs a TLS server 10 s where nothing was set; one that has done its part of the handshake may be silent. A client gives
+// Who accepts connections himself, or takes them over from net/http, may have done the handshake.
+func TestAHandshakeThatWasOverBeforeTheSessionHasNoBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := testkit.ConnectPipe(t)
+		client, conn := tls.Client(far, testkit.AnyTLS()), tls.Server(near, testkit.ServerTLS())
+		go func() { _ = client.Handshake() }()
+		if err := conn.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		s := testkit.Adopt(t, testkit.NewServer(t, narrow, 0), conn)
+		time.Sleep(time.Minute)
+		if s.IsClosed() {
+			t.Errorf("a session that has nothing to say yet was ended: %v", s.Err())
+		}
+	})
+}
+
+func TestAHandshakeThatSomebodyAsksForHasABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, testkit.NewServer(t, narrow, 0), tls.Server(near, testkit.ServerTLS()))
+		began := time.Now()
+		if _, ok := s.TLS(); ok {
+			t.Error("TLS with a silent peer")
+		}
+		<-s.Done()
+		testkit.CheckErr(t, "Err", s.Err(), libnet.ErrHandshakeTimeout)
+		if took := time.Since(began); took < 15*time.Second || took > 16*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// A silent client costs a TLS server 15 s where nothing was set; one that has done its part of the handshake may be silent. A client gives
 // a silent server as long.
 func TestTheHandshakeOfTLSHasABoundByDefault(t *testing.T) {
 	testkit.Slow(t)

@@ -153,6 +153,8 @@ func TestOnlyAddressesOfTrustedNetworksAreProxies(t *testing.T) {
 		{libnet.ProxyProtocol{TrustUnix: true}, unix, true},
 		{libnet.ProxyProtocol{TrustUnix: true}, nil, true},
 		{libnet.ProxyProtocol{TrustUnix: true}, tcp("127.0.0.1:1"), false},
+		{libnet.ProxyProtocol{TrustUnix: true}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, false},
+		{libnet.ProxyProtocol{TrustUnix: true}, &net.IPAddr{IP: net.IPv4(127, 0, 0, 1)}, false},
 		{libnet.ProxyProtocol{}, tcp("127.0.0.1:1"), false},
 		{libnet.ProxyProtocol{Timeout: time.Second}, unix, false},
 	} {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -295,6 +296,31 @@ func TestAcceptWaitsForNoHeader(t *testing.T) {
 			if got := s.RemoteAddr().String(); got != v2Client {
 				t.Errorf("the session's peer is at %s, want %s", got, v2Client)
 			}
+		})
+	}
+}
+
+// Who takes longer to come to a session than its header may take has not waited for the proxy.
+func TestAHeaderThatLiesUnreadIsNotLate(t *testing.T) {
+	for name, timeout := range map[string]time.Duration{"by default": 0, "with HandshakeTimeout": 2 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := way{network: "pipe"}
+				r := &rig{libnet.NewServer(testkit.Listen(t, w.network), testkit.Frames, 0), w, nil}
+				defer r.Stop()
+				r.ProxyProtocol.TrustUnix, r.HandshakeTimeout = true, timeout
+				conn := r.dial(t)
+				testkit.MustWrite(t, conn, append([]byte(v1Header), testkit.Frame("hello")...))
+				s, err := r.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				testkit.MustReceive(t, s, "hello")
+				if got := s.RemoteAddr().String(); got != v1Client {
+					t.Errorf("the session's peer is at %s, want %s", got, v1Client)
+				}
+			})
 		})
 	}
 }
