@@ -60,5 +60,6 @@
 //
 // Sessions without a connection are bounded in number, in all and of one address, and in bytes (Server.MaxKept and its neighbours).
 // Who opens sessions and leaves pushes out, beyond the bound of its address, its own, and beyond that of all, first such that
-// never exchanged a message. Those with a connection are bounded by libnet.Server.MaxSessions.
+// never exchanged a message. Those with a connection are bounded by libnet.Server.MaxSessions. How long
+// a connection may be silent before its hello libnet.Config.HandshakeTimeout says, which is off by default: set it.
 package resume
