@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -123,64 +122,6 @@ func TestAClosedSessionsConnectionEndsThoughItsPeerDoesNotRead(t *testing.T) {
 		case <-link.Done():
 		case <-time.After(time.Minute):
 			t.Error("the connection is still there")
-		}
-	})
-}
-
-func TestAConnectionWhoseQueueLosesMessagesIsRefused(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		l := libnettest.NewListener()
-		srv := libnet.NewServer(l, protocol, 8)
-		srv.OnFull = libnet.DropOldest
-		log := new(testkit.Log)
-		srv.Logger = slog.New(log)
-		go func() { _ = srv.Serve(r.server) }()
-		defer srv.Stop()
-		for range 3 {
-			pipe, err := l.Dial()
-			if err != nil {
-				t.Fatal(err)
-			}
-			conn := rawSession(t, pipe)
-			sendRaw(t, conn, newHello)
-			answer, err := conn.Receive()
-			testkit.CheckErr(t, "Receive", err, nil)
-			wantRefused(t, conn, answer, 2)
-		}
-		if n := len(log.With("level=ERROR")); n != 1 || r.server.Stats().Open != 0 {
-			t.Errorf("%d lines %q, %+v", n, log.With(""), r.server.Stats())
-		}
-		over := r.over()
-		over.Dial = func(context.Context) (*libnet.Session, error) {
-			pipe, err := r.pipes.Dial()
-			if err != nil {
-				return nil, err
-			}
-			return (&libnet.Dialer{Protocol: protocol, Config: libnet.Config{SendQueue: 8, OnFull: libnet.DropOldest}}).NewSession(pipe)
-		}
-		near := new(resume.Client).Start(over)
-		send(t, near, "kept")
-		wantEnd(t, near, resume.ErrDropOldest, 1)
-	})
-}
-
-func TestAPanicOfASessionsHandlerIsInTheLog(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		handler := &resume.Server{Handler: func(s *resume.Session) { panic("as asked") }}
-		defer handler.Close()
-		l, log := libnettest.NewListener(), new(testkit.Log)
-		srv := libnet.NewServer(l, protocol, 8)
-		srv.Logger = slog.New(log)
-		go func() { _ = srv.Serve(handler) }()
-		defer srv.Stop()
-		r.pipes = l
-		near := new(resume.Client).Start(r.over())
-		wantEnd(t, near, io.EOF, 0)
-		synctest.Wait()
-		if n := len(log.With("as asked")); n != 1 {
-			t.Errorf("%d lines", n)
 		}
 	})
 }
@@ -316,31 +257,5 @@ func TestTheCountersOfASessionThatItsHandlerClosesAreFinal(t *testing.T) {
 			t.Errorf("%+v", stats)
 		}
 		wantEnd(t, near, io.EOF, 1)
-	})
-}
-
-func TestAServerOfAnotherProtocolSaysSo(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		l, log := libnettest.NewListener(), new(testkit.Log)
-		srv := libnet.NewServer(l, testkit.Frames, 8) // without resume.Frames
-		srv.Logger = slog.New(log)
-		go func() { _ = srv.Serve(r.server) }()
-		defer srv.Stop()
-		pipe, err := l.Dial()
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn := rawSession(t, pipe)
-		sendRaw(t, conn, newHello)
-		if _, err := conn.Receive(); err == nil {
-			t.Error("answered")
-		}
-		if lines := log.With("cannot be encoded"); len(lines) != 1 {
-			t.Errorf("%q", log.With(""))
-		}
-		if stats := r.server.Stats(); stats.Open != 0 {
-			t.Errorf("%+v", stats)
-		}
 	})
 }

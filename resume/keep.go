@@ -76,7 +76,7 @@ func first(l *list.List) *ticket {
 
 // detached keeps a session that has lost its connection, and evicts others beyond the bounds.
 func (srv *Server) detached(s *Session, was *libnet.Session) {
-	p := &place{until: time.Now().Add(srv.window()), addr: network(was.RemoteAddr())}
+	p := &place{until: time.Now().Add(srv.window()), addr: network(was)}
 	link, unused := s.holds(p)
 	srv.mu.Lock()
 	t := s.ticket
@@ -168,9 +168,10 @@ func finishAll(sessions []*Session, reason error) {
 }
 
 // network is what MaxKeptPerIP counts by: the address, or the /64 network that one IPv6 subscriber has to choose addresses from
-// (RFC 6177); invalid for what is not IP.
-func network(addr net.Addr) netip.Addr {
-	tcp, ok := addr.(*net.TCPAddr)
+// (RFC 6177); invalid for what is not IP, or panics: a net.Conn may be the user's.
+func network(conn *libnet.Session) (of netip.Addr) {
+	defer func() { _ = recover() }()
+	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // fence has the session leave its connection, so that its counts stay what they are until the next one is attached, and returns
@@ -29,6 +30,7 @@ func (s *Session) countsLocked() counts {
 // attach has the session go on over conn, where the peer has come as far as it says, and returns our counts. Until opened, no
 // message goes out on conn. An error is why the session cannot go on there: it is to be ended for it, unless it is errLeft.
 func (s *Session) attach(conn *libnet.Session, link uint64, peer counts) (own counts, err error) {
+	longest := maxLength(conn) // a codec is the user's code
 	s.mu.Lock()
 	if s.phase == ended || link <= s.link {
 		s.mu.Unlock()
@@ -45,7 +47,7 @@ func (s *Session) attach(conn *libnet.Session, link uint64, peer counts) (own co
 	s.conn, s.link = conn, link
 	s.opening, s.failed, s.confirmed, s.ackOwed, s.toldEnd = true, false, false, false, false
 	s.limits = s.config.limits().with(peer.limits)
-	s.maxLength = maxLength(conn)
+	s.maxLength = longest
 	s.sent = peer.received
 	s.acknowledgeLocked(peer.taken)
 	var fits bool
@@ -78,10 +80,15 @@ var errLeft = errors.New("libnet: resume: the session has gone on")
 
 // maxLength is that of a message, as far as the connection's codec tells.
 func maxLength(conn *libnet.Session) int {
-	if c, ok := conn.Codec().(interface{ MaxMessage() int }); ok {
-		return max(0, c.MaxMessage()-maxOverhead)
+	c, ok := conn.Codec().(interface{ MaxMessage() int })
+	if !ok {
+		return noBound
 	}
-	return noBound
+	bound, ok := usercode.Answer(c.MaxMessage)
+	if !ok {
+		return noBound
+	}
+	return max(0, bound-maxOverhead)
 }
 
 // opened lets messages out on conn, and has the session told of its end.

@@ -1,0 +1,173 @@
+package resume_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/resume"
+)
+
+// What of the user's a session runs over, and on, may panic or be of another kind.
+
+func TestAConnectionWhoseQueueLosesMessagesIsRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		l := libnettest.NewListener()
+		srv := libnet.NewServer(l, protocol, 8)
+		srv.OnFull = libnet.DropOldest
+		log := new(testkit.Log)
+		srv.Logger = slog.New(log)
+		go func() { _ = srv.Serve(r.server) }()
+		defer srv.Stop()
+		for range 3 {
+			pipe, err := l.Dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := rawSession(t, pipe)
+			sendRaw(t, conn, newHello)
+			answer, err := conn.Receive()
+			testkit.CheckErr(t, "Receive", err, nil)
+			wantRefused(t, conn, answer, 2)
+		}
+		if n := len(log.With("level=ERROR")); n != 1 || r.server.Stats().Open != 0 {
+			t.Errorf("%d lines %q, %+v", n, log.With(""), r.server.Stats())
+		}
+		over := r.over()
+		over.Dial = func(context.Context) (*libnet.Session, error) {
+			pipe, err := r.pipes.Dial()
+			if err != nil {
+				return nil, err
+			}
+			return (&libnet.Dialer{Protocol: protocol, Config: libnet.Config{SendQueue: 8, OnFull: libnet.DropOldest}}).NewSession(pipe)
+		}
+		near := new(resume.Client).Start(over)
+		send(t, near, "kept")
+		wantEnd(t, near, resume.ErrDropOldest, 1)
+	})
+}
+
+func TestAPanicOfASessionsHandlerIsInTheLog(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		handler := &resume.Server{Handler: func(s *resume.Session) { panic("as asked") }}
+		defer handler.Close()
+		l, log := libnettest.NewListener(), new(testkit.Log)
+		srv := libnet.NewServer(l, protocol, 8)
+		srv.Logger = slog.New(log)
+		go func() { _ = srv.Serve(handler) }()
+		defer srv.Stop()
+		r.pipes = l
+		near := new(resume.Client).Start(r.over())
+		wantEnd(t, near, io.EOF, 0)
+		synctest.Wait()
+		if n := len(log.With("as asked")); n != 1 {
+			t.Errorf("%d lines", n)
+		}
+	})
+}
+
+func TestAServerOfAnotherProtocolSaysSo(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		l, log := libnettest.NewListener(), new(testkit.Log)
+		srv := libnet.NewServer(l, testkit.Frames, 8) // without resume.Frames
+		srv.Logger = slog.New(log)
+		go func() { _ = srv.Serve(r.server) }()
+		defer srv.Stop()
+		pipe, err := l.Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := rawSession(t, pipe)
+		sendRaw(t, conn, newHello)
+		if _, err := conn.Receive(); err == nil {
+			t.Error("answered")
+		}
+		if lines := log.With("cannot be encoded"); len(lines) != 1 {
+			t.Errorf("%q", log.With(""))
+		}
+		if stats := r.server.Stats(); stats.Open != 0 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+// A codecOfBounds says what its messages are bounded by as a test has it.
+type codecOfBounds struct {
+	testkit.FramingCodec
+	bound func() int
+}
+
+func (c codecOfBounds) MaxMessage() int { return c.bound() }
+
+func TestACodecThatPanicsWhenAskedForItsBoundHasNone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.pipes = libnettest.NewListener()
+		srv := libnet.NewServer(r.pipes, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+			return codecOfBounds{testkit.FramingCodec{Codec: protocol.NewCodec(rw)}, func() int { panic("as asked") }}
+		}), 8)
+		configure(&srv.Config)
+		go func() { _ = srv.Serve(r.server) }()
+		defer srv.Stop()
+		near, far := r.start(new(resume.Client))
+		send(t, far, "x")
+		receive(t, near, "x")
+	})
+}
+
+func TestAMessageThatTheConnectionCannotCarryIsRefusedAndTheSessionStays(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.pipes = libnettest.NewListener()
+		srv := libnet.NewServer(r.pipes, protocol, 8)
+		configure(&srv.Config)
+		srv.MaxMessage = 100
+		go func() { _ = srv.Serve(r.server) }()
+		defer srv.Stop()
+		near, far := r.start(new(resume.Client))
+		if err := far.Send(make([]byte, 101)); err != libnet.ErrFrameTooLarge {
+			t.Error(err)
+		}
+		send(t, far, "x")
+		receive(t, near, "x")
+	})
+}
+
+// A lostConn does not know its peer's address any more once it is closed.
+type lostConn struct{ net.Conn }
+
+func (c lostConn) RemoteAddr() net.Addr {
+	if _, err := c.Conn.Write(nil); err != nil {
+		panic("as asked")
+	}
+	return c.Conn.RemoteAddr()
+}
+
+func TestASessionOfAConnectionThatPanicsAtItsEndIsKept(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		l := libnettest.NewListener()
+		srv := libnet.NewServer(l, protocol, 8)
+		configure(&srv.Config)
+		go func() { _ = srv.Serve(r.server) }()
+		defer srv.Stop()
+		near, far := libnettest.Pipe()
+		l.Push(lostConn{far}, nil)
+		conn := rawSession(t, near)
+		sendRaw(t, conn, newHello)
+		s := <-r.sessions
+		_ = conn.Close()
+		time.Sleep(time.Hour)
+		wantEnd(t, s, resume.ErrWindow, 0)
+	})
+}
