@@ -115,7 +115,7 @@ func (p *Proxy) accept() {
 }
 
 func (p *Proxy) serve(client net.Conn, n uint64) {
-	server, err := net.Dial(p.network, p.target)
+	server, err := net.DialTimeout(p.network, p.target, dialPatience)
 	if err != nil {
 		client.Close()
 		return
