@@ -138,7 +138,10 @@ func (m *messageServer) addToLoop(s *Session) {
 	}
 	// A read of a Unix socket also stops where descriptors or credentials were passed, and no event tells of what lies
 	// behind them.
-	s.serving.Start(!sockets.IsDetached(sockets.Transport(s.conn)))
+	readAll := !sockets.IsDetached(sockets.Transport(s.conn))
+	s.recvMu.Lock() // under which an end gives back what it finds nobody to receive
+	s.serving.Start(readAll)
+	s.recvMu.Unlock()
 	// OnSession may have received, so that more came than it asked for, or sent, or a shutdown may wait for it.
 	err := s.dispatch(m.handler)
 	if err == nil {

@@ -57,9 +57,11 @@ func (s *Session) noteLastReceived() {
 	if first {
 		s.q.NoteLastReceived(messages, handedMessages, read)
 	}
-	if !s.serving.Started() && s.recvMu.TryLock() { // else whoever receives gives the storage back
-		s.endHold()
-		s.in.Release()
+	if s.recvMu.TryLock() { // else whoever receives gives the storage back, as an event loop does
+		if !s.serving.Started() {
+			s.endHold()
+			s.in.Release()
+		}
 		s.recvMu.Unlock()
 	}
 }
