@@ -58,6 +58,7 @@ func TestA12ACodecThatPanicsEndsOneSession(t *testing.T) {
 					other, _ := r.Open()
 					conn, s := r.Open()
 					testkit.Ask(t, conn, "before")
+					synctest.Wait() // else the echo may still be under way, and have a synchronous session refuse a broadcast
 					provoke(conn, s)
 					synctest.Wait()
 					wantPanic(r, s, "cannot")
