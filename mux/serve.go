@@ -48,21 +48,11 @@ func (m *Mux) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	return dst, fmt.Errorf("%w: a %T is no mux.Message", libnet.ErrEncode, msg)
 }
 
-// keptMessage is the most that a session keeps for its next message.
-const keptMessage = 128 << 10
-
 // ServeSession receives and handles the messages of s until it ends: it makes the Mux a [libnet.Handler].
 func (m *Mux) ServeSession(s *libnet.Session) {
-	var buf []byte
-	for m.known(); ; {
-		msg, err := s.ReceiveInto(buf)
-		if err != nil {
-			return
-		}
+	m.known()
+	for msg := range s.Messages() {
 		m.ServeMessage(s, msg)
-		if buf = msg; cap(buf) > keptMessage {
-			buf = nil
-		}
 	}
 }
 
