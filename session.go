@@ -211,7 +211,7 @@ const maxName = 128
 // is made printable where it is shown, and of one that is longer than 128 bytes the whole characters at the beginning are kept. An
 // empty one takes the name back.
 func (s *Session) SetName(name string) {
-	name = strings.Clone(cutText(name, maxName)) // not to keep the message that it may be a part of
+	name = strings.Clone(usercode.Cut(name, maxName)) // not to keep the message that it may be a part of
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if name != "" || s.extras != nil {

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"github.com/libnet-go/libnet/internal/errchain"
 	"github.com/libnet-go/libnet/internal/usercode"
@@ -190,18 +189,6 @@ func printable(text string) string {
 	}
 	quoted := strconv.Quote(text) // whose quotes a log handler adds where it needs them
 	return quoted[1 : len(quoted)-1]
-}
-
-// cutText is text, or the whole characters of its first limit bytes.
-func cutText(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	end := limit
-	for end > limit-utf8.UTFMax && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end]
 }
 
 // poisoned is what a message that is no longer valid is overwritten with: no UTF-8, no JSON, and as a length too long.

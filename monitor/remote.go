@@ -5,9 +5,9 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // maxShown is the longest text in bytes that is shown of an address or a name; the address of a Unix socket has 108, the name of a
@@ -51,12 +51,8 @@ func remoteText(addr net.Addr) string {
 // shown makes text fit to be shown, whoever made it: one line, with characters that cannot be seen, or change how others are, as the
 // log writes them.
 func shown(text string) string {
-	if len(text) > maxShown {
-		end := maxShown
-		for end > maxShown-utf8.UTFMax && !utf8.RuneStart(text[end]) {
-			end--
-		}
-		text = text[:end] + "…"
+	if cut := usercode.Cut(text, maxShown); cut != text {
+		text = cut + "…"
 	}
 	quoted := strconv.Quote(text)
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"time"
+	"unicode/utf8"
 )
 
 // Patience bounds the wait for an answer.
@@ -47,6 +48,18 @@ func IsMissing(value any) bool {
 	}
 	t := reflect.TypeOf(value)
 	return t == nil || t.Kind() != reflect.Pointer || t.Elem().Size() > 0
+}
+
+// Cut is text, or the whole characters of its first limit bytes.
+func Cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	end := limit
+	for end > limit-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
 }
 
 // Text is what an error says, or what a panic was given, or its type where that says nothing. It may be long, and a part of it may come
