@@ -62,7 +62,15 @@ func (b *bomb) at(site string) behaviour {
 		return ""
 	}
 	close(b.fired)
-	switch b.does {
+	if b.does.byItself(b.freed) || b.rig.callBack(b.does) {
+		return ""
+	}
+	return b.does
+}
+
+// byItself shows a behaviour that needs nothing but, to hang, what ends that. It reports whether it is one of these, where it returns.
+func (does behaviour) byItself(freed <-chan struct{}) bool {
+	switch does {
 	case panics:
 		panic("hostile")
 	case panicsNil:
@@ -73,15 +81,13 @@ func (b *bomb) at(site string) behaviour {
 	case blocks:
 		time.Sleep(50 * time.Millisecond)
 	case hangs:
-		<-b.freed
+		<-freed
 	case exits:
 		runtime.Goexit()
 	default:
-		if !b.rig.callBack(b.does) {
-			return b.does
-		}
+		return false
 	}
-	return ""
+	return true
 }
 
 // orInert returns b while it is armed: what is made then is the victim's. What others have never goes off.
