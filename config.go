@@ -161,7 +161,6 @@ const (
 const (
 	defaultSendQueueBytes = 1 << 20
 	defaultMaxMessage     = 1 << 20
-	defaultTLSTimeout     = 15 * time.Second
 	defaultFrameTimeout   = 30 * time.Second
 	defaultWriteTimeout   = 10 * time.Second
 	defaultLinger         = 5 * time.Second
@@ -211,7 +210,7 @@ func (c *Config) handshakeTimeout() time.Duration { return resolveTime(c.Handsha
 // tlsTimeout is the bound on the handshake of TLS alone, where there is none on the whole login: 0 where there is, or where that is off.
 func (c *Config) tlsTimeout() time.Duration {
 	if c.HandshakeTimeout == 0 {
-		return defaultTLSTimeout
+		return sockets.TLSTimeout
 	}
 	return 0
 }

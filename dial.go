@@ -118,8 +118,7 @@ func wrapProtocol(conn net.Conn, p Protocol) (wrapped Protocol, err error) {
 }
 
 // errServerSaysNoTLS is what the default bound of a TLS handshake ends it for.
-var errServerSaysNoTLS = explainedTimeout(ErrHandshakeTimeout, fmt.Sprintf("the server has not answered the TLS handshake within %v, "+
-	"the bound where Config.HandshakeTimeout is 0: it may not speak TLS on this port", defaultTLSTimeout))
+var errServerSaysNoTLS = explainedTimeout(ErrHandshakeTimeout, sockets.NoTLSAnswer)
 
 func (d *Dialer) withinTLS(ctx context.Context) (context.Context, context.CancelFunc) {
 	if timeout := d.tlsTimeout(); timeout > 0 {

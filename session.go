@@ -403,7 +403,7 @@ func (s *Session) shookHands() bool {
 }
 
 var errNoTLS = explainedTimeout(ErrHandshakeTimeout, fmt.Sprintf("no handshake of TLS within %v, the bound where "+
-	"Config.HandshakeTimeout is 0: the peer may not speak TLS", defaultTLSTimeout))
+	"Config.HandshakeTimeout is 0: the peer may not speak TLS", sockets.TLSTimeout))
 
 // tlsBound is how long the handshake of TLS may take by itself: 0 where there is none, or it is over as far as can be told.
 func (s *Session) tlsBound() time.Duration {

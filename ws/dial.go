@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
-	"time"
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
@@ -104,16 +103,12 @@ func newTransport(d *libnet.Dialer) *http.Transport {
 		},
 	}
 	if d.HandshakeTimeout == 0 { // for a handshake through a proxy, which is net/http's own
-		t.TLSHandshakeTimeout = tlsTimeout
+		t.TLSHandshakeTimeout = sockets.TLSTimeout
 	}
 	return t
 }
 
-// tlsTimeout bounds the handshake of TLS where HandshakeTimeout is 0.
-const tlsTimeout = 15 * time.Second
-
-var errServerSaysNoTLS = fmt.Errorf("%w: the server has not answered the TLS handshake within %v, the bound where "+
-	"Config.HandshakeTimeout is 0: it may not speak TLS on this port", libnet.ErrHandshakeTimeout, tlsTimeout)
+var errServerSaysNoTLS = fmt.Errorf("%w: %s", libnet.ErrHandshakeTimeout, sockets.NoTLSAnswer)
 
 // dialTLS is what package net/http does itself through a proxy, and does then on a goroutine of its own, on which a function of the
 // config's that panics ends the process.
@@ -124,7 +119,7 @@ func dialTLS(ctx context.Context, network, address string, d *libnet.Dialer, con
 	}
 	if d.HandshakeTimeout == 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, tlsTimeout, errServerSaysNoTLS)
+		ctx, cancel = context.WithTimeoutCause(ctx, sockets.TLSTimeout, errServerSaysNoTLS)
 		defer cancel()
 	}
 	if config.ServerName == "" {

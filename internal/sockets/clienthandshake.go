@@ -12,6 +12,13 @@ import (
 	"github.com/libnet-go/libnet/internal/firstbytes"
 )
 
+// TLSTimeout bounds the handshake of TLS where Config.HandshakeTimeout is 0.
+const TLSTimeout = 15 * time.Second
+
+// NoTLSAnswer is what a client's handshake ends for that has had TLSTimeout.
+var NoTLSAnswer = fmt.Sprintf("the server has not answered the TLS handshake within %v, the bound where "+
+	"Config.HandshakeTimeout is 0: it may not speak TLS on this port", TLSTimeout)
+
 // lateHandshake is how long a handshake may take to return that its context's end has interrupted.
 const lateHandshake = 300 * time.Millisecond
 
