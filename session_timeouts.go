@@ -175,7 +175,7 @@ func (s *Session) ticked(c *clock, due int64) {
 func (s *Session) beginTick(c *clock) (due int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.Load() == sessionClosed || c.ticking {
+	if s.state.Load() == sessionClosed || s.clock != c || c.ticking {
 		return 0, false
 	}
 	due, c.due = c.due, math.MaxInt64
