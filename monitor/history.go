@@ -34,6 +34,7 @@ type sample struct {
 	messagesIn, messagesOut, bytesIn, bytesOut uint64
 	closed, slow, blocked                      uint64
 	acceptErrors, rejected                     uint64
+	handled                                    uint64 // nanoseconds; 0 without Server.Histograms
 }
 
 func sampleOf(v Varz) sample {
@@ -48,6 +49,9 @@ func sampleOf(v Varz) sample {
 	}
 	for _, n := range v.Closed {
 		s.closed += n
+	}
+	if v.HandlerTime != nil {
+		s.handled = uint64(v.HandlerTime.Sum * float64(time.Second))
 	}
 	return s
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/monitor"
 )
 
@@ -234,6 +236,35 @@ func TestTheChartsEndWithTheNumbersBesideThem(t *testing.T) {
 		open := points(t, get(t, h, "/"), "Sessions")[0]
 		if open[len(open)-1] != "1" {
 			t.Errorf("sessions: %v", open)
+		}
+	})
+}
+
+func TestThePageTellsHowLongHandlersTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t)
+		if page := get(t, monitor.Handler(srv, monitor.Options{}), "/"); strings.Contains(page, "Handlers") {
+			t.Error("the page has handlers' times that nobody measures")
+		}
+
+		srv = libnet.NewServer(libnettest.NewListener(), codec.New(codec.Uint16BE, codec.Bytes), 8)
+		srv.Histograms = true
+		h := monitor.Handler(srv, monitor.Options{})
+		client := libnettest.ServeMessages(t, srv, libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
+			d, _ := time.ParseDuration(string(msg))
+			time.Sleep(d)
+			s.Send(msg)
+		})).Dial()
+		for _, d := range []string{"1ms", "1ms", "500ms"} {
+			client.Send(d)
+			client.Receive()
+		}
+		synctest.Wait()
+		page := html.UnescapeString(get(t, h, "/"))
+		for id, want := range map[string]string{"handler_50": "1.05\u00a0ms", "handler_99": "537\u00a0ms"} {
+			if _, after, _ := strings.Cut(page, `id="`+id+`"`); !strings.Contains(after[:min(len(after), 60)], want) {
+				t.Errorf("%s is not %s: %.60s", id, want, after)
+			}
 		}
 	})
 }

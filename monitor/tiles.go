@@ -1,6 +1,9 @@
 package monitor
 
-import "strconv"
+import (
+	"strconv"
+	"time"
+)
 
 // tile is a number of the page with its chart.
 type tile struct {
@@ -42,6 +45,10 @@ var (
 	queuedBytes  = level(func(s *sample) int { return s.queuedBytes })
 	waiting      = level(func(s *sample) int { return s.waiting })
 	memory       = level(func(s *sample) uint64 { return s.memory })
+
+	handling = func(before, s *sample) float64 { // the handlers at work, on average
+		return perSecond(func(s *sample) uint64 { return s.handled })(before, s) / float64(time.Second)
+	}
 )
 
 // tiles takes the past with v's sample as the newest.
@@ -53,7 +60,7 @@ func tiles(v Varz, past []sample) []tile {
 	for _, n := range v.Closed {
 		closed += n
 	}
-	return []tile{
+	all := []tile{
 		{
 			Title:  "Sessions",
 			Values: []value{{Text: count(v.Open), Name: limit(v.MaxSessions)}},
@@ -111,6 +118,29 @@ func tiles(v Varz, past []sample) []tile {
 			},
 		},
 	}
+	if h := v.HandlerTime; h != nil {
+		all = append(all, tile{
+			Title: "Handlers", Per: "at work, on average",
+			Values: []value{{Text: rate(lately(past, handling))}},
+			Chart:  p.chart("", rate, nil, handling),
+			Notes:  []note{quantile(h, "half take at most", "handler_50", 0.5), quantile(h, "99 % at most", "handler_99", 0.99)},
+		})
+	}
+	return all
+}
+
+// quantile is the bound of the bucket in which that share of all values ends.
+func quantile(h *Histogram, name, id string, share float64) note {
+	all, below := uint64(0), uint64(0)
+	for _, n := range h.Counts {
+		all += n
+	}
+	for i, bound := range h.Bounds {
+		if below += h.Counts[i]; all > 0 && float64(below) >= share*float64(all) {
+			return note{Name: name, ID: id, Value: strconv.FormatFloat(bound, 'g', -1, 64), Text: wait(bound)}
+		}
+	}
+	return note{Name: name, ID: id, Text: "–"} // there is none, or it is beyond all bounds
 }
 
 func sized(name, id string, n uint64) note {
