@@ -41,8 +41,9 @@ func TestAConnectionWhoseQueueLosesMessagesIsRefused(t *testing.T) {
 		if n := len(log.With("level=ERROR")); n != 1 || r.server.Stats().Open != 0 {
 			t.Errorf("%d lines %q, %+v", n, log.With(""), r.server.Stats())
 		}
-		over := r.over()
+		over, sent := r.over(), make(chan struct{})
 		over.Dial = func(context.Context) (*libnet.Session, error) {
+			<-sent // the session ends with its first connection
 			pipe, err := r.pipes.Dial()
 			if err != nil {
 				return nil, err
@@ -51,6 +52,7 @@ func TestAConnectionWhoseQueueLosesMessagesIsRefused(t *testing.T) {
 		}
 		near := new(resume.Client).Start(over)
 		send(t, near, "kept")
+		close(sent)
 		wantEnd(t, near, resume.ErrDropOldest, 1)
 	})
 }
