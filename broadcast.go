@@ -267,7 +267,7 @@ func (s *Session) putFrame(frame []byte, limit sendqueue.Limit) (by sendqueue.By
 	if len(frame) >= shareAt {
 		return s.q.PutShared(frame, limit)
 	}
-	return s.q.PutCopy(sendqueue.Header{}, frame, limit)
+	return s.q.PutCopy(sendqueue.Header{}, frame, &limit)
 }
 
 // makeRoom writes what the kernel takes of a queue that nobody is writing: its flush waits for the receiver, for more, or for a worker,

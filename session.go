@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
+	"github.com/libnet-go/libnet/internal/lengthprefix"
 	"github.com/libnet-go/libnet/internal/lock"
 	"github.com/libnet-go/libnet/internal/ratelimit"
 	"github.com/libnet-go/libnet/internal/readbuf"
@@ -32,14 +33,15 @@ type Session struct {
 	owner  *owner
 	conn   net.Conn            // nil for a session made from a bare codec
 	sock   *sockets.Descriptor // nil when conn has no descriptor of its own
-	below  syscall.RawConn     // then that of what conn runs on; nil if there is none
+	below  *syscall.RawConn    // then that of what conn runs on; nil if there is none
 	opened time.Time
 
 	// Immutable once hasCodec is set.
-	codec    Codec         // nil if the protocol failed to make one; then the session is closed
-	parser   FrameParser   // nil for a plain codec
-	appender FrameAppender // nil for a plain codec
-	turn     chan struct{} // of one place, taken by the one who calls codec.Send; nil for a FrameAppender and a bare codec
+	codec    Codec                // nil if the protocol failed to make one; then the session is closed
+	parser   FrameParser          // nil for a plain codec
+	appender FrameAppender        // nil for a plain codec
+	turn     chan struct{}        // of one place, taken by the one who calls codec.Send; nil for a FrameAppender and a bare codec
+	prefix   *lengthprefix.Prefix // how frames are cut, and made of bytes, without a call of the codec; nil for codecs with another framing
 	hasCodec atomic.Bool
 
 	recvMu lock.Mutex[receiverLock]
@@ -92,13 +94,18 @@ type owner struct {
 	proxies  bool      // Server.ProxyProtocol trusts somebody
 	measures *measures // nil without Server.Histograms
 	begun    bool      // something was written before the session was made: a last frame has something to end
-	manager  *Manager  // nil for a session that is in none
-	server   *Server   // nil for a dialled session
-	flusher  *flusher  // nil for sessions made from a bare codec, which have no receiver to leave a message to
+	limit    sendqueue.Limit
+	manager  *Manager // nil for a session that is in none
+	server   *Server  // nil for a dialled session
+	flusher  *flusher // nil for sessions made from a bare codec, which have no receiver to leave a message to
 }
 
 func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
 	o := &owner{Config: c, protocol: protocol, server: srv, flusher: f, limited: c.rateLimit().IsSet()}
+	o.limit = sendqueue.Limit{Messages: o.sendQueue(), Bytes: o.sendQueueBytes(), Drop: o.OnFull == DropOldest}
+	if f != nil {
+		o.limit.Busy = &f.busy
+	}
 	if srv != nil {
 		o.manager, o.measures = srv.manager, srv.measuring()
 		o.proxies = srv.ProxyProtocol.isOn()
@@ -184,7 +191,9 @@ func newSession(o *owner, conn net.Conn) *Session {
 	}
 	if conn != nil {
 		if s.sock = sockets.Of(conn); s.sock == nil {
-			if s.below = sockets.Raw(conn); s.below == nil {
+			if below := sockets.Raw(conn); below != nil {
+				s.below = &below
+			} else {
 				s.conn = sockets.TakeTurns(conn)
 			}
 		}

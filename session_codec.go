@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/lengthprefix"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
@@ -128,7 +129,22 @@ func (s *Session) setCodec(codec Codec) {
 	if s.appender == nil {
 		s.turn = make(chan struct{}, 1)
 	}
+	s.prefix = s.prefixOf(codec)
 	s.hasCodec.Store(true)
+}
+
+// prefixOf returns the framing of a codec of package codec's, whose frames are a length and as many bytes. It is nil where a frame may be
+// within the codec's bound and beyond the session's.
+func (s *Session) prefixOf(codec Codec) *lengthprefix.Prefix {
+	c, ok := codec.(interface{ LengthPrefix() *lengthprefix.Prefix })
+	if !ok || s.conn == nil {
+		return nil
+	}
+	p := c.LengthPrefix()
+	if p.Max > s.maxFrame()-p.Size {
+		return nil
+	}
+	return p
 }
 
 func (s *Session) codecIsMade() {

@@ -129,6 +129,23 @@ func (s *Session) next() ([]byte, error) {
 
 // parse cuts a message from the input; not ok says that its end has not arrived, or that it has to wait for the rate limit.
 func (s *Session) parse() (payload []byte, ok bool, err error) {
+	if s.prefix == nil || s.rare != nil {
+		return s.parseAny()
+	}
+	payload, n := s.prefix.Cut(s.in.Unread())
+	if n == 0 {
+		return s.parseAny()
+	}
+	s.seen = 0
+	s.in.Advance(n)
+	if !s.countMessage(n) {
+		return nil, false, s.closedErr()
+	}
+	return payload, true, nil
+}
+
+// parseAny is parse for whatever framing, limit and end of what has arrived.
+func (s *Session) parseAny() (payload []byte, ok bool, err error) {
 	for {
 		src := s.in.Unread()
 		if len(src) == 0 {

@@ -28,7 +28,7 @@ func (s *Session) Send(msg any) error {
 		return s.closedErr()
 	}
 	var err error
-	if s.owner.sendQueue() == 0 {
+	if s.owner.limit.Messages == 0 {
 		err = s.sendNow(sendqueue.Background, msg)
 	} else {
 		err = s.offer(msg, s.owner.queueLimit())
@@ -45,10 +45,14 @@ func (s *Session) SendBytes(msg []byte) error {
 	if !s.initCodec() || s.IsClosed() {
 		return s.closedErr()
 	}
-	if s.owner.sendQueue() > 0 {
+	if s.owner.limit.Messages > 0 {
 		if h, _ := s.bytesHeader(msg); h.Len > 0 {
-			if err := s.put(s.q.PutCopy(h, msg, s.owner.queueLimit())); err != nil {
-				return s.notSent(err)
+			by, err := s.q.PutCopy(h, msg, &s.owner.limit)
+			if err != nil {
+				return s.notSent(s.refused(err))
+			}
+			if by != sendqueue.ByNobody {
+				s.flushBy(by)
 			}
 			return nil
 		}
@@ -133,12 +137,8 @@ func (s *Session) awaitCodec(ctx sendqueue.Context) error {
 	return nil
 }
 
-func (o *owner) queueLimit() sendqueue.Limit {
-	return sendqueue.Limit{
-		Messages: o.sendQueue(), Bytes: o.sendQueueBytes(), Drop: o.OnFull == DropOldest,
-		Hold: o.flusher != nil && o.flusher.busy.Load() > 0,
-	}
-}
+// queueLimit returns a copy, for who changes it.
+func (o *owner) queueLimit() sendqueue.Limit { return o.limit }
 
 // blocked does what Config.OnFull says with a message that found no room.
 func (s *Session) blocked() error {
@@ -158,7 +158,7 @@ func (s *Session) offer(msg any, limit sendqueue.Limit) error {
 	}
 	if payload, ok := bytesOf(msg); ok {
 		if h, _ := s.bytesHeader(payload); h.Len > 0 {
-			return s.put(s.q.PutCopy(h, payload, limit))
+			return s.put(s.q.PutCopy(h, payload, &limit))
 		}
 	}
 	c, err := s.encode(msg)
@@ -304,6 +304,16 @@ type bytesCodec interface {
 }
 
 func (s *Session) bytesHeader(payload []byte) (h sendqueue.Header, isBytes bool) {
+	if p := s.prefix; p != nil && len(payload) <= p.Max {
+		if !p.Bytes {
+			return h, false
+		}
+		return sendqueue.Header{Bytes: p.Header(len(payload)), Len: p.Size}, true
+	}
+	return s.bytesHeaderOf(payload)
+}
+
+func (s *Session) bytesHeaderOf(payload []byte) (h sendqueue.Header, isBytes bool) {
 	c, ok := s.codec.(bytesCodec)
 	if !ok || s.conn == nil {
 		return h, false

@@ -78,7 +78,10 @@ func (s *Session) descriptor() syscall.RawConn {
 	if s.sock != nil {
 		return s.sock.Raw()
 	}
-	return s.below
+	if s.below == nil {
+		return nil
+	}
+	return *s.below
 }
 
 // lookAtSlow returns an error if a slow peer has taken nothing at the last two looks.

@@ -160,10 +160,13 @@ func (c *Composed) transcoder(bound int) transcoder {
 func (c *Composed) newTranscoder(bound int) transcoder {
 	_, plainBytes := c.marshaler.(bytesMarshaler)
 	if p, ok := c.framing.(prefix); ok {
+		frames := newPrefixed(p, bound)
 		if plainBytes {
-			return &prefixedBytes{prefixed{prefix: p, size: p.size(), max: bound}}
+			frames.wire.Bytes = true
+			return &prefixedBytes{frames}
 		}
-		return &prefixed{prefix: p, size: p.size(), max: bound, marshaler: withBound(c.marshaler)}
+		frames.marshaler = withBound(c.marshaler)
+		return &frames
 	}
 	frames := framed{framing: complete(c.framing), max: bound, marshaler: withBound(c.marshaler)}
 	if header, ok := c.framing.(headerAppender); ok && plainBytes && header.splits() {

@@ -3,10 +3,10 @@ package codec
 import (
 	"encoding/binary"
 	"math"
-	"math/bits"
 	"slices"
 
 	"github.com/libnet-go/libnet/internal/firstbytes"
+	"github.com/libnet-go/libnet/internal/lengthprefix"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
@@ -57,7 +57,8 @@ func (p prefix) AppendFrame(dst, payload []byte) ([]byte, error) {
 }
 
 func (p prefix) ParseFrame(src []byte) (payload []byte, n int, err error) {
-	return (&prefixed{prefix: p, size: p.size(), max: p.Max()}).ParseFrame(src)
+	frames := newPrefixed(p, p.Max())
+	return frames.ParseFrame(src)
 }
 
 // appendHeader needs n to be at most Max.
@@ -84,76 +85,58 @@ func (p prefix) appendHeader(dst []byte, n int) []byte {
 	return binary.LittleEndian.AppendUint64(dst, v)
 }
 
-// header is what appendHeader appends, the first byte in the lowest bits.
-func (p prefix) header(n int) uint64 {
+func (p prefix) bigEndian() bool {
 	switch p {
 	case Uint16BE, Uint24BE, Uint32BE, Uint64BE:
-		return bits.ReverseBytes64(uint64(n)) >> (64 - 8*p.size())
+		return true
 	}
-	return uint64(n)
-}
-
-// claimed reads the header; src is at least as long.
-func (p prefix) claimed(src []byte) uint64 {
-	switch p {
-	case Uint8:
-		return uint64(src[0])
-	case Uint16BE:
-		return uint64(binary.BigEndian.Uint16(src))
-	case Uint16LE:
-		return uint64(binary.LittleEndian.Uint16(src))
-	case Uint24BE:
-		return uint64(src[0])<<16 | uint64(src[1])<<8 | uint64(src[2])
-	case Uint24LE:
-		return uint64(src[2])<<16 | uint64(src[1])<<8 | uint64(src[0])
-	case Uint32BE:
-		return uint64(binary.BigEndian.Uint32(src))
-	case Uint32LE:
-		return uint64(binary.LittleEndian.Uint32(src))
-	case Uint64BE:
-		return binary.BigEndian.Uint64(src)
-	}
-	return binary.LittleEndian.Uint64(src)
+	return false
 }
 
 // prefixed encodes and decodes for the framings of this file: the path of the seed's protocol, so
 // without a call through an interface where it can be avoided.
 type prefixed struct {
 	prefix    prefix
-	size      int
-	max       int
+	wire      lengthprefix.Prefix
 	marshaler boundedMarshaler // nil in prefixedBytes
 }
 
+func newPrefixed(p prefix, limit int) prefixed {
+	return prefixed{prefix: p, wire: lengthprefix.New(p.size(), p.bigEndian(), limit)}
+}
+
+// LengthPrefix lets a session cut the frames itself, and put them together if messages are bytes: no code of a user's runs there.
+func (c *prefixed) LengthPrefix() *lengthprefix.Prefix { return &c.wire }
+
 // MaxMessage is the longest message in bytes that this codec sends and accepts.
-func (c *prefixed) MaxMessage() int { return c.max }
+func (c *prefixed) MaxMessage() int { return c.wire.Max }
 
 func (c *prefixed) ParseFrame(src []byte) (payload []byte, n int, err error) {
-	if len(src) < c.size {
+	if len(src) < c.wire.Size {
 		return nil, 0, nil
 	}
-	claim := c.prefix.claimed(src)
-	if claim > uint64(c.max) {
-		return nil, 0, tooLarge(claim, c.max)
+	claim := c.wire.Length(src)
+	if claim > uint64(c.wire.Max) {
+		return nil, 0, tooLarge(claim, c.wire.Max)
 	}
-	n = c.size + int(claim)
+	n = c.wire.Size + int(claim)
 	if len(src) < n {
 		return nil, 0, nil
 	}
-	return src[c.size:n:n], n, nil
+	return src[c.wire.Size:n:n], n, nil
 }
 
 // FrameLength is that of [framed].
 func (c *prefixed) FrameLength(head []byte) (n firstbytes.Length, ok bool) {
-	if len(head) < c.size {
+	if len(head) < c.wire.Size {
 		return 0, false
 	}
-	return firstbytes.Length(uint64(c.size) + c.prefix.claimed(head)), true
+	return firstbytes.Length(uint64(c.wire.Size) + c.wire.Length(head)), true
 }
 
 func (c *prefixed) AppendFrame(dst []byte, msg any) ([]byte, error) {
-	body := len(dst) + c.size
-	out, err := c.marshaler.appendMax(c.prefix.appendHeader(dst, 0), msg, c.max)
+	body := len(dst) + c.wire.Size
+	out, err := c.marshaler.appendMax(c.prefix.appendHeader(dst, 0), msg, c.wire.Max)
 	if err != nil {
 		return dst, err
 	}
@@ -175,15 +158,15 @@ func (c *prefixedBytes) AppendFrame(dst []byte, msg any) ([]byte, error) {
 		}
 		payload = *m
 	case string:
-		if len(m) > c.max {
-			return dst, tooLarge(uint64(len(m)), c.max)
+		if len(m) > c.wire.Max {
+			return dst, tooLarge(uint64(len(m)), c.wire.Max)
 		}
 		return append(c.prefix.appendHeader(dst, len(m)), m...), nil
 	default:
 		return dst, notBytes(msg)
 	}
-	if len(payload) > c.max {
-		return dst, tooLarge(uint64(len(payload)), c.max)
+	if len(payload) > c.wire.Max {
+		return dst, tooLarge(uint64(len(payload)), c.wire.Max)
 	}
 	return append(c.prefix.appendHeader(dst, len(payload)), payload...), nil
 }
@@ -192,16 +175,16 @@ func (c *prefixedBytes) AppendFrame(dst []byte, msg any) ([]byte, error) {
 // user's may run. It answers no header for what AppendFrame has to see. isBytes says that the codec's messages are bytes as they
 // are, and that it takes a pointer to a slice for that.
 func (c *prefixedBytes) BytesHeader(payload []byte) (h sendqueue.Header, isBytes bool) {
-	if len(payload) > c.max {
+	if len(payload) > c.wire.Max {
 		return h, true
 	}
-	return sendqueue.Header{Bytes: c.prefix.header(len(payload)), Len: c.size}, true
+	return sendqueue.Header{Bytes: c.wire.Header(len(payload)), Len: c.wire.Size}, true
 }
 
 // CheckPayload is that of [framed].
 func (c *prefixed) CheckPayload(payload []byte) error {
-	if len(payload) > c.max {
-		return tooLarge(uint64(len(payload)), c.max)
+	if len(payload) > c.wire.Max {
+		return tooLarge(uint64(len(payload)), c.wire.Max)
 	}
 	return nil
 }
@@ -209,8 +192,8 @@ func (c *prefixed) CheckPayload(payload []byte) error {
 // SplitFrame answers a nil payload for a string: AppendFrame has to copy it anyway.
 func (c *prefixedBytes) SplitFrame(dst []byte, msg any) (header, payload []byte, err error) {
 	payload, err = splittable(msg)
-	if err == nil && len(payload) > c.max {
-		err = tooLarge(uint64(len(payload)), c.max)
+	if err == nil && len(payload) > c.wire.Max {
+		err = tooLarge(uint64(len(payload)), c.wire.Max)
 	}
 	if err != nil || len(payload) == 0 {
 		return dst, nil, err

@@ -81,9 +81,10 @@ const (
 	histogram = module + "/internal/histogram"
 	firsts    = module + "/internal/firstbytes"
 	proxy     = module + "/internal/proxyproto"
+	prefixes  = module + "/internal/lengthprefix"
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy, prefixes}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -112,8 +113,9 @@ var mayImport = map[string][]string{
 	histogram:                 {},
 	firsts:                    {},
 	proxy:                     {},
+	prefixes:                  {},
 	module:                    leaves,
-	module + "/codec":         {module, chains, firsts, sendqueue, "google.golang.org/protobuf/"},
+	module + "/codec":         {module, chains, firsts, prefixes, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
 	module + "/reconnect":     {module, locks, chains, usercode, "github.com/cenkalti/backoff/v5"},

@@ -1,6 +1,7 @@
 package sendqueue
 
 import (
+	"encoding/binary"
 	"net"
 	"slices"
 	"sync"
@@ -123,12 +124,18 @@ func (b *Batch) commit(n int) {
 
 // addFrame adds a message whose frame is head and then payload.
 func (b *Batch) addFrame(head Header, payload []byte) {
-	n := head.Len + len(payload)
+	n, at := head.Len+len(payload), len(b.buf)
 	b.grow(n)
-	for i := range head.Len {
-		b.buf = append(b.buf, byte(head.Bytes>>(8*i)))
+	b.buf = b.buf[:at+n]
+	frame := b.buf[at:]
+	if n >= 8 {
+		binary.LittleEndian.PutUint64(frame, head.Bytes) // the payload comes over what is too much
+	} else {
+		for i := range head.Len {
+			frame[i] = byte(head.Bytes >> (8 * i))
+		}
 	}
-	b.buf = append(b.buf, payload...)
+	copy(frame[head.Len:], payload)
 	b.commit(n)
 }
 

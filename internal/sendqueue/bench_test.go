@@ -16,7 +16,7 @@ func BenchmarkPut(b *testing.B) {
 
 func BenchmarkPutCopy(b *testing.B) {
 	benchmarkPut(b, func(q *Queue, msg []byte) error {
-		_, err := q.PutCopy(Header{0x4000, 2}, msg, NoLimit)
+		_, err := q.PutCopy(Header{0x4000, 2}, msg, &NoLimit)
 		return err
 	})
 }

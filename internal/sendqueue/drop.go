@@ -2,7 +2,7 @@ package sendqueue
 
 // dropDownToLocked discards the oldest messages that no flush has taken until the queue is within its limit or only the
 // newest of them is left.
-func (q *Queue) dropDownToLocked(limit Limit) {
+func (q *Queue) dropDownToLocked(limit *Limit) {
 	pending := q.messages
 	if q.inflight != nil {
 		pending -= q.inflight.messages

@@ -34,7 +34,7 @@ func (q *Queue) Write(p []byte, maxFrame, loose int, outside bool) (by By, err e
 	}
 	q.backForLocked(len(p)).addLoose(p)
 	q.bytes += len(p)
-	return q.wakeLocked(NoLimit), nil
+	return q.wakeLocked(&NoLimit), nil
 }
 
 func (q *Queue) writeFrameLocked(r *rare, p []byte, maxFrame int) error {

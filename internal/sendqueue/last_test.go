@@ -7,7 +7,7 @@ func TestTheBytesThatEndAStreamAreWrittenOnceThoughTheQueueIsClosedMeanwhile(t *
 	for name, before := range map[string]int{"in flight with the last message": 10, "behind a batch in flight": keptBatch} {
 		t.Run(name, func(t *testing.T) {
 			var q Queue
-			if _, err := q.PutCopy(Header{}, make([]byte, before), NoLimit); err != nil {
+			if _, err := q.PutCopy(Header{}, make([]byte, before), &NoLimit); err != nil {
 				t.Fatal(err)
 			}
 			q.Drain([]byte("last"))
@@ -28,7 +28,7 @@ func TestTheBytesThatEndAStreamAreWrittenOnceThoughTheQueueIsClosedMeanwhile(t *
 // The flush may have written all and not said so yet: without the wait the peer never learned why the session ended.
 func TestTheOwnerOfAClosedQueueWaitsForAFlushThatHasWrittenAPart(t *testing.T) {
 	var q Queue
-	if _, err := q.PutCopy(Header{}, make([]byte, 100), NoLimit); err != nil {
+	if _, err := q.PutCopy(Header{}, make([]byte, 100), &NoLimit); err != nil {
 		t.Fatal(err)
 	}
 	b := q.Take()

@@ -77,9 +77,9 @@ func (q *Queue) lineUpDraft(msg *Batch, limit Limit) (w *Waiter, by By, kept boo
 	if q.state != open {
 		return nil, ByNobody, false, ErrClosed
 	}
-	if !q.fullLocked(msg.size, limit) && !q.hasLineLocked() {
+	if !q.fullLocked(msg.size, &limit) && !q.hasLineLocked() {
 		kept = q.appendLocked(msg)
-		return nil, q.wakeLocked(limit), kept, nil
+		return nil, q.wakeLocked(&limit), kept, nil
 	}
 	w = newWaiter(msg, limit)
 	q.rareLocked().line.add(w)
@@ -230,7 +230,7 @@ func (q *Queue) admitLocked() {
 		case q.state != open:
 			line.pop().answer(ErrClosed)
 			continue
-		case w.turn || q.fullLocked(w.size(), w.limit):
+		case w.turn || q.fullLocked(w.size(), &w.limit):
 			return
 		}
 		q.admitFirstLocked()

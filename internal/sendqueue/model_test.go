@@ -67,7 +67,7 @@ func TestAQueueHoldsWhatItTookInOrderWhateverIsDroppedAndWritten(t *testing.T) {
 
 func runQueue(t *testing.T, random *rand.Rand) {
 	q, m := new(Queue), new(queueModel)
-	limit := Limit{1 + random.IntN(40), 1 + random.IntN(300_000), false, false}
+	limit := Limit{1 + random.IntN(40), 1 + random.IntN(300_000), false, nil}
 	next := byte(0)
 	made := func() []byte {
 		next++
@@ -109,7 +109,7 @@ func runQueue(t *testing.T, random *rand.Rand) {
 			}
 		case 4:
 			payload := made()
-			_, err := q.PutCopy(Header{0x0201, 2}, payload, limit)
+			_, err := q.PutCopy(Header{0x0201, 2}, payload, &limit)
 			if err == nil {
 				m.pending = append(m.pending, modelPart{append([]byte{1, 2}, payload...), true})
 			}

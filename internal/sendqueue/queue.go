@@ -83,12 +83,16 @@ func (q *Queue) rareLocked() *rare {
 	return q.rare
 }
 
-// A Limit is how much a queue may hold. 0 bytes means no bound in bytes. With Drop, older messages make room for a new one. With Hold,
-// more is likely to follow: what another would flush may wait for that.
+// A Limit is how much a queue may hold. 0 bytes means no bound in bytes. With Drop, older messages make room for a new one. Where
+// Busy is above 0, more is likely to follow: what another would flush may wait for that. It is looked at where that matters, and not
+// for each message: others change it all the time.
 type Limit struct {
 	Messages, Bytes int
-	Drop, Hold      bool
+	Drop            bool
+	Busy            *atomic.Int32 // nil: nothing waits
 }
+
+func (l *Limit) holds() bool { return l.Busy != nil && l.Busy.Load() > 0 }
 
 // NoLimit takes any message, also before those who wait for room.
 var NoLimit = Limit{Messages: math.MaxInt}
@@ -101,18 +105,18 @@ var (
 )
 
 // mayTakeLocked says why a message of n bytes may not be queued.
-func (q *Queue) mayTakeLocked(n int, limit Limit) error {
+func (q *Queue) mayTakeLocked(n int, limit *Limit) error {
 	switch {
 	case q.state != open:
 		return ErrClosed
-	case !limit.Drop && (q.fullLocked(n, limit) || limit != NoLimit && !q.passesLocked()):
+	case !limit.Drop && (q.fullLocked(n, limit) || q.hasLineLocked() && *limit != NoLimit && !q.passesLocked()):
 		return ErrFull
 	}
 	return nil
 }
 
 // fullLocked reports whether a message of n bytes is one too many. An empty queue takes any message.
-func (q *Queue) fullLocked(n int, limit Limit) bool {
+func (q *Queue) fullLocked(n int, limit *Limit) bool {
 	return q.messages > 0 && (q.messages >= limit.Messages || limit.Bytes > 0 && n > limit.Bytes-q.bytes)
 }
 
@@ -121,7 +125,7 @@ func (q *Queue) fullLocked(n int, limit Limit) bool {
 func (q *Queue) IsFull(limit Limit) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.state == open && !limit.Drop && (q.fullLocked(0, limit) || !q.passesLocked())
+	return q.state == open && !limit.Drop && (q.fullLocked(0, &limit) || !q.passesLocked())
 }
 
 // Put queues the message of c, a draft, which it takes in any case, and says who has to flush it.
@@ -136,11 +140,11 @@ func (q *Queue) Put(c *Batch, limit Limit) (by By, err error) {
 func (q *Queue) putDraft(c *Batch, limit Limit) (by By, kept bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.mayTakeLocked(c.size, limit); err != nil {
+	if err := q.mayTakeLocked(c.size, &limit); err != nil {
 		return ByNobody, false, err
 	}
 	kept = q.appendLocked(c)
-	return q.tookLocked(limit), kept, nil
+	return q.tookLocked(&limit), kept, nil
 }
 
 // A Header is what the frame of a message begins with whose payload is as its sender has it: up to 8 bytes, the first of them
@@ -155,28 +159,28 @@ type Header struct {
 type Variant uint8
 
 // PutCopy queues a message whose frame is head and then payload, of which it keeps neither.
-func (q *Queue) PutCopy(head Header, payload []byte, limit Limit) (by By, err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+func (q *Queue) PutCopy(head Header, payload []byte, limit *Limit) (by By, err error) {
 	n := head.Len + len(payload)
-	if err := q.mayTakeLocked(n, limit); err != nil {
-		return ByNobody, err
+	q.mu.Lock()
+	if err = q.mayTakeLocked(n, limit); err == nil {
+		q.backForLocked(n).addFrame(head, payload)
+		q.countLocked(n)
+		by = q.tookLocked(limit)
 	}
-	q.backForLocked(n).addFrame(head, payload)
-	q.countLocked(n)
-	return q.tookLocked(limit), nil
+	q.mu.Unlock() // not deferred, which costs: nothing of the user's runs here
+	return by, err
 }
 
 // PutShared queues a frame that others send, too, and that nobody changes any more. It is not copied.
 func (q *Queue) PutShared(frame []byte, limit Limit) (by By, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.mayTakeLocked(len(frame), limit); err != nil {
+	if err := q.mayTakeLocked(len(frame), &limit); err != nil {
 		return ByNobody, err
 	}
 	q.backForLocked(len(frame)).addShared(frame)
 	q.countLocked(len(frame))
-	return q.tookLocked(limit), nil
+	return q.tookLocked(&limit), nil
 }
 
 func (q *Queue) countLocked(n int) {
@@ -185,7 +189,7 @@ func (q *Queue) countLocked(n int) {
 }
 
 // tookLocked is what follows when a message was queued.
-func (q *Queue) tookLocked(limit Limit) By {
+func (q *Queue) tookLocked(limit *Limit) By {
 	if limit.Drop {
 		if !q.passesLocked() {
 			q.admitFirstLocked()

@@ -37,11 +37,11 @@ const (
 func (q *Queue) Wake() By {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.wakeLocked(NoLimit)
+	return q.wakeLocked(&NoLimit)
 }
 
 // wakeLocked is called whenever something was queued, within limit.
-func (q *Queue) wakeLocked(limit Limit) By {
+func (q *Queue) wakeLocked(limit *Limit) By {
 	if !q.flushableLocked() {
 		return ByNobody
 	}
@@ -56,7 +56,7 @@ func (q *Queue) wakeLocked(limit Limit) By {
 		q.deferral = deferralPending
 		return ByReceiver
 	}
-	if limit.Hold && q.state == open {
+	if q.state == open && limit.holds() {
 		switch {
 		case q.pressesLocked(limit): // who goes on sending would be refused before somebody else comes to it
 			q.flushing = flushUnderWay
@@ -79,7 +79,7 @@ const heldBytes = keptBatch / 2
 const heldShare = 16
 
 // pressesLocked reports whether the queue has too much for what it holds to wait: it is half full, or that is long.
-func (q *Queue) pressesLocked(limit Limit) bool {
+func (q *Queue) pressesLocked(limit *Limit) bool {
 	return q.messages >= limit.Messages/2 || q.bytes >= heldBytes || limit.Bytes > 0 && q.bytes >= limit.Bytes/heldShare
 }
 
