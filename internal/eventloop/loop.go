@@ -40,6 +40,7 @@ type Loop struct {
 // nothing to wait for many descriptors with.
 func New(h Host) (*Loop, error) {
 	l := &Loop{host: h}
+	l.watch.tick = newTick(watchPeriod)
 	for range runtime.GOMAXPROCS(0) {
 		p, err := newPoller(l)
 		if err != nil {
@@ -57,6 +58,7 @@ func (l *Loop) Close() {
 	for _, p := range l.pollers {
 		p.queue.close()
 	}
+	l.watch.tick.close()
 }
 
 // Register has a poller serve the source with this id whenever its descriptor can be read, until that is closed.

@@ -32,6 +32,7 @@ const (
 // A watch takes the events of a poller whose handler blocks to another goroutine.
 type watch struct {
 	running   atomic.Bool
+	tick      *tick                   // what the watch's goroutine waits for
 	blockedAt atomic.Int64            // when handlers were last seen to block often, in Unix nanoseconds; 0: never
 	detached  atomic.Uint64           // sources served on goroutines of their own since a handler there last blocked
 	handOvers [manyHandOvers]handOver // the last ones, oldest first; owned by the watch's goroutine
@@ -74,7 +75,7 @@ func (l *Loop) startWatch() {
 func (l *Loop) runWatch() {
 	seen := make([]uint64, len(l.pollers))
 	for idle := 0; idle < idlePeriods; idle++ {
-		time.Sleep(watchPeriod)
+		l.watch.tick.wait()
 		if l.closed.Load() { // a handler that still works holds nobody up; no other watch starts
 			return
 		}

@@ -158,17 +158,28 @@ type Header struct {
 // compression.
 type Variant uint8
 
-// PutCopy queues a message whose frame is head and then payload, of which it keeps neither.
+// PutCopy queues a message whose frame is head and then payload, of which it keeps neither. This is what most messages go through, and
+// what is true of most of them is told here: that there is room and nobody waits for it, and that the message is left to the receiver.
 func (q *Queue) PutCopy(head Header, payload []byte, limit *Limit) (by By, err error) {
 	n := head.Len + len(payload)
 	q.mu.Lock()
-	if err = q.mayTakeLocked(n, limit); err == nil {
-		q.backForLocked(n).addFrame(head, payload)
-		q.countLocked(n)
+	if q.rare != nil || q.state != open || q.fullLocked(n, limit) {
+		if err = q.mayTakeLocked(n, limit); err != nil {
+			q.mu.Unlock()
+			return ByNobody, err
+		}
+	}
+	b := q.back
+	if b == nil || !b.hasRoom(n) {
+		b = q.backForLocked(n)
+	}
+	b.addFrame(head, payload)
+	q.countLocked(n)
+	if limit.Drop || !q.isLeftToReceiverLocked() {
 		by = q.tookLocked(limit)
 	}
 	q.mu.Unlock() // not deferred, which costs: nothing of the user's runs here
-	return by, err
+	return by, nil
 }
 
 // PutShared queues a frame that others send, too, and that nobody changes any more. It is not copied.

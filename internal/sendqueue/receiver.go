@@ -40,6 +40,12 @@ func (q *Queue) Wake() By {
 	return q.wakeLocked(&NoLimit)
 }
 
+// isLeftToReceiverLocked reports whether what is queued is left to a receiver that somebody looks after already: wakeLocked then answers
+// ByNobody.
+func (q *Queue) isLeftToReceiverLocked() bool {
+	return (q.deferral == deferralPending || q.deferral == deferralMoving) && q.receiver.Load() == ReceiverActive && q.state == open
+}
+
 // wakeLocked is called whenever something was queued, within limit.
 func (q *Queue) wakeLocked(limit *Limit) By {
 	if !q.flushableLocked() {
