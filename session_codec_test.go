@@ -401,3 +401,24 @@ func TestK12ABatchOfMessagesIsFewWritesAndReads(t *testing.T) {
 		})
 	}
 }
+
+// A codec that was made without the session's bound has its own, and a session cuts and writes a length's frames itself.
+func TestACodecWithAWiderBoundThanItsSessionMeetsTheSessions(t *testing.T) {
+	wide := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		return codec.New(codec.Uint32BE, codec.Bytes).NewCodec(struct{ io.ReadWriter }{rw})
+	})
+	const bound = 100
+	tooLong := make([]byte, 1<<17) // beyond the bound and all room that libnet leaves for a header, and within the codec's
+	testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
+		near, far := connect(t)
+		srv := testkit.NewServer(t, wide, 16)
+		srv.MaxMessage = bound
+		s := testkit.Adopt(t, srv, near)
+		testkit.WantErr(t, "Send", s.Send(tooLong), libnet.ErrFrameTooLarge)
+		testkit.WantErr(t, "SendBytes", s.SendBytes(tooLong), libnet.ErrFrameTooLarge)
+		go func() { _, _ = far.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(tooLong))), tooLong...)) }()
+		if msg, err := s.Receive(); !errors.Is(err, libnet.ErrFrameTooLarge) {
+			t.Errorf("Receive = %d bytes, %v; want ErrFrameTooLarge", len(msg), err)
+		}
+	})
+}
