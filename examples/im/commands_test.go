@@ -131,7 +131,7 @@ func TestAClientWithAWrongTokenEndsWithTheReason(t *testing.T) {
 	all := start(t, "-servers", "1", "-page", "")
 	gateway := all.sees(`gateway  (\S+)`)
 	c := start(t, "client", "-gateway", gateway, "-user", "1", "-token", "let me in")
-	wantError(t, c.wait(), "not logged in", "wrong token")
+	wantError(t, c.wait(), "not logged in", "calc token failed")
 }
 
 func TestALoginElsewhereEndsTheClient(t *testing.T) {

@@ -16,9 +16,9 @@
 //     later request carries is ignored.
 //   - A message is acknowledged after it is stored. What is pushed to the receiver is only a notification; if
 //     it is lost the next sync finds the message.
-//   - Every request that can be decoded is answered within RequestTimeout, one after the other in a session. One that
-//     cannot be decoded ends the session without an answer. Whatever else comes before a login is answered with "log in
-//     first", and ends the session.
+//   - Every request is answered within RequestTimeout, one after the other in a session. What cannot be decoded is answered
+//     with an Error, and a command that is not served with nothing. Before a login all that is asked for is refused.
+//   - Answers are those of the original server to the byte, but for what MOVING.md lists.
 //   - Groups are open: whoever asks joins, and who speaks in a group joins it.
 //
 // A session that waits for its client has no goroutine, over TCP and over WebSocket.

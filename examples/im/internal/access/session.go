@@ -41,7 +41,7 @@ func (s *Server) serve(session *libnet.Session, payload []byte) {
 		return
 	}
 	defer s.requests.Done()
-	s.mux.ServeMessage(session, payload)
+	wire.Serve(s.mux, session, payload)
 	c := session.State.(*client)
 	if then := c.then; then != nil {
 		c.then = nil
@@ -60,22 +60,20 @@ func (c *client) dismiss(code uint32, text string) error {
 	return &mux.Error{Code: code, Text: text}
 }
 
-// logIn serves a client that has not logged in. It gets one try, but for failures that are not its own.
+// logIn serves a client that has not logged in. One with a wrong token may try again, for as long as LoginTimeout allows.
 func (c *client) logIn(ctx context.Context, req *wire.ReqLogin) (*wire.Error, error) {
 	if c.user != 0 {
 		return c.logInAgain(req)
 	}
-	switch err := c.server.o.Tokens.Check(req.UID, req.Token); {
-	case errors.Is(err, token.ErrMissing):
-		return nil, c.refuse(wire.CodeNoToken, "no token", req.UID, err)
-	case err != nil:
-		return nil, c.refuse(wire.CodeWrongToken, "wrong token", req.UID, err)
+	if err := c.server.o.Tokens.Check(req.UID, req.Token); err != nil {
+		c.logRefused(req.UID, err)
+		return nil, notLetIn(err)
 	}
 	switch err := c.admit(ctx, req.UID); {
 	case errors.Is(err, cluster.ErrReplaced):
 		return nil, c.refuse(wire.CodeReplaced, replacedText, req.UID, err)
 	case err != nil:
-		return nil, c.refuse(wire.CodeServer, tryAgain, req.UID, err)
+		return nil, c.refuse(wire.CodeServer, wire.TextServer, req.UID, err)
 	}
 	return wire.OK(wire.CmdLogin), nil
 }
@@ -83,17 +81,29 @@ func (c *client) logIn(ctx context.Context, req *wire.ReqLogin) (*wire.Error, er
 // logInAgain serves a client that repeats its login. A session never becomes another user's.
 func (c *client) logInAgain(req *wire.ReqLogin) (*wire.Error, error) {
 	if req.UID != c.user || c.server.o.Tokens.Check(req.UID, req.Token) != nil {
-		return nil, &mux.Error{Code: wire.CodeWrongToken, Text: "logged in already"}
+		return nil, &mux.Error{Code: wire.CodeWrongToken, Text: wire.TextWrongToken}
 	}
 	return wire.OK(wire.CmdLogin), nil
+}
+
+// notLetIn is what a client is told of its token.
+func notLetIn(err error) error {
+	if errors.Is(err, token.ErrMissing) {
+		return &mux.Error{Code: wire.CodeNoToken, Text: wire.TextNoToken}
+	}
+	return &mux.Error{Code: wire.CodeWrongToken, Text: wire.TextWrongToken}
 }
 
 const replacedText = "logged in elsewhere"
 
 // refuse ends a session whose login has failed: one that is bound by half would be worse than none.
 func (c *client) refuse(code uint32, text string, user int64, cause error) error {
-	c.server.log.Warn("access: login refused", "user", user, "peer", c.session.RemoteAddr(), "err", cause)
+	c.logRefused(user, cause)
 	return c.dismiss(code, text)
+}
+
+func (c *client) logRefused(user int64, cause error) {
+	c.server.log.Warn("access: login refused", "user", user, "peer", c.session.RemoteAddr(), "err", cause)
 }
 
 // admit makes the session the user's, whose token has been checked.
