@@ -32,6 +32,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -97,6 +98,9 @@ type Options struct {
 // ErrNoLogin is the reason of a session that did not log in within LoginTimeout.
 var ErrNoLogin = errors.New("access: no login in time")
 
+// ErrCut is the reason of sessions that a server sends away while it cannot serve them.
+var ErrCut = errors.New("access: no connection to the other servers")
+
 // A Server is an access server that runs. Its methods may be called by any goroutine.
 type Server struct {
 	// Immutable after Start.
@@ -110,6 +114,7 @@ type Server struct {
 	cancel context.CancelFunc
 
 	serving sync.WaitGroup // the two accept loops
+	cut     atomic.Bool    // it takes no sessions now
 
 	// mu guards the following.
 	mu       sync.Mutex

@@ -6,8 +6,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,7 +47,13 @@ type InstanceOptions struct {
 	Listen, ListenWebSocket       string   // as in Options
 	Advertise, AdvertiseWebSocket string   // where clients reach the two; default the addresses themselves
 	Origins                       []string // as in Options
-	Logger                        *slog.Logger
+
+	// CutAfter is how long NATS may be silent before the server says so in the registry, for the gateway to send nobody
+	// here, and sends its users away; default 3 s, negative: never.
+	CutAfter time.Duration
+
+	NATSOptions []nats.Option // of the connection to NATS, besides those that the server rests on
+	Logger      *slog.Logger
 }
 
 // An Instance is a Server with everything that it stands on: its node in the cluster, its place in the registry and its
@@ -59,6 +68,11 @@ type Instance struct {
 	server       *Server
 	registration *registry.Registration
 
+	life     context.Context // ends with the instance
+	endLife  context.CancelFunc
+	watching sync.WaitGroup
+	failed   chan error // takes one
+
 	end sync.Once
 }
 
@@ -66,7 +80,9 @@ type Instance struct {
 // as long as ctx lasts. A second server of the same ID is refused with an error that wraps registry.ErrTaken.
 func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err error) {
 	byDefault(&o.Logger, slog.Default())
-	i := &Instance{ID: cmp.Or(o.ID, "access-"+strings.ToLower(rand.Text()[:8]))}
+	byDefault(&o.CutAfter, defaultCutAfter)
+	i := &Instance{ID: cmp.Or(o.ID, "access-"+strings.ToLower(rand.Text()[:8])), failed: make(chan error, 1)}
+	i.life, i.endLife = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			i.Kill()
@@ -91,15 +107,46 @@ func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err err
 	if err = i.register(ctx, o); err != nil {
 		return nil, err
 	}
+	i.watching.Go(func() { i.watchNATS(o) })
 	return i, nil
+}
+
+// watchNATS acts on what becomes of the connection to NATS. It is the one place that does.
+func (i *Instance) watchNATS(o InstanceOptions) {
+	l := &lifeline{conn: i.Node.Conn(), after: o.CutAfter, setCut: i.setCut, log: o.Logger.With("server", i.ID)}
+	if o.CutAfter < 0 {
+		l.after = math.MaxInt64
+	}
+	if err := l.watch(i.life); err != nil {
+		i.setCut(true)
+		i.failed <- err
+	}
+}
+
+// setCut tells the gateway first: it must not send those back who are sent away.
+func (i *Instance) setCut(cut bool) {
+	i.registration.SetCut(cut)
+	i.server.SetCut(i.life, cut)
+}
+
+// Failed gives an error when the server cannot go on: it holds no sessions then, and should be ended with Drain.
+func (i *Instance) Failed() <-chan error { return i.failed }
+
+// endWatching is what an end begins with: that the connection to NATS closes is no failure from here on.
+func (i *Instance) endWatching() {
+	i.endLife()
+	i.watching.Wait()
 }
 
 // joinCluster waits for a NATS that is not there yet.
 func joinCluster(ctx context.Context, id string, o InstanceOptions) (*cluster.Node, error) {
 	for waiting := false; ; waiting = true {
-		node, err := cluster.New(ctx, cluster.Options{Cluster: clusterName, NodeID: id, Servers: o.NATS, Logger: o.Logger})
-		var network *net.OpError
-		if err == nil || !errors.As(err, &network) && !errors.Is(err, nats.ErrNoServers) {
+		node, err := cluster.New(ctx, cluster.Options{
+			Cluster: clusterName, NodeID: id, Servers: o.NATS, Logger: o.Logger,
+			// A login that NATS refuses is tried again for ever: its accounts may be on their way back, too.
+			NATS: append(slices.Clone(o.NATSOptions), nats.IgnoreAuthErrorAbort()),
+		})
+		if err == nil || !passes(err) {
 			return node, err
 		}
 		if !waiting {
@@ -109,6 +156,12 @@ func joinCluster(ctx context.Context, id string, o InstanceOptions) (*cluster.No
 			return nil, unreachable("NATS", o.NATS, ctx.Err())
 		}
 	}
+}
+
+// passes reports whether an error of the first connection is one of a NATS that is starting or busy.
+func passes(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network) || errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF)
 }
 
 // serve starts the server, once it can store messages and number them.
@@ -167,6 +220,7 @@ func (i *Instance) Load() int { return i.server.Load() }
 func (i *Instance) Drain(ctx context.Context) error {
 	var errs []error
 	i.end.Do(func() {
+		i.endWatching()
 		announcing, cancel := context.WithTimeout(ctx, announceTimeout)
 		announced := i.registration.Drain(announcing) == nil
 		cancel()
@@ -186,6 +240,7 @@ func (i *Instance) Drain(ctx context.Context) error {
 // Kill ends the server as a crash does: nobody is told anything, and whoever relies on it has to notice.
 func (i *Instance) Kill() {
 	i.end.Do(func() {
+		i.endWatching()
 		if i.registration != nil {
 			i.registration.Abandon()
 		}

@@ -212,7 +212,7 @@ func TestAGroupIsNotifiedOnAllServers(t *testing.T) {
 	}
 	peers[0].want(
 		&wire.ReqSendGroupMsg{Cmd: wire.CmdSendGroup, SourceUID: 1, GroupID: 9, MsgID: "a", Msg: "all"},
-		&wire.ResSendGroupMsg{Cmd: wire.CmdSendGroup},
+		&wire.ResSendGroupMsg{Cmd: wire.CmdSendGroup, ErrStr: "ok"},
 	)
 	for _, p := range peers[1:] {
 		notify := p.receive().(*wire.ResNotify)

@@ -28,6 +28,9 @@ var errRefused = errors.New("access: login refused")
 
 // onSession gives each session LoginTimeout to log in.
 func (s *Server) onSession(session *libnet.Session) error {
+	if s.cut.Load() {
+		return ErrCut
+	}
 	c := &client{server: s, session: session}
 	c.login = time.AfterFunc(s.o.LoginTimeout, func() { _ = session.CloseWithError(ErrNoLogin) })
 	session.OnClose(func() { c.login.Stop() })
@@ -51,12 +54,7 @@ func (s *Server) serve(session *libnet.Session, payload []byte) {
 
 // dismiss is what a client is told that is not let in. Its session ends behind the answer, which it gets to read.
 func (c *client) dismiss(code uint32, text string) error {
-	c.then = func() {
-		ctx, cancel := context.WithTimeout(c.server.ctx, linger)
-		defer cancel()
-		_ = c.session.Shutdown(ctx)
-		_ = c.session.CloseWithError(errRefused)
-	}
+	c.then = func() { endBehind(c.server.ctx, c.session, errRefused) }
 	return &mux.Error{Code: code, Text: text}
 }
 
