@@ -38,6 +38,7 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/cluster"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/limit"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 	"github.com/libnet-go/libnet/mux"
 	"github.com/libnet-go/libnet/ws"
@@ -68,7 +69,7 @@ type History interface {
 
 // Tokens is what the server needs of a *token.Tokens.
 type Tokens interface {
-	Check(user int64, token string) error
+	Check(user int64, token string) (left time.Duration, err error)
 }
 
 var (
@@ -91,12 +92,19 @@ type Options struct {
 	RequestTimeout   time.Duration // for the work on one request; default 5 s
 	IdleTimeout      time.Duration // a session that sends nothing this long ends; default 3 min
 	MaxSessions      int           // default 100,000
-	MaxSessionsPerIP int           // default no bound
+	MaxSessionsPerIP int           // from one IPv4 address, or IPv6 /64; default no bound
+	MessageRate      int           // messages a second that a session may send; beyond it waits. Default no bound
+	LoginRate        float64       // logins a second from one address, ten seconds' worth at once; default no bound
 	Logger           *slog.Logger  // default slog.Default(); never what users say
 }
 
-// ErrNoLogin is the reason of a session that did not log in within LoginTimeout.
-var ErrNoLogin = errors.New("access: no login in time")
+var (
+	// ErrNoLogin is the reason of a session that did not log in within LoginTimeout.
+	ErrNoLogin = errors.New("access: no login in time")
+
+	// ErrTokenEnded is the reason of a session whose token has ended without another.
+	ErrTokenEnded = errors.New("access: the token has ended")
+)
 
 // ErrCut is the reason of sessions that a server sends away while it cannot serve them.
 var ErrCut = errors.New("access: no connection to the other servers")
@@ -109,6 +117,8 @@ type Server struct {
 	libnet *libnet.Server
 	http   *http.Server
 	web    net.Listener
+	logins *limit.Rates
+	count  counts
 	log    *slog.Logger
 	ctx    context.Context // of all requests; ends with Kill
 	cancel context.CancelFunc
@@ -139,6 +149,7 @@ func Start(o Options) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mux = s.newMux()
+	s.logins = limit.NewRates(s.o.LoginRate)
 	s.libnet = s.newLibnet(tcp)
 	s.http = s.newHTTP()
 	s.serving.Go(func() { s.ended("tcp", s.libnet.ServeMessages(libnet.MessageHandlerFunc(s.serve))) })
@@ -185,6 +196,7 @@ func (s *Server) newLibnet(l net.Listener) *libnet.Server {
 	server.Logger = s.log
 	server.MaxSessions = s.o.MaxSessions
 	server.MaxSessionsPerIP = s.o.MaxSessionsPerIP
+	server.RateLimit.Messages = s.o.MessageRate
 	server.OnSession = s.onSession
 	return server
 }
@@ -197,6 +209,7 @@ func (s *Server) newHTTP() *http.Server {
 		Handler:           paths,
 		ReadHeaderTimeout: upgradeTimeout,
 		IdleTimeout:       upgradeTimeout,
+		ConnState:         limit.HTTP(s.o.MaxSessions, s.o.MaxSessionsPerIP),
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // clients' faults
 	}
 }

@@ -46,7 +46,7 @@ func TestG3AWrongTokenBindsNobody(t *testing.T) {
 			"noise":          {"noise", wire.Fail(wire.CmdLogin, wire.CodeWrongToken, "calc token failed")},
 			"another user's": {r.token(2), wire.Fail(wire.CmdLogin, wire.CodeWrongToken, "calc token failed")},
 			"another key's":  {other.Issue(1, time.Hour), wire.Fail(wire.CmdLogin, wire.CodeWrongToken, "calc token failed")},
-			"one that ended": {r.tokens.Issue(1, -time.Second), wire.Fail(wire.CmdLogin, wire.CodeWrongToken, "calc token failed")},
+			"one that ended": {r.tokens.Issue(1, -2*token.Skew), wire.Fail(wire.CmdLogin, wire.CodeWrongToken, "calc token failed")},
 		} {
 			t.Run(name, func(t *testing.T) {
 				p := dial(t, s)

@@ -63,7 +63,10 @@ func (c *client) store(ctx context.Context, m history.Message) (version int64, e
 		return 0, err
 	}
 	m.Source = c.user
-	return c.server.o.History.Store(ctx, m)
+	if version, err = c.server.o.History.Store(ctx, m); err == nil {
+		c.server.count.stored.Add(1)
+	}
+	return version, err
 }
 
 func (c *client) read(ctx context.Context, after int64, own bool) (history.Page, error) {

@@ -49,6 +49,7 @@ func (s *Server) told(next mux.Handler) mux.Handler {
 		case errors.Is(err, history.ErrTooManyGroups):
 			return nil, refused("in too many groups")
 		}
+		s.count.failed.Add(1)
 		s.log.Error("access: request failed", "cmd", r.Kind, "user", r.Session.State.(*client).user, "err", err)
 		return nil, &mux.Error{Code: wire.CodeServer, Text: wire.TextServer}
 	}
