@@ -244,7 +244,7 @@ func TestHelpListsCommandsAndOptions(t *testing.T) {
 
 func TestAnAccessServerThatNobodyCouldDialDoesNotStart(t *testing.T) {
 	t.Parallel()
-	key := filepath.Join(t.TempDir(), "key")
+	key := newKeyFile(t)
 	for line, want := range map[string]string{
 		"-listen :7000":                   ":7000 means all addresses of this machine: say with -advertise ",
 		"-listen [::]:7000":               "-advertise ",

@@ -26,6 +26,7 @@ package access
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -94,6 +95,7 @@ type Options struct {
 	MaxSessions      int           // default 100,000
 	MaxSessionsPerIP int           // from one IPv4 address, or IPv6 /64; default no bound
 	MessageRate      int           // messages a second that a session may send; beyond it waits. Default no bound
+	TLS              *tls.Config   // for both listeners; default no TLS
 	LoginRate        float64       // logins a second from one address, ten seconds' worth at once; default no bound
 	Logger           *slog.Logger  // default slog.Default(); never what users say
 }
@@ -147,6 +149,9 @@ func Start(o Options) (*Server, error) {
 		_ = tcp.Close()
 		return nil, fmt.Errorf("access: %w", err)
 	}
+	if o.TLS != nil {
+		s.web = ws.TLSListener(s.web, o.TLS)
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mux = s.newMux()
 	s.logins = limit.NewRates(s.o.LoginRate)
@@ -190,6 +195,7 @@ const (
 func (s *Server) newLibnet(l net.Listener) *libnet.Server {
 	server := libnet.NewServer(l, wire.MuxProtocol(s.mux), sendQueue)
 	server.MaxMessage = wire.MaxMessage
+	server.TLSConfig = s.o.TLS
 	server.HandshakeTimeout = s.o.LoginTimeout
 	server.IdleTimeout = s.o.IdleTimeout
 	server.Linger = linger
@@ -225,7 +231,13 @@ func (s *Server) ended(network string, err error) {
 func (s *Server) Addr() string { return s.libnet.Listener().Addr().String() }
 
 // WebSocketURL is where browsers connect.
-func (s *Server) WebSocketURL() string { return "ws://" + s.web.Addr().String() + "/ws" }
+func (s *Server) WebSocketURL() string {
+	scheme := "ws"
+	if s.o.TLS != nil {
+		scheme = "wss"
+	}
+	return scheme + "://" + s.web.Addr().String() + "/ws"
+}
 
 // Load is how many sessions are open.
 func (s *Server) Load() int { return s.libnet.Manager().Len() }

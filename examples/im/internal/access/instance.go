@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,7 @@ const (
 type InstanceOptions struct {
 	ID         string // no other access server has it; default random
 	Etcd, NATS []string
+	EtcdAccess registry.Access // what etcd asks for
 	Tokens     Tokens
 	Capacity   int // sessions: the weight in the gateway's choice, and half of MaxSessions
 
@@ -52,6 +54,17 @@ type InstanceOptions struct {
 	// here, and sends its users away; default 3 s, negative: never.
 	CutAfter time.Duration
 
+	// KeyFingerprint is that of Tokens: a server whose is another than that of the servers before it is refused with
+	// registry.ErrOtherKey. "": it is not compared.
+	KeyFingerprint string
+
+	LoginTimeout  time.Duration // as in Options
+	MaxPerAddress int           // sessions from one IPv4 address, or IPv6 /64; default a tenth of Capacity, negative: no bound
+	MessageRate   int           // as in Options
+	LoginRate     float64       // as in Options
+	TLS           *tls.Config   // for Listen and ListenWebSocket; nil: no TLS
+
+	NATSTLS     *tls.Config   // of the connection to NATS; nil: as its URLs say
 	NATSOptions []nats.Option // of the connection to NATS, besides those that the server rests on
 	Logger      *slog.Logger
 }
@@ -88,12 +101,17 @@ func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err err
 			i.Kill()
 		}
 	}()
-	if i.etcd, err = registry.Connect(o.Etcd...); err != nil {
+	if i.etcd, err = registry.ConnectAs(o.EtcdAccess, o.Etcd...); err != nil {
 		return nil, err
 	}
 	if o.ID != "" { // before anything is done under the name, which would disturb the one that has it
 		if err = registry.Free(ctx, i.etcd, o.ID); err != nil {
 			return nil, unregistered(err, o)
+		}
+	}
+	if o.KeyFingerprint != "" {
+		if err = registry.AgreeOnKey(ctx, i.etcd, o.KeyFingerprint); err != nil {
+			return nil, disagreed(ctx, err, o)
 		}
 	}
 	// The number for ids is leased while NATS is connected to.
@@ -142,7 +160,7 @@ func (i *Instance) endWatching() {
 func joinCluster(ctx context.Context, id string, o InstanceOptions) (*cluster.Node, error) {
 	for waiting := false; ; waiting = true {
 		node, err := cluster.New(ctx, cluster.Options{
-			Cluster: clusterName, NodeID: id, Servers: o.NATS, Logger: o.Logger,
+			Cluster: clusterName, NodeID: id, Servers: o.NATS, TLS: o.NATSTLS, Logger: o.Logger,
 			// A login that NATS refuses is tried again for ever: its accounts may be on their way back, too.
 			NATS: append(slices.Clone(o.NATSOptions), nats.IgnoreAuthErrorAbort()),
 		})
@@ -156,6 +174,14 @@ func joinCluster(ctx context.Context, id string, o InstanceOptions) (*cluster.No
 			return nil, unreachable("NATS", o.NATS, ctx.Err())
 		}
 	}
+}
+
+// perAddress is the bound of one address's sessions, 0 for none.
+func (o *InstanceOptions) perAddress() int {
+	if o.MaxPerAddress == 0 {
+		return max(o.Capacity/10, 1)
+	}
+	return max(o.MaxPerAddress, 0)
 }
 
 // passes reports whether an error of the first connection is one of a NATS that is starting or busy.
@@ -178,7 +204,8 @@ func (i *Instance) serve(ctx context.Context, o InstanceOptions) error {
 	i.server, err = Start(Options{
 		Cluster: i.Node, History: stored, Tokens: o.Tokens, NextID: i.ids.Next,
 		Listen: o.Listen, ListenWebSocket: o.ListenWebSocket, Origins: o.Origins,
-		MaxSessions: 2 * o.Capacity, Logger: o.Logger,
+		MaxSessions: 2 * o.Capacity, MaxSessionsPerIP: o.perAddress(), MessageRate: o.MessageRate, LoginRate: o.LoginRate,
+		LoginTimeout: o.LoginTimeout, TLS: o.TLS, Logger: o.Logger,
 	})
 	return err
 }
@@ -203,6 +230,14 @@ func (i *Instance) register(ctx context.Context, o InstanceOptions) error {
 // unregistered says why a server is not in the registry.
 func unregistered(cause error, o InstanceOptions) error {
 	if errors.Is(cause, registry.ErrTaken) {
+		return cause
+	}
+	return unreachable("etcd", o.Etcd, cause)
+}
+
+// disagreed says why the key could not be agreed on.
+func disagreed(ctx context.Context, cause error, o InstanceOptions) error {
+	if ctx.Err() == nil {
 		return cause
 	}
 	return unreachable("etcd", o.Etcd, cause)

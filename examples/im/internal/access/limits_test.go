@@ -92,4 +92,3 @@ func TestASessionThatSaysTooMuchWaits(t *testing.T) {
 		t.Errorf("30 messages at 20 a second took %v", took)
 	}
 }
-

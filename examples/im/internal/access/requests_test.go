@@ -214,11 +214,11 @@ func TestAGroupIsNotifiedOnAllServers(t *testing.T) {
 		&wire.ReqSendGroupMsg{Cmd: wire.CmdSendGroup, SourceUID: 1, GroupID: 9, MsgID: "a", Msg: "all"},
 		&wire.ResSendGroupMsg{Cmd: wire.CmdSendGroup, ErrStr: "ok"},
 	)
-	for _, p := range peers[1:] {
+	for i, p := range peers[1:] {
 		notify := p.receive().(*wire.ResNotify)
 		p.want(&wire.ReqSyncMsg{Cmd: wire.CmdSync}, &wire.ResSyncMsg{
-			Cmd: wire.CmdSync, CurrentID: notify.CurrentID,
-			Msgs: []*wire.SyncMsg{{SourceUID: 1, GroupID: 9, MsgType: "group", MsgID: "a", Msg: "all"}},
+			Cmd: wire.CmdSync, ErrStr: "ok", CurrentID: notify.CurrentID,
+			Msgs: []*wire.SyncMsg{{SourceUID: 1, TargetUID: int64(i) + 2, GroupID: 9, MsgType: "group", MsgID: "a", Msg: "all"}},
 		})
 	}
 	peers[0].want(&wire.ReqMembers{Cmd: wire.CmdMembers, GroupID: 9}, &wire.ResMembers{Cmd: wire.CmdMembers, GroupID: 9, UIDs: []int64{1, 2, 3, 4}})

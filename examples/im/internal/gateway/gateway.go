@@ -14,6 +14,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,7 +46,8 @@ type Options struct {
 	RequestTimeout   time.Duration // from accept, or from a request's first byte, to its last, and for the answer; default 5 s
 	IdleTimeout      time.Duration // a client that sends nothing this long is disconnected; default 30 s
 	MaxSessions      int           // default 100,000
-	MaxSessionsPerIP int           // default no bound
+	MaxSessionsPerIP int           // from one IPv4 address, or IPv6 /64; default no bound
+	TLS              *tls.Config   // default no TLS
 	Logger           *slog.Logger  // default slog.Default()
 }
 
@@ -85,6 +87,7 @@ func Start(o Options) (*Server, error) {
 func newLibnet(o Options, m *mux.Mux) *libnet.Server {
 	server := libnet.NewServer(o.Listener, wire.MuxProtocol(m), sendQueue)
 	server.MaxMessage = maxRequest
+	server.TLSConfig = o.TLS
 	server.OnFull = libnet.CloseSession
 	server.HandshakeTimeout = o.RequestTimeout
 	server.FrameTimeout = o.RequestTimeout
