@@ -104,14 +104,14 @@ func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err err
 	if i.etcd, err = registry.ConnectAs(o.EtcdAccess, o.Etcd...); err != nil {
 		return nil, err
 	}
-	if o.ID != "" { // before anything is done under the name, which would disturb the one that has it
-		if err = registry.Free(ctx, i.etcd, o.ID); err != nil {
-			return nil, unregistered(err, o)
-		}
-	}
 	if o.KeyFingerprint != "" {
 		if err = registry.AgreeOnKey(ctx, i.etcd, o.KeyFingerprint); err != nil {
 			return nil, disagreed(ctx, err, o)
+		}
+	}
+	if o.ID != "" { // before anything is done under the name, which would disturb the one that has it
+		if err = registry.Free(ctx, i.etcd, o.ID); err != nil {
+			return nil, unregistered(err, o)
 		}
 	}
 	// The number for ids is leased while NATS is connected to.
