@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/libnet-go/libnet/examples/im/internal/access"
 	"github.com/libnet-go/libnet/examples/im/internal/demo"
 	"github.com/libnet-go/libnet/examples/im/internal/system"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
@@ -27,6 +30,8 @@ func runAll(ctx context.Context, args []string, std std) error {
 	flags.StringVar(&o.Page, "page", "127.0.0.1:0", "`address` of the page for browsers; \"\" for none")
 	flags.IntVar(&o.Servers, "servers", o.Servers, "how many access servers")
 	flags.StringVar(&o.LegacySalt, "legacy-salt", "", "accept the tokens of old clients, too, made with this `salt`")
+	legacySaltFile := flags.String("legacy-salt-file", "", "`file` with that salt; default the environment's IM_LEGACY_SALT")
+	flags.StringVar(&o.KeyFile, "key-file", "", "`file` with the key of the access servers at -etcd, with which it is needed; default a new key")
 	demonstration := flags.Bool("demo", false, "put 300 users and some faults on it, say what came out, and end")
 	if err := flags.parse(args); err != nil {
 		return err
@@ -34,15 +39,52 @@ func runAll(ctx context.Context, args []string, std std) error {
 	if o.Servers < 1 || o.Servers > maxServers {
 		return fmt.Errorf("-servers %d: it takes at least one, and at most %d", o.Servers, maxServers)
 	}
-	o.Etcd, o.NATS, o.Logger = list(flags.etcd), list(flags.nats), flags.logger()
+	o.Logger = flags.logger()
+	if err := flags.external(&o, *legacySaltFile); err != nil {
+		return err
+	}
 	if !*demonstration {
+		if o.Etcd != nil && o.KeyFile == "" {
+			return errors.New("-etcd may have access servers already: -key-file is missing, with their key; im key -new makes one")
+		}
+		if err := onThisMachine(o.Page); err != nil {
+			return err
+		}
 		return serveAll(ctx, o, std)
 	}
-	if o.Etcd != nil || o.NATS != nil {
-		return errors.New("-demo makes things fail: it takes an etcd and a NATS of its own, without -etcd and -nats")
+	if o.Etcd != nil || o.NATS != nil || o.KeyFile != "" {
+		return errors.New("-demo makes things fail: it takes an etcd, a NATS and a key of its own, without -etcd, -nats and -key-file")
 	}
 	o.Page, o.Logger = "", demoLog(flags.verbose, std)
 	return demo.Run(ctx, o, demo.Whole, std.out, std.err)
+}
+
+// external fills in what is not of this process.
+func (f *flags) external(o *system.Options, legacySaltFile string) (err error) {
+	var engines access.InstanceOptions
+	if err := f.engines(&engines); err != nil {
+		return err
+	}
+	o.Etcd, o.EtcdAccess = engines.Etcd, engines.EtcdAccess
+	o.NATS, o.NATSTLS, o.NATSOptions = engines.NATS, engines.NATSTLS, engines.NATSOptions
+	o.LegacySalt, err = f.legacySalt(o.LegacySalt, legacySaltFile)
+	return err
+}
+
+// onThisMachine returns an error for a page that others could reach: it hands a token to everybody who opens it.
+func onThisMachine(page string) error {
+	if page == "" {
+		return nil
+	}
+	address, err := net.ResolveTCPAddr("tcp", page)
+	if err != nil {
+		return fmt.Errorf("-page: %w", err)
+	}
+	if !address.IP.IsLoopback() {
+		return fmt.Errorf("-page %s: this page lets everybody in who opens it, so it is for this machine only, such as 127.0.0.1:8080; "+
+			"im gateway -page serves one to others, with tokens of their own", page)
+	}
+	return nil
 }
 
 // demoLog is silent unless -v is given: that servers complain of faults is no news here.
@@ -61,11 +103,33 @@ func serveAll(ctx context.Context, o system.Options, std std) error {
 		return err
 	}
 	introduce(std.out, s, time.Since(began))
-	<-ctx.Done()
+	failure := awaitEnd(ctx, s)
 	fmt.Fprintln(std.out, "\nstopping")
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	s.Stop(stopping)
+	return failure
+}
+
+// awaitEnd waits until ctx ends, which is no error, or one of the access servers cannot go on.
+func awaitEnd(ctx context.Context, s *system.System) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	for _, server := range s.Running() {
+		watching.Go(func() {
+			select {
+			case err := <-server.Failed():
+				cancel(fmt.Errorf("access server %s cannot go on: %w", server.ID, err))
+			case <-ctx.Done():
+			}
+		})
+	}
+	<-ctx.Done()
+	if cause := context.Cause(ctx); errors.Is(cause, access.ErrClosedForGood) {
+		return cause
+	}
 	return nil
 }
 

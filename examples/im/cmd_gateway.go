@@ -11,6 +11,7 @@ import (
 func runGateway(ctx context.Context, args []string, std std) error {
 	flags := newFlags("gateway", std)
 	flags.withEtcd("")
+	flags.withServing("1000")
 	o := gateway.InstanceOptions{}
 	flags.StringVar(&o.Listen, "listen", "127.0.0.1:0", "`address` for clients")
 	flags.StringVar(&o.Page, "page", "", "serve the page for browsers at this `address`, too")
@@ -19,10 +20,23 @@ func runGateway(ctx context.Context, args []string, std std) error {
 	if err := flags.parse(args); err != nil {
 		return err
 	}
-	if flags.etcd == "" {
+	if flags.etcdFlags.at == "" {
 		return errors.New("a gateway needs -etcd")
 	}
-	o.Etcd, o.PageHosts, o.PageConnect, o.Logger = list(flags.etcd), list(*hosts), list(*connect), flags.logger()
+	o.Etcd, o.PageHosts, o.PageConnect, o.Logger = flags.etcdFlags.endpoints(), list(*hosts), list(*connect), flags.logger()
+	o.MaxPerAddress = flags.serveFlags.maxPerAddress
+	var err error
+	if o.EtcdAccess, err = flags.etcdFlags.access(); err != nil {
+		return err
+	}
+	if o.TLS, err = flags.serveFlags.tls(); err != nil {
+		return err
+	}
+	ops, err := flags.serveFlags.listenOps()
+	if err != nil {
+		return err
+	}
+	defer ops.close()
 
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -30,6 +44,7 @@ func runGateway(ctx context.Context, args []string, std std) error {
 	if err != nil {
 		return err
 	}
+	defer ops.serve(std.out, g.Libnet(), g.Ready, g.Gauges())()
 	fmt.Fprintf(std.out, "gateway: clients at %s, %d access servers\n", g.Addr(), g.Servers().Len())
 	if g.PageURL() != "" {
 		fmt.Fprintf(std.out, "gateway: the page is at %s\n", g.PageURL())

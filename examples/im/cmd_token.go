@@ -38,6 +38,9 @@ func readTokens(path, legacySalt string) (*token.Tokens, error) {
 		return nil, errors.New("-key-file is missing: the file with the key that all access servers share")
 	}
 	key, err := token.ReadKeyFile(path)
+	if errors.Is(err, token.ErrNoKeyFile) {
+		return nil, fmt.Errorf("%w: is the path right? im key -new %s makes one", err, path)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -14,9 +14,11 @@ type flags struct {
 	*flag.FlagSet
 	about   string // precedes the options in what -help prints
 	std     std
-	etcd    string
-	nats    string
 	verbose bool
+
+	etcdFlags  etcdFlags
+	natsFlags  natsFlags
+	serveFlags serveFlags
 }
 
 func newFlags(name string, std std) *flags {
@@ -25,14 +27,6 @@ func newFlags(name string, std std) *flags {
 	f.Usage = func() {}
 	f.BoolVar(&f.verbose, "v", false, "log more")
 	return f
-}
-
-func (f *flags) withEtcd(byDefault string) {
-	f.StringVar(&f.etcd, "etcd", "", "etcd's `addresses`, host:port, with commas between them"+byDefault)
-}
-
-func (f *flags) withNATS(byDefault string) {
-	f.StringVar(&f.nats, "nats", "", "`URLs` of a NATS with JetStream, with commas between them"+byDefault)
 }
 
 // parse returns an error for what is no flag, too.

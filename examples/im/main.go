@@ -6,6 +6,7 @@
 //	im access      an access server: holds sessions
 //	im client      a client in the terminal
 //	im token       prints a user's token
+//	im key         makes the key that all access servers share
 //
 // Each takes -help. README.md next to this file says how the parts fit together.
 package main
@@ -55,6 +56,7 @@ const usage = `Im is a messenger on libnet.
   im access      an access server: holds sessions
   im client      a client in the terminal
   im token       prints a user's token
+  im key         makes the key that all access servers share
 
 Each takes -help.
 
@@ -66,6 +68,7 @@ var commands = map[string]func(ctx context.Context, args []string, std std) erro
 	"access":  runAccess,
 	"client":  runClient,
 	"token":   runToken,
+	"key":     runKey,
 }
 
 // run is the program without its process.
@@ -76,7 +79,7 @@ func run(ctx context.Context, args []string, std std) error {
 	}
 	command, ok := commands[name]
 	if !ok {
-		return fmt.Errorf("there is no command %q: it is gateway, access, client, token or all", name)
+		return fmt.Errorf("there is no command %q: it is gateway, access, client, token, key or all", name)
 	}
 	return command(ctx, args, std)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -156,7 +155,7 @@ func laterNATS(t testing.TB) (etcd, nats, key []string, engine *embedded.NATS) {
 	e := imtest.StartEtcd(t, t.TempDir())
 	engine = imtest.StartNATS(t, t.TempDir())
 	engine.Stop()
-	key = []string{"-key-file", filepath.Join(t.TempDir(), "key")}
+	key = []string{"-key-file", newKeyFile(t)}
 	return []string{"-etcd", e.Endpoint()}, []string{"-nats", engine.URL()}, key, engine
 }
 

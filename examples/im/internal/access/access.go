@@ -16,9 +16,9 @@
 //     later request carries is ignored.
 //   - A message is acknowledged after it is stored. What is pushed to the receiver is only a notification; if
 //     it is lost the next sync finds the message.
-//   - Every request that can be decoded is answered within RequestTimeout, one after the other in a session. One that
-//     cannot be decoded ends the session without an answer. Whatever else comes before a login is answered with "log in
-//     first", and ends the session.
+//   - Every request is answered within RequestTimeout, one after the other in a session. What cannot be decoded is answered
+//     with an Error, and a command that is not served with nothing. Before a login all that is asked for is refused.
+//   - Answers are those of the original server to the byte, but for what MOVING.md lists.
 //   - Groups are open: whoever asks joins, and who speaks in a group joins it.
 //
 // A session that waits for its client has no goroutine, over TCP and over WebSocket.
@@ -26,17 +26,20 @@ package access
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/cluster"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/limit"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 	"github.com/libnet-go/libnet/mux"
 	"github.com/libnet-go/libnet/ws"
@@ -67,7 +70,7 @@ type History interface {
 
 // Tokens is what the server needs of a *token.Tokens.
 type Tokens interface {
-	Check(user int64, token string) error
+	Check(user int64, token string) (left time.Duration, err error)
 }
 
 var (
@@ -90,12 +93,23 @@ type Options struct {
 	RequestTimeout   time.Duration // for the work on one request; default 5 s
 	IdleTimeout      time.Duration // a session that sends nothing this long ends; default 3 min
 	MaxSessions      int           // default 100,000
-	MaxSessionsPerIP int           // default no bound
+	MaxSessionsPerIP int           // from one IPv4 address, or IPv6 /64; default no bound
+	MessageRate      int           // messages a second that a session may send; beyond it waits. Default no bound
+	TLS              *tls.Config   // for both listeners; default no TLS
+	LoginRate        float64       // logins a second from one address, ten seconds' worth at once; default no bound
 	Logger           *slog.Logger  // default slog.Default(); never what users say
 }
 
-// ErrNoLogin is the reason of a session that did not log in within LoginTimeout.
-var ErrNoLogin = errors.New("access: no login in time")
+var (
+	// ErrNoLogin is the reason of a session that did not log in within LoginTimeout.
+	ErrNoLogin = errors.New("access: no login in time")
+
+	// ErrTokenEnded is the reason of a session whose token has ended without another.
+	ErrTokenEnded = errors.New("access: the token has ended")
+)
+
+// ErrCut is the reason of sessions that a server sends away while it cannot serve them.
+var ErrCut = errors.New("access: no connection to the other servers")
 
 // A Server is an access server that runs. Its methods may be called by any goroutine.
 type Server struct {
@@ -105,11 +119,14 @@ type Server struct {
 	libnet *libnet.Server
 	http   *http.Server
 	web    net.Listener
+	logins *limit.Rates
+	count  counts
 	log    *slog.Logger
 	ctx    context.Context // of all requests; ends with Kill
 	cancel context.CancelFunc
 
 	serving sync.WaitGroup // the two accept loops
+	cut     atomic.Bool    // it takes no sessions now
 
 	// mu guards the following.
 	mu       sync.Mutex
@@ -132,8 +149,12 @@ func Start(o Options) (*Server, error) {
 		_ = tcp.Close()
 		return nil, fmt.Errorf("access: %w", err)
 	}
+	if o.TLS != nil {
+		s.web = ws.TLSListener(s.web, o.TLS)
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mux = s.newMux()
+	s.logins = limit.NewRates(s.o.LoginRate)
 	s.libnet = s.newLibnet(tcp)
 	s.http = s.newHTTP()
 	s.serving.Go(func() { s.ended("tcp", s.libnet.ServeMessages(libnet.MessageHandlerFunc(s.serve))) })
@@ -174,12 +195,14 @@ const (
 func (s *Server) newLibnet(l net.Listener) *libnet.Server {
 	server := libnet.NewServer(l, wire.MuxProtocol(s.mux), sendQueue)
 	server.MaxMessage = wire.MaxMessage
+	server.TLSConfig = s.o.TLS
 	server.HandshakeTimeout = s.o.LoginTimeout
 	server.IdleTimeout = s.o.IdleTimeout
 	server.Linger = linger
 	server.Logger = s.log
 	server.MaxSessions = s.o.MaxSessions
 	server.MaxSessionsPerIP = s.o.MaxSessionsPerIP
+	server.RateLimit.Messages = s.o.MessageRate
 	server.OnSession = s.onSession
 	return server
 }
@@ -192,6 +215,7 @@ func (s *Server) newHTTP() *http.Server {
 		Handler:           paths,
 		ReadHeaderTimeout: upgradeTimeout,
 		IdleTimeout:       upgradeTimeout,
+		ConnState:         limit.HTTP(s.o.MaxSessions, s.o.MaxSessionsPerIP),
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // clients' faults
 	}
 }
@@ -207,7 +231,13 @@ func (s *Server) ended(network string, err error) {
 func (s *Server) Addr() string { return s.libnet.Listener().Addr().String() }
 
 // WebSocketURL is where browsers connect.
-func (s *Server) WebSocketURL() string { return "ws://" + s.web.Addr().String() + "/ws" }
+func (s *Server) WebSocketURL() string {
+	scheme := "ws"
+	if s.o.TLS != nil {
+		scheme = "wss"
+	}
+	return scheme + "://" + s.web.Addr().String() + "/ws"
+}
 
 // Load is how many sessions are open.
 func (s *Server) Load() int { return s.libnet.Manager().Len() }

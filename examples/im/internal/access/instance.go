@@ -4,10 +4,14 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,13 +42,31 @@ const (
 type InstanceOptions struct {
 	ID         string // no other access server has it; default random
 	Etcd, NATS []string
+	EtcdAccess registry.Access // what etcd asks for
 	Tokens     Tokens
 	Capacity   int // sessions: the weight in the gateway's choice, and half of MaxSessions
 
 	Listen, ListenWebSocket       string   // as in Options
 	Advertise, AdvertiseWebSocket string   // where clients reach the two; default the addresses themselves
 	Origins                       []string // as in Options
-	Logger                        *slog.Logger
+
+	// CutAfter is how long NATS may be silent before the server says so in the registry, for the gateway to send nobody
+	// here, and sends its users away; default 3 s, negative: never.
+	CutAfter time.Duration
+
+	// KeyFingerprint is that of Tokens: a server whose is another than that of the servers before it is refused with
+	// registry.ErrOtherKey. "": it is not compared.
+	KeyFingerprint string
+
+	LoginTimeout  time.Duration // as in Options
+	MaxPerAddress int           // sessions from one IPv4 address, or IPv6 /64; default a tenth of Capacity, negative: no bound
+	MessageRate   int           // as in Options
+	LoginRate     float64       // as in Options
+	TLS           *tls.Config   // for Listen and ListenWebSocket; nil: no TLS
+
+	NATSTLS     *tls.Config   // of the connection to NATS; nil: as its URLs say
+	NATSOptions []nats.Option // of the connection to NATS, besides those that the server rests on
+	Logger      *slog.Logger
 }
 
 // An Instance is a Server with everything that it stands on: its node in the cluster, its place in the registry and its
@@ -59,6 +81,11 @@ type Instance struct {
 	server       *Server
 	registration *registry.Registration
 
+	life     context.Context // ends with the instance
+	endLife  context.CancelFunc
+	watching sync.WaitGroup
+	failed   chan error // takes one
+
 	end sync.Once
 }
 
@@ -66,14 +93,21 @@ type Instance struct {
 // as long as ctx lasts. A second server of the same ID is refused with an error that wraps registry.ErrTaken.
 func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err error) {
 	byDefault(&o.Logger, slog.Default())
-	i := &Instance{ID: cmp.Or(o.ID, "access-"+strings.ToLower(rand.Text()[:8]))}
+	byDefault(&o.CutAfter, defaultCutAfter)
+	i := &Instance{ID: cmp.Or(o.ID, "access-"+strings.ToLower(rand.Text()[:8])), failed: make(chan error, 1)}
+	i.life, i.endLife = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			i.Kill()
 		}
 	}()
-	if i.etcd, err = registry.Connect(o.Etcd...); err != nil {
+	if i.etcd, err = registry.ConnectAs(o.EtcdAccess, o.Etcd...); err != nil {
 		return nil, err
+	}
+	if o.KeyFingerprint != "" {
+		if err = registry.AgreeOnKey(ctx, i.etcd, o.KeyFingerprint); err != nil {
+			return nil, disagreed(ctx, err, o)
+		}
 	}
 	if o.ID != "" { // before anything is done under the name, which would disturb the one that has it
 		if err = registry.Free(ctx, i.etcd, o.ID); err != nil {
@@ -91,15 +125,46 @@ func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err err
 	if err = i.register(ctx, o); err != nil {
 		return nil, err
 	}
+	i.watching.Go(func() { i.watchNATS(o) })
 	return i, nil
+}
+
+// watchNATS acts on what becomes of the connection to NATS. It is the one place that does.
+func (i *Instance) watchNATS(o InstanceOptions) {
+	l := &lifeline{conn: i.Node.Conn(), after: o.CutAfter, setCut: i.setCut, log: o.Logger.With("server", i.ID)}
+	if o.CutAfter < 0 {
+		l.after = math.MaxInt64
+	}
+	if err := l.watch(i.life); err != nil {
+		i.setCut(true)
+		i.failed <- err
+	}
+}
+
+// setCut tells the gateway first: it must not send those back who are sent away.
+func (i *Instance) setCut(cut bool) {
+	i.registration.SetCut(cut)
+	i.server.SetCut(i.life, cut)
+}
+
+// Failed gives an error when the server cannot go on: it holds no sessions then, and should be ended with Drain.
+func (i *Instance) Failed() <-chan error { return i.failed }
+
+// endWatching is what an end begins with: that the connection to NATS closes is no failure from here on.
+func (i *Instance) endWatching() {
+	i.endLife()
+	i.watching.Wait()
 }
 
 // joinCluster waits for a NATS that is not there yet.
 func joinCluster(ctx context.Context, id string, o InstanceOptions) (*cluster.Node, error) {
 	for waiting := false; ; waiting = true {
-		node, err := cluster.New(ctx, cluster.Options{Cluster: clusterName, NodeID: id, Servers: o.NATS, Logger: o.Logger})
-		var network *net.OpError
-		if err == nil || !errors.As(err, &network) && !errors.Is(err, nats.ErrNoServers) {
+		node, err := cluster.New(ctx, cluster.Options{
+			Cluster: clusterName, NodeID: id, Servers: o.NATS, TLS: o.NATSTLS, Logger: o.Logger,
+			// A login that NATS refuses is tried again for ever: its accounts may be on their way back, too.
+			NATS: append(slices.Clone(o.NATSOptions), nats.IgnoreAuthErrorAbort()),
+		})
+		if err == nil || !passes(err) {
 			return node, err
 		}
 		if !waiting {
@@ -109,6 +174,20 @@ func joinCluster(ctx context.Context, id string, o InstanceOptions) (*cluster.No
 			return nil, unreachable("NATS", o.NATS, ctx.Err())
 		}
 	}
+}
+
+// perAddress is the bound of one address's sessions, 0 for none.
+func (o *InstanceOptions) perAddress() int {
+	if o.MaxPerAddress == 0 {
+		return max(o.Capacity/10, 1)
+	}
+	return max(o.MaxPerAddress, 0)
+}
+
+// passes reports whether an error of the first connection is one of a NATS that is starting or busy.
+func passes(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network) || errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF)
 }
 
 // serve starts the server, once it can store messages and number them.
@@ -125,7 +204,8 @@ func (i *Instance) serve(ctx context.Context, o InstanceOptions) error {
 	i.server, err = Start(Options{
 		Cluster: i.Node, History: stored, Tokens: o.Tokens, NextID: i.ids.Next,
 		Listen: o.Listen, ListenWebSocket: o.ListenWebSocket, Origins: o.Origins,
-		MaxSessions: 2 * o.Capacity, Logger: o.Logger,
+		MaxSessions: 2 * o.Capacity, MaxSessionsPerIP: o.perAddress(), MessageRate: o.MessageRate, LoginRate: o.LoginRate,
+		LoginTimeout: o.LoginTimeout, TLS: o.TLS, Logger: o.Logger,
 	})
 	return err
 }
@@ -155,6 +235,14 @@ func unregistered(cause error, o InstanceOptions) error {
 	return unreachable("etcd", o.Etcd, cause)
 }
 
+// disagreed says why the key could not be agreed on.
+func disagreed(ctx context.Context, cause error, o InstanceOptions) error {
+	if ctx.Err() == nil {
+		return cause
+	}
+	return unreachable("etcd", o.Etcd, cause)
+}
+
 func unreachable(engine string, at []string, cause error) error {
 	return fmt.Errorf("%s at %s does not answer, is it running? %w", engine, strings.Join(at, ","), cause)
 }
@@ -167,6 +255,7 @@ func (i *Instance) Load() int { return i.server.Load() }
 func (i *Instance) Drain(ctx context.Context) error {
 	var errs []error
 	i.end.Do(func() {
+		i.endWatching()
 		announcing, cancel := context.WithTimeout(ctx, announceTimeout)
 		announced := i.registration.Drain(announcing) == nil
 		cancel()
@@ -186,6 +275,7 @@ func (i *Instance) Drain(ctx context.Context) error {
 // Kill ends the server as a crash does: nobody is told anything, and whoever relies on it has to notice.
 func (i *Instance) Kill() {
 	i.end.Do(func() {
+		i.endWatching()
 		if i.registration != nil {
 			i.registration.Abandon()
 		}

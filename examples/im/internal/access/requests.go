@@ -5,11 +5,13 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/libnet-go/libnet/cluster"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
+	"github.com/libnet-go/libnet/mux"
 )
 
 const (
@@ -38,7 +40,7 @@ func (c *client) sendP2P(ctx context.Context, req *wire.ReqSendP2PMsg) (*wire.Re
 	if err != nil {
 		return nil, err
 	}
-	return &wire.ResSendP2PMsg{SourceUID: c.user, TargetUID: req.TargetUID, MsgID: req.MsgID, Msg: req.Msg}, nil
+	return &wire.ResSendP2PMsg{ErrStr: wire.TextOK}, nil
 }
 
 func (c *client) sendGroup(ctx context.Context, req *wire.ReqSendGroupMsg) (*wire.ResSendGroupMsg, error) {
@@ -52,7 +54,7 @@ func (c *client) sendGroup(ctx context.Context, req *wire.ReqSendGroupMsg) (*wir
 		return nil, err
 	}
 	c.then = func() { _ = c.server.o.Cluster.Broadcast(groupName(req.GroupID), wire.Encode(wire.Notify(version))) }
-	return new(wire.ResSendGroupMsg), nil
+	return &wire.ResSendGroupMsg{ErrStr: wire.TextOK}, nil
 }
 
 // store stores a message of this user, whatever the request says about its source.
@@ -61,7 +63,10 @@ func (c *client) store(ctx context.Context, m history.Message) (version int64, e
 		return 0, err
 	}
 	m.Source = c.user
-	return c.server.o.History.Store(ctx, m)
+	if version, err = c.server.o.History.Store(ctx, m); err == nil {
+		c.server.count.stored.Add(1)
+	}
+	return version, err
 }
 
 func (c *client) read(ctx context.Context, after int64, own bool) (history.Page, error) {
@@ -81,20 +86,25 @@ func (c *client) sync(ctx context.Context, req *wire.ReqSyncMsg) (*wire.ResSyncM
 	if err != nil {
 		return nil, err
 	}
-	res := &wire.ResSyncMsg{CurrentID: page.Next}
+	res := &wire.ResSyncMsg{ErrStr: wire.TextOK, CurrentID: page.Next}
 	for _, r := range page.Records {
-		res.Msgs = append(res.Msgs, &wire.SyncMsg{
-			SourceUID: r.SourceUID, TargetUID: r.TargetUID, GroupID: r.GroupID, MsgType: r.MsgType, MsgID: r.MsgID, Msg: r.Msg,
+		res.Msgs = append(res.Msgs, &wire.SyncMsg{ // a group's message, too, is to this user, as in the original
+			SourceUID: r.SourceUID, TargetUID: c.user, GroupID: r.GroupID, MsgType: r.MsgType, MsgID: ownID(r), Msg: r.Msg,
 		})
-	}
-	if len(res.Msgs) == 0 {
-		res.ErrCode, res.ErrStr = wire.CodeNoData, "nothing newer"
 	}
 	if page.More {
 		// The newest is not known, but it is no older. Without room for this there are others in the queue.
 		c.then = func() { _ = c.session.Send(wire.Encode(wire.Notify(page.Next + 1))) }
 	}
 	return res, nil
+}
+
+// ownID is the id that the sender gave: none where the history has put its own.
+func ownID(r *wire.Record) string {
+	if r.MsgID == strconv.FormatInt(r.ID, 10) {
+		return ""
+	}
+	return r.MsgID
 }
 
 func (c *client) history(ctx context.Context, req *wire.ReqHistory) (*wire.ResHistory, error) {
@@ -167,7 +177,7 @@ func (c *client) whoAmI(context.Context, *wire.ReqWhoAmI) (*wire.ResWhoAmI, erro
 
 // accessServer is the gateway's to serve.
 func (c *client) accessServer(context.Context, *wire.ReqAccessServer) (*wire.ResSelectAccessServerForClient, error) {
-	return nil, refused("not served here")
+	return nil, mux.ErrNoReply
 }
 
 func (c *client) presence(ctx context.Context, req *wire.ReqPresence) (*wire.ResPresence, error) {

@@ -80,25 +80,48 @@ func TestG6AnErrorIsLoggedAlthoughItsAnswerWasSent(t *testing.T) {
 	p.want(&wire.ReqPing{Cmd: wire.CmdPing}, wire.OK(wire.CmdPing))
 }
 
-func TestG7WhatCannotBeDecodedEndsTheSessionWithoutAnAnswer(t *testing.T) {
+func TestG7WhatCannotBeDecodedIsToldSoAndEndsNothing(t *testing.T) {
+	r := newRig(t)
+	s := r.start(nil)
+	malformed := wire.Fail(wire.CmdError, wire.CodeServer, "server error")
+	each(t, func(t *testing.T, dial func(testing.TB, *server) *peer) {
+		for name, test := range map[string]struct {
+			payload []byte
+			want    proto.Message // nil: no answer
+		}{
+			"empty":               {[]byte{}, nil},
+			"noise":               {[]byte{0xff, 0xff, 0xff}, malformed},
+			"no command":          {wire.Encode(&wire.ReqPing{UID: 1}), nil},
+			"an answer":           {wire.Encode(wire.Fail(wire.CmdError, 1, "x")), nil},
+			"a request cut short": {wire.Encode(&wire.ReqLogin{Cmd: wire.CmdLogin, Token: "token"})[:8], malformed},
+			"a body of another":   {[]byte("\x08\xa3\x9c\x01\x32\x02\xc3\x28"), malformed}, // a text that is none
+		} {
+			t.Run(name, func(t *testing.T) {
+				p := dial(t, s).login(r, 1)
+				p.send(test.payload)
+				if test.want != nil {
+					if got := p.receive(); !proto.Equal(got, test.want) {
+						t.Errorf("answered with %v", got)
+					}
+				}
+				p.want(&wire.ReqPing{Cmd: wire.CmdPing}, wire.OK(wire.CmdPing))
+			})
+		}
+	})
+}
+
+func TestGuestsAreRefusedAndMayLogInAllTheSame(t *testing.T) {
 	r := newRig(t)
 	s := r.start(nil)
 	each(t, func(t *testing.T, dial func(testing.TB, *server) *peer) {
-		for name, payload := range map[string][]byte{
-			"empty":               {},
-			"noise":               {0xff, 0xff, 0xff},
-			"no command":          wire.Encode(&wire.ReqPing{UID: 1}),
-			"a request cut short": wire.Encode(&wire.ReqLogin{Cmd: wire.CmdLogin, Token: "token"})[:8],
-		} {
-			t.Run(name, func(t *testing.T) {
-				guest := dial(t, s)
-				guest.send(payload)
-				guest.wantEnd()
-				p := dial(t, s).login(r, 1)
-				p.send(payload)
-				p.wantEnd()
-			})
+		p := dial(t, s)
+		p.send([]byte{0xff})
+		p.want(&wire.ReqPing{Cmd: wire.CmdPing}, wire.Fail(wire.CmdError, wire.CodeServer, "server error"))
+		if got := p.receive(); !proto.Equal(got, wire.Fail(wire.CmdPing, wire.CodeNoToken, "no token")) {
+			t.Errorf("to a guest's ping: %v", got)
 		}
+		p.want(&wire.ReqLogin{Cmd: wire.CmdLogin, UID: 1, Token: "noise"}, wire.Fail(wire.CmdLogin, wire.CodeWrongToken, "calc token failed"))
+		p.login(r, 1).want(&wire.ReqPing{Cmd: wire.CmdPing}, wire.OK(wire.CmdPing))
 	})
 }
 
@@ -160,18 +183,18 @@ func TestAMessageIsAcknowledgedAndItsReceiverNotified(t *testing.T) {
 		before := q.ask(&wire.ReqSyncMsg{Cmd: wire.CmdSync}).(*wire.ResSyncMsg).CurrentID
 		p.want(
 			&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, SourceUID: 1, TargetUID: 2, MsgID: t.Name(), Msg: "hello"},
-			&wire.ResSendP2PMsg{Cmd: wire.CmdSendP2P, SourceUID: 1, TargetUID: 2, MsgID: t.Name(), Msg: "hello"},
+			&wire.ResSendP2PMsg{Cmd: wire.CmdSendP2P, ErrStr: "ok"},
 		)
 		notify := q.receive().(*wire.ResNotify)
 		if notify.CurrentID <= before {
 			t.Errorf("notified of version %d, after %d", notify.CurrentID, before)
 		}
 		q.want(&wire.ReqSyncMsg{Cmd: wire.CmdSync, CurrentID: before}, &wire.ResSyncMsg{
-			Cmd: wire.CmdSync, CurrentID: notify.CurrentID,
+			Cmd: wire.CmdSync, ErrStr: "ok", CurrentID: notify.CurrentID,
 			Msgs: []*wire.SyncMsg{{SourceUID: 1, TargetUID: 2, MsgType: "p2p", MsgID: t.Name(), Msg: "hello"}},
 		})
 		q.want(&wire.ReqSyncMsg{Cmd: wire.CmdSync, CurrentID: notify.CurrentID}, &wire.ResSyncMsg{
-			Cmd: wire.CmdSync, ErrCode: wire.CodeNoData, ErrStr: "nothing newer", CurrentID: notify.CurrentID,
+			Cmd: wire.CmdSync, ErrStr: "ok", CurrentID: notify.CurrentID,
 		})
 	})
 }
@@ -189,13 +212,13 @@ func TestAGroupIsNotifiedOnAllServers(t *testing.T) {
 	}
 	peers[0].want(
 		&wire.ReqSendGroupMsg{Cmd: wire.CmdSendGroup, SourceUID: 1, GroupID: 9, MsgID: "a", Msg: "all"},
-		&wire.ResSendGroupMsg{Cmd: wire.CmdSendGroup},
+		&wire.ResSendGroupMsg{Cmd: wire.CmdSendGroup, ErrStr: "ok"},
 	)
-	for _, p := range peers[1:] {
+	for i, p := range peers[1:] {
 		notify := p.receive().(*wire.ResNotify)
 		p.want(&wire.ReqSyncMsg{Cmd: wire.CmdSync}, &wire.ResSyncMsg{
-			Cmd: wire.CmdSync, CurrentID: notify.CurrentID,
-			Msgs: []*wire.SyncMsg{{SourceUID: 1, GroupID: 9, MsgType: "group", MsgID: "a", Msg: "all"}},
+			Cmd: wire.CmdSync, ErrStr: "ok", CurrentID: notify.CurrentID,
+			Msgs: []*wire.SyncMsg{{SourceUID: 1, TargetUID: int64(i) + 2, GroupID: 9, MsgType: "group", MsgID: "a", Msg: "all"}},
 		})
 	}
 	peers[0].want(&wire.ReqMembers{Cmd: wire.CmdMembers, GroupID: 9}, &wire.ResMembers{Cmd: wire.CmdMembers, GroupID: 9, UIDs: []int64{1, 2, 3, 4}})
@@ -262,10 +285,6 @@ func TestRequestsThatAreAtFaultAreToldSo(t *testing.T) {
 			&wire.ResSendP2PMsg{Cmd: wire.CmdSendP2P, ErrCode: wire.CodeRefused, ErrStr: "no such user"}},
 		{&wire.ReqSendGroupMsg{Cmd: wire.CmdSendGroup, GroupID: -9, Msg: "hello"},
 			&wire.ResSendGroupMsg{Cmd: wire.CmdSendGroup, ErrCode: wire.CodeRefused, ErrStr: "no such group"}},
-		{&wire.ReqAccessServer{Cmd: wire.CmdAccessServer},
-			&wire.ResSelectAccessServerForClient{Cmd: wire.CmdAccessServer, ErrCode: wire.CodeRefused, ErrStr: "not served here"}},
-		{&wire.Command{Cmd: 4711},
-			&wire.Error{Cmd: wire.CmdError, ErrCode: wire.CodeServer, ErrStr: "command 4711 is not served"}},
 		{&wire.ReqPing{Cmd: wire.CmdPing}, wire.OK(wire.CmdPing)},
 	} {
 		p.want(test.request, test.answer)
@@ -278,7 +297,7 @@ func TestTheLongestMessageArrives(t *testing.T) {
 	each(t, func(t *testing.T, dial func(testing.TB, *server) *peer) {
 		p := dial(t, s).login(r, 1)
 		long := strings.Repeat("x", history.MaxText)
-		if res := p.ask(&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, TargetUID: 1, MsgID: t.Name(), Msg: long}).(*wire.ResSendP2PMsg); res.Msg != long {
+		if res := p.ask(&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, TargetUID: 1, MsgID: t.Name(), Msg: long}).(*wire.ResSendP2PMsg); res.ErrCode != wire.CodeOK {
 			t.Fatalf("answer %d %s", res.ErrCode, res.ErrStr)
 		}
 		if res := p.ask(&wire.ReqSyncMsg{Cmd: wire.CmdSync}).(*wire.ResSyncMsg); len(res.Msgs) != 1 || res.Msgs[0].Msg != long {

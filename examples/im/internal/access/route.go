@@ -12,7 +12,7 @@ import (
 
 // newMux says who serves what.
 func (s *Server) newMux() *mux.Mux {
-	m := wire.NewMux("command %s is not served", s.told, s.bounded, s.loggedIn)
+	m := wire.NewMux(s.told, s.bounded, s.loggedIn)
 	m.Logger = s.log
 	handle(m, wire.CmdLogin, (*client).logIn)
 	handle(m, wire.CmdPing, (*client).ping)
@@ -42,19 +42,18 @@ func (s *Server) told(next mux.Handler) mux.Handler {
 		answer, err := next(ctx, r)
 		var refusal *mux.Error
 		switch {
-		case err == nil || errors.As(err, &refusal):
+		case err == nil || errors.As(err, &refusal) || errors.Is(err, mux.ErrNoReply):
 			return answer, err
 		case errors.Is(err, history.ErrTooLong):
 			return nil, refused("message too long")
 		case errors.Is(err, history.ErrTooManyGroups):
 			return nil, refused("in too many groups")
 		}
+		s.count.failed.Add(1)
 		s.log.Error("access: request failed", "cmd", r.Kind, "user", r.Session.State.(*client).user, "err", err)
-		return nil, &mux.Error{Code: wire.CodeServer, Text: tryAgain}
+		return nil, &mux.Error{Code: wire.CodeServer, Text: wire.TextServer}
 	}
 }
-
-const tryAgain = "not possible at the moment, try again"
 
 // refused is what a client is told whose request is at fault.
 func refused(why string) *mux.Error { return &mux.Error{Code: wire.CodeRefused, Text: why} }
@@ -70,10 +69,10 @@ func (s *Server) bounded(next mux.Handler) mux.Handler {
 
 // loggedIn lets pass a login, and who has logged in.
 func (s *Server) loggedIn(next mux.Handler) mux.Handler {
-	login := wire.Kind(wire.CmdLogin)
+	login, elsewhere := wire.Kind(wire.CmdLogin), wire.Kind(wire.CmdAccessServer)
 	return func(ctx context.Context, r mux.Request) (any, error) {
-		if c := r.Session.State.(*client); c.user == 0 && r.Kind != login {
-			return nil, c.dismiss(wire.CodeNoToken, "log in first")
+		if c := r.Session.State.(*client); c.user == 0 && r.Kind != login && r.Kind != elsewhere {
+			return nil, &mux.Error{Code: wire.CodeNoToken, Text: wire.TextNoToken}
 		}
 		return next(ctx, r)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -19,20 +20,46 @@ type client struct {
 	session *libnet.Session
 	user    int64           // 0 before the login
 	groups  map[int64]int64 // the user's groups, and the version at which he joined each
-	login   *time.Timer     // ends the session
+	in      atomic.Bool     // logged in
+	until   *time.Timer     // ends the session: without a login in time, and with its token
 	then    func()          // to be done when the request is answered, also for a client that is gone
 }
 
 // errRefused ends a session whose login was refused, after the answer.
 var errRefused = errors.New("access: login refused")
 
+// errTooManyLogins is why a login was refused whose token nobody has looked at.
+var errTooManyLogins = errors.New("access: too many logins from this address")
+
 // onSession gives each session LoginTimeout to log in.
 func (s *Server) onSession(session *libnet.Session) error {
+	if s.cut.Load() {
+		return ErrCut
+	}
 	c := &client{server: s, session: session}
-	c.login = time.AfterFunc(s.o.LoginTimeout, func() { _ = session.CloseWithError(ErrNoLogin) })
-	session.OnClose(func() { c.login.Stop() })
+	c.until = time.AfterFunc(s.o.LoginTimeout, c.timeIsUp)
+	session.OnClose(func() { c.until.Stop() })
 	session.State = c
 	return nil
+}
+
+// timeIsUp ends a session that has not logged in, or whose token has ended.
+func (c *client) timeIsUp() {
+	if !c.in.Load() {
+		_ = c.session.CloseWithError(ErrNoLogin)
+		return
+	}
+	_ = c.session.Send(wire.Encode(wire.Fail(wire.CmdError, wire.CodeWrongToken, wire.TextWrongToken)))
+	endBehind(c.server.ctx, c.session, ErrTokenEnded)
+}
+
+// lasts has the session end with its token.
+func (c *client) lasts(left time.Duration) {
+	c.in.Store(true)
+	c.until.Reset(left)
+	if c.session.IsClosed() {
+		c.until.Stop() // its end may have come before the Reset
+	}
 }
 
 // serve is called for each message.
@@ -41,7 +68,7 @@ func (s *Server) serve(session *libnet.Session, payload []byte) {
 		return
 	}
 	defer s.requests.Done()
-	s.mux.ServeMessage(session, payload)
+	wire.Serve(s.mux, session, payload)
 	c := session.State.(*client)
 	if then := c.then; then != nil {
 		c.then = nil
@@ -51,49 +78,64 @@ func (s *Server) serve(session *libnet.Session, payload []byte) {
 
 // dismiss is what a client is told that is not let in. Its session ends behind the answer, which it gets to read.
 func (c *client) dismiss(code uint32, text string) error {
-	c.then = func() {
-		ctx, cancel := context.WithTimeout(c.server.ctx, linger)
-		defer cancel()
-		_ = c.session.Shutdown(ctx)
-		_ = c.session.CloseWithError(errRefused)
-	}
+	c.then = func() { endBehind(c.server.ctx, c.session, errRefused) }
 	return &mux.Error{Code: code, Text: text}
 }
 
-// logIn serves a client that has not logged in. It gets one try, but for failures that are not its own.
+// logIn serves a client that has not logged in. One with a wrong token may try again, for as long as LoginTimeout allows.
 func (c *client) logIn(ctx context.Context, req *wire.ReqLogin) (*wire.Error, error) {
 	if c.user != 0 {
 		return c.logInAgain(req)
 	}
-	switch err := c.server.o.Tokens.Check(req.UID, req.Token); {
-	case errors.Is(err, token.ErrMissing):
-		return nil, c.refuse(wire.CodeNoToken, "no token", req.UID, err)
-	case err != nil:
-		return nil, c.refuse(wire.CodeWrongToken, "wrong token", req.UID, err)
+	if !c.server.logins.Allow(c.session.RemoteAddr()) {
+		return nil, c.refuse(wire.CodeServer, wire.TextServer, req.UID, errTooManyLogins)
+	}
+	left, err := c.server.o.Tokens.Check(req.UID, req.Token)
+	if err != nil {
+		c.logRefused(req.UID, err)
+		return nil, notLetIn(err)
 	}
 	switch err := c.admit(ctx, req.UID); {
 	case errors.Is(err, cluster.ErrReplaced):
 		return nil, c.refuse(wire.CodeReplaced, replacedText, req.UID, err)
 	case err != nil:
-		return nil, c.refuse(wire.CodeServer, tryAgain, req.UID, err)
+		return nil, c.refuse(wire.CodeServer, wire.TextServer, req.UID, err)
 	}
+	c.lasts(left)
+	c.server.count.logins.Add(1)
 	return wire.OK(wire.CmdLogin), nil
 }
 
-// logInAgain serves a client that repeats its login. A session never becomes another user's.
+// logInAgain serves a client that repeats its login, perhaps with a token that lasts longer. A session never becomes
+// another user's.
 func (c *client) logInAgain(req *wire.ReqLogin) (*wire.Error, error) {
-	if req.UID != c.user || c.server.o.Tokens.Check(req.UID, req.Token) != nil {
-		return nil, &mux.Error{Code: wire.CodeWrongToken, Text: "logged in already"}
+	left, err := c.server.o.Tokens.Check(req.UID, req.Token)
+	if req.UID != c.user || err != nil {
+		return nil, &mux.Error{Code: wire.CodeWrongToken, Text: wire.TextWrongToken}
 	}
+	c.lasts(left)
 	return wire.OK(wire.CmdLogin), nil
+}
+
+// notLetIn is what a client is told of its token.
+func notLetIn(err error) error {
+	if errors.Is(err, token.ErrMissing) {
+		return &mux.Error{Code: wire.CodeNoToken, Text: wire.TextNoToken}
+	}
+	return &mux.Error{Code: wire.CodeWrongToken, Text: wire.TextWrongToken}
 }
 
 const replacedText = "logged in elsewhere"
 
 // refuse ends a session whose login has failed: one that is bound by half would be worse than none.
 func (c *client) refuse(code uint32, text string, user int64, cause error) error {
-	c.server.log.Warn("access: login refused", "user", user, "peer", c.session.RemoteAddr(), "err", cause)
+	c.logRefused(user, cause)
 	return c.dismiss(code, text)
+}
+
+func (c *client) logRefused(user int64, cause error) {
+	c.server.count.refused(cause)
+	c.server.log.Warn("access: login refused", "user", user, "peer", c.session.RemoteAddr(), "err", cause)
 }
 
 // admit makes the session the user's, whose token has been checked.
@@ -112,7 +154,6 @@ func (c *client) admit(ctx context.Context, user int64) error {
 	if err := c.server.o.Cluster.Bind(ctx, c.session, name); err != nil {
 		return err
 	}
-	c.login.Stop()
 	c.user, c.groups = user, groups
 	return nil
 }

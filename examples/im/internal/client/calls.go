@@ -197,7 +197,7 @@ func (c *Client) answered(cmd uint32, msg proto.Message) {
 			continue
 		}
 		c.calls = append(c.calls[:i], c.calls[i+1:]...)
-		if cmd == wire.CmdError { // of a server that does not know the command
+		if cmd == wire.CmdError { // of a server that cannot decode it
 			_, text := result(msg)
 			msg = wire.Refuse(call.cmd, wire.CodeRefused, text)
 		}

@@ -17,6 +17,7 @@ package client
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -72,6 +73,7 @@ type Options struct {
 	MinBackoff, MaxBackoff time.Duration // bounds of the delay before another attempt; default 200 ms and 5 s
 	Timeout                time.Duration // an answer that takes longer ends the session; default 8 s
 	Keepalive              time.Duration // how often to ask whether anything was missed; default 30 s
+	TLS                    *tls.Config   // of the gateway and the access servers; nil: no TLS
 	Logger                 *slog.Logger  // default slog.Default()
 }
 
@@ -213,7 +215,7 @@ const (
 func (c *Client) dial(ctx context.Context) (*libnet.Session, error) {
 	pick := c.o.Pick
 	if pick == nil {
-		pick = func(ctx context.Context) (string, error) { return Pick(ctx, c.o.Gateway) }
+		pick = func(ctx context.Context) (string, error) { return PickTLS(ctx, c.o.Gateway, c.o.TLS) }
 	}
 	address, err := pick(ctx)
 	if err != nil {
@@ -221,6 +223,7 @@ func (c *Client) dial(ctx context.Context) (*libnet.Session, error) {
 	}
 	c.server.Store(&address)
 	d := dialer(c.o.Logger)
+	d.TLSConfig = c.o.TLS
 	d.SendQueue = queue
 	d.IdleTimeout = 3 * c.o.Keepalive
 	d.Heartbeat = libnet.Heartbeat{Interval: c.o.Keepalive, Message: c.ping}
@@ -242,7 +245,13 @@ var asks = mux.New(mux.Proto(wire.CmdError))
 
 // Pick asks the gateway at address for an access server.
 func Pick(ctx context.Context, gateway string) (address string, err error) {
+	return PickTLS(ctx, gateway, nil)
+}
+
+// PickTLS is Pick over TLS, unless config is nil.
+func PickTLS(ctx context.Context, gateway string, config *tls.Config) (address string, err error) {
 	d := dialer(nil)
+	d.TLSConfig = config
 	d.Protocol = wire.MuxProtocol(asks)
 	s, err := d.Dial(ctx, "tcp", gateway)
 	if err != nil {

@@ -27,7 +27,7 @@ func TestARefusedTokenEndsTheClient(t *testing.T) {
 	if login := expect[*wire.ReqLogin](session); login.UID != 1 || login.Token != "token" {
 		t.Errorf("login %v", login)
 	}
-	session.say(wire.Fail(wire.CmdLogin, wire.CodeWrongToken, "wrong token"))
+	session.say(wire.Fail(wire.CmdLogin, wire.CodeWrongToken, "calc token failed"))
 	<-c.Done()
 	if !errors.Is(c.Err(), client.ErrRefused) || !errors.Is(c.Ready(bounded(t)), client.ErrRefused) {
 		t.Errorf("ended with %v", c.Err())
@@ -307,7 +307,7 @@ func TestMessagesThatTakeTheVersionsOfLostOnesAreHandedOut(t *testing.T) {
 	side.say(wire.OK(wire.CmdLogin))
 	expect[*wire.ReqSyncMsg](side)
 	// A power cut has taken 991 to 1000.
-	side.say(&wire.ResSyncMsg{Cmd: wire.CmdSync, ErrCode: wire.CodeNoData, CurrentID: 990})
+	side.say(&wire.ResSyncMsg{Cmd: wire.CmdSync, CurrentID: 990})
 	side.say(wire.Notify(991))
 	if after := expect[*wire.ReqSyncMsg](side).CurrentID; after != 990 {
 		t.Fatalf("it asks for what comes after %d", after)

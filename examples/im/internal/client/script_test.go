@@ -98,7 +98,7 @@ func (s *side) admit() *side {
 	expect[*wire.ReqLogin](s)
 	s.say(wire.OK(wire.CmdLogin))
 	after := expect[*wire.ReqSyncMsg](s).CurrentID
-	s.say(&wire.ResSyncMsg{Cmd: wire.CmdSync, ErrCode: wire.CodeNoData, CurrentID: after})
+	s.say(&wire.ResSyncMsg{Cmd: wire.CmdSync, CurrentID: after})
 	return s
 }
 

@@ -138,13 +138,24 @@ func (c *Client) handle(s *libnet.Session, cmd uint32, msg proto.Message) error 
 		switch {
 		case cmd == wire.CmdPing:
 			return c.sync(s) // finds what a notification that got lost was about
-		case answer.ErrCode == wire.CodeReplaced:
-			c.replaced = time.Now()
+		case cmd == wire.CmdError && c.toldOf(answer.ErrCode):
 			return nil
 		}
 	}
 	c.answered(cmd, msg)
 	return nil
+}
+
+// toldOf reports whether a code says why the session is about to end, and so belongs to no request.
+func (c *Client) toldOf(code uint32) bool {
+	switch code {
+	case wire.CodeReplaced:
+		c.replaced = time.Now()
+	case wire.CodeElsewhere, wire.CodeWrongToken: // the next attempt asks the gateway, and for another token
+	default:
+		return false
+	}
+	return true
 }
 
 // replacedSoon is how soon a session ends that was replaced. One that goes on was not: of two logins at the same time
@@ -165,9 +176,14 @@ func (c *Client) ping(*libnet.Session) any { return &wire.ReqPing{Cmd: wire.CmdP
 // one sync at a time.
 func (c *Client) deliver(page *wire.ResSyncMsg) bool {
 	for _, m := range page.Msgs {
-		if c.o.OnMessage != nil {
-			c.o.OnMessage(Message{Source: m.SourceUID, Target: m.TargetUID, Group: m.GroupID, ID: m.MsgID, Text: m.Msg})
+		if c.o.OnMessage == nil || m.GroupID != 0 && m.SourceUID == c.o.User {
+			continue
 		}
+		target := m.TargetUID
+		if m.GroupID != 0 {
+			target = 0
+		}
+		c.o.OnMessage(Message{Source: m.SourceUID, Target: target, Group: m.GroupID, ID: m.MsgID, Text: m.Msg})
 	}
 	// It goes back when the server has lost what came last, because what is stored from now on has those versions anew.
 	return c.current.Swap(page.CurrentID) < page.CurrentID

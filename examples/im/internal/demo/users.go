@@ -101,7 +101,7 @@ func (d *demo) forge(ctx context.Context) error {
 			"let me in",
 			foreign.Issue(user, token.TrialLife),
 			d.s.Tokens.Issue(user+1, token.TrialLife),
-			d.s.Tokens.Issue(user, -time.Second),
+			d.s.Tokens.Issue(user, -2*token.Skew),
 		} {
 			c := d.newClient(client.Options{User: user, Token: func() string { return forged }})
 			if tried++; errors.Is(c.Ready(ctx), client.ErrRefused) {

@@ -4,8 +4,8 @@
 //	defer g.Close()
 //
 // A client sends ReqAccessServer and is answered at once, from the list that the gateway has in memory:
-// neither etcd nor an access server is asked, and an outage of either is not noticed here. A client whose
-// bytes are no message of the protocol is not answered, its session ends.
+// neither etcd nor an access server is asked, and an outage of either is not noticed here. What is no
+// message of the protocol is answered with an Error, and any other command with nothing, as by the original server.
 //
 // An [Instance] is a gateway with all that it stands on, as the program runs it, and the page for browsers.
 //
@@ -14,6 +14,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,7 +46,8 @@ type Options struct {
 	RequestTimeout   time.Duration // from accept, or from a request's first byte, to its last, and for the answer; default 5 s
 	IdleTimeout      time.Duration // a client that sends nothing this long is disconnected; default 30 s
 	MaxSessions      int           // default 100,000
-	MaxSessionsPerIP int           // default no bound
+	MaxSessionsPerIP int           // from one IPv4 address, or IPv6 /64; default no bound
+	TLS              *tls.Config   // default no TLS
 	Logger           *slog.Logger  // default slog.Default()
 }
 
@@ -74,7 +76,7 @@ func Start(o Options) (*Server, error) {
 		}
 	}
 	s := &Server{pick: o.Pick, log: o.Logger, done: make(chan struct{})}
-	m := wire.NewMux("a gateway does not serve command %s")
+	m := wire.NewMux()
 	m.Logger = o.Logger
 	mux.Handle(m, wire.Kind(wire.CmdAccessServer), s.choose)
 	s.libnet = newLibnet(o, m)
@@ -85,6 +87,7 @@ func Start(o Options) (*Server, error) {
 func newLibnet(o Options, m *mux.Mux) *libnet.Server {
 	server := libnet.NewServer(o.Listener, wire.MuxProtocol(m), sendQueue)
 	server.MaxMessage = maxRequest
+	server.TLSConfig = o.TLS
 	server.OnFull = libnet.CloseSession
 	server.HandshakeTimeout = o.RequestTimeout
 	server.FrameTimeout = o.RequestTimeout
@@ -105,7 +108,7 @@ func byDefault[T comparable](set *T, value T) {
 
 func (s *Server) serve(m *mux.Mux) {
 	defer close(s.done)
-	err := s.libnet.ServeMessages(m)
+	err := s.libnet.ServeMessages(libnet.MessageHandlerFunc(func(session *libnet.Session, payload []byte) { wire.Serve(m, session, payload) }))
 	if !errors.Is(err, libnet.ErrServerClosed) {
 		s.log.Error("gateway: no longer accepting", "error", err)
 	}
@@ -134,7 +137,7 @@ func (s *Server) Close() {
 func (s *Server) choose(context.Context, *libnet.Session, *wire.ReqAccessServer) (*wire.ResSelectAccessServerForClient, error) {
 	server, ok := s.pick(nil)
 	if !ok {
-		return nil, &mux.Error{Code: wire.CodeNoAccessServer, Text: "no access server can take you right now"}
+		return nil, &mux.Error{Code: wire.CodeNoAccessServer, Text: wire.TextNoAccessServer}
 	}
-	return &wire.ResSelectAccessServerForClient{Addr: server.Addr}, nil
+	return &wire.ResSelectAccessServerForClient{ErrStr: wire.TextOK, Addr: server.Addr}, nil
 }

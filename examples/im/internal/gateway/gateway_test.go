@@ -68,14 +68,18 @@ func TestWithoutAnAccessServerTheAnswerIs92001AndTheSessionStays(t *testing.T) {
 }
 
 func TestTheGatewaySpeaksTheProtocolToTheByte(t *testing.T) {
-	const none = "\x00\x30\x08\x91\x4e\x18\xe1\xce\x05\x22\x27no access server can take you right now"
-	const notServed = "\x00\x30\x08\x91\xbf\x05\x10\x91\xbf\x05\x1a\x26a gateway does not serve command "
+	const none = "\x00\x18\x08\x91\x4e\x18\xe1\xce\x05\x22\x0fno accessServer"
+	const picked = "\x00\x0c\x08\x91\x4e\x22\x02ok\x2a\x03h:1"
+	const ask = "\x00\x03\x08\x91\x4e"
 	for name, test := range map[string]struct{ server, says, hears string }{
-		"command 10001":             {"h:1", "\x00\x03\x08\x91\x4e", "\x00\x08\x08\x91\x4e\x2a\x03h:1"},
-		"with a text":               {"h:1", "\x00\x06\x08\x91\x4e\x12\x01c", "\x00\x08\x08\x91\x4e\x2a\x03h:1"},
-		"without an access server":  {"", "\x00\x03\x08\x91\x4e", none},
-		"an access server's":        {"h:1", "\x00\x06\x08\xa2\x9c\x01\x18\x01", notServed + "20002"},
-		"one that nobody has named": {"h:1", "\x00\x04\x08\xb9\x9c\x01", notServed + "20025"},
+		"command 10001":             {"h:1", ask, picked},
+		"with a text":               {"h:1", "\x00\x06\x08\x91\x4e\x12\x01c", picked},
+		"without an access server":  {"", ask, none},
+		"an access server's":        {"h:1", "\x00\x06\x08\xa2\x9c\x01\x18\x01" + ask, picked},
+		"one that nobody has named": {"h:1", "\x00\x04\x08\xb9\x9c\x01" + ask, picked},
+		"no command":                {"h:1", "\x00\x02\x12\x00" + ask, picked},
+		"an empty frame":            {"h:1", "\x00\x00" + ask, picked},
+		"no protobuf":               {"h:1", "\x00\x02\xff\xff", "\x00\x16\x08\x91\xbf\x05\x10\x91\xbf\x05\x1a\x0cserver error"},
 	} {
 		conn, err := net.Dial("tcp", start(t, gateway.Options{Pick: always(test.server)}).Addr())
 		if err != nil {
@@ -95,50 +99,19 @@ func TestTheGatewaySpeaksTheProtocolToTheByte(t *testing.T) {
 	}
 }
 
-func TestG7AFrameThatCannotBeDecodedEndsTheSessionWithoutAnAnswer(t *testing.T) {
-	g := start(t, gateway.Options{Pick: always("h:1")})
-	for name, bytes := range map[string]string{
-		"no protobuf":    "\x00\x02\xff\xff",
-		"no command":     "\x00\x02\x12\x00",
-		"an empty frame": "\x00\x00",
-		"a long frame":   "\xff\xff",
-	} {
-		conn, err := net.Dial("tcp", g.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := conn.Write([]byte(bytes)); err != nil {
-			t.Fatal(err)
-		}
-		conn.SetReadDeadline(time.Now().Add(imtest.Patience))
-		answer, err := io.ReadAll(conn)
-		if len(answer) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%s: answered %q, %v; want the end", name, answer, err)
-		}
-		conn.Close()
+func TestG7AFrameThatIsTooLongEndsTheSessionWithoutAnAnswer(t *testing.T) {
+	conn, err := net.Dial("tcp", start(t, gateway.Options{Pick: always("h:1")}).Addr())
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestWhatAGatewayDoesNotServeIsAnsweredWith90001(t *testing.T) {
-	s := dial(t, start(t, gateway.Options{Pick: always("h:1")}).Addr())
-	for _, request := range []any{
-		&wire.ReqPing{Cmd: wire.CmdPing, UID: 1},
-		&wire.ReqPing{Cmd: 4711},
-	} {
-		if err := s.Send(request); err != nil {
-			t.Fatal(err)
-		}
-		payload, err := s.Receive()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, msg, err := wire.Answer(payload)
-		if answer, ok := msg.(*wire.Error); err != nil || !ok || answer.Cmd != wire.CmdError || answer.ErrCode != wire.CodeServer {
-			t.Errorf("%v: %v, %v", request, msg, err)
-		}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("\xff\xff")); err != nil {
+		t.Fatal(err)
 	}
-	if answer := ask(t, s); answer.Addr != "h:1" {
-		t.Errorf("after that: %v", answer)
+	conn.SetReadDeadline(time.Now().Add(imtest.Patience))
+	answer, err := io.ReadAll(conn)
+	if len(answer) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("answered %q, %v; want the end", answer, err)
 	}
 }
 

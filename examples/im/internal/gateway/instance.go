@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -18,10 +20,13 @@ import (
 // InstanceOptions is what an instance is started with. Etcd is required; of the others zero means the default.
 type InstanceOptions struct {
 	Etcd                   []string
+	EtcdAccess             registry.Access                  // what etcd asks for
 	Listen                 string                           // as in Options
 	Page                   string                           // the page's address; default no page
 	PageHosts, PageConnect []string                         // as in page.Options
 	DemoTokens             func(user int64) (string, error) // as in page.Options
+	TLS                    *tls.Config                      // for clients and the page; nil: no TLS
+	MaxPerAddress          int                              // connections from one IPv4 address, or IPv6 /64; default 1,000, negative: no bound
 	Logger                 *slog.Logger
 }
 
@@ -34,19 +39,22 @@ type Instance struct {
 	picker  *pick.Picker
 	server  *Server
 	page    *page.Server // nil: none
+
+	picked, unpicked atomic.Int64 // answers with an access server, and without
 }
 
 // StartInstance returns when the gateway has a list of access servers, which may be empty. It waits for etcd as long as
 // ctx lasts.
 func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err error) {
 	byDefault(&o.Logger, slog.Default())
+	byDefault(&o.MaxPerAddress, 1000)
 	i := &Instance{}
 	defer func() {
 		if err != nil {
 			i.Stop(ctx)
 		}
 	}()
-	if i.etcd, err = registry.Connect(o.Etcd...); err != nil {
+	if i.etcd, err = registry.ConnectAs(o.EtcdAccess, o.Etcd...); err != nil {
 		return nil, err
 	}
 	i.watcher = registry.Watch(i.etcd, registry.WatchOptions{Logger: o.Logger})
@@ -56,7 +64,9 @@ func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("etcd at %s does not answer, is it running? %w", strings.Join(o.Etcd, ","), ctx.Err())
 	}
-	if i.server, err = Start(Options{Pick: i.picker.Pick, Listen: o.Listen, Logger: o.Logger}); err != nil {
+	if i.server, err = Start(Options{
+		Pick: i.pick, Listen: o.Listen, MaxSessionsPerIP: max(o.MaxPerAddress, 0), TLS: o.TLS, Logger: o.Logger,
+	}); err != nil {
 		return nil, err
 	}
 	if o.Page != "" {
@@ -76,13 +86,24 @@ func (i *Instance) servePage(o InstanceOptions) error {
 	}
 	i.page = page.Serve(l, page.Options{
 		Pick: i.pickWebSocket, DemoTokens: o.DemoTokens,
-		Hosts: o.PageHosts, Connect: o.PageConnect, Logger: o.Logger,
+		Hosts: o.PageHosts, Connect: o.PageConnect, TLS: o.TLS, MaxPerAddress: max(o.MaxPerAddress, 0), Logger: o.Logger,
 	})
 	return nil
 }
 
+// pick counts those that found no server.
+func (i *Instance) pick(suits func(registry.Server) bool) (registry.Server, bool) {
+	server, ok := i.picker.Pick(suits)
+	if ok {
+		i.picked.Add(1)
+	} else {
+		i.unpicked.Add(1)
+	}
+	return server, ok
+}
+
 func (i *Instance) pickWebSocket(context.Context) (string, error) {
-	server, ok := i.picker.Pick(func(s registry.Server) bool { return s.WebSocket != "" })
+	server, ok := i.pick(func(s registry.Server) bool { return s.WebSocket != "" })
 	if !ok {
 		return "", errors.New("no access server for browsers")
 	}

@@ -35,7 +35,7 @@ type Query struct {
 	User   int64
 	After  int64           // versions above this one
 	Groups map[int64]int64 // the user's groups and the version at which he joined each
-	Own    bool            // with what the user himself said
+	Own    bool            // with what the user himself said to others; what he said in groups comes in any case
 }
 
 // A Page is a part of what a Query asks for, oldest first. It fits into one answer on the wire.
@@ -192,7 +192,7 @@ func (q *Query) pick(msg *nats.Msg, meta *nats.MsgMetadata) (*wire.Record, error
 		return nil, err
 	}
 	version := int64(meta.Sequence.Stream)
-	if record.GroupID != 0 && (version <= q.Groups[record.GroupID] || record.SourceUID == q.User && !q.Own) {
+	if record.GroupID != 0 && version <= q.Groups[record.GroupID] {
 		return nil, nil
 	}
 	if record.Version == 0 { // a copy has its original's

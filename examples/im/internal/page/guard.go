@@ -3,6 +3,7 @@ package page
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -54,4 +55,11 @@ func hostname(host string) string {
 		return name
 	}
 	return strings.Trim(host, "[]")
+}
+
+// fromHere reports whether a request came in from this machine, by the addresses of its connection: what its headers say,
+// anybody can write.
+func fromHere(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback()
 }

@@ -25,6 +25,7 @@ func request(t testing.TB, o page.Options, method, path, body string, edit func(
 	t.Helper()
 	o.Logger = quiet
 	r := httptest.NewRequest(method, "http://127.0.0.1:8080"+path, strings.NewReader(body))
+	r.RemoteAddr = "127.0.0.1:4711"
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	r.Header.Set("Origin", "http://127.0.0.1:8080")
 	if edit != nil {
@@ -156,6 +157,10 @@ func TestDemoTokensAreHandedOutToThePageOnly(t *testing.T) {
 			r.Header.Del("Sec-Fetch-Site")
 			r.Header.Set("Origin", "http://evil.example")
 		}, http.StatusForbidden},
+		{"another machine that knows the name of this one", demo, "POST", func(r *http.Request) {
+			r.Host, r.RemoteAddr = "127.0.0.1:8080", "192.0.2.1:4711"
+			r.Header.Set("X-Forwarded-For", "127.0.0.1")
+		}, http.StatusForbidden},
 		{"a link", demo, "GET", nil, http.StatusNotFound},
 		{"a server without demo tokens", page.Options{Pick: pickOne}, "POST", nil, http.StatusMethodNotAllowed},
 	}
@@ -176,6 +181,7 @@ func TestANameIsOneUserAndIsShownToAll(t *testing.T) {
 	handler := page.Handler(o)
 	post := func(path, body string) *http.Response {
 		r := httptest.NewRequest("POST", "http://localhost"+path, strings.NewReader(body))
+		r.RemoteAddr = "[::1]:4711"
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
 		return w.Result()

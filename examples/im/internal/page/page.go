@@ -14,6 +14,7 @@ package page
 
 import (
 	"context"
+	"crypto/tls"
 	"embed"
 	"encoding/json"
 	"io/fs"
@@ -44,7 +45,7 @@ type Options struct {
 	Pick func(ctx context.Context) (wsURL string, err error)
 
 	// DemoTokens makes the token of a user, for a page that lets everybody in by name: it answers with the
-	// next user id and its token. Only for a demonstration on one machine. nil: a visitor must know a user
+	// next user id and its token, and only those who connect from this machine. nil: a visitor must know a user
 	// id and its token.
 	DemoTokens func(user int64) (token string, err error)
 
@@ -56,6 +57,12 @@ type Options struct {
 	// Connect are the sources of the Content-Security-Policy besides the page's own to which the page may
 	// connect, such as wss://*.example.com. Default: ws on every port of 127.0.0.1 and localhost.
 	Connect []string
+
+	// TLS is what the page is served with; nil: without.
+	TLS *tls.Config
+
+	// MaxPerAddress is how many connections one IPv4 address, or IPv6 /64, may have open; 0: any number.
+	MaxPerAddress int
 
 	// Logger receives failed picks and tokens; default slog.Default().
 	Logger *slog.Logger
@@ -127,6 +134,10 @@ func (h *handler) lobby() string {
 // demo lets a visitor in by name. The same name is the same user: the page is as open as the room it is
 // shown in.
 func (h *handler) demo(w http.ResponseWriter, r *http.Request) {
+	if !fromHere(r) {
+		fail(w, http.StatusForbidden, "names are enough on this machine only")
+		return
+	}
 	var request struct {
 		Name string `json:"name"`
 	}

@@ -2,11 +2,14 @@ package page
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/libnet-go/libnet/examples/im/internal/limit"
 )
 
 // Server serves the page at an address of its own.
@@ -23,13 +26,18 @@ func Serve(l net.Listener, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{URL: urlOf(l.Addr().String(), o.Hosts), done: make(chan struct{})}
+	scheme := "http"
+	if o.TLS != nil {
+		scheme, l = "https", tls.NewListener(l, o.TLS)
+	}
+	s := &Server{URL: scheme + "://" + placeOf(l.Addr().String(), o.Hosts), done: make(chan struct{})}
 	s.http = &http.Server{
 		Handler:           Handler(o),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
+		ConnState:         limit.HTTP(0, o.MaxPerAddress),
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug), // browsers' faults
 	}
 	go func() {
@@ -49,8 +57,8 @@ func (s *Server) Shutdown(ctx context.Context) {
 	<-s.done
 }
 
-// urlOf is the page's URL: under a name that the page answers to.
-func urlOf(listening string, hosts []string) string {
+// placeOf is what follows the scheme in the page's URL: a name that the page answers to.
+func placeOf(listening string, hosts []string) string {
 	host, port, _ := net.SplitHostPort(listening)
 	switch {
 	case len(hosts) > 0:
@@ -58,5 +66,5 @@ func urlOf(listening string, hosts []string) string {
 	case net.ParseIP(host).IsUnspecified():
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/"
+	return net.JoinHostPort(host, port) + "/"
 }

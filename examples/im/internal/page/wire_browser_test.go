@@ -59,12 +59,12 @@ func theScriptsEncodingIsProtobufs(t *testing.T, browser context.Context) {
 		want   string // as JSON, with numbers of 64 bits as strings
 	}{
 		{wire.Fail(wire.CmdLogin, wire.CodeWrongToken, text), `{"cmd":20001,"errCode":93002,"errStr":` + quote(text) + `}`},
-		{wire.OK(wire.CmdPing), `{"cmd":20002,"errCode":0,"errStr":""}`},
+		{wire.OK(wire.CmdPing), `{"cmd":20002,"errCode":0,"errStr":"ok"}`},
 		{wire.Fail(wire.CmdError, wire.CodeReplaced, ""), `{"cmd":90001,"errCode":93003,"errStr":""}`},
 		{wire.Refuse(wire.CmdSendGroup, wire.CodeRefused, "no"), `{"cmd":20005,"errCode":94001,"errStr":"no"}`},
 		{&wire.ResSendP2PMsg{Cmd: wire.CmdSendP2P, CmdStr: "skipped", SourceUID: -7, TargetUID: math.MaxInt64, MsgID: "i", Msg: "m"},
 			`{"cmd":20003,"errCode":0,"errStr":"","sourceUID":"-7","targetUID":"9223372036854775807","msgID":"i","msg":"m"}`},
-		{wire.Notify(1 << 60), `{"cmd":20007,"errCode":0,"errStr":"","currentID":"1152921504606846976"}`},
+		{wire.Notify(1 << 60), `{"cmd":20007,"errCode":0,"errStr":"ok","currentID":"1152921504606846976"}`},
 		{&wire.ResJoinGroup{Cmd: wire.CmdJoinGroup, GroupID: 1, CurrentID: 2}, `{"cmd":20008,"errCode":0,"errStr":"","groupID":"1","currentID":"2"}`},
 		{&wire.ResLeaveGroup{Cmd: wire.CmdLeaveGroup, GroupID: 1}, `{"cmd":20009,"errCode":0,"errStr":"","groupID":"1"}`},
 		{&wire.ResPresence{Cmd: wire.CmdPresence, Users: []*wire.UserPresence{{UID: 1, Presence: wire.Presence_ONLINE, Server: "s"}, {}}},

@@ -38,7 +38,7 @@ func New(snapshot func() *registry.Snapshot) *Picker {
 	return &Picker{snapshot: snapshot}
 }
 
-// Pick chooses among the servers that are not draining and for which suits is true; nil suits all. It
+// Pick chooses among the servers that take clients and for which suits is true; nil suits all. It
 // returns false when there is none. A server that is full is chosen all the same when no other is less
 // so: what is known of its load may be old.
 func (p *Picker) Pick(suits func(registry.Server) bool) (registry.Server, bool) {
@@ -47,7 +47,7 @@ func (p *Picker) Pick(suits func(registry.Server) bool) (registry.Server, bool) 
 	p.updateLocked()
 	p.able = p.able[:0]
 	for s := range p.latest.All() {
-		if !s.Draining && (suits == nil || suits(s)) {
+		if s.Takes() && (suits == nil || suits(s)) {
 			p.able = append(p.able, s)
 		}
 	}

@@ -47,9 +47,15 @@ const (
 
 // Connect returns a client for an etcd at these endpoints, each host:port. It does not wait for etcd,
 // which may come up later. The caller closes it after what uses it.
-func Connect(endpoints ...string) (*clientv3.Client, error) {
+func Connect(endpoints ...string) (*clientv3.Client, error) { return ConnectAs(Access{}, endpoints...) }
+
+// ConnectAs is Connect for an etcd that asks who connects.
+func ConnectAs(a Access, endpoints ...string) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
 		Endpoints:            endpoints,
+		TLS:                  a.TLS,
+		Username:             a.User,
+		Password:             a.Password,
 		DialTimeout:          requestTimeout,
 		DialKeepAliveTime:    10 * time.Second, // gRPC does not go below
 		DialKeepAliveTimeout: requestTimeout,

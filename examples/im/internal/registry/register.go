@@ -24,7 +24,7 @@ var ErrTaken = errors.New("registry: another server has this id")
 
 // Options say what to register.
 type Options struct {
-	// Server describes the server. Sessions and Draining are filled in. Two servers must not have the same ID; of those
+	// Server describes the server. Sessions, Draining and Cut are filled in. Two servers must not have the same ID; of those
 	// that do, one is registered, and the other gets its turn when the first has gone.
 	Server Server
 
@@ -52,7 +52,8 @@ type Registration struct {
 	cancel context.CancelFunc
 
 	draining   atomic.Bool
-	changed    chan struct{} // Drain sends, without waiting; run receives: report now
+	cut        atomic.Bool
+	changed    chan struct{} // Drain and SetCut send, without waiting; run receives: report now
 	registered chan struct{} // run closes it after the first put
 	drained    chan struct{} // run closes it when etcd has the draining flag
 	done       chan struct{} // run closes it at its end
@@ -119,10 +120,7 @@ func (r *Registration) Err() error {
 // with the context's error; the registration keeps trying then, too.
 func (r *Registration) Drain(ctx context.Context) error {
 	r.draining.Store(true)
-	select {
-	case r.changed <- struct{}{}:
-	default:
-	}
+	r.reportSoon()
 	select {
 	case <-r.drained:
 		return nil
@@ -130,6 +128,19 @@ func (r *Registration) Drain(ctx context.Context) error {
 		return errors.New("registry: the registration has ended")
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// SetCut says in the registry that this server cannot serve clients now, or that it can again.
+func (r *Registration) SetCut(cut bool) {
+	r.cut.Store(cut)
+	r.reportSoon()
+}
+
+func (r *Registration) reportSoon() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -238,6 +249,6 @@ func (r *Registration) logRegistered() {
 func (r *Registration) value() Server {
 	s := r.o.Server
 	s.Sessions = max(r.o.Load(), 0)
-	s.Draining = r.draining.Load()
+	s.Draining, s.Cut = r.draining.Load(), r.cut.Load()
 	return s
 }

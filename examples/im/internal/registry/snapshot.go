@@ -17,11 +17,15 @@ type Server struct {
 	Capacity  int    `json:"capacity"`            // sessions that the server is made for; a weight, at least 1
 	Sessions  int    `json:"sessions"`            // as of the report
 	Draining  bool   `json:"draining,omitempty"`  // it takes no more clients
+	Cut       bool   `json:"cut,omitempty"`       // it cannot serve clients now: NATS does not answer it
 
 	// Report is the etcd revision of the report: it grows with every one. A server that registers
 	// leaves it 0.
 	Report int64 `json:"-"`
 }
+
+// Takes reports whether clients should be sent to the server.
+func (s Server) Takes() bool { return !s.Draining && !s.Cut }
 
 func decodeServer(value []byte, revision int64) (Server, error) {
 	var s Server

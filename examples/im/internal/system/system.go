@@ -9,6 +9,7 @@ package system
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,9 +19,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/libnet-go/libnet/examples/im/internal/access"
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/gateway"
+	"github.com/libnet-go/libnet/examples/im/internal/registry"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
 	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
@@ -34,12 +38,16 @@ const (
 
 // Options say what runs.
 type Options struct {
-	Etcd, NATS []string // default embedded ones, in a temporary folder
-	Servers    int      // access servers
-	Gateway    string   // address
-	Page       string   // address; default no page
-	LegacySalt string   // as in token.New
-	Logger     *slog.Logger
+	Etcd, NATS  []string        // default embedded ones, in a temporary folder
+	EtcdAccess  registry.Access // as in access.InstanceOptions, as the next two
+	NATSTLS     *tls.Config
+	NATSOptions []nats.Option
+	Servers     int    // access servers
+	Gateway     string // address
+	Page        string // address; default no page
+	LegacySalt  string // as in token.New
+	KeyFile     string // with the key of the access servers that there are; default a new key
+	Logger      *slog.Logger
 }
 
 // A System is a messenger that runs. Its methods may be called by any goroutine.
@@ -86,9 +94,14 @@ func Start(ctx context.Context, o Options) (_ *System, err error) {
 }
 
 func (s *System) makeKey() (err error) {
-	key := token.NewKey()
-	s.KeyFile = filepath.Join(s.dir, "key")
-	if err = token.WriteKeyFile(s.KeyFile, key); err != nil {
+	var key []byte
+	if s.KeyFile = s.o.KeyFile; s.KeyFile == "" {
+		key, s.KeyFile = token.NewKey(), filepath.Join(s.dir, "key")
+		err = token.WriteKeyFile(s.KeyFile, key)
+	} else {
+		key, err = token.ReadKeyFile(s.KeyFile)
+	}
+	if err != nil {
 		return err
 	}
 	s.Tokens, err = token.New(key, s.o.LegacySalt)
@@ -127,7 +140,7 @@ func (s *System) startParts(ctx context.Context) error {
 	}
 	starting.Go(func() {
 		s.Gateway, errs[s.o.Servers] = gateway.StartInstance(ctx, gateway.InstanceOptions{
-			Etcd: s.o.Etcd, Listen: s.o.Gateway, Page: s.o.Page, DemoTokens: s.demoToken, Logger: s.o.Logger,
+			Etcd: s.o.Etcd, EtcdAccess: s.o.EtcdAccess, MaxPerAddress: -1, Listen: s.o.Gateway, Page: s.o.Page, DemoTokens: s.demoToken, Logger: s.o.Logger,
 		})
 	})
 	starting.Wait()
@@ -163,8 +176,10 @@ func (s *System) StartServer(ctx context.Context) (*access.Instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	server, err := access.StartInstance(ctx, access.InstanceOptions{
-		ID: s.nextID(), Etcd: s.o.Etcd, NATS: s.o.NATS, Tokens: s.Tokens, Capacity: capacity,
-		Origins: []string{"127.0.0.1:*", "localhost:*"}, Logger: s.o.Logger,
+		ID: s.nextID(), Etcd: s.o.Etcd, NATS: s.o.NATS, Tokens: s.Tokens, KeyFingerprint: s.Tokens.Fingerprint(), Capacity: capacity,
+		EtcdAccess: s.o.EtcdAccess, NATSTLS: s.o.NATSTLS, NATSOptions: s.o.NATSOptions,
+		MaxPerAddress: -1, // all are on one machine
+		Origins:       []string{"127.0.0.1:*", "localhost:*"}, Logger: s.o.Logger,
 	})
 	if err != nil {
 		return nil, err

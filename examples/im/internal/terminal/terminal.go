@@ -6,6 +6,7 @@ package terminal
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,11 +35,12 @@ const (
 	lineTimeout = 30 * time.Second
 )
 
-// Options is what Run needs. All are required but Logger, whose default is slog.Default().
+// Options is what Run needs. All are required but TLS and Logger, whose default is slog.Default().
 type Options struct {
 	Gateway string // its address
 	User    int64
 	Token   string
+	TLS     *tls.Config // nil: no TLS
 	In      io.Reader
 	Out     io.Writer
 	Logger  *slog.Logger
@@ -58,7 +60,7 @@ func Run(ctx context.Context, o Options) error {
 	t := &terminal{in: o.In, out: o.Out}
 	t.client = client.Start(client.Options{
 		Gateway: o.Gateway, User: o.User, Token: func() string { return o.Token },
-		OnMessage: t.message, OnState: t.state, Logger: o.Logger,
+		OnMessage: t.message, OnState: t.state, TLS: o.TLS, Logger: o.Logger,
 	})
 	defer func() { t.client.Close(); <-t.client.Done() }()
 	starting, cancel := context.WithTimeout(ctx, loginTimeout)

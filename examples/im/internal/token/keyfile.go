@@ -13,13 +13,15 @@ import (
 // TrialLife is how long a token is good that is handed out for trying.
 const TrialLife = 24 * time.Hour
 
-// ReadKeyFile reads the key that all access servers of an installation share, in hex. A file that does not exist is made,
-// with a new key, readable for its owner only.
+// ErrNoKeyFile is wrapped by what [ReadKeyFile] returns for a file that does not exist: no key is made by the way, because
+// one that nobody else has makes tokens that nobody accepts.
+var ErrNoKeyFile = errors.New("there is no key file")
+
+// ReadKeyFile reads the key that all access servers of an installation share, in hex.
 func ReadKeyFile(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		key := NewKey()
-		return key, WriteKeyFile(path, key)
+		return nil, fmt.Errorf("%w at %s", ErrNoKeyFile, path)
 	}
 	if err != nil {
 		return nil, err
@@ -31,7 +33,7 @@ func ReadKeyFile(path string) ([]byte, error) {
 	return key, nil
 }
 
-// WriteKeyFile writes a key to a file that must not exist.
+// WriteKeyFile writes a key to a file that must not exist, readable for its owner only.
 func WriteKeyFile(path string, key []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

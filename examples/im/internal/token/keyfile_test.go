@@ -1,7 +1,9 @@
 package token_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,16 +11,24 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/token"
 )
 
-func TestAKeyIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
+func TestAKeyIsMadeOnlyWhenToldOnceAndForItsOwnerOnly(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "key")
-	first, err := token.ReadKeyFile(file)
-	if err != nil {
+	if _, err := token.ReadKeyFile(file); !errors.Is(err, token.ErrNoKeyFile) {
+		t.Errorf("without a file: %v", err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("reading has left a file: %v", err)
+	}
+	key := token.NewKey()
+	if err := token.WriteKeyFile(file, key); err != nil {
 		t.Fatal(err)
 	}
-	again, err := token.ReadKeyFile(file)
-	if err != nil || string(again) != string(first) {
-		t.Errorf("the second time another key: %v", err)
+	if again, err := token.ReadKeyFile(file); err != nil || string(again) != string(key) {
+		t.Errorf("another key: %v", err)
+	}
+	if err := token.WriteKeyFile(file, token.NewKey()); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over the first: %v", err)
 	}
 	info, err := os.Stat(file)
 	if err != nil {
@@ -26,5 +36,12 @@ func TestAKeyIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
 	}
 	if mode := fmt.Sprint(info.Mode()); mode != "-rw-------" {
 		t.Errorf("its mode is %s", mode)
+	}
+}
+
+func TestAFingerprintTellsKeysApart(t *testing.T) {
+	one, again, other := newTokens(t, key, "", noon), newTokens(t, key, "salt", noon), newTokens(t, "fedcba9876543210", "", noon)
+	if one.Fingerprint() != again.Fingerprint() || one.Fingerprint() == other.Fingerprint() || len(one.Fingerprint()) != 16 {
+		t.Errorf("%s, %s, %s", one.Fingerprint(), again.Fingerprint(), other.Fingerprint())
 	}
 }

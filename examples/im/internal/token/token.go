@@ -7,6 +7,10 @@
 //
 // A token is a bearer's: it says nothing about who shows it, so it belongs on connections that nobody
 // listens to. There is no list of revoked ones; a new key ends all.
+//
+// When a token ends is told by the clocks of two machines, that which made it and that which checks it. They may differ by
+// [Skew]: a token is accepted for so long after its end. A server whose clock is further ahead refuses tokens too early,
+// and one whose clock is behind accepts them for longer, by as much as it is wrong.
 package token
 
 import (
@@ -19,6 +23,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -27,11 +32,17 @@ import (
 // MinKey is the length in bytes of the shortest key that [New] takes.
 const MinKey = 16
 
+// Skew is how long a token is accepted after its end, because clocks differ.
+const Skew = time.Minute
+
+// Forever is what [Tokens.Check] returns for a token without an end.
+const Forever time.Duration = math.MaxInt64
+
 // maxToken is longer than any token: two decimal numbers, a code of 43 characters and two dots.
 const maxToken = 128
 
 var (
-	// ErrMissing is returned by [Tokens.Check] for an empty token: code 93001 on the wire.
+	// ErrMissing is returned by [Tokens.Check] for an empty token, and for a user id that cannot be one: code 93001 on the wire.
 	ErrMissing = errors.New("token: none given")
 
 	// ErrWrong is wrapped by what [Tokens.Check] returns for a token that is not, or no longer, this
@@ -75,34 +86,45 @@ func (t *Tokens) Issue(user int64, ttl time.Duration) string {
 	return t.sign(strconv.FormatInt(user, 10) + "." + strconv.FormatInt(ends, 10))
 }
 
-// Check returns nil when token is user's and has not ended, [ErrMissing] for "", and else an error that wraps
-// [ErrWrong]. How long it takes does not depend on how much of a wrong code is right.
-func (t *Tokens) Check(user int64, token string) error {
+// Check returns for how long token is accepted as user's from now on, which is more than 0 and [Forever] at the most. Its
+// error is [ErrMissing] for a token of "" and for a user below 0, and else wraps [ErrWrong]. How long it takes does not
+// depend on how much of a wrong code is right.
+func (t *Tokens) Check(user int64, token string) (left time.Duration, err error) {
 	switch {
-	case token == "":
-		return ErrMissing
-	case user <= 0:
-		return fmt.Errorf("%w: user ids are positive", ErrWrong)
+	case token == "", user < 0:
+		return 0, ErrMissing
+	case user == 0:
+		return 0, fmt.Errorf("%w: user ids are positive", ErrWrong)
 	case len(token) > maxToken:
-		return fmt.Errorf("%w: %d bytes", ErrWrong, len(token))
+		return 0, fmt.Errorf("%w: %d bytes", ErrWrong, len(token))
 	}
 	claim, _, ok := cutLast(token, ".")
 	if !ok {
-		return t.checkLegacy(user, token)
+		return Forever, t.checkLegacy(user, token)
 	}
 	if !hmac.Equal([]byte(t.sign(claim)), []byte(token)) {
-		return fmt.Errorf("%w: not made with this key", ErrWrong)
+		return 0, fmt.Errorf("%w: not made with this key", ErrWrong)
 	}
 	// From here on the claim is our own.
 	id, ends, _ := strings.Cut(claim, ".")
 	if id != strconv.FormatInt(user, 10) {
-		return fmt.Errorf("%w: another user's", ErrWrong)
+		return 0, fmt.Errorf("%w: another user's", ErrWrong)
 	}
 	second, err := strconv.ParseInt(ends, 10, 64)
-	if err != nil || !t.now().Before(time.Unix(second, 0)) {
-		return fmt.Errorf("%w: it has ended", ErrWrong)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrWrong, err)
 	}
-	return nil
+	if left = time.Unix(second, 0).Add(Skew).Sub(t.now()); left <= 0 {
+		return 0, fmt.Errorf("%w: it has ended", ErrWrong)
+	}
+	return left, nil
+}
+
+// Fingerprint is what can be told of the key without giving it away: two Tokens with the same one accept each other's.
+func (t *Tokens) Fingerprint() string {
+	mac := hmac.New(sha256.New, t.key)
+	mac.Write([]byte("im key fingerprint"))
+	return hex.EncodeToString(mac.Sum(nil)[:8])
 }
 
 func (t *Tokens) sign(claim string) string {

@@ -41,7 +41,9 @@ func TestATokenIsGoodForItsUserUntilItEnds(t *testing.T) {
 	}{
 		{"at once", noon, 7, good, nil},
 		{"in its last second", noon.Add(time.Hour - time.Nanosecond), 7, good, nil},
-		{"when it has ended", noon.Add(time.Hour), 7, good, token.ErrWrong},
+		{"when it has ended, by another clock", noon.Add(time.Hour + token.Skew - time.Nanosecond), 7, good, nil},
+		{"when it has ended", noon.Add(time.Hour + token.Skew), 7, good, token.ErrWrong},
+		{"a user below 0", noon, -7, good, token.ErrMissing},
 		{"another user", noon, 8, good, token.ErrWrong},
 		{"a user whose id begins so", noon, 70, good, token.ErrWrong},
 		{"no token", noon, 7, "", token.ErrMissing},
@@ -54,9 +56,12 @@ func TestATokenIsGoodForItsUserUntilItEnds(t *testing.T) {
 		{"no user", noon, 0, newTokens(t, key, "", noon).Issue(0, time.Hour), token.ErrWrong},
 		{"another key's", noon, 7, newTokens(t, "fedcba9876543210", "", noon).Issue(7, time.Hour), token.ErrWrong},
 	} {
-		err := newTokens(t, key, "", test.at).Check(test.user, test.token)
+		left, err := newTokens(t, key, "", test.at).Check(test.user, test.token)
 		if !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", test.name, err, test.want)
+		}
+		if want := noon.Add(time.Hour + token.Skew).Sub(test.at); err == nil && left != want {
+			t.Errorf("%s: good for %v, want %v", test.name, left, want)
 		}
 	}
 }
@@ -66,22 +71,22 @@ func TestLegacyTokenIsAcceptedOnlyWithASalt(t *testing.T) {
 	if old != "845e33d9953f736be227314bfdefb817" { // what md5sum says of "7salt"
 		t.Fatalf("the test's own token is %q", old)
 	}
-	if err := newTokens(t, key, "", noon).Check(7, old); !errors.Is(err, token.ErrWrong) {
+	if _, err := newTokens(t, key, "", noon).Check(7, old); !errors.Is(err, token.ErrWrong) {
 		t.Errorf("without a salt: %v", err)
 	}
-	if err := newTokens(t, key, "", noon).Check(7, legacy(7, "")); !errors.Is(err, token.ErrWrong) {
+	if _, err := newTokens(t, key, "", noon).Check(7, legacy(7, "")); !errors.Is(err, token.ErrWrong) {
 		t.Errorf("without a salt, made with none: %v", err)
 	}
 	with := newTokens(t, key, "salt", noon)
-	for user, want := range map[int64]error{7: nil, 8: token.ErrWrong, -7: token.ErrWrong} {
-		if err := with.Check(user, old); !errors.Is(err, want) {
+	for user, want := range map[int64]error{7: nil, 8: token.ErrWrong, -7: token.ErrMissing} {
+		if _, err := with.Check(user, old); !errors.Is(err, want) {
 			t.Errorf("user %d: %v, want %v", user, err, want)
 		}
 	}
-	if err := with.Check(7, with.Issue(7, time.Hour)); err != nil {
+	if _, err := with.Check(7, with.Issue(7, time.Hour)); err != nil {
 		t.Errorf("the usual token beside it: %v", err)
 	}
-	if err := with.Check(7, old[:31]); !errors.Is(err, token.ErrWrong) {
+	if _, err := with.Check(7, old[:31]); !errors.Is(err, token.ErrWrong) {
 		t.Errorf("half a byte missing: %v", err)
 	}
 }
@@ -108,7 +113,8 @@ func FuzzCheckRefusesWhatItDidNotIssue(f *testing.F) {
 	f.Add("7.1893502800.")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, s string) {
-		accepted := tokens.Check(7, s) == nil
+		_, err := tokens.Check(7, s)
+		accepted := err == nil
 		if ours := s == good || strings.EqualFold(s, old); accepted != ours {
 			t.Errorf("%q accepted: %v", s, accepted)
 		}
@@ -122,9 +128,11 @@ func Example() {
 		return
 	}
 	mine := tokens.Issue(4711, time.Hour)
-	fmt.Println(tokens.Check(4711, mine))
-	fmt.Println(errors.Is(tokens.Check(4712, mine), token.ErrWrong))
+	left, err := tokens.Check(4711, mine)
+	fmt.Println(left > time.Hour-time.Minute, err)
+	_, err = tokens.Check(4712, mine)
+	fmt.Println(errors.Is(err, token.ErrWrong))
 	// Output:
-	// <nil>
+	// true <nil>
 	// true
 }

@@ -780,8 +780,8 @@ func (x *ResSendGroupMsg) GetErrStr() string {
 	return ""
 }
 
-// 20006: what is newer than currentID and was sent by others, oldest first, as much as fits. After an answer
-// that is not all there is, 20007 follows.
+// 20006: what is newer than currentID and was sent by others, or by oneself in a group, oldest first, as much as
+// fits. After an answer that is not all there is, 20007 follows.
 type ReqSyncMsg struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cmd           uint32                 `protobuf:"varint,1,opt,name=cmd,proto3" json:"cmd,omitempty"`
@@ -854,7 +854,7 @@ type ResSyncMsg struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cmd           uint32                 `protobuf:"varint,1,opt,name=cmd,proto3" json:"cmd,omitempty"`
 	CmdStr        string                 `protobuf:"bytes,2,opt,name=cmdStr,proto3" json:"cmdStr,omitempty"`
-	ErrCode       uint32                 `protobuf:"varint,3,opt,name=errCode,proto3" json:"errCode,omitempty"` // 91001 when there is nothing
+	ErrCode       uint32                 `protobuf:"varint,3,opt,name=errCode,proto3" json:"errCode,omitempty"` // 0 also when there is nothing
 	ErrStr        string                 `protobuf:"bytes,4,opt,name=errStr,proto3" json:"errStr,omitempty"`
 	CurrentID     int64                  `protobuf:"varint,5,opt,name=currentID,proto3" json:"currentID,omitempty"` // for the next ReqSyncMsg
 	Msgs          []*SyncMsg             `protobuf:"bytes,6,rep,name=Msgs,proto3" json:"Msgs,omitempty"`
@@ -937,7 +937,7 @@ func (x *ResSyncMsg) GetMsgs() []*SyncMsg {
 type SyncMsg struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SourceUID     int64                  `protobuf:"varint,1,opt,name=sourceUID,proto3" json:"sourceUID,omitempty"`
-	TargetUID     int64                  `protobuf:"varint,2,opt,name=targetUID,proto3" json:"targetUID,omitempty"` // 0 in a group message
+	TargetUID     int64                  `protobuf:"varint,2,opt,name=targetUID,proto3" json:"targetUID,omitempty"` // who syncs
 	GroupID       int64                  `protobuf:"varint,3,opt,name=groupID,proto3" json:"groupID,omitempty"`     // 0 in a direct message
 	MsgType       string                 `protobuf:"bytes,4,opt,name=msgType,proto3" json:"msgType,omitempty"`      // "p2p" or "group"
 	MsgID         string                 `protobuf:"bytes,5,opt,name=msgID,proto3" json:"msgID,omitempty"`          // the sender's own

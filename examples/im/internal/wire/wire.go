@@ -1,7 +1,8 @@
 // Package wire is the protocol between clients, the gateway and the access servers: protobuf messages
 // whose field 1 is the command, framed by a length of 2 bytes. im.proto describes them.
 //
-//	m := wire.NewMux("command %s is not served")                    // routes a server's requests
+//	m := wire.NewMux()                                              // routes a server's requests
+//	wire.Serve(m, session, payload)                                  // serves one
 //	err := session.Send(&wire.ReqPing{Cmd: wire.CmdPing, UID: user}) // a client sends one
 //	cmd, msg, err := wire.Answer(payload)                            // and reads what comes
 package wire
@@ -38,7 +39,7 @@ const (
 	CmdError        uint32 = 90001
 )
 
-// Error codes. The last two are additions.
+// Error codes. Those from CodeReplaced on are additions.
 const (
 	CodeOK             uint32 = 0
 	CodeServer         uint32 = 90001
@@ -47,7 +48,17 @@ const (
 	CodeNoToken        uint32 = 93001
 	CodeWrongToken     uint32 = 93002
 	CodeReplaced       uint32 = 93003 // in an Error 90001: the user has logged in elsewhere, and this session ends
+	CodeElsewhere      uint32 = 93004 // in an Error 90001: this session ends, the gateway knows a better server
 	CodeRefused        uint32 = 94001 // the request is at fault: to repeat it is no use
+)
+
+// What errStr says beside a code: the texts of the original server, which its clients may compare.
+const (
+	TextOK             = "ok"
+	TextServer         = "server error"
+	TextNoAccessServer = "no accessServer"
+	TextNoToken        = "no token"
+	TextWrongToken     = "calc token failed"
 )
 
 // MaxMessage is the longest message in bytes, in either direction: what a length of 2 bytes can say.
@@ -103,30 +114,39 @@ func Answer(payload []byte) (cmd uint32, msg proto.Message, err error) {
 // Peek returns the command alone. Its error wraps [ErrMalformed], also when there is no command; the rest of
 // the payload has then, or may have, any form.
 func Peek(payload []byte) (cmd uint32, err error) {
+	cmd, ok := command(payload)
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("%w: no protobuf message", ErrMalformed)
+	case cmd == 0:
+		return 0, fmt.Errorf("%w: no command", ErrMalformed)
+	}
+	return cmd, nil
+}
+
+// command is field 1 of a message, 0 where it is not set; not ok says that this is no protobuf message.
+func command(payload []byte) (cmd uint32, ok bool) {
 	for rest := payload; len(rest) > 0; {
 		number, kind, n := protowire.ConsumeTag(rest)
 		if n < 0 {
-			return 0, fmt.Errorf("%w: %v", ErrMalformed, protowire.ParseError(n))
+			return 0, false
 		}
 		rest = rest[n:]
 		if number == 1 && kind == protowire.VarintType {
 			v, n := protowire.ConsumeVarint(rest)
 			if n < 0 {
-				return 0, fmt.Errorf("%w: %v", ErrMalformed, protowire.ParseError(n))
+				return 0, false
 			}
 			cmd = uint32(v) // protobuf itself truncates, and the last value counts
 			rest = rest[n:]
 			continue
 		}
 		if n = protowire.ConsumeFieldValue(number, kind, rest); n < 0 {
-			return 0, fmt.Errorf("%w: %v", ErrMalformed, protowire.ParseError(n))
+			return 0, false
 		}
 		rest = rest[n:]
 	}
-	if cmd == 0 {
-		return 0, fmt.Errorf("%w: no command", ErrMalformed)
-	}
-	return cmd, nil
+	return cmd, true
 }
 
 // Encode returns msg as a payload, to be sent on a session of [Protocol] or by the cluster. It panics for a
@@ -140,7 +160,7 @@ func Encode(msg proto.Message) []byte {
 }
 
 // OK is the answer to a login or ping that went well.
-func OK(cmd uint32) *Error { return &Error{Cmd: cmd} }
+func OK(cmd uint32) *Error { return &Error{Cmd: cmd, ErrStr: TextOK} }
 
 // Fail is the answer to a login, to a ping, or to what cannot be served.
 func Fail(cmd, code uint32, text string) *Error {
@@ -164,7 +184,9 @@ func Refuse(cmd, code uint32, text string) proto.Message {
 }
 
 // Notify tells a client that there are messages up to version.
-func Notify(version int64) *ResNotify { return &ResNotify{Cmd: CmdNotify, CurrentID: version} }
+func Notify(version int64) *ResNotify {
+	return &ResNotify{Cmd: CmdNotify, ErrStr: TextOK, CurrentID: version}
+}
 
 // Protocol is that of all sessions: the same bytes as codec.Protobuf's. Send takes a protobuf message, or a
 // []byte that is one already.

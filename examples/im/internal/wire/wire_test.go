@@ -199,7 +199,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func ExampleNewMux() {
-	m := wire.NewMux("command %s is not served")
+	m := wire.NewMux()
 	mux.Handle(m, wire.Kind(wire.CmdJoinGroup),
 		func(_ context.Context, _ *libnet.Session, req *wire.ReqJoinGroup) (*wire.ResJoinGroup, error) {
 			if req.GroupID <= 0 {
@@ -213,7 +213,9 @@ func ExampleNewMux() {
 		return
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.ServeMessages(m) }()
+	go func() {
+		ended <- server.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, payload []byte) { wire.Serve(m, s, payload) }))
+	}()
 	defer func() { server.Stop(); <-ended }()
 
 	s, err := libnet.Connect("tcp", server.Listener().Addr().String(), wire.Protocol(), 0)
@@ -222,15 +224,18 @@ func ExampleNewMux() {
 		return
 	}
 	defer s.Close()
-	for _, request := range []proto.Message{
+	for _, request := range []any{
 		&wire.ReqJoinGroup{Cmd: wire.CmdJoinGroup, GroupID: 9},
 		&wire.ReqJoinGroup{Cmd: wire.CmdJoinGroup, GroupID: -9},
-		&wire.ReqPing{Cmd: wire.CmdPing},
+		&wire.ReqPing{Cmd: wire.CmdPing}, // is not answered
+		[]byte("noise"),
 	} {
 		if err := s.Send(request); err != nil {
 			fmt.Println(err)
 			return
 		}
+	}
+	for range 3 {
 		payload, err := s.Receive()
 		if err != nil {
 			fmt.Println(err)
@@ -248,5 +253,5 @@ func ExampleNewMux() {
 	// Output:
 	// 9 0 ""
 	// 0 94001 "no such group"
-	// 90001 90001 "command 20002 is not served"
+	// 90001 90001 "server error"
 }

@@ -173,6 +173,9 @@ export class Session extends EventTarget {
       this.#replaced = Date.now();
       return;
     }
+    if (message.cmd === Cmd.error && [Code.elsewhere, Code.wrongToken].includes(message.errCode)) {
+      return; // the connection ends, and the next attempt tells
+    }
     // What cannot be served is answered with a command of its own, in the order of the requests.
     const entry = this.#pending.find(({ cmd }) => message.cmd === cmd || message.cmd === Cmd.error);
     if (!entry) return;

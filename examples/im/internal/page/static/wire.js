@@ -10,7 +10,8 @@ export const Cmd = {
   leaveGroup: 20009, presence: 20010, whoAmI: 20011, history: 20012, members: 20013, error: 90001,
 };
 
-export const Code = { ok: 0, server: 90001, noToken: 93001, wrongToken: 93002, replaced: 93003, refused: 94001 };
+export const Code = { ok: 0, server: 90001, noToken: 93001, wrongToken: 93002, replaced: 93003, elsewhere: 93004,
+  refused: 94001 };
 
 export const Presence = { unknown: 0, online: 1, offline: 2 };
 
