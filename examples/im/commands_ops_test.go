@@ -1,20 +1,12 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
@@ -113,7 +105,7 @@ func get(t testing.TB, url string) (status int, body string) {
 func TestClientsAndServersSpeakTLS(t *testing.T) {
 	t.Parallel()
 	etcd, nats, key := engines(t)
-	cert, certKey := certificate(t)
+	cert, certKey := imtest.Certificate(t, t.TempDir())
 	secured := []string{"-tls-cert", cert, "-tls-key", certKey}
 	gateway := start(t, with("gateway", etcd, secured, []string{"-page", "127.0.0.1:0"})...)
 	address := gateway.sees(`gateway: clients at (\S+),`)
@@ -202,33 +194,4 @@ func newKeyFile(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return file
-}
-
-// certificate makes one for this machine that is its own authority.
-func certificate(t testing.TB) (certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(name, kind string, bytes []byte) string {
-		file := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	return write("cert", "CERTIFICATE", cert), write("key", "PRIVATE KEY", der)
 }

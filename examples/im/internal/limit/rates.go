@@ -12,15 +12,17 @@ import (
 const (
 	// burst is how many seconds' worth may come at once.
 	burst = 10
-	// maxAddresses bounds the memory for addresses that were seen lately, and spareAddresses is the room that is made at a
+	// maxAddresses bounds the memory for addresses that were seen lately. Room is made for one of spare parts of them at a
 	// time, because to look for it takes as long as there are addresses.
-	maxAddresses   = 100_000
-	spareAddresses = maxAddresses / 10
+	maxAddresses = 100_000
+	spare        = 10
 )
 
 // Rates bounds how often each address does something. Its methods may be called by any goroutine.
 type Rates struct {
-	perSecond rate.Limit // immutable; 0: no bound
+	// Immutable.
+	perSecond rate.Limit // 0: no bound
+	most      int        // addresses
 
 	// mu guards the following.
 	mu    sync.Mutex
@@ -29,7 +31,7 @@ type Rates struct {
 
 // NewRates returns Rates that allow each address so many a second, ten seconds' worth of them at once. 0 and less: any.
 func NewRates(perSecond float64) *Rates {
-	return &Rates{perSecond: rate.Limit(max(perSecond, 0)), byWho: make(map[netip.Addr]*rate.Limiter)}
+	return &Rates{perSecond: rate.Limit(max(perSecond, 0)), most: maxAddresses, byWho: make(map[netip.Addr]*rate.Limiter)}
 }
 
 // Allow counts one more of an address, and reports whether that is within the bound.
@@ -42,7 +44,7 @@ func (r *Rates) Allow(addr net.Addr) bool {
 	defer r.mu.Unlock()
 	l := r.byWho[who(addr)]
 	if l == nil {
-		if len(r.byWho) >= maxAddresses {
+		if len(r.byWho) >= r.most {
 			r.forgetLocked(now)
 		}
 		l = rate.NewLimiter(r.perSecond, max(int(burst*r.perSecond), 1))
@@ -60,7 +62,7 @@ func (r *Rates) forgetLocked(now time.Time) {
 		}
 	}
 	for addr := range r.byWho {
-		if len(r.byWho) <= maxAddresses-spareAddresses {
+		if len(r.byWho) <= r.most-r.most/spare {
 			return
 		}
 		delete(r.byWho, addr)
