@@ -41,7 +41,7 @@ type Server struct {
 	// IP counts as one address, as do all clients behind a proxy that the libnet.Server's ProxyProtocol does not know.
 	MaxKept, MaxKeptPerIP, MaxKeptBytes int
 
-	conns     sync.Map // *Session by *libnet.Session
+	conns     sync.Map // *link by *libnet.Session
 	toldDrops sync.Once
 
 	mu lock.Mutex[serverLock]
@@ -85,40 +85,47 @@ func (srv *Server) Stats() ServerStats {
 
 // ServeSession serves a connection until it ends: it makes the Server a [libnet.Handler].
 func (srv *Server) ServeSession(conn *libnet.Session) {
-	var s *Session
-	var buf []byte
-	for {
-		frame, err := conn.ReceiveInto(buf)
-		if err != nil {
-			return
-		}
-		if s == nil {
-			s = srv.welcome(conn, frame)
+	var l *link
+	for frame := range conn.Messages() {
+		if l == nil {
+			l = srv.welcome(conn, frame)
 		} else {
-			s.serve(conn, frame)
-		}
-		if buf = frame; cap(buf) > keptDraft {
-			buf = nil
+			l.ServeMessage(conn, frame)
 		}
 	}
 }
 
 // ServeMessage handles a frame: it makes the Server a [libnet.MessageHandler].
 func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
-	if s, ok := srv.conns.Load(conn); ok {
-		s.(*Session).serve(conn, frame)
+	if l := srv.linkOf(conn); l != nil {
+		l.ServeMessage(conn, frame)
 		return
 	}
-	if s := srv.welcome(conn, frame); s != nil {
-		srv.conns.Store(conn, s)
+	if l := srv.welcome(conn, frame); l != nil {
+		srv.conns.Store(conn, l)
 		if conn.IsClosed() {
 			srv.conns.Delete(conn) // it may have left before it was there
 		}
 	}
 }
 
-// welcome answers a connection's first frame, and returns its session; nil if it has none.
-func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
+func (srv *Server) linkOf(conn *libnet.Session) *link {
+	if l, ok := srv.conns.Load(conn); ok {
+		return l.(*link)
+	}
+	return nil
+}
+
+// HandlerOf is for package libnet, which asks once for all messages that one read has brought.
+func (srv *Server) HandlerOf(conn *libnet.Session) libnet.MessageHandler {
+	if l := srv.linkOf(conn); l != nil {
+		return l
+	}
+	return srv
+}
+
+// welcome answers a connection's first frame, and returns its session's link; nil if it has none.
+func (srv *Server) welcome(conn *libnet.Session, frame []byte) *link {
 	if srv.Handler == nil && srv.MessageHandler == nil {
 		panic("libnet: resume: a Server with neither a Handler nor a MessageHandler")
 	}
@@ -133,10 +140,10 @@ func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
 		t, why = srv.claim(h)
 	}
 	if why == 0 {
-		own, err := t.session.attach(conn, t.link, h.counts)
+		l, own, err := t.session.attach(conn, t.link, h.counts)
 		if err == nil {
-			srv.open(t, conn, own)
-			return t.session
+			srv.open(t, l, own)
+			return l
 		}
 		if err != errLeft {
 			t.session.finish(err)
@@ -164,13 +171,14 @@ func logger(conn *libnet.Session) *slog.Logger {
 	return slog.Default()
 }
 
-func (srv *Server) open(t claim, conn *libnet.Session, own counts) {
+func (srv *Server) open(t claim, l *link, own counts) {
+	conn := l.conn
 	err := conn.SendContext(context.Background(), welcome{t.token, own}) // an end of conn is told otherwise
 	if err != nil && !conn.IsClosed() {
 		_ = conn.CloseWithError(err) // its protocol's marshaler is not Frames
 		t.session.finish(err)
 	}
-	t.session.opened(conn)
+	t.session.opened(l)
 	if t.link == firstLink && srv.Handler != nil {
 		go srv.run(t.session, logger(conn))
 	}
