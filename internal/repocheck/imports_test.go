@@ -123,6 +123,7 @@ var mayImport = map[string][]string{
 	module + "/monitor":       {module, locks, usercode},
 	module + "/mux":           {module, locks, chains, usercode, module + "/codec", "google.golang.org/protobuf/"},
 	module + "/resume":        {module, locks, chains, usercode, sendqueue, module + "/codec", module + "/reconnect"},
+	module + "/resume/web":    {},
 	module + "/examples/echo": {module, module + "/"},
 	module + "/examples/chat": {module, module + "/"},
 
