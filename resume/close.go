@@ -26,13 +26,7 @@ func (s *Session) Close() error {
 // In the session's handler for messages it would wait for itself, until ctx ends: acknowledgements come behind the message at work.
 func (s *Session) Shutdown(ctx context.Context) error {
 	ctx = usercode.Context(ctx, "Shutdown")
-	s.mu.Lock()
-	if s.phase == open {
-		s.phase = draining
-		s.changedLocked()
-	}
-	s.mu.Unlock()
-	s.endIfDrained()
+	s.drain()
 	select {
 	case <-s.Done():
 	case <-ctx.Done():
@@ -45,6 +39,17 @@ func (s *Session) Shutdown(ctx context.Context) error {
 		return &libnet.ShutdownError{Undelivered: n, Err: s.Err()}
 	}
 	return nil
+}
+
+// drain begins a Shutdown.
+func (s *Session) drain() {
+	s.mu.Lock()
+	if s.phase == open {
+		s.phase = draining
+		s.changedLocked()
+	}
+	s.mu.Unlock()
+	s.endIfDrained()
 }
 
 // lost is how many messages were not acknowledged in the end.
