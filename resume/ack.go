@@ -11,7 +11,7 @@ func (s *Session) dueLocked(takenBytes int, atOnce bool) (*link, *ack) {
 		return nil, nil // the next hello or welcome says it, or what follows it
 	}
 	_, taken := s.totalsLocked()
-	if atOnce || taken-s.ackSent >= uint64(s.link.every.messages) || takenBytes >= s.link.every.bytes {
+	if atOnce || taken-s.ackSent >= uint64(s.link.everyMessages) || takenBytes >= int(s.link.everyBytes) {
 		return s.link, newAck(s.noteAckLocked())
 	}
 	if taken > s.ackSent {

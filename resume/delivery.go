@@ -11,7 +11,8 @@ type link struct {
 	// Immutable.
 	session *Session
 	conn    *libnet.Session
-	every   limits // after so much that was taken an acknowledgement goes by itself
+
+	everyMessages, everyBytes int32 // after so much that was taken an acknowledgement goes by itself
 
 	// gate counts what comes for a handler, which takes no lock of the session's for a message: gateOne for each that has arrived,
 	// and flags. What has arrived was taken, but for the one that the handler is at work on.
@@ -28,8 +29,9 @@ const (
 )
 
 func (s *Session) newLinkLocked(conn *libnet.Session) *link {
-	l := &link{session: s, conn: conn, every: s.ackEveryLocked()}
-	if s.busy != nil {
+	every := s.ackEveryLocked()
+	l := &link{session: s, conn: conn, everyMessages: int32(every.messages), everyBytes: int32(every.bytes)}
+	if s.rare != nil && s.rare.busy != nil {
 		l.gate.Store(gateHeld)
 	}
 	return l
@@ -47,7 +49,7 @@ func (s *Session) leaveLocked() {
 	s.taken += gate / gateOne
 	if gate&gateBusy != 0 {
 		s.taken--
-		s.busy = l
+		s.rareLocked().busy = l
 	}
 }
 
@@ -111,7 +113,7 @@ func (l *link) handled(length int, atOnce, returned bool) {
 	l.bytes += length
 	switch {
 	case gate&gateLeft != 0, atOnce, !s.ackWaits.Load(), // this one after the gate: see ackDue
-		gate/gateOne-l.acked.Load() >= uint64(l.every.messages), l.bytes >= l.every.bytes:
+		gate/gateOne-l.acked.Load() >= uint64(l.everyMessages), l.bytes >= int(l.everyBytes):
 		l.handledLast(atOnce)
 	}
 }
@@ -120,7 +122,7 @@ func (l *link) handled(length int, atOnce, returned bool) {
 func (l *link) handledLast(atOnce bool) {
 	s := l.session
 	s.mu.Lock()
-	if s.busy == l {
+	if s.rare != nil && s.rare.busy == l {
 		s.doneLocked()
 	}
 	due, a := s.dueLocked(l.bytes, atOnce)
@@ -133,12 +135,12 @@ func (l *link) handledLast(atOnce bool) {
 
 // doneLocked follows the handler's return from a message of a connection that the session has left.
 func (s *Session) doneLocked() {
-	s.busy = nil
+	s.rare.busy = nil
 	if s.phase != ended { // else the peer, and who asked for the counters, was told without it
 		s.taken++
 	}
 	if s.link != nil {
 		s.link.gate.And(^gateHeld)
 	}
-	s.rareLocked().arrived.Broadcast()
+	s.rare.arrived.Broadcast()
 }

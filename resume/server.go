@@ -41,7 +41,7 @@ type Server struct {
 	// IP counts as one address, as do all clients behind a proxy that the libnet.Server's ProxyProtocol does not know.
 	MaxKept, MaxKeptPerIP, MaxKeptBytes int
 
-	conns     sync.Map // *link by *libnet.Session
+	links     linkTable
 	toldDrops sync.Once
 
 	mu lock.Mutex[serverLock]
@@ -67,8 +67,7 @@ type ServerStats struct {
 type ticket struct {
 	session *Session
 	hash    tokenHash
-	before  tokenHash // is valid until the client has acknowledged the welcome that brought the new one
-	twice   bool      // there is one before
+	before  tokenHash // is valid until the client has acknowledged the welcome that brought the new one; zero: there is none
 	link    uint64    // the number of the newest connection
 	tried   uint64    // the number of the hello that brought it
 	place   *place    // among those that are kept; nil while there is a connection
@@ -97,28 +96,18 @@ func (srv *Server) ServeSession(conn *libnet.Session) {
 
 // ServeMessage handles a frame: it makes the Server a [libnet.MessageHandler].
 func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
-	if l := srv.linkOf(conn); l != nil {
+	if l := srv.links.get(conn); l != nil {
 		l.ServeMessage(conn, frame)
 		return
 	}
 	if l := srv.welcome(conn, frame); l != nil {
-		srv.conns.Store(conn, l)
-		if conn.IsClosed() {
-			srv.conns.Delete(conn) // it may have left before it was there
-		}
+		srv.links.put(conn, l)
 	}
-}
-
-func (srv *Server) linkOf(conn *libnet.Session) *link {
-	if l, ok := srv.conns.Load(conn); ok {
-		return l.(*link)
-	}
-	return nil
 }
 
 // HandlerOf is for package libnet, which asks once for all messages that one read has brought.
 func (srv *Server) HandlerOf(conn *libnet.Session) libnet.MessageHandler {
-	if l := srv.linkOf(conn); l != nil {
+	if l := srv.links.get(conn); l != nil {
 		return l
 	}
 	return srv
@@ -263,13 +252,11 @@ func (srv *Server) claim(h hello) (claim, refusal) {
 
 // replaceLocked gives a session a new token, beside the one that its client has used: it may not get the new one.
 func (srv *Server) replaceLocked(t *ticket, used, next tokenHash) {
-	if t.twice {
-		delete(srv.tickets, t.before)
-	}
+	delete(srv.tickets, t.before)
 	if t.hash != used {
 		delete(srv.tickets, t.hash)
 	}
-	t.hash, t.before, t.twice = next, used, true
+	t.hash, t.before = next, used
 	srv.tickets[used], srv.tickets[next] = t, t
 }
 
@@ -299,14 +286,14 @@ func (srv *Server) Close() {
 func (srv *Server) handler() func(*Session, []byte) { return srv.MessageHandler }
 func (srv *Server) ownWindow() bool                 { return false }
 
-func (srv *Server) left(conn *libnet.Session) { srv.conns.Delete(conn) }
+func (srv *Server) left(conn *libnet.Session) { srv.links.remove(conn) }
 
 func (srv *Server) confirmed(s *Session, link uint64) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if t := s.ticket; t.twice && t.link == link { // else the client has used the token, and may not get its next one
+	if t := s.ticket; t.before != (tokenHash{}) && t.link == link { // else the client has used the token, and may not get its next one
 		delete(srv.tickets, t.before)
-		t.twice = false
+		t.before = tokenHash{}
 	}
 }
 
@@ -329,9 +316,7 @@ func (srv *Server) forgetLocked(t *ticket) {
 		return
 	}
 	delete(srv.tickets, t.hash)
-	if t.twice {
-		delete(srv.tickets, t.before)
-	}
+	delete(srv.tickets, t.before)
 	srv.kept.remove(t)
 	srv.stats.Open--
 }

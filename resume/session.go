@@ -41,14 +41,12 @@ type Session struct {
 
 	received   uint64 // of the peer's messages; on link a handler's are counted there: see totalsLocked
 	taken      uint64 // of those, by the application
-	busy       *link  // one that the session has left while the handler was at work on a message of it
 	ackSent    uint64 // taken, as the peer was told last
 	takenBytes int    // by Receive, since then
 	peerAcked  uint64 // acknowledged, as the peer has said; what is in flight waits
 
 	ackTimer *time.Timer // runs while acknowledgements wait; else nil
-	changed  chan struct{}
-	links    uint64 // the number of link, or of the last one
+	links    uint64      // the number of link, or of the last one
 	resumes  uint64
 	err      *Error
 	rare     *rare
@@ -61,8 +59,10 @@ type Session struct {
 // rare is what not every session needs.
 type rare struct {
 	// Guarded by Session.mu.
-	inbox   queue     // of a session without a handler: messages that nobody has received yet
-	arrived sync.Cond // a message, an end of delivering, another connection, the session's end
+	inbox   queue         // of a session without a handler: messages that nobody has received yet
+	arrived sync.Cond     // a message, an end of delivering, another connection, the session's end
+	busy    *link         // one that the session has left while the handler was at work on a message of it
+	changed chan struct{} // nil until somebody waits for acknowledgements, or the end
 	done    chan struct{}
 	onClose []func()
 	leaves  list.List   // of func(), before those: to leave groups
@@ -228,15 +228,16 @@ func (s *Session) rareLocked() *rare {
 
 // changeLocked returns what is closed when acknowledgements come or the session ends.
 func (s *Session) changeLocked() <-chan struct{} {
-	if s.changed == nil {
-		s.changed = make(chan struct{})
+	r := s.rareLocked()
+	if r.changed == nil {
+		r.changed = make(chan struct{})
 	}
-	return s.changed
+	return r.changed
 }
 
 func (s *Session) changedLocked() {
-	if s.changed != nil {
-		close(s.changed)
-		s.changed = nil
+	if r := s.rare; r != nil && r.changed != nil {
+		close(r.changed)
+		r.changed = nil
 	}
 }
