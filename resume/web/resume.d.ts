@@ -22,8 +22,8 @@ export interface Options {
 	/** The longest such pause, in ms; default 15,000. */
 	maxBackoff?: number;
 	/**
-	 * After how long without a frame a connection is given up, in ms; default 0: never. The server then has to send oftener than that:
-	 * resume.Heartbeat does.
+	 * After how long without a frame a connection is given up, in ms; default 0: never. The server then has to send oftener than that,
+	 * as with a libnet.Config.Heartbeat over Session.NetConn.
 	 */
 	silence?: number;
 	/** What makes connections; default the global WebSocket. */
