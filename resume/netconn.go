@@ -24,79 +24,80 @@ import (
 // [Session.Close]. Read's last error is io.EOF where the peer ended the session, or both have; else the session's.
 //
 // Nobody else may Receive on the session, and it must have no handler for messages. Each call returns another connection: make one.
-func (s *Session) NetConn() net.Conn { return &netConn{s: s} }
+func (s *Session) NetConn() net.Conn { return &netConn{s: s, writing: make(chan struct{}, 1)} }
 
-// A netConn is used by one Read and one Write at a time.
 type netConn struct {
 	s *Session
 
-	// Owned by Read.
-	in   []byte // what it has not returned of a message, with its length
-	lent bool   // a message that it has returned, or begun to, is not counted as taken
-	size int    // of that
-	kind byte
-
-	out []byte // owned by Write: the beginning of a frame
+	writing chan struct{} // one element, put in by the Write whose turn it is, who has out
+	out     []byte        // the beginning of a frame
 
 	// Guarded by Session.mu.
+	in                    []byte // what Read has not returned of a message, with its length
+	lent                  bool   // Read has begun to return a message that is not counted as taken
+	size                  int    // of that
+	kind                  byte
 	readUntil, writeUntil time.Time
-	halfClosed            bool
+	halfClosed            bool     // what is read from then on, nobody handles
 	local, remote         net.Addr // of the last connection that was asked
 }
 
 const lengthSize = 4
 
 func (c *netConn) Read(p []byte) (int, error) {
-	if len(c.in) == 0 && len(p) > 0 {
-		c.tookLast()
-		msg, err := c.next()
-		if err != nil {
-			return 0, err
-		}
-		c.in = append(binary.BigEndian.AppendUint32(make([]byte, 0, lengthSize+len(msg)), uint32(len(msg))), msg...)
+	if len(p) == 0 {
+		return 0, nil
+	}
+	s := c.s
+	s.mu.Lock()
+	if l, a := c.tookLastLocked(); a != nil {
+		s.mu.Unlock()
+		s.sendAck(l, a)
+		s.mu.Lock()
+	}
+	defer s.mu.Unlock()
+	if err := c.fillLocked(); err != nil {
+		return 0, err
 	}
 	n := copy(p, c.in)
 	c.in = c.in[n:]
 	return n, nil
 }
 
-// tookLast counts the message before as taken.
-func (c *netConn) tookLast() {
-	if !c.lent {
-		return
+// tookLastLocked counts the message as taken whose last byte Read has returned.
+func (c *netConn) tookLastLocked() (*link, *ack) {
+	s := c.s
+	if !c.lent || len(c.in) > 0 {
+		return nil, nil
 	}
 	c.lent = false
-	s := c.s
-	s.mu.Lock()
-	var l *link
-	var a *ack
-	if s.phase != ended { // else the peer was told without it
-		s.taken++
-		s.takenBytes += c.size
-		l, a = s.dueLocked(s.takenBytes, c.kind&flagAtOnce != 0)
+	if c.halfClosed || s.phase == ended { // nobody has handled it, or the peer was told without it
+		return nil, nil
 	}
-	s.mu.Unlock()
-	s.sendAck(l, a)
+	s.taken++
+	s.takenBytes += c.size
+	return s.dueLocked(s.takenBytes, c.kind&flagAtOnce != 0)
 }
 
-// next waits for a message.
-func (c *netConn) next() (msg []byte, err error) {
+// fillLocked waits for a message.
+func (c *netConn) fillLocked() error {
 	s := c.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	r := s.rareLocked()
-	for r.inbox.count == 0 && s.err == nil && !isPast(c.readUntil) {
-		r.arrived.Wait()
+	for len(c.in) == 0 {
+		switch {
+		case s.err != nil:
+			return c.endLocked()
+		case isPast(c.readUntil):
+			return c.opError("read", os.ErrDeadlineExceeded)
+		case r.inbox.count > 0:
+			kind, msg := r.inbox.pop()
+			c.kind, c.size, c.lent = kind, len(msg), true
+			c.in = append(binary.BigEndian.AppendUint32(make([]byte, 0, lengthSize+len(msg)), uint32(len(msg))), msg...)
+		default:
+			r.arrived.Wait()
+		}
 	}
-	switch {
-	case s.err != nil:
-		return nil, c.endLocked()
-	case isPast(c.readUntil):
-		return nil, c.opError("read", os.ErrDeadlineExceeded)
-	}
-	c.kind, msg = r.inbox.pop()
-	c.size, c.lent = len(msg), true
-	return msg, nil
+	return nil
 }
 
 // endLocked is what Read answers in the end.
@@ -111,6 +112,8 @@ func (c *netConn) endLocked() error {
 }
 
 func (c *netConn) Write(p []byte) (n int, err error) {
+	c.writing <- struct{}{}
+	defer func() { <-c.writing }()
 	for rest := p; len(rest) > 0; {
 		frame, used := c.cut(rest)
 		if frame != nil {

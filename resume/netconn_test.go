@@ -54,8 +54,8 @@ func TestAMuxServesSessionsThatOutliveTheirConnections(t *testing.T) {
 			}
 			r.up()
 		}
-		synctest.Wait()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if !slices.Equal(heard, []int{0, 1, 2, 3, 4}) || below.Stats().Resumes != 5 {
 			t.Errorf("heard %v, %+v", heard, below.Stats())
 		}
@@ -159,5 +159,28 @@ func TestANetConnKeepsItsDeadlinesAndItsBounds(t *testing.T) {
 		if _, err := conn.Write(frames[:5]); !errors.Is(err, libnet.ErrSessionClosed) {
 			t.Error(err)
 		}
+	})
+}
+
+// A shutdown reads on to the peer's end; what it drops is not taken.
+func TestWhatAShutdownDropsOfANetConnIsNotAcknowledged(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(s *resume.Server) { s.AckDelay = -1 })
+		near, far := r.start(new(resume.Client))
+		send(t, far, "not acknowledged yet") // so that the shutdown waits
+		above := overNetConn(t, far, codec.Bytes)
+		send(t, near, "1")
+		synctest.Wait()
+		msg, err := above.Receive()
+		if string(msg) != "1" || err != nil {
+			t.Fatal(msg, err)
+		}
+		go func() { _ = above.Shutdown(t.Context()) }()
+		synctest.Wait()
+		send(t, near, "2")
+		synctest.Wait()
+		receive(t, near, "not acknowledged yet")
+		wantEnd(t, near, io.EOF, 2) // the shutdown came before Receive was called for more than "1"
+		wantEnd(t, far, libnet.ErrSessionClosed, 0)
 	})
 }
