@@ -277,8 +277,17 @@ func (s *Session) dispatch(h MessageHandler) (err error) {
 	return err
 }
 
+// sessionHandlers is what package resume's handler has, which keeps something for each session: it is asked once for all messages that
+// one read has brought, and not at each of them.
+type sessionHandlers interface {
+	HandlerOf(s *Session) MessageHandler
+}
+
 // handle is dispatch where nothing panics.
 func (s *Session) handle(h MessageHandler) error {
+	if own, ok := h.(sessionHandlers); ok {
+		h = own.HandlerOf(s)
+	}
 	for s.canReceive() && !(s.yieldAsked.Load() && !s.servesArrived()) {
 		payload, ok, err := s.parse()
 		if err != nil {

@@ -156,10 +156,8 @@ func (s *Session) offer(msg any, limit sendqueue.Limit) error {
 	if s.turn != nil {
 		return s.offerInTurn(msg, limit)
 	}
-	if payload, ok := bytesOf(msg); ok {
-		if h, _ := s.bytesHeader(payload); h.Len > 0 {
-			return s.put(s.q.PutCopy(h, payload, &limit))
-		}
+	if h, payload := s.headerOf(msg); h.Len > 0 {
+		return s.put(s.q.PutCopy(h, payload, &limit))
 	}
 	c, err := s.encode(msg)
 	if err != nil {
@@ -324,6 +322,18 @@ func (s *Session) bytesHeaderOf(payload []byte) (h sendqueue.Header, isBytes boo
 	return h, isBytes
 }
 
+// headerOf is the header of a message that Send was given as bytes; without one, the codec has to see the message.
+func (s *Session) headerOf(msg any) (h sendqueue.Header, payload []byte) {
+	if marshalled, ok := msg.(*sendqueue.Payload); ok {
+		return s.payloadHeader(marshalled.Bytes), marshalled.Bytes
+	}
+	payload, ok := bytesOf(msg)
+	if ok {
+		h, _ = s.bytesHeader(payload)
+	}
+	return h, payload
+}
+
 // bytesOf is the message that Send was given as bytes; not ok if that is none.
 func bytesOf(msg any) (payload []byte, ok bool) {
 	switch m := msg.(type) {
@@ -335,6 +345,20 @@ func bytesOf(msg any) (payload []byte, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// payloadHeader is bytesHeader for a [sendqueue.Payload].
+func (s *Session) payloadHeader(payload []byte) (h sendqueue.Header) {
+	c, ok := s.codec.(interface {
+		PayloadHeader(payload []byte) sendqueue.Header
+	})
+	if !ok || s.conn == nil {
+		return h
+	}
+	if h = c.PayloadHeader(payload); h.Len+len(payload) > s.maxFrame() {
+		h.Len = 0
+	}
+	return h
 }
 
 // boxes holds what is lent to a message that is bytes for one call, to go as an any.

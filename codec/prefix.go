@@ -99,6 +99,7 @@ type prefixed struct {
 	prefix    prefix
 	wire      lengthprefix.Prefix
 	marshaler boundedMarshaler // nil in prefixedBytes
+	payloads  bool             // the marshaler appends a sendqueue.Payload as it is
 }
 
 func newPrefixed(p prefix, limit int) prefixed {
@@ -175,10 +176,29 @@ func (c *prefixedBytes) AppendFrame(dst []byte, msg any) ([]byte, error) {
 // user's may run. It answers no header for what AppendFrame has to see. isBytes says that the codec's messages are bytes as they
 // are, and that it takes a pointer to a slice for that.
 func (c *prefixedBytes) BytesHeader(payload []byte) (h sendqueue.Header, isBytes bool) {
+	return c.header(payload), true
+}
+
+func (c *prefixed) header(payload []byte) (h sendqueue.Header) {
 	if len(payload) > c.wire.Max {
-		return h, true
+		return h
 	}
-	return sendqueue.Header{Bytes: c.wire.Header(len(payload)), Len: c.wire.Size}, true
+	return sendqueue.Header{Bytes: c.wire.Header(len(payload)), Len: c.wire.Size}
+}
+
+// PayloadHeader is BytesHeader for a message that is a [sendqueue.Payload].
+func (c *prefixed) PayloadHeader(payload []byte) (h sendqueue.Header) {
+	if !c.payloads {
+		return h
+	}
+	return c.header(payload)
+}
+
+// takesPayloads reports whether a marshaler says of itself that it appends a [sendqueue.Payload] as it is, as package resume's does. One
+// that is put around it does not say so, and sees each message.
+func takesPayloads(m Marshaler) bool {
+	p, ok := m.(interface{ TakesPayload(sendqueue.Payload) bool })
+	return ok && p.TakesPayload(sendqueue.Payload{})
 }
 
 // CheckPayload is that of [framed].

@@ -31,7 +31,7 @@ func BenchmarkPipelined(b *testing.B) {
 		b.Run(mode.name+"/plain", func(b *testing.B) {
 			srv := libnet.NewServer(testkit.Listen(b, "tcp"), codec.New(codec.Uint32BE, codec.Bytes), 128)
 			srv.Logger = testkit.Quiet
-			go mode.serve(srv, libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.Send(msg) }),
+			go mode.serve(srv, libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.SendBytes(msg) }),
 				libnet.HandlerFunc(func(s *libnet.Session) {
 					var buf []byte
 					for {
@@ -39,7 +39,7 @@ func BenchmarkPipelined(b *testing.B) {
 						if err != nil {
 							return
 						}
-						_ = s.Send(msg)
+						_ = s.SendBytes(msg)
 						buf = msg
 					}
 				}))
@@ -47,7 +47,7 @@ func BenchmarkPipelined(b *testing.B) {
 			pipelined(b, srv.Listener().Addr(), false)
 		})
 		b.Run(mode.name+"/resume", func(b *testing.B) {
-			h := &resume.Server{MessageHandler: func(s *resume.Session, msg []byte) { _ = s.Send(msg) }}
+			h := &resume.Server{MessageHandler: func(s *resume.Session, msg []byte) { _ = s.SendBytes(msg) }}
 			srv := libnet.NewServer(testkit.Listen(b, "tcp"), protocol, 128)
 			srv.Logger = testkit.Quiet
 			go mode.serve(srv, h, h)
@@ -87,7 +87,7 @@ func pipelined(b *testing.B, addr net.Addr, resumes bool) {
 	b.ReportMetric(float64(cpu()-before)/float64(b.N), "cpu-ns/op")
 }
 
-func shakeHands(b *testing.B, conn net.Conn) {
+func shakeHands(b testing.TB, conn net.Conn) {
 	hello := []byte{0x12, 1, 0, 0, 0}
 	hello = binary.AppendUvarint(binary.AppendUvarint(hello, 1024), 1<<20)
 	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(hello))), hello...)
@@ -99,37 +99,61 @@ func shakeHands(b *testing.B, conn net.Conn) {
 	}
 }
 
-// bursts reads as many bytes as the messages have, and what acknowledgements come with them.
+// bursts exchanges n bursts.
 func bursts(conn net.Conn, n, window, size int, resumes bool) error {
-	payload := bytes.Repeat([]byte{'x'}, size)
+	b := newBurster(conn, window, size, resumes)
+	for range n {
+		if err := b.burst(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A burster is a client that sends the same messages again and again.
+type burster struct {
+	conn    net.Conn
+	resumes bool
+	window  int
+	out     []byte
+	size    int // of the messages in out; an acknowledgement follows
+	in      []byte
+	left    int // bytes of a part of a frame, at the beginning of in
+	taken   uint64
+}
+
+func newBurster(conn net.Conn, window, size int, resumes bool) *burster {
 	one := binary.BigEndian.AppendUint32(nil, uint32(size))
 	if resumes {
 		one = append(binary.BigEndian.AppendUint32(nil, uint32(size+1)), 0)
 	}
-	burst := bytes.Repeat(append(one[:len(one):len(one)], payload...), window)
-	in := make([]byte, 64<<10)
-	var left []byte
-	for i := range n {
-		if _, err := conn.Write(burst); err != nil {
+	out := bytes.Repeat(append(one, bytes.Repeat([]byte{'x'}, size)...), window)
+	return &burster{conn: conn, resumes: resumes, window: window, out: out, size: len(out), in: make([]byte, 64<<10)}
+}
+
+// burst sends the messages, and reads as many, and what acknowledgements come with them.
+func (b *burster) burst() error {
+	if _, err := b.conn.Write(b.out); err != nil {
+		return err
+	}
+	for replies := 0; replies < b.window; {
+		n, err := b.conn.Read(b.in[b.left:])
+		if err != nil {
 			return err
 		}
-		for replies := 0; replies < window; {
-			k, err := conn.Read(in)
-			if err != nil {
-				return err
+		rest := b.in[:b.left+n]
+		for len(rest) >= 4 && len(rest) >= 4+int(binary.BigEndian.Uint32(rest)) {
+			if !b.resumes || rest[4] < 0x10 {
+				replies++
 			}
-			left = append(left, in[:k]...)
-			for len(left) >= 4 && len(left) >= 4+int(binary.BigEndian.Uint32(left)) {
-				if f := left[4 : 4+binary.BigEndian.Uint32(left)]; !resumes || f[0] < 0x10 {
-					replies++
-				}
-				left = left[4+binary.BigEndian.Uint32(left):]
-			}
+			rest = rest[4+binary.BigEndian.Uint32(rest):]
 		}
-		if resumes { // with the next burst
-			burst = binary.AppendUvarint(append(burst[:window*(len(one)+size)], 0, 0, 0, 0, 0x10), uint64((i+1)*window))
-			burst[window*(len(one)+size)+3] = byte(len(burst) - window*(len(one)+size) - 4)
-		}
+		b.left = copy(b.in, rest)
+	}
+	if b.resumes { // with the next burst
+		b.taken += uint64(b.window)
+		b.out = binary.AppendUvarint(append(b.out[:b.size], 0, 0, 0, 0, 0x10), b.taken)
+		b.out[b.size+3] = byte(len(b.out) - b.size - 4)
 	}
 	return nil
 }

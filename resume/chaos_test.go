@@ -45,6 +45,23 @@ func TestNoMessageIsLostTwiceOrOutOfOrderThoughConnectionsAreCut(t *testing.T) {
 	}
 }
 
+// The same over TLS, where a cut also falls into handshakes and records.
+func TestNoMessageIsLostOverTLSThoughConnectionsAreCut(t *testing.T) {
+	testkit.Slow(t)
+	clients, messages := 3, 600
+	if testkit.Race {
+		clients, messages = 2, 500
+	}
+	for name, serve := range secureSites {
+		t.Run(name, func(t *testing.T) {
+			total := uint64(0)
+			for round := uint64(0); total < 20 && !t.Failed(); round++ {
+				total += chaos(t, serve, round, clients, messages)
+			}
+		})
+	}
+}
+
 // chaos has each of the clients exchange messages with a server, and returns how many connections were cut.
 func chaos(t *testing.T, serve func(testing.TB, *resume.Server) site, seed uint64, clients, messages int) uint64 {
 	var failed atomic.Int64

@@ -2,6 +2,7 @@ package resume
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/reconnect"
@@ -47,6 +48,8 @@ type clientEnd struct {
 	resume bool // there is a token
 	links  uint64
 	tries  uint64 // to resume
+
+	link atomic.Pointer[link] // the newest
 }
 
 // connect exchanges hello and welcome.
@@ -73,7 +76,7 @@ func (e *clientEnd) connect(ctx context.Context, conn *libnet.Session) error {
 	}
 	e.token, e.resume = w.token, true
 	e.links++
-	own, err := e.session.attach(conn, e.links, w.counts)
+	l, own, err := e.session.attach(conn, e.links, w.counts)
 	if err != nil { // the server is told, too
 		_ = conn.SendContext(ctx, ending{own.taken})
 		_ = conn.Shutdown(ctx)
@@ -81,8 +84,9 @@ func (e *clientEnd) connect(ctx context.Context, conn *libnet.Session) error {
 		return reconnect.Permanent(err)
 	}
 	// The first acknowledgement says that the new token has come, whatever its count.
-	_ = conn.SendContext(ctx, &message{kind: kindAck, ack: own.taken})
-	e.session.opened(conn)
+	_ = conn.SendContext(ctx, &newAck(own.taken).Payload)
+	e.link.Store(l)
+	e.session.opened(l)
 	return nil
 }
 
@@ -121,7 +125,11 @@ func (s *Session) reasonNotKept() error {
 }
 
 // ServeMessage makes it the Handler of its reconnect.Client.
-func (e *clientEnd) ServeMessage(conn *libnet.Session, frame []byte) { e.session.serve(conn, frame) }
+func (e *clientEnd) ServeMessage(conn *libnet.Session, frame []byte) {
+	if l := e.link.Load(); l.conn == conn { // else the session has left it
+		l.ServeMessage(conn, frame)
+	}
+}
 
 // tell passes a change on, and ends the session with its reconnect.Client.
 func (e *clientEnd) tell(change reconnect.Change) {

@@ -26,13 +26,7 @@ func (s *Session) Close() error {
 // In the session's handler for messages it would wait for itself, until ctx ends: acknowledgements come behind the message at work.
 func (s *Session) Shutdown(ctx context.Context) error {
 	ctx = usercode.Context(ctx, "Shutdown")
-	s.mu.Lock()
-	if s.phase == open {
-		s.phase = draining
-		s.changedLocked()
-	}
-	s.mu.Unlock()
-	s.endIfDrained()
+	s.drain()
 	select {
 	case <-s.Done():
 	case <-ctx.Done():
@@ -47,6 +41,17 @@ func (s *Session) Shutdown(ctx context.Context) error {
 	return nil
 }
 
+// drain begins a Shutdown.
+func (s *Session) drain() {
+	s.mu.Lock()
+	if s.phase == open {
+		s.phase = draining
+		s.changedLocked()
+	}
+	s.mu.Unlock()
+	s.endIfDrained()
+}
+
 // lost is how many messages were not acknowledged in the end.
 func (s *Session) lost() uint64 {
 	s.mu.Lock()
@@ -58,15 +63,15 @@ func (s *Session) lost() uint64 {
 // told again on the next connection.
 func (s *Session) endIfDrained() {
 	s.mu.Lock()
-	conn := s.conn
-	if s.phase != draining || conn == nil || s.opening || s.toldEnd || !s.allAcknowledgedLocked() {
+	l := s.link
+	if s.phase != draining || l == nil || s.opening || s.toldEnd || !s.allAcknowledgedLocked() {
 		s.mu.Unlock()
 		return
 	}
 	s.toldEnd = true // once a connection: a peer that does not read may go on acknowledging
 	last := ending{s.noteAckLocked()}
 	s.mu.Unlock()
-	go func() { _ = conn.SendContext(context.Background(), last) }() // until conn ends, at the latest
+	go func() { _ = l.conn.SendContext(context.Background(), last) }() // until the connection ends, at the latest
 }
 
 // finish ends the session; false if it had ended.
@@ -78,8 +83,12 @@ func (s *Session) finish(reason error) bool {
 	}
 	s.err = &Error{Unacknowledged: s.acceptedLocked() - s.peerAcked, Err: reason}
 	s.phase, s.acknowledged = ended, s.peerAcked
-	conn, last := s.conn, ending{s.taken}
-	s.conn = nil
+	var conn *libnet.Session
+	if s.link != nil {
+		conn = s.link.conn
+	}
+	s.leaveLocked()
+	last := ending{s.taken}
 	s.unacknowledged = queue{} // a message may be in flight: no block goes back to the pool
 	s.state.Store(int32(Closed))
 	s.stopWindowLocked()

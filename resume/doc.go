@@ -32,6 +32,11 @@
 //
 // It does not survive the end of a process: after a restart of the server, its clients' sessions end with [ErrNotKept].
 //
+// # Browsers, mux, groups, monitor
+//
+// Package resume/web has the client's end for pages. [Session.NetConn] is a session as a net.Conn: a libnet.Session over that
+// is one for all packages that take those.
+//
 // # On the wire
 //
 // Frames are a kind and what it says; numbers are unsigned varints. docs/resume.md has the exchange as a picture.

@@ -2,9 +2,51 @@ package resume
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/libnet-go/libnet"
 )
+
+// feeding is the place, from 1 on, of the message that is being given to a connection; 0: none is. Who gives it, and nobody else,
+// sets it to 0, without the session's lock if nobody has asked it to look again: then nothing is left to do.
+type feeding struct{ place atomic.Uint64 }
+
+const askedToLook = 1 << 63
+
+// isFedLocked reports whether somebody is giving a message to a connection, and has been asked to look again behind that.
+func (f *feeding) isFedLocked() bool {
+	for {
+		place := f.place.Load()
+		if place == 0 || place&askedToLook != 0 || f.place.CompareAndSwap(place, place|askedToLook) {
+			return place != 0
+		}
+	}
+}
+
+// isAtLocked is isFedLocked if the message has this place, or one before.
+func (f *feeding) isAtLocked(place uint64) (at uint64, is bool) {
+	at = f.place.Load() &^ askedToLook
+	return at, at != 0 && at <= place && f.isFedLocked()
+}
+
+func (f *feeding) beginLocked(place uint64, lookAgain bool) {
+	if lookAgain {
+		place |= askedToLook
+	}
+	f.place.Store(place)
+}
+
+// done ends it, if nobody has asked to look again.
+func (f *feeding) done(place uint64) bool { return f.place.CompareAndSwap(place, 0) }
+
+func (f *feeding) endLocked() { f.place.Store(0) }
+
+// A feed is a message on its way to a connection.
+type feed struct {
+	link  *link
+	place uint64
+	frame any // what Frames takes
+}
 
 // maxFed is how many messages a Send gives the connection before it leaves the rest, others' messages, to a goroutine.
 const maxFed = 256
@@ -12,23 +54,25 @@ const maxFed = 256
 // feedAndUnlock gives the connection what was not sent on it, one message at a time and with no lock held. Who finds another at it
 // leaves its message to that one: so they keep their order.
 func (s *Session) feedAndUnlock() {
-	if s.inFlight != 0 {
+	if s.feeding.isFedLocked() {
 		s.mu.Unlock()
 		return
 	}
 	for range maxFed {
-		m, conn := s.nextLocked()
-		if m == nil {
-			s.mu.Unlock()
-			return
-		}
+		f, ok := s.nextLocked()
 		s.mu.Unlock()
-		err := conn.Send(m)
-		if err != nil && is(err, libnet.ErrSessionBlocked) && !conn.IsClosed() {
-			go s.feedWaiting(conn, m)
+		if !ok {
 			return
 		}
-		if !s.lockFed(conn, err) {
+		err := f.link.conn.Send(f.frame)
+		if err == nil && s.feeding.done(f.place) {
+			return
+		}
+		if err != nil && is(err, libnet.ErrSessionBlocked) && !f.link.conn.IsClosed() {
+			go s.feedWaiting(f)
+			return
+		}
+		if !s.lockFed(f, err) {
 			return
 		}
 	}
@@ -39,53 +83,51 @@ func (s *Session) feedAndUnlock() {
 	}()
 }
 
-// feedWaiting goes on with m, for which conn's queue had no room, and what follows it.
-func (s *Session) feedWaiting(conn *libnet.Session, m *message) {
-	for m != nil {
-		err := conn.SendContext(context.Background(), m) // until conn ends, at the latest
-		if !s.lockFed(conn, err) {
+// feedWaiting goes on with f, for which the connection's queue had no room, and what follows it.
+func (s *Session) feedWaiting(f feed) {
+	for ok := true; ok; {
+		err := f.link.conn.SendContext(context.Background(), f.frame) // until the connection ends, at the latest
+		if !s.lockFed(f, err) {
 			return
 		}
-		m, conn = s.nextLocked()
+		f, ok = s.nextLocked()
 		s.mu.Unlock()
 	}
 }
 
-// nextLocked returns the next message to send and puts it in flight; nil if there is none.
-func (s *Session) nextLocked() (*message, *libnet.Session) {
-	if s.conn == nil || s.opening || s.failed {
-		return nil, nil
+// nextLocked returns the next message to send and puts it in flight; not ok if there is none.
+func (s *Session) nextLocked() (f feed, ok bool) {
+	if s.link == nil || s.opening || s.failed {
+		return f, false
 	}
-	m := s.unacknowledged.get(int(s.sent - s.acknowledged))
-	if m == nil {
-		return nil, nil
+	p, b := s.unacknowledged.get(int(s.sent - s.acknowledged))
+	if p == nil {
+		return f, false
 	}
-	if s.sent-s.peerAcked >= uint64(s.limits.messages) || len(m.data) > s.limits.bytes-s.sentBytes {
+	size := dataSize(p.Bytes)
+	if s.sent-s.peerAcked >= uint64(s.limits.messages) || size > s.limits.bytes-s.sentBytes {
 		s.unacknowledged.rewind() // what was accepted before the peer's bounds were known waits for acknowledgements
-		return nil, nil
+		return f, false
 	}
 	s.sent++
-	s.sentBytes += len(m.data)
-	s.inFlight = s.sent
-	m.kind = kindMessage
-	if m.wait {
-		m.kind |= flagAtOnce
-	}
+	s.sentBytes += size
+	f = feed{s.link, s.sent, p}
 	if s.ackTravelsLocked() {
-		m.kind |= flagAck
-		m.ack = s.noteAckLocked()
+		b.with = message{data: p.Bytes[1:], ack: s.noteAckLocked(), kind: p.Bytes[0] | flagAck}
+		f.frame = &b.with
 	}
-	return m, s.conn
+	s.feeding.beginLocked(s.sent, int(s.sent-s.acknowledged) < s.unacknowledged.count)
+	return f, true
 }
 
 // lockFed locks, and notes that a message is in flight no more. False: the session has ended over it, and is not locked.
-func (s *Session) lockFed(conn *libnet.Session, err error) (goOn bool) {
+func (s *Session) lockFed(f feed, err error) (goOn bool) {
 	s.mu.Lock()
-	s.inFlight = 0
+	s.feeding.endLocked()
 	s.dropAcknowledgedLocked()
 	switch {
-	case err == nil || s.conn != conn:
-	case conn.IsClosed():
+	case err == nil || s.link != f.link:
+	case f.link.conn.IsClosed():
 		s.failed = true
 	default: // it cannot be sent at all
 		s.mu.Unlock()
@@ -112,8 +154,8 @@ func (s *Session) acknowledgeLocked(n uint64) (ok bool) {
 // dropAcknowledgedLocked leaves a message that is in flight where it is: it is being read.
 func (s *Session) dropAcknowledgedLocked() {
 	upTo := s.peerAcked
-	if s.inFlight != 0 {
-		upTo = min(upTo, s.inFlight-1)
+	if place, is := s.feeding.isAtLocked(upTo); is {
+		upTo = place - 1
 	}
 	if upTo > s.acknowledged {
 		before := s.unacknowledged.size

@@ -1,7 +1,6 @@
 package resume
 
 import (
-	"bytes"
 	"container/list"
 	"iter"
 	"maps"
@@ -138,12 +137,12 @@ func (g *Group[K]) Broadcast(msg any, except *Session) (result libnet.BroadcastR
 		i := slices.IndexFunc(encoded, func(e sharedMessage) bool { return e.config == s.config })
 		if i < 0 {
 			data, err := encode(s.config.marshaler(), nil, msg)
-			data = bytes.Clone(data) // it may be memory that the marshaler uses again
-			i, encoded = len(encoded), append(encoded, sharedMessage{s.config, data, err})
+			frame := append([]byte{kindMessage}, data...) // a copy: data may be memory that the marshaler uses again
+			i, encoded = len(encoded), append(encoded, sharedMessage{s.config, frame, err})
 		}
 		err := encoded[i].err
 		if err == nil {
-			_, err = s.accept(encoded[i].data, true, false)
+			_, err = s.accept(kindMessage, encoded[i].frame[1:], encoded[i].frame)
 		}
 		switch {
 		case err == nil:
@@ -160,6 +159,6 @@ func (g *Group[K]) Broadcast(msg any, except *Session) (result libnet.BroadcastR
 // A sharedMessage is one that is encoded for sessions of one configuration.
 type sharedMessage struct {
 	config *Config
-	data   []byte
+	frame  []byte
 	err    error
 }

@@ -2,6 +2,7 @@ package resume_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -65,6 +66,43 @@ var sites = map[string]func(t testing.TB, h *resume.Server) site{
 	"WebSocket, ServeMessages": func(t testing.TB, h *resume.Server) site {
 		return serveWeb(t, func(srv *libnet.Server) http.Handler { return ws.MessageHandler(srv, h, nil) })
 	},
+}
+
+// secureSites are those over TLS.
+var secureSites = map[string]func(t testing.TB, h *resume.Server) site{
+	"TLS, Serve": func(t testing.TB, h *resume.Server) site {
+		return serveTLS(t, protocol, dialTLS, func(srv *libnet.Server) { _ = srv.Serve(h) })
+	},
+	"TLS, ServeMessages": func(t testing.TB, h *resume.Server) site {
+		return serveTLS(t, protocol, dialTLS, func(srv *libnet.Server) { _ = srv.ServeMessages(h) })
+	},
+	"WSS, Serve": func(t testing.TB, h *resume.Server) site {
+		return serveTLS(t, ws.Protocol(protocol, nil), dialSecureWeb, func(srv *libnet.Server) { _ = srv.Serve(h) })
+	},
+	"WSS, ServeMessages": func(t testing.TB, h *resume.Server) site {
+		return serveTLS(t, ws.Protocol(protocol, nil), dialSecureWeb, func(srv *libnet.Server) { _ = srv.ServeMessages(h) })
+	},
+}
+
+func serveTLS(t testing.TB, p libnet.Protocol, dial func(context.Context, string) (*libnet.Session, error), serve func(*libnet.Server)) site {
+	srv := libnet.NewServer(testkit.Listen(t, "tcp"), p, 0)
+	configure(&srv.Config)
+	srv.TLSConfig = testkit.ServerTLS()
+	t.Cleanup(srv.Stop)
+	go serve(srv)
+	return site{"tcp", srv.Listener().Addr().String(), dial}
+}
+
+func dialTLS(ctx context.Context, addr string) (*libnet.Session, error) {
+	d := dialer()
+	d.TLSConfig = &tls.Config{InsecureSkipVerify: true}
+	return d.Dial(ctx, "tcp", addr)
+}
+
+func dialSecureWeb(ctx context.Context, addr string) (*libnet.Session, error) {
+	d := dialer()
+	d.TLSConfig = &tls.Config{InsecureSkipVerify: true}
+	return ws.Dial(ctx, "wss://"+addr, d, nil)
 }
 
 func newServer(t testing.TB) *libnet.Server {

@@ -12,10 +12,10 @@ import (
 // them.
 func (s *Session) fence() counts {
 	s.mu.Lock()
-	conn := s.conn
+	l := s.link
 	s.mu.Unlock()
-	if conn != nil {
-		s.detach(conn)
+	if l != nil {
+		s.detach(l)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -23,31 +23,35 @@ func (s *Session) fence() counts {
 }
 
 func (s *Session) countsLocked() counts {
-	s.ackSent, s.takenBytes = s.taken, 0
-	return counts{s.received, s.taken, s.config.limits()}
+	received, taken := s.totalsLocked()
+	s.ackSent, s.takenBytes = taken, 0
+	return counts{received, taken, s.config.limits()}
 }
 
 // attach has the session go on over conn, where the peer has come as far as it says, and returns our counts. Until opened, no
 // message goes out on conn. An error is why the session cannot go on there: it is to be ended for it, unless it is errLeft.
-func (s *Session) attach(conn *libnet.Session, link uint64, peer counts) (own counts, err error) {
+func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *link, own counts, err error) {
 	longest := maxLength(conn) // a codec is the user's code
 	s.mu.Lock()
-	if s.phase == ended || link <= s.link {
+	if s.phase == ended || number <= s.links {
 		s.mu.Unlock()
-		return own, errLeft
+		return nil, own, errLeft
 	}
 	if peer.received > s.sent || peer.received < s.peerAcked || peer.taken < s.peerAcked {
 		s.mu.Unlock()
-		return own, ErrProtocol
+		return nil, own, ErrProtocol
 	}
-	old := s.conn
-	if s.link > 0 {
+	old := s.link
+	s.leaveLocked()
+	if s.links > 0 {
 		s.resumes++
 	}
-	s.conn, s.link = conn, link
+	s.links = number
 	s.opening, s.failed, s.confirmed, s.ackOwed, s.toldEnd = true, false, false, false, false
 	s.limits = s.config.limits().with(peer.limits)
 	s.maxLength = longest
+	l = s.newLinkLocked(conn)
+	s.link = l
 	s.sent = peer.received
 	s.acknowledgeLocked(peer.taken)
 	var fits bool
@@ -62,9 +66,9 @@ func (s *Session) attach(conn *libnet.Session, link uint64, peer counts) (own co
 	}
 	s.mu.Unlock()
 	if old != nil {
-		go func() { _ = old.CloseWithError(ErrTakenOver) }()
+		go func() { _ = old.conn.CloseWithError(ErrTakenOver) }()
 	}
-	return own, err
+	return l, own, err
 }
 
 // keepsAll says why conn cannot carry a session, if it cannot.
@@ -91,31 +95,33 @@ func maxLength(conn *libnet.Session) int {
 	return max(0, bound-maxOverhead)
 }
 
-// opened lets messages out on conn, and has the session told of its end.
-func (s *Session) opened(conn *libnet.Session) {
+// opened lets messages out on a connection, and has the session told of its end.
+func (s *Session) opened(l *link) {
 	s.mu.Lock()
-	if s.conn == conn {
+	if s.link == l {
 		s.opening = false
-		if s.taken > s.ackSent {
+		if _, taken := s.totalsLocked(); taken > s.ackSent {
 			s.ackSoonLocked()
 		}
 		s.feedAndUnlock()
 	} else {
 		s.mu.Unlock()
 	}
-	conn.OnClose(func() { s.detach(conn) })
+	l.conn.OnClose(l.closed)
 	s.endIfDrained()
 }
 
+func (l *link) closed() { l.session.detach(l) }
+
 // detach is what follows the end of a connection.
-func (s *Session) detach(conn *libnet.Session) {
-	s.end.left(conn)
+func (s *Session) detach(l *link) {
+	s.end.left(l.conn)
 	s.mu.Lock()
-	if s.conn != conn {
+	if s.link != l {
 		s.mu.Unlock()
 		return
 	}
-	s.conn = nil
+	s.leaveLocked()
 	s.state.Store(int32(Detached))
 	keep, own := s.config.window() > 0, s.end.ownWindow()
 	if keep && own {
@@ -127,15 +133,15 @@ func (s *Session) detach(conn *libnet.Session) {
 	s.mu.Unlock()
 	switch {
 	case !keep:
-		s.finish(conn.Err())
+		s.finish(l.conn.Err())
 	case !own:
-		s.end.detached(s, conn)
+		s.end.detached(s, l.conn)
 	}
 }
 
 func (s *Session) startWindowLocked() {
-	link := s.link
-	s.rareLocked().window = time.AfterFunc(s.config.window(), func() { s.windowOver(link) })
+	number := s.links
+	s.rareLocked().window = time.AfterFunc(s.config.window(), func() { s.windowOver(number) })
 }
 
 func (s *Session) stopWindowLocked() {
@@ -145,9 +151,9 @@ func (s *Session) stopWindowLocked() {
 	}
 }
 
-func (s *Session) windowOver(link uint64) {
+func (s *Session) windowOver(number uint64) {
 	s.mu.Lock()
-	over := s.conn == nil && s.link == link
+	over := s.link == nil && s.links == number
 	s.mu.Unlock()
 	if over {
 		s.finish(ErrWindow)

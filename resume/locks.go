@@ -5,4 +5,5 @@ type (
 	sessionLock struct{}
 	serverLock  struct{}
 	groupLock   struct{}
+	linksLock   struct{}
 )

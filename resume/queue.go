@@ -1,9 +1,13 @@
 package resume
 
-import "sync"
+import (
+	"sync"
 
-// A queue holds encoded messages in order. Small ones lie in blocks that are pooled; a message stays where it is until it is
-// dropped. The zero value is empty.
+	"github.com/libnet-go/libnet/internal/sendqueue"
+)
+
+// A queue holds encoded messages in order, as their frames: so a connection is given them as they lie. Small ones lie in blocks that
+// are pooled; a message stays where it is until it is dropped. The zero value is empty.
 type queue struct {
 	first, last *block
 	next        *block // of the next to send; nil: it must be looked for
@@ -19,21 +23,47 @@ const (
 )
 
 type block struct {
-	after    *block
-	begin    int // messages before it were dropped
-	end      int
-	used     int
-	messages [blockMessages]message
-	bytes    [blockBytes]byte
+	after  *block
+	begin  int // messages before it were dropped
+	end    int
+	used   int
+	frames [blockMessages]sendqueue.Payload
+	with   message // what a message of the block's goes as that takes an acknowledgement along; one at a time is in flight
+	bytes  [blockBytes]byte
 }
 
 var blocks = sync.Pool{New: func() any { return new(block) }}
 
-// push appends a message. Shared data is kept as it is, and must not change; other is copied.
-func (q *queue) push(data []byte, shared, wait bool) {
-	small := !shared && len(data) <= largeMessage
+// push appends a message, which it copies.
+func (q *queue) push(kind byte, data []byte) {
+	n := 1 + len(data)
+	if n > largeMessage {
+		frame := append(make([]byte, 0, n), kind)
+		q.add(append(frame, data...), 0)
+		return
+	}
+	b := q.room(n)
+	frame := append(b.bytes[b.used:b.used:b.used+n], kind)
+	q.add(append(frame, data...), n)
+}
+
+// pushShared appends a frame that must not change.
+func (q *queue) pushShared(frame []byte) { q.add(frame, 0) }
+
+// add appends a frame, which may lie in the memory of its block.
+func (q *queue) add(frame []byte, used int) {
+	b := q.room(0)
+	b.used += used
+	b.frames[b.end].Bytes = frame
+	b.end++
+	q.count++
+	q.size += dataSize(frame)
+}
+
+// room returns the block of the next frame, of which so many bytes are to lie there.
+func (q *queue) room(n int) *block {
 	b := q.last
-	if b == nil || b.end == blockMessages || small && b.used+len(data) > blockBytes {
+	if b == nil || b.end == blockMessages || b.used+n > blockBytes {
 		b = blocks.Get().(*block)
 		if q.last == nil {
 			q.first = b
@@ -42,19 +72,11 @@ func (q *queue) push(data []byte, shared, wait bool) {
 		}
 		q.last = b
 	}
-	switch {
-	case small:
-		room := b.bytes[b.used : b.used : b.used+len(data)]
-		b.used += len(data)
-		data = append(room, data...)
-	case !shared:
-		data = append([]byte(nil), data...)
-	}
-	b.messages[b.end] = message{data: data, wait: wait}
-	b.end++
-	q.count++
-	q.size += len(data)
+	return b
 }
+
+// dataSize is the application's part of a message's frame, behind its kind.
+func dataSize(frame []byte) int { return len(frame) - 1 }
 
 // messageCost is about what a message takes in a block, its bytes aside: many empty ones are no less of a burden.
 const messageCost = 100
@@ -66,9 +88,8 @@ func (q *queue) held() int { return q.size + q.count*messageCost }
 func (q *queue) drop(n int) {
 	for ; n > 0; n-- {
 		b := q.first
-		m := &b.messages[b.begin]
-		q.size -= len(m.data)
-		*m = message{}
+		q.size -= dataSize(b.frames[b.begin].Bytes)
+		b.frames[b.begin].Bytes = nil
 		q.count--
 		if b.begin++; b.begin == b.end && (b.end == blockMessages || b.after != nil || q.count == 0) {
 			q.recycle(b)
@@ -83,14 +104,15 @@ func (q *queue) recycle(b *block) {
 	if q.next == b {
 		q.next = nil
 	}
-	b.after, b.begin, b.end, b.used = nil, 0, 0, 0 // its messages were forgotten one by one
+	b.after, b.begin, b.end, b.used, b.with = nil, 0, 0, 0, message{} // its frames were forgotten one by one
 	blocks.Put(b)
 }
 
-// get returns the message with n before it; nil if there is none. The next call must be for the one behind it, or follow a rewind.
-func (q *queue) get(n int) *message {
+// get returns the frame with n before it, and the block it is in; nil if there is none. The next call must be for the one behind it,
+// or follow a rewind.
+func (q *queue) get(n int) (*sendqueue.Payload, *block) {
 	if n >= q.count {
-		return nil
+		return nil, nil
 	}
 	if q.next == nil {
 		q.seek(n)
@@ -99,7 +121,7 @@ func (q *queue) get(n int) *message {
 		q.next, q.nextIndex = q.next.after, q.next.after.begin
 	}
 	q.nextIndex++
-	return &q.next.messages[q.nextIndex-1]
+	return &q.next.frames[q.nextIndex-1], q.next
 }
 
 func (q *queue) seek(n int) {
@@ -114,10 +136,10 @@ func (q *queue) seek(n int) {
 func (q *queue) look(n, longest int) (size int, fits bool) {
 	fits = true
 	for b := q.first; b != nil; b = b.after {
-		for _, m := range b.messages[b.begin:b.end] {
+		for _, f := range b.frames[b.begin:b.end] {
 			if n > 0 {
-				size += len(m.data)
-			} else if len(m.data) > longest {
+				size += dataSize(f.Bytes)
+			} else if dataSize(f.Bytes) > longest {
 				fits = false
 			}
 			n--
@@ -130,9 +152,10 @@ func (q *queue) look(n, longest int) (size int, fits bool) {
 // rewind lets the next get be for any message.
 func (q *queue) rewind() { q.next = nil }
 
-// pop returns the first message in memory of the caller's.
-func (q *queue) pop() []byte {
-	data := append([]byte{}, q.first.messages[q.first.begin].data...)
+// pop returns the first message in memory of the caller's, and its kind.
+func (q *queue) pop() (kind byte, data []byte) {
+	frame := q.first.frames[q.first.begin].Bytes
+	kind, data = frame[0], append([]byte{}, frame[1:]...)
 	q.drop(1)
-	return data
+	return kind, data
 }

@@ -19,114 +19,92 @@ func (s *Session) Receive() (msg []byte, err error) {
 		defer s.mu.Unlock()
 		return nil, s.err
 	}
-	atOnce := r.inbox.first.messages[r.inbox.first.begin].wait
-	msg = r.inbox.pop()
+	kind, msg := r.inbox.pop()
 	if r.inbox.count > 0 {
 		r.arrived.Signal()
 	}
-	conn, ack := s.tookLocked(len(msg), atOnce)
+	s.taken++
+	s.takenBytes += len(msg)
+	l, a := s.dueLocked(s.takenBytes, kind&flagAtOnce != 0)
 	s.mu.Unlock()
-	s.sendAck(conn, ack)
+	s.sendAck(l, a)
 	return msg, nil
 }
 
-// serve handles a frame that came on conn. What comes on a connection that the session has left is dropped, uncounted.
-func (s *Session) serve(conn *libnet.Session, frame []byte) {
-	ok := false
+// ServeMessage handles a frame that has come on the connection. What comes on one that the session has left is dropped, uncounted.
+func (l *link) ServeMessage(_ *libnet.Session, frame []byte) {
+	if !l.serve(frame) && l.isCurrent() {
+		l.session.finish(ErrProtocol)
+	}
+}
+
+// serve reports whether the frame keeps to the protocol.
+func (l *link) serve(frame []byte) (ok bool) {
 	switch {
 	case len(frame) == 0:
+		return false
 	case frame[0] < kindAck:
-		var m message
-		if m, ok = parseMessage(frame); ok {
-			ok = s.arrived(conn, m)
-		}
+		m, ok := parseMessage(frame)
+		return ok && l.arrived(m)
 	case frame[0] == kindAck:
-		var n uint64
-		if n, ok = parseCount(frame); ok {
-			ok = s.acknowledgement(conn, n)
-		}
+		n, ok := parseCount(frame)
+		return ok && l.acknowledgement(n)
 	case frame[0] == kindEnd:
-		var n uint64
-		if n, ok = parseCount(frame); ok {
-			ok = s.peerEnded(conn, n)
-		}
+		n, ok := parseCount(frame)
+		return ok && l.peerEnded(n)
 	}
-	if !ok && s.Conn() == conn {
-		s.finish(ErrProtocol)
-	}
+	return false
+}
+
+func (l *link) isCurrent() bool {
+	l.session.mu.Lock()
+	defer l.session.mu.Unlock()
+	return l.session.link == l
 }
 
 // arrived hands a message over: to the handler, or to Receive.
-func (s *Session) arrived(conn *libnet.Session, m message) (ok bool) {
-	if m.kind&flagAck != 0 && !s.acknowledgement(conn, m.ack) {
+func (l *link) arrived(m message) (ok bool) {
+	if m.kind&flagAck != 0 && !l.acknowledgement(m.ack) {
 		return false
 	}
-	handler := s.end.handler()
-	s.mu.Lock()
-	for s.conn == conn && s.delivering { // on the connection before
-		s.rareLocked().arrived.Wait()
-	}
-	if s.conn != conn {
-		s.mu.Unlock()
+	if handler := l.session.end.handler(); handler != nil {
+		l.deliver(handler, m)
 		return true
 	}
-	if handler == nil {
-		defer s.mu.Unlock()
-		return s.keepLocked(m)
-	}
-	s.received++
-	s.delivering = true
-	s.mu.Unlock()
-	returned := false
-	defer func() { s.handled(len(m.data), m.kind&flagAtOnce != 0, returned) }()
-	handler(s, m.data)
-	returned = true
-	return true
+	return l.keep(m)
 }
 
-// keepLocked keeps a message for Receive. What arrives is bounded by what the peer may have unacknowledged.
-func (s *Session) keepLocked(m message) (ok bool) {
+// keep keeps a message for Receive. What arrives is bounded by what the peer may have unacknowledged.
+func (l *link) keep(m message) (ok bool) {
+	s := l.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link != l {
+		return true
+	}
 	r := s.rareLocked()
 	if r.inbox.count >= s.limits.messages || len(m.data) > s.limits.bytes-r.inbox.size {
 		return false
 	}
 	s.received++
-	r.inbox.push(m.data, false, m.kind&flagAtOnce != 0)
+	r.inbox.push(m.kind, m.data)
 	r.arrived.Broadcast()
 	return true
 }
 
-// handled follows the handler. A panic goes on from here, to whoever serves the connection.
-func (s *Session) handled(length int, atOnce, returned bool) {
-	if !returned {
-		s.finish(errHandler)
-	}
+func (l *link) acknowledgement(n uint64) (ok bool) {
+	s := l.session
 	s.mu.Lock()
-	s.delivering = false
-	var conn *libnet.Session
-	var ack *message
-	if returned && s.phase != ended { // else the peer, and who asked for the counters, was told without it
-		conn, ack = s.tookLocked(length, atOnce)
-	}
-	if s.rare != nil {
-		s.rare.arrived.Broadcast()
-	}
-	s.mu.Unlock()
-	s.sendAck(conn, ack)
-}
-
-func (s *Session) acknowledgement(conn *libnet.Session, n uint64) (ok bool) {
-	s.mu.Lock()
-	if s.conn != conn {
+	if s.link != l {
 		s.mu.Unlock()
 		return true
 	}
 	ok = s.acknowledgeLocked(n)
-	news, link := !s.confirmed, s.link
+	news, number := !s.confirmed, s.links
 	s.confirmed = true
 	s.feedAndUnlock()
 	if news {
-		s.end.confirmed(s, link)
+		s.end.confirmed(s, number)
 	}
 	if ok {
 		s.endIfDrained()
@@ -135,9 +113,10 @@ func (s *Session) acknowledgement(conn *libnet.Session, n uint64) (ok bool) {
 }
 
 // peerEnded ends the session, unless this end has begun to and the peer has something that was not acknowledged.
-func (s *Session) peerEnded(conn *libnet.Session, taken uint64) (ok bool) {
+func (l *link) peerEnded(taken uint64) (ok bool) {
+	s := l.session
 	s.mu.Lock()
-	if s.conn != conn {
+	if s.link != l {
 		s.mu.Unlock()
 		return true
 	}

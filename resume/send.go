@@ -22,6 +22,16 @@ func (s *Session) Send(msg any) error {
 	return err
 }
 
+// SendBytes is [Session.Send] of a []byte. It spares what Go allocates to put a slice into an any, where Config.Marshaler is
+// [codec.Bytes], and then allocates nothing.
+func (s *Session) SendBytes(msg []byte) error {
+	if !s.sendsBytes() {
+		return s.Send(msg)
+	}
+	_, err := s.accept(kindMessage, msg, nil)
+	return err
+}
+
 // SendContext is [Session.Send] that waits for room, in no particular order among those who do. It returns ctx's error when ctx
 // ends first; the message is then not sent. In the session's handler for messages it waits for itself where there is no room, until
 // ctx ends: acknowledgements come behind the message at work.
@@ -91,13 +101,17 @@ func (s *Session) await(ctx context.Context, ready func() (bool, error)) error {
 }
 
 func (s *Session) send(msg any, wait bool) (place uint64, err error) {
-	if data, ok := msg.([]byte); ok && s.config.marshaler() == codec.Marshaler(codec.Bytes) {
-		return s.accept(data, false, wait)
+	kind := kindMessage
+	if wait {
+		kind = flagAtOnce
+	}
+	if data, ok := msg.([]byte); ok && s.sendsBytes() {
+		return s.accept(kind, data, nil)
 	}
 	draft := drafts.Get().(*[]byte)
 	data, err := encode(s.config.marshaler(), (*draft)[:0], msg)
 	if err == nil {
-		place, err = s.accept(data, false, wait)
+		place, err = s.accept(kind, data, nil)
 	}
 	if cap(data) <= keptDraft {
 		*draft = data[:0]
@@ -105,6 +119,9 @@ func (s *Session) send(msg any, wait bool) (place uint64, err error) {
 	}
 	return place, err
 }
+
+// sendsBytes reports whether the marshaler appends bytes as they are.
+func (s *Session) sendsBytes() bool { return s.config.marshaler() == codec.Marshaler(codec.Bytes) }
 
 // drafts are what messages are encoded into, with no lock held.
 var drafts = sync.Pool{New: func() any { return new([]byte) }}
@@ -126,31 +143,39 @@ func encode(m codec.Marshaler, dst []byte, msg any) (data []byte, err error) {
 	return data, err
 }
 
-// accept keeps an encoded message, and sends it if it can be sent now. Shared data is not copied, and must not change.
-func (s *Session) accept(data []byte, shared, wait bool) (place uint64, err error) {
+// accept keeps an encoded message, and sends it if it can be sent now. A shared frame, if there is one, is that message's: it is not
+// copied, and must not change.
+func (s *Session) accept(kind byte, data, shared []byte) (place uint64, err error) {
 	s.mu.Lock()
-	q := &s.unacknowledged
-	switch {
-	case s.phase == ended:
-		err = s.err
-	case s.phase != open:
-		err = &Error{Err: libnet.ErrSessionClosed}
-	case len(data) > s.limits.bytes || len(data) > s.maxLength:
-		err = libnet.ErrFrameTooLarge
-	case q.count >= s.limits.messages || len(data) > s.limits.bytes-q.size:
-		err = libnet.ErrSessionBlocked
-	}
-	if err != nil {
+	if err := s.mayAcceptLocked(len(data)); err != nil {
 		s.mu.Unlock()
 		return 0, err
 	}
-	q.push(data, shared, wait)
+	if shared != nil {
+		s.unacknowledged.pushShared(shared)
+	} else {
+		s.unacknowledged.push(kind, data)
+	}
 	place = s.acceptedLocked()
-	if s.conn == nil {
+	if s.link == nil {
 		s.mu.Unlock()
 		s.end.grown(s, len(data))
 		return place, nil
 	}
 	s.feedAndUnlock()
 	return place, nil
+}
+
+func (s *Session) mayAcceptLocked(length int) error {
+	switch q := &s.unacknowledged; {
+	case s.phase == ended:
+		return s.err
+	case s.phase != open:
+		return &Error{Err: libnet.ErrSessionClosed}
+	case length > s.limits.bytes || length > s.maxLength:
+		return libnet.ErrFrameTooLarge
+	case q.count >= s.limits.messages || length > s.limits.bytes-q.size:
+		return libnet.ErrSessionBlocked
+	}
+	return nil
 }

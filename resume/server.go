@@ -41,7 +41,7 @@ type Server struct {
 	// IP counts as one address, as do all clients behind a proxy that the libnet.Server's ProxyProtocol does not know.
 	MaxKept, MaxKeptPerIP, MaxKeptBytes int
 
-	conns     sync.Map // *Session by *libnet.Session
+	links     linkTable
 	toldDrops sync.Once
 
 	mu lock.Mutex[serverLock]
@@ -67,8 +67,7 @@ type ServerStats struct {
 type ticket struct {
 	session *Session
 	hash    tokenHash
-	before  tokenHash // is valid until the client has acknowledged the welcome that brought the new one
-	twice   bool      // there is one before
+	before  tokenHash // is valid until the client has acknowledged the welcome that brought the new one; zero: there is none
 	link    uint64    // the number of the newest connection
 	tried   uint64    // the number of the hello that brought it
 	place   *place    // among those that are kept; nil while there is a connection
@@ -85,40 +84,37 @@ func (srv *Server) Stats() ServerStats {
 
 // ServeSession serves a connection until it ends: it makes the Server a [libnet.Handler].
 func (srv *Server) ServeSession(conn *libnet.Session) {
-	var s *Session
-	var buf []byte
-	for {
-		frame, err := conn.ReceiveInto(buf)
-		if err != nil {
-			return
-		}
-		if s == nil {
-			s = srv.welcome(conn, frame)
+	var l *link
+	for frame := range conn.Messages() {
+		if l == nil {
+			l = srv.welcome(conn, frame)
 		} else {
-			s.serve(conn, frame)
-		}
-		if buf = frame; cap(buf) > keptDraft {
-			buf = nil
+			l.ServeMessage(conn, frame)
 		}
 	}
 }
 
 // ServeMessage handles a frame: it makes the Server a [libnet.MessageHandler].
 func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
-	if s, ok := srv.conns.Load(conn); ok {
-		s.(*Session).serve(conn, frame)
+	if l := srv.links.get(conn); l != nil {
+		l.ServeMessage(conn, frame)
 		return
 	}
-	if s := srv.welcome(conn, frame); s != nil {
-		srv.conns.Store(conn, s)
-		if conn.IsClosed() {
-			srv.conns.Delete(conn) // it may have left before it was there
-		}
+	if l := srv.welcome(conn, frame); l != nil {
+		srv.links.put(conn, l)
 	}
 }
 
-// welcome answers a connection's first frame, and returns its session; nil if it has none.
-func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
+// HandlerOf is for package libnet, which asks once for all messages that one read has brought.
+func (srv *Server) HandlerOf(conn *libnet.Session) libnet.MessageHandler {
+	if l := srv.links.get(conn); l != nil {
+		return l
+	}
+	return srv
+}
+
+// welcome answers a connection's first frame, and returns its session's link; nil if it has none.
+func (srv *Server) welcome(conn *libnet.Session, frame []byte) *link {
 	if srv.Handler == nil && srv.MessageHandler == nil {
 		panic("libnet: resume: a Server with neither a Handler nor a MessageHandler")
 	}
@@ -133,10 +129,10 @@ func (srv *Server) welcome(conn *libnet.Session, frame []byte) *Session {
 		t, why = srv.claim(h)
 	}
 	if why == 0 {
-		own, err := t.session.attach(conn, t.link, h.counts)
+		l, own, err := t.session.attach(conn, t.link, h.counts)
 		if err == nil {
-			srv.open(t, conn, own)
-			return t.session
+			srv.open(t, l, own)
+			return l
 		}
 		if err != errLeft {
 			t.session.finish(err)
@@ -164,13 +160,14 @@ func logger(conn *libnet.Session) *slog.Logger {
 	return slog.Default()
 }
 
-func (srv *Server) open(t claim, conn *libnet.Session, own counts) {
+func (srv *Server) open(t claim, l *link, own counts) {
+	conn := l.conn
 	err := conn.SendContext(context.Background(), welcome{t.token, own}) // an end of conn is told otherwise
 	if err != nil && !conn.IsClosed() {
 		_ = conn.CloseWithError(err) // its protocol's marshaler is not Frames
 		t.session.finish(err)
 	}
-	t.session.opened(conn)
+	t.session.opened(l)
 	if t.link == firstLink && srv.Handler != nil {
 		go srv.run(t.session, logger(conn))
 	}
@@ -255,13 +252,11 @@ func (srv *Server) claim(h hello) (claim, refusal) {
 
 // replaceLocked gives a session a new token, beside the one that its client has used: it may not get the new one.
 func (srv *Server) replaceLocked(t *ticket, used, next tokenHash) {
-	if t.twice {
-		delete(srv.tickets, t.before)
-	}
+	delete(srv.tickets, t.before)
 	if t.hash != used {
 		delete(srv.tickets, t.hash)
 	}
-	t.hash, t.before, t.twice = next, used, true
+	t.hash, t.before = next, used
 	srv.tickets[used], srv.tickets[next] = t, t
 }
 
@@ -291,14 +286,14 @@ func (srv *Server) Close() {
 func (srv *Server) handler() func(*Session, []byte) { return srv.MessageHandler }
 func (srv *Server) ownWindow() bool                 { return false }
 
-func (srv *Server) left(conn *libnet.Session) { srv.conns.Delete(conn) }
+func (srv *Server) left(conn *libnet.Session) { srv.links.remove(conn) }
 
 func (srv *Server) confirmed(s *Session, link uint64) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if t := s.ticket; t.twice && t.link == link { // else the client has used the token, and may not get its next one
+	if t := s.ticket; t.before != (tokenHash{}) && t.link == link { // else the client has used the token, and may not get its next one
 		delete(srv.tickets, t.before)
-		t.twice = false
+		t.before = tokenHash{}
 	}
 }
 
@@ -321,9 +316,7 @@ func (srv *Server) forgetLocked(t *ticket) {
 		return
 	}
 	delete(srv.tickets, t.hash)
-	if t.twice {
-		delete(srv.tickets, t.before)
-	}
+	delete(srv.tickets, t.before)
 	srv.kept.remove(t)
 	srv.stats.Open--
 }

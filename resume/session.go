@@ -22,46 +22,47 @@ type Session struct {
 
 	mu lock.Mutex[sessionLock]
 	// mu guards the following. No user code and no I/O runs under it.
-	conn       *libnet.Session // nil while there is none, or the peer's counts are not known yet
-	phase      phase
-	opening    bool // on conn the welcome is to go before any message
-	failed     bool // conn took a message no more; its end is about to be told
-	confirmed  bool // the peer has the newest token
-	delivering bool // a message is with the handler
-	ackOwed    bool // an acknowledgement found no room in conn's queue
-	ackEager   bool // the next message takes an acknowledgement along
-	toldEnd    bool // the peer was told on conn that a Shutdown has all acknowledged
+	link      *link // nil while there is none, or the peer's counts are not known yet
+	phase     phase
+	opening   bool // on link the welcome is to go before any message
+	failed    bool // link took a message no more; its end is about to be told
+	confirmed bool // the peer has the newest token
+	ackOwed   bool // an acknowledgement found no room in the connection's queue
+	ackEager  bool // the next message takes an acknowledgement along
+	toldEnd   bool // the peer was told on link that a Shutdown has all acknowledged
 
 	limits    limits // what both ends keep to; our own until the peer's are known
 	maxLength int    // of a message, as the last connection's codec has it
 
 	unacknowledged queue
 	acknowledged   uint64 // of our messages, and no longer in unacknowledged; peerAcked, but for one in flight
-	sent           uint64 // of our messages, on conn or before
+	sent           uint64 // of our messages, on link or before
 	sentBytes      int    // of those, what is not acknowledged
-	inFlight       uint64 // the place, from 1 on, of the message that is being given to a connection; 0: none is
 
-	received   uint64 // of the peer's messages
+	received   uint64 // of the peer's messages; on link a handler's are counted there: see totalsLocked
 	taken      uint64 // of those, by the application
 	ackSent    uint64 // taken, as the peer was told last
-	takenBytes int    // since then
+	takenBytes int    // by Receive, since then
 	peerAcked  uint64 // acknowledged, as the peer has said; what is in flight waits
 
 	ackTimer *time.Timer // runs while acknowledgements wait; else nil
-	changed  chan struct{}
-	link     uint64 // the number of conn, or of the last one
+	links    uint64      // the number of link, or of the last one
 	resumes  uint64
 	err      *Error
 	rare     *rare
 
-	state atomic.Int32
+	feeding  feeding
+	ackWaits atomic.Bool // there is an ackTimer
+	state    atomic.Int32
 }
 
 // rare is what not every session needs.
 type rare struct {
 	// Guarded by Session.mu.
-	inbox   queue     // of a session without a handler: messages that nobody has received yet
-	arrived sync.Cond // a message, an end of delivering, another connection, the session's end
+	inbox   queue         // of a session without a handler: messages that nobody has received yet
+	arrived sync.Cond     // a message, an end of delivering, another connection, the session's end
+	busy    *link         // one that the session has left while the handler was at work on a message of it
+	changed chan struct{} // nil until somebody waits for acknowledgements, or the end
 	done    chan struct{}
 	onClose []func()
 	leaves  list.List   // of func(), before those: to leave groups
@@ -134,18 +135,22 @@ func (s *Session) State() State { return State(s.state.Load()) }
 func (s *Session) Conn() *libnet.Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.conn
+	if s.link == nil {
+		return nil
+	}
+	return s.link.conn
 }
 
 // Stats returns a snapshot. It is final once Done is closed.
 func (s *Session) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	received, taken := s.totalsLocked()
 	return Stats{
 		Accepted:     s.acceptedLocked(),
 		Acknowledged: s.peerAcked,
-		Received:     s.received,
-		Taken:        s.taken,
+		Received:     received,
+		Taken:        taken,
 		Resumes:      s.resumes,
 	}
 }
@@ -223,15 +228,16 @@ func (s *Session) rareLocked() *rare {
 
 // changeLocked returns what is closed when acknowledgements come or the session ends.
 func (s *Session) changeLocked() <-chan struct{} {
-	if s.changed == nil {
-		s.changed = make(chan struct{})
+	r := s.rareLocked()
+	if r.changed == nil {
+		r.changed = make(chan struct{})
 	}
-	return s.changed
+	return r.changed
 }
 
 func (s *Session) changedLocked() {
-	if s.changed != nil {
-		close(s.changed)
-		s.changed = nil
+	if r := s.rare; r != nil && r.changed != nil {
+		close(r.changed)
+		r.changed = nil
 	}
 }

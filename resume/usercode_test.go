@@ -5,11 +5,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/resume"
@@ -171,5 +173,36 @@ func TestASessionOfAConnectionThatPanicsAtItsEndIsKept(t *testing.T) {
 		_ = conn.Close()
 		time.Sleep(time.Hour)
 		wantEnd(t, s, resume.ErrWindow, 0)
+	})
+}
+
+// An around is a marshaler of the user's that has Frames make each frame, as one that encrypts would.
+type around struct {
+	codec.Marshaler
+	frames *atomic.Int64
+}
+
+func (a around) AppendMarshal(dst []byte, msg any) ([]byte, error) {
+	a.frames.Add(1)
+	return a.Marshaler.AppendMarshal(dst, msg)
+}
+
+// What package codec puts behind its header by itself where the marshaler is Frames, it leaves to a marshaler around that.
+func TestAMarshalerAroundFramesSeesEachMessage(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		l, frames := libnettest.NewListener(), new(atomic.Int64)
+		srv := libnet.NewServer(l, codec.New(codec.Uint32BE, around{resume.Frames, frames}), 0)
+		configure(&srv.Config)
+		go func() { _ = srv.Serve(r.server) }()
+		defer srv.Stop()
+		r.pipes = l
+		near, far := r.start(new(resume.Client))
+		before := frames.Load()
+		send(t, far, "1", "2", "3")
+		receive(t, near, "1", "2", "3")
+		if n := frames.Load() - before; n != 3 {
+			t.Errorf("it has seen %d of 3", n)
+		}
 	})
 }

@@ -3,8 +3,10 @@ package resume
 import (
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // Frames is the marshaler of the protocol that a resumable session's connections have: the framing is yours to choose.
@@ -19,6 +21,8 @@ type frames struct{}
 // AppendMarshal takes frames of the package's own, and nothing else.
 func (frames) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	switch f := msg.(type) {
+	case *sendqueue.Payload:
+		return append(dst, f.Bytes...), nil
 	case *message:
 		return f.append(dst), nil
 	case hello:
@@ -32,6 +36,9 @@ func (frames) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	}
 	return dst, fmt.Errorf("%w: send a %T on the resume.Session, and not on its connection", libnet.ErrEncode, msg)
 }
+
+// TakesPayload has package codec put such a message behind its header without asking. A marshaler around Frames has no such method.
+func (frames) TakesPayload(sendqueue.Payload) bool { return true }
 
 // The first byte of a frame. That of a message has flags.
 const (
@@ -52,20 +59,33 @@ const version = 1
 // maxOverhead is the most that is put before a message.
 const maxOverhead = 1 + binary.MaxVarintLen64
 
-// A message is one of the application's, encoded, or with kindAck none but an acknowledgement. Who sends it owns kind and ack.
+// A message is one of the application's, encoded, with what its kind says.
 type message struct {
 	data []byte
 	ack  uint64
 	kind byte
-	wait bool // somebody waits for its acknowledgement
 }
 
 func (m *message) append(dst []byte) []byte {
 	dst = append(dst, m.kind)
-	if m.kind == kindAck || m.kind&flagAck != 0 {
+	if m.kind&flagAck != 0 {
 		dst = binary.AppendUvarint(dst, m.ack)
 	}
 	return append(dst, m.data...)
+}
+
+// An ack is the frame of an acknowledgement.
+type ack struct {
+	sendqueue.Payload
+	room [1 + binary.MaxVarintLen64]byte
+}
+
+var acks = sync.Pool{New: func() any { return new(ack) }}
+
+func newAck(count uint64) *ack {
+	a := acks.Get().(*ack)
+	a.Bytes = binary.AppendUvarint(append(a.room[:0], kindAck), count)
+	return a
 }
 
 // parseMessage is for the kinds below kindAck.

@@ -162,15 +162,31 @@ func (c *serverCodec) CloseFrame(reason error) []byte {
 // BytesHeader spares a message whose payload is as the sender has it a draft, as that of the inner codec does.
 func (c *serverCodec) BytesHeader(payload []byte) (h sendqueue.Header, isBytes bool) {
 	h, isBytes = bytesHeader(c.Codec, payload)
+	return c.headerInPlaceOf(h, payload), isBytes
+}
+
+// PayloadHeader is BytesHeader for a message that is a [sendqueue.Payload].
+func (c *serverCodec) PayloadHeader(payload []byte) (h sendqueue.Header) {
+	inner, ok := c.Codec.(interface {
+		PayloadHeader(payload []byte) sendqueue.Header
+	})
+	if !ok {
+		return h
+	}
+	return c.headerInPlaceOf(inner.PayloadHeader(payload), payload)
+}
+
+// headerInPlaceOf is a frame's where the inner codec has one for the payload, and where AppendFrame has nothing to say about it.
+func (c *serverCodec) headerInPlaceOf(inner sendqueue.Header, payload []byte) (h sendqueue.Header) {
 	n := len(payload)
-	if h.Len == 0 || n > 0xffff || c.compresses(n) || checkSent(payload, c.limit, c.protocol.options.text) != nil {
-		return sendqueue.Header{}, isBytes // AppendFrame says what is wrong
+	if inner.Len == 0 || n > 0xffff || c.compresses(n) || checkSent(payload, c.limit, c.protocol.options.text) != nil {
+		return h
 	}
 	first := uint64(finBit | opcodeOf(c.protocol.options.text))
 	if n < lengthIn16 {
-		return sendqueue.Header{Bytes: first | uint64(n)<<8, Len: 2}, true
+		return sendqueue.Header{Bytes: first | uint64(n)<<8, Len: 2}
 	}
-	return sendqueue.Header{Bytes: first | lengthIn16<<8 | uint64(n>>8)<<16 | uint64(n&0xff)<<24, Len: 4}, true
+	return sendqueue.Header{Bytes: first | lengthIn16<<8 | uint64(n>>8)<<16 | uint64(n&0xff)<<24, Len: 4}
 }
 
 // bytesHeader asks an inner codec whether its messages are bytes as they are, and whether its frames are a header and these. Only

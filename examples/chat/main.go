@@ -23,6 +23,8 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/resume"
+	"github.com/libnet-go/libnet/resume/web"
 	"github.com/libnet-go/libnet/ws"
 )
 
@@ -64,8 +66,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 //go:embed page.html
 var page []byte
 
-// serve is chat -listen: one server, whose sessions come over TCP and, beside the page, over WebSocket.
-func serve(ctx context.Context, tcp, web, password string, stdout io.Writer) error {
+// serve is chat -listen: one server, whose sessions come over TCP and, beside the page, over WebSocket. Those of pages outlive their
+// connections.
+func serve(ctx context.Context, tcp, address, password string, stdout io.Writer) error {
 	m := (&chat{password: password}).routes()
 	server, err := libnet.Serve("tcp", tcp, codec.New(codec.Uint32BE, m), limits.SendQueue)
 	if err != nil {
@@ -75,15 +78,23 @@ func serve(ctx context.Context, tcp, web, password string, stdout io.Writer) err
 	server.Config, server.MaxSessionsPerIP = limits, 50
 	server.MaxSessions = 1000 // so the names of all of them fit into one message
 
-	pages := http.NewServeMux()
-	pages.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })
-	pages.Handle("/ws", ws.MessageHandler(server, m, &ws.HandlerOptions{Text: true}))
-	site := &http.Server{Handler: pages, ReadHeaderTimeout: 10 * time.Second}
-	defer site.Close()
-	listener, err := net.Listen("tcp", web)
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
+	kept := &resume.Server{Handler: func(s *resume.Session) { server.ServeConn(s.NetConn(), m) }, MaxKept: 1000, MaxKeptPerIP: 50}
+	defer kept.Close()
+	links := libnet.NewServer(listener, codec.New(codec.Uint32BE, resume.Frames), limits.SendQueue) // what they go over
+	defer links.Stop()
+	links.MaxMessage, links.HandshakeTimeout = limits.MaxMessage, limits.HandshakeTimeout
+	links.MaxSessions, links.MaxSessionsPerIP = server.MaxSessions, server.MaxSessionsPerIP
+
+	pages := http.NewServeMux()
+	pages.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })
+	pages.Handle("GET /resume.js", web.Handler())
+	pages.Handle("/ws", ws.MessageHandler(links, kept, nil))
+	site := &http.Server{Handler: pages, ReadHeaderTimeout: 10 * time.Second}
+	defer site.Close()
 	fmt.Fprintf(stdout, "terminals at %v, browsers at http://%v/; Ctrl-C ends it\n", server.Listener().Addr(), listener.Addr())
 
 	ended := make(chan error, 2)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -18,18 +19,30 @@ func TestThoseInARoomLearnOfAnAbruptEnd(t *testing.T) {
 	ann := enter(t, r.ways()["TCP"], "ann", "lobby")
 	ann.hears("in lobby: ann")
 	tcp := newCable(t, r.tcp)
+	enter(t, (&rig{tcp: tcp.Addr().String()}).ways()["TCP"], "bob", "lobby")
+	ann.hears("bob has come")
+	tcp.cut()
+	ann.hears("bob has gone")
+}
+
+func TestAPageTalksOnThoughItsConnectionIsCut(t *testing.T) {
+	r := start(t)
+	ann := enter(t, r.ways()["TCP"], "ann", "lobby")
+	ann.hears("in lobby: ann")
 	web := newCable(t, strings.Trim(strings.TrimPrefix(r.page, "http://"), "/"))
-	through := &rig{tcp: tcp.Addr().String(), page: "http://" + web.Addr().String() + "/"}
-	for way, by := range through.ways() {
-		enter(t, by, "bob", "lobby")
-		ann.hears("bob has come")
-		tcp.cut()
+	bob := enter(t, (&rig{page: "http://" + web.Addr().String() + "/"}).ways()["WebSocket"], "bob", "lobby")
+	ann.hears("bob has come")
+	bob.hears("in lobby: ann, bob")
+	for i := range 3 {
+		text := fmt.Sprint(i)
 		web.cut()
-		ann.hears("bob has gone")
-		if t.Failed() {
-			t.Fatal(way)
-		}
+		ann.does("say", &Say{text})
+		bob.does("say", &Say{text})
+		ann.hears("ann: "+text, "bob: "+text)
+		bob.hears("ann: "+text, "bob: "+text)
 	}
+	bob.session.Shutdown(t.Context()) // else the server would wait for it
+	ann.hears("bob has gone")
 }
 
 // People of few names come, move, are replaced and go, all at a time. Who only listens knows in the end who is there.

@@ -16,6 +16,8 @@ import (
 	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/mux"
+	"github.com/libnet-go/libnet/reconnect"
+	"github.com/libnet-go/libnet/resume"
 	"github.com/libnet-go/libnet/ws"
 )
 
@@ -62,9 +64,14 @@ func (r *rig) ways() map[string]func(*mux.Mux) (*libnet.Session, error) {
 			return libnet.Connect("tcp", r.tcp, codec.New(codec.Uint32BE, m), 64)
 		},
 		"WebSocket": func(m *mux.Mux) (*libnet.Session, error) {
+			links := &libnet.Dialer{Protocol: codec.New(codec.Uint32BE, resume.Frames)}
+			links.SendQueue = 64
+			session := new(resume.Client).Start(&reconnect.Client{Dial: func(ctx context.Context) (*libnet.Session, error) {
+				return ws.Dial(ctx, r.page+"ws", links, nil)
+			}})
 			dialer := &libnet.Dialer{Protocol: codec.New(codec.Uint32BE, m)}
 			dialer.SendQueue = 64
-			return ws.Dial(context.Background(), r.page+"ws", dialer, &ws.DialOptions{Text: true})
+			return dialer.NewSession(session.NetConn())
 		},
 	}
 }

@@ -122,7 +122,8 @@ var mayImport = map[string][]string{
 	module + "/ws":            {module, locks, chains, usercode, sendqueue, sockets, ratelimit, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks, usercode},
 	module + "/mux":           {module, locks, chains, usercode, module + "/codec", "google.golang.org/protobuf/"},
-	module + "/resume":        {module, locks, chains, usercode, module + "/codec", module + "/reconnect"},
+	module + "/resume":        {module, locks, chains, usercode, sendqueue, module + "/codec", module + "/reconnect"},
+	module + "/resume/web":    {},
 	module + "/examples/echo": {module, module + "/"},
 	module + "/examples/chat": {module, module + "/"},
 

@@ -154,6 +154,10 @@ type Header struct {
 	Len   int
 }
 
+// A Payload is a message that is marshalled already, of a package whose marshaler would append just these bytes: see
+// codec.Marshaler. Users cannot make one.
+type Payload struct{ Bytes []byte }
+
 // A Variant tells apart how sessions of one protocol encode a message. It is 0 for all but those of package ws that have agreed on
 // compression.
 type Variant uint8

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 // buildChat makes a program of examples/chat.
@@ -123,6 +125,20 @@ func TestTheChatsPageTalks(t *testing.T) {
 	bob.types("/join garden")
 	bob.sees("garden: bob", "You are in garden")
 	ann.sees("lobby: ann", "bob has gone")
+
+	network := libnettest.NewProxy(t, "tcp", strings.Trim(strings.TrimPrefix(page, "http://"), "/"), libnettest.Chaos{Every: -1})
+	cid := openChat(t, browser, "http://"+network.Addr().String()+"/", "cid", "secret")
+	cid.sees("lobby: ann, cid", "You are in lobby")
+	for _, line := range []string{"one", "two"} { // talks on, and is told what was said meanwhile, and nothing twice
+		network.CutAll()
+		cid.types(line)
+		ann.types("meanwhile " + line)
+		ann.sees("lobby: ann, cid", "ann: meanwhile "+line, "cid: "+line)
+		cid.sees("lobby: ann, cid", "ann: meanwhile "+line, "cid: "+line)
+	}
+	cid.do(chromedp.Navigate("about:blank"))
+	ann.sees("lobby: ann", "cid has gone")
+	network.Close()
 
 	other := openChat(t, browser, page, "ann", "secret")
 	other.sees("lobby: ann", "You are in lobby")

@@ -1,0 +1,146 @@
+package resume
+
+import (
+	"sync/atomic"
+
+	"github.com/libnet-go/libnet"
+)
+
+// A link is a session on one of its connections.
+type link struct {
+	// Immutable.
+	session *Session
+	conn    *libnet.Session
+
+	everyMessages, everyBytes int32 // after so much that was taken an acknowledgement goes by itself
+
+	// gate counts what comes for a handler, which takes no lock of the session's for a message: gateOne for each that has arrived,
+	// and flags. What has arrived was taken, but for the one that the handler is at work on.
+	gate  atomic.Uint64
+	acked atomic.Uint64 // of those that were taken, what the peer was told; written under the session's lock
+	bytes int           // of what was taken, since an acknowledgement went by itself; belongs to the receiver
+}
+
+const (
+	gateLeft uint64 = 1 << iota // the session has left the connection: what comes is dropped, uncounted
+	gateBusy                    // the handler is at work
+	gateHeld                    // it is at work on a message of a connection before, and the first one waits for that
+	gateOne
+)
+
+func (s *Session) newLinkLocked(conn *libnet.Session) *link {
+	every := s.ackEveryLocked()
+	l := &link{session: s, conn: conn, everyMessages: int32(every.messages), everyBytes: int32(every.bytes)}
+	if s.rare != nil && s.rare.busy != nil {
+		l.gate.Store(gateHeld)
+	}
+	return l
+}
+
+// leaveLocked has the session leave its connection.
+func (s *Session) leaveLocked() {
+	l := s.link
+	if l == nil {
+		return
+	}
+	s.link = nil
+	gate := l.gate.Or(gateLeft)
+	s.received += gate / gateOne
+	s.taken += gate / gateOne
+	if gate&gateBusy != 0 {
+		s.taken--
+		s.rareLocked().busy = l
+	}
+}
+
+// totalsLocked returns how many messages have arrived, and how many of these the application has taken.
+func (s *Session) totalsLocked() (received, taken uint64) {
+	received, taken = s.received, s.taken
+	if s.link != nil {
+		gate := s.link.gate.Load()
+		received += gate / gateOne
+		taken += gate / gateOne
+		if gate&gateBusy != 0 {
+			taken--
+		}
+	}
+	return received, taken
+}
+
+// deliver gives the handler a message.
+func (l *link) deliver(handler func(*Session, []byte), m message) {
+	if !l.enter() {
+		return
+	}
+	returned := false
+	defer func() { l.handled(len(m.data), m.kind&flagAtOnce != 0, returned) }()
+	handler(l.session, m.data)
+	returned = true
+}
+
+// enter counts a message that has arrived; false if it is to be dropped.
+func (l *link) enter() bool {
+	for {
+		gate := l.gate.Load()
+		switch {
+		case gate&gateLeft != 0:
+			return false
+		case gate&gateHeld != 0:
+			l.awaitTurn()
+		case l.gate.CompareAndSwap(gate, gate+gateOne|gateBusy):
+			return true
+		}
+	}
+}
+
+// awaitTurn waits for the handler's return from a message of the connection before.
+func (l *link) awaitTurn() {
+	s := l.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l.gate.Load()&(gateHeld|gateLeft) == gateHeld {
+		s.rareLocked().arrived.Wait()
+	}
+}
+
+// handled follows the handler. A panic goes on from here, to whoever serves the connection.
+func (l *link) handled(length int, atOnce, returned bool) {
+	s := l.session
+	if !returned {
+		s.finish(errHandler)
+	}
+	gate := l.gate.Add(^(gateBusy - 1)) // it ends
+	l.bytes += length
+	switch {
+	case gate&gateLeft != 0, atOnce, !s.ackWaits.Load(), // this one after the gate: see ackDue
+		gate/gateOne-l.acked.Load() >= uint64(l.everyMessages), l.bytes >= int(l.everyBytes):
+		l.handledLast(atOnce)
+	}
+}
+
+// handledLast is for a message behind which there is something to do.
+func (l *link) handledLast(atOnce bool) {
+	s := l.session
+	s.mu.Lock()
+	if s.rare != nil && s.rare.busy == l {
+		s.doneLocked()
+	}
+	due, a := s.dueLocked(l.bytes, atOnce)
+	if a != nil {
+		l.bytes = 0
+	}
+	s.mu.Unlock()
+	s.sendAck(due, a)
+}
+
+// doneLocked follows the handler's return from a message of a connection that the session has left.
+func (s *Session) doneLocked() {
+	s.rare.busy = nil
+	if s.phase != ended { // else the peer, and who asked for the counters, was told without it
+		s.taken++
+	}
+	if s.link != nil {
+		s.link.gate.And(^gateHeld)
+	}
+	s.rare.arrived.Broadcast()
+}
