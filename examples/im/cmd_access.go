@@ -20,9 +20,7 @@ func runAccess(ctx context.Context, args []string, std std) error {
 		return err
 	}
 	defer ops.close()
-	starting, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	server, err := access.StartInstance(starting, o)
+	server, err := access.StartInstance(ctx, o)
 	switch {
 	case errors.Is(err, registry.ErrTaken):
 		return fmt.Errorf("%w: choose another -id", err)
@@ -67,6 +65,7 @@ func parseAccess(args []string, std std) (o access.InstanceOptions, serving serv
 	keyFile := flags.String("key-file", "", "`file` with the key that all access servers share; im key -new makes one")
 	legacySalt := flags.String("legacy-salt", "", "accept the tokens of old clients, too, made with this `salt`; better not as an argument")
 	legacySaltFile := flags.String("legacy-salt-file", "", "`file` with that salt; default the environment's IM_LEGACY_SALT")
+	withStore(flags, &o)
 	if err := flags.parse(args); err != nil {
 		return o, serving, err
 	}

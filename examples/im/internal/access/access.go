@@ -14,6 +14,8 @@
 //
 //   - A session is bound to a user after the token was checked, and to that user until it ends. Whatever user id a
 //     later request carries is ignored.
+//   - What a sender may store is bounded, so that nobody can take the place of others: see package quota. Who is refused
+//     is told so, with a code of its own; nothing that was acknowledged makes room.
 //   - A message is acknowledged after it is stored. What is pushed to the receiver is only a notification; if
 //     it is lost the next sync finds the message.
 //   - Every request is answered within RequestTimeout, one after the other in a session. What cannot be decoded is answered
@@ -40,6 +42,7 @@ import (
 	"github.com/libnet-go/libnet/cluster"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
 	"github.com/libnet-go/libnet/examples/im/internal/limit"
+	"github.com/libnet-go/libnet/examples/im/internal/quota"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 	"github.com/libnet-go/libnet/mux"
 	"github.com/libnet-go/libnet/ws"
@@ -83,7 +86,10 @@ type Options struct {
 	Cluster Cluster
 	History History
 	Tokens  Tokens
-	NextID  func() (int64, error) // unique in the whole system
+	NextID  func() (int64, error) // unique in the whole system; with an error a message's id is its version
+
+	// Quotas bound what one sender may store; nil: nothing does.
+	Quotas *quota.Quotas
 
 	Listen          string   // for TCP; default "127.0.0.1:0"
 	ListenWebSocket string   // default "127.0.0.1:0"

@@ -22,6 +22,7 @@ import (
 	"github.com/libnet-go/libnet/cluster"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
 	"github.com/libnet-go/libnet/examples/im/internal/ids"
+	"github.com/libnet-go/libnet/examples/im/internal/quota"
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
 	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
@@ -49,6 +50,13 @@ type InstanceOptions struct {
 	Listen, ListenWebSocket       string   // as in Options
 	Advertise, AdvertiseWebSocket string   // where clients reach the two; default the addresses themselves
 	Origins                       []string // as in Options
+
+	History history.Options // of the store
+	Quotas  quota.Limits    // of each sender
+
+	// StartTimeout bounds how long etcd and NATS are waited for; default 30 s. For a NATS that is there, and whose
+	// JetStream is not ready or has no room, StartInstance waits as long as its context.
+	StartTimeout time.Duration
 
 	// CutAfter is how long NATS may be silent before the server says so in the registry, for the gateway to send nobody
 	// here, and sends its users away; default 3 s, negative: never.
@@ -89,10 +97,14 @@ type Instance struct {
 	end sync.Once
 }
 
-// StartInstance returns when the gateway can know of the server. etcd and NATS may be starting still: it waits for them
-// as long as ctx lasts. A second server of the same ID is refused with an error that wraps registry.ErrTaken.
+// defaultStartTimeout is long for a server that is starting, and short for who has mistyped an address.
+const defaultStartTimeout = 30 * time.Second
+
+// StartInstance returns when the gateway can know of the server. etcd and NATS may be starting still: it waits for them.
+// A second server of the same ID is refused with an error that wraps registry.ErrTaken.
 func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err error) {
 	byDefault(&o.Logger, slog.Default())
+	byDefault(&o.StartTimeout, defaultStartTimeout)
 	byDefault(&o.CutAfter, defaultCutAfter)
 	i := &Instance{ID: cmp.Or(o.ID, "access-"+strings.ToLower(rand.Text()[:8])), failed: make(chan error, 1)}
 	i.life, i.endLife = context.WithCancel(context.Background())
@@ -104,17 +116,11 @@ func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err err
 	if i.etcd, err = registry.ConnectAs(o.EtcdAccess, o.Etcd...); err != nil {
 		return nil, err
 	}
-	if o.KeyFingerprint != "" {
-		if err = registry.AgreeOnKey(ctx, i.etcd, o.KeyFingerprint); err != nil {
-			return nil, disagreed(ctx, err, o)
-		}
+	// Before anything is done under the name, which would disturb the one that has it.
+	if err = i.agree(ctx, o); err != nil {
+		return nil, err
 	}
-	if o.ID != "" { // before anything is done under the name, which would disturb the one that has it
-		if err = registry.Free(ctx, i.etcd, o.ID); err != nil {
-			return nil, unregistered(err, o)
-		}
-	}
-	// The number for ids is leased while NATS is connected to.
+	// A number for ids is leased meanwhile. Messages do not wait for it.
 	i.ids = ids.New(i.etcd, ids.Options{Owner: i.ID, Logger: o.Logger})
 	if i.Node, err = joinCluster(ctx, i.ID, o); err != nil {
 		return nil, err
@@ -156,8 +162,28 @@ func (i *Instance) endWatching() {
 	i.watching.Wait()
 }
 
+// agree has etcd say that the server may be one of the others: with their key, and under a name that is free.
+func (i *Instance) agree(ctx context.Context, o InstanceOptions) error {
+	ctx, cancel := context.WithTimeout(ctx, o.StartTimeout)
+	defer cancel()
+	if o.KeyFingerprint != "" {
+		if err := registry.AgreeOnKey(ctx, i.etcd, o.KeyFingerprint); err != nil {
+			return disagreed(ctx, err, o)
+		}
+	}
+	if o.ID == "" {
+		return nil
+	}
+	if err := registry.Free(ctx, i.etcd, o.ID); err != nil {
+		return unregistered(err, o)
+	}
+	return nil
+}
+
 // joinCluster waits for a NATS that is not there yet.
 func joinCluster(ctx context.Context, id string, o InstanceOptions) (*cluster.Node, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.StartTimeout)
+	defer cancel()
 	for waiting := false; ; waiting = true {
 		node, err := cluster.New(ctx, cluster.Options{
 			Cluster: clusterName, NodeID: id, Servers: o.NATS, TLS: o.NATSTLS, Logger: o.Logger,
@@ -190,19 +216,17 @@ func passes(err error) bool {
 	return errors.As(err, &network) || errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF)
 }
 
-// serve starts the server, once it can store messages and number them.
+// serve starts the server, once it can store messages.
 func (i *Instance) serve(ctx context.Context, o InstanceOptions) error {
-	stored, err := history.Open(ctx, i.Node.Conn(), history.Options{})
+	byDefault(&o.History.Logger, o.Logger)
+	byDefault(&o.Quotas.Span, o.History.MaxAge)
+	stored, err := history.Open(ctx, i.Node.Conn(), o.History)
 	if err != nil {
 		return err
 	}
-	select {
-	case <-i.ids.Ready():
-	case <-ctx.Done():
-		return unreachable("etcd", o.Etcd, ctx.Err())
-	}
 	i.server, err = Start(Options{
 		Cluster: i.Node, History: stored, Tokens: o.Tokens, NextID: i.ids.Next,
+		Quotas: quota.New(stored.Senders(), o.Quotas),
 		Listen: o.Listen, ListenWebSocket: o.ListenWebSocket, Origins: o.Origins,
 		MaxSessions: 2 * o.Capacity, MaxSessionsPerIP: o.perAddress(), MessageRate: o.MessageRate, LoginRate: o.LoginRate,
 		LoginTimeout: o.LoginTimeout, TLS: o.TLS, Logger: o.Logger,
@@ -219,6 +243,8 @@ func (i *Instance) register(ctx context.Context, o InstanceOptions) error {
 		Load:   i.server.Load,
 		Logger: o.Logger,
 	})
+	ctx, cancel := context.WithTimeout(ctx, o.StartTimeout)
+	defer cancel()
 	select {
 	case <-i.registration.Registered():
 		return nil

@@ -60,13 +60,43 @@ func (c *client) sendGroup(ctx context.Context, req *wire.ReqSendGroupMsg) (*wir
 // store stores a message of this user, whatever the request says about its source.
 func (c *client) store(ctx context.Context, m history.Message) (version int64, err error) {
 	if m.ID, err = c.server.o.NextID(); err != nil {
-		return 0, err
+		m.ID = 0 // nobody numbers messages now: their versions do
 	}
 	m.Source = c.user
-	if version, err = c.server.o.History.Store(ctx, m); err == nil {
+	box, bytes := boxOf(m), bytesOf(m)
+	if c.account != nil {
+		if err := c.account.Check(ctx, box, bytes); err != nil {
+			return 0, err
+		}
+	}
+	version, err = c.server.o.History.Store(ctx, m)
+	if err == nil {
 		c.server.count.stored.Add(1)
 	}
+	if version > 0 && c.account != nil {
+		c.account.Stored(ctx, box, bytes)
+	}
 	return version, err
+}
+
+// boxOf names the place in which a message is stored.
+func boxOf(m history.Message) string {
+	if m.Group != 0 {
+		return "g" + strconv.FormatInt(m.Group, 10)
+	}
+	return "u" + strconv.FormatInt(m.Target, 10)
+}
+
+// storedOverhead is about what the store adds to a message.
+const storedOverhead = 200
+
+// bytesOf is about what a message takes of the store; of a direct one there are two.
+func bytesOf(m history.Message) int {
+	bytes := len(m.Text) + len(m.ClientID) + storedOverhead
+	if m.Group == 0 {
+		bytes *= 2
+	}
+	return bytes
 }
 
 func (c *client) read(ctx context.Context, after int64, own bool) (history.Page, error) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/quota"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 	"github.com/libnet-go/libnet/mux"
 )
@@ -48,11 +49,31 @@ func (s *Server) told(next mux.Handler) mux.Handler {
 			return nil, refused("message too long")
 		case errors.Is(err, history.ErrTooManyGroups):
 			return nil, refused("in too many groups")
+		case errors.Is(err, quota.ErrTooFast):
+			return nil, &mux.Error{Code: wire.CodeTooFast, Text: "too many messages at once, try again"}
+		}
+		if why := noRoom(err); why != "" {
+			return nil, &mux.Error{Code: wire.CodeFull, Text: why}
 		}
 		s.count.failed.Add(1)
 		s.log.Error("access: request failed", "cmd", r.Kind, "user", r.Session.State.(*client).user, "err", err)
 		return nil, &mux.Error{Code: wire.CodeServer, Text: wire.TextServer}
 	}
+}
+
+// noRoom is what a client is told whose message has no room; "" for other errors.
+func noRoom(err error) string {
+	switch {
+	case errors.Is(err, history.ErrFull):
+		return "the receiver has too many messages, try again later"
+	case errors.Is(err, history.ErrStoreFull):
+		return "the store is full, try again later"
+	case errors.Is(err, quota.ErrShare):
+		return "the receiver has too many of your messages, try again later"
+	case errors.Is(err, quota.ErrTooMuch):
+		return "you have too much in the store, try again later"
+	}
+	return ""
 }
 
 // refused is what a client is told whose request is at fault.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/cluster"
+	"github.com/libnet-go/libnet/examples/im/internal/quota"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 	"github.com/libnet-go/libnet/mux"
@@ -20,6 +21,7 @@ type client struct {
 	session *libnet.Session
 	user    int64           // 0 before the login
 	groups  map[int64]int64 // the user's groups, and the version at which he joined each
+	account *quota.Account  // what the user has stored lately; nil: nobody counts
 	in      atomic.Bool     // logged in
 	until   *time.Timer     // ends the session: without a login in time, and with its token
 	then    func()          // to be done when the request is answered, also for a client that is gone
@@ -155,7 +157,33 @@ func (c *client) admit(ctx context.Context, user int64) error {
 		return err
 	}
 	c.user, c.groups = user, groups
+	c.openAccount()
 	return nil
+}
+
+// settleTimeout bounds the recording of what a session has stored.
+const settleTimeout = 3 * time.Second
+
+// openAccount has what the session stores counted, and recorded at its end.
+func (c *client) openAccount() {
+	if c.server.o.Quotas == nil {
+		return
+	}
+	account := c.server.o.Quotas.Account(c.user)
+	c.account = account
+	c.session.OnClose(func() {
+		if !c.server.begin() {
+			return
+		}
+		go func() { // it asks the store, which OnClose must not wait for
+			defer c.server.requests.Done()
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(c.server.ctx), settleTimeout)
+			defer cancel()
+			if err := account.Close(ctx); err != nil {
+				c.server.log.Warn("access: what a user has stored is not recorded", "user", c.user, "err", err)
+			}
+		}()
+	})
 }
 
 // warning bounds what a login waits for the sake of another session.

@@ -33,7 +33,7 @@ var errSilent = errors.New("client: no answer")
 
 // Send sends text to a user until the server has acknowledged that it is stored: it is repeated, and stored once,
 // through lost connections and servers. Without ctx's end it goes on for ever; after it the message may or may not
-// be stored. Other errors: ErrRefused, ErrReplaced, ErrClosed.
+// be stored. Other errors: ErrFull, ErrRefused, ErrReplaced, ErrClosed.
 func (c *Client) Send(ctx context.Context, user int64, text string) error {
 	_, err := c.do(ctx, &wire.ReqSendP2PMsg{
 		Cmd: wire.CmdSendP2P, SourceUID: c.o.User, TargetUID: user, MsgID: c.newID(), Msg: text,
@@ -94,7 +94,7 @@ func (c *Client) Members(ctx context.Context, group int64) ([]int64, error) {
 // Bounds of the delay before a request that the server failed to serve is repeated.
 const (
 	minRetry = 50 * time.Millisecond
-	maxRetry = 2 * time.Second
+	maxRetry = time.Second
 )
 
 // do repeats a request until the server says yes or never.
@@ -105,7 +105,9 @@ func (c *Client) do(ctx context.Context, request proto.Message) (proto.Message, 
 			switch code, text := result(answer); code {
 			case wire.CodeOK:
 				return answer, nil
-			case wire.CodeServer:
+			case wire.CodeServer, wire.CodeTooFast:
+			case wire.CodeFull:
+				return nil, fmt.Errorf("%w: %s", ErrFull, text)
 			default:
 				return nil, fmt.Errorf("%w: %d %s", ErrRefused, code, text)
 			}

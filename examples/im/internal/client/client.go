@@ -41,6 +41,10 @@ var (
 	// asked, and is the end of a client whose token is not accepted.
 	ErrRefused = errors.New("client: refused")
 
+	// ErrFull is wrapped by what Send and SendGroup return when there is no room for the message: the receiver has too
+	// many, or too many of this sender, or the store is full. It is not stored; there may be room in hours or days.
+	ErrFull = errors.New("client: no room for the message")
+
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("client: closed")
 )

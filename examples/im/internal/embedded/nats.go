@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"sync"
 	"syscall"
 	"time"
@@ -21,8 +22,11 @@ const (
 // NATS is a NATS server with JetStream in this process. Its methods may be called by any goroutine.
 type NATS struct {
 	// Immutable after StartNATS.
-	dir  string
-	port int
+	dir     string
+	port    int
+	cluster server.ClusterOpts // of one that is a member of a cluster
+	name    string             // in the cluster
+	routes  []*url.URL
 
 	// mu guards the following, and is held while the server starts and stops.
 	mu      sync.Mutex
@@ -86,8 +90,11 @@ func (n *NATS) Start(ctx context.Context) error {
 func (n *NATS) start(ctx context.Context) (*server.Server, error) {
 	failed := make(fatalLog, 1)
 	running, err := server.NewServer(&server.Options{
+		ServerName: n.name,
 		Host:       "127.0.0.1",
 		Port:       n.port,
+		Cluster:    n.cluster,
+		Routes:     n.routes,
 		MaxPayload: maxPayload,
 		JetStream:  true,
 		StoreDir:   n.dir,

@@ -80,3 +80,42 @@ func TestNATSStartGivesUpWithItsContext(t *testing.T) {
 		t.Error("started on a port that somebody else has")
 	}
 }
+
+func TestANATSClusterKeepsAStreamThatOneOfItLost(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	members, err := embedded.StartNATSCluster(ctx, t.TempDir(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, member := range members {
+		defer member.Stop()
+	}
+	conn, err := nats.Connect(members[0].URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "kept", Subjects: []string{"kept.>"}, Replicas: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(ctx, "kept.one", []byte("payload")); err != nil {
+		t.Fatal(err)
+	}
+	members[2].Stop()
+	for {
+		attempt, cancel := context.WithTimeout(ctx, time.Second)
+		_, err := js.Publish(attempt, "kept.two", nil)
+		cancel()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -8,19 +8,26 @@
 // # Where what is stored
 //
 // There is one stream. A direct message is stored at the subject <name>.u.<target>, a group message at
-// <name>.g.<group>, once for all members. What a user may see is thus one ordered read over a few subjects: the user's own
+// <name>.g.<group>, once for all members. What a user may see is thus a few subjects: the user's own
 // and those of the groups. The place in the stream, its sequence, is the version that clients sync from: it only
 // grows, and a reader that has seen version v has seen everything up to v.
-//
-// It is one read, by a consumer that lives for one page, because several reads could not be put together: between the
-// first and the last of them something may be stored that belongs before what the last one finds.
 //
 // The sender of a direct message finds it at <name>.s.<source>: a copy that carries the version of the original, so
 // that both sides of a conversation order it alike. The two are stored one after the other, the original first; if
 // the second fails then Store does, and its repetition stores what is missing and nothing twice.
 //
-// Who is in which group is in a key-value bucket, a key for each user and group. Its value is the stream's last
-// sequence at the time of joining: what was said before is not the member's to read.
+// Who is in which group is in a key-value bucket, twice: by user, for logins, and by group, for the list of its
+// members. The value is the stream's last sequence at the time of joining: what was said before is not the member's to
+// read.
+//
+// # How it is read
+//
+// Reading makes no consumer. Many readers share one question to JetStream, for the last message of each of their
+// subjects: most find that nothing is newer than what they have. Only subjects with something newer are read, each by a
+// direct get; of a group, whose members all read the same at once, what was said lately is kept in memory. In a cluster any
+// replica of the stream may answer, also one that lags behind. So the stream's leader is asked first how far the stream
+// is, and the answer of a replica that is not as far is asked for again. A page ends where some subject was not read
+// further: nothing can be missing before that.
 //
 // # What is promised
 //
@@ -28,14 +35,16 @@
 // process, and a power cut only if the server is told to sync always. Storing the same message again (same source, target or group,
 // ClientID and text) within the duplicate window stores nothing and returns the first one's version.
 //
-// Messages go when they are older than MaxAge, when a subject holds more than MaxPerSubject, or when the
-// stream has MaxBytes, the oldest first.
+// A message that somebody may not have read goes only when it is older than MaxAge. A subject with MaxPerSubject messages, or a
+// stream with MaxBytes, takes no new ones until then: ErrFull and ErrStoreFull. Of the copies for senders the oldest go
+// instead.
 package history
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -56,112 +65,93 @@ var (
 	// ErrTooLong is returned by Store for a message over its bounds. Nothing was stored.
 	ErrTooLong = errors.New("history: message too long")
 
+	// ErrFull is returned by Store when a user or a group has MaxPerSubject messages. Nothing was stored.
+	ErrFull = errors.New("history: the receiver has too many messages")
+
+	// ErrStoreFull is returned by Store when the stream has MaxBytes, or the server no more room. Nothing was stored.
+	ErrStoreFull = errors.New("history: the store is full")
+
 	// ErrTooManyGroups is returned by Join to a user who is in MaxGroups groups.
 	ErrTooManyGroups = errors.New("history: in too many groups")
 )
 
-// Options is what an installation can choose. Those that open the same stream must choose the same. Zero means the
-// default.
+// Options is what an installation can choose. What is zero gets its default in a new stream, and is left as it is in one
+// that exists; what is not zero makes an existing one larger, and never smaller. A negative age or number is no limit.
 type Options struct {
-	Name          string        // of the stream, the subjects' first part and the bucket's; letters and digits; default "im"
-	Replicas      int           // servers that hold the stream; default 1
+	Name          string        // of the stream, the subjects' first part and the buckets'; letters and digits; default "im"
+	Replicas      int           // servers that hold the stream and the buckets; default 1
 	Duplicates    time.Duration // how long a repetition is recognised; default 10 min, never more than MaxAge
 	MaxAge        time.Duration // default 30 days
-	MaxPerSubject int64         // messages to a user, of a user, or in a group; default 10,000
+	MaxPerSubject int64         // messages to a user, of a user, or in a group; default 100,000
 	MaxBytes      int64         // of the whole stream; default 1 GiB
-	Timeout       time.Duration // for each call, besides its context; default 3 s
+	Timeout       time.Duration // for each call, besides its context; default 5 s
+	Logger        *slog.Logger  // is told what is waited for, and what is changed or not; default slog.Default()
 }
 
 // History stores and reads. Any goroutine may use it. It needs no closing: it ends with its connection.
 type History struct {
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	members jetstream.KeyValue
-	name    string
-	timeout time.Duration
-	last    atomic.Int64 // a version that the stream had lately; what is above it may be one that it never had
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	messages *log
+	frontier *frontier
+	recent   *recent
+	members  *members
+	name     string
+	timeout  time.Duration
+	log      *slog.Logger
+
+	complained atomic.Int64 // s since 1970: when it was logged that the store is full
 }
 
-// Open creates the stream and the bucket, or brings those that exist to the options, within 10 s. It does so again
-// whenever nc has reconnected, until nc is closed: NATS may have come back without its files, and what was said is then
-// gone, but what will be said need not be.
+// Open creates the stream and the buckets, or brings those that exist to the options. While that fails it is tried
+// again, and the reason logged, until ctx ends: JetStream may be starting still, or have no room before somebody makes
+// some. It is done again whenever nc has reconnected, until nc is closed: NATS may have come back without its files,
+// and what was said is then gone, but what will be said need not be.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*History, error) {
 	o = o.withDefaults()
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
-	h := &History{nc: nc, js: js, name: o.Name, timeout: o.Timeout}
+	asker, err := newAsker(nc)
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	h := &History{nc: nc, js: js, name: o.Name, timeout: o.Timeout, log: o.Logger}
+	h.messages = &log{asker: asker, stream: o.Name, beacon: h.subject("g", 0)}
+	h.frontier = &frontier{log: h.messages, timeout: o.Timeout}
+	h.recent = newRecent(h.messages)
+	h.members = newMembers(asker, js, o.Name)
+	setup := &setup{js: js, o: o}
 	changes := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	if h.members, err = create(ctx, js, o); err != nil {
+	if err := setup.untilDone(ctx); err != nil {
 		nc.RemoveStatusListener(changes)
 		return nil, err
 	}
-	go h.createAgain(changes, o)
+	go h.setUpAgain(changes, setup)
+	go h.members.migrate(nc.IsClosed, o.Logger)
 	return h, nil
 }
 
-// createAgain is told of the connection's changes, and ends with it.
-func (h *History) createAgain(changes chan nats.Status, o Options) {
+// setUpAgain is told of the connection's changes, and ends with it.
+func (h *History) setUpAgain(changes chan nats.Status, setup *setup) {
 	defer h.nc.RemoveStatusListener(changes)
 	for !h.nc.IsClosed() {
 		if <-changes != nats.CONNECTED {
 			continue
 		}
-		// JetStream may be slower than NATS itself; the next change ends the patience with it.
+		// The next change ends the patience with this one.
 		for len(changes) == 0 {
-			if _, err := create(context.Background(), h.js, o); err == nil {
-				h.last.Store(0) // whatever it was, the stream may be another one
+			if err := setup.once(context.Background()); err == nil {
+				h.recent.forget() // the stream may be another one
 				break
 			}
-			time.Sleep(createPause)
+			time.Sleep(setupPause)
 		}
 	}
 }
 
-const (
-	// createTimeout bounds the creation of stream and bucket, createPause is between attempts that failed.
-	createTimeout = 10 * time.Second
-	createPause   = 200 * time.Millisecond
-)
-
-func create(ctx context.Context, js jetstream.JetStream, o Options) (members jetstream.KeyValue, err error) {
-	ctx, cancel := context.WithTimeout(ctx, createTimeout)
-	defer cancel()
-	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name:              o.Name,
-		Subjects:          []string{o.Name + ".u.*", o.Name + ".s.*", o.Name + ".g.*"},
-		Replicas:          o.Replicas,
-		Duplicates:        o.Duplicates,
-		MaxAge:            o.MaxAge,
-		MaxMsgsPerSubject: o.MaxPerSubject,
-		MaxBytes:          o.MaxBytes,
-		Discard:           jetstream.DiscardOld,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("history: stream %s: %w", o.Name, err)
-	}
-	members, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket:   o.Name + "-members",
-		Replicas: o.Replicas,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("history: bucket %s-members: %w", o.Name, err)
-	}
-	return members, nil
-}
-
-func (o Options) withDefaults() Options {
-	byDefault(&o.Name, "im")
-	byDefault(&o.Replicas, 1)
-	byDefault(&o.MaxAge, 30*24*time.Hour)
-	byDefault(&o.Duplicates, min(10*time.Minute, o.MaxAge))
-	byDefault(&o.MaxPerSubject, 10_000)
-	byDefault(&o.MaxBytes, 1<<30)
-	byDefault(&o.Timeout, 3*time.Second)
-	return o
-}
-
+// byDefault sets what is zero.
 func byDefault[T comparable](set *T, value T) {
 	var zero T
 	if *set == zero {
@@ -170,6 +160,9 @@ func byDefault[T comparable](set *T, value T) {
 }
 
 func (h *History) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= h.timeout {
+		return ctx, func() {} // most callers have one already
+	}
 	return context.WithTimeout(ctx, h.timeout)
 }
 

@@ -1,9 +1,9 @@
 package history_test
 
 import (
-	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -17,10 +17,7 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/history"
 	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
-	"github.com/libnet-go/libnet/libnettest"
 )
-
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 
 // open returns a history on a server of its own.
 func open(t testing.TB, o history.Options) (*history.History, *embedded.NATS, *nats.Conn) {
@@ -30,14 +27,23 @@ func open(t testing.TB, o history.Options) (*history.History, *embedded.NATS, *n
 	return h, server, conn
 }
 
-func openOn(t testing.TB, server *embedded.NATS, o history.Options) (*history.History, *nats.Conn) {
+func connect(t testing.TB, server *embedded.NATS) *nats.Conn {
 	t.Helper()
 	conn, err := nats.Connect(server.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectBufSize(-1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	h, err := history.Open(t.Context(), conn, o)
+	return conn
+}
+
+func openOn(t testing.TB, server *embedded.NATS, o history.Options) (*history.History, *nats.Conn) {
+	t.Helper()
+	if o.Logger == nil {
+		o.Logger = imtest.Quiet
+	}
+	conn := connect(t, server)
+	h, err := history.Open(imtest.Bounded(t), conn, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,37 +299,71 @@ func TestALongStretchOfMessagesThatAreNotTheUsersIsPassed(t *testing.T) {
 	}
 }
 
-func TestOldMessagesGoWhenASubjectIsFull(t *testing.T) {
-	h, _, _ := open(t, history.Options{MaxPerSubject: 3})
-	for i := range 5 {
-		store(t, h, history.Message{ID: int64(i + 1), Source: 1, Target: 2, Text: fmt.Sprint(i)})
-	}
-	if got, _, _ := readAll(t, h, history.Query{User: 2}); !slices.Equal(got, []string{"2", "3", "4"}) {
-		t.Errorf("read %v", got)
-	}
-}
-
-func TestReadersLeaveNoConsumerBehind(t *testing.T) {
+func TestReadingMakesNoConsumer(t *testing.T) {
 	h, _, conn := open(t, history.Options{})
-	store(t, h, history.Message{ID: 1, Source: 1, Target: 2, Text: "hello"})
-	for range 20 {
-		if _, err := h.Read(t.Context(), history.Query{User: 2}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	js, err := conn.JetStream()
+	made, err := conn.SubscribeSync("$JS.EVENT.ADVISORY.CONSUMER.CREATED.im.>")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // less than consumerLife
-	defer cancel()
-	for {
-		info, err := js.StreamInfo("im", nats.Context(ctx))
-		if err != nil {
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	store(t, h, history.Message{ID: 1, Source: 1, Target: 2, Text: "hello"})
+	store(t, h, history.Message{ID: 2, Source: 1, Group: 9, Text: "hello"})
+	for after := range int64(4) {
+		if _, err := h.Read(t.Context(), history.Query{User: 2, After: after, Groups: map[int64]int64{9: 0}, Own: true}); err != nil {
 			t.Fatal(err)
 		}
-		if info.State.Consumers == 0 {
-			return
+	}
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := made.NextMsg(100 * time.Millisecond); err == nil {
+		t.Errorf("a consumer was made: %s", msg.Data)
+	}
+}
+
+func TestAMessageWithoutANumberHasItsVersionForAnID(t *testing.T) {
+	h, _, _ := open(t, history.Options{})
+	first := store(t, h, history.Message{Source: 1, Target: 2, Text: "hello"})
+	second := store(t, h, history.Message{Source: 1, Target: 2, Text: "hello"})
+	for user := int64(1); user <= 2; user++ {
+		page, err := h.Read(t.Context(), history.Query{User: user, Own: true})
+		if err != nil || len(page.Records) != 2 {
+			t.Fatal(page, err)
+		}
+		for i, want := range []int64{first, second} {
+			if r := page.Records[i]; r.ID != want || r.Version != want || r.MsgID != fmt.Sprint(want) {
+				t.Errorf("user %d, message %d: id %d, version %d, %q; want %d", user, i, r.ID, r.Version, r.MsgID, want)
+			}
 		}
 	}
+}
+
+func TestReadersOfAGroupFindTheSameFromAnyVersionOn(t *testing.T) {
+	h, _, _ := open(t, history.Options{Timeout: imtest.Patience})
+	var versions []int64
+	for i := range 500 { // more than is kept
+		store(t, h, history.Message{ID: int64(i + 1000), Source: 1, Target: 3, Text: "another's"})
+		versions = append(versions, store(t, h, history.Message{ID: int64(i + 1), Source: 1, Group: 9, Text: fmt.Sprint(i)}))
+	}
+	var reading sync.WaitGroup
+	for _, from := range rand.Perm(len(versions)) {
+		if from%25 != 0 {
+			continue
+		}
+		reading.Go(func() {
+			texts, _, end := readAll(t, h, history.Query{User: 2, Groups: map[int64]int64{9: 0}, After: versions[from]})
+			if len(texts) != len(versions)-from-1 || end != versions[len(versions)-1] {
+				t.Errorf("after %d: %d messages up to %d", from, len(texts), end)
+			}
+			for i, text := range texts {
+				if text != fmt.Sprint(from+1+i) {
+					t.Errorf("after %d: message %d is %s", from, i, text)
+					return
+				}
+			}
+		})
+	}
+	reading.Wait()
 }

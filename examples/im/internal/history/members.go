@@ -11,6 +11,37 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// members is who is in which group. Any goroutine may use it.
+//
+// The key u.<user>.<group> makes the membership, and has the version at which it began. The key g.<group>.<user> is for
+// the list of a group's members: it is made after the other and removed before it. A membership that ends leaves
+// nothing: its keys are purged from the stream, without the marker by which a bucket usually remembers what was deleted.
+type members struct {
+	log  *log
+	js   jetstream.JetStream
+	name string // of the history
+	old  oldMembers
+}
+
+func newMembers(a *asker, js jetstream.JetStream, name string) *members {
+	stream := "KV_" + membersBucket(name)
+	l := &log{asker: a, stream: stream, beacon: membersSubject(name, "beacon")}
+	return &members{log: l, js: js, name: name, old: oldMembers{js: js, name: name}}
+}
+
+func membersBucket(name string) string       { return name + "-groups" }
+func membersSubject(name, key string) string { return "$KV." + membersBucket(name) + "." + key }
+func userKey(user, group int64) string       { return fmt.Sprintf("u.%d.%d", user, group) }
+func groupKey(group, user int64) string      { return fmt.Sprintf("g.%d.%d", group, user) }
+func parsePair(key string) (a, b int64, err error) {
+	first, second, _ := strings.Cut(key, ".")
+	if a, err = strconv.ParseInt(first, 10, 64); err != nil {
+		return 0, 0, err
+	}
+	b, err = strconv.ParseInt(second, 10, 64)
+	return a, b, err
+}
+
 // Join makes user a member of group, if that is not so already, and returns the version behind which the user may read
 // the group's messages. groups is how many the user is in.
 func (h *History) Join(ctx context.Context, user, group int64, groups int) (since int64, err error) {
@@ -19,15 +50,9 @@ func (h *History) Join(ctx context.Context, user, group int64, groups int) (sinc
 	if groups >= MaxGroups {
 		return 0, ErrTooManyGroups
 	}
-	stream, err := h.js.Stream(ctx, h.name)
-	if err != nil {
-		return 0, fmt.Errorf("history: join: %w", err)
-	}
-	since = int64(stream.CachedInfo().State.LastSeq)
-	key := memberKey(group, user)
-	_, err = h.members.Create(ctx, key, strconv.AppendInt(nil, since, 10))
-	if errors.Is(err, jetstream.ErrKeyExists) {
-		return h.since(ctx, key)
+	at, err := h.messages.position(ctx)
+	if err == nil {
+		since, err = h.members.add(ctx, user, group, at.last)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("history: join: %w", err)
@@ -35,47 +60,100 @@ func (h *History) Join(ctx context.Context, user, group int64, groups int) (sinc
 	return since, nil
 }
 
-func (h *History) since(ctx context.Context, key string) (int64, error) {
-	entry, err := h.members.Get(ctx, key)
+// add returns the version at which an earlier membership began, if there is one.
+func (m *members) add(ctx context.Context, user, group, since int64) (int64, error) {
+	kv, err := m.js.KeyValue(ctx, membersBucket(m.name))
 	if err != nil {
-		return 0, fmt.Errorf("history: member: %w", err)
+		return 0, err
 	}
-	return strconv.ParseInt(string(entry.Value()), 10, 64)
+	value := strconv.AppendInt(nil, since, 10)
+	if _, err = kv.Create(ctx, userKey(user, group), value); errors.Is(err, jetstream.ErrKeyExists) {
+		groups, err := m.of(ctx, user)
+		if err != nil {
+			return 0, err
+		}
+		since = groups[group]
+	} else if err != nil {
+		return 0, err
+	}
+	_, err = kv.Put(ctx, groupKey(group, user), value)
+	return since, err
 }
 
 // Leave ends a membership, if there is one. What was said in the group is then no longer the user's to read.
 func (h *History) Leave(ctx context.Context, user, group int64) error {
 	ctx, cancel := h.bounded(ctx)
 	defer cancel()
-	if err := h.members.Purge(ctx, memberKey(group, user)); err != nil {
+	if err := h.members.remove(ctx, user, group); err != nil {
 		return fmt.Errorf("history: leave: %w", err)
 	}
 	return nil
 }
 
-// Groups returns a user's groups, each with the version behind which the user may read its messages.
+func (m *members) remove(ctx context.Context, user, group int64) error {
+	if err := m.old.remove(ctx, user, group); err != nil {
+		return err
+	}
+	stream, err := m.js.Stream(ctx, m.log.stream)
+	if err != nil {
+		return err
+	}
+	for _, key := range []string{groupKey(group, user), userKey(user, group)} {
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(membersSubject(m.name, key))); err != nil {
+			return err
+		}
+	}
+	// What is purged leaves no sequence by which a replica that lags could be told from one that knows of it.
+	return m.log.light(ctx)
+}
+
+// Groups returns a user's groups, each with the version behind which the user may read its messages. It reads these
+// memberships and no others.
 func (h *History) Groups(ctx context.Context, user int64) (map[int64]int64, error) {
-	groups := make(map[int64]int64)
-	err := h.each(ctx, fmt.Sprintf("*.%d", user), func(group, _, since int64) bool {
-		groups[group] = since
-		return true
-	})
+	ctx, cancel := h.bounded(ctx)
+	defer cancel()
+	groups, err := h.members.of(ctx, user)
+	if err == nil {
+		err = h.members.old.addTo(ctx, groups, user)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("history: groups: %w", err)
 	}
 	return groups, nil
 }
 
+func (m *members) of(ctx context.Context, user int64) (map[int64]int64, error) {
+	at, err := m.log.position(ctx)
+	if err != nil {
+		return nil, err
+	}
+	groups := make(map[int64]int64)
+	if at.last == 0 {
+		return groups, nil
+	}
+	filter := membersSubject(m.name, fmt.Sprintf("u.%d.*", user))
+	messages, _, err := m.log.lasts(ctx, []string{filter}, 0, at)
+	if err != nil {
+		return nil, err
+	}
+	for _, msg := range messages {
+		subject := msg.Header.Get("Nats-Subject")
+		_, group, err := parsePair(strings.TrimPrefix(subject, membersSubject(m.name, "u.")))
+		if err != nil {
+			return nil, err
+		}
+		if groups[group], err = strconv.ParseInt(string(msg.Data), 10, 64); err != nil {
+			return nil, fmt.Errorf("%s: %w", subject, err)
+		}
+	}
+	return groups, nil
+}
+
 // Members returns at most limit of a group's members, ascending, and whether there are more.
 func (h *History) Members(ctx context.Context, group int64, limit int) (users []int64, more bool, err error) {
-	err = h.each(ctx, fmt.Sprintf("%d.*", group), func(_, user, _ int64) bool {
-		if len(users) == limit {
-			more = true
-			return false
-		}
-		users = append(users, user)
-		return true
-	})
+	ctx, cancel := h.bounded(ctx)
+	defer cancel()
+	users, more, err = h.members.in(ctx, group, limit)
 	if err != nil {
 		return nil, false, fmt.Errorf("history: members: %w", err)
 	}
@@ -83,11 +161,27 @@ func (h *History) Members(ctx context.Context, group int64, limit int) (users []
 	return users, more, nil
 }
 
-// each calls f for the memberships whose keys match, until it returns false.
-func (h *History) each(ctx context.Context, keys string, f func(group, user, since int64) bool) error {
-	ctx, cancel := h.bounded(ctx)
-	defer cancel()
-	watcher, err := h.members.Watch(ctx, keys, jetstream.IgnoreDeletes())
+func (m *members) in(ctx context.Context, group int64, limit int) (users []int64, more bool, err error) {
+	kv, err := m.js.KeyValue(ctx, membersBucket(m.name))
+	if err != nil {
+		return nil, false, err
+	}
+	err = eachKey(ctx, kv, fmt.Sprintf("g.%d.*", group), func(e jetstream.KeyValueEntry) (bool, error) {
+		_, user, err := parsePair(strings.TrimPrefix(e.Key(), "g."))
+		if more = len(users) == limit; err == nil && !more {
+			users = append(users, user)
+		}
+		return !more, err
+	})
+	return users, more, err
+}
+
+// errWatchEnded is what a connection that ends leaves of a look at many keys.
+var errWatchEnded = errors.New("the connection has ended")
+
+// eachKey calls f for the entries whose keys match, until it returns false.
+func eachKey(ctx context.Context, kv jetstream.KeyValue, keys string, f func(jetstream.KeyValueEntry) (bool, error)) error {
+	watcher, err := kv.Watch(ctx, keys, jetstream.IgnoreDeletes())
 	if err != nil {
 		return err
 	}
@@ -95,33 +189,17 @@ func (h *History) each(ctx context.Context, keys string, f func(group, user, sin
 	for {
 		select {
 		case entry, ok := <-watcher.Updates():
-			if !ok || entry == nil { // nil: that was all there is
-				return ctx.Err()
+			if !ok {
+				return errWatchEnded
 			}
-			group, user, err := parseKey(entry.Key())
-			if err != nil {
-				return err
-			}
-			since, err := strconv.ParseInt(string(entry.Value()), 10, 64)
-			if err != nil {
-				return err
-			}
-			if !f(group, user, since) {
+			if entry == nil { // that was all there is
 				return nil
+			}
+			if more, err := f(entry); err != nil || !more {
+				return err
 			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-}
-
-func memberKey(group, user int64) string { return fmt.Sprintf("%d.%d", group, user) }
-
-func parseKey(key string) (group, user int64, err error) {
-	first, second, _ := strings.Cut(key, ".")
-	if group, err = strconv.ParseInt(first, 10, 64); err != nil {
-		return 0, 0, err
-	}
-	user, err = strconv.ParseInt(second, 10, 64)
-	return group, user, err
 }

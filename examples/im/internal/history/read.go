@@ -1,16 +1,14 @@
 package history
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"google.golang.org/protobuf/proto"
-
+	"github.com/libnet-go/libnet/examples/im/internal/wait"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 )
 
@@ -22,12 +20,9 @@ const (
 	// pageRecords bounds their number, and so the memory of a page of short ones.
 	pageRecords = 256
 
-	// fetchBytes is what the server sends for one page at most: a page and one message that does not fit, with
-	// what JetStream adds to each.
-	fetchBytes = 3 * wire.MaxMessage
-
-	// consumerLife is how long the server keeps a consumer whose reader died.
-	consumerLife = 5 * time.Second
+	// fetchBytes is what is read for one page, of all subjects together: a page and a message that does not fit. A subject
+	// gives one message at least.
+	fetchBytes = 2 * wire.MaxMessage
 )
 
 // A Query says whose messages to read, and from where.
@@ -38,166 +33,128 @@ type Query struct {
 	Own    bool            // with what the user himself said to others; what he said in groups comes in any case
 }
 
-// A Page is a part of what a Query asks for, oldest first. It fits into one answer on the wire.
+// A Page is a part of what a Query asks for, oldest first. It fits into one answer on the wire. The records belong to
+// all readers: they must not be changed.
 type Page struct {
 	Records []*wire.Record
 	Next    int64 // the After of the next Query
 	More    bool  // there is more already
 }
 
-// Read returns the next page: at least one record if there is one. Nothing is skipped and nothing comes twice as long
-// as the Next of one page is the After of the next. After a version that the stream does not have, because it was never
-// given out or a power cut took it, Next is the stream's last: who went on from there would miss what comes before it.
+// errLost is the answer to who knows more than the stream, as long as it cannot be told whether something was lost or
+// another server of a cluster has it.
+var errLost = errors.New("what was read before is not there, and no majority of replicas to ask")
+
+// Read returns the next page: at least one record if there is one. What was acknowledged before Read was called is there.
+// Nothing is skipped and nothing comes twice as long as the Next of one page is the After of the next. After a version
+// that the stream does not have, because it was never given out or a power cut took it, Next is the stream's last: who
+// went on from there would miss what comes before it.
 func (h *History) Read(ctx context.Context, q Query) (Page, error) {
 	ctx, cancel := h.bounded(ctx)
 	defer cancel()
 	q.After = max(q.After, 0)
-	r, err := h.newReader(ctx, q)
-	if err != nil {
-		return Page{}, fmt.Errorf("history: read: %w", err)
-	}
-	defer r.close()
-	page := Page{Next: q.After, More: r.pending > 0}
-	if !page.More && q.After > h.last.Load() {
-		if page.Next, err = h.within(ctx, q.After); err != nil {
+	for pause := lagPause; ; {
+		page, ok, err := h.readPage(ctx, q)
+		switch {
+		case err != nil:
 			return Page{}, fmt.Errorf("history: read: %w", err)
+		case !ok: // some replica lags
+			wait.Pause(ctx, pause)
+			pause = min(2*pause, 50*time.Millisecond)
+		case page.More && len(page.Records) == 0:
+			q.After = page.Next
+		default:
+			return page, nil
 		}
 	}
-	for size := 0; page.More && len(page.Records) == 0; {
-		if err := r.fetch(ctx, q, &page, &size); err != nil {
-			return Page{}, fmt.Errorf("history: read: %w", err)
-		}
-		h.last.Store(page.Next)
-	}
-	return page, nil
 }
 
-// within returns version, or the stream's last one if that is less.
-func (h *History) within(ctx context.Context, version int64) (int64, error) {
-	stream, err := h.js.Stream(ctx, h.name)
+// readPage returns false when what is known to be there could not be read.
+func (h *History) readPage(ctx context.Context, q Query) (page Page, ok bool, err error) {
+	look, err := h.frontier.look(ctx, h.subjectsOf(q), q.After)
 	if err != nil {
-		return 0, err
+		return page, false, err
 	}
-	last := int64(stream.CachedInfo().State.LastSeq)
-	h.last.Store(last)
-	return min(version, last), nil
+	page.Next = q.After
+	switch {
+	case look.upTo < q.After && !look.known:
+		return page, false, errLost
+	case look.upTo < q.After:
+		h.recent.forget()
+		page.Next = look.upTo
+		return page, true, nil
+	case len(look.newer) == 0:
+		return page, true, nil
+	}
+	entries, upTo, ok, err := h.collect(ctx, q, look)
+	if err != nil || !ok {
+		return page, false, err
+	}
+	newest := int64(0)
+	for _, version := range look.newer {
+		newest = max(newest, version)
+	}
+	return q.page(entries, upTo, newest), true, nil
 }
 
-// A reader is a consumer for one page.
-type reader struct {
-	h        *History
-	consumer string
-	pending  uint64
-}
-
-func (h *History) newReader(ctx context.Context, q Query) (*reader, error) {
-	subjects := []string{h.subject("u", q.User)}
+func (h *History) subjectsOf(q Query) []string {
+	subjects := make([]string, 0, len(q.Groups)+2)
+	subjects = append(subjects, h.subject("u", q.User))
 	if q.Own {
 		subjects = append(subjects, h.subject("s", q.User))
 	}
 	for group := range q.Groups {
 		subjects = append(subjects, h.subject("g", group))
 	}
-	consumer, err := h.js.CreateConsumer(ctx, h.name, jetstream.ConsumerConfig{
-		FilterSubjects:    subjects,
-		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       uint64(q.After) + 1,
-		AckPolicy:         jetstream.AckNonePolicy,
-		MemoryStorage:     true,
-		Replicas:          1,
-		InactiveThreshold: consumerLife,
-	})
-	if err != nil {
-		return nil, err
-	}
-	info := consumer.CachedInfo()
-	return &reader{h: h, consumer: info.Name, pending: info.NumPending}, nil
+	return subjects
 }
 
-// close has the server forget the consumer; nobody waits for that.
-func (r *reader) close() {
-	_ = r.h.nc.PublishRequest("$JS.API.CONSUMER.DELETE."+r.h.name+"."+r.consumer, r.h.nc.NewRespInbox(), nil)
+// collect reads all subjects that have something newer. What it returns is complete up to a version.
+func (h *History) collect(ctx context.Context, q Query, look *lookup) (entries []entry, upTo int64, ok bool, err error) {
+	joined := make(map[string]int64, len(q.Groups))
+	for group, since := range q.Groups {
+		joined[h.subject("g", group)] = since
+	}
+	upTo = look.upTo
+	messages, bytes := max(1, pageRecords/len(look.newer)), fetchBytes/len(look.newer)
+	for subject, last := range look.newer {
+		from := max(q.After, joined[subject])
+		if from >= last {
+			continue // from before the user was a member
+		}
+		read := h.messages.readSpan
+		if h.isGroup(subject) {
+			read = h.recent.read
+		}
+		span, ok, err := read(ctx, subject, from, last, messages, bytes)
+		if err != nil || !ok {
+			return nil, 0, false, err
+		}
+		if span.to < last {
+			upTo = min(upTo, span.to)
+		}
+		entries = append(entries, span.entries...)
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.version, b.version) })
+	return entries, upTo, true, nil
 }
 
-// fetch has the server send what is there, a page's worth at most, and adds to the page what of it is for the user.
-func (r *reader) fetch(ctx context.Context, q Query, page *Page, size *int) (err error) {
-	batch := int(min(r.pending, pageRecords))
-	arrived := make(chan *nats.Msg, batch+1) // and the message that ends the batch
-	inbox, err := r.h.nc.ChanSubscribe(r.h.nc.NewInbox(), arrived)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = inbox.Unsubscribe() }()
-	pull, err := json.Marshal(map[string]any{"batch": batch, "max_bytes": fetchBytes, "no_wait": true})
-	if err != nil {
-		return err
-	}
-	next := "$JS.API.CONSUMER.MSG.NEXT." + r.h.name + "." + r.consumer
-	if err := r.h.nc.PublishRequest(next, inbox.Subject, pull); err != nil {
-		return err
-	}
-	for i := range batch {
-		var msg *nats.Msg
-		select {
-		case msg = <-arrived:
-		case <-ctx.Done():
-			return ctx.Err()
+// page takes of the entries, which are complete up to a version, as many as fit. newest is the last that there is.
+func (q *Query) page(entries []entry, upTo, newest int64) (page Page) {
+	size := 0
+	page.Next = q.After
+	for _, e := range entries {
+		if e.version > upTo {
+			break
 		}
-		if len(msg.Data) == 0 && msg.Header.Get("Status") != "" {
-			return r.ended(msg, i, page)
+		if size += e.bytes; len(page.Records) > 0 && (size > pageBytes || len(page.Records) == pageRecords) {
+			page.More = true
+			return page
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		record, err := q.pick(msg, meta)
-		if err != nil {
-			return err
-		}
-		if record != nil {
-			if *size += proto.Size(record) + recordOverhead; *size > pageBytes && len(page.Records) > 0 {
-				page.More = true
-				return nil
-			}
-			page.Records = append(page.Records, record)
-		}
-		page.Next = int64(meta.Sequence.Stream)
-		page.More = meta.NumPending > 0
-		r.pending = meta.NumPending
+		page.Records = append(page.Records, e.record)
+		page.Next = e.version
 	}
-	return nil
-}
-
-// recordOverhead is the most that a record takes beyond its own bytes: its tag and its length.
-const recordOverhead = 4
-
-// ended takes the server's word that it sends no more of this batch than it has.
-func (r *reader) ended(msg *nats.Msg, received int, page *Page) error {
-	switch msg.Header.Get("Status") {
-	case "404", "408": // what was pending has gone
-		page.More, r.pending = false, 0
-		return nil
-	case "409":
-		if received > 0 {
-			return nil // all of fetchBytes
-		}
-	}
-	return errors.New(msg.Header.Get("Description"))
-}
-
-// pick returns the record that a message holds, or nil if the user should not see it.
-func (q *Query) pick(msg *nats.Msg, meta *nats.MsgMetadata) (*wire.Record, error) {
-	record, err := decode(msg)
-	if err != nil {
-		return nil, err
-	}
-	version := int64(meta.Sequence.Stream)
-	if record.GroupID != 0 && version <= q.Groups[record.GroupID] {
-		return nil, nil
-	}
-	if record.Version == 0 { // a copy has its original's
-		record.Version = version
-	}
-	record.Time = meta.Timestamp.UnixMilli()
-	return record, nil
+	page.Next = max(page.Next, min(upTo, newest))
+	page.More = page.Next < newest
+	return page
 }

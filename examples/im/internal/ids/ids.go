@@ -12,7 +12,8 @@
 // two nodes make with one number never have a time in common.
 //
 // An outage of etcd shorter than three quarters of the lease is not noticed. After that Next answers with
-// an error, and never with an id.
+// an error, and never with an id. Messages do not wait for it: one without a number has its version for an id, its
+// place in the store. That is far below all snowflakes, which begin with the time, so no two are the same.
 package ids
 
 import (

@@ -66,6 +66,21 @@ func StartNATS(t testing.TB, dir string) *embedded.NATS {
 	return nats
 }
 
+// StartNATSCluster starts a cluster of NATS servers that keep their files in dir, and stops them at the end of the test.
+func StartNATSCluster(t testing.TB, dir string, size int) []*embedded.NATS {
+	t.Helper()
+	members, err := embedded.StartNATSCluster(Bounded(t), dir, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, member := range members {
+			member.Stop()
+		}
+	})
+	return members
+}
+
 // Connect returns a client of an etcd, which is closed at the end of the test.
 func Connect(t testing.TB, endpoints ...string) *clientv3.Client {
 	t.Helper()

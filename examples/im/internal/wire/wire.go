@@ -50,6 +50,8 @@ const (
 	CodeReplaced       uint32 = 93003 // in an Error 90001: the user has logged in elsewhere, and this session ends
 	CodeElsewhere      uint32 = 93004 // in an Error 90001: this session ends, the gateway knows a better server
 	CodeRefused        uint32 = 94001 // the request is at fault: to repeat it is no use
+	CodeFull           uint32 = 94002 // there is no room for the message, and will not be soon
+	CodeTooFast        uint32 = 94003 // the sender has to wait a moment, and then repeat the message
 )
 
 // What errStr says beside a code: the texts of the original server, which its clients may compare.

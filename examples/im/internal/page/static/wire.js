@@ -11,7 +11,7 @@ export const Cmd = {
 };
 
 export const Code = { ok: 0, server: 90001, noToken: 93001, wrongToken: 93002, replaced: 93003, elsewhere: 93004,
-  refused: 94001 };
+  refused: 94001, full: 94002, tooFast: 94003 };
 
 export const Presence = { unknown: 0, online: 1, offline: 2 };
 

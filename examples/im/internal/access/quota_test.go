@@ -1,0 +1,149 @@
+package access_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/libnet-go/libnet/examples/im/internal/access"
+	"github.com/libnet-go/libnet/examples/im/internal/client"
+	"github.com/libnet-go/libnet/examples/im/internal/imtest"
+	"github.com/libnet-go/libnet/examples/im/internal/quota"
+	"github.com/libnet-go/libnet/examples/im/internal/wire"
+)
+
+func withQuotas(l quota.Limits) func(*access.Options) {
+	return func(o *access.Options) {
+		o.Quotas = quota.New(o.History.(interface{ Senders() quota.Records }).Senders(), l)
+	}
+}
+
+func TestWhoFloodsAUserIsRefusedAndTakesNobodysPlace(t *testing.T) {
+	r := newRig(t)
+	limits := quota.Limits{PerSecond: -1, Share: 20, Bytes: 30_000}
+	one, two := r.start(withQuotas(limits)), r.start(withQuotas(limits))
+	friend, victim := dialTCP(t, one).login(r, 1), int64(2)
+	say := func(p *peer, to int64, id string) *wire.ResSendP2PMsg {
+		return p.ask(&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, TargetUID: to, MsgID: id, Msg: "hello"}).(*wire.ResSendP2PMsg)
+	}
+	if res := say(friend, victim, "first"); res.ErrCode != 0 {
+		t.Fatal(res)
+	}
+	taken := 0
+	for login := range 4 { // coming again, and elsewhere, is of no use
+		flooder := dialTCP(t, []*server{one, two}[login%2]).login(r, 3)
+		for i := range 15 {
+			switch res := say(flooder, victim, fmt.Sprint(login, i)); res.ErrCode {
+			case wire.CodeOK:
+				taken++
+			case wire.CodeFull:
+				if !strings.Contains(res.ErrStr, "of your messages") {
+					t.Fatalf("refused with %q", res.ErrStr)
+				}
+			default:
+				t.Fatal(res)
+			}
+		}
+		flooder.Close()
+		imtest.Eventually(t, "what was stored is recorded", func() bool { // by the first two logins
+			_, revision, err := one.history.Senders().Load(t.Context(), 3)
+			return err == nil && revision >= uint64(min(login+1, 2))
+		})
+	}
+	if taken != 20 {
+		t.Errorf("one sender has stored %d messages, of 20", taken)
+	}
+	if res := say(friend, victim, "last"); res.ErrCode != 0 {
+		t.Fatal(res)
+	}
+	p := dialTCP(t, two).login(r, victim)
+	var ids []string
+	for _, m := range p.ask(&wire.ReqSyncMsg{Cmd: wire.CmdSync}).(*wire.ResSyncMsg).Msgs {
+		if m.SourceUID == 1 {
+			ids = append(ids, m.MsgID)
+		}
+	}
+	if !slices.Equal(ids, []string{"first", "last"}) {
+		t.Errorf("of the friend the victim has %v", ids)
+	}
+
+	// Nor can he fill the store through many receivers.
+	flooder := dialTCP(t, one).login(r, 4)
+	for i := 0; ; i++ {
+		res := say(flooder, int64(100+i), "x")
+		if res.ErrCode == wire.CodeFull && strings.Contains(res.ErrStr, "in the store") {
+			break
+		}
+		if res.ErrCode != 0 || i > 100 {
+			t.Fatalf("message %d: %v", i, res)
+		}
+	}
+}
+
+func TestWhoFloodsAGroupIsRefused(t *testing.T) {
+	r := newRig(t)
+	p := dialTCP(t, r.start(withQuotas(quota.Limits{PerSecond: -1, Share: 5}))).login(r, 1)
+	var codes []uint32
+	for i := range 7 {
+		res := p.ask(&wire.ReqSendGroupMsg{Cmd: wire.CmdSendGroup, GroupID: 9, MsgID: fmt.Sprint(i), Msg: "hello"})
+		codes = append(codes, res.(*wire.ResSendGroupMsg).ErrCode)
+	}
+	if !slices.Equal(codes, []uint32{0, 0, 0, 0, 0, wire.CodeFull, wire.CodeFull}) {
+		t.Errorf("answers %v", codes)
+	}
+}
+
+func TestWhoIsTooFastWaitsAndNothingIsLost(t *testing.T) {
+	r := newRig(t)
+	r.start(withQuotas(quota.Limits{PerSecond: 50, Burst: 10}))
+	_, box := r.client(2, nil)
+	sender, _ := r.client(1, nil)
+	var want []string
+	for i := range 30 {
+		want = append(want, fmt.Sprint(i))
+		if err := sender.Send(imtest.Bounded(t), 2, want[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := box.await(t, 30); !slices.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestAClientIsToldThatThereIsNoRoom(t *testing.T) {
+	r := newRig(t)
+	r.start(withQuotas(quota.Limits{Share: 1}))
+	sender, _ := r.client(1, nil)
+	if err := sender.Send(imtest.Bounded(t), 2, "first"); err != nil {
+		t.Fatal(err)
+	}
+	if err := sender.Send(imtest.Bounded(t), 2, "second"); !errors.Is(err, client.ErrFull) {
+		t.Errorf("sent with no room: %v", err)
+	}
+}
+
+// Without etcd nobody numbers messages: their versions do.
+func TestMessagesGoOnWithoutNumbers(t *testing.T) {
+	r := newRig(t)
+	r.start(func(o *access.Options) {
+		o.NextID = func() (int64, error) { return 0, errors.New("no etcd") }
+	})
+	_, box := r.client(2, nil)
+	sender, _ := r.client(1, nil)
+	for i := range 3 {
+		if err := sender.Send(imtest.Bounded(t), 2, fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := box.await(t, 3); !slices.Equal(got, []string{"0", "1", "2"}) {
+		t.Errorf("got %v", got)
+	}
+	p := dialTCP(t, r.servers[0]).login(r, 3)
+	p.ask(&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, TargetUID: 3, Msg: "without a client's id"})
+	res := p.ask(&wire.ReqHistory{Cmd: wire.CmdHistory}).(*wire.ResHistory)
+	if len(res.Records) != 1 || res.Records[0].ID != res.Records[0].Version || res.Records[0].ID == 0 {
+		t.Errorf("records %v", res.Records)
+	}
+}

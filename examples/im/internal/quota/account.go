@@ -1,0 +1,129 @@
+package quota
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	// settleEvery is after how many messages what was taken is recorded.
+	settleEvery = 32
+
+	// settleTries bounds the attempts to record what a session of the same user records as well.
+	settleTries = 5
+)
+
+// An Account is one sender's. Any goroutine may use it.
+type Account struct {
+	// Immutable.
+	quotas *Quotas
+	user   int64
+
+	// mu guards the following.
+	mu       sync.Mutex
+	loaded   bool
+	revision uint64
+	all      record // what was taken, by this session and before
+	taken    record // of that, what is not recorded yet
+	stored   int    // messages since it was recorded
+	closed   bool
+}
+
+// Check says whether the sender may store a message of so many bytes in a box, which is the name of a receiver's or
+// group's place. Nil counts as a message, whether it is stored or not. An error other than ErrTooFast, ErrShare and
+// ErrTooMuch is that of the records.
+func (a *Account) Check(ctx context.Context, box string, bytes int) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.loadLocked(ctx); err != nil {
+		return err
+	}
+	limits := a.quotas.limits
+	now := time.Now().UnixMilli()
+	place := a.all.Boxes[box]
+	place.leak(limits.share(), now)
+	a.all.Rate.leak(limits.rate(), now)
+	a.all.Bytes.leak(limits.bytes(), now)
+	switch {
+	case !a.all.Rate.room(limits.rate(), 1):
+		return ErrTooFast
+	case !place.room(limits.share(), 1):
+		return ErrShare
+	case !a.all.Bytes.room(limits.bytes(), float64(bytes)):
+		return ErrTooMuch
+	}
+	a.all.Rate.Level++
+	a.taken.Rate.Level++
+	return nil
+}
+
+// Stored says that the message is stored. It records what was taken, now and then; that it could not is no harm: it is
+// recorded later.
+func (a *Account) Stored(ctx context.Context, box string, bytes int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.loadLocked(ctx) != nil {
+		return
+	}
+	now := time.Now().UnixMilli()
+	for _, r := range []*record{&a.all, &a.taken} {
+		place := r.Boxes[box]
+		place.leak(a.quotas.limits.share(), now)
+		place.Level++
+		r.Boxes[box] = place
+		r.Bytes.Level += float64(bytes)
+	}
+	if a.stored++; a.stored >= settleEvery || a.closed {
+		_ = a.settleLocked(ctx)
+	}
+}
+
+// Close records what was taken. What is stored after it is recorded each time.
+func (a *Account) Close(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	if a.stored == 0 {
+		return nil
+	}
+	return a.settleLocked(ctx)
+}
+
+func (a *Account) loadLocked(ctx context.Context) error {
+	if a.loaded {
+		return nil
+	}
+	data, revision, err := a.quotas.records.Load(ctx, a.user)
+	if err != nil {
+		return err
+	}
+	a.loaded, a.revision = true, revision
+	a.all, a.taken = read(data), read(nil)
+	return nil
+}
+
+// settleLocked adds what was taken to the record, which another session of the user may have changed.
+func (a *Account) settleLocked(ctx context.Context) (err error) {
+	for range settleTries {
+		a.all.leak(a.quotas.limits, time.Now().UnixMilli())
+		var revision uint64
+		revision, err = a.quotas.records.Save(ctx, a.user, a.all.encode(), a.revision)
+		if err == nil {
+			a.revision, a.taken, a.stored = revision, read(nil), 0
+			return nil
+		}
+		if !errors.Is(err, ErrChanged) {
+			return err
+		}
+		data, revision, err := a.quotas.records.Load(ctx, a.user)
+		if err != nil {
+			return err
+		}
+		a.revision, a.all = revision, read(data)
+		a.all.leak(a.quotas.limits, time.Now().UnixMilli())
+		a.all.add(&a.taken)
+	}
+	return err
+}
