@@ -28,6 +28,9 @@ type roundResult struct {
 	err         error
 }
 
+// maxDispatchers bounds how many answers a node may give: one, and more where it is of an older version.
+const maxDispatchers = 16
+
 const (
 	// pingAgain is after how long a dispatcher that does not answer is asked again: a full channel loses
 	// barriers as it loses messages.

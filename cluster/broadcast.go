@@ -34,7 +34,8 @@ func (n *Node) Join(s *libnet.Session, group string) error {
 	return nil
 }
 
-// Leave ends s's membership, if there is one. Errors: [ErrInvalidName], [ErrClosed].
+// Leave ends s's membership, if there is one, at once: [Node.Sync] before it has s hear what was broadcast here before.
+// Errors: [ErrInvalidName], [ErrClosed].
 func (n *Node) Leave(s *libnet.Session, group string) error {
 	if s == nil {
 		panic("cluster: nil session")
@@ -52,8 +53,8 @@ func (n *Node) Leave(s *libnet.Session, group string) error {
 
 // Broadcast sends payload to all members of group, on every node: one message to each node, which encodes it
 // once for all its members of one protocol. It waits for nobody; a member whose queue is full does without,
-// as [libnet.Group.Broadcast] has it. What one goroutine broadcasts to a group arrives in that order. The
-// caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName], [ErrDisconnected], [ErrClosed].
+// as [libnet.Group.Broadcast] has it. What one goroutine broadcasts, posts and sends arrives at each session in that order.
+// The caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName], [ErrDisconnected], [ErrClosed].
 func (n *Node) Broadcast(group string, payload []byte) error {
 	token, err := n.check(group, payload)
 	if err != nil {

@@ -1,28 +1,21 @@
 package cluster
 
 import (
-	"hash/maphash"
-	"runtime"
 	"sync"
 
 	"github.com/nats-io/nats.go"
 )
 
-const (
-	// maxDispatchers bounds the answers to a barrier: the NATS client reads on one goroutine, so many
-	// dispatchers would have nothing to do.
-	maxDispatchers = 16
+// incomingSize is how many messages the dispatcher may be behind the NATS client before further ones are lost (and
+// counted). It takes about a microsecond a message.
+const incomingSize = 64 << 10
 
-	// incomingSize is how many messages a dispatcher may be behind the NATS client before further ones are lost
-	// (and counted). A dispatcher takes about a microsecond a message.
-	incomingSize = 64 << 10
-)
-
-// A dispatcher handles the messages to a part of the users and groups. A subscription with a callback would
-// cost a goroutine each; these share a channel, always the same for one user, so that order holds.
+// The dispatcher handles what is sent to users and groups in the order in which it came from NATS, whatever it was sent
+// to: a session may have several users and be in many groups, and what one goroutine sends to it on all these roads,
+// messages and kicks, is to arrive in that order. So there is one, and it never waits. It keeps up with more than an
+// embedded server brings; a subscription with a callback would cost a goroutine each.
 type dispatcher struct {
 	node     *Node
-	index    int
 	incoming chan *nats.Msg // the NATS client sends, run receives, nobody closes
 	ping     *nats.Subscription
 
@@ -33,31 +26,23 @@ type dispatcher struct {
 	dropped uint64              // by subscriptions that are no more
 }
 
-var tokenSeed = maphash.MakeSeed()
+// dispatcher returns the one that has the user or group.
+func (n *Node) dispatcher(string) *dispatcher { return n.dispatchers[0] }
 
-func (n *Node) dispatcher(token string) *dispatcher {
-	return n.dispatchers[maphash.String(tokenSeed, token)%uint64(len(n.dispatchers))]
-}
-
-func (n *Node) startDispatchers() error {
-	for i := range min(runtime.GOMAXPROCS(0), maxDispatchers) {
-		d := &dispatcher{
-			node:     n,
-			index:    i,
-			incoming: make(chan *nats.Msg, incomingSize),
-			users:    make(map[string]*binding),
-			groups:   make(map[string]*group),
-		}
-		n.dispatchers = append(n.dispatchers, d)
+func (n *Node) startDispatcher() error {
+	d := &dispatcher{
+		node:     n,
+		incoming: make(chan *nats.Msg, incomingSize),
+		users:    make(map[string]*binding),
+		groups:   make(map[string]*group),
 	}
-	for _, d := range n.dispatchers {
-		var err error
-		if d.ping, err = d.subscribe(n.subjects.ping); err != nil {
-			return err
-		}
-		n.running.Add(1)
-		go d.run()
+	n.dispatchers = []*dispatcher{d}
+	var err error
+	if d.ping, err = d.subscribe(n.subjects.ping); err != nil {
+		return err
 	}
+	n.running.Add(1)
+	go d.run()
 	return nil
 }
 
@@ -141,12 +126,12 @@ func (d *dispatcher) answerWith(m *nats.Msg, data []byte) {
 	}
 }
 
-// handlePing answers that all this dispatcher was sent before has been handled.
+// handlePing answers that all this node was sent before has been handled.
 func (d *dispatcher) handlePing(m *nats.Msg) {
 	if c, err := parsePingClock(m.Data); err == nil {
 		d.node.clock.observe(c)
 	}
-	d.answerWith(m, appendPong(nil, pong{index: d.index, count: len(d.node.dispatchers), clock: d.node.clock.now()}))
+	d.answerWith(m, appendPong(nil, pong{index: 0, count: 1, clock: d.node.clock.now()}))
 }
 
 func (d *dispatcher) subscribe(subject string) (*nats.Subscription, error) {

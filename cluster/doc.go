@@ -12,7 +12,8 @@
 //
 // # Guarantees
 //
-// Messages arrive at most once, and those of one goroutine to one user in order. A [Node.Send] that returns nil
+// Messages arrive at most once, and those of one goroutine to one session in order, whichever of its users and groups
+// they were sent to; a [Node.Kick] ends a session behind what the same goroutine sent it before. A [Node.Send] that returns nil
 // was queued by a session of the user: it will be written, or counted in that session's Stats().Discarded.
 // [ErrOffline] is only said when every known node has just confirmed that it hears this one; otherwise, and
 // when an answer was lost, it is [ErrDegraded]. A user has one session: of several logins the latest stays, on
@@ -20,8 +21,7 @@
 //
 // Calls wait as long as their context says, or Options.Timeout when it has no deadline; a NATS server that
 // stopped reading may add 3 s. Queues are bounded, refuse what does not fit and count it: a session's own, and
-// 65,536 messages between the NATS client and each of a node's dispatchers, of which there are GOMAXPROCS, and at
-// most 16.
+// 65,536 messages between the NATS client and the node.
 //
 // # What it does not do
 //

@@ -130,7 +130,7 @@ func (n *Node) start(ctx context.Context, o *Options) error {
 	if err := n.connect(ctx, o); err != nil {
 		return err
 	}
-	if err := n.startDispatchers(); err != nil {
+	if err := n.startDispatcher(); err != nil {
 		return err
 	}
 	for subject, handle := range map[string]nats.MsgHandler{

@@ -36,8 +36,8 @@ func (n *Node) Send(ctx context.Context, user string, payload []byte) error {
 }
 
 // Post sends payload to user without waiting for anything: nil says that the NATS server was given the
-// message, and blocks only while that reads nothing, for 3 s at most. What one goroutine sends and posts to a
-// user arrives in that order. The caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName],
+// message, and blocks only while that reads nothing, for 3 s at most. What one goroutine sends,
+// posts and broadcasts arrives at each session in that order. The caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName],
 // [ErrDisconnected], [ErrClosed].
 func (n *Node) Post(user string, payload []byte) error {
 	token, err := n.check(user, payload)
