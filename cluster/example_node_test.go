@@ -216,3 +216,26 @@ func ExampleNode_Drain() {
 	// the last one
 	// <nil> <nil>
 }
+
+// A process that can no longer reach anybody takes no more users, and one whose connection is gone for good ends.
+func ExampleNode_Health() {
+	told := make(chan cluster.Health, 1)
+	node, err := cluster.New(context.Background(), cluster.Options{
+		Logger:   quiet,
+		OnHealth: func(h cluster.Health, err error) { told <- h },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	health, err := node.Health()
+	fmt.Println(health, err)
+
+	node.Conn().Close() // whoever does that has ended the node
+	if <-told == cluster.Lost {
+		fmt.Println("lost: leave the registry, and exit")
+	}
+	// Output:
+	// whole <nil>
+	// lost: leave the registry, and exit
+}

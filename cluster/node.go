@@ -32,6 +32,7 @@ type Node struct {
 	barriers barriers
 	peers    peers
 	stats    counters
+	health   health
 	phase    atomic.Int32 // nodeState
 
 	met     chan struct{} // handleHeartbeat sends, New receives; has room for one
@@ -105,7 +106,9 @@ func newNode(o Options) *Node {
 		log:      o.logger(),
 		met:      make(chan struct{}, 1),
 		reclaim:  make(chan struct{}, 1),
+		health:   newHealth(o.OnHealth),
 	}
+	n.health.current.Store(&healthChange{Whole, nil})
 	n.subjects = newSubjects(o.cluster(), n.instance)
 	n.calls.open = make(map[uint64]*call)
 	n.peers = peers{
@@ -147,7 +150,8 @@ func (n *Node) start(ctx context.Context, o *Options) error {
 	if _, err := n.conn.Subscribe(n.subjects.hellos, n.handleHello); err != nil {
 		return natsError(err)
 	}
-	n.running.Add(2)
+	n.running.Add(3)
+	go n.watchHealth()
 	go n.heartbeatLoop()
 	go n.reclaimLoop()
 	if err := n.announce(); err != nil {

@@ -65,6 +65,11 @@ type Options struct {
 	// A node that is cut off for longer is taken for dead, and its users for offline.
 	ForgetAfter time.Duration
 
+	// OnHealth is told of each change of the node's [Health], and why, as [Node.Health] says it: from New on, which
+	// begins with Whole, until Close. It is called on a goroutine of its own, one call at a time; of changes that come while it
+	// runs it is told the latest. It may block, and call the node, Close included: only the next call waits for it. One that panics is logged.
+	OnHealth func(h Health, err error)
+
 	// Logger receives what happens to nodes, and never payloads; default slog.Default().
 	Logger *slog.Logger
 }
