@@ -7,7 +7,7 @@ import (
 )
 
 // Bind makes s the session of user, and closes all others that the user has, on whichever nodes they are, with
-// [ErrReplaced], after what is queued for them and within half a second. When it returns nil, messages to the user that
+// [ErrReplaced], after what is queued for them and within Options.Farewell. When it returns nil, messages to the user that
 // are sent from then on reach s, from every node that this one can reach. It unbinds when s closes. Binding a session
 // to its user again changes nothing; two goroutines should not do so at once, for one that fails unbinds for both. A
 // session may be bound to several users.

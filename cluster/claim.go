@@ -81,13 +81,10 @@ func (n *Node) replaced(b *binding) {
 	n.end(b.session, ErrReplaced)
 }
 
-// farewell is how long a session that is ended here has for what is queued, and for its peer to end its side.
-const farewell = time.Second / 2
-
 // end ends a session with what is queued for it. It does not wait: the peer may be slow, and close callbacks may block.
 func (n *Node) end(s *libnet.Session, reason error) {
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), farewell)
+		ctx, cancel := context.WithTimeout(context.Background(), n.farewell)
 		defer cancel()
 		_ = s.ShutdownWithError(ctx, reason)
 	}()

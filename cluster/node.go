@@ -21,6 +21,7 @@ type Node struct {
 	instance    string // this run of the node, unique
 	started     time.Time
 	timeout     time.Duration
+	farewell    time.Duration // Options.Farewell
 	subjects    subjects
 	log         *slog.Logger
 	server      *Server // nil with Options.Servers
@@ -103,6 +104,7 @@ func newNode(o Options) *Node {
 		instance: rand.Text(),
 		started:  time.Now(),
 		timeout:  o.timeout(),
+		farewell: o.farewell(),
 		log:      o.logger(),
 		met:      make(chan struct{}, 1),
 		reclaim:  make(chan struct{}, 1),

@@ -60,6 +60,11 @@ type Options struct {
 	// may take to answer; default 5 s.
 	Timeout time.Duration
 
+	// Farewell bounds how long a session that Kick or a later login ends has for what is queued for it, and for its peer
+	// to end its side, as Config.WriteTimeout and Config.Linger of its server do; default 5 s. Negative: no time at all,
+	// and what is queued is lost.
+	Farewell time.Duration
+
 	// ForgetAfter is how long a node that fell silent without having left is unknown: as long, users who
 	// are not found are [ErrDegraded] and not [ErrOffline]. Default 1 minute; negative: until it comes back.
 	// A node that is cut off for longer is taken for dead, and its users for offline.
@@ -77,6 +82,7 @@ type Options struct {
 const (
 	defaultCluster     = "libnet"
 	defaultTimeout     = 5 * time.Second
+	defaultFarewell    = 5 * time.Second
 	defaultForgetAfter = time.Minute
 )
 
@@ -92,6 +98,13 @@ func (o *Options) timeout() time.Duration {
 		return defaultTimeout
 	}
 	return o.Timeout
+}
+
+func (o *Options) farewell() time.Duration {
+	if o.Farewell == 0 {
+		return defaultFarewell
+	}
+	return o.Farewell
 }
 
 // forgetAfter is negative for never.

@@ -6,9 +6,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/cluster"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 var (
@@ -129,4 +131,26 @@ func TestAKickAfterAcknowledgedSendsLosesNone(t *testing.T) {
 		readInOrder(t, client, 1, messages)
 		client.Close()
 	}
+}
+
+func TestAPeerThatIsSlowToReadGetsWhatWasAcknowledgedBeforeAKick(t *testing.T) {
+	nodes := mesh(t, 2)
+	server := newSessions(t, lines, func(s *libnet.Server) { s.SendQueue = 1024 })
+	client, conn := libnettest.PipeSize(1)
+	session, err := server.NewSession(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bind(t, nodes[1], session, "u")
+	const messages = 100
+	for i := range messages {
+		send(t, nodes[0], "u", fmt.Sprint("0 ", i))
+	}
+	if n, err := nodes[0].Kick(patience(t), "u", "enough"); n != 1 || err != nil {
+		t.Fatalf("Kick: %d, %v", n, err)
+	}
+	time.Sleep(700 * time.Millisecond)
+	readInOrder(t, client, 1, messages)
+	client.Close()
+	wantClosed(t, session, cluster.ErrKicked)
 }

@@ -46,7 +46,7 @@ func (n *Node) Online(ctx context.Context, user string) ([]Presence, error) {
 }
 
 // Kick closes the user's sessions, wherever they are, and returns how many: they take no more messages when it returns,
-// and end with a [*KickedError] after what is queued for them, within half a second. A login that begins after Kick
+// and end with a [*KickedError] after what is queued for them, within Options.Farewell. A login that begins after Kick
 // stays. Errors as those of Online, but ErrDegraded also comes with sessions that were closed, when there may be more.
 // Of reason 1024 bytes are kept.
 func (n *Node) Kick(ctx context.Context, user, reason string) (int, error) {
