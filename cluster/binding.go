@@ -95,8 +95,10 @@ func (d *dispatcher) put(b *binding, sub *nats.Subscription) (current, old *bind
 	default:
 		b.sub = old.sub
 		old.lost = ErrReplaced
+		d.detachUserLocked(old)
 	}
 	d.users[b.token] = b
+	d.attachUserLocked(b)
 	return b, old, nil
 }
 
@@ -127,6 +129,7 @@ func (d *dispatcher) removeLocked(b *binding, why error) bool {
 		return false
 	}
 	delete(d.users, b.token)
+	d.detachUserLocked(b)
 	return true
 }
 

@@ -63,18 +63,6 @@ func (n *Node) Broadcast(group string, payload []byte) error {
 	return natsError(n.conn.Publish(n.subjects.group(token), payload))
 }
 
-func (d *dispatcher) handleGroup(m *nats.Msg, token string) {
-	d.mu.Lock()
-	g := d.groups[token]
-	d.mu.Unlock()
-	if g == nil || g.sub != m.Sub {
-		return
-	}
-	r := g.members.Broadcast(m.Data)
-	d.node.stats.delivered.Add(uint64(r.Sent))
-	d.node.stats.blocked.Add(uint64(r.Blocked))
-}
-
 func (d *dispatcher) join(token string, s *libnet.Session) error {
 	for {
 		var spare *nats.Subscription
@@ -117,6 +105,7 @@ func (d *dispatcher) putMember(token string, s *libnet.Session, sub *nats.Subscr
 	}
 	if _, ok := g.joined[s.ID()]; !ok {
 		g.joined[s.ID()] = nil
+		d.attachGroupLocked(s, token)
 		g.members.Put(s.ID(), s) // its locks are leaves: nothing is called back under them
 	}
 	return g, nil
@@ -147,6 +136,9 @@ func (d *dispatcher) leave(token string, session uint64) {
 	}
 	stop, ok := g.joined[session]
 	delete(g.joined, session)
+	if ok {
+		d.detachGroupLocked(session, token)
+	}
 	if s := g.members.Get(session); s != nil {
 		g.members.Remove(session, s) // under the lock, or it might undo a Join that comes in between
 	}

@@ -2,12 +2,9 @@ package cluster
 
 import (
 	"cmp"
-	"context"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/libnet-go/libnet"
 )
 
 // A claim says which login of a user this is. Claims are totally ordered and the greatest wins on every
@@ -79,15 +76,6 @@ func (n *Node) replaced(b *binding) {
 	n.stats.replaced.Add(1)
 	b.forget()
 	n.end(b.session, ErrReplaced)
-}
-
-// end ends a session with what is queued for it. It does not wait: the peer may be slow, and close callbacks may block.
-func (n *Node) end(s *libnet.Session, reason error) {
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), n.farewell)
-		defer cancel()
-		_ = s.ShutdownWithError(ctx, reason)
-	}()
 }
 
 func (n *Node) publishClaim(b *binding) error {

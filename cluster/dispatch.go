@@ -18,12 +18,14 @@ type dispatcher struct {
 	node     *Node
 	incoming chan *nats.Msg // the NATS client sends, run receives, nobody closes
 	ping     *nats.Subscription
+	own      *nats.Subscription // to questions to this node
 
 	mu sync.Mutex
 	// mu guards the following.
-	users   map[string]*binding // by token
-	groups  map[string]*group   // by token
-	dropped uint64              // by subscriptions that are no more
+	users    map[string]*binding  // by token
+	groups   map[string]*group    // by token
+	sessions map[uint64]*attached // by session id; those that have a user or a group
+	dropped  uint64               // by subscriptions that are no more
 }
 
 // dispatcher returns the one that has the user or group.
@@ -35,10 +37,14 @@ func (n *Node) startDispatcher() error {
 		incoming: make(chan *nats.Msg, incomingSize),
 		users:    make(map[string]*binding),
 		groups:   make(map[string]*group),
+		sessions: make(map[uint64]*attached),
 	}
 	n.dispatchers = []*dispatcher{d}
 	var err error
 	if d.ping, err = d.subscribe(n.subjects.ping); err != nil {
+		return err
+	}
+	if d.own, err = d.subscribe(n.subjects.nodeOf(n.instance)); err != nil {
 		return err
 	}
 	n.running.Add(1)
@@ -64,6 +70,8 @@ func (d *dispatcher) handle(m *nats.Msg) {
 		d.handleUser(m, token)
 	case groupLetter:
 		d.handleGroup(m, token)
+	case nodeLetter:
+		d.handleNode(m)
 	case pingLetter:
 		d.handlePing(m)
 	}
@@ -159,6 +167,7 @@ func (d *dispatcher) count() (users, groups int, dropped uint64) {
 		}
 	}
 	add(d.ping)
+	add(d.own)
 	for _, b := range d.users {
 		add(b.sub)
 	}

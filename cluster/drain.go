@@ -42,6 +42,11 @@ func (d *dispatcher) forgetAll(why error) {
 	d.mu.Lock()
 	groups := d.groups
 	d.groups = make(map[string]*group)
+	for token, g := range groups {
+		for session := range g.joined {
+			d.detachGroupLocked(session, token)
+		}
+	}
 	d.mu.Unlock()
 	for _, g := range groups {
 		d.unsubscribe(g.sub)

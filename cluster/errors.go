@@ -30,6 +30,9 @@ var (
 	// ErrTooLarge is returned by Send, Post and Broadcast for a payload over [Node.MaxPayload].
 	ErrTooLarge = errors.New("cluster: payload too large")
 
+	// ErrTooManyMembers is returned by Members for a group with more than [MaxMembers].
+	ErrTooManyMembers = errors.New("cluster: the group has too many members to be listed")
+
 	// ErrReplaced is the reason of a session whose user has logged in again, here or on another node,
 	// and is returned by a Bind that lost to a later one.
 	ErrReplaced = errors.New("cluster: replaced by a later login")

@@ -60,9 +60,9 @@ type Options struct {
 	// may take to answer; default 5 s.
 	Timeout time.Duration
 
-	// Farewell bounds how long a session that Kick or a later login ends has for what is queued for it, and for its peer
-	// to end its side, as Config.WriteTimeout and Config.Linger of its server do; default 5 s. Negative: no time at all,
-	// and what is queued is lost.
+	// Farewell bounds how long a session that Kick or a later login ends has for what is queued for it, as
+	// Config.WriteTimeout of its server does; default 5 s. Negative: no time at all, and what is queued is lost. Once that is
+	// written, its peer has half a second to end its side.
 	Farewell time.Duration
 
 	// ForgetAfter is how long a node that fell silent without having left is unknown: as long, users who

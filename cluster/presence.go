@@ -6,12 +6,14 @@ import (
 	"errors"
 	"time"
 
+	"github.com/libnet-go/libnet"
 	"github.com/nats-io/nats.go"
 )
 
 // Presence is one session of a user.
 type Presence struct {
 	Node    string    `json:"node"`    // the id of the node that holds it
+	Run     string    `json:"run"`     // the run of that node: another one after a restart
 	Session uint64    `json:"session"` // the session's ID there
 	Since   time.Time `json:"since"`   // when it was bound, by the cluster's clock
 	Addr    string    `json:"addr"`    // the peer's address; empty for a session without one
@@ -24,9 +26,6 @@ func (e *KickedError) Error() string { return "cluster: kicked: " + e.Reason }
 
 // Unwrap returns ErrKicked.
 func (e *KickedError) Unwrap() error { return ErrKicked }
-
-// maxReason is how much of a reason Kick sends, in bytes.
-const maxReason = 1024
 
 // Online asks all nodes for the user's sessions: none when the user is offline, and two only while two logins are
 // being told apart. Errors: [ErrDegraded] when none was found and some node could not be asked;
@@ -50,11 +49,8 @@ func (n *Node) Online(ctx context.Context, user string) ([]Presence, error) {
 // stays. Errors as those of Online, but ErrDegraded also comes with sessions that were closed, when there may be more.
 // Of reason 1024 bytes are kept.
 func (n *Node) Kick(ctx context.Context, user, reason string) (int, error) {
-	if len(reason) > maxReason {
-		reason = reason[:maxReason]
-	}
 	closed := 0
-	err := n.collect(ctx, user, kindKick, appendKick(nil, n.clock.now(), reason), func(a answer) {
+	err := n.collect(ctx, user, kindKick, appendKick(nil, n.clock.now(), clipReason(reason)), func(a answer) {
 		if a.code == answerKicked {
 			closed++
 		}
@@ -101,15 +97,22 @@ func (d *dispatcher) handleQuery(m *nats.Msg, b *binding) {
 		d.answer(m, answerGone)
 		return
 	}
-	p := Presence{Node: d.node.id, Session: b.session.ID(), Since: time.Unix(0, b.claim.time)}
-	if addr := b.session.RemoteAddr(); addr != nil {
-		p.Addr = addr.String()
-	}
+	p := d.node.presence(b.session)
+	p.Since = time.Unix(0, b.claim.time)
 	data, err := appendPresence(answers[answerPresence], p)
 	if err != nil {
 		return // no such value
 	}
 	d.answerWith(m, data)
+}
+
+// presence is what is known of a session here.
+func (n *Node) presence(s *libnet.Session) Presence {
+	p := Presence{Node: n.id, Run: n.instance, Session: s.ID()}
+	if addr := s.RemoteAddr(); addr != nil {
+		p.Addr = addr.String()
+	}
+	return p
 }
 
 func appendPresence(prefix []byte, p Presence) ([]byte, error) {
@@ -132,10 +135,9 @@ func (d *dispatcher) handleKick(m *nats.Msg, b *binding, body []byte) {
 	}
 	d.node.clock.observe(until)
 	kicked := &KickedError{reason}
-	if b == nil || b.claim.time > until || !d.remove(b, kicked) {
+	if b == nil || b.claim.time > until || !d.evict(b.session.ID(), kicked) {
 		d.answer(m, answerGone)
 		return
 	}
-	d.node.end(b.session, kicked)
 	d.answer(m, answerKicked)
 }

@@ -26,6 +26,11 @@ func (n *Node) Send(ctx context.Context, user string, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	return outcome(a)
+}
+
+// outcome is what a session's answer to a message means.
+func outcome(a answer) error {
 	switch a.code {
 	case answerQueued:
 		return nil

@@ -12,6 +12,12 @@ const MaxName = 256
 // through: a user called ">" would hear everybody's messages.
 func token(name string) string { return base64.RawURLEncoding.EncodeToString([]byte(name)) }
 
+// nameOf is the name that a token of this node was made of.
+func nameOf(token string) string {
+	name, _ := base64.RawURLEncoding.DecodeString(token)
+	return string(name)
+}
+
 func checkedToken(name string) (string, error) {
 	if name == "" || len(name) > MaxName {
 		return "", fmt.Errorf("%w: %d bytes, want 1 to %d", ErrInvalidName, len(name), MaxName)
@@ -23,6 +29,7 @@ func checkedToken(name string) (string, error) {
 const (
 	userLetter  = 'u' // u.<user>: messages and questions to a user
 	groupLetter = 'g' // g.<group>: messages to a group
+	nodeLetter  = 'n' // n.<instance>: questions to a node, in one of its runs
 	pingLetter  = 'p' // p.<instance>: a barrier asks a node's dispatchers
 )
 
@@ -48,6 +55,7 @@ func newSubjects(cluster, instance string) subjects {
 
 func (s *subjects) user(token string) string      { return s.prefix + "u." + token }
 func (s *subjects) group(token string) string     { return s.prefix + "g." + token }
+func (s *subjects) nodeOf(instance string) string { return s.prefix + "n." + instance }
 func (s *subjects) pingOf(instance string) string { return s.prefix + "p." + instance }
 
 // parse takes a subject of a dispatcher apart.

@@ -6,12 +6,13 @@ import (
 	"errors"
 )
 
-// What is sent to a user's subject begins with its kind. Numbers are big-endian.
+// What is sent to a user's or node's subject begins with its kind, and so does a question to a group. Numbers are big-endian.
 const (
 	kindMessage byte = 'm' // then the payload
 	kindClaim   byte = 'c' // then a claim
 	kindQuery   byte = 'q'
 	kindKick    byte = 'k' // then the time up to which logins are kicked, and the reason
+	kindCount   byte = 'n' // of a group
 )
 
 // An answer begins with its code.
@@ -21,6 +22,9 @@ const (
 	answerRejected     byte = 'r' // the session cannot encode the message
 	answerGone         byte = 'g' // no session of the user here, or not any more
 	answerPresence     byte = 'p' // then a Presence
+	answerDelivered    byte = 'd' // then a node's part of a Delivery
+	answerCount        byte = 'c' // then a number
+	answerMembers      byte = 'm' // then Members
 	answerKicked       byte = 'k'
 	answerPong         byte = 'o' // then the dispatcher's index, their number, and the clock
 	answerNoResponders byte = 'n' // made of NATS' status: nobody subscribes to the subject

@@ -1,0 +1,138 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+
+	"github.com/nats-io/nats.go"
+)
+
+// MaxMembers is how many members of a group [Node.Members] lists.
+const MaxMembers = 10_000
+
+// A Member is one session of a group.
+type Member struct {
+	Presence          // where it is; Since is empty
+	Users    []string `json:"users,omitempty"` // whom the session is bound to, sorted
+}
+
+// membersChunk is how many members a node puts into one message: some 400 bytes each.
+const membersChunk = 500
+
+// Count returns how many members a group has, over all nodes. A session that is closing is none. Errors: [ErrDegraded] when some node
+// could not be asked, with what the others have; [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. Without a
+// deadline in ctx, Options.Timeout bounds the call.
+func (n *Node) Count(ctx context.Context, group string) (int, error) {
+	needContext(ctx)
+	token, err := n.check(group, nil)
+	if err != nil {
+		return 0, err
+	}
+	return n.count(ctx, token)
+}
+
+func (n *Node) count(ctx context.Context, token string) (total int, err error) {
+	err = n.askGroup(ctx, token, kindCount, nil, 1, func(a answer) {
+		if c, err := parseCount(a.data); a.code == answerCount && err == nil {
+			total += c
+		}
+	})
+	return total, err
+}
+
+// Members lists the members of a group, over all nodes, in no order. It counts them first: of more than [MaxMembers] it
+// lists none. Errors: [ErrTooManyMembers], and those of [Node.Count], with what was heard.
+func (n *Node) Members(ctx context.Context, group string) ([]Member, error) {
+	needContext(ctx)
+	token, err := n.check(group, nil)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := n.bounded(ctx)
+	defer cancel()
+	switch total, err := n.count(ctx, token); {
+	case total == 0:
+		return nil, err
+	case total > MaxMembers:
+		return nil, ErrTooManyMembers
+	}
+	var members []Member
+	err = n.askGroup(ctx, token, kindQuery, nil, MaxMembers/membersChunk, func(a answer) {
+		if list, err := parseMembers(a.data); a.code == answerMembers && err == nil {
+			members = append(members, list...)
+		}
+	})
+	return members, err
+}
+
+// KickGroup closes the sessions of a group, wherever they are, as [Node.Kick] does those of a user, and returns how
+// many. Errors: [ErrDegraded] when some node could not be asked, and otherwise those of Kick.
+func (n *Node) KickGroup(ctx context.Context, group, reason string) (int, error) {
+	needContext(ctx)
+	token, err := n.check(group, nil)
+	if err != nil {
+		return 0, err
+	}
+	closed := 0
+	err = n.askGroup(ctx, token, kindKick, appendKick(nil, n.clock.now(), clipReason(reason)), 1, func(a answer) {
+		if c, err := parseCount(a.data); a.code == answerCount && err == nil {
+			closed += c
+		}
+	})
+	return closed, err
+}
+
+func (d *dispatcher) answerMembers(m *nats.Msg, g *group) {
+	var list []Member
+	listed := 0
+	flush := func() {
+		if data, err := json.Marshal(list); err == nil && len(list) > 0 {
+			d.answerWith(m, append(answers[answerMembers][:1:1], data...))
+		}
+		list = list[:0]
+	}
+	for id, s := range g.members.All() {
+		if listed++; listed > MaxMembers {
+			break
+		}
+		list = append(list, Member{Presence: d.node.presence(s), Users: d.usersOf(id)})
+		if len(list) == membersChunk {
+			flush()
+		}
+	}
+	flush()
+}
+
+func (d *dispatcher) handleGroupKick(m *nats.Msg, g *group, body []byte) {
+	until, reason, err := parseKick(body)
+	if err != nil {
+		return
+	}
+	d.node.clock.observe(until)
+	closed := 0
+	for id := range g.members.All() {
+		if d.evict(id, &KickedError{reason}) {
+			closed++
+		}
+	}
+	d.answerWith(m, appendCount(answers[answerCount], closed))
+}
+
+func appendCount(prefix []byte, count int) []byte {
+	return binary.BigEndian.AppendUint32(prefix[:len(prefix):len(prefix)], uint32(count))
+}
+
+func parseCount(src []byte) (int, error) {
+	if len(src) != 4 {
+		return 0, errMalformed
+	}
+	return int(binary.BigEndian.Uint32(src) & (1<<31 - 1)), nil
+}
+
+func parseMembers(src []byte) (list []Member, err error) {
+	if json.Unmarshal(src, &list) != nil {
+		return nil, errMalformed
+	}
+	return list, nil
+}
