@@ -24,28 +24,27 @@ func (n *Node) Bind(ctx context.Context, s *libnet.Session, user string) error {
 	if err != nil {
 		return err
 	}
+	if !n.conn.IsConnected() {
+		return ErrDisconnected
+	}
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	d := n.dispatcher(token)
-	b := newBinding(token, s, claim{time: n.clock.now(), instance: n.instance, session: s.ID()})
+	b := newBinding(token, s)
 	current, err := d.insert(b)
 	switch {
-	case err == ErrReplaced:
-		n.replaced(b)
-		return err
 	case err != nil:
 		b.forget()
 		return err
 	case current != b:
 		b.forget()
-		return n.announceBinding(ctx, d, current)
+		return n.register(ctx, d, current)
 	}
 	stop := s.OnClose(func() { d.remove(b, sessionClosed(s)) })
-	if err := n.announceBinding(ctx, d, b); err != nil {
-		d.remove(b, err)
+	if err := n.register(ctx, d, b); err != nil {
 		stop() // or a login that is tried again and again would leave a callback each time
 		return err
 	}
@@ -70,18 +69,6 @@ func sessionClosed(s *libnet.Session) error {
 		return err
 	}
 	return libnet.ErrSessionClosed
-}
-
-// announceBinding claims the user once every node sees that the user is here. In this order one of two nodes that
-// bind a user at the same time hears the other: the one whose claim goes out later.
-func (n *Node) announceBinding(ctx context.Context, d *dispatcher, b *binding) error {
-	if _, err := n.barrier(ctx); err != nil {
-		return err
-	}
-	if err := d.holds(b); err != nil {
-		return err
-	}
-	return n.publishClaim(b)
 }
 
 // Sync returns when every node that this one can reach sees the users and groups that were bound and joined

@@ -2,16 +2,18 @@ package cluster
 
 import (
 	"errors"
+	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/nats-io/nats.go"
 )
 
-// A binding is one login: a user, the session here, and the claim. Immutable but for what is marked.
+// A binding is one login: a user and the session here. Immutable but for what is marked.
 type binding struct {
 	token   string
 	session *libnet.Session
-	claim   claim
+	since   time.Time
+	seen    time.Time          // since when interest has this node's user
 	sub     *nats.Subscription // taken over by the next login of the user here
 
 	// one holds the session alone. A broadcast to it never waits, whatever the session's queue is, and never
@@ -21,8 +23,9 @@ type binding struct {
 	lost error // guarded by the dispatcher's mu: why the user is no longer bound to the session here
 }
 
-func newBinding(token string, s *libnet.Session, c claim) *binding {
-	b := &binding{token: token, session: s, claim: c}
+func newBinding(token string, s *libnet.Session) *binding {
+	now := time.Now()
+	b := &binding{token: token, session: s, since: now, seen: now}
 	b.one.Put(struct{}{}, s)
 	return b
 }
@@ -44,7 +47,7 @@ func (b *binding) deliver(payload []byte) byte {
 }
 
 // insert makes b its user's binding, and closes the session of the one it replaces. It returns b, or the
-// binding by which b's session has the user already. It fails with ErrReplaced if a later login was quicker.
+// binding by which b's session has the user already.
 func (d *dispatcher) insert(b *binding) (current *binding, err error) {
 	for {
 		var spare *nats.Subscription
@@ -58,6 +61,7 @@ func (d *dispatcher) insert(b *binding) (current *binding, err error) {
 			d.unsubscribe(spare)
 		}
 		if old != nil {
+			old.forget()
 			d.node.replaced(old)
 		}
 		if err != errVanished {
@@ -90,15 +94,14 @@ func (d *dispatcher) put(b *binding, sub *nats.Subscription) (current, old *bind
 		b.sub = sub
 	case old.session == b.session:
 		return old, nil, nil
-	case old.claim.compare(b.claim) > 0:
-		return nil, nil, ErrReplaced
 	default:
-		b.sub = old.sub
+		b.sub, b.seen = old.sub, old.seen
 		old.lost = ErrReplaced
 		d.detachUserLocked(old)
 	}
 	d.users[b.token] = b
 	d.attachUserLocked(b)
+	d.node.directory.Hold(b.token, b.session.ID())
 	return b, old, nil
 }
 
@@ -117,6 +120,7 @@ func (d *dispatcher) remove(b *binding, why error) bool {
 	if removed {
 		d.unsubscribe(b.sub)
 		b.forget()
+		d.node.directory.Unhold(b.token, b.session.ID())
 	}
 	return removed
 }
@@ -131,6 +135,13 @@ func (d *dispatcher) removeLocked(b *binding, why error) bool {
 	delete(d.users, b.token)
 	d.detachUserLocked(b)
 	return true
+}
+
+// bound returns who has the user here, nil for nobody.
+func (d *dispatcher) bound(token string) *binding {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.users[token]
 }
 
 func (d *dispatcher) bindings() []*binding {

@@ -120,6 +120,9 @@ func (c *lifeConn) Close() error {
 func (n *Node) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrSlowConsumer) {
 		n.log.Warn("cluster: messages lost, this node does not keep up with NATS", "node", n.id)
+		if sub != nil && sub.Subject == n.subjects.told(n.instance) {
+			n.directory.Resync()
+		}
 		return
 	}
 	n.log.Warn("cluster: NATS", "node", n.id, "error", err)
@@ -139,5 +142,5 @@ func (n *Node) reconnected(*nats.Conn) {
 	n.log.Info("cluster: connected to NATS again", "node", n.id)
 	n.lookAtHealth()
 	_ = n.announce()
-	n.reclaimSoon()
+	n.directory.Resync()
 }

@@ -55,7 +55,7 @@ func (n *Node) askGroup(ctx context.Context, token string, kind byte, body []byt
 	const mayJoin = 8 // nodes that come up meanwhile
 	k := n.calls.begin((len(reachable) + 1 + mayJoin) * most)
 	defer n.calls.end(k)
-	if err := n.publish(n.subjects.group(token), n.replySubject(k, 0), kind, body); err != nil {
+	if err := n.publish(n.subjects.group(token), n.replySubject(k, 0), kind, 0, body); err != nil {
 		return err
 	}
 	r, err := n.barrier(ctx) // behind it, all answers are in

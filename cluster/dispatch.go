@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -19,6 +20,8 @@ type dispatcher struct {
 	incoming chan *nats.Msg // the NATS client sends, run receives, nobody closes
 	ping     *nats.Subscription
 	own      *nats.Subscription // to questions to this node
+	here     *nats.Subscription
+	late     late // used by run alone
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -47,6 +50,9 @@ func (n *Node) startDispatcher() error {
 	if d.own, err = d.subscribe(n.subjects.nodeOf(n.instance)); err != nil {
 		return err
 	}
+	if d.here, err = d.subscribe(n.subjects.here); err != nil {
+		return err
+	}
 	n.running.Add(1)
 	go d.run()
 	return nil
@@ -58,6 +64,8 @@ func (d *dispatcher) run() {
 		select {
 		case m := <-d.incoming:
 			d.handle(m)
+		case <-d.late.due:
+			d.release()
 		case <-d.node.done:
 			return
 		}
@@ -67,24 +75,47 @@ func (d *dispatcher) run() {
 func (d *dispatcher) handle(m *nats.Msg) {
 	switch letter, token := d.node.subjects.parse(m.Subject); letter {
 	case userLetter:
-		d.handleUser(m, token)
+		d.handleUser(m, token, d.holder(token, m.Sub), false)
+	case atLetter:
+		b := d.holder(token, nil)
+		if b == nil {
+			d.node.directory.Disown(token)
+		}
+		d.handleUser(m, token, b, true)
 	case groupLetter:
 		d.handleGroup(m, token)
 	case nodeLetter:
-		d.handleNode(m)
+		d.handleOwn(m)
 	case pingLetter:
 		d.handlePing(m)
 	}
 }
 
-// handleUser never waits: others are behind this message.
-func (d *dispatcher) handleUser(m *nats.Msg, token string) {
-	if len(m.Data) == 0 {
+// handleUser never waits: others are behind this message. direct says that it came by the node's own subject.
+func (d *dispatcher) handleUser(m *nats.Msg, token string, b *binding, direct bool) {
+	data := m.Data
+	var after uint64
+	if len(data) > 0 && data[0] == kindAfter {
+		var err error
+		if after, data, err = parseAfter(data[1:]); err != nil {
+			return
+		}
+	}
+	if len(data) == 0 {
 		return
 	}
-	b := d.holder(token, m.Sub)
-	body := m.Data[1:]
-	switch m.Data[0] {
+	detour := direct && data[0] == kindPost // that is what others wait for
+	if b != nil && !detour && (after != 0 || len(d.late.held) > 0) && time.Since(b.seen) < recentLogin && d.hold(m, token, after, direct) {
+		return
+	}
+	d.handleKind(m, b, data[0], data[1:], direct)
+	if data[0] == kindPost && len(d.late.held) > 0 {
+		d.release()
+	}
+}
+
+func (d *dispatcher) handleKind(m *nats.Msg, b *binding, kind byte, body []byte, direct bool) {
+	switch kind {
 	case kindMessage:
 		code := answerGone
 		if b != nil {
@@ -92,10 +123,14 @@ func (d *dispatcher) handleUser(m *nats.Msg, token string) {
 		}
 		d.node.stats.count(code)
 		d.answer(m, code)
-	case kindClaim:
-		if c, err := parseClaim(body); err == nil {
-			d.claimed(token, c)
+	case kindPost:
+		d.handlePost(m, b, body, direct)
+	case kindFence:
+		code := answerFence
+		if b == nil {
+			code = answerGone
 		}
+		d.answer(m, code)
 	case kindQuery:
 		d.handleQuery(m, b)
 	case kindKick:
@@ -103,13 +138,32 @@ func (d *dispatcher) handleUser(m *nats.Msg, token string) {
 	}
 }
 
-// holder returns the binding that a message is for, nil if there is none with an open session.
+// handlePost says only that the user is not here: nobody waits for anything else.
+func (d *dispatcher) handlePost(m *nats.Msg, b *binding, payload []byte, direct bool) {
+	if b == nil {
+		d.answer(m, answerGone)
+		return
+	}
+	if time.Since(b.seen) < recentLogin {
+		id := d.node.subjects.postOf(m.Reply)
+		if d.late.known[id] {
+			return
+		}
+		d.late.know(id)
+	} else if direct {
+		return // interest has known the user for long: this one would come out of order
+	}
+	d.node.stats.count(b.deliver(payload))
+}
+
+// holder returns the binding that a message is for, nil if there is none with an open session. sub is the user's subscription that it came
+// by, nil if it came by the node's.
 func (d *dispatcher) holder(token string, sub *nats.Subscription) *binding {
 	d.mu.Lock()
 	b := d.users[token]
 	d.mu.Unlock()
 	switch {
-	case b == nil || b.sub != sub: // a login that has just ended and begun again has two subscriptions for a moment
+	case b == nil || sub != nil && b.sub != sub: // a login that has just ended and begun again has two subscriptions for a moment
 		return nil
 	case b.session.IsClosed():
 		d.remove(b, sessionClosed(b.session)) // its close callback may be waiting for one of the user's
@@ -136,10 +190,7 @@ func (d *dispatcher) answerWith(m *nats.Msg, data []byte) {
 
 // handlePing answers that all this node was sent before has been handled.
 func (d *dispatcher) handlePing(m *nats.Msg) {
-	if c, err := parsePingClock(m.Data); err == nil {
-		d.node.clock.observe(c)
-	}
-	d.answerWith(m, appendPong(nil, pong{index: 0, count: 1, clock: d.node.clock.now()}))
+	d.answerWith(m, appendPong(nil, pong{index: 0, count: 1}))
 }
 
 func (d *dispatcher) subscribe(subject string) (*nats.Subscription, error) {
@@ -168,6 +219,7 @@ func (d *dispatcher) count() (users, groups int, dropped uint64) {
 	}
 	add(d.ping)
 	add(d.own)
+	add(d.here)
 	for _, b := range d.users {
 		add(b.sub)
 	}

@@ -24,6 +24,7 @@ func (n *Node) Drain(ctx context.Context) error {
 		return err
 	}
 	// A Bind that is past its check of the state holds the dispatcher's lock, and its user is seen here.
+	n.directory.UnholdAll()
 	for _, d := range n.dispatchers {
 		d.forgetAll(ErrDraining)
 	}
@@ -31,6 +32,8 @@ func (n *Node) Drain(ctx context.Context) error {
 		return err
 	}
 	n.phase.CompareAndSwap(int32(stateDraining), int32(stateDrained))
+	n.lookAround()
+	n.introduce.Store(true) // what follows may be lost
 	return n.announce()
 }
 

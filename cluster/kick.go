@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/binary"
 
 	"github.com/nats-io/nats.go"
 )
@@ -26,7 +25,7 @@ func (n *Node) KickSession(ctx context.Context, at Presence, reason string) erro
 	if !validInstance(at.Run) {
 		return ErrOffline
 	}
-	a, err := n.askNode(ctx, at.Run, kindKick, appendSessionKick(nil, at.Session, clipReason(reason)))
+	a, err := n.askNode(ctx, at.Run, kindKick, appendKick(nil, at.Session, clipReason(reason)))
 	switch {
 	case err != nil:
 		return err
@@ -42,7 +41,7 @@ func (n *Node) KickSession(ctx context.Context, at Presence, reason string) erro
 func (n *Node) askNode(ctx context.Context, instance string, kind byte, body []byte) (answer, error) {
 	k := n.calls.begin(1)
 	defer n.calls.end(k)
-	if err := n.publish(n.subjects.nodeOf(instance), n.replySubject(k, 0), kind, body); err != nil {
+	if err := n.publish(n.subjects.nodeOf(instance), n.replySubject(k, 0), kind, 0, body); err != nil {
 		return answer{}, err
 	}
 	select {
@@ -55,12 +54,12 @@ func (n *Node) askNode(ctx context.Context, instance string, kind byte, body []b
 	}
 }
 
-// handleNode handles what is sent to this node, and to no user or group.
-func (d *dispatcher) handleNode(m *nats.Msg) {
+// handleOwn handles what is sent to this node, and to no user or group.
+func (d *dispatcher) handleOwn(m *nats.Msg) {
 	if len(m.Data) == 0 || m.Data[0] != kindKick {
 		return
 	}
-	session, reason, err := parseSessionKick(m.Data[1:])
+	session, reason, err := parseKick(m.Data[1:])
 	if err != nil {
 		return
 	}
@@ -69,15 +68,4 @@ func (d *dispatcher) handleNode(m *nats.Msg) {
 		code = answerKicked
 	}
 	d.answer(m, code)
-}
-
-func appendSessionKick(dst []byte, session uint64, reason string) []byte {
-	return append(binary.BigEndian.AppendUint64(dst, session), reason...)
-}
-
-func parseSessionKick(src []byte) (session uint64, reason string, err error) {
-	if len(src) < 8 || len(src) > 8+maxReason {
-		return 0, "", errMalformed
-	}
-	return binary.BigEndian.Uint64(src), string(src[8:]), nil
 }

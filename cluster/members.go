@@ -75,7 +75,7 @@ func (n *Node) KickGroup(ctx context.Context, group, reason string) (int, error)
 		return 0, err
 	}
 	closed := 0
-	err = n.askGroup(ctx, token, kindKick, appendKick(nil, n.clock.now(), clipReason(reason)), 1, func(a answer) {
+	err = n.askGroup(ctx, token, kindKick, appendKick(nil, 0, clipReason(reason)), 1, func(a answer) {
 		if c, err := parseCount(a.data); a.code == answerCount && err == nil {
 			closed += c
 		}
@@ -105,11 +105,10 @@ func (d *dispatcher) answerMembers(m *nats.Msg, g *group) {
 }
 
 func (d *dispatcher) handleGroupKick(m *nats.Msg, g *group, body []byte) {
-	until, reason, err := parseKick(body)
+	_, reason, err := parseKick(body)
 	if err != nil {
 		return
 	}
-	d.node.clock.observe(until)
 	closed := 0
 	for id := range g.members.All() {
 		if d.evict(id, &KickedError{reason}) {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"sync"
 
@@ -16,15 +17,24 @@ import (
 // ErrDisconnected and ctx's the message may or may not arrive, after the others it does not. Without a
 // deadline in ctx, Options.Timeout bounds the call.
 func (n *Node) Send(ctx context.Context, user string, payload []byte) error {
+	ctx = usersContext(ctx)
 	token, err := n.check(user, payload)
+	if err != nil {
+		return err
+	}
+	after, err := n.posts.noteSend(ctx, token)
 	if err != nil {
 		return err
 	}
 	k := n.calls.begin(1)
 	defer n.calls.end(k)
-	a, err := n.request(ctx, k, n.subjects.user(token), kindMessage, payload)
+	k.after = after
+	a, err := n.request(ctx, k, token, kindMessage, payload)
 	if err != nil {
 		return err
+	}
+	if after != 0 {
+		n.posts.confirm(after)
 	}
 	return outcome(a)
 }
@@ -49,7 +59,11 @@ func (n *Node) Post(user string, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	return n.publish(n.subjects.user(token), "", kindMessage, payload)
+	number, after, direct := n.posts.note(token, payload)
+	if !direct {
+		return nil
+	}
+	return n.publish(n.subjects.user(token), n.postSubject(number), kindPost, after, payload)
 }
 
 func (n *Node) check(name string, payload []byte) (token string, err error) {
@@ -68,9 +82,14 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 // keptBuffer is the largest that is kept for another message.
 const keptBuffer = 64 << 10
 
-func (n *Node) publish(subject, reply string, kind byte, payload []byte) error {
+// publish sends a message of a kind; after is the post that has to come first, 0 for none.
+func (n *Node) publish(subject, reply string, kind byte, after uint64, payload []byte) error {
 	buf := buffers.Get().(*[]byte)
-	data := append(append((*buf)[:0], kind), payload...)
+	data := (*buf)[:0]
+	if after != 0 {
+		data = binary.BigEndian.AppendUint64(append(data, kindAfter), after)
+	}
+	data = append(append(data, kind), payload...)
 	var err error
 	if reply == "" {
 		err = n.conn.Publish(subject, data)
@@ -84,15 +103,9 @@ func (n *Node) publish(subject, reply string, kind byte, payload []byte) error {
 	return natsError(err)
 }
 
-func needContext(ctx context.Context) {
-	if ctx == nil {
-		panic("cluster: a nil context: context.Background() is one that does not end")
-	}
-}
-
 // bounded gives a context without a deadline that of Options.Timeout.
 func (n *Node) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	needContext(ctx)
+	ctx = usersContext(ctx)
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}

@@ -64,7 +64,11 @@ func (b *batch) publish(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	return b.node.publish(b.node.subjects.user(token), b.node.replySubject(b.call, i+1), kindMessage, b.payload)
+	after, err := b.node.posts.noteSend(ctx, token)
+	if err != nil {
+		return err
+	}
+	return b.node.publish(b.node.subjects.user(token), b.node.replySubject(b.call, i+1), kindMessage, after, b.payload)
 }
 
 func (b *batch) end(i int, err error) {
@@ -108,9 +112,13 @@ func (b *batch) answered(a answer) {
 }
 
 // settle ends what had no answer, or none that is certain, once all that was published has been handled everywhere: a
-// user who moved to another node meanwhile is sent the message again, and one whose message was lost is not.
+// user who moved to another node meanwhile is sent the message again, and one whose message was lost is not. What nobody
+// heard may be sent again in any case.
 func (b *batch) settle(ctx context.Context) {
-	_, err := b.node.barrier(ctx)
+	var err error
+	if b.heard() {
+		_, err = b.node.barrier(ctx)
+	}
 	for len(b.call.answers) > 0 {
 		b.answered(<-b.call.answers)
 	}
@@ -132,4 +140,14 @@ func (b *batch) settle(ctx context.Context) {
 		}
 	}
 	wg.Wait()
+}
+
+// heard reports whether somebody may have a message whose fate is open.
+func (b *batch) heard() bool {
+	for i, done := range b.done {
+		if !done && b.code[i] != answerNoResponders {
+			return true
+		}
+	}
+	return false
 }
