@@ -36,9 +36,9 @@ const (
 	// recentLogin is how long after a login interest may be behind.
 	recentLogin = 2 * time.Second
 
-	// holdFor is how long a message waits for a post that it follows, which may never come: less than Send waits for an answer. A detour
-	// takes a few milliseconds.
-	holdFor = 40 * time.Millisecond
+	// holdFor is how long a message waits for a post that it follows, which may never come: the node that the user has left may have had it.
+	// A detour takes a few milliseconds.
+	holdFor = 100 * time.Millisecond
 
 	maxKnown = 4096
 	maxHeld  = 4096

@@ -14,7 +14,7 @@ func TestAllThatIsPostedAndSentAfterBindArrivesInOrder(t *testing.T) {
 	server := newSessions(t, lines, nil)
 	for i := range 300 {
 		user, from := fmt.Sprint("u", i), nodes[(i+1)%3]
-		_, client := server.bound(nodes[i%3], user)
+		client := welcome(t, server, nodes[i%3], user)
 		talk(t, from, user, client)
 	}
 }
@@ -24,7 +24,7 @@ func TestAllThatIsPostedAndSentAfterAUserHasMovedArrivesOnceAndInOrder(t *testin
 	nodes := mesh(t, 3)
 	server := newSessions(t, lines, nil)
 	for i := range 200 {
-		_, client := server.bound(nodes[i%3], "u")
+		client := welcome(t, server, nodes[i%3], "u")
 		talk(t, nodes[(i+i/3)%3], "u", client)
 		if i%2 == 0 {
 			client.Close()
@@ -32,9 +32,21 @@ func TestAllThatIsPostedAndSentAfterAUserHasMovedArrivesOnceAndInOrder(t *testin
 	}
 }
 
+// welcome logs a user in whose session has its codec, for which a message of a node waits for 10 ms at most.
+func welcome(t *testing.T, server *sessions, node *cluster.Node, user string) net.Conn {
+	t.Helper()
+	session, client := server.open()
+	if err := session.Send([]byte("welcome")); err != nil {
+		t.Fatal(err)
+	}
+	bind(t, node, session, user)
+	return client
+}
+
 // talk sends to a user who has just logged in, without a pause, and reads it.
 func talk(t *testing.T, from *cluster.Node, user string, client net.Conn) {
 	t.Helper()
+	read(t, client, "welcome\n")
 	for j := range 12 {
 		text := fmt.Appendf(nil, "0 %d", j)
 		var err error

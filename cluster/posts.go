@@ -29,7 +29,10 @@ type post struct {
 	token   string
 	payload []byte
 	at      time.Time
+	after   uint64 // the post to the same user before it, 0 for none that was in doubt
 	refused bool
+	left    bool // by a node that the user had left: another one may have had it
+	settled bool // it has arrived
 }
 
 // A detour is what waits for a user's homes.
@@ -67,7 +70,7 @@ func (p *posts) note(token string, payload []byte) (number, after uint64, send b
 	}
 	now := time.Now()
 	after = p.beforeLocked(token, now)
-	p.keepLocked(token, payload, now)
+	p.keepLocked(token, payload, now).after = after
 	return p.last, after, true
 }
 
@@ -77,13 +80,13 @@ func (p *posts) beforeLocked(token string, now time.Time) uint64 {
 	if !ok {
 		return 0
 	}
-	if k := &p.kept[number%postsKept]; k.refused || now.Sub(k.at) > inDoubt {
+	if k := &p.kept[number%postsKept]; k.refused || k.settled || now.Sub(k.at) > inDoubt {
 		return 0
 	}
 	return number
 }
 
-func (p *posts) keepLocked(token string, payload []byte, now time.Time) {
+func (p *posts) keepLocked(token string, payload []byte, now time.Time) *post {
 	if p.kept == nil {
 		p.kept = make([]post, postsKept)
 		p.latest = make(map[string]uint64)
@@ -98,6 +101,7 @@ func (p *posts) keepLocked(token string, payload []byte, now time.Time) {
 	for p.bytes += len(payload); p.bytes > postsBytes && p.oldest < p.last; {
 		p.dropLocked()
 	}
+	return k
 }
 
 // dropLocked forgets the oldest.
@@ -136,24 +140,35 @@ func (p *posts) noteSend(ctx context.Context, token string) (after uint64, err e
 	}
 }
 
-// confirm notes that a message that followed a post has arrived, and so has the post, unless it was refused.
+// confirm notes that a message that followed a post has arrived: so have the post and those before, unless they were refused.
 func (p *posts) confirm(after uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if k := &p.kept[after%postsKept]; k.number == after {
-		k.at = time.Time{}
+	for after != 0 {
+		k := &p.kept[after%postsKept]
+		if k.number != after || k.settled {
+			return
+		}
+		k.settled = true
+		after = k.after
 	}
 }
 
+// settledLocked reports whether a post that was refused has arrived, or may have.
+func (p *posts) settledLocked(w *post, now time.Time) bool {
+	k := &p.kept[w.number%postsKept]
+	return w.left && (now.Sub(w.at) > inDoubt || k.number == w.number && k.settled)
+}
+
 // refuse puts a post on its detour, and reports whether that begins with it.
-func (p *posts) refuse(number uint64) (token string, begins bool) {
+func (p *posts) refuse(number uint64, left bool) (token string, begins bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.kept == nil {
 		return "", false
 	}
 	k := &p.kept[number%postsKept]
-	if k.number != number || k.refused {
+	if k.number != number || k.refused || k.settled {
 		return "", false
 	}
 	k.refused = true
@@ -170,7 +185,7 @@ func (p *posts) refuse(number uint64) (token string, begins bool) {
 		begins = true
 	}
 	at, _ := slices.BinarySearchFunc(d.waiting, number, func(w post, n uint64) int { return int(int64(w.number - n)) })
-	d.waiting = slices.Insert(d.waiting, at, post{number: number, token: k.token, payload: slices.Clone(k.payload)})
+	d.waiting = slices.Insert(d.waiting, at, post{number: number, token: k.token, payload: slices.Clone(k.payload), at: k.at, left: left})
 	return k.token, begins
 }
 
@@ -188,6 +203,14 @@ func (p *posts) next(token string) []post {
 	return waiting
 }
 
+// stillLost returns those that have not arrived by another way.
+func (p *posts) stillLost(waiting []post) []post {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.DeleteFunc(waiting, func(w post) bool { return p.settledLocked(&w, now) })
+}
+
 // detour sends posts that were refused to the node that the user's homes name, and drops them if there is none.
 func (n *Node) detour(token string) {
 	ctx, cancel := n.bounded(n.life)
@@ -201,7 +224,7 @@ func (n *Node) detour(token string) {
 		if err != nil || l.Node == "" {
 			continue
 		}
-		for _, p := range posts {
+		for _, p := range n.posts.stillLost(posts) {
 			_ = n.publish(n.subjects.at(l.Node, token), n.postSubject(p.number), kindPost, 0, p.payload)
 		}
 	}
@@ -218,13 +241,13 @@ func (n *Node) postSubject(number uint64) string {
 }
 
 // handleRefusal is called by the NATS client for what comes back of a post.
-func (n *Node) handleRefusal(suffix string) bool {
+func (n *Node) handleRefusal(suffix string, left bool) bool {
 	text, ok := strings.CutPrefix(suffix, postReplies)
 	if !ok {
 		return false
 	}
 	if number, err := strconv.ParseUint(text, 36, 64); err == nil {
-		if token, begins := n.posts.refuse(number); begins {
+		if token, begins := n.posts.refuse(number, left); begins {
 			n.spawn(func() { n.detour(token) })
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 )
 
 // refusals is how often a login tries again above a greater one. The first may be of an earlier login with a number that this node had not
@@ -106,15 +107,45 @@ func (d *Directory) propose(ctx context.Context, token string, session uint64) (
 	case err != nil:
 		return Login{}, err
 	}
-	for _, l := range p.untold {
-		if !l.same(p.told) {
-			_ = d.send(l.Node, message{kind: kindLost, login: p.login, entries: []entry{{token: token, session: l.Session}}})
-		}
+	if err := p.tellRest(ctx); err != nil {
+		return Login{}, err
 	}
 	for _, home := range p.homes[p.asked:] {
 		_ = d.registerAs(home, message{login: p.told}, token, p.login)
 	}
 	return Login{}, nil
+}
+
+// tellWithin is how long those who lose a user may take to hear of it when they have not answered by themselves.
+const tellWithin = 250 * time.Millisecond
+
+// tellRest tells those who do not know that they have lost the user, and waits for them: messages that begin after the login must not reach
+// the session that it replaces.
+func (p *proposal) tellRest(ctx context.Context) error {
+	timer := time.NewTimer(tellWithin)
+	defer timer.Stop()
+	for _, l := range p.untold {
+		if l.same(p.told) {
+			continue
+		}
+		_ = p.d.send(l.Node, message{
+			kind: kindLost, call: p.call.number, about: p.d.self, login: p.login, entries: []entry{{token: p.token, session: l.Session}},
+		})
+		for waiting := true; waiting; {
+			select {
+			case m := <-p.call.answers:
+				waiting = m.login.Node != l.Node || m.about == ""
+			case <-timer.C:
+				return nil // it will hear of it when it hears anything
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-p.d.closed:
+				return ErrClosed
+			}
+		}
+		p.told = l
+	}
+	return nil
 }
 
 // ask has the first home tell whom the login replaces, who then answers: a login that waits for it is true for all. When that takes too long,
