@@ -23,11 +23,11 @@ func TestAllThatIsPostedAndSentAfterBindArrivesInOrder(t *testing.T) {
 func TestAllThatIsPostedAndSentAfterAUserHasMovedArrivesOnceAndInOrder(t *testing.T) {
 	nodes := mesh(t, 3)
 	server := newSessions(t, lines, nil)
-	for i := range 200 {
-		client := welcome(t, server, nodes[i%3], "u")
-		talk(t, nodes[(i+i/3)%3], "u", client)
-		if i%2 == 0 {
-			client.Close()
+	for i := range 100 {
+		user := fmt.Sprint("u", i)
+		for j := range 2 {
+			client := welcome(t, server, nodes[(i+j)%3], user)
+			talk(t, nodes[(i/3)%3], user, client)
 		}
 	}
 }
