@@ -80,6 +80,12 @@ func (n *Node) Sync(ctx context.Context) error {
 	}
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
-	_, err := n.barrier(ctx)
-	return err
+	for {
+		if _, err := n.barrier(ctx); err != nil { // behind it, all refusals of posts are in
+			return err
+		}
+		if waited, err := n.posts.wait(ctx); err != nil || !waited {
+			return err
+		}
+	}
 }

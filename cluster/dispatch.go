@@ -190,6 +190,10 @@ func (d *dispatcher) answerWith(m *nats.Msg, data []byte) {
 
 // handlePing answers that all this node was sent before has been handled.
 func (d *dispatcher) handlePing(m *nats.Msg) {
+	if len(d.late.held) > 0 {
+		d.late.pings = append(d.late.pings, m)
+		return
+	}
 	d.answerWith(m, appendPong(nil, pong{index: 0, count: 1}))
 }
 

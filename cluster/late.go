@@ -16,6 +16,7 @@ type late struct {
 	order []postID
 	held  []heldMessage    // in order of arrival
 	due   <-chan time.Time // when the first of them has waited long enough; nil without one
+	pings []*nats.Msg      // that are answered when nothing is held
 }
 
 // A postID is a post of a node.
@@ -97,6 +98,12 @@ func (d *dispatcher) release() {
 	d.late.due = nil
 	if len(d.late.held) > 0 {
 		d.late.due = time.After(holdFor - now.Sub(d.late.held[0].since))
+		return
+	}
+	pings := d.late.pings
+	d.late.pings = nil
+	for _, m := range pings {
+		d.handlePing(m)
 	}
 }
 

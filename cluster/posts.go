@@ -49,7 +49,7 @@ const (
 	keptPost   = 1 << 10 // the largest buffer that is used again
 
 	// maxDetours and maxWaiting bound what waits. More is lost.
-	maxDetours = 1024
+	maxDetours = 8192
 	maxWaiting = 1024
 )
 
@@ -209,6 +209,26 @@ func (p *posts) stillLost(waiting []post) []post {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.DeleteFunc(waiting, func(w post) bool { return p.settledLocked(&w, now) })
+}
+
+// wait waits for a post that is on a detour, and is false when there is none.
+func (p *posts) wait(ctx context.Context) (bool, error) {
+	p.mu.Lock()
+	var done chan struct{}
+	for _, d := range p.detours {
+		done = d.done
+		break
+	}
+	p.mu.Unlock()
+	if done == nil {
+		return false, nil
+	}
+	select {
+	case <-done:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
 }
 
 // detour sends posts that were refused to the node that the user's homes name, and drops them if there is none.
