@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -211,24 +212,19 @@ func (p *posts) stillLost(waiting []post) []post {
 	return slices.DeleteFunc(waiting, func(w post) bool { return p.settledLocked(&w, now) })
 }
 
-// wait waits for a post that is on a detour, and is false when there is none.
+// wait waits for the posts that are on a detour, and is false when there is none.
 func (p *posts) wait(ctx context.Context) (bool, error) {
 	p.mu.Lock()
-	var done chan struct{}
-	for _, d := range p.detours {
-		done = d.done
-		break
-	}
+	detours := slices.Collect(maps.Values(p.detours))
 	p.mu.Unlock()
-	if done == nil {
-		return false, nil
+	for _, d := range detours {
+		select {
+		case <-d.done:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
 	}
-	select {
-	case <-done:
-		return true, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
+	return len(detours) > 0, nil
 }
 
 // detour sends posts that were refused to the node that the user's homes name, and drops them if there is none.
