@@ -1,6 +1,9 @@
 package cluster
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Drain gives up the node's users and groups before it goes away. From its beginning on, Bind and Join
 // answer [ErrDraining]; when it returns nil, every node knows that its users are not here, and all that was
@@ -23,13 +26,14 @@ func (n *Node) Drain(ctx context.Context) error {
 	if err := n.announce(); err != nil {
 		return err
 	}
+	services := n.services.drain(ctx)
 	// A Bind that is past its check of the state holds the dispatcher's lock, and its user is seen here.
 	n.directory.UnholdAll()
 	for _, d := range n.dispatchers {
 		d.forgetAll(ErrDraining)
 	}
-	if _, err := n.barrier(ctx); err != nil {
-		return err
+	if _, err := n.barrier(ctx); err != nil || services != nil {
+		return errors.Join(services, err)
 	}
 	n.phase.CompareAndSwap(int32(stateDraining), int32(stateDrained))
 	n.lookAround()

@@ -33,6 +33,19 @@ var (
 	// ErrTooManyMembers is returned by Members for a group with more than [MaxMembers].
 	ErrTooManyMembers = errors.New("cluster: the group has too many members to be listed")
 
+	// ErrNoService is returned by a call when no node serves the service, or none that can be reached.
+	ErrNoService = errors.New("cluster: no node serves the service")
+
+	// ErrBusy is returned by a call when the nodes that were asked serve as many as ServeOptions.Concurrency lets them.
+	// The call was not served.
+	ErrBusy = errors.New("cluster: the service is busy")
+
+	// ErrUnanswered is returned by a call when its handler panicked, or ended without a reply.
+	ErrUnanswered = errors.New("cluster: the service gave no answer")
+
+	// ErrInvalidHeader is returned by a call whose [Header] cannot travel.
+	ErrInvalidHeader = errors.New("cluster: invalid header")
+
 	// ErrReplaced is the reason of a session whose user has logged in again, here or on another node,
 	// and is returned by a Bind that lost to a later one.
 	ErrReplaced = errors.New("cluster: replaced by a later login")

@@ -1,13 +1,21 @@
 package cluster
 
+import "time"
+
 var (
 	ParseAnnouncement = parseAnnouncement
 	ParsePresence     = parsePresence
 	ParseMembers      = parseMembers
 	ParseReply        = parseReply
+	ValidTraceparent  = validTraceparent
+	AppendPong        = func(src []byte) ([]byte, error) { p, err := parsePong(src); return appendPong(nil, p)[1:], err }
 	AppendDelivery    = func(src []byte) ([]byte, error) { d, err := parseDelivery(src); return appendDelivery(nil, d), err }
 	AppendCount       = func(src []byte) ([]byte, error) { c, err := parseCount(src); return appendCount(nil, c), err }
-	AppendPong        = func(src []byte) ([]byte, error) { p, err := parsePong(src); return appendPong(nil, p)[1:], err }
 	AppendKick        = func(src []byte) ([]byte, error) { s, r, err := parseKick(src); return appendKick(nil, s, r), err }
 	AppendHeartbeat   = func(src []byte) ([]byte, error) { h, err := parseHeartbeat(src); return h.append(nil), err }
 )
+
+func ReceivedHeader(wire map[string][]string) (Header, time.Duration) {
+	timeout, _ := callTimeout(wire)
+	return receivedHeader(wire), timeout
+}

@@ -36,6 +36,8 @@ type Node struct {
 	peers    peers
 	stats    counters
 	health   health
+	services services
+	trace    tracer       // immutable
 	phase    atomic.Int32 // nodeState
 
 	directory *directory.Directory
@@ -115,6 +117,7 @@ func newNode(o Options) *Node {
 		met:      make(chan struct{}, 1),
 		told:     make(chan *nats.Msg, toldSize),
 		health:   newHealth(o.OnHealth),
+		trace:    tracer{o.Trace, o.logger()},
 	}
 	n.health.current.Store(&healthChange{Whole, nil})
 	n.subjects = newSubjects(o.cluster(), n.instance)
@@ -191,7 +194,7 @@ func (n *Node) spawn(f func()) {
 // Close leaves the cluster and stops the embedded server. The others are told, and so do not wait for this
 // node, but messages that are under way to its users are lost: call [Node.Drain] before. Sessions stay open;
 // they belong to their server. When Close returns, nothing of the node runs any more, but for close callbacks
-// of sessions that it closed before. A second call waits for the first. Close returns nil.
+// of sessions that it closed before, handlers of services, whose contexts have ended, and Options.OnHealth. A second call waits for the first. Close returns nil.
 func (n *Node) Close() error {
 	n.closing.Do(n.close)
 	return nil

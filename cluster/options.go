@@ -70,6 +70,9 @@ type Options struct {
 	// A node that is cut off for longer is taken for dead, and its users for offline.
 	ForgetAfter time.Duration
 
+	// Trace has calls of services carry a trace. Default: what a handler was called with is passed on.
+	Trace Trace
+
 	// OnHealth is told of each change of the node's [Health], and why, as [Node.Health] says it: from New on, which
 	// begins with Whole, until Close. It is called on a goroutine of its own, one call at a time; of changes that come while it
 	// runs it is told the latest. It may block, and call the node, Close included: only the next call waits for it. One that panics is logged.

@@ -12,7 +12,10 @@ type Stats struct {
 	Replaced      uint64 // sessions here closed because their user logged in again
 }
 
-type counters struct{ delivered, blocked, rejected, replaced atomic.Uint64 }
+type counters struct {
+	delivered, blocked, rejected, replaced atomic.Uint64
+	calls, failedCalls, served, busy       atomic.Uint64
+}
 
 func (c *counters) count(code byte) {
 	switch code {

@@ -60,6 +60,7 @@ func newSubjects(cluster, instance string) subjects {
 
 func (s *subjects) user(token string) string      { return s.prefix + "u." + token }
 func (s *subjects) group(token string) string     { return s.prefix + "g." + token }
+func (s *subjects) service(token string) string   { return s.prefix + "q." + token }
 func (s *subjects) nodeOf(instance string) string { return s.prefix + "n." + instance }
 func (s *subjects) pingOf(instance string) string { return s.prefix + "p." + instance }
 
@@ -67,6 +68,9 @@ func (s *subjects) told(instance string) string { return s.prefix + "d." + insta
 func (s *subjects) at(instance, token string) string {
 	return s.prefix + "a." + instance + "." + token
 }
+
+// serviceQueue is the queue group of all nodes that serve a service.
+const serviceQueue = "q"
 
 // parse takes a subject of a dispatcher apart.
 func (s *subjects) parse(subject string) (letter byte, token string) {

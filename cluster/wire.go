@@ -37,6 +37,10 @@ const (
 	answerDelivered    byte = 'd' // then a node's part of a Delivery
 	answerCount        byte = 'c' // then a number
 	answerMembers      byte = 'm' // then Members
+	answerReply        byte = '=' // of a service, then its reply
+	answerBusy         byte = 'B' // the service's node has no room
+	answerUnanswered   byte = 'u' // the service's handler ended without a reply
+	answerTooLarge     byte = 't' // the service's reply is
 	answerKicked       byte = 'k'
 	answerPong         byte = 'o' // then the dispatcher's index, and their number
 	answerFence        byte = 'f'
