@@ -21,13 +21,19 @@ var (
 // reached is a session that has several users and is in several groups, all seen from all nodes.
 func reached(t *testing.T, node *cluster.Node) (*libnet.Session, net.Conn) {
 	t.Helper()
+	return reachedAs(t, node, "")
+}
+
+// reachedAs is reached with names and groups of its own, which begin with prefix.
+func reachedAs(t *testing.T, node *cluster.Node, prefix string) (*libnet.Session, net.Conn) {
+	t.Helper()
 	server := newSessions(t, lines, func(s *libnet.Server) { s.SendQueue = 1 << 16 })
 	session, client := server.open()
 	for _, name := range names {
-		bind(t, node, session, name)
+		bind(t, node, session, prefix+name)
 	}
 	for _, room := range rooms {
-		if err := node.Join(session, room); err != nil {
+		if err := node.Join(session, prefix+room); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -40,13 +46,18 @@ func reached(t *testing.T, node *cluster.Node) (*libnet.Session, net.Conn) {
 // burst sends numbered messages on all roads to the session that is reached, without waiting for any.
 func burst(t *testing.T, node *cluster.Node, messages int) {
 	t.Helper()
+	burstAs(t, node, "", messages)
+}
+
+func burstAs(t *testing.T, node *cluster.Node, prefix string, messages int) {
+	t.Helper()
 	for i := range messages {
 		payload := fmt.Appendf(nil, "0 %d", i)
 		var err error
 		if road := rand.IntN(len(names) + len(rooms)); road < len(names) {
-			err = node.Post(names[road], payload)
+			err = node.Post(prefix+names[road], payload)
 		} else {
-			err = node.Broadcast(rooms[road-len(names)], payload)
+			err = node.Broadcast(prefix+rooms[road-len(names)], payload)
 		}
 		if err != nil {
 			t.Fatal(err)
