@@ -97,6 +97,7 @@ func (d *dispatcher) evict(session uint64, reason error) bool {
 	for _, token := range groups {
 		d.leave(token, session)
 	}
+	d.node.stats.kicked.Add(1)
 	d.node.end(s, reason)
 	return true
 }

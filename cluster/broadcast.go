@@ -60,6 +60,7 @@ func (n *Node) Broadcast(group string, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	n.stats.broadcasts.Add(1)
 	return natsError(n.conn.Publish(n.subjects.group(token), payload))
 }
 

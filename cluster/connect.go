@@ -120,6 +120,9 @@ func (c *lifeConn) Close() error {
 func (n *Node) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrSlowConsumer) {
 		n.log.Warn("cluster: messages lost, this node does not keep up with NATS", "node", n.id)
+		if sub != nil {
+			n.dispatcher("").lags(sub)
+		}
 		if sub != nil && sub.Subject == n.subjects.told(n.instance) {
 			n.directory.Resync()
 		}

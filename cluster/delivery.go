@@ -34,6 +34,7 @@ func (n *Node) BroadcastContext(ctx context.Context, group string, payload []byt
 		needContext(ctx)
 		return Delivery{}, err
 	}
+	n.stats.broadcasts.Add(1)
 	var all Delivery
 	err = n.askGroup(ctx, token, kindMessage, payload, 1, func(a answer) {
 		if d, err := parseDelivery(a.data); a.code == answerDelivered && err == nil {

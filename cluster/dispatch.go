@@ -25,10 +25,11 @@ type dispatcher struct {
 
 	mu sync.Mutex
 	// mu guards the following.
-	users    map[string]*binding  // by token
-	groups   map[string]*group    // by token
-	sessions map[uint64]*attached // by session id; those that have a user or a group
-	dropped  uint64               // by subscriptions that are no more
+	users    map[string]*binding             // by token
+	groups   map[string]*group               // by token
+	sessions map[uint64]*attached            // by session id; those that have a user or a group
+	dropped  uint64                          // by subscriptions that are no more
+	slow     map[*nats.Subscription]struct{} // that have lost messages
 }
 
 // dispatcher returns the one that has the user or group.
@@ -41,6 +42,7 @@ func (n *Node) startDispatcher() error {
 		users:    make(map[string]*binding),
 		groups:   make(map[string]*group),
 		sessions: make(map[uint64]*attached),
+		slow:     make(map[*nats.Subscription]struct{}),
 	}
 	n.dispatchers = []*dispatcher{d}
 	var err error
@@ -203,12 +205,21 @@ func (d *dispatcher) subscribe(subject string) (*nats.Subscription, error) {
 }
 
 func (d *dispatcher) unsubscribe(sub *nats.Subscription) {
-	if dropped, err := sub.Dropped(); err == nil && dropped > 0 {
-		d.mu.Lock()
-		d.dropped += uint64(dropped)
-		d.mu.Unlock()
-	}
+	dropped, _ := sub.Dropped()
 	_ = sub.Unsubscribe() // fails when the connection is closed: then it is gone, too
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dropped += uint64(max(dropped, 0))
+	delete(d.slow, sub)
+}
+
+// lags notes a subscription that has lost messages.
+func (d *dispatcher) lags(sub *nats.Subscription) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if sub.IsValid() { // or its messages have been counted
+		d.slow[sub] = struct{}{}
+	}
 }
 
 // count returns how many users and groups there are, and how many messages the channel had no room for.
@@ -216,19 +227,9 @@ func (d *dispatcher) count() (users, groups int, dropped uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	dropped = d.dropped
-	add := func(sub *nats.Subscription) {
-		if n, err := sub.Dropped(); err == nil {
-			dropped += uint64(n)
-		}
-	}
-	add(d.ping)
-	add(d.own)
-	add(d.here)
-	for _, b := range d.users {
-		add(b.sub)
-	}
-	for _, g := range d.groups {
-		add(g.sub)
+	for sub := range d.slow {
+		n, _ := sub.Dropped()
+		dropped += uint64(max(n, 0))
 	}
 	return len(d.users), len(d.groups), dropped
 }

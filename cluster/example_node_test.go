@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
 	"os"
+	"strings"
 
 	"github.com/libnet-go/libnet/cluster"
 	"github.com/nats-io/nats.go/jetstream"
@@ -238,4 +240,28 @@ func ExampleNode_Health() {
 	// Output:
 	// whole <nil>
 	// lost: leave the registry, and exit
+}
+
+// What Prometheus scrapes: the numbers of the node, beside those of package monitor for its sessions.
+func ExampleMetrics() {
+	node, err := cluster.New(context.Background(), cluster.Options{NodeID: "a", Logger: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	http.Handle("/metrics", cluster.Metrics(node))
+
+	var text strings.Builder
+	if err := cluster.WriteMetrics(&text, node); err != nil {
+		log.Fatal(err)
+	}
+	for line := range strings.Lines(text.String()) {
+		if strings.HasPrefix(line, "libnet_cluster_health") {
+			fmt.Print(line)
+		}
+	}
+	// Output:
+	// libnet_cluster_health{node="a",state="whole"} 1
+	// libnet_cluster_health{node="a",state="degraded"} 0
+	// libnet_cluster_health{node="a",state="lost"} 0
 }

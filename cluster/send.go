@@ -22,6 +22,11 @@ func (n *Node) Send(ctx context.Context, user string, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	n.stats.sends.Add(1)
+	return n.send(ctx, token, payload)
+}
+
+func (n *Node) send(ctx context.Context, token string, payload []byte) error {
 	after, err := n.posts.noteSend(ctx, token)
 	if err != nil {
 		return err
@@ -59,6 +64,7 @@ func (n *Node) Post(user string, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	n.stats.posts.Add(1)
 	number, after, direct := n.posts.note(token, payload)
 	if !direct {
 		return nil

@@ -64,6 +64,7 @@ func (b *batch) publish(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
+	b.node.stats.sends.Add(1)
 	after, err := b.node.posts.noteSend(ctx, token)
 	if err != nil {
 		return err
@@ -134,7 +135,7 @@ func (b *batch) settle(ctx context.Context) {
 		default:
 			places <- struct{}{}
 			wg.Go(func() {
-				b.errs[i] = b.node.Send(ctx, b.users[i], b.payload)
+				b.errs[i] = b.node.send(ctx, token(b.users[i]), b.payload)
 				<-places
 			})
 		}
