@@ -65,21 +65,6 @@ func without[T comparable](list []T, value T) []T {
 	return list[:last]
 }
 
-// usersOf returns the names of the users that a session has.
-func (d *dispatcher) usersOf(session uint64) (names []string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	a := d.sessions[session]
-	if a == nil {
-		return nil
-	}
-	for _, b := range a.users {
-		names = append(names, nameOf(b.token))
-	}
-	slices.Sort(names)
-	return names
-}
-
 // evict has a session end with what is queued for it, and detaches it from all that it has first: what is sent to its
 // users and groups from then on does not reach it. It is false for a session that has nothing here, or is closed.
 func (d *dispatcher) evict(session uint64, reason error) bool {

@@ -20,6 +20,10 @@ import (
 // [ErrDisconnected]; [ErrClosed]; ctx's; the reason of s's end when it is closed. After an error s is bound
 // to nothing new. Without a deadline in ctx, Options.Timeout bounds the call.
 func (n *Node) Bind(ctx context.Context, s *libnet.Session, user string) error {
+	return n.bind(ctx, s, user, nil)
+}
+
+func (n *Node) bind(ctx context.Context, s *libnet.Session, user string, data map[string]string) error {
 	token, err := n.mayBind(s, user)
 	if err != nil {
 		return err
@@ -34,6 +38,7 @@ func (n *Node) Bind(ctx context.Context, s *libnet.Session, user string) error {
 	}
 	d := n.dispatcher(token)
 	b := newBinding(token, s)
+	b.data = data
 	current, err := d.insert(b)
 	switch {
 	case err != nil:
@@ -41,6 +46,7 @@ func (n *Node) Bind(ctx context.Context, s *libnet.Session, user string) error {
 		return err
 	case current != b:
 		b.forget()
+		d.describe(current, data)
 		return n.register(ctx, d, current)
 	}
 	stop := s.OnClose(func() { d.remove(b, sessionClosed(s)) })

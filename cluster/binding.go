@@ -20,7 +20,9 @@ type binding struct {
 	// runs the session's close callbacks on the dispatcher: Session.Send may do both.
 	one libnet.Group[struct{}]
 
-	lost error // guarded by the dispatcher's mu: why the user is no longer bound to the session here
+	// The dispatcher's mu guards the following.
+	data map[string]string // BindOptions.Data; never changed, but replaced
+	lost error             // why the user is no longer bound to the session here
 }
 
 func newBinding(token string, s *libnet.Session) *binding {

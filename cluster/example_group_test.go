@@ -129,3 +129,54 @@ func ExampleNode_SendMany() {
 	// bob false true
 	// eve true false
 }
+
+// What there is to say of a login is shown wherever the user is asked for.
+func ExampleNode_BindWith() {
+	a, b := twoNodes()
+	defer a.Close()
+	defer b.Close()
+	server := newExampleServer()
+	defer server.Stop()
+	ctx := context.Background()
+
+	session, _ := connect(server)
+	about := cluster.BindOptions{Data: map[string]string{"device": "phone", "roles": "moderator"}}
+	if err := b.BindWith(ctx, session, "ann", about); err != nil {
+		log.Fatal(err)
+	}
+	sessions, err := a.Online(ctx, "ann")
+	fmt.Println(sessions[0].Node, sessions[0].Data, err)
+	// Output:
+	// b map[device:phone roles:moderator] <nil>
+}
+
+// A user with several devices: each device is a login of its own, which its next login replaces, and the user is a group.
+func ExampleNode_Members_devices() {
+	a, b := twoNodes()
+	defer a.Close()
+	defer b.Close()
+	server := newExampleServer()
+	defer server.Stop()
+	ctx := context.Background()
+
+	login := func(node *cluster.Node, device string) *libnet.Session {
+		session, _ := connect(server)
+		if err := errors.Join(node.Join(session, "user/ann"), node.Bind(ctx, session, "ann/"+device), node.Sync(ctx)); err != nil {
+			log.Fatal(err)
+		}
+		return session
+	}
+	lost := login(a, "phone")
+	login(b, "laptop")
+	login(b, "phone") // again, elsewhere
+	<-lost.Done()
+	fmt.Println(lost.Err())
+
+	delivery, err := a.BroadcastContext(ctx, "user/ann", []byte("hello ann")) // no members: she is offline
+	fmt.Println(delivery.Members, "devices", err)
+	fmt.Println(a.Send(ctx, "ann/laptop", []byte("only there")))
+	// Output:
+	// cluster: replaced by a later login
+	// 2 devices <nil>
+	// <nil>
+}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/libnet-go/libnet"
@@ -291,5 +293,81 @@ func TestABatchSendsNothingTwiceThoughAnswersAreLost(t *testing.T) {
 	read(t, client, "x\n")
 	if count, err := sub.Delivered(); count != 1 || err != nil {
 		t.Errorf("delivered %d times, %v", count, err)
+	}
+}
+
+func TestALoginsDataIsShownWhereverTheUserIsAskedFor(t *testing.T) {
+	nodes := mesh(t, 2)
+	session, _ := newSessions(t, lines, nil).open()
+	data := map[string]string{"device": "phone", "roles": "admin,player"}
+	want := maps.Clone(data)
+	if err := nodes[1].BindWith(patience(t), session, "u", cluster.BindOptions{Data: data}); err != nil {
+		t.Fatal(err)
+	}
+	data["device"] = "changed afterwards"
+	join(t, nodes[1], session, "g")
+	bind(t, nodes[1], session, "v")
+	check := func(when string) {
+		t.Helper()
+		bind(t, nodes[1], session, "u") // leaves the data
+		list, err := nodes[0].Online(patience(t), "u")
+		if err != nil || len(list) != 1 || !maps.Equal(list[0].Data, want) {
+			t.Errorf("Online %s: %+v, %v", when, list, err)
+		}
+		members, err := nodes[0].Members(patience(t), "g")
+		if err != nil || len(members) != 1 || !maps.Equal(members[0].Data, want) || !slices.Equal(members[0].Users, []string{"u", "v"}) {
+			t.Errorf("Members %s: %+v, %v", when, members, err)
+		}
+	}
+	if err := nodes[1].Sync(patience(t)); err != nil {
+		t.Fatal(err)
+	}
+	check("after a login")
+	want = map[string]string{"device": "laptop"}
+	if err := nodes[1].BindWith(patience(t), session, "u", cluster.BindOptions{Data: want}); err != nil {
+		t.Fatal(err)
+	}
+	check("with other data")
+	want = nil
+	if err := nodes[1].BindWith(patience(t), session, "u", cluster.BindOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	check("without data")
+	large := cluster.BindOptions{Data: map[string]string{"k": strings.Repeat("x", cluster.MaxData)}}
+	if err := nodes[1].BindWith(patience(t), session, "u", large); err != cluster.ErrTooLarge {
+		t.Errorf("BindWith of too much: %v", err)
+	}
+}
+
+// Members with much data come in several parts, and too much of it not at all.
+func TestMembersWithMuchDataAreListedInPartsAsFarAsThatGoes(t *testing.T) {
+	nodes := mesh(t, 2)
+	server := libnet.NewServer(libnettest.NewListener(), lines, 1)
+	t.Cleanup(server.Stop)
+	data := map[string]string{"k": strings.Repeat("\x00", cluster.MaxData-1)} // six bytes each in JSON
+	add := func(count int) {
+		ctx := patience(t)
+		var logins sync.WaitGroup
+		defer logins.Wait()
+		for range count {
+			session, err := server.NewSession(newSink(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			join(t, nodes[1], session, "g")
+			logins.Go(func() {
+				if err := nodes[1].BindWith(ctx, session, fmt.Sprint("user", session.ID()), cluster.BindOptions{Data: data}); err != nil {
+					t.Errorf("BindWith: %v", err)
+				}
+			})
+		}
+	}
+	add(100)
+	if members, err := nodes[0].Members(patience(t), "g"); len(members) != 100 || err != nil || !maps.Equal(members[99].Data, data) {
+		t.Errorf("%d members, %v", len(members), err)
+	}
+	add(1350)
+	if members, err := nodes[0].Members(patience(t), "g"); len(members) > 0 || err != cluster.ErrTooManyMembers {
+		t.Errorf("with 9 MB of data: %d members, %v", len(members), err)
 	}
 }

@@ -13,12 +13,18 @@ const MaxMembers = 10_000
 
 // A Member is one session of a group.
 type Member struct {
-	Presence          // where it is; Since is empty
-	Users    []string `json:"users,omitempty"` // whom the session is bound to, sorted
+	Presence          // where it is, and the data of the first user; Since is empty
+	Users    []string `json:"users,omitempty"` // whom the session is bound to, sorted; 100 of them at most
 }
 
-// membersChunk is how many members a node puts into one message: some 400 bytes each.
-const membersChunk = 500
+const (
+	// partSize is from which size on a node begins another answer: one with a member of the largest size more is below what the NATS
+	// server takes. A member has some 150 bytes, and what BindOptions.Data and names add.
+	partSize = 256 << 10
+
+	maxParts       = 32  // that a node sends of a group
+	maxMemberUsers = 100 // names of users that are listed of a session
+)
 
 // Count returns how many members a group has, over all nodes. A session that is closing is none. Errors: [ErrDegraded] when some node
 // could not be asked, with what the others have; [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. Without a
@@ -41,8 +47,8 @@ func (n *Node) count(ctx context.Context, token string) (total int, err error) {
 	return total, err
 }
 
-// Members lists the members of a group, over all nodes, in no order. It counts them first: of more than [MaxMembers] it
-// lists none. Errors: [ErrTooManyMembers], and those of [Node.Count], with what was heard.
+// Members lists the members of a group, over all nodes, in no order. It counts them first: of more than [MaxMembers], or
+// of so much data that a node would send more than 8 MiB, it lists none. Errors: [ErrTooManyMembers], and those of [Node.Count], with what was heard.
 func (n *Node) Members(ctx context.Context, group string) ([]Member, error) {
 	needContext(ctx)
 	token, err := n.check(group, nil)
@@ -58,11 +64,16 @@ func (n *Node) Members(ctx context.Context, group string) ([]Member, error) {
 		return nil, ErrTooManyMembers
 	}
 	var members []Member
-	err = n.askGroup(ctx, token, kindQuery, nil, MaxMembers/membersChunk, func(a answer) {
+	tooMany := false
+	err = n.askGroup(ctx, token, kindQuery, nil, maxParts, func(a answer) {
+		tooMany = tooMany || a.code == answerTooLarge
 		if list, err := parseMembers(a.data); a.code == answerMembers && err == nil {
 			members = append(members, list...)
 		}
 	})
+	if tooMany {
+		return nil, ErrTooManyMembers
+	}
 	return members, err
 }
 
@@ -83,26 +94,45 @@ func (n *Node) KickGroup(ctx context.Context, group, reason string) (int, error)
 	return closed, err
 }
 
+// answerMembers sends the members in parts.
 func (d *dispatcher) answerMembers(m *nats.Msg, g *group) {
-	var list []Member
-	listed := 0
-	flush := func() {
-		if data, err := json.Marshal(list); err == nil && len(list) > 0 {
-			d.answerWith(m, append(answers[answerMembers][:1:1], data...))
-		}
-		list = list[:0]
-	}
+	part := newMembersPart()
+	parts := 0
 	for id, s := range g.members.All() {
-		if listed++; listed > MaxMembers {
-			break
+		member := Member{Presence: d.node.presence(s)}
+		member.Users, member.Data = d.usersOf(id)
+		if !part.add(member) {
+			continue
 		}
-		list = append(list, Member{Presence: d.node.presence(s), Users: d.usersOf(id)})
-		if len(list) == membersChunk {
-			flush()
+		if parts++; parts == maxParts {
+			d.answer(m, answerTooLarge)
+			return
 		}
+		d.answerWith(m, part.end())
+		part = newMembersPart()
 	}
-	flush()
+	d.answerWith(m, part.end())
 }
+
+// A membersPart is an answer with a list of members.
+type membersPart struct{ data []byte }
+
+func newMembersPart() *membersPart { return &membersPart{[]byte{answerMembers, '['}} }
+
+// add appends a member, and is true when the part has become large enough.
+func (p *membersPart) add(m Member) (full bool) {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return false // no such value
+	}
+	if p.data[len(p.data)-1] != '[' {
+		p.data = append(p.data, ',')
+	}
+	p.data = append(p.data, data...)
+	return len(p.data) >= partSize
+}
+
+func (p *membersPart) end() []byte { return append(p.data, ']') }
 
 func (d *dispatcher) handleGroupKick(m *nats.Msg, g *group, body []byte) {
 	_, reason, err := parseKick(body)

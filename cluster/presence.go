@@ -17,6 +17,8 @@ type Presence struct {
 	Session uint64    `json:"session"` // the session's ID there
 	Since   time.Time `json:"since"`   // when it was bound, by the clock of its node
 	Addr    string    `json:"addr"`    // the peer's address; empty for a session without one
+
+	Data map[string]string `json:"data,omitempty"` // BindOptions.Data
 }
 
 // KickedError is the reason of a session that [Node.Kick] closed. errors.Is(err, ErrKicked) holds.
@@ -104,7 +106,7 @@ func (d *dispatcher) handleQuery(m *nats.Msg, b *binding) {
 		return
 	}
 	p := d.node.presence(b.session)
-	p.Since = b.since
+	p.Since, p.Data = b.since, d.dataOf(b)
 	data, err := appendPresence(answers[answerPresence], p)
 	if err != nil {
 		return // no such value

@@ -40,7 +40,7 @@ const (
 	answerReply        byte = '=' // of a service, then its reply
 	answerBusy         byte = 'B' // the service's node has no room
 	answerUnanswered   byte = 'u' // the service's handler ended without a reply
-	answerTooLarge     byte = 't' // the service's reply is
+	answerTooLarge     byte = 't' // the service's reply, or a list of members, is
 	answerKicked       byte = 'k'
 	answerPong         byte = 'o' // then the dispatcher's index, and their number
 	answerFence        byte = 'f'
