@@ -4,6 +4,8 @@
 //	...
 //	err = node.Bind(ctx, session, "alice")          // after alice's login was checked
 //	err = node.Send(ctx, "bob", payload)            // wherever bob is: nil says that it is in bob's queue
+//	delivery, err := node.BroadcastContext(ctx, "chess", payload)   // to all members of a group, and what became of it
+//	peer := m.Over(node.Service("accounts"))        // calls of package mux, answered by any node that serves "accounts"
 //
 // Each process has one [Node]. A node subscribes to one subject for each user that it holds a session of,
 // and to one for each group with a member here: that interest, which NATS spreads by itself, is the

@@ -165,8 +165,7 @@ func (n *Node) nextHealth() *healthChange {
 	return c
 }
 
-// logPanic tells of a callback of the user's that did not return. Its logger is the user's, too.
+// logPanic tells of a callback of the user's that did not return.
 func (n *Node) logPanic(callback string, value any) {
-	defer func() { _ = recover() }()
 	n.log.Error("cluster: a callback panicked", "node", n.id, "callback", callback, "panic", value, "stack", string(debug.Stack()))
 }

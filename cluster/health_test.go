@@ -1,8 +1,10 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -173,4 +175,28 @@ func TestACallbackForHealthThatPanicsEndsOrBlocksHarmsNothing(t *testing.T) {
 	case <-patience(t).Done():
 		t.Error("Close waits for a callback that blocks")
 	}
+}
+
+type panicking struct{ slog.Handler }
+
+func (panicking) Enabled(context.Context, slog.Level) bool      { return true }
+func (panicking) Handle(_ context.Context, r slog.Record) error { panic(r.Message) }
+func (p panicking) WithAttrs([]slog.Attr) slog.Handler          { return p }
+func (p panicking) WithGroup(string) slog.Handler               { return p }
+
+func TestALoggerThatPanicsHarmsNothing(t *testing.T) {
+	account := newAccount(t)
+	told := make(changes, 16)
+	node := startNode(t, cluster.Options{Servers: []string{account.url()}, OnHealth: told.tell, Logger: slog.New(panicking{})})
+	_, client := newSessions(t, lines, nil).bound(node, "u")
+	serve(t, node, "s", answering(nil), cluster.ServeOptions{})
+	if _, err := node.Service("s").Carry(patience(t), nil); err != cluster.ErrUnanswered { // it panics, and that is logged
+		t.Errorf("a call: %v", err)
+	}
+	account.want(t, "another")
+	told.want(t, cluster.Degraded)
+	account.want(t, "right")
+	told.want(t, cluster.Whole)
+	send(t, node, "u", "still there")
+	read(t, client, "still there\n")
 }

@@ -78,7 +78,7 @@ type Options struct {
 	// runs it is told the latest. It may block, and call the node, Close included: only the next call waits for it. One that panics is logged.
 	OnHealth func(h Health, err error)
 
-	// Logger receives what happens to nodes, and never payloads; default slog.Default().
+	// Logger receives what happens to nodes, and never payloads; default slog.Default(). It may panic, and should not block.
 	Logger *slog.Logger
 }
 
@@ -120,9 +120,9 @@ func (o *Options) forgetAfter() time.Duration {
 
 func (o *Options) logger() *slog.Logger {
 	if o.Logger == nil {
-		return slog.Default()
+		return careful(slog.Default())
 	}
-	return o.Logger
+	return careful(o.Logger)
 }
 
 // nodeID returns a name that is set, or a random one.

@@ -144,7 +144,6 @@ func (s *Serving) serve(m *nats.Msg) {
 }
 
 func (s *Serving) logPanic(value any) {
-	defer func() { _ = recover() }() // the logger is the user's
 	s.node.log.Error("cluster: a call's handler did not return", "node", s.node.id, "service", s.name, "panic", value, "stack", string(debug.Stack()))
 }
 

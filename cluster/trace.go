@@ -60,7 +60,6 @@ func (t *tracer) extract(ctx context.Context, h Header) (extracted context.Conte
 
 func (t *tracer) recovered(callback string) {
 	if value := recover(); value != nil {
-		defer func() { _ = recover() }() // the logger is the user's
 		t.log.Error("cluster: a callback panicked", "callback", callback, "panic", value)
 	}
 }
