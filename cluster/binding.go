@@ -120,7 +120,7 @@ func (d *dispatcher) remove(b *binding, why error) bool {
 	removed := d.removeLocked(b, why)
 	d.mu.Unlock()
 	if removed {
-		d.unsubscribe(b.sub)
+		d.linger(b.sub)
 		b.forget()
 		d.node.directory.Unhold(b.token, b.session.ID())
 	}

@@ -30,6 +30,8 @@ type dispatcher struct {
 	sessions map[uint64]*attached            // by session id; those that have a user or a group
 	dropped  uint64                          // by subscriptions that are no more
 	slow     map[*nats.Subscription]struct{} // that have lost messages
+
+	lingering []lingering // in order
 }
 
 // dispatcher returns the one that has the user or group.

@@ -67,6 +67,9 @@ func (n *Node) heartbeatLoop() {
 			n.heartbeat()
 		}
 		n.lookAround()
+		for _, d := range n.dispatchers {
+			d.endLinger()
+		}
 	}
 }
 

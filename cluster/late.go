@@ -34,8 +34,8 @@ type heldMessage struct {
 }
 
 const (
-	// recentLogin is how long after a login interest may be behind.
-	recentLogin = 2 * time.Second
+	// recentLogin is how long after a login interest may be behind, on a network that has very much to do.
+	recentLogin = 10 * time.Second
 
 	// holdFor is how long a message waits for a post that it follows, which may never come: the node that the user has left may have had it.
 	// A detour takes a few milliseconds.

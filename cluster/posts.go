@@ -43,9 +43,9 @@ type detour struct {
 }
 
 const (
-	// postsKept and postsBytes bound what is kept: at 200,000 posts a second those of 20 ms. A refusal takes as long as a message
+	// postsKept and postsBytes bound what is kept: at 200,000 posts a second those of 80 ms. A refusal takes as long as a message
 	// to the NATS server and back, or to the node that a user has left.
-	postsKept  = 4096
+	postsKept  = 16 << 10
 	postsBytes = 4 << 20
 	keptPost   = 1 << 10 // the largest buffer that is used again
 

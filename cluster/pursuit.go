@@ -67,12 +67,32 @@ func (p *pursuit) at(ctx context.Context, l directory.Login) (answer, error) {
 			return a, err // a final answer after all, or the user has left
 		}
 		if p.last == answerNone && p.kind == kindMessage {
-			return answer{}, ErrDegraded // the message or its answer was lost: sent again, it might arrive twice
+			if a, err := p.lateAnswer(ctx); err != nil || a.isFinal() {
+				return a, err
+			}
 		}
 	}
 	a, err := p.await(ctx, l.Node, subject, p.kind, p.payload)
 	p.last = answerNoResponders // whom it was sent to has answered, and has not taken it
 	return a, err
+}
+
+// lateAnswer waits until whoever has a message that was not answered must have answered: if none did, it or its answer was lost, and sent
+// again it might arrive twice.
+func (p *pursuit) lateAnswer(ctx context.Context) (answer, error) {
+	_, err := p.node.barrier(ctx)
+	answered := false
+	for len(p.call.answers) > 0 {
+		a := <-p.call.answers
+		if a.isFinal() || a.code == answerLost {
+			return a, a.lost()
+		}
+		answered = answered || a.target == 0
+	}
+	if err == nil && !answered {
+		err = ErrDegraded
+	}
+	return answer{}, err
 }
 
 // await asks one node and waits for its answer while it is heard. A fence is repeated: a full channel loses it as it loses messages.

@@ -26,6 +26,7 @@ type Directory struct {
 	bus    Bus
 	host   Host
 	work   chan struct{} // wakes Run; has room for one
+	ending chan struct{} // wakes withdrawLoop; has room for one
 	closed chan struct{}
 	hint   func() uint64
 
@@ -44,6 +45,8 @@ type Directory struct {
 	changed    chan struct{}     // closed when view or whole has changed
 	clock      uint64            // the greatest number heard of
 	held       map[string]held   // by token
+	ended      []entry           // logins of whose end the homes have not been told
+	typical    time.Duration     // how long the first answer of a home takes, averaged
 	records    map[string]Login  // by token: what this node knows as a home
 	calls      map[uint64]*call
 	lastCall   uint64
@@ -74,6 +77,7 @@ func New(self string, bus Bus, host Host) *Directory {
 		bus:        bus,
 		host:       host,
 		work:       make(chan struct{}, 1),
+		ending:     make(chan struct{}, 1),
 		closed:     make(chan struct{}),
 		hint:       func() uint64 { return uint64(time.Now().UnixMicro()) },
 		view:       alone,

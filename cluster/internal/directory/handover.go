@@ -12,6 +12,9 @@ const batchSize = 512
 
 // Run registers this node's logins again whenever the view changes, and answers homes that ask for them, until ctx or the directory ends.
 func (d *Directory) Run(ctx context.Context) {
+	var withdrawing sync.WaitGroup
+	defer withdrawing.Wait()
+	withdrawing.Go(func() { d.withdrawLoop(ctx) })
 	for {
 		select {
 		case <-d.work:

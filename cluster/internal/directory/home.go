@@ -121,7 +121,7 @@ func (d *Directory) handleUnregister(m message) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range m.entries {
-		if l := d.records[e.token]; l.Node == m.from && (e.session == 0 || e.session == l.Session) {
+		if l := d.records[e.token]; l.Node == m.from && l.Number <= e.number && (e.session == 0 || e.session == l.Session) {
 			delete(d.records, e.token)
 		}
 	}

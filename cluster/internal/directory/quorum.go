@@ -8,8 +8,10 @@ import (
 )
 
 const (
-	// hedgeAfter is how long the best homes have before the others are asked, too.
-	hedgeAfter = 15 * time.Millisecond
+	// hedgeAfter is how long the best homes have before the others are asked, too. When all answer late, because there is much to do, they
+	// have as much longer, up to hedgeAtMost: more questions would make that worse.
+	hedgeAfter  = 15 * time.Millisecond
+	hedgeAtMost = 250 * time.Millisecond
 
 	// askAgain is when a question is repeated, in case it was lost. Questions may be asked any number of times.
 	askAgain = 100 * time.Millisecond
@@ -63,7 +65,9 @@ type quorum struct {
 	need     int      // how many are a majority
 	asked    int
 	answered []bool
+	any      bool // has answered
 	begun    time.Time
+	hedge    time.Duration
 }
 
 func (d *Directory) beginQuorumLocked(token string) *quorum {
@@ -71,6 +75,7 @@ func (d *Directory) beginQuorumLocked(token string) *quorum {
 	q := &quorum{
 		d: d, call: d.beginLocked(), view: d.view, changed: d.changed,
 		homes: slices.Clone(h.list()), need: min(h.count, h.count/2+1), answered: make([]bool, h.count), begun: time.Now(),
+		hedge: min(max(hedgeAfter, 4*d.typical), hedgeAtMost),
 	}
 	slices.SortStableFunc(q.homes, func(a, b string) int { return int(d.slownessLocked(a, q.begun) - d.slownessLocked(b, q.begun)) })
 	return q
@@ -93,7 +98,7 @@ func (q *quorum) run(ctx context.Context, ask func(home string, first, late bool
 			return err
 		}
 	}
-	timer := time.NewTimer(hedgeAfter)
+	timer := time.NewTimer(q.hedge)
 	defer timer.Stop()
 	for count := 0; count < q.need; {
 		select {
@@ -109,7 +114,7 @@ func (q *quorum) run(ctx context.Context, ask func(home string, first, late bool
 				count++
 			}
 		case <-timer.C:
-			if err := q.hedge(ask); err != nil {
+			if err := q.askRest(ask); err != nil {
 				return err
 			}
 			timer.Reset(askAgain)
@@ -137,20 +142,21 @@ func (q *quorum) note(m message) bool {
 		return false
 	}
 	q.answered[i] = true
-	if m.about == "" {
-		q.d.noteSlow(home, time.Since(q.begun) > hedgeAfter)
+	if m.about == "" && home != q.d.self {
+		q.d.noteTime(home, time.Since(q.begun), q.hedge, !q.any)
+		q.any = true
 	}
 	return true
 }
 
-// hedge asks all that have not answered.
-func (q *quorum) hedge(ask func(string, bool, bool) error) error {
+// askRest asks all that have not answered.
+func (q *quorum) askRest(ask func(string, bool, bool) error) error {
 	for i, home := range q.homes {
 		if q.answered[i] {
 			continue
 		}
 		if i < q.asked {
-			q.d.noteSlow(home, true)
+			q.d.noteTime(home, q.hedge, 0, false)
 		}
 		if err := ask(home, false, true); err != nil {
 			return err
@@ -160,11 +166,15 @@ func (q *quorum) hedge(ask func(string, bool, bool) error) error {
 	return nil
 }
 
-func (d *Directory) noteSlow(node string, slow bool) {
+// noteTime notes how long a home took, and asks it after others if that was too long. The first answer of some homes is the typical one.
+func (d *Directory) noteTime(node string, took, bound time.Duration, first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if first {
+		d.typical += (took - d.typical) / 8
+	}
 	m, ok := d.members[node]
-	switch {
+	switch slow := took > bound; {
 	case !ok:
 		return
 	case slow:

@@ -194,32 +194,60 @@ func (d *Directory) registerAs(home string, m message, token string, l Login) er
 // Unhold ends a login, unless it has lost the user, or another session has taken its place: then the homes know already.
 func (d *Directory) Unhold(token string, session uint64) {
 	d.mu.Lock()
-	h, ok := d.held[token]
-	if ok = ok && h.session == session; ok {
+	defer d.mu.Unlock()
+	if h, ok := d.held[token]; ok && h.session == session {
 		delete(d.held, token)
-	}
-	d.mu.Unlock()
-	if ok {
-		d.withdraw([]entry{{token: token, session: session}})
+		d.endLocked(entry{token, session, h.number})
 	}
 }
 
 // UnholdAll ends all logins of this node.
 func (d *Directory) UnholdAll() {
 	d.mu.Lock()
-	all := make([]entry, 0, len(d.held))
 	for token, h := range d.held {
-		all = append(all, entry{token: token, session: h.session})
+		d.ended = append(d.ended, entry{token, h.session, h.number})
 	}
 	clear(d.held)
 	d.mu.Unlock()
-	d.withdraw(all)
+	d.withdraw()
+}
+
+// Disown is for a node that was asked for a user and has none: a home must have missed its end.
+func (d *Directory) Disown(token string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.held[token]; !ok {
+		d.endLocked(entry{token: token, number: d.nextLocked()})
+	}
+}
+
+// endLocked has the homes told of a login that has ended: soon, with all that end meanwhile.
+func (d *Directory) endLocked(e entry) {
+	d.ended = append(d.ended, e)
+	select {
+	case d.ending <- struct{}{}:
+	default:
+	}
+}
+
+func (d *Directory) withdrawLoop(ctx context.Context) {
+	for {
+		select {
+		case <-d.ending:
+			d.withdraw()
+		case <-ctx.Done():
+			return
+		case <-d.closed:
+			return
+		}
+	}
 }
 
 // withdraw tells the homes of logins that have ended.
-func (d *Directory) withdraw(ended []entry) {
+func (d *Directory) withdraw() {
 	d.mu.Lock()
-	view := d.view
+	ended, view := d.ended, d.view
+	d.ended = nil
 	d.mu.Unlock()
 	byHome := make(map[string][]entry)
 	for _, e := range ended {
@@ -234,15 +262,5 @@ func (d *Directory) withdraw(ended []entry) {
 		for batch := range slices.Chunk(entries, batchSize) {
 			_ = d.send(home, message{kind: kindUnregister, entries: batch})
 		}
-	}
-}
-
-// Disown is for a node that was asked for a user and has none: a home must have missed its end.
-func (d *Directory) Disown(token string) {
-	d.mu.Lock()
-	_, ok := d.held[token]
-	d.mu.Unlock()
-	if !ok {
-		d.withdraw([]entry{{token: token}})
 	}
 }

@@ -10,7 +10,7 @@ const (
 	kindRegister   byte = 'R' // entries are logins of the sender
 	kindAccepted   byte = 'A' // to a register; login is the one that it replaced and that still has to be told, if any
 	kindRefused    byte = 'F' // to a register; login is the greater one
-	kindUnregister byte = 'U' // entries are no longer logins of the sender; session 0 stands for any of them
+	kindUnregister byte = 'U' // entries are no longer logins of the sender, up to their numbers; session 0 stands for any
 	kindLost       byte = 'L' // the one entry is a login of the receiver; login, which is another node's, is greater
 	kindLocate     byte = 'Q' // who holds the one entry's token?
 	kindLocated    byte = 'S' // login is who does, if anybody
