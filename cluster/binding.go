@@ -75,7 +75,8 @@ func (d *dispatcher) insert(b *binding) (current *binding, err error) {
 func (d *dispatcher) has(token string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.users[token] != nil
+	_, lingers := d.lingering[token]
+	return lingers || d.users[token] != nil
 }
 
 // errVanished says that whoever had the user has gone, and that put needs a subscription.
@@ -90,6 +91,7 @@ func (d *dispatcher) put(b *binding, sub *nats.Subscription) (current, old *bind
 	}
 	old = d.users[b.token]
 	switch {
+	case old == nil && d.returnLocked(b):
 	case old == nil && sub == nil:
 		return nil, nil, errVanished
 	case old == nil:
@@ -120,7 +122,6 @@ func (d *dispatcher) remove(b *binding, why error) bool {
 	removed := d.removeLocked(b, why)
 	d.mu.Unlock()
 	if removed {
-		d.linger(b.sub)
 		b.forget()
 		d.node.directory.Unhold(b.token, b.session.ID())
 	}
@@ -135,6 +136,7 @@ func (d *dispatcher) removeLocked(b *binding, why error) bool {
 		return false
 	}
 	delete(d.users, b.token)
+	d.lingerLocked(b)
 	d.detachUserLocked(b)
 	return true
 }

@@ -31,7 +31,7 @@ type dispatcher struct {
 	dropped  uint64                          // by subscriptions that are no more
 	slow     map[*nats.Subscription]struct{} // that have lost messages
 
-	lingering []lingering // in order
+	lingering map[string]lingering // by token
 }
 
 // dispatcher returns the one that has the user or group.
@@ -39,12 +39,13 @@ func (n *Node) dispatcher(string) *dispatcher { return n.dispatchers[0] }
 
 func (n *Node) startDispatcher() error {
 	d := &dispatcher{
-		node:     n,
-		incoming: make(chan *nats.Msg, incomingSize),
-		users:    make(map[string]*binding),
-		groups:   make(map[string]*group),
-		sessions: make(map[uint64]*attached),
-		slow:     make(map[*nats.Subscription]struct{}),
+		node:      n,
+		incoming:  make(chan *nats.Msg, incomingSize),
+		users:     make(map[string]*binding),
+		groups:    make(map[string]*group),
+		sessions:  make(map[uint64]*attached),
+		lingering: make(map[string]lingering),
+		slow:      make(map[*nats.Subscription]struct{}),
 	}
 	n.dispatchers = []*dispatcher{d}
 	var err error

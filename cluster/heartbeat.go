@@ -68,7 +68,7 @@ func (n *Node) heartbeatLoop() {
 		}
 		n.lookAround()
 		for _, d := range n.dispatchers {
-			d.endLinger()
+			d.endLinger(lingerFor)
 		}
 	}
 }

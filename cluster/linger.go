@@ -10,31 +10,38 @@ import (
 // interest, and does not know of that of the user's next node yet, sends messages here; had the interest ended, they would vanish.
 const lingerFor = time.Second
 
+// lingering is the interest in a user who has left. It is the user's again who comes back meanwhile: with two, each message would come twice.
 type lingering struct {
-	sub   *nats.Subscription
-	since time.Time
+	sub         *nats.Subscription
+	seen, since time.Time
 }
 
-func (d *dispatcher) linger(sub *nats.Subscription) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.lingering = append(d.lingering, lingering{sub, time.Now()})
-}
+// lingerLocked keeps the subscription of a binding that has ended.
+func (d *dispatcher) lingerLocked(b *binding) { d.lingering[b.token] = lingering{b.sub, b.seen, time.Now()} }
 
-// endLinger ends what has lingered for long enough. heartbeatLoop calls it.
-func (d *dispatcher) endLinger() {
-	now := time.Now()
-	d.mu.Lock()
-	ends := 0
-	for ends < len(d.lingering) && now.Sub(d.lingering[ends].since) > lingerFor {
-		ends++
+// returnLocked gives b the interest that lingers, if there is any.
+func (d *dispatcher) returnLocked(b *binding) bool {
+	l, ok := d.lingering[b.token]
+	if ok {
+		b.sub, b.seen = l.sub, l.seen
+		delete(d.lingering, b.token)
 	}
-	over := d.lingering[:ends]
-	if d.lingering = d.lingering[ends:]; len(d.lingering) == 0 {
-		d.lingering = nil
+	return ok
+}
+
+// endLinger ends what has lingered for as long as that. heartbeatLoop calls it.
+func (d *dispatcher) endLinger(longest time.Duration) {
+	now := time.Now()
+	var over []*nats.Subscription
+	d.mu.Lock()
+	for token, l := range d.lingering {
+		if now.Sub(l.since) > longest {
+			over = append(over, l.sub)
+			delete(d.lingering, token)
+		}
 	}
 	d.mu.Unlock()
-	for _, l := range over {
-		d.unsubscribe(l.sub)
+	for _, sub := range over {
+		d.unsubscribe(sub)
 	}
 }
