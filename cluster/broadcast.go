@@ -16,7 +16,7 @@ type group struct {
 
 // Join makes s a member of group until it leaves or closes. It does not wait: this node's broadcasts that
 // begin after it reach s, those of other nodes after the time that a message to them takes, or when a
-// [Node.Bind] or [Node.Sync] that begins after it has returned. Joining again changes nothing. Errors:
+// [Node.Sync] that begins after it has returned. Joining again changes nothing. Errors:
 // [ErrDraining], [ErrInvalidName], [ErrDisconnected], [ErrClosed], the reason of s's end.
 func (n *Node) Join(s *libnet.Session, group string) error {
 	token, err := n.mayBind(s, group)

@@ -17,7 +17,7 @@
 // Messages arrive at most once, and those of one goroutine to one session in order, whichever of its users and groups
 // they were sent to; a [Node.Kick] ends a session behind what the same goroutine sent it before. A [Node.Send] that returns nil
 // was queued by a session of the user: it will be written, or counted in that session's Stats().Discarded.
-// [ErrOffline] is only said when every known node has just confirmed that it hears this one; otherwise, and
+// [ErrOffline] is only said when a majority of the three nodes that would know the user are certain that nobody holds him; otherwise, and
 // when an answer was lost, it is [ErrDegraded]. A user has one session: of several logins the latest stays, on
 // whichever nodes they were, and the others are closed with [ErrReplaced].
 //

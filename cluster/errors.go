@@ -11,7 +11,7 @@ import (
 // Errors of a [Node]'s methods, and reasons that it closes sessions for.
 var (
 	// ErrOffline is returned by Send when no node holds a session of the user. It is only said after
-	// every known node has confirmed that it can be reached.
+	// all known nodes have said whom they hold.
 	ErrOffline = errors.New("cluster: user offline")
 
 	// ErrDegraded is returned by Send, Online and Kick when the user was not found but some known node

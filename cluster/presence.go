@@ -65,6 +65,9 @@ func (n *Node) Kick(ctx context.Context, user, reason string) (int, error) {
 	}
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	reason = clipReason(reason)
 	k := n.calls.begin(callAnswers)
 	defer n.calls.end(k)

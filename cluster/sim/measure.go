@@ -52,6 +52,9 @@ func (f *fleet) logins(ctx context.Context, at []*member, span time.Duration) (r
 		if err != nil {
 			return loggedIn{}, err
 		}
+		if err := session.Send([]byte("welcome")); err != nil { // makes its codec, for which a message of a node hardly waits
+			return loggedIn{}, err
+		}
 		start := time.Now()
 		if err := at[i%len(at)].node.Bind(ctx, session, user); err != nil {
 			return loggedIn{}, fmt.Errorf("login of %s: %w", user, err)
