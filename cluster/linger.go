@@ -17,7 +17,9 @@ type lingering struct {
 }
 
 // lingerLocked keeps the subscription of a binding that has ended.
-func (d *dispatcher) lingerLocked(b *binding) { d.lingering[b.token] = lingering{b.sub, b.seen, time.Now()} }
+func (d *dispatcher) lingerLocked(b *binding) {
+	d.lingering[b.token] = lingering{b.sub, b.seen, time.Now()}
+}
 
 // returnLocked gives b the interest that lingers, if there is any.
 func (d *dispatcher) returnLocked(b *binding) bool {
