@@ -9,9 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/cluster"
-	"github.com/libnet-go/libnet/libnettest"
 )
 
 var sampleLine = regexp.MustCompile(`^([a-z_]+)(\{[a-z]+="(?:[^"\\\n]|\\["\\n])*"(?:,[a-z]+="[a-z]+")?\}) ([0-9]+)$`)
@@ -81,29 +79,3 @@ func TestMetricsAreOfPrometheusFormatAndCountWhatHappens(t *testing.T) {
 		}
 	}
 }
-
-// What it costs to look must not grow with the users: a scrape holds up the dispatcher.
-func TestStatsCostTheSameWhateverTheUsers(t *testing.T) {
-	node := startNode(t, cluster.Options{})
-	server := libnet.NewServer(libnettest.NewListener(), lines, 1)
-	t.Cleanup(server.Stop)
-	measure := func() float64 { return testing.AllocsPerRun(10, func() { _ = cluster.WriteMetrics(discard{}, node) }) }
-	few := measure()
-	for i := range 200 {
-		session, err := server.NewSession(newSink(nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		bind(t, node, session, fmt.Sprint("user", i))
-	}
-	if many := measure(); many > few+5 {
-		t.Errorf("%v allocations with 200 users, %v without", many, few)
-	}
-	if users := node.Stats().Users; users != 200 {
-		t.Errorf("%d users", users)
-	}
-}
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
