@@ -28,6 +28,9 @@ type roundResult struct {
 	err         error
 }
 
+// maxDispatchers bounds how many answers a node may give: one, and more where it is of an older version.
+const maxDispatchers = 16
+
 const (
 	// pingAgain is after how long a dispatcher that does not answer is asked again: a full channel loses
 	// barriers as it loses messages.
@@ -151,8 +154,7 @@ func (r *round) run() error {
 func (r *round) ask(i int) error {
 	t := r.targets[i]
 	t.asked = time.Now()
-	data := appendPingClock(nil, r.node.clock.now())
-	err := r.node.conn.PublishRequest(r.node.subjects.pingOf(t.instance), r.node.replySubject(r.call, i+1), data)
+	err := r.node.conn.PublishRequest(r.node.subjects.pingOf(t.instance), r.node.replySubject(r.call, i+1), nil)
 	return natsError(err)
 }
 
@@ -167,7 +169,6 @@ func (r *round) answered(a answer) {
 		if err != nil {
 			return
 		}
-		r.node.clock.observe(p.clock)
 		t.seen |= 1 << p.index
 		if bits.OnesCount16(t.seen) == p.count {
 			r.end(t, false)

@@ -7,7 +7,7 @@ import (
 )
 
 // Bind makes s the session of user, and closes all others that the user has, on whichever nodes they are, with
-// [ErrReplaced], after what is queued for them and within half a second. When it returns nil, messages to the user that
+// [ErrReplaced], after what is queued for them and within Options.Farewell. When it returns nil, messages to the user that
 // are sent from then on reach s, from every node that this one can reach. It unbinds when s closes. Binding a session
 // to its user again changes nothing; two goroutines should not do so at once, for one that fails unbinds for both. A
 // session may be bound to several users.
@@ -20,9 +20,16 @@ import (
 // [ErrDisconnected]; [ErrClosed]; ctx's; the reason of s's end when it is closed. After an error s is bound
 // to nothing new. Without a deadline in ctx, Options.Timeout bounds the call.
 func (n *Node) Bind(ctx context.Context, s *libnet.Session, user string) error {
+	return n.bind(ctx, s, user, nil)
+}
+
+func (n *Node) bind(ctx context.Context, s *libnet.Session, user string, data map[string]string) error {
 	token, err := n.mayBind(s, user)
 	if err != nil {
 		return err
+	}
+	if !n.conn.IsConnected() {
+		return ErrDisconnected
 	}
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
@@ -30,22 +37,20 @@ func (n *Node) Bind(ctx context.Context, s *libnet.Session, user string) error {
 		return err
 	}
 	d := n.dispatcher(token)
-	b := newBinding(token, s, claim{time: n.clock.now(), instance: n.instance, session: s.ID()})
+	b := newBinding(token, s)
+	b.data = data
 	current, err := d.insert(b)
 	switch {
-	case err == ErrReplaced:
-		n.replaced(b)
-		return err
 	case err != nil:
 		b.forget()
 		return err
 	case current != b:
 		b.forget()
-		return n.announceBinding(ctx, d, current)
+		d.describe(current, data)
+		return n.register(ctx, d, current)
 	}
 	stop := s.OnClose(func() { d.remove(b, sessionClosed(s)) })
-	if err := n.announceBinding(ctx, d, b); err != nil {
-		d.remove(b, err)
+	if err := n.register(ctx, d, b); err != nil {
 		stop() // or a login that is tried again and again would leave a callback each time
 		return err
 	}
@@ -72,18 +77,6 @@ func sessionClosed(s *libnet.Session) error {
 	return libnet.ErrSessionClosed
 }
 
-// announceBinding claims the user once every node sees that the user is here. In this order one of two nodes that
-// bind a user at the same time hears the other: the one whose claim goes out later.
-func (n *Node) announceBinding(ctx context.Context, d *dispatcher, b *binding) error {
-	if _, err := n.barrier(ctx); err != nil {
-		return err
-	}
-	if err := d.holds(b); err != nil {
-		return err
-	}
-	return n.publishClaim(b)
-}
-
 // Sync returns when every node that this one can reach sees the users and groups that were bound and joined
 // here before, and when everything sent and posted here before was handled or lost. Errors:
 // [ErrDisconnected]; [ErrClosed]; ctx's. Without a deadline in ctx, Options.Timeout bounds the call.
@@ -93,6 +86,12 @@ func (n *Node) Sync(ctx context.Context) error {
 	}
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
-	_, err := n.barrier(ctx)
-	return err
+	for {
+		if _, err := n.barrier(ctx); err != nil { // behind it, all refusals of posts are in
+			return err
+		}
+		if waited, err := n.posts.wait(ctx); err != nil || !waited {
+			return err
+		}
+	}
 }

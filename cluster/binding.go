@@ -2,27 +2,32 @@ package cluster
 
 import (
 	"errors"
+	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/nats-io/nats.go"
 )
 
-// A binding is one login: a user, the session here, and the claim. Immutable but for what is marked.
+// A binding is one login: a user and the session here. Immutable but for what is marked.
 type binding struct {
 	token   string
 	session *libnet.Session
-	claim   claim
+	since   time.Time
+	seen    time.Time          // since when interest has this node's user
 	sub     *nats.Subscription // taken over by the next login of the user here
 
 	// one holds the session alone. A broadcast to it never waits, whatever the session's queue is, and never
 	// runs the session's close callbacks on the dispatcher: Session.Send may do both.
 	one libnet.Group[struct{}]
 
-	lost error // guarded by the dispatcher's mu: why the user is no longer bound to the session here
+	// The dispatcher's mu guards the following.
+	data map[string]string // BindOptions.Data; never changed, but replaced
+	lost error             // why the user is no longer bound to the session here
 }
 
-func newBinding(token string, s *libnet.Session, c claim) *binding {
-	b := &binding{token: token, session: s, claim: c}
+func newBinding(token string, s *libnet.Session) *binding {
+	now := time.Now()
+	b := &binding{token: token, session: s, since: now, seen: now}
 	b.one.Put(struct{}{}, s)
 	return b
 }
@@ -44,7 +49,7 @@ func (b *binding) deliver(payload []byte) byte {
 }
 
 // insert makes b its user's binding, and closes the session of the one it replaces. It returns b, or the
-// binding by which b's session has the user already. It fails with ErrReplaced if a later login was quicker.
+// binding by which b's session has the user already.
 func (d *dispatcher) insert(b *binding) (current *binding, err error) {
 	for {
 		var spare *nats.Subscription
@@ -58,6 +63,7 @@ func (d *dispatcher) insert(b *binding) (current *binding, err error) {
 			d.unsubscribe(spare)
 		}
 		if old != nil {
+			old.forget()
 			d.node.replaced(old)
 		}
 		if err != errVanished {
@@ -69,7 +75,8 @@ func (d *dispatcher) insert(b *binding) (current *binding, err error) {
 func (d *dispatcher) has(token string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.users[token] != nil
+	_, lingers := d.lingering[token]
+	return lingers || d.users[token] != nil
 }
 
 // errVanished says that whoever had the user has gone, and that put needs a subscription.
@@ -84,19 +91,21 @@ func (d *dispatcher) put(b *binding, sub *nats.Subscription) (current, old *bind
 	}
 	old = d.users[b.token]
 	switch {
+	case old == nil && d.returnLocked(b):
 	case old == nil && sub == nil:
 		return nil, nil, errVanished
 	case old == nil:
 		b.sub = sub
 	case old.session == b.session:
 		return old, nil, nil
-	case old.claim.compare(b.claim) > 0:
-		return nil, nil, ErrReplaced
 	default:
-		b.sub = old.sub
+		b.sub, b.seen = old.sub, old.seen
 		old.lost = ErrReplaced
+		d.detachUserLocked(old)
 	}
 	d.users[b.token] = b
+	d.attachUserLocked(b)
+	d.node.directory.Hold(b.token, b.session.ID())
 	return b, old, nil
 }
 
@@ -113,8 +122,8 @@ func (d *dispatcher) remove(b *binding, why error) bool {
 	removed := d.removeLocked(b, why)
 	d.mu.Unlock()
 	if removed {
-		d.unsubscribe(b.sub)
 		b.forget()
+		d.node.directory.Unhold(b.token, b.session.ID())
 	}
 	return removed
 }
@@ -127,7 +136,16 @@ func (d *dispatcher) removeLocked(b *binding, why error) bool {
 		return false
 	}
 	delete(d.users, b.token)
+	d.lingerLocked(b)
+	d.detachUserLocked(b)
 	return true
+}
+
+// bound returns who has the user here, nil for nobody.
+func (d *dispatcher) bound(token string) *binding {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.users[token]
 }
 
 func (d *dispatcher) bindings() []*binding {

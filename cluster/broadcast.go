@@ -16,7 +16,7 @@ type group struct {
 
 // Join makes s a member of group until it leaves or closes. It does not wait: this node's broadcasts that
 // begin after it reach s, those of other nodes after the time that a message to them takes, or when a
-// [Node.Bind] or [Node.Sync] that begins after it has returned. Joining again changes nothing. Errors:
+// [Node.Sync] that begins after it has returned. Joining again changes nothing. Errors:
 // [ErrDraining], [ErrInvalidName], [ErrDisconnected], [ErrClosed], the reason of s's end.
 func (n *Node) Join(s *libnet.Session, group string) error {
 	token, err := n.mayBind(s, group)
@@ -34,7 +34,8 @@ func (n *Node) Join(s *libnet.Session, group string) error {
 	return nil
 }
 
-// Leave ends s's membership, if there is one. Errors: [ErrInvalidName], [ErrClosed].
+// Leave ends s's membership, if there is one, at once: [Node.Sync] before it has s hear what was broadcast here before.
+// Errors: [ErrInvalidName], [ErrClosed].
 func (n *Node) Leave(s *libnet.Session, group string) error {
 	if s == nil {
 		panic("cluster: nil session")
@@ -52,26 +53,15 @@ func (n *Node) Leave(s *libnet.Session, group string) error {
 
 // Broadcast sends payload to all members of group, on every node: one message to each node, which encodes it
 // once for all its members of one protocol. It waits for nobody; a member whose queue is full does without,
-// as [libnet.Group.Broadcast] has it. What one goroutine broadcasts to a group arrives in that order. The
-// caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName], [ErrDisconnected], [ErrClosed].
+// as [libnet.Group.Broadcast] has it. What one goroutine broadcasts, posts and sends arrives at each session in that order.
+// The caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName], [ErrDisconnected], [ErrClosed].
 func (n *Node) Broadcast(group string, payload []byte) error {
 	token, err := n.check(group, payload)
 	if err != nil {
 		return err
 	}
+	n.stats.broadcasts.Add(1)
 	return natsError(n.conn.Publish(n.subjects.group(token), payload))
-}
-
-func (d *dispatcher) handleGroup(m *nats.Msg, token string) {
-	d.mu.Lock()
-	g := d.groups[token]
-	d.mu.Unlock()
-	if g == nil || g.sub != m.Sub {
-		return
-	}
-	r := g.members.Broadcast(m.Data)
-	d.node.stats.delivered.Add(uint64(r.Sent))
-	d.node.stats.blocked.Add(uint64(r.Blocked))
 }
 
 func (d *dispatcher) join(token string, s *libnet.Session) error {
@@ -116,6 +106,7 @@ func (d *dispatcher) putMember(token string, s *libnet.Session, sub *nats.Subscr
 	}
 	if _, ok := g.joined[s.ID()]; !ok {
 		g.joined[s.ID()] = nil
+		d.attachGroupLocked(s, token)
 		g.members.Put(s.ID(), s) // its locks are leaves: nothing is called back under them
 	}
 	return g, nil
@@ -146,6 +137,9 @@ func (d *dispatcher) leave(token string, session uint64) {
 	}
 	stop, ok := g.joined[session]
 	delete(g.joined, session)
+	if ok {
+		d.detachGroupLocked(session, token)
+	}
 	if s := g.members.Get(session); s != nil {
 		g.members.Remove(session, s) // under the lock, or it might undo a Join that comes in between
 	}

@@ -18,6 +18,7 @@ type answer struct {
 // A call is a question whose answers are waited for.
 type call struct {
 	number  uint64
+	after   uint64      // the post that the question follows; set by who asks
 	answers chan answer // calls sends, without ever waiting; whoever asked receives; never closed
 }
 
@@ -46,7 +47,7 @@ func (c *calls) begin(room int) *call {
 		k = &call{answers: make(chan answer, max(room, callAnswers))}
 	}
 	c.last++
-	k.number = c.last
+	k.number, k.after = c.last, 0
 	c.open[k.number] = k
 	return k
 }
@@ -104,7 +105,11 @@ func (n *Node) replySubject(k *call, target int) string {
 
 // handleReply is called by the NATS client for each answer, one at a time.
 func (n *Node) handleReply(m *nats.Msg) {
-	number, target, ok := parseReply(strings.TrimPrefix(m.Subject, n.subjects.replies))
+	suffix := strings.TrimPrefix(m.Subject, n.subjects.replies)
+	if n.handleRefusal(suffix, len(m.Data) > 0) {
+		return
+	}
+	number, target, ok := parseReply(suffix)
 	switch {
 	case !ok:
 	case len(m.Data) > 0:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"time"
 
@@ -51,18 +52,29 @@ func (n *Node) needs() []nats.Option {
 		nats.FlusherTimeout(writeTimeout),
 		nats.ReconnectBufSize(-1), // a message that waits for a connection would arrive at any time
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(100 * time.Millisecond),
+		nats.IgnoreAuthErrorAbort(),
+		nats.CustomReconnectDelay(reconnectDelay),
 		nats.RetryOnFailedConnect(false),
 		nats.SkipSubjectValidation(), // ours are made of base64 and letters
 		nats.ErrorHandler(n.asyncError),
 		nats.DisconnectErrHandler(n.disconnected),
 		nats.ReconnectHandler(n.reconnected),
+		nats.ClosedHandler(func(*nats.Conn) { n.lookAtHealth() }),
 		func(o *nats.Options) error {
 			o.NoEcho = false // users here are sent to like all others
 			o.AllowReconnect = true
 			return nil
 		},
 	}
+}
+
+// reconnectDelay is how long the client waits after it has tried all servers as many times: a server that restarts is
+// back at once, and one that refuses logins, or is away for longer, must not be called ten times a second by every node.
+func reconnectDelay(tried int) time.Duration {
+	if tried < 20 {
+		return 100 * time.Millisecond
+	}
+	return time.Second/2 + rand.N(time.Second/2)
 }
 
 func servers(urls []string) nats.Option {
@@ -108,6 +120,12 @@ func (c *lifeConn) Close() error {
 func (n *Node) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrSlowConsumer) {
 		n.log.Warn("cluster: messages lost, this node does not keep up with NATS", "node", n.id)
+		if sub != nil {
+			n.dispatcher("").lags(sub)
+		}
+		if sub != nil && sub.Subject == n.subjects.told(n.instance) {
+			n.directory.Resync()
+		}
 		return
 	}
 	n.log.Warn("cluster: NATS", "node", n.id, "error", err)
@@ -118,12 +136,14 @@ func (n *Node) disconnected(_ *nats.Conn, err error) {
 		n.log.Warn("cluster: connection to NATS lost", "node", n.id, "error", err)
 	}
 	n.calls.fail()
+	n.lookAtHealth()
 }
 
 // reconnected: the client has subscribed again to everything, but users may have been bound elsewhere
 // meanwhile.
 func (n *Node) reconnected(*nats.Conn) {
 	n.log.Info("cluster: connected to NATS again", "node", n.id)
+	n.lookAtHealth()
 	_ = n.announce()
-	n.reclaimSoon()
+	n.directory.Resync()
 }

@@ -1,63 +1,65 @@
 package cluster
 
 import (
-	"hash/maphash"
-	"runtime"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-const (
-	// maxDispatchers bounds the answers to a barrier: the NATS client reads on one goroutine, so many
-	// dispatchers would have nothing to do.
-	maxDispatchers = 16
+// incomingSize is how many messages the dispatcher may be behind the NATS client before further ones are lost (and
+// counted). It takes about a microsecond a message.
+const incomingSize = 64 << 10
 
-	// incomingSize is how many messages a dispatcher may be behind the NATS client before further ones are lost
-	// (and counted). A dispatcher takes about a microsecond a message.
-	incomingSize = 64 << 10
-)
-
-// A dispatcher handles the messages to a part of the users and groups. A subscription with a callback would
-// cost a goroutine each; these share a channel, always the same for one user, so that order holds.
+// The dispatcher handles what is sent to users and groups in the order in which it came from NATS, whatever it was sent
+// to: a session may have several users and be in many groups, and what one goroutine sends to it on all these roads,
+// messages and kicks, is to arrive in that order. So there is one, and it never waits. It keeps up with more than an
+// embedded server brings; a subscription with a callback would cost a goroutine each.
 type dispatcher struct {
 	node     *Node
-	index    int
 	incoming chan *nats.Msg // the NATS client sends, run receives, nobody closes
 	ping     *nats.Subscription
+	own      *nats.Subscription // to questions to this node
+	here     *nats.Subscription
+	late     late // used by run alone
 
 	mu sync.Mutex
 	// mu guards the following.
-	users   map[string]*binding // by token
-	groups  map[string]*group   // by token
-	dropped uint64              // by subscriptions that are no more
+	users    map[string]*binding             // by token
+	groups   map[string]*group               // by token
+	sessions map[uint64]*attached            // by session id; those that have a user or a group
+	dropped  uint64                          // by subscriptions that are no more
+	slow     map[*nats.Subscription]struct{} // that have lost messages
+
+	lingering map[string]lingering // by token
 }
 
-var tokenSeed = maphash.MakeSeed()
+// dispatcher returns the one that has the user or group.
+func (n *Node) dispatcher(string) *dispatcher { return n.dispatchers[0] }
 
-func (n *Node) dispatcher(token string) *dispatcher {
-	return n.dispatchers[maphash.String(tokenSeed, token)%uint64(len(n.dispatchers))]
-}
-
-func (n *Node) startDispatchers() error {
-	for i := range min(runtime.GOMAXPROCS(0), maxDispatchers) {
-		d := &dispatcher{
-			node:     n,
-			index:    i,
-			incoming: make(chan *nats.Msg, incomingSize),
-			users:    make(map[string]*binding),
-			groups:   make(map[string]*group),
-		}
-		n.dispatchers = append(n.dispatchers, d)
+func (n *Node) startDispatcher() error {
+	d := &dispatcher{
+		node:      n,
+		incoming:  make(chan *nats.Msg, incomingSize),
+		users:     make(map[string]*binding),
+		groups:    make(map[string]*group),
+		sessions:  make(map[uint64]*attached),
+		lingering: make(map[string]lingering),
+		slow:      make(map[*nats.Subscription]struct{}),
 	}
-	for _, d := range n.dispatchers {
-		var err error
-		if d.ping, err = d.subscribe(n.subjects.ping); err != nil {
-			return err
-		}
-		n.running.Add(1)
-		go d.run()
+	n.dispatchers = []*dispatcher{d}
+	var err error
+	if d.ping, err = d.subscribe(n.subjects.ping); err != nil {
+		return err
 	}
+	if d.own, err = d.subscribe(n.subjects.nodeOf(n.instance)); err != nil {
+		return err
+	}
+	if d.here, err = d.subscribe(n.subjects.here); err != nil {
+		return err
+	}
+	n.running.Add(1)
+	go d.run()
 	return nil
 }
 
@@ -67,6 +69,8 @@ func (d *dispatcher) run() {
 		select {
 		case m := <-d.incoming:
 			d.handle(m)
+		case <-d.late.due:
+			d.release()
 		case <-d.node.done:
 			return
 		}
@@ -76,22 +80,47 @@ func (d *dispatcher) run() {
 func (d *dispatcher) handle(m *nats.Msg) {
 	switch letter, token := d.node.subjects.parse(m.Subject); letter {
 	case userLetter:
-		d.handleUser(m, token)
+		d.handleUser(m, token, d.holder(token, m.Sub), false)
+	case atLetter:
+		b := d.holder(token, nil)
+		if b == nil {
+			d.node.directory.Disown(token)
+		}
+		d.handleUser(m, token, b, true)
 	case groupLetter:
 		d.handleGroup(m, token)
+	case nodeLetter:
+		d.handleOwn(m)
 	case pingLetter:
 		d.handlePing(m)
 	}
 }
 
-// handleUser never waits: others are behind this message.
-func (d *dispatcher) handleUser(m *nats.Msg, token string) {
-	if len(m.Data) == 0 {
+// handleUser never waits: others are behind this message. direct says that it came by the node's own subject.
+func (d *dispatcher) handleUser(m *nats.Msg, token string, b *binding, direct bool) {
+	data := m.Data
+	var after uint64
+	if len(data) > 0 && data[0] == kindAfter {
+		var err error
+		if after, data, err = parseAfter(data[1:]); err != nil {
+			return
+		}
+	}
+	if len(data) == 0 {
 		return
 	}
-	b := d.holder(token, m.Sub)
-	body := m.Data[1:]
-	switch m.Data[0] {
+	detour := direct && data[0] == kindPost // that is what others wait for
+	if b != nil && !detour && (after != 0 || len(d.late.held) > 0) && time.Since(b.seen) < recentLogin && d.hold(m, token, after, direct) {
+		return
+	}
+	d.handleKind(m, b, data[0], data[1:], direct)
+	if data[0] == kindPost && len(d.late.held) > 0 {
+		d.release()
+	}
+}
+
+func (d *dispatcher) handleKind(m *nats.Msg, b *binding, kind byte, body []byte, direct bool) {
+	switch kind {
 	case kindMessage:
 		code := answerGone
 		if b != nil {
@@ -99,10 +128,14 @@ func (d *dispatcher) handleUser(m *nats.Msg, token string) {
 		}
 		d.node.stats.count(code)
 		d.answer(m, code)
-	case kindClaim:
-		if c, err := parseClaim(body); err == nil {
-			d.claimed(token, c)
+	case kindPost:
+		d.handlePost(m, b, body, direct)
+	case kindFence:
+		code := answerFence
+		if b == nil {
+			code = answerGone
 		}
+		d.answer(m, code)
 	case kindQuery:
 		d.handleQuery(m, b)
 	case kindKick:
@@ -110,13 +143,32 @@ func (d *dispatcher) handleUser(m *nats.Msg, token string) {
 	}
 }
 
-// holder returns the binding that a message is for, nil if there is none with an open session.
+// handlePost says only that the user is not here: nobody waits for anything else.
+func (d *dispatcher) handlePost(m *nats.Msg, b *binding, payload []byte, direct bool) {
+	if b == nil {
+		d.answer(m, answerGone)
+		return
+	}
+	if time.Since(b.seen) < recentLogin {
+		id := d.node.subjects.postOf(m.Reply)
+		if d.late.known[id] {
+			return
+		}
+		d.late.know(id)
+	} else if direct {
+		return // interest has known the user for long: this one would come out of order
+	}
+	d.node.stats.count(b.deliver(payload))
+}
+
+// holder returns the binding that a message is for, nil if there is none with an open session. sub is the user's subscription that it came
+// by, nil if it came by the node's.
 func (d *dispatcher) holder(token string, sub *nats.Subscription) *binding {
 	d.mu.Lock()
 	b := d.users[token]
 	d.mu.Unlock()
 	switch {
-	case b == nil || b.sub != sub: // a login that has just ended and begun again has two subscriptions for a moment
+	case b == nil || sub != nil && b.sub != sub: // a login that has just ended and begun again has two subscriptions for a moment
 		return nil
 	case b.session.IsClosed():
 		d.remove(b, sessionClosed(b.session)) // its close callback may be waiting for one of the user's
@@ -141,12 +193,13 @@ func (d *dispatcher) answerWith(m *nats.Msg, data []byte) {
 	}
 }
 
-// handlePing answers that all this dispatcher was sent before has been handled.
+// handlePing answers that all this node was sent before has been handled.
 func (d *dispatcher) handlePing(m *nats.Msg) {
-	if c, err := parsePingClock(m.Data); err == nil {
-		d.node.clock.observe(c)
+	if len(d.late.held) > 0 {
+		d.late.pings = append(d.late.pings, m)
+		return
 	}
-	d.answerWith(m, appendPong(nil, pong{index: d.index, count: len(d.node.dispatchers), clock: d.node.clock.now()}))
+	d.answerWith(m, appendPong(nil, pong{index: 0, count: 1}))
 }
 
 func (d *dispatcher) subscribe(subject string) (*nats.Subscription, error) {
@@ -155,12 +208,21 @@ func (d *dispatcher) subscribe(subject string) (*nats.Subscription, error) {
 }
 
 func (d *dispatcher) unsubscribe(sub *nats.Subscription) {
-	if dropped, err := sub.Dropped(); err == nil && dropped > 0 {
-		d.mu.Lock()
-		d.dropped += uint64(dropped)
-		d.mu.Unlock()
-	}
+	dropped, _ := sub.Dropped()
 	_ = sub.Unsubscribe() // fails when the connection is closed: then it is gone, too
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dropped += uint64(max(dropped, 0))
+	delete(d.slow, sub)
+}
+
+// lags notes a subscription that has lost messages.
+func (d *dispatcher) lags(sub *nats.Subscription) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if sub.IsValid() { // or its messages have been counted
+		d.slow[sub] = struct{}{}
+	}
 }
 
 // count returns how many users and groups there are, and how many messages the channel had no room for.
@@ -168,17 +230,9 @@ func (d *dispatcher) count() (users, groups int, dropped uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	dropped = d.dropped
-	add := func(sub *nats.Subscription) {
-		if n, err := sub.Dropped(); err == nil {
-			dropped += uint64(n)
-		}
-	}
-	add(d.ping)
-	for _, b := range d.users {
-		add(b.sub)
-	}
-	for _, g := range d.groups {
-		add(g.sub)
+	for sub := range d.slow {
+		n, _ := sub.Dropped()
+		dropped += uint64(max(n, 0))
 	}
 	return len(d.users), len(d.groups), dropped
 }

@@ -1,6 +1,9 @@
 package cluster
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Drain gives up the node's users and groups before it goes away. From its beginning on, Bind and Join
 // answer [ErrDraining]; when it returns nil, every node knows that its users are not here, and all that was
@@ -23,14 +26,18 @@ func (n *Node) Drain(ctx context.Context) error {
 	if err := n.announce(); err != nil {
 		return err
 	}
+	services := n.services.drain(ctx)
 	// A Bind that is past its check of the state holds the dispatcher's lock, and its user is seen here.
+	n.directory.UnholdAll()
 	for _, d := range n.dispatchers {
 		d.forgetAll(ErrDraining)
 	}
-	if _, err := n.barrier(ctx); err != nil {
-		return err
+	if _, err := n.barrier(ctx); err != nil || services != nil {
+		return errors.Join(services, err)
 	}
 	n.phase.CompareAndSwap(int32(stateDraining), int32(stateDrained))
+	n.lookAround()
+	n.introduce.Store(true) // what follows may be lost
 	return n.announce()
 }
 
@@ -42,6 +49,11 @@ func (d *dispatcher) forgetAll(why error) {
 	d.mu.Lock()
 	groups := d.groups
 	d.groups = make(map[string]*group)
+	for token, g := range groups {
+		for session := range g.joined {
+			d.detachGroupLocked(session, token)
+		}
+	}
 	d.mu.Unlock()
 	for _, g := range groups {
 		d.unsubscribe(g.sub)

@@ -41,7 +41,7 @@ type Server struct {
 // [Server.URL]. It returns when the server takes connections, or why it does not within 10 s; ctx bounds it, too,
 // and has no effect afterwards.
 func NewServer(ctx context.Context, o Options) (*Server, error) {
-	needContext(ctx)
+	ctx = usersContext(ctx)
 	if len(o.Servers) > 0 {
 		return nil, errors.New("cluster: a server that connects to Options.Servers")
 	}

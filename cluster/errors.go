@@ -11,7 +11,7 @@ import (
 // Errors of a [Node]'s methods, and reasons that it closes sessions for.
 var (
 	// ErrOffline is returned by Send when no node holds a session of the user. It is only said after
-	// every known node has confirmed that it can be reached.
+	// all known nodes have said whom they hold.
 	ErrOffline = errors.New("cluster: user offline")
 
 	// ErrDegraded is returned by Send, Online and Kick when the user was not found but some known node
@@ -29,6 +29,22 @@ var (
 
 	// ErrTooLarge is returned by Send, Post and Broadcast for a payload over [Node.MaxPayload].
 	ErrTooLarge = errors.New("cluster: payload too large")
+
+	// ErrTooManyMembers is returned by Members for a group with more than [MaxMembers].
+	ErrTooManyMembers = errors.New("cluster: the group has too many members to be listed")
+
+	// ErrNoService is returned by a call when no node serves the service, or none that can be reached.
+	ErrNoService = errors.New("cluster: no node serves the service")
+
+	// ErrBusy is returned by a call when the nodes that were asked serve as many as ServeOptions.Concurrency lets them.
+	// The call was not served.
+	ErrBusy = errors.New("cluster: the service is busy")
+
+	// ErrUnanswered is returned by a call when its handler panicked, or ended without a reply.
+	ErrUnanswered = errors.New("cluster: the service gave no answer")
+
+	// ErrInvalidHeader is returned by a call whose [Header] cannot travel.
+	ErrInvalidHeader = errors.New("cluster: invalid header")
 
 	// ErrReplaced is the reason of a session whose user has logged in again, here or on another node,
 	// and is returned by a Bind that lost to a later one.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
 	"os"
+	"strings"
 
 	"github.com/libnet-go/libnet/cluster"
 	"github.com/nats-io/nats.go/jetstream"
@@ -215,4 +217,51 @@ func ExampleNode_Drain() {
 	// cluster: node is draining
 	// the last one
 	// <nil> <nil>
+}
+
+// A process that can no longer reach anybody takes no more users, and one whose connection is gone for good ends.
+func ExampleNode_Health() {
+	told := make(chan cluster.Health, 1)
+	node, err := cluster.New(context.Background(), cluster.Options{
+		Logger:   quiet,
+		OnHealth: func(h cluster.Health, err error) { told <- h },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	health, err := node.Health()
+	fmt.Println(health, err)
+
+	node.Conn().Close() // whoever does that has ended the node
+	if <-told == cluster.Lost {
+		fmt.Println("lost: leave the registry, and exit")
+	}
+	// Output:
+	// whole <nil>
+	// lost: leave the registry, and exit
+}
+
+// What Prometheus scrapes: the numbers of the node, beside those of package monitor for its sessions.
+func ExampleMetrics() {
+	node, err := cluster.New(context.Background(), cluster.Options{NodeID: "a", Logger: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	http.Handle("/metrics", cluster.Metrics(node))
+
+	var text strings.Builder
+	if err := cluster.WriteMetrics(&text, node); err != nil {
+		log.Fatal(err)
+	}
+	for line := range strings.Lines(text.String()) {
+		if strings.HasPrefix(line, "libnet_cluster_health") {
+			fmt.Print(line)
+		}
+	}
+	// Output:
+	// libnet_cluster_health{node="a",state="whole"} 1
+	// libnet_cluster_health{node="a",state="degraded"} 0
+	// libnet_cluster_health{node="a",state="lost"} 0
 }

@@ -1,11 +1,21 @@
 package cluster
 
+import "time"
+
 var (
 	ParseAnnouncement = parseAnnouncement
 	ParsePresence     = parsePresence
+	ParseMembers      = parseMembers
 	ParseReply        = parseReply
-	AppendClaim       = func(src []byte) ([]byte, error) { c, err := parseClaim(src); return appendClaim(nil, c), err }
+	ValidTraceparent  = validTraceparent
 	AppendPong        = func(src []byte) ([]byte, error) { p, err := parsePong(src); return appendPong(nil, p)[1:], err }
-	AppendPingClock   = func(src []byte) ([]byte, error) { c, err := parsePingClock(src); return appendPingClock(nil, c), err }
-	AppendKick        = func(src []byte) ([]byte, error) { t, r, err := parseKick(src); return appendKick(nil, t, r), err }
+	AppendDelivery    = func(src []byte) ([]byte, error) { d, err := parseDelivery(src); return appendDelivery(nil, d), err }
+	AppendCount       = func(src []byte) ([]byte, error) { c, err := parseCount(src); return appendCount(nil, c), err }
+	AppendKick        = func(src []byte) ([]byte, error) { s, r, err := parseKick(src); return appendKick(nil, s, r), err }
+	AppendHeartbeat   = func(src []byte) ([]byte, error) { h, err := parseHeartbeat(src); return h.append(nil), err }
 )
+
+func ReceivedHeader(wire map[string][]string) (Header, time.Duration) {
+	timeout, _ := callTimeout(wire)
+	return receivedHeader(wire), timeout
+}

@@ -11,17 +11,27 @@ import (
 // Another node may be of another version, or broken: what it sends is refused or understood, and never more.
 func FuzzWhatNodesSend(f *testing.F) {
 	for _, seed := range []string{
-		"", "\x00", "12345678", "12345678123456781", "\x00\x0212345678", "\x02\x0212345678", "12345678kicked",
+		"", "\x00", "12345678", "\x00\x02", "\x02\x02", "12345678kicked", "h12345678knowdone\x05", "h12345678knowdone\x85\x00",
+		"\x00\x00\x00\x01", "\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03", "\xff\xff\xff\xff",
 		"z.1", "1.", "1y2p0ij32e8e7.zik0zj", ".", "-1.-1",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for what, again := range map[string]func([]byte) ([]byte, error){
-			"claim": cluster.AppendClaim, "pong": cluster.AppendPong, "ping": cluster.AppendPingClock, "kick": cluster.AppendKick,
+			"pong": cluster.AppendPong, "kick": cluster.AppendKick, "heartbeat": cluster.AppendHeartbeat,
 		} {
 			if out, err := again(data); err == nil && !bytes.Equal(out, data) {
 				t.Errorf("%q is the %s %q", data, what, out)
+			}
+		}
+		for what, again := range map[string]func([]byte) ([]byte, error){"delivery": cluster.AppendDelivery, "count": cluster.AppendCount} {
+			out, err := again(data)
+			if err != nil {
+				continue
+			}
+			if once, err := again(out); err != nil || !bytes.Equal(once, out) || len(out) != len(data) {
+				t.Errorf("%q is the %s %q, and that is %q, %v", data, what, out, once, err)
 			}
 		}
 		if number, target, ok := cluster.ParseReply(string(data)); ok {
@@ -37,12 +47,13 @@ func FuzzAnnouncement(f *testing.F) {
 	for _, seed := range []string{
 		`{"id":"a","instance":"A1","started":1,"clock":2,"state":1,"users":3,"peers":[{"id":"b","instance":"B","age_ms":4}]}`,
 		`{"id":"a","instance":">"}`, `{"id":"a","instance":"A","state":9}`, `{"id":"a","instance":"A","peers":[{"id":"b","instance":"B","age_ms":-1}]}`,
-		`{"node":"a","session":1,"since":"2026-01-02T03:04:05Z","addr":"x"}`, `[]`, ``,
+		`{"node":"a","session":1,"since":"2026-01-02T03:04:05Z","addr":"x"}`, `[]`, ``, `[{"node":"a","run":"A","session":1,"users":["u"]}]`, `[null]`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _ = cluster.ParsePresence(data) // nothing of it is used but shown
+		_, _ = cluster.ParseMembers(data)
 		a, err := cluster.ParseAnnouncement(data)
 		if err != nil {
 			return

@@ -10,26 +10,36 @@ import (
 const (
 	heartbeatInterval = 500 * time.Millisecond
 
-	// heartbeatTimeout is after how long without a heartbeat a node is out of reach. NATS itself says "no responders",
-	// wrongly, from about 3 s after a route went dead.
+	// heartbeatTimeout is after how long without a heartbeat a node is out of reach.
 	heartbeatTimeout = 1500 * time.Millisecond
 )
 
-// announce publishes this node's heartbeat.
+// announce publishes who this node is and how it is: whenever that has changed, and when another one asks.
 func (n *Node) announce() error {
-	data, err := json.Marshal(announcement{
-		ID:       n.id,
-		Instance: n.instance,
-		Started:  n.started.UnixNano(),
-		Clock:    n.clock.now(),
-		State:    n.state(),
-		Users:    n.users(),
-		Peers:    n.peers.briefs(),
-	})
+	data, err := n.announcement(nil)
 	if err != nil {
 		return err
 	}
 	return natsError(n.conn.Publish(n.subjects.heartbeats, data))
+}
+
+func (n *Node) announcement(briefs []peerBrief) ([]byte, error) {
+	return json.Marshal(announcement{
+		ID:       n.id,
+		Instance: n.instance,
+		Started:  n.started.UnixNano(),
+		State:    n.state(),
+		Users:    n.users(),
+		Known:    n.peers.digest(),
+		Done:     n.directory.Done(),
+		Peers:    briefs,
+	})
+}
+
+// beat publishes a heartbeat: 20 bytes, as each node hears those of all others.
+func (n *Node) beat() error {
+	b := heartbeat{instance: n.instance, known: n.peers.digest(), done: n.directory.Done(), users: n.users()}
+	return natsError(n.conn.Publish(n.subjects.heartbeats, b.append(nil)))
 }
 
 func (n *Node) users() (count int) {
@@ -44,38 +54,84 @@ func (n *Node) users() (count int) {
 // heartbeatLoop announces this node, and forgets others that have been silent for too long.
 func (n *Node) heartbeatLoop() {
 	defer n.running.Done()
-	tick := time.NewTicker(heartbeatInterval)
+	const looks = int(heartbeatInterval / watchInterval)
+	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
-	for {
+	for i := 1; ; i++ {
 		select {
 		case <-tick.C:
-			_ = n.announce() // without a connection the others miss it, as they should
-			for _, p := range n.peers.sweep() {
-				n.log.Warn("cluster: node forgotten, nothing heard of it", "node", n.id, "peer", p.id, "since", p.last())
-			}
 		case <-n.done:
 			return
 		}
+		if i%looks == 0 {
+			n.heartbeat()
+		}
+		n.lookAround()
+		for _, d := range n.dispatchers {
+			d.endLinger(lingerFor)
+		}
+	}
+}
+
+func (n *Node) heartbeat() {
+	if n.introduce.Swap(false) {
+		_ = n.announce()
+	} else {
+		_ = n.beat() // without a connection the others miss it, as they should
+	}
+	n.directory.Tick()
+	for _, p := range n.peers.sweep() {
+		n.log.Warn("cluster: node forgotten, nothing heard of it", "node", n.id, "peer", p.id, "since", p.last())
 	}
 }
 
 // handleHeartbeat is called by the NATS client for each, one at a time.
 func (n *Node) handleHeartbeat(m *nats.Msg) {
-	a, err := parseAnnouncement(m.Data)
+	if len(m.Data) > 0 && m.Data[0] == announcementBegins {
+		n.handleAnnouncement(m.Data)
+		return
+	}
+	b, err := parseHeartbeat(m.Data)
+	if err != nil || b.instance == n.instance {
+		return
+	}
+	known, found := n.peers.beat(b)
+	if !known {
+		_ = n.tell(b.instance, askWho, "")
+		return
+	}
+	n.heardFrom(b.instance, b.known, b.done, found)
+}
+
+// handleAnnouncement may be called by several goroutines.
+func (n *Node) handleAnnouncement(data []byte) {
+	a, err := parseAnnouncement(data)
 	if err != nil || a.Instance == n.instance {
 		return
 	}
-	n.clock.observe(a.Clock)
 	if a.State == stateClosed {
 		n.peers.left(a)
+		n.lookAround()
 		return
 	}
-	if n.peers.heard(a) {
+	found := n.peers.heard(a)
+	if found {
 		if a.ID == n.id {
 			n.log.Warn("cluster: another node has this one's id", "node", n.id)
 		}
 		n.log.Info("cluster: node found", "node", n.id, "peer", a.ID)
-		n.reclaimSoon()
+	}
+	n.heardFrom(a.Instance, a.Known, a.Done, found || a.State != stateServing)
+}
+
+// heardFrom goes on from a heartbeat of a node that is known.
+func (n *Node) heardFrom(instance string, known, done uint32, look bool) {
+	if look {
+		n.lookAround()
+	}
+	n.directory.PeerDone(instance, done)
+	if n.peers.shouldAsk(instance, known) {
+		_ = n.tell(instance, askPeers, n.instance)
 	}
 	select {
 	case n.met <- struct{}{}: // New waits for the others
@@ -83,8 +139,32 @@ func (n *Node) handleHeartbeat(m *nats.Msg) {
 	}
 }
 
-// handleHello answers a node that is new.
-func (n *Node) handleHello(*nats.Msg) { _ = n.announce() }
+// tell says something to one node.
+func (n *Node) tell(instance string, what byte, text string) error {
+	return natsError(n.conn.Publish(n.subjects.told(instance), append([]byte{what}, text...)))
+}
+
+// tellPeers answers a node that may not know all that this one does.
+func (n *Node) tellPeers(instance string) {
+	if !validInstance(instance) {
+		return
+	}
+	if data, err := n.announcement(n.peers.briefs()); err == nil {
+		_ = n.conn.Publish(n.subjects.told(instance), data)
+	}
+}
+
+// handleHello takes note of a node that is new, and answers it alone.
+func (n *Node) handleHello(m *nats.Msg) {
+	a, err := parseAnnouncement(m.Data)
+	if err != nil || a.Instance == n.instance {
+		return
+	}
+	n.handleAnnouncement(m.Data)
+	if data, err := n.announcement(nil); err == nil {
+		_ = n.conn.Publish(n.subjects.told(a.Instance), data)
+	}
+}
 
 const (
 	helloInterval = 10 * time.Millisecond
@@ -102,7 +182,7 @@ func (n *Node) meet(o *Options) error {
 	k := n.calls.begin(callAnswers)
 	defer n.calls.end(k)
 	for {
-		if err := natsError(n.conn.PublishRequest(n.subjects.hellos, n.replySubject(k, 0), nil)); err != nil {
+		if err := n.hello(k); err != nil {
 			return err
 		}
 		select {
@@ -119,7 +199,7 @@ func (n *Node) meet(o *Options) error {
 		case <-n.life.Done():
 			return n.life.Err()
 		}
-		if reachable, unreachable := n.peers.split(); len(reachable) > 0 && unreachable == 0 {
+		if reachable, unreachable := n.peers.split(); len(reachable) > 0 && unreachable == 0 && n.peers.agree() {
 			return nil
 		}
 		select {
@@ -128,4 +208,13 @@ func (n *Node) meet(o *Options) error {
 			return n.life.Err()
 		}
 	}
+}
+
+// hello asks all others to answer.
+func (n *Node) hello(k *call) error {
+	data, err := n.announcement(nil)
+	if err != nil {
+		return err
+	}
+	return natsError(n.conn.PublishRequest(n.subjects.hellos, n.replySubject(k, 0), data))
 }

@@ -242,3 +242,14 @@ func readInOrder(tb testing.TB, conn net.Conn, senders, messages int) {
 		next[sender]++
 	}
 }
+
+// readAll wants the bytes and then the end.
+func readAll(tb testing.TB, conn net.Conn, want string) {
+	tb.Helper()
+	_ = conn.SetReadDeadline(time.Now().Add(soon))
+	got, err := io.ReadAll(conn)
+	conn.Close()
+	if string(got) != want || err != nil {
+		tb.Errorf("read %q, %v; want %q and the end", got, err, want)
+	}
+}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libnet-go/libnet/cluster/internal/directory"
 	"github.com/nats-io/nats.go"
 )
 
@@ -21,21 +23,29 @@ type Node struct {
 	instance    string // this run of the node, unique
 	started     time.Time
 	timeout     time.Duration
+	farewell    time.Duration // Options.Farewell
 	subjects    subjects
 	log         *slog.Logger
 	server      *Server // nil with Options.Servers
 	conn        *nats.Conn
 	dispatchers []*dispatcher
 
-	clock    clock
 	calls    calls
 	barriers barriers
+	posts    posts
 	peers    peers
 	stats    counters
+	health   health
+	services services
+	trace    tracer       // immutable
 	phase    atomic.Int32 // nodeState
 
-	met     chan struct{} // handleHeartbeat sends, New receives; has room for one
-	reclaim chan struct{} // reclaimSoon sends, reclaimLoop receives; has room for one
+	directory *directory.Directory
+	told      chan *nats.Msg // the NATS client sends, hearNodes receives, nobody closes
+	looking   sync.Mutex     // taken before the locks of peers and directory: views are told in the order in which they were seen
+	introduce atomic.Bool    // the next heartbeat is to say who this node is
+
+	met chan struct{} // heardFrom sends, New receives; has room for one
 
 	life    context.Context // ends with stop, and then done, the same channel, is closed
 	stop    context.CancelFunc
@@ -82,7 +92,7 @@ func (n *Node) accepting() error {
 // the others that are there, or after a second without all of them. ctx bounds New and has no effect
 // afterwards; an attempt at one server takes 2 s at most. Errors are about the options, the server or ctx's.
 func New(ctx context.Context, o Options) (*Node, error) {
-	needContext(ctx)
+	ctx = usersContext(ctx)
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -99,13 +109,17 @@ func New(ctx context.Context, o Options) (*Node, error) {
 func newNode(o Options) *Node {
 	n := &Node{
 		id:       o.nodeID(),
-		instance: rand.Text(),
+		instance: instanceName(randomNumber()),
 		started:  time.Now(),
 		timeout:  o.timeout(),
+		farewell: o.farewell(),
 		log:      o.logger(),
 		met:      make(chan struct{}, 1),
-		reclaim:  make(chan struct{}, 1),
+		told:     make(chan *nats.Msg, toldSize),
+		health:   newHealth(o.OnHealth),
+		trace:    tracer{o.Trace, o.logger()},
 	}
+	n.health.current.Store(&healthChange{Whole, nil})
 	n.subjects = newSubjects(o.cluster(), n.instance)
 	n.calls.open = make(map[uint64]*call)
 	n.peers = peers{
@@ -121,6 +135,7 @@ func newNode(o Options) *Node {
 		}
 		n.peers.isolatedUntil = n.started.Add(wait)
 	}
+	n.directory = directory.New(n.instance, directoryBus{n}, directoryHost{n})
 	n.life, n.stop = context.WithCancel(context.Background())
 	n.done = n.life.Done()
 	return n
@@ -130,7 +145,10 @@ func (n *Node) start(ctx context.Context, o *Options) error {
 	if err := n.connect(ctx, o); err != nil {
 		return err
 	}
-	if err := n.startDispatchers(); err != nil {
+	if err := n.startDispatcher(); err != nil {
+		return err
+	}
+	if err := n.startDirectory(); err != nil {
 		return err
 	}
 	for subject, handle := range map[string]nats.MsgHandler{
@@ -148,13 +166,20 @@ func (n *Node) start(ctx context.Context, o *Options) error {
 		return natsError(err)
 	}
 	n.running.Add(2)
+	go n.watchHealth()
 	go n.heartbeatLoop()
-	go n.reclaimLoop()
 	if err := n.announce(); err != nil {
 		return err
 	}
 	_, err := n.barrier(n.life)
 	return err
+}
+
+// randomNumber names a run of a node.
+func randomNumber() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // spawn runs f on a goroutine that Close waits for. After Close nothing starts.
@@ -169,7 +194,7 @@ func (n *Node) spawn(f func()) {
 // Close leaves the cluster and stops the embedded server. The others are told, and so do not wait for this
 // node, but messages that are under way to its users are lost: call [Node.Drain] before. Sessions stay open;
 // they belong to their server. When Close returns, nothing of the node runs any more, but for close callbacks
-// of sessions that it closed before. A second call waits for the first. Close returns nil.
+// of sessions that it closed before, handlers of services, whose contexts have ended, and Options.OnHealth. A second call waits for the first. Close returns nil.
 func (n *Node) Close() error {
 	n.closing.Do(n.close)
 	return nil
@@ -186,6 +211,7 @@ func (n *Node) close() {
 		cancel()
 	}
 	n.stop()
+	n.directory.Close()
 	n.spawnMu.Lock()
 	n.closed = true
 	n.spawnMu.Unlock()

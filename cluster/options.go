@@ -60,18 +60,32 @@ type Options struct {
 	// may take to answer; default 5 s.
 	Timeout time.Duration
 
+	// Farewell bounds how long a session that Kick or a later login ends has for what is queued for it, as
+	// Config.WriteTimeout of its server does; default 5 s. Negative: no time at all, and what is queued is lost. Once that is
+	// written, its peer has half a second to end its side.
+	Farewell time.Duration
+
 	// ForgetAfter is how long a node that fell silent without having left is unknown: as long, users who
 	// are not found are [ErrDegraded] and not [ErrOffline]. Default 1 minute; negative: until it comes back.
 	// A node that is cut off for longer is taken for dead, and its users for offline.
 	ForgetAfter time.Duration
 
-	// Logger receives what happens to nodes, and never payloads; default slog.Default().
+	// Trace has calls of services carry a trace. Default: what a handler was called with is passed on.
+	Trace Trace
+
+	// OnHealth is told of each change of the node's [Health], and why, as [Node.Health] says it: from New on, which
+	// begins with Whole, until Close. It is called on a goroutine of its own, one call at a time; of changes that come while it
+	// runs it is told the latest. It may block, and call the node, Close included: only the next call waits for it. One that panics is logged.
+	OnHealth func(h Health, err error)
+
+	// Logger receives what happens to nodes, and never payloads; default slog.Default(). It may panic, and should not block.
 	Logger *slog.Logger
 }
 
 const (
 	defaultCluster     = "libnet"
 	defaultTimeout     = 5 * time.Second
+	defaultFarewell    = 5 * time.Second
 	defaultForgetAfter = time.Minute
 )
 
@@ -89,6 +103,13 @@ func (o *Options) timeout() time.Duration {
 	return o.Timeout
 }
 
+func (o *Options) farewell() time.Duration {
+	if o.Farewell == 0 {
+		return defaultFarewell
+	}
+	return o.Farewell
+}
+
 // forgetAfter is negative for never.
 func (o *Options) forgetAfter() time.Duration {
 	if o.ForgetAfter == 0 {
@@ -99,9 +120,9 @@ func (o *Options) forgetAfter() time.Duration {
 
 func (o *Options) logger() *slog.Logger {
 	if o.Logger == nil {
-		return slog.Default()
+		return careful(slog.Default())
 	}
-	return o.Logger
+	return careful(o.Logger)
 }
 
 // nodeID returns a name that is set, or a random one.

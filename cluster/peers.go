@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"hash/fnv"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +17,8 @@ type peer struct {
 	users        int
 	heard        time.Time // its last heartbeat here; zero if only others have heard it
 	known        time.Time // when anybody is known to have heard it
+	digest       uint32    // of the nodes that it knows
+	asked        uint32    // its digest when it was asked for them
 }
 
 func (p *peer) last() time.Time {
@@ -39,9 +43,11 @@ type peers struct {
 	known     map[string]*peer     // by instance
 	gone      map[string]time.Time // instances that have left, and when: gossip must not bring them back
 	metOthers bool
+	sum       uint32    // of the known nodes; 0: to be made again
+	askedAt   time.Time // when the last one was asked for the nodes that it knows
 }
 
-// heard notes a heartbeat. It reports whether the node was new or had been silent.
+// heard notes an announcement. It reports whether the node was new or had been silent.
 func (ps *peers) heard(a announcement) bool {
 	now := time.Now()
 	ps.mu.Lock()
@@ -56,11 +62,82 @@ func (ps *peers) heard(a announcement) bool {
 		ps.known[a.Instance] = p
 	}
 	found := !p.fresh(now)
-	p.heard, p.known, p.state, p.users = now, now, a.State, a.Users
+	p.heard, p.known, p.state, p.users, p.digest = now, now, a.State, a.Users, a.Known
 	for _, brief := range a.Peers {
 		ps.gossipLocked(brief, now)
 	}
+	ps.sum = 0
 	return found
+}
+
+// beat notes a heartbeat. It reports whether the node is known, and whether it had been silent.
+func (ps *peers) beat(b heartbeat) (known, found bool) {
+	now := time.Now()
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.known[b.instance]
+	if p == nil {
+		_, gone := ps.gone[b.instance]
+		return gone, false
+	}
+	found = !p.fresh(now)
+	p.heard, p.known, p.users, p.digest = now, now, b.users, b.known
+	return true, found
+}
+
+// sumLocked is equal for equal known nodes, and 0 for none.
+func (ps *peers) sumLocked() uint32 {
+	if ps.sum == 0 {
+		ps.sum = sumOf(ps.self.instance)
+		for instance, p := range ps.known {
+			if p.state != stateDrained {
+				ps.sum ^= sumOf(instance)
+			}
+		}
+		ps.sum |= 1
+	}
+	return ps.sum
+}
+
+func sumOf(instance string) uint32 {
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, instance)
+	return h.Sum32()
+}
+
+func (ps *peers) digest() uint32 {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return ps.sumLocked()
+}
+
+// agree reports whether all that are heard know of the nodes that this one knows.
+func (ps *peers) agree() bool {
+	now := time.Now()
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, p := range ps.known {
+		if p.fresh(now) && p.digest != ps.sumLocked() {
+			return false
+		}
+	}
+	return true
+}
+
+// askPeersEvery bounds how often a node asks others whom they know. Just after a node has come or gone, all differ.
+const askPeersEvery = heartbeatInterval / 2
+
+// shouldAsk reports whether a node knows of others than this one, and is to be asked for them.
+func (ps *peers) shouldAsk(instance string, digest uint32) bool {
+	now := time.Now()
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.known[instance]
+	if p == nil || digest == ps.sumLocked() || digest == p.asked || now.Sub(ps.askedAt) < askPeersEvery {
+		return false
+	}
+	p.asked, ps.askedAt = digest, now
+	return true
 }
 
 // gossipLocked notes a node that only another one may have heard. That is not enough to call it reachable,
@@ -78,6 +155,7 @@ func (ps *peers) gossipLocked(brief peerBrief, now time.Time) {
 			return
 		}
 		ps.known[brief.Instance] = p
+		ps.sum = 0
 	}
 	if last := now.Add(-age); last.After(p.known) {
 		p.known = last
@@ -89,6 +167,7 @@ func (ps *peers) left(a announcement) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	delete(ps.known, a.Instance)
+	ps.sum = 0
 	ps.gone[a.Instance] = time.Now()
 	ps.metOthers = true
 }
@@ -106,6 +185,7 @@ func (ps *peers) sweep() (forgotten []*peer) {
 		expired := ps.forgetAfter > 0 && now.Sub(p.last()) > ps.forgetAfter
 		if expired || p.state == stateDrained || ps.supersededLocked(p) {
 			delete(ps.known, instance)
+			ps.sum = 0
 			forgotten = append(forgotten, p)
 		}
 	}
@@ -144,6 +224,26 @@ func (ps *peers) split() (reachable []string, unreachable int) {
 		}
 	}
 	return reachable, unreachable
+}
+
+// view returns the nodes that may hold users and are alive, this one included, and how many others may hold users.
+func (ps *peers) view(self nodeState) (members []string, missing int) {
+	now := time.Now()
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if self < stateDrained {
+		members = append(members, ps.self.instance)
+	}
+	for instance, p := range ps.known {
+		switch {
+		case p.state == stateDrained:
+		case p.fresh(now):
+			members = append(members, instance)
+		default:
+			missing++
+		}
+	}
+	return members, missing
 }
 
 func (ps *peers) fresh(instance string) bool {

@@ -3,18 +3,22 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"time"
 
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/cluster/internal/directory"
 	"github.com/nats-io/nats.go"
 )
 
 // Presence is one session of a user.
 type Presence struct {
 	Node    string    `json:"node"`    // the id of the node that holds it
+	Run     string    `json:"run"`     // the run of that node: another one after a restart
 	Session uint64    `json:"session"` // the session's ID there
-	Since   time.Time `json:"since"`   // when it was bound, by the cluster's clock
+	Since   time.Time `json:"since"`   // when it was bound, by the clock of its node
 	Addr    string    `json:"addr"`    // the peer's address; empty for a session without one
+
+	Data map[string]string `json:"data,omitempty"` // BindOptions.Data
 }
 
 // KickedError is the reason of a session that [Node.Kick] closed. errors.Is(err, ErrKicked) holds.
@@ -25,75 +29,78 @@ func (e *KickedError) Error() string { return "cluster: kicked: " + e.Reason }
 // Unwrap returns ErrKicked.
 func (e *KickedError) Unwrap() error { return ErrKicked }
 
-// maxReason is how much of a reason Kick sends, in bytes.
-const maxReason = 1024
-
-// Online asks all nodes for the user's sessions: none when the user is offline, and two only while two logins are
-// being told apart. Errors: [ErrDegraded] when none was found and some node could not be asked;
-// [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. Without a deadline in ctx, Options.Timeout bounds
-// the call.
+// Online asks the node that holds the user for his sessions: there is none when the user is offline. Errors: [ErrDegraded] when none was
+// found, and it is not certain that there is none; [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. Without a deadline in ctx,
+// Options.Timeout bounds the call.
 func (n *Node) Online(ctx context.Context, user string) ([]Presence, error) {
-	var sessions []Presence
-	err := n.collect(ctx, user, kindQuery, nil, func(a answer) {
-		if p, err := parsePresence(a.data); a.code == answerPresence && err == nil {
-			sessions = append(sessions, p)
-		}
-	})
-	if len(sessions) > 0 && errors.Is(err, ErrDegraded) {
-		err = nil
+	ctx = usersContext(ctx)
+	token, err := n.check(user, nil)
+	if err != nil {
+		return nil, err
 	}
-	return sessions, err
+	k := n.calls.begin(callAnswers)
+	defer n.calls.end(k)
+	a, err := n.request(ctx, k, token, kindQuery, nil)
+	if err == ErrOffline {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, err := parsePresence(a.data)
+	if err != nil {
+		return nil, err
+	}
+	return []Presence{p}, nil
 }
 
 // Kick closes the user's sessions, wherever they are, and returns how many: they take no more messages when it returns,
-// and end with a [*KickedError] after what is queued for them, within half a second. A login that begins after Kick
+// and end with a [*KickedError] after what is queued for them, within Options.Farewell. A login that begins after Kick
 // stays. Errors as those of Online, but ErrDegraded also comes with sessions that were closed, when there may be more.
 // Of reason 1024 bytes are kept.
 func (n *Node) Kick(ctx context.Context, user, reason string) (int, error) {
-	if len(reason) > maxReason {
-		reason = reason[:maxReason]
-	}
-	closed := 0
-	err := n.collect(ctx, user, kindKick, appendKick(nil, n.clock.now(), reason), func(a answer) {
-		if a.code == answerKicked {
-			closed++
-		}
-	})
-	return closed, err
-}
-
-// collect asks a question to which several sessions may have the answer, and has all there are when it
-// returns. A user who is offline has none, and that is no error.
-func (n *Node) collect(ctx context.Context, user string, kind byte, body []byte, each func(answer)) error {
-	if err := n.open(); err != nil {
-		return err
-	}
-	token, err := checkedToken(user)
+	token, err := n.check(user, nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	reason = clipReason(reason)
 	k := n.calls.begin(callAnswers)
 	defer n.calls.end(k)
-	first, err := n.request(ctx, k, n.subjects.user(token), kind, body)
-	if err == ErrOffline {
-		return nil
+	a, err := n.kick(ctx, k, token, reason)
+	switch {
+	case err == ErrOffline:
+		return 0, nil
+	case a.code == answerKicked:
+		return 1, err
 	}
-	if err != nil {
-		return err
-	}
-	each(first)
-	r, err := n.barrier(ctx)
-	for len(k.answers) > 0 {
-		if a := <-k.answers; a.isFinal() {
-			each(a)
+	return 0, err
+}
+
+// kick ends the login that the user's homes know. One that they know later, and that began later, is none of its business.
+func (n *Node) kick(ctx context.Context, k *call, token, reason string) (answer, error) {
+	p := pursuit{node: n, call: k, token: token, kind: kindKick, last: answerNoResponders}
+	began := n.directory.Now()
+	p.choose = func(l directory.Login) bool {
+		if p.tried == 0 {
+			began = max(began, l.Number) // that was there before, whatever its number
 		}
+		p.payload = appendKick(nil, l.Session, reason)
+		return l.Number <= began
 	}
-	if err == nil && r.unreachable > 0 {
+	a, err := p.run(ctx)
+	if err != ErrDegraded {
+		return a, err
+	}
+	a, err = n.ask(ctx, k, n.subjects.user(token), kindKick, appendKick(nil, 0, reason)) // whom interest finds, homes known or not
+	if err == nil {
 		err = ErrDegraded
 	}
-	return err
+	return a, err
 }
 
 func (d *dispatcher) handleQuery(m *nats.Msg, b *binding) {
@@ -101,15 +108,22 @@ func (d *dispatcher) handleQuery(m *nats.Msg, b *binding) {
 		d.answer(m, answerGone)
 		return
 	}
-	p := Presence{Node: d.node.id, Session: b.session.ID(), Since: time.Unix(0, b.claim.time)}
-	if addr := b.session.RemoteAddr(); addr != nil {
-		p.Addr = addr.String()
-	}
+	p := d.node.presence(b.session)
+	p.Since, p.Data = b.since, d.dataOf(b)
 	data, err := appendPresence(answers[answerPresence], p)
 	if err != nil {
 		return // no such value
 	}
 	d.answerWith(m, data)
+}
+
+// presence is what is known of a session here.
+func (n *Node) presence(s *libnet.Session) Presence {
+	p := Presence{Node: n.id, Run: n.instance, Session: s.ID()}
+	if addr := s.RemoteAddr(); addr != nil {
+		p.Addr = addr.String()
+	}
+	return p
 }
 
 func appendPresence(prefix []byte, p Presence) ([]byte, error) {
@@ -126,16 +140,14 @@ func parsePresence(src []byte) (p Presence, err error) {
 
 // handleKick unbinds before it answers: what Kick counts takes no more messages.
 func (d *dispatcher) handleKick(m *nats.Msg, b *binding, body []byte) {
-	until, reason, err := parseKick(body)
+	session, reason, err := parseKick(body)
 	if err != nil {
 		return
 	}
-	d.node.clock.observe(until)
 	kicked := &KickedError{reason}
-	if b == nil || b.claim.time > until || !d.remove(b, kicked) {
+	if b == nil || session != 0 && session != b.session.ID() || !d.evict(b.session.ID(), kicked) {
 		d.answer(m, answerGone)
 		return
 	}
-	d.node.end(b.session, kicked)
 	d.answer(m, answerKicked)
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"sync"
 
@@ -16,16 +17,35 @@ import (
 // ErrDisconnected and ctx's the message may or may not arrive, after the others it does not. Without a
 // deadline in ctx, Options.Timeout bounds the call.
 func (n *Node) Send(ctx context.Context, user string, payload []byte) error {
+	ctx = usersContext(ctx)
 	token, err := n.check(user, payload)
+	if err != nil {
+		return err
+	}
+	n.stats.sends.Add(1)
+	return n.send(ctx, token, payload)
+}
+
+func (n *Node) send(ctx context.Context, token string, payload []byte) error {
+	after, err := n.posts.noteSend(ctx, token)
 	if err != nil {
 		return err
 	}
 	k := n.calls.begin(1)
 	defer n.calls.end(k)
-	a, err := n.request(ctx, k, n.subjects.user(token), kindMessage, payload)
+	k.after = after
+	a, err := n.request(ctx, k, token, kindMessage, payload)
 	if err != nil {
 		return err
 	}
+	if after != 0 {
+		n.posts.confirm(after)
+	}
+	return outcome(a)
+}
+
+// outcome is what a session's answer to a message means.
+func outcome(a answer) error {
 	switch a.code {
 	case answerQueued:
 		return nil
@@ -36,15 +56,20 @@ func (n *Node) Send(ctx context.Context, user string, payload []byte) error {
 }
 
 // Post sends payload to user without waiting for anything: nil says that the NATS server was given the
-// message, and blocks only while that reads nothing, for 3 s at most. What one goroutine sends and posts to a
-// user arrives in that order. The caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName],
+// message, and blocks only while that reads nothing, for 3 s at most. What one goroutine sends,
+// posts and broadcasts arrives at each session in that order. The caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName],
 // [ErrDisconnected], [ErrClosed].
 func (n *Node) Post(user string, payload []byte) error {
 	token, err := n.check(user, payload)
 	if err != nil {
 		return err
 	}
-	return n.publish(n.subjects.user(token), "", kindMessage, payload)
+	n.stats.posts.Add(1)
+	number, after, direct := n.posts.note(token, payload)
+	if !direct {
+		return nil
+	}
+	return n.publish(n.subjects.user(token), n.postSubject(number), kindPost, after, payload)
 }
 
 func (n *Node) check(name string, payload []byte) (token string, err error) {
@@ -63,9 +88,14 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 // keptBuffer is the largest that is kept for another message.
 const keptBuffer = 64 << 10
 
-func (n *Node) publish(subject, reply string, kind byte, payload []byte) error {
+// publish sends a message of a kind; after is the post that has to come first, 0 for none.
+func (n *Node) publish(subject, reply string, kind byte, after uint64, payload []byte) error {
 	buf := buffers.Get().(*[]byte)
-	data := append(append((*buf)[:0], kind), payload...)
+	data := (*buf)[:0]
+	if after != 0 {
+		data = binary.BigEndian.AppendUint64(append(data, kindAfter), after)
+	}
+	data = append(append(data, kind), payload...)
 	var err error
 	if reply == "" {
 		err = n.conn.Publish(subject, data)
@@ -79,15 +109,9 @@ func (n *Node) publish(subject, reply string, kind byte, payload []byte) error {
 	return natsError(err)
 }
 
-func needContext(ctx context.Context) {
-	if ctx == nil {
-		panic("cluster: a nil context: context.Background() is one that does not end")
-	}
-}
-
 // bounded gives a context without a deadline that of Options.Timeout.
 func (n *Node) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	needContext(ctx)
+	ctx = usersContext(ctx)
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}

@@ -4,14 +4,27 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"math"
+	"strconv"
+	"strings"
 )
 
-// What is sent to a user's subject begins with its kind. Numbers are big-endian.
+// What is sent to a user's or node's subject begins with its kind, and so does a question to a group. Numbers are big-endian.
 const (
 	kindMessage byte = 'm' // then the payload
-	kindClaim   byte = 'c' // then a claim
+	kindPost    byte = 'n' // a message that is answered only when the user has left
+	kindAfter   byte = 'A' // then the number of a post that has to come first, and one of the two above
 	kindQuery   byte = 'q'
-	kindKick    byte = 'k' // then the time up to which logins are kicked, and the reason
+	kindKick    byte = 'k' // then the session, 0 for any, and the reason
+	kindCount   byte = 'c' // of a group
+	kindFence   byte = 'f' // asks whether all that was sent before was handled
+)
+
+// What is sent to a node's own subject begins with one of these, or is a message of its directory.
+const (
+	announcementBegins byte = '{'
+	askWho             byte = '?' // announce yourself
+	askPeers           byte = '*' // then the instance of who wants to know the others
 )
 
 // An answer begins with its code.
@@ -21,8 +34,16 @@ const (
 	answerRejected     byte = 'r' // the session cannot encode the message
 	answerGone         byte = 'g' // no session of the user here, or not any more
 	answerPresence     byte = 'p' // then a Presence
+	answerDelivered    byte = 'd' // then a node's part of a Delivery
+	answerCount        byte = 'c' // then a number
+	answerMembers      byte = 'm' // then Members
+	answerReply        byte = '=' // of a service, then its reply
+	answerBusy         byte = 'B' // the service's node has no room
+	answerUnanswered   byte = 'u' // the service's handler ended without a reply
+	answerTooLarge     byte = 't' // the service's reply, or a list of members, is
 	answerKicked       byte = 'k'
-	answerPong         byte = 'o' // then the dispatcher's index, their number, and the clock
+	answerPong         byte = 'o' // then the dispatcher's index, and their number
+	answerFence        byte = 'f'
 	answerNoResponders byte = 'n' // made of NATS' status: nobody subscribes to the subject
 	answerLost         byte = 'l' // made when the connection broke
 	answerNone         byte = 0   // no answer came in time
@@ -30,74 +51,79 @@ const (
 
 var errMalformed = errors.New("cluster: malformed message of another node")
 
-// appendClaim is 16 bytes and the instance.
-func appendClaim(dst []byte, c claim) []byte {
-	dst = binary.BigEndian.AppendUint64(dst, uint64(c.time))
-	dst = binary.BigEndian.AppendUint64(dst, c.session)
-	return append(dst, c.instance...)
+func appendKick(dst []byte, session uint64, reason string) []byte {
+	return append(binary.BigEndian.AppendUint64(dst, session), reason...)
 }
 
-func parseClaim(src []byte) (claim, error) {
-	if len(src) <= 16 || len(src) > 16+MaxName {
-		return claim{}, errMalformed
-	}
-	return claim{
-		time:     int64(binary.BigEndian.Uint64(src)),
-		session:  binary.BigEndian.Uint64(src[8:]),
-		instance: string(src[16:]),
-	}, nil
-}
-
-func appendKick(dst []byte, until int64, reason string) []byte {
-	return append(binary.BigEndian.AppendUint64(dst, uint64(until)), reason...)
-}
-
-func parseKick(src []byte) (until int64, reason string, err error) {
-	if len(src) < 8 {
+func parseKick(src []byte) (session uint64, reason string, err error) {
+	if len(src) < 8 || len(src) > 8+maxReason {
 		return 0, "", errMalformed
 	}
-	return int64(binary.BigEndian.Uint64(src)), string(src[8:]), nil
-}
-
-// A ping carries the asking node's clock.
-func appendPingClock(dst []byte, clock int64) []byte {
-	return binary.BigEndian.AppendUint64(dst, uint64(clock))
-}
-
-func parsePingClock(src []byte) (int64, error) {
-	if len(src) != 8 {
-		return 0, errMalformed
-	}
-	return int64(binary.BigEndian.Uint64(src)), nil
+	return binary.BigEndian.Uint64(src), string(src[8:]), nil
 }
 
 // pong is a dispatcher's answer to a ping.
-type pong struct {
-	index, count int
-	clock        int64
-}
+type pong struct{ index, count int }
 
 func appendPong(dst []byte, p pong) []byte {
-	dst = append(dst, answerPong, byte(p.index), byte(p.count))
-	return binary.BigEndian.AppendUint64(dst, uint64(p.clock))
+	return append(dst, answerPong, byte(p.index), byte(p.count))
 }
 
 // parsePong parses what follows the code.
 func parsePong(src []byte) (p pong, err error) {
-	if len(src) != 10 || src[1] == 0 || src[1] > maxDispatchers || src[0] >= src[1] {
+	if len(src) != 2 || src[1] == 0 || src[1] > maxDispatchers || src[0] >= src[1] {
 		return pong{}, errMalformed
 	}
-	return pong{index: int(src[0]), count: int(src[1]), clock: int64(binary.BigEndian.Uint64(src[2:]))}, nil
+	return pong{index: int(src[0]), count: int(src[1])}, nil
 }
 
-// An announcement is a node's heartbeat: rare and small, so it is JSON that people can read, too.
+// A heartbeat is what a node says of itself twice a second: all others hear it, so it is small.
+type heartbeat struct {
+	instance string
+	known    uint32 // digest of the nodes that it knows
+	done     uint32 // the directory's Done
+	users    int
+}
+
+const beatBegins byte = 'h'
+
+func (h heartbeat) append(dst []byte) []byte {
+	number, _ := strconv.ParseUint(h.instance, 36, 64)
+	dst = binary.BigEndian.AppendUint64(append(dst, beatBegins), number)
+	dst = binary.BigEndian.AppendUint32(dst, h.known)
+	dst = binary.BigEndian.AppendUint32(dst, h.done)
+	return binary.AppendUvarint(dst, uint64(h.users))
+}
+
+func parseHeartbeat(src []byte) (heartbeat, error) {
+	const fixed = 1 + 8 + 4 + 4
+	if len(src) <= fixed || src[0] != beatBegins {
+		return heartbeat{}, errMalformed
+	}
+	users, size := binary.Uvarint(src[fixed:])
+	if size <= 0 || size != len(src)-fixed || size > 1 && src[len(src)-1] == 0 || users > math.MaxInt32 {
+		return heartbeat{}, errMalformed
+	}
+	return heartbeat{
+		instance: instanceName(binary.BigEndian.Uint64(src[1:])),
+		known:    binary.BigEndian.Uint32(src[9:]),
+		done:     binary.BigEndian.Uint32(src[13:]),
+		users:    int(users),
+	}, nil
+}
+
+// instanceName is how the number of an instance is written: in few letters that may be part of a subject.
+func instanceName(number uint64) string { return strings.ToUpper(strconv.FormatUint(number, 36)) }
+
+// An announcement says who a node is: it is rare, so it is JSON that people can read, too.
 type announcement struct {
 	ID       string      `json:"id"`
 	Instance string      `json:"instance"` // one run of a node; unique
 	Started  int64       `json:"started"`  // Unix nanoseconds
-	Clock    int64       `json:"clock"`
 	State    nodeState   `json:"state"`
 	Users    int         `json:"users"`
+	Known    uint32      `json:"known"` // digest of the nodes that it knows
+	Done     uint32      `json:"done"`  // the directory's Done
 	Peers    []peerBrief `json:"peers,omitempty"`
 }
 

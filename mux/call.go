@@ -42,8 +42,9 @@ func (m *Mux) bounded(ctx context.Context) (context.Context, context.CancelFunc)
 type Peer struct {
 	mux     *Mux
 	session *libnet.Session
-	link    Link // in the place of a session
-	sync    bool // Call receives
+	link    Link    // in the place of a session
+	carrier Carrier // in the place of both
+	sync    bool    // Call receives
 }
 
 // A Link is what has a session most of the time, and makes another when that ends: a *reconnect.Client.
@@ -118,6 +119,9 @@ func (p Peer) call(ctx context.Context, k Kind, body any) (answer, error) {
 	}
 	ctx, cancel := p.mux.bounded(ctx)
 	defer cancel()
+	if p.carrier != nil {
+		return p.carry(ctx, k, body)
+	}
 	s, err := p.find(ctx)
 	if err != nil {
 		return answer{}, err

@@ -43,6 +43,11 @@
 //   - A peer that asks and does not take its replies is not read from until it does; Config.WriteTimeout bounds that.
 //   - A handler that panics or ends its goroutine ends its session. Middleware may make an error reply of it instead.
 //
+// # Beyond sessions
+//
+// [Mux.Answer] has the same handlers serve requests that came on no session, and [Mux.Over] makes a peer of what carries requests to
+// it: a service of package cluster, whose nodes call each other so.
+//
 // A message costs no allocation beyond what decoding and encoding its bodies make, and no goroutine unless its handler is
 // Concurrent. There is no reflection but the payload's own.
 package mux

@@ -9,7 +9,7 @@ import (
 
 // A Request is a message on its way to its handler.
 type Request struct {
-	Session *libnet.Session
+	Session *libnet.Session // nil where the message came on none: see [Mux.Answer]
 	Kind    Kind
 	ID      uint64 // 0 where the message has none
 	Body    []byte // encoded; valid until the Handler returns, and not to be changed

@@ -12,7 +12,7 @@ import (
 
 // log tells of an error that the peer is not told. That a handler was stopped by the end of its session is none.
 func (m *Mux) log(r Request, err error) {
-	if r.Session.IsClosed() && (errchain.Is(err, context.Canceled) || errchain.Is(err, libnet.ErrSessionClosed)) {
+	if r.Session != nil && r.Session.IsClosed() && (errchain.Is(err, context.Canceled) || errchain.Is(err, libnet.ErrSessionClosed)) {
 		return
 	}
 	leftOut, ok := m.lines.take()
@@ -23,7 +23,10 @@ func (m *Mux) log(r Request, err error) {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	args := []any{"kind", string(r.Kind), "session", r.Session.ID(), "error", err}
+	args := []any{"kind", string(r.Kind), "error", err}
+	if r.Session != nil {
+		args = append(args, "session", r.Session.ID())
+	}
 	if leftOut > 0 {
 		args = append(args, "lines_left_out", leftOut)
 	}

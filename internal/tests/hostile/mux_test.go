@@ -41,6 +41,7 @@ var muxSites = append(append(envelopeSites("mux.Envelope"), envelopeSites("mux.O
 	{name: "mux.Middleware", does: []behaviour{givesNil}},
 	{name: "mux.Mux.OnError"},
 	{name: "mux.Link.Ready", does: with(givesNil, givesBoth)},
+	{name: "mux.Carrier.Carry", does: with(givesNil, givesBoth, givesOther)},
 	{name: "slog.Handler.Enabled", source: "mux.Mux.Logger"},
 	{name: "slog.Handler.Handle", source: "mux.Mux.Logger", does: failures},
 	{name: "error.Error", source: "mux.Handle"},
@@ -330,6 +331,15 @@ func (r *muxRig) leadMux(t *testing.T) {
 	r.try(func() {
 		_, throughErr = mux.Call[number, number](ctx, m.Through(muxLink{r.rig}), muxDouble, &number{1})
 	})
+	var carriedErr error
+	r.try(func() {
+		far := mux.New(mux.JSON) // whose messages are none of the session's, which are counted
+		mux.Handle(far, muxDouble, func(_ context.Context, _ *libnet.Session, n *number) (*number, error) { return n, nil })
+		_, carriedErr = mux.Call[number, number](ctx, far.Over(muxCarrier{r.rig, far}), muxDouble, &number{1})
+	})
+	if r.b.site == "mux.Carrier.Carry" && (r.b.does == givesNil || r.b.does == givesOther) && carriedErr != mux.ErrMalformed {
+		t.Errorf("a call whose Carrier brings nonsense: %v", carriedErr)
+	}
 	if r.b.site == "mux.Link.Ready" && r.b.does == givesNil && throughErr != libnet.ErrSessionClosed {
 		t.Errorf("a call through a Link that has no session, and no error: %v", throughErr)
 	}

@@ -191,6 +191,26 @@ func (l muxLink) Ready(context.Context) (*libnet.Session, error) {
 	}
 }
 
+// A muxCarrier is a Carrier of the user's.
+type muxCarrier struct {
+	r  *rig
+	to *mux.Mux
+}
+
+func (c muxCarrier) Carry(ctx context.Context, request []byte) ([]byte, error) {
+	switch does := c.r.b.at("mux.Carrier.Carry"); does {
+	case "":
+		return c.to.Answer(ctx, request)
+	case givesBoth:
+		reply, _ := c.to.Answer(ctx, request)
+		return reply, errors.New("and a reply")
+	case givesOther:
+		return []byte{0xff}, nil
+	default:
+		return nil, c.r.b.failure(does)
+	}
+}
+
 // callMux calls the Mux, and with it the peer, from within user code.
 func callMux(ctx context.Context, m *mux.Mux, s *libnet.Session, b behaviour) {
 	switch b {

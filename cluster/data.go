@@ -1,0 +1,72 @@
+package cluster
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/libnet-go/libnet"
+)
+
+// MaxData is how many bytes the keys and values of BindOptions.Data may have together.
+const MaxData = 1024
+
+// BindOptions say more about a login.
+type BindOptions struct {
+	// Data is shown by [Node.Online] and [Node.Members] beside the session: which device it is, what its user may do.
+	// Valid UTF-8 up to [MaxData]; the caller may change it afterwards.
+	Data map[string]string
+}
+
+// BindWith is [Node.Bind] of a login about which there is more to say. Binding a session to its user again replaces its
+// data; Bind leaves it. Errors: [ErrTooLarge] for data over [MaxData], and those of Bind.
+func (n *Node) BindWith(ctx context.Context, s *libnet.Session, user string, o BindOptions) error {
+	size := 0
+	for key, value := range o.Data {
+		size += len(key) + len(value)
+	}
+	if size > MaxData {
+		needContext(ctx)
+		return ErrTooLarge
+	}
+	data := maps.Clone(o.Data)
+	if data == nil {
+		data = make(map[string]string)
+	}
+	return n.bind(ctx, s, user, data)
+}
+
+// describe gives a binding data, unless that is nil. A map is never changed once a binding has it.
+func (d *dispatcher) describe(b *binding, data map[string]string) {
+	if data == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b.data = data
+}
+
+func (d *dispatcher) dataOf(b *binding) map[string]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return b.data
+}
+
+// usersOf returns the names of the users that a session has, sorted, and the data of the first of them.
+func (d *dispatcher) usersOf(session uint64) (names []string, data map[string]string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.sessions[session]
+	if a == nil {
+		return nil, nil
+	}
+	for _, b := range a.users {
+		name := nameOf(b.token)
+		if len(names) == 0 || name < slices.Min(names) {
+			data = b.data
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names[:min(len(names), maxMemberUsers)], data
+}

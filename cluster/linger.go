@@ -1,0 +1,49 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// lingerFor is how long a node goes on to hear what is sent to a user who has left it, to say so. A server that still believes in the
+// interest, and does not know of that of the user's next node yet, sends messages here; had the interest ended, they would vanish.
+const lingerFor = time.Second
+
+// lingering is the interest in a user who has left. It is the user's again who comes back meanwhile: with two, each message would come twice.
+type lingering struct {
+	sub         *nats.Subscription
+	seen, since time.Time
+}
+
+// lingerLocked keeps the subscription of a binding that has ended.
+func (d *dispatcher) lingerLocked(b *binding) {
+	d.lingering[b.token] = lingering{b.sub, b.seen, time.Now()}
+}
+
+// returnLocked gives b the interest that lingers, if there is any.
+func (d *dispatcher) returnLocked(b *binding) bool {
+	l, ok := d.lingering[b.token]
+	if ok {
+		b.sub, b.seen = l.sub, l.seen
+		delete(d.lingering, b.token)
+	}
+	return ok
+}
+
+// endLinger ends what has lingered for as long as that. heartbeatLoop calls it.
+func (d *dispatcher) endLinger(longest time.Duration) {
+	now := time.Now()
+	var over []*nats.Subscription
+	d.mu.Lock()
+	for token, l := range d.lingering {
+		if now.Sub(l.since) > longest {
+			over = append(over, l.sub)
+			delete(d.lingering, token)
+		}
+	}
+	d.mu.Unlock()
+	for _, sub := range over {
+		d.unsubscribe(sub)
+	}
+}

@@ -1,0 +1,102 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/usercode"
+)
+
+// A Carrier takes a request to a Mux that has no session with this one, whose [Mux.Answer] it is given to, and brings back
+// what that returns: a Service of package cluster. Carry may be called by any goroutine, keeps no part of request, and
+// ends with ctx; the reply is the caller's. Its error is Call's.
+type Carrier interface {
+	Carry(ctx context.Context, request []byte) (reply []byte, err error)
+}
+
+// Over returns a peer whose calls c takes to it. Mux.CallTimeout bounds them where their context has no deadline, and
+// Mux.MaxCalls does not count them. A reply that cannot be read is [ErrMalformed]. It panics without c.
+func (m *Mux) Over(c Carrier) Peer {
+	if c == nil {
+		panic("libnet: mux: Over without a Carrier")
+	}
+	return Peer{mux: m, carrier: c}
+}
+
+// carriedID is the id of each request that is carried: what asks for a reply has one.
+const carriedID = 1
+
+func (p Peer) carry(ctx context.Context, k Kind, body any) (answer, error) {
+	m := p.mux
+	kinds := m.known()
+	request, err := m.envelope.Append(nil, Header{Kind: k, ID: carriedID}, body)
+	if err != nil {
+		return answer{}, err
+	}
+	reply, err := p.carrier.Carry(ctx, request)
+	if err != nil {
+		return answer{}, err
+	}
+	h, content, ok := m.envelope.Open(kinds, reply)
+	switch {
+	case !ok:
+	case h.Role == Failure, h.Role == Reply:
+		return answer{role: h.Role, body: content}, nil
+	case m.ordered && h.Kind == k: // whose replies are messages of the same kind
+		return answer{role: Reply, body: content}, nil
+	}
+	return answer{}, ErrMalformed
+}
+
+// Answer handles a request that came on no session, as a [Carrier] brings it, and returns what answers it: a reply, or a
+// [Failure] with the error of the handler, as [Error] says. Handlers and middleware are given a nil session. ctx is
+// theirs, and ends when nobody waits any more. Requests are not put in any order, and [Concurrent] does not bound them:
+// whoever calls Answer does. A handler that panics is answered with [CodeInternal], and logged.
+//
+// Errors: [ErrMalformed] for a request that cannot be read; [ErrNoReply], with which a handler has nothing sent.
+func (m *Mux) Answer(ctx context.Context, request []byte) (reply []byte, err error) {
+	kinds := m.known()
+	h, body, ok := m.envelope.Open(kinds, request)
+	if !ok || h.Role != Ask {
+		return nil, ErrMalformed
+	}
+	r := Request{Kind: h.Kind, ID: h.ID, Body: body, to: m.unknown}
+	if to := kinds.route(&h); to != nil {
+		r.to, r.Kind = to, to.kind
+	}
+	reply, err = m.handleCarried(ctx, r)
+	switch {
+	case err == nil:
+		return reply, nil
+	case errchain.Is(err, ErrNoReply):
+		return nil, ErrNoReply
+	}
+	failure, meant := told(err)
+	if !meant {
+		m.logCarried(r, err)
+	}
+	return m.envelope.Append(nil, Header{Kind: r.Kind, ID: r.ID, Role: Failure, to: r.to}, failure)
+}
+
+// handleCarried calls the handler and encodes what it returns. What either panics with is an error that the peer is not
+// told: there is no session to end.
+func (m *Mux) handleCarried(ctx context.Context, r Request) (reply []byte, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("%w in a handler: %s\n%s", libnet.ErrPanic, clip(usercode.Text(value), maxText), debug.Stack())
+		}
+	}()
+	result, err := r.to.handler(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return m.envelope.Append(nil, Header{Kind: r.Kind, ID: r.ID, Role: Reply, to: r.to}, result)
+}
+
+func (m *Mux) logCarried(r Request, err error) {
+	defer func() { _ = recover() }() // the logger is the user's
+	m.log(r, err)
+}
