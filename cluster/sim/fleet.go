@@ -32,8 +32,8 @@ type fleet struct {
 	named    int // users so far
 }
 
-func newFleet(ctx context.Context, count int) (f *fleet, err error) {
-	f = &fleet{sessions: libnet.NewServer(libnettest.NewListener(), codec.New(codec.Lines, codec.Bytes), 1<<16)}
+func newFleet(ctx context.Context, count int) (_ *fleet, err error) {
+	f := &fleet{sessions: libnet.NewServer(libnettest.NewListener(), codec.New(codec.Lines, codec.Bytes), 1<<16)}
 	f.sessions.Logger = quiet
 	defer func() {
 		if err != nil {
@@ -83,7 +83,7 @@ func (f *fleet) addNode(ctx context.Context, server *cluster.Server) error {
 
 // formed waits until each node hears all others.
 func (f *fleet) formed(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for _, m := range f.members {
 		for alive(m.node) < len(f.members) {
