@@ -42,7 +42,7 @@ func (q *Queue) Unhold() (begun bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.state == sealed {
-		q.state = open
+		q.state, q.rareLocked().isCut = open, false
 	}
 	switch {
 	case q.flushing == flushYields:
@@ -75,7 +75,7 @@ func (q *Queue) Seal() (c Contents, ok bool) {
 	if q.flushing != flushHeld || q.state != open {
 		return c, false
 	}
-	q.state = sealed
+	q.state, q.rareLocked().isCut = sealed, true // whoever closes it now has no last frame to write
 	c.MessagesOut, c.BytesOut, c.Discarded = q.messagesOut, q.bytesOut, q.discarded
 	if q.rare != nil {
 		c.Dropped = q.rare.dropped
