@@ -238,6 +238,12 @@ func (s *Session) endedOrCut() (ended, cut bool) {
 	return s.ended, s.marks&markCut != 0
 }
 
+// isGone reports whether the session has ended.
+func (s *Session) isGone() bool {
+	ended, _ := s.endedOrCut()
+	return ended
+}
+
 func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false, false) }
 
 // endAside is terminate for a caller who may hold a lock that a close callback, the connection, the codec or the logger wants: a

@@ -19,6 +19,8 @@ func init() {
 		Taker:    func(server any) moving.Taker { return taker{server.(*Server)} },
 		Listener: sockets.Taken,
 		LastID:   &lastSessionID,
+
+		LeaveListener: sockets.LeaveListener,
 	}
 }
 
@@ -92,6 +94,7 @@ type leaver struct {
 
 var _ moving.Leaver = (*leaver)(nil)
 
+func (l *leaver) ID() uint64   { return l.s.id }
 func (l *leaver) Session() any { return l.s }
 
 // Why a session stays.

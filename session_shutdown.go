@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"time"
 
@@ -231,16 +232,16 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 func (m *Manager) Shutdown(ctx context.Context) error {
 	ctx = sendqueue.NewContext(ctx)
 	m.dispose()
-	return m.shutdown(func(s *Session) shutdownResult { return s.shutdownWhole(ctx, ErrSessionClosed) }).asError(ctx)
+	return m.shutdown(m.All(), func(s *Session) shutdownResult { return s.shutdownWhole(ctx, ErrSessionClosed) }).asError(ctx)
 }
 
 // resultLock is the class of the lock over what sessions left undelivered.
 type resultLock struct{}
 
-func (m *Manager) shutdown(one func(*Session) shutdownResult) (sum shutdownResult) {
+func (m *Manager) shutdown(sessions iter.Seq[*Session], one func(*Session) shutdownResult) (sum shutdownResult) {
 	var wg sync.WaitGroup
 	var mu lock.Mutex[resultLock]
-	for s := range m.All() {
+	for s := range sessions {
 		wg.Go(func() {
 			r := one(s)
 			mu.Lock()

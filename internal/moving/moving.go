@@ -52,6 +52,7 @@ type Giver interface {
 
 // A Leaver is a session of a Giver's. The calls are made in their order, by one goroutine.
 type Leaver interface {
+	ID() uint64
 	Session() any
 
 	// Stays returns why the session cannot move; empty if it can.
@@ -106,6 +107,9 @@ type Root struct {
 
 	// Listener makes of one that was made of a descriptor what a server closes as the one that gave it would have.
 	Listener func(l net.Listener, unlinks bool) net.Listener
+
+	// LeaveListener closes one, and leaves its path to the process that it came from.
+	LeaveListener func(l net.Listener)
 
 	LastID *atomic.Uint64 // the last session's in this process
 }

@@ -74,6 +74,15 @@ func (l *UnixListener) Leave() {
 	_ = l.UnixListener.Close()
 }
 
+// LeaveListener closes a listener, and leaves a Unix socket's path alone.
+func LeaveListener(l net.Listener) {
+	if u, ok := l.(*UnixListener); ok {
+		u.Leave()
+		return
+	}
+	_ = l.Close()
+}
+
 // Ours reports whether Close removes the path.
 func (l *UnixListener) Ours() bool { return l.ours }
 
