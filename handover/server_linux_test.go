@@ -1,0 +1,213 @@
+package handover_test
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/handover"
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+// The tests run servers as processes of their own: this binary again, with settings in the environment.
+
+const settingsVariable = "LIBNET_HANDOVER_TEST"
+
+// settings are a server process's.
+type settings struct {
+	Network, Address string
+	Mode             string // event or goroutine
+	Dies             string // where the process that takes over kills itself
+}
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(settingsVariable); text != "" {
+		var s settings
+		if err := json.Unmarshal([]byte(text), &s); err != nil {
+			panic(err)
+		}
+		runServer(s)
+		return
+	}
+	libnettest.VerifyMain(m)
+}
+
+var protocol = codec.New(codec.Uint16BE, codec.Bytes)
+
+// A report is a line that a server process writes.
+type report struct {
+	PID    int
+	What   string // ready, gave, kept
+	Error  string
+	Result handover.Result
+	RSS    int
+	Took   time.Duration
+}
+
+func (r report) write() {
+	r.PID = os.Getpid()
+	text, _ := json.Marshal(r)
+	fmt.Println(string(text))
+}
+
+// runServer serves until it has handed over, or is told to stop: SIGHUP has it start its successor, and SIGTERM end.
+func runServer(set settings) {
+	srv, err := makeServer(set)
+	if err != nil {
+		report{What: "failed", Error: err.Error()}.write()
+		os.Exit(1)
+	}
+	served := make(chan error, 1)
+	go func() { served <- serve(srv, set.Mode) }()
+	debug.FreeOSMemory()
+	report{What: "ready", RSS: residentBytes()}.write()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP, syscall.SIGTERM)
+	for sig := range hup {
+		if sig == syscall.SIGTERM {
+			srv.Stop()
+			break
+		}
+		if upgrade(srv, set) {
+			break
+		}
+	}
+	<-served
+}
+
+// upgrade reports whether another process has the server.
+func upgrade(srv *libnet.Server, set settings) bool {
+	debug.FreeOSMemory()
+	rss := residentBytes()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if at := os.Getenv("LIBNET_HANDOVER_DIES"); at != "" {
+		set.Dies = at
+	}
+	text, _ := json.Marshal(set)
+	cmd := exec.Command(os.Args[0])
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), settingsVariable+"="+string(text))
+	began := time.Now()
+	result, err := handover.Upgrade(ctx, cmd, srv, handover.GiveOptions{
+		Freeze: func(s *libnet.Session) ([]byte, error) {
+			return binary.AppendUvarint(nil, s.State.(*counter).n), nil
+		},
+		HandlerTime: time.Second,
+	})
+	r := report{What: "gave", Result: result, RSS: rss, Took: time.Since(began)}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	if errors.Is(err, handover.ErrKept) {
+		r.What = "kept"
+		r.write()
+		return false
+	}
+	r.write()
+	return true
+}
+
+// counter is a session's State: how many messages its handler has had.
+type counter struct{ n uint64 }
+
+// makeServer listens, or takes over.
+func makeServer(set settings) (*libnet.Server, error) {
+	conn, err := handover.Inherited()
+	if err != nil {
+		return nil, err
+	}
+	if conn == nil {
+		srv, err := libnet.Serve(set.Network, set.Address, protocol, 256)
+		if err == nil {
+			configure(srv)
+		}
+		return srv, err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	dieAt(set.Dies, "start")
+	thawed := 0
+	srv, _, err := handover.Take(ctx, conn, func(l net.Listener) (*libnet.Server, error) {
+		dieAt(set.Dies, "make")
+		srv := libnet.NewServer(l, protocol, 256)
+		configure(srv)
+		return srv, nil
+	}, handover.TakeOptions{Thaw: func(s *libnet.Session, state []byte) error {
+		thawed++
+		dieAt(set.Dies, "thaw"+strconv.Itoa(thawed))
+		n, size := binary.Uvarint(state)
+		if size <= 0 {
+			return errors.New("no state")
+		}
+		s.State = &counter{n}
+		return nil
+	}})
+	return srv, err
+}
+
+func dieAt(where, here string) {
+	if where == here {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+}
+
+func configure(srv *libnet.Server) {
+	srv.IdleTimeout = time.Minute
+	srv.MaxSessionsPerIP = 1 << 20
+	srv.OnSession = func(s *libnet.Session) error {
+		s.State = new(counter)
+		return nil
+	}
+}
+
+func serve(srv *libnet.Server, mode string) error {
+	if mode == "event" {
+		return srv.ServeMessages(libnet.MessageHandlerFunc(answer))
+	}
+	return srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		for msg := range s.Messages() {
+			answer(s, msg)
+		}
+	}))
+}
+
+// answer echoes a numbered message, and says so where it is not the next one. An empty message asks for the session's numbers.
+func answer(s *libnet.Session, msg []byte) {
+	c := s.State.(*counter)
+	if len(msg) == 0 {
+		reply := binary.BigEndian.AppendUint64(nil, c.n)
+		_ = s.SendContext(context.Background(), binary.BigEndian.AppendUint64(reply, s.ID()))
+		return
+	}
+	if n := binary.BigEndian.Uint64(msg); n != c.n {
+		msg = fmt.Appendf(nil, "the server got message %d where %d is due", n, c.n)
+	}
+	c.n++
+	if err := s.SendContext(context.Background(), msg); err != nil {
+		fmt.Fprintln(os.Stderr, "send:", err)
+	}
+}
+
+// residentBytes is VmRSS of proc(5).
+func residentBytes() int {
+	status, _ := os.ReadFile("/proc/self/statm")
+	var size, resident int
+	_, _ = fmt.Sscan(string(status), &size, &resident)
+	return resident * os.Getpagesize()
+}
