@@ -183,6 +183,7 @@ func (srv *Server) mayAdoptLocked() error {
 // An arrival is a session that nobody serves yet.
 type arrival struct{ s *Session }
 
+func (a *arrival) ID() uint64   { return a.s.id }
 func (a *arrival) Session() any { return a.s }
 
 // makeCodec has the protocol make the codec, which must neither read nor write: that was done when the connection was new.

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // patience bounds what a test waits for.
@@ -143,6 +145,8 @@ type client struct {
 	window   chan struct{}
 	sent     uint64
 	received uint64
+	begun    chan struct{} // closed with the first answer
+	over     chan struct{} // closed when nothing is received any more
 	last     time.Time
 	longest  time.Duration // between two messages
 	err      error
@@ -153,7 +157,7 @@ func (c *client) send(stop *atomic.Bool) {
 	for !stop.Load() {
 		select {
 		case c.window <- struct{}{}:
-		case <-time.After(patience):
+		case <-c.over:
 			return
 		}
 		msg := binary.BigEndian.AppendUint16(nil, uint16(size))
@@ -163,14 +167,12 @@ func (c *client) send(stop *atomic.Bool) {
 			return
 		}
 		c.sent++
-		if c.sent%8 == 0 {
-			time.Sleep(pace)
-		}
+		time.Sleep(pace)
 	}
 }
 
-// pace is how long a client rests now and then, so that thousands of them leave the machine some time.
-var pace = time.Millisecond
+// pace is how long a client rests behind each message: thousands of them are to leave the machine some time.
+var pace = 200 * time.Microsecond
 
 func (c *client) read() ([]byte, error) {
 	var head [2]byte
@@ -184,6 +186,7 @@ func (c *client) read() ([]byte, error) {
 }
 
 func (c *client) receive() {
+	defer close(c.over)
 	c.last = time.Now()
 	for {
 		msg, err := c.read()
@@ -201,7 +204,9 @@ func (c *client) receive() {
 			c.err = fmt.Errorf("message %d came where %d was due: %q", n, c.received, msg)
 			return
 		}
-		c.received++
+		if c.received++; c.received == 1 {
+			close(c.begun)
+		}
 		now := time.Now()
 		c.longest = max(c.longest, now.Sub(c.last))
 		c.last = now
@@ -227,10 +232,13 @@ func dialClients(t *testing.T, f *fleet, n int) *clients {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &client{conn: conn, window: make(chan struct{}, window)}
+		c := &client{conn: conn, window: make(chan struct{}, window), begun: make(chan struct{}), over: make(chan struct{})}
 		cs.all = append(cs.all, c)
 		cs.senders.Go(func() { c.send(&cs.stop) })
 		cs.receivers.Go(c.receive)
+	}
+	for _, c := range cs.all { // each is a session by then
+		testkit.Await(t, patience, "a first answer", c.begun)
 	}
 	return cs
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime/debug"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -48,6 +47,7 @@ type giving struct {
 type leaving struct {
 	moving.Leaver
 	id    uint64
+	state []byte // the user's
 	stays string // why it does not move; empty for one that does
 	on    bool   // it goes on here
 }
@@ -98,7 +98,10 @@ func (g *giving) greet() error {
 // move is what happens while the sessions stand still.
 func (g *giving) move(ctx context.Context) error {
 	g.stop(ctx)
-	if err := g.sendSessions(ctx); err != nil {
+	if err := g.freeze(ctx); err != nil {
+		return err
+	}
+	if err := g.sendSessions(); err != nil {
 		return err
 	}
 	if err := g.awaitHeld(); err != nil {
@@ -183,14 +186,47 @@ func (g *giving) goOn(which func(*leaving) bool) {
 	}
 }
 
-func (g *giving) sendSessions(ctx context.Context) error {
+// freeze asks the user for what is his of each session.
+func (g *giving) freeze(ctx context.Context) error {
+	if g.options.Freeze == nil {
+		return nil
+	}
+	states, refused := make([][]byte, len(g.leaving)), make([]bool, len(g.leaving))
+	err := call(ctx, func() error {
+		for i := range g.leaving {
+			l := &g.leaving[i]
+			if l.stays == "" {
+				err := recovering(func() (err error) {
+					states[i], err = g.options.Freeze(l.Session().(*libnet.Session))
+					return err
+				})
+				refused[i] = err != nil
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i := range g.leaving {
+		if g.leaving[i].state = states[i]; refused[i] {
+			g.leaving[i].stays = staysRefused
+		}
+	}
+	return nil
+}
+
+func (g *giving) sendSessions() error {
 	n := 0
 	for i := range g.leaving {
 		l := &g.leaving[i]
 		if l.stays != "" {
 			continue
 		}
-		sent, err := g.sendSession(ctx, l)
+		sent, err := g.sendSession(l)
 		if err != nil {
 			return err
 		}
@@ -206,25 +242,13 @@ func (g *giving) sendSessions(ctx context.Context) error {
 }
 
 // sendSession sends a session; not sent says that it stays, or has ended.
-func (g *giving) sendSession(ctx context.Context, l *leaving) (sent bool, err error) {
+func (g *giving) sendSession(l *leaving) (sent bool, err error) {
 	r, err := l.Record()
 	if err != nil {
 		l.stays = staysEnded
 		return false, nil
 	}
-	if g.options.Freeze != nil {
-		err := call(ctx, func() (err error) {
-			r.State, err = g.options.Freeze(l.Session().(*libnet.Session))
-			return err
-		})
-		switch {
-		case ctx.Err() != nil:
-			return false, ctx.Err()
-		case err != nil:
-			l.stays = staysRefused
-			return false, nil
-		}
-	}
+	r.State = l.state
 	g.buf = appendRecord(g.buf[:0], &r)
 	if len(g.buf) > maxMessage {
 		l.stays = staysLarge
@@ -246,27 +270,6 @@ const (
 	staysLarge   = "too large" // what is unread, or the state, is
 	staysEnded   = "ended"     // and so does not stay
 )
-
-// call calls a function of the user's, which may panic, end its goroutine or not return.
-func call(ctx context.Context, f func() error) error {
-	result := make(chan error, 1)
-	go func() {
-		err := errors.New("handover: a function of the user's has ended its goroutine")
-		defer func() {
-			if r := recover(); r != nil {
-				err = fmt.Errorf("%w: %v\n%s", libnet.ErrPanic, r, debug.Stack())
-			}
-			result <- err
-		}()
-		err = f()
-	}()
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 // awaitHeld waits until the other process has the sessions, and learns which it refuses.
 func (g *giving) awaitHeld() error {

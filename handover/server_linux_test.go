@@ -29,8 +29,10 @@ const settingsVariable = "LIBNET_HANDOVER_TEST"
 // settings are a server process's.
 type settings struct {
 	Network, Address string
-	Mode             string // event or goroutine
-	Dies             string // where the process that takes over kills itself
+	Mode             string   // event or goroutine
+	Deaths           []string // where the processes that are to take over kill themselves, one after the other
+	Dies             string   // where this one does
+	Both             bool     // and the one that gives
 }
 
 func TestMain(m *testing.M) {
@@ -81,7 +83,7 @@ func runServer(set settings) {
 			srv.Stop()
 			break
 		}
-		if upgrade(srv, set) {
+		if upgrade(srv, &set) {
 			break
 		}
 	}
@@ -89,15 +91,17 @@ func runServer(set settings) {
 }
 
 // upgrade reports whether another process has the server.
-func upgrade(srv *libnet.Server, set settings) bool {
+func upgrade(srv *libnet.Server, set *settings) bool {
 	debug.FreeOSMemory()
 	rss := residentBytes()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if at := os.Getenv("LIBNET_HANDOVER_DIES"); at != "" {
-		set.Dies = at
+	next := *set
+	next.Deaths, next.Dies = nil, ""
+	if len(set.Deaths) > 0 {
+		next.Dies, set.Deaths = set.Deaths[0], set.Deaths[1:]
 	}
-	text, _ := json.Marshal(set)
+	text, _ := json.Marshal(next)
 	cmd := exec.Command(os.Args[0])
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), settingsVariable+"="+string(text))
@@ -140,16 +144,13 @@ func makeServer(set settings) (*libnet.Server, error) {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	dieAt(set.Dies, "start")
-	thawed := 0
+	handover.SetStep(func(name string, n int) { dieAt(set, name+number(n)) })
+	dieAt(set, "start")
 	srv, _, err := handover.Take(ctx, conn, func(l net.Listener) (*libnet.Server, error) {
-		dieAt(set.Dies, "make")
 		srv := libnet.NewServer(l, protocol, 256)
 		configure(srv)
 		return srv, nil
 	}, handover.TakeOptions{Thaw: func(s *libnet.Session, state []byte) error {
-		thawed++
-		dieAt(set.Dies, "thaw"+strconv.Itoa(thawed))
 		n, size := binary.Uvarint(state)
 		if size <= 0 {
 			return errors.New("no state")
@@ -160,11 +161,22 @@ func makeServer(set settings) (*libnet.Server, error) {
 	return srv, err
 }
 
-func dieAt(where, here string) {
-	if where == here {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
+func number(n int) string {
+	if n == 0 {
+		return ""
 	}
+	return strconv.Itoa(n)
+}
+
+func dieAt(set settings, here string) {
+	if set.Dies != here {
+		return
+	}
+	if set.Both {
+		_ = syscall.Kill(os.Getppid(), syscall.SIGKILL)
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
 }
 
 func configure(srv *libnet.Server) {

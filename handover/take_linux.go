@@ -47,9 +47,13 @@ type taking struct {
 
 // An arrived is a session that nobody serves yet.
 type arrived struct {
-	moving.Arrival
-	out sendqueue.Contents
+	moving.Arrival        // nil once it is another's
+	state          []byte // the user's
+	out            sendqueue.Contents
 }
+
+// step is for tests, which end the process at a step.
+var step = func(name string, n int) {}
 
 func (t *taking) take(ctx context.Context, make func(net.Listener) (*libnet.Server, error)) error {
 	if err := t.begin(ctx, make); err != nil {
@@ -61,6 +65,7 @@ func (t *taking) take(ctx context.Context, make func(net.Listener) (*libnet.Serv
 	if err := t.receiveOutputs(); err != nil {
 		return err
 	}
+	step("go", 0)
 	if err := t.sendNow(kindTaken, nil); err != nil {
 		return err
 	}
@@ -81,6 +86,7 @@ func (t *taking) begin(ctx context.Context, make func(net.Listener) (*libnet.Ser
 	if err != nil {
 		return err
 	}
+	step("hello", 0)
 	h, err := parseHello(p)
 	if err != nil {
 		return err
@@ -101,7 +107,10 @@ func (t *taking) begin(ctx context.Context, make func(net.Listener) (*libnet.Ser
 	if err != nil {
 		return err
 	}
-	return t.sendNow(kindReady, nil)
+	step("made", 0)
+	err = t.sendNow(kindReady, nil)
+	step("ready", 0)
+	return err
 }
 
 func (t *taking) takeListener(unlinks bool) (net.Listener, error) {
@@ -134,7 +143,7 @@ func (t *taking) receiveSessions(ctx context.Context) error {
 		case err != nil:
 			return err
 		case k == kindEnd:
-			return t.endSessions(p, n)
+			return t.endSessions(ctx, p, n)
 		case k != kindRecord:
 			return fmt.Errorf("%w: %q among the sessions", ErrMalformed, byte(k))
 		}
@@ -145,14 +154,14 @@ func (t *taking) receiveSessions(ctx context.Context) error {
 		if t.arrived[r.ID] != nil {
 			return fmt.Errorf("%w: session %d comes twice", ErrMalformed, r.ID)
 		}
-		if err := t.adopt(ctx, taker, r); err != nil {
+		if err := t.adopt(taker, r); err != nil {
 			return err
 		}
 	}
 }
 
 // endSessions says that all have come.
-func (t *taking) endSessions(p []byte, n uint64) error {
+func (t *taking) endSessions(ctx context.Context, p []byte, n uint64) error {
 	in := &reader{rest: p}
 	if count := in.number(); in.err == nil && count != n {
 		return fmt.Errorf("%w: %d sessions came of %d", ErrMalformed, n, count)
@@ -161,7 +170,14 @@ func (t *taking) endSessions(p []byte, n uint64) error {
 	if err := in.end(); err != nil {
 		return err
 	}
-	return t.sendNow(kindHeld, appendIDs(nil, t.refused))
+	step("end", 0)
+	if err := t.thaw(ctx); err != nil {
+		return err
+	}
+	step("thawed", 0)
+	err := t.sendNow(kindHeld, appendIDs(nil, t.refused))
+	step("held", 0)
+	return err
 }
 
 // raiseLastID has sessions that are made from now on have numbers above id.
@@ -175,7 +191,7 @@ func raiseLastID(id uint64) {
 }
 
 // adopt makes a session of a record, or refuses it. An error says that nothing more can come.
-func (t *taking) adopt(ctx context.Context, taker moving.Taker, r *moving.Record) error {
+func (t *taking) adopt(taker moving.Taker, r *moving.Record) error {
 	fd, err := t.link.takeFD()
 	if err != nil {
 		return err
@@ -185,21 +201,38 @@ func (t *taking) adopt(ctx context.Context, taker moving.Taker, r *moving.Record
 		t.refused = append(t.refused, r.ID)
 		return nil
 	}
-	if t.options.Thaw != nil {
-		err = call(ctx, func() error { return t.options.Thaw(a.Session().(*libnet.Session), bytes.Clone(r.State)) })
-		if ctx.Err() != nil {
-			a.Discard()
-			return ctx.Err()
-		}
-	}
-	if err != nil {
-		a.Discard()
-		t.refused = append(t.refused, r.ID)
-		return nil
-	}
-	here := &arrived{Arrival: a}
+	here := &arrived{Arrival: a, state: bytes.Clone(r.State)}
 	t.arrived[r.ID] = here
 	t.order = append(t.order, here)
+	step("session", len(t.order))
+	return nil
+}
+
+// thaw gives the user what was his of each session.
+func (t *taking) thaw(ctx context.Context) error {
+	if t.options.Thaw == nil {
+		return nil
+	}
+	refused := make([]bool, len(t.order))
+	err := call(ctx, func() error {
+		for i, a := range t.order {
+			refused[i] = recovering(func() error { return t.options.Thaw(a.Session().(*libnet.Session), a.state) }) != nil
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, a := range t.order {
+		if a.state = nil; refused[i] {
+			t.refused = append(t.refused, a.ID())
+			a.Discard()
+			a.Arrival = nil
+		}
+	}
 	return nil
 }
 
@@ -239,6 +272,7 @@ func (t *taking) takeOutput(p []byte) error {
 	}
 	out.Bytes = bytes.Clone(out.Bytes)
 	a.out = *out
+	step("output", 0)
 	return nil
 }
 

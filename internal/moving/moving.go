@@ -91,6 +91,7 @@ type Taker interface {
 
 // An Arrival is a session that nobody serves yet.
 type Arrival interface {
+	ID() uint64
 	Session() any
 
 	// Start has the session go on, with what is to be written, once the server serves.
