@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"fmt"
 	"math"
 	"net"
 	"syscall"
@@ -186,9 +185,20 @@ type arrival struct{ s *Session }
 func (a *arrival) ID() uint64   { return a.s.id }
 func (a *arrival) Session() any { return a.s }
 
+var errExchange = newError("libnet: a codec that begins with an exchange, or cannot parse, cannot come from another process")
+
 // makeCodec has the protocol make the codec, which must neither read nor write: that was done when the connection was new.
 func (a *arrival) makeCodec(r *moving.Record) error {
 	s := a.s
+	p, moves := s.owner.protocol.(movingProtocol)
+	if moves != r.HasCodec {
+		return errExchange
+	}
+	if moves {
+		if mine, _ := s.beginCodec(); mine {
+			s.makeCodecBy(func() (Codec, error) { return s.movedCodec(p, r.Codec) })
+		}
+	}
 	if s.initCodec() && s.parser != nil && s.q.Counters().Bytes == 0 {
 		s.parsed = r.Parsed
 		s.read.Store(r.Read)
@@ -204,7 +214,12 @@ func (a *arrival) makeCodec(r *moving.Record) error {
 	if err := s.Err(); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: its codec begins with an exchange", errStays)
+	return errExchange
+}
+
+func (s *Session) movedCodec(p movingProtocol, state []byte) (codec Codec, err error) {
+	defer s.recoveredLocked("protocol", &err)
+	return p.Moved(stream{s}, state)
 }
 
 func (a *arrival) Discard() { a.s.leave(ErrHandedOver) }

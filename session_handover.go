@@ -114,7 +114,7 @@ func (l *leaver) Stays() string {
 		return staysBare
 	case s.sock == nil && s.secure() || s.sock != nil && s.sock.Layered():
 		return staysTLS
-	case s.isWebSocket():
+	case s.isWebSocket() && !s.hasMovingCodec():
 		return staysWebSocket
 	case s.sock == nil || s.owner != s.owner.server.sessionOwner():
 		return staysConn
@@ -124,6 +124,16 @@ func (l *leaver) Stays() string {
 		return staysClosing
 	}
 	return ""
+}
+
+// hasMovingCodec reports whether the codec can say what it knows; it may still be in its handshake.
+func (s *Session) hasMovingCodec() bool {
+	_, handshakes := s.owner.protocol.(handshakeProtocol)
+	if !s.hasCodec.Load() {
+		return handshakes
+	}
+	_, moves := s.codec.(movingCodec)
+	return handshakes && moves
 }
 
 func (l *leaver) Stop() {
@@ -187,14 +197,20 @@ func (l *leaver) Held() bool {
 	return false
 }
 
-var errStays = newError("libnet: the session cannot move")
+// stays is the reason for which a session does, as an error.
+type stays string
+
+func (s stays) Error() string { return string(s) }
 
 func (l *leaver) Record() (r moving.Record, err error) {
 	s := l.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.Load() != sessionOpen || !s.hasCodec.Load() || s.parser == nil {
-		return r, errStays
+	switch {
+	case s.state.Load() != sessionOpen:
+		return r, stays(staysClosing)
+	case !s.hasCodec.Load() || s.parser == nil:
+		return r, stays(staysCodec)
 	}
 	r = moving.Record{
 		ID: s.id, Name: s.extras.name, Age: s.now(), Received: s.received.Load(), FrameStart: s.frameStart.Load(),
@@ -202,6 +218,11 @@ func (l *leaver) Record() (r moving.Record, err error) {
 	}
 	if c := s.clock; c != nil && c.proxied != nil {
 		r.Client = c.proxied.client
+	}
+	if c, ok := s.codec.(movingCodec); ok {
+		if r.Codec, r.HasCodec = c.Moves(); !r.HasCodec {
+			return r, stays(staysWebSocket)
+		}
 	}
 	if tcp, ok := s.conn.RemoteAddr().(*net.TCPAddr); ok {
 		r.Remote = tcp.AddrPort()

@@ -245,7 +245,9 @@ func (g *giving) sendSessions() error {
 func (g *giving) sendSession(l *leaving) (sent bool, err error) {
 	r, err := l.Record()
 	if err != nil {
-		l.stays = staysEnded
+		if l.stays = err.Error(); l.Session().(*libnet.Session).IsClosed() {
+			l.stays = staysEnded
+		}
 		return false, nil
 	}
 	r.State = l.state

@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/handover"
 	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/ws"
 )
 
 // The tests run servers as processes of their own: this binary again, with settings in the environment.
@@ -33,6 +36,10 @@ type settings struct {
 	Deaths           []string // where the processes that are to take over kill themselves, one after the other
 	Dies             string   // where this one does
 	Both             bool     // and the one that gives
+	WebSocket        bool     // the protocol is ws.Protocol
+	Greets           bool     // its codec begins with a greeting
+	Refuses          string   // what Thaw answers with an error for, as a session's name
+	Hangs            bool     // it takes nothing, and does not end
 }
 
 func TestMain(m *testing.M) {
@@ -135,22 +142,32 @@ func makeServer(set settings) (*libnet.Server, error) {
 		return nil, err
 	}
 	if conn == nil {
-		srv, err := libnet.Serve(set.Network, set.Address, protocol, 256)
+		srv, err := libnet.Serve(set.Network, set.Address, set.protocol(), 256)
 		if err == nil {
 			configure(srv)
 		}
 		return srv, err
 	}
 	defer conn.Close()
+	if set.Hangs {
+		select {}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	handover.SetStep(func(name string, n int) { dieAt(set, name+number(n)) })
 	dieAt(set, "start")
 	srv, _, err := handover.Take(ctx, conn, func(l net.Listener) (*libnet.Server, error) {
-		srv := libnet.NewServer(l, protocol, 256)
+		srv := libnet.NewServer(l, set.protocol(), 256)
 		configure(srv)
 		return srv, nil
 	}, handover.TakeOptions{Thaw: func(s *libnet.Session, state []byte) error {
+		switch name := s.Name(); {
+		case name != "" && name == set.Refuses:
+			return errors.New("refused")
+		case name == "panics":
+			panic("in Thaw")
+		}
+		rooms.Put(s.ID(), s)
 		n, size := binary.Uvarint(state)
 		if size <= 0 {
 			return errors.New("no state")
@@ -180,6 +197,7 @@ func dieAt(set settings, here string) {
 }
 
 func configure(srv *libnet.Server) {
+	theServer = srv
 	srv.IdleTimeout = time.Minute
 	srv.MaxSessionsPerIP = 1 << 20
 	srv.OnSession = func(s *libnet.Session) error {
@@ -199,10 +217,61 @@ func serve(srv *libnet.Server, mode string) error {
 	}))
 }
 
+// rooms are this process's groups, which Thaw has sessions join again.
+var rooms libnet.Group[uint64]
+
+func (set settings) protocol() libnet.Protocol {
+	switch {
+	case set.WebSocket:
+		return ws.Protocol(protocol, &ws.HandlerOptions{CompressFrom: 64})
+	case set.Greets:
+		return libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+			_, _ = rw.Write([]byte("hello"))
+			return protocol.NewCodec(rw)
+		})
+	}
+	return protocol
+}
+
+// An answer to "?" has what a test asks of a session.
+type facts struct {
+	PID, Open, Group int
+	ID               uint64
+	Name, Remote     string
+	Handled          uint64
+	Stats            libnet.SessionStats
+	Path             string // of a WebSocket's request
+}
+
+func factsOf(s *libnet.Session) []byte {
+	f := facts{PID: os.Getpid(), ID: s.ID(), Name: s.Name(), Remote: s.RemoteAddr().String(), Handled: s.State.(*counter).n, Stats: s.Stats()}
+	if r := ws.Request(s); r != nil {
+		f.Path = r.URL.Path
+	}
+	f.Open = theServer.Manager().Len()
+	f.Group = rooms.Len()
+	text, _ := json.Marshal(f)
+	return text
+}
+
+var theServer *libnet.Server
+
 // answer echoes a numbered message, and says so where it is not the next one. An empty message asks for the session's numbers.
 func answer(s *libnet.Session, msg []byte) {
 	c := s.State.(*counter)
-	if len(msg) == 0 {
+	switch {
+	case string(msg) == "?":
+		_ = s.SendContext(context.Background(), factsOf(s))
+		return
+	case strings.HasPrefix(string(msg), "wait "):
+		d, _ := time.ParseDuration(string(msg[5:]))
+		time.Sleep(d)
+		_ = s.Send("waited")
+		return
+	case string(msg) == "behind", strings.HasPrefix(string(msg), "say "):
+		_ = s.Send(msg)
+		return
+	case len(msg) == 0:
 		reply := binary.BigEndian.AppendUint64(nil, c.n)
 		_ = s.SendContext(context.Background(), binary.BigEndian.AppendUint64(reply, s.ID()))
 		return

@@ -18,8 +18,8 @@ import (
 const environment = "LIBNET_HANDOVER_FD"
 
 // Upgrade starts cmd, the new program, and gives it srv as [Give] does, with the same errors. The new program finds its end of the socket
-// with [Inherited]. Where nothing was given it is killed; otherwise it is on its own, and goes on when this process ends. cmd's ExtraFiles
-// and Env may be set; what it writes goes where cmd says. It must not have been started.
+// with [Inherited]. Where nothing was given it is killed; otherwise it runs, goes on when this process ends, and who stays for longer
+// may Wait for it. cmd must not have been started; its ExtraFiles and Env may be set.
 func Upgrade(ctx context.Context, cmd *exec.Cmd, srv *libnet.Server, o GiveOptions) (Result, error) {
 	conn, err := start(cmd)
 	if err != nil {
@@ -32,7 +32,6 @@ func Upgrade(ctx context.Context, cmd *exec.Cmd, srv *libnet.Server, o GiveOptio
 		_ = cmd.Wait()
 		return result, err
 	}
-	_ = cmd.Process.Release()
 	return result, err
 }
 
