@@ -41,7 +41,8 @@ func (q *Queue) Take() *Batch {
 
 func (q *Queue) takeLocked() *Batch {
 	switch {
-	case q.yieldLocked():
+	case q.flushing == flushYields:
+		q.yieldLocked()
 		return nil
 	case q.inflight != nil:
 	case q.front == nil || q.state.isClosed():
@@ -70,7 +71,8 @@ func (q *Queue) Wrote(b *Batch, n int) (next *Batch, err error) {
 	q.receiverMovesLocked()
 	q.admitLocked()
 	if b.written < b.size {
-		if q.yieldLocked() {
+		if q.flushing == flushYields {
+			q.yieldLocked()
 			return nil, nil
 		}
 		return b, nil

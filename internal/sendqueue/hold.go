@@ -21,12 +21,9 @@ func (q *Queue) Hold() (held bool) {
 	return q.flushing == flushHeld
 }
 
-// yieldLocked ends a flush that is asked to; false if it is not. A synchronous Send then returns as if its message was written: that
-// is the queue's from now on, and what lies in the sender's memory is copied.
-func (q *Queue) yieldLocked() bool {
-	if q.flushing != flushYields {
-		return false
-	}
+// yieldLocked ends a flush that is asked to. A synchronous Send then returns as if its message was written: that is the queue's from now
+// on, and what lies in the sender's memory is copied.
+func (q *Queue) yieldLocked() {
 	q.flushing = flushHeld
 	if b := q.inflight; b != nil && b.own {
 		b.own = false
@@ -34,7 +31,6 @@ func (q *Queue) yieldLocked() bool {
 			b.shared[i].bytes = bytes.Clone(b.shared[i].bytes)
 		}
 	}
-	return true
 }
 
 // Unhold takes a Hold back, also one that was not granted yet. True says that something is queued, and that the caller has begun a flush.
