@@ -246,6 +246,9 @@ func (l *leaver) GoOn() {
 	if l.f == nil {
 		return
 	}
+	if s.q.Unhold() { // before a handler may send again
+		s.flushNow()
+	}
 	s.mu.Lock()
 	if s.serving.Started() {
 		l.f.thawed = true
@@ -257,9 +260,6 @@ func (l *leaver) GoOn() {
 	}
 	s.mu.Unlock()
 	close(l.f.over)
-	if s.q.Unhold() {
-		s.flushNow()
-	}
 	if s.serving.Started() {
 		s.serving.Unhold()
 		s.owner.server.serveAgain(s)
