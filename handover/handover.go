@@ -21,7 +21,7 @@ var (
 	ErrMalformed = errors.New("handover: malformed message")
 
 	// ErrUnsupported is returned where the system is not Linux. It is errors.ErrUnsupported, too.
-	ErrUnsupported = unsupported{}
+	ErrUnsupported error = unsupported{}
 )
 
 type unsupported struct{}
