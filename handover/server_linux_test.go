@@ -43,6 +43,9 @@ type settings struct {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(exampleVariable) != "" {
+		runExample()
+	}
 	if text := os.Getenv(settingsVariable); text != "" {
 		var s settings
 		if err := json.Unmarshal([]byte(text), &s); err != nil {
