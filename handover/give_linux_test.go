@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,6 +162,57 @@ func TestASessionKeepsWhatItIs(t *testing.T) {
 			t.Errorf("a new session is %+v", other)
 		}
 		testkit.WantErr(t, "Serve", <-r.served, libnet.ErrServerClosed)
+	})
+}
+
+func TestTheLimitOfSessionsPerAddressCountsOn(t *testing.T) {
+	r := newRig(t, "event", nil)
+	first, second := r.dial(t), r.dial(t)
+	askFacts(t, first)
+	askFacts(t, second)
+	if result, err := r.give(t, settings{Mode: "event", PerIP: 2}, handover.GiveOptions{}); err != nil || result.Moved != 2 {
+		t.Fatal(result, err)
+	}
+	if rest, _ := io.ReadAll(r.dial(t)); len(rest) > 0 {
+		t.Errorf("a third session got %q", rest)
+	}
+	_ = first.Close()
+	testkit.Eventually(t, "room for another", func() bool {
+		conn := r.dial(t)
+		if _, err := conn.Write(frame("?")); err != nil {
+			return false
+		}
+		_, err := (&client{conn: conn}).read()
+		return err == nil
+	})
+}
+
+func TestAUnixSocketKeepsItsPathUntilTheLastProcessEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	srv, err := libnet.Serve("unix", path, protocol, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{srv: srv, served: make(chan error, 1)}
+	configure(srv)
+	go func() { r.served <- serve(srv, "event") }()
+	if _, err := r.give(t, settings{Mode: "event"}, handover.GiveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	<-r.served
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	f := askFacts(t, conn)
+	if f.PID == os.Getpid() || f.Open != 1 {
+		t.Errorf("%+v", f)
+	}
+	_ = syscall.Kill(f.PID, syscall.SIGTERM)
+	testkit.Eventually(t, "the end of the socket's file", func() bool {
+		_, err := os.Lstat(path)
+		return errors.Is(err, os.ErrNotExist)
 	})
 }
 

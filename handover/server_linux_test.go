@@ -39,6 +39,7 @@ type settings struct {
 	WebSocket        bool     // the protocol is ws.Protocol
 	Greets           bool     // its codec begins with a greeting
 	Refuses          string   // what Thaw answers with an error for, as a session's name
+	PerIP            int      // MaxSessionsPerIP
 	Hangs            bool     // it takes nothing, and does not end
 }
 
@@ -77,6 +78,8 @@ func (r report) write() {
 
 // runServer serves until it has handed over, or is told to stop: SIGHUP has it start its successor, and SIGTERM end.
 func runServer(set settings) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP, syscall.SIGTERM) // before anybody can know that it serves
 	srv, err := makeServer(set)
 	if err != nil {
 		report{What: "failed", Error: err.Error()}.write()
@@ -86,8 +89,6 @@ func runServer(set settings) {
 	go func() { served <- serve(srv, set.Mode) }()
 	debug.FreeOSMemory()
 	report{What: "ready", RSS: residentBytes()}.write()
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP, syscall.SIGTERM)
 	for sig := range hup {
 		if sig == syscall.SIGTERM {
 			srv.Stop()
@@ -162,6 +163,9 @@ func makeServer(set settings) (*libnet.Server, error) {
 	srv, _, err := handover.Take(ctx, conn, func(l net.Listener) (*libnet.Server, error) {
 		srv := libnet.NewServer(l, set.protocol(), 256)
 		configure(srv)
+		if set.PerIP > 0 {
+			srv.MaxSessionsPerIP = set.PerIP
+		}
 		return srv, nil
 	}, handover.TakeOptions{Thaw: func(s *libnet.Session, state []byte) error {
 		switch name := s.Name(); {
