@@ -70,10 +70,9 @@ func (r *rig) give(t *testing.T, set settings, o handover.GiveOptions) (handover
 	cmd.Env = append(os.Environ(), settingsVariable+"="+string(text))
 	result, err := handover.Upgrade(ctx, cmd, r.srv, o)
 	if !errors.Is(err, handover.ErrKept) {
-		pid := cmd.Process.Pid
 		t.Cleanup(func() {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-			_, _ = syscall.Wait4(pid, nil, 0, nil)
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
 		})
 	}
 	return result, err
