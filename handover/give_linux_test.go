@@ -275,7 +275,7 @@ func TestHalfAFrameEitherWayGoesOnInTheOtherProcess(t *testing.T) {
 
 func TestAHandlerAtWorkEndsItsMessageOrItsSessionStays(t *testing.T) {
 	overModes(t, func(t *testing.T, mode string) {
-		r := newRig(t, mode, nil)
+		r := newRig(t, mode, func(srv *libnet.Server) { srv.Linger = 5 * time.Second }) // which handlers have
 		quick, slow := r.dial(t), r.dial(t)
 		ask(t, quick, numbered(0))
 		ask(t, slow, numbered(0))

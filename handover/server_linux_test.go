@@ -205,7 +205,7 @@ func dieAt(set settings, here string) {
 
 func configure(srv *libnet.Server) {
 	theServer = srv
-	srv.IdleTimeout = time.Minute
+	srv.IdleTimeout, srv.Linger = time.Minute, 200*time.Millisecond
 	srv.MaxSessionsPerIP = 1 << 20
 	srv.OnSession = func(s *libnet.Session) error {
 		s.State = new(counter)

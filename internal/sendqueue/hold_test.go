@@ -5,11 +5,13 @@ import (
 	"testing"
 )
 
+var noLimit = NoLimit
+
 func put(t *testing.T, q *Queue, msgs ...string) (by By) {
 	t.Helper()
 	for _, msg := range msgs {
 		var err error
-		if by, err = q.PutCopy(Header{}, []byte(msg), NoLimit); err != nil {
+		if by, err = q.PutCopy(Header{}, []byte(msg), &noLimit); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -97,7 +99,7 @@ func TestWhatIsHalfWrittenIsNotDropped(t *testing.T) {
 	_, _ = q.Wrote(b, 2)
 	limit := Limit{Messages: 2, Drop: true}
 	for _, msg := range []string{"second", "third"} {
-		if _, err := q.PutCopy(Header{}, []byte(msg), limit); err != nil {
+		if _, err := q.PutCopy(Header{}, []byte(msg), &limit); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -114,7 +116,7 @@ func TestASealedQueueRefusesMessagesUntilItIsUnheld(t *testing.T) {
 	}
 	mustHold(t, &q)
 	mustSeal(t, &q)
-	if _, err := q.PutCopy(Header{}, []byte("two"), NoLimit); err != ErrClosed {
+	if _, err := q.PutCopy(Header{}, []byte("two"), &noLimit); err != ErrClosed {
 		t.Errorf("a sealed queue takes a message: %v", err)
 	}
 	if now, soon := q.TakesLast(true); now || soon {
@@ -136,7 +138,7 @@ func TestAShutdownThatComesWhileAQueueIsSealedEndsItAfterwards(t *testing.T) {
 	if b := q.Take(); string(b.Rest()) != "onelast" {
 		t.Errorf("%q is delivered", b.Rest())
 	}
-	if _, err := q.PutCopy(Header{}, []byte("two"), NoLimit); err != ErrClosed {
+	if _, err := q.PutCopy(Header{}, []byte("two"), &noLimit); err != ErrClosed {
 		t.Errorf("a message after the end: %v", err)
 	}
 }
