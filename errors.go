@@ -66,6 +66,9 @@ var (
 	// ErrRateLimit is the reason of a session whose peer sent more than Config.RateLimit allows, where that says End.
 	ErrRateLimit error = newError("libnet: rate limit exceeded")
 
+	// ErrHandedOver is the reason, in this process, of a session that package handover has given to another: its peer was told nothing.
+	ErrHandedOver error = newError("libnet: session handed over to another process")
+
 	// ErrPanic is wrapped by the reason of a session whose handler, codec, callback or heartbeat
 	// panicked.
 	ErrPanic error = newError("libnet: panic")

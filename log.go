@@ -235,7 +235,7 @@ func leftOut(attrs []slog.Attr, dropped int) []slog.Attr {
 func (l *eventLog) sessionEnded(s *Session, reason error, name string, stats SessionStats) {
 	level, limit := slog.LevelInfo, &l.ends
 	switch name {
-	case "eof", "closed", "server_closed", "reset":
+	case "eof", "closed", "server_closed", "reset", "handed_over":
 		level, limit = slog.LevelDebug, nil
 	case "panic":
 		if _, ok := reason.(*panicError); ok {

@@ -92,6 +92,9 @@ type Server struct {
 	ended        SessionStats      // the sums of closed sessions
 	floor        ServerStats       // what Stats has reported
 	none         chan struct{}     // closed when no session is open; nil while nobody waits
+	adopted      []*Session        // they came from another process, and nobody serves them yet
+	paused       *acceptPause      // nil while nobody keeps connections from being accepted
+	accepting    bool              // Accept, Serve or ServeMessages was called
 	loops        []*eventloop.Loop // closed when the server has stopped and no session is open
 }
 
@@ -179,6 +182,10 @@ func (srv *Server) Stopping() <-chan struct{} {
 // listener as they are, wrapped. A connection whose own methods panic, or take longer than a second, is closed and counts as rejected.
 func (srv *Server) Accept() (*Session, error) {
 	srv.mustBeReady()
+	if s := srv.nextAdopted(); s != nil {
+		s.goOn()
+		return s, nil
+	}
 	for {
 		conn, err := srv.acceptConn()
 		if err == nil {
@@ -218,13 +225,18 @@ func (srv *Server) Serve(h Handler) error {
 		panic("libnet: Serve with a nil handler")
 	}
 	srv.mustBeReady()
-	return srv.acceptEach(srv.secure, func(s *Session) { go srv.run(s, h) })
+	return srv.acceptEach(srv.secure, func(s *Session) { go srv.run(s, h) }, func(s *Session) { go s.runHandler(h) })
 }
 
-// acceptEach passes each session admitted on a connection, as prepare returns it, to start, which may not wait.
-func (srv *Server) acceptEach(prepare preparing, start func(*Session)) error {
+// acceptEach passes each session admitted on a connection, as prepare returns it, to start, which may not wait; and before these the
+// sessions of another process to adopt.
+func (srv *Server) acceptEach(prepare preparing, start, adopt func(*Session)) error {
 	if srv.stopped() {
 		return ErrServerClosed
+	}
+	for s := srv.nextAdopted(); s != nil; s = srv.nextAdopted() {
+		s.goOn()
+		adopt(s)
 	}
 	for {
 		conn, err := srv.acceptConn()

@@ -36,6 +36,9 @@ func (srv *Server) acceptConn() (net.Conn, error) {
 		if srv.stopped() || errorIs(err, net.ErrClosed) {
 			return nil, ErrServerClosed
 		}
+		if srv.waitsOut(err) {
+			continue
+		}
 		if !passes(err) {
 			return nil, acceptError(err)
 		}
@@ -45,6 +48,31 @@ func (srv *Server) acceptConn() (net.Conn, error) {
 		}
 		backoff = min(2*backoff, lastBackoff)
 	}
+}
+
+// An acceptPause keeps connections waiting in the listener: its deadline is over.
+type acceptPause struct {
+	noticed chan struct{} // of one place: who accepts waits
+	over    chan struct{}
+}
+
+// waitsOut waits for the end of a pause, if that is what err comes of.
+func (srv *Server) waitsOut(err error) bool {
+	srv.mu.Lock()
+	p := srv.paused
+	srv.mu.Unlock()
+	if p == nil || !errorIs(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	select {
+	case p.noticed <- struct{}{}:
+	default:
+	}
+	select {
+	case <-p.over:
+	case <-srv.stopping:
+	}
+	return true
 }
 
 // errNoConn is for a listener that panics, ends the goroutine, or returns neither a connection nor an error. Like

@@ -159,7 +159,9 @@ func (srv *Server) runOnSession(s *Session) (err error) {
 		return nil
 	}
 	admitted, reason := false, ErrSessionClosed
+	s.setAdmitting(true)
 	defer func() {
+		s.setAdmitting(false)
 		if !admitted {
 			srv.mu.Lock()
 			srv.rejected++
@@ -174,6 +176,20 @@ func (srv *Server) runOnSession(s *Session) (err error) {
 	admitted = true
 	s.admitted(awaitOnSession)
 	return nil
+}
+
+func (s *Session) setAdmitting(is bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.marks &^= markAdmitting; is {
+		s.marks |= markAdmitting
+	}
+}
+
+func (s *Session) isAdmitted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.marks&markAdmitting == 0
 }
 
 func (srv *Server) callOnSession(s *Session) (err error) {

@@ -1,6 +1,7 @@
 package libnet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,7 @@ func (srv *Server) ServeMessages(h MessageHandler) error {
 	if err := m.startLoop(); err != nil {
 		return err
 	}
-	return srv.acceptEach(m.prepare, func(s *Session) { go m.serve(s) })
+	return srv.acceptEach(m.prepare, func(s *Session) { go m.serve(s) }, func(s *Session) { go m.serveAdmitted(s) })
 }
 
 // A messageServer is one call of ServeMessages. It is the host of an event loop, where the system has one.
@@ -104,13 +105,18 @@ func (m *messageServer) serve(s *Session) {
 	_ = s.awaitProxyHeader() // the handshake is to be over in any case: there are those who wait for that
 	prepared := s.tlsHandshake() && m.server.prepare(s)
 	returned = true
-	switch {
-	case !prepared:
-	case m.loop == nil || s.sock == nil || s.parser == nil:
-		m.server.runMessages(s, m.handler)
-	default:
-		m.addToLoop(s)
+	if prepared {
+		m.serveAdmitted(s)
 	}
+}
+
+// serveAdmitted gives a session that is ready to the event loop, or serves it.
+func (m *messageServer) serveAdmitted(s *Session) {
+	if m.loop == nil || s.sock == nil || s.parser == nil {
+		m.server.runMessages(s, m.handler)
+		return
+	}
+	m.addToLoop(s)
 }
 
 // tlsHandshake does the handshake of TLS, if that is to be done before anything else; false if it failed, and the session with it.
@@ -243,7 +249,11 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 		more = s.in.Full() || s.serving.ReadAll() || s.sock.HoldsInput()
 		err = s.dispatch(h)
 	}
-	if s.yieldAsked.Load() && !s.yieldNow() {
+	switch {
+	case !s.yieldAsked.Load():
+	case s.wasFrozen():
+		err, more = cmp.Or(err, s.dispatch(h)), true
+	case !s.yieldNow():
 		more = more || n > 0
 	}
 	if s.state.Load() == sessionOutputFailed { // only what has arrived is read
@@ -288,7 +298,7 @@ func (s *Session) handle(h MessageHandler) error {
 	if own, ok := h.(sessionHandlers); ok {
 		h = own.HandlerOf(s)
 	}
-	for s.canReceive() && !(s.yieldAsked.Load() && !s.servesArrived()) {
+	for s.canReceive() && !(s.yieldAsked.Load() && s.stopsHere()) {
 		payload, ok, err := s.parse()
 		if err != nil {
 			return err

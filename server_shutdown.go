@@ -2,6 +2,8 @@ package libnet
 
 import (
 	"context"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
@@ -29,17 +31,54 @@ func (srv *Server) Stop() {
 // that a listener may take to be closed. Where ctx has no deadline it waits for close callbacks
 // as [Server.Stop] does. Of several calls each waits. It does not wait for handlers to return, and may be called from one; from a
 // close callback, too, for which it then waits itself.
-func (srv *Server) Shutdown(ctx context.Context) error {
+func (srv *Server) Shutdown(ctx context.Context) error { return srv.Drain(ctx, 0) }
+
+// Drain is [Server.Shutdown] that spreads the ends of the sessions evenly over a time, so that their clients do not all come back at
+// once, to this server's successor or another: the lame-duck phase of a server. The listener is closed at once, and Stopping tells the
+// load balancer so; each session is served as before until it is its turn, and is then shut down as Shutdown does. It takes less time
+// where all sessions have ended before, and where ctx leaves less than over and Config.Linger. With no time to spread over it is
+// Shutdown.
+func (srv *Server) Drain(ctx context.Context, over time.Duration) error {
 	srv.mustBeMade()
 	ctx = sendqueue.NewContext(ctx)
 	defer srv.stopReturns()
 	srv.stop(withinHalf(ctx, flushEnd))
-	patience := withinHalf(ctx, srv.linger())
-	r := srv.manager.shutdown(func(s *Session) shutdownResult {
-		return s.shutdownServed(ctx, ErrServerClosed, patience)
+	if deadline, ok := ctx.Deadline(); ok {
+		over = min(over, time.Until(deadline)-srv.linger())
+	}
+	r := srv.manager.shutdown(srv.paced(ctx, over), func(s *Session) shutdownResult {
+		return s.shutdownServed(ctx, ErrServerClosed, withinHalf(ctx, srv.linger()))
 	})
 	r.running = srv.awaitNone(ctx)
 	return r.asError(ctx)
+}
+
+// paced yields the open sessions, evenly within a time.
+func (srv *Server) paced(ctx context.Context, over time.Duration) iter.Seq[*Session] {
+	sessions := srv.manager.All()
+	if over <= 0 {
+		return sessions
+	}
+	return func(yield func(*Session) bool) {
+		all, began := slices.Collect(sessions), time.Now()
+		for i, s := range all {
+			due := began.Add(time.Duration(float64(over) * float64(i) / float64(len(all))))
+			srv.awaitEmptyUntil(ctx, due)
+			if !s.isGone() && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// awaitEmptyUntil waits until then, unless ctx ends or no session is open any more.
+func (srv *Server) awaitEmptyUntil(ctx context.Context, then time.Time) {
+	if time.Until(then) <= 0 || ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithDeadline(ctx, then)
+	defer cancel()
+	srv.awaitEmpty(ctx)
 }
 
 // withinHalf returns d, or half the time that ctx leaves, where that is less.

@@ -69,7 +69,7 @@ type Session struct {
 	mu     lock.Mutex[sessionLock]
 	// mu guards the following.
 	making    codecState
-	isCut     bool // a shutdown whose time was up ended it
+	marks     marks
 	ended     bool // nothing more is written; done is closed
 	running   bool // the session has ended, and user code of its end, see ShutdownError.Running, has not returned
 	reason    error
@@ -79,6 +79,14 @@ type Session struct {
 	callbacks *callback     // the newest; nil while there is none
 	clock     *clock        // nil until a timeout or a heartbeat needs it
 }
+
+// marks are two of a session's, in one byte.
+type marks uint8
+
+const (
+	markCut       marks = 1 << iota // a shutdown whose time was up ended it
+	markAdmitting                   // OnSession is at work
+)
 
 type (
 	receiverLock struct{}

@@ -235,7 +235,13 @@ func (s *Session) cut(reason error) { _, _ = s.endWith(reason, true, false) }
 func (s *Session) endedOrCut() (ended, cut bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ended, s.isCut
+	return s.ended, s.marks&markCut != 0
+}
+
+// isGone reports whether the session has ended.
+func (s *Session) isGone() bool {
+	ended, _ := s.endedOrCut()
+	return ended
 }
 
 func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false, false) }
@@ -264,7 +270,10 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 	if s.reason == nil || s.reason == ErrSessionClosed || s.reason == ErrServerClosed {
 		s.reason = reason // else it has been told already
 	}
-	reason, s.isCut = s.reason, cut
+	reason = s.reason
+	if cut {
+		s.marks |= markCut
+	}
 	s.codecKnownLocked()
 	codecMade := s.making == codecMade
 	s.clock.stop()

@@ -33,6 +33,15 @@ type (
 		PeerClosed() bool
 	}
 
+	// A movingCodec's sessions can move to another process though it knows more than its protocol: that makes it there from what Moves
+	// returns. It is called between two messages.
+	movingCodec interface {
+		Moves() (state []byte, ok bool)
+	}
+	movingProtocol interface {
+		Moved(rw io.ReadWriter, state []byte) (Codec, error)
+	}
+
 	// A closingCodec's sessions end with a frame that tells why.
 	closingCodec interface {
 		// CloseFrame may be called by any goroutine, and more than once; one of what it returns is written at the most.

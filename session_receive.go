@@ -327,13 +327,23 @@ func (s *Session) afterInterrupt(err error) (int, error) {
 	if s.state.Load() == sessionOutputFailed && s.inputWaits() {
 		return s.readArrived()
 	}
-	for s.yieldAsked.Load() && errorIs(err, os.ErrDeadlineExceeded) && !s.yieldNow() {
+	for s.isInterrupted(err) && !(s.yieldAsked.Load() && s.yieldNow()) {
 		var n int
 		if n, err = s.readArrived(); n > 0 {
 			return n, err
 		}
+		if err == nil { // it was to stop for a while, and may go on
+			if n, err = s.sock.Read(&s.in, s.usualRead); n > 0 {
+				return n, err
+			}
+		}
 	}
 	return 0, err
+}
+
+// isInterrupted reports whether a read ended because it was asked to, perhaps by somebody who has changed his mind.
+func (s *Session) isInterrupted(err error) bool {
+	return s.sock != nil && !s.sock.Layered() && s.state.Load() == sessionOpen && errorIs(err, os.ErrDeadlineExceeded)
 }
 
 // arrivedWait is how long a read waits for what a protocol such as TLS makes of what has arrived in the kernel.

@@ -12,6 +12,7 @@ import (
 type settling struct {
 	session        *Session
 	codecMade, cut bool
+	left           bool          // another process has the connection: the peer is told nothing
 	closed         chan struct{} // closed when the transport is; nil where it was closed at once
 	reason         error
 	aside          bool
@@ -74,11 +75,11 @@ func (r *settling) closeTransport() error {
 	if s.conn == nil {
 		return s.closeCodec()
 	}
-	if s.sock != nil && !s.sock.Layered() {
+	if s.sock != nil && !s.sock.Layered() && !r.left {
 		s.noteDropped(sockets.Unread(s.descriptor()))
 	}
 	var err error
-	if r.cut || !s.writeCloseFrame(r.reason) {
+	if r.cut || r.left || !s.writeCloseFrame(r.reason) {
 		err = s.closeConn(r.cut)
 	}
 	if r.codecMade && s.hasCodec.Load() {

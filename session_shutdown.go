@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"time"
 
@@ -231,16 +232,16 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 func (m *Manager) Shutdown(ctx context.Context) error {
 	ctx = sendqueue.NewContext(ctx)
 	m.dispose()
-	return m.shutdown(func(s *Session) shutdownResult { return s.shutdownWhole(ctx, ErrSessionClosed) }).asError(ctx)
+	return m.shutdown(m.All(), func(s *Session) shutdownResult { return s.shutdownWhole(ctx, ErrSessionClosed) }).asError(ctx)
 }
 
 // resultLock is the class of the lock over what sessions left undelivered.
 type resultLock struct{}
 
-func (m *Manager) shutdown(one func(*Session) shutdownResult) (sum shutdownResult) {
+func (m *Manager) shutdown(sessions iter.Seq[*Session], one func(*Session) shutdownResult) (sum shutdownResult) {
 	var wg sync.WaitGroup
 	var mu lock.Mutex[resultLock]
-	for s := range m.All() {
+	for s := range sessions {
 		wg.Go(func() {
 			r := one(s)
 			mu.Lock()
@@ -268,6 +269,8 @@ type extras struct {
 	// works on; the receiver grants it when it comes back for the next one.
 	reason  error
 	granted chan struct{} // closed by the receiver once it has begun the closing; nil while nobody has asked
+
+	freezing *freezing // nil but while the session is to move to another process
 }
 
 func (s *Session) extrasLocked() *extras {
@@ -335,6 +338,9 @@ func (s *Session) atWork() bool {
 // yieldNow begins the closing that was asked for; false if nobody has asked, or somebody else has begun one. With
 // Server.ServeArrived it waits until all that has arrived is received.
 func (s *Session) yieldNow() bool {
+	if f := s.freezing(); f != nil {
+		return s.freeze(f)
+	}
 	if s.inputPending() || !s.yieldAsked.CompareAndSwap(true, false) {
 		return false
 	}
@@ -352,8 +358,11 @@ func (s *Session) yieldNow() bool {
 
 // mustYield is yieldNow for a receiver that has perhaps read more messages: with Server.ServeArrived it goes on.
 func (s *Session) mustYield() bool {
-	return s.yieldAsked.Load() && !s.servesArrived() && s.yieldNow()
+	return s.yieldAsked.Load() && s.stopsHere() && s.yieldNow()
 }
+
+// stopsHere reports whether a receiver that was asked to stop does so before the next message, where more has arrived.
+func (s *Session) stopsHere() bool { return !s.servesArrived() || s.freezing() != nil }
 
 func (s *Session) servesArrived() bool {
 	srv := s.owner.server

@@ -70,7 +70,7 @@ func (s *Session) Stats() SessionStats {
 
 // CloseReason returns the short name under which ServerStats.Closed counts a session that ended with
 // err, one of: eof, closed, server_closed, reset, frame_too_large, malformed_frame, unexpected_eof,
-// handshake_timeout, proxy_header, frame_timeout, write_timeout, idle_timeout, slow_consumer, rate_limit, panic, error. The last
+// handshake_timeout, proxy_header, frame_timeout, write_timeout, idle_timeout, slow_consumer, rate_limit, handed_over, panic, error. The last
 // is for all others: the transport's own, and the user's (of OnSession, of [Session.CloseWithError]), also where
 // their methods panic. Of nil it is empty.
 func CloseReason(err error) string {
@@ -114,6 +114,7 @@ var closeReasons = []struct {
 	{ErrIdleTimeout, "idle_timeout"},
 	{ErrSlowConsumer, "slow_consumer"},
 	{ErrRateLimit, "rate_limit"},
+	{ErrHandedOver, "handed_over"},
 	{io.ErrUnexpectedEOF, "unexpected_eof"},
 	{io.EOF, "eof"},
 	{syscall.ECONNRESET, "reset"},

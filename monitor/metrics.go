@@ -8,7 +8,7 @@ const metricsType = "text/plain; version=0.0.4; charset=utf-8"
 // reasons are the values of the label reason.
 var reasons = []string{
 	"closed", "eof", "error", "frame_timeout", "frame_too_large", "handshake_timeout", "idle_timeout",
-	"malformed_frame", "panic", "proxy_header", "rate_limit", "reset", "server_closed", "slow_consumer", "unexpected_eof", "write_timeout",
+	"handed_over", "malformed_frame", "panic", "proxy_header", "rate_limit", "reset", "server_closed", "slow_consumer", "unexpected_eof", "write_timeout",
 }
 
 func (m *monitor) metrics(*http.Request) answer {

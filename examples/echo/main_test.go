@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,7 +20,13 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("LIBNET_ECHO_PROGRAM") != "" {
+		main()
+		return
+	}
+	libnettest.VerifyMain(m)
+}
 
 // runEcho runs the program and restores what it sets for its process.
 func runEcho(t *testing.T, ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, args ...string) error {

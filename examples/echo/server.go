@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -19,9 +20,9 @@ func echo(s *libnet.Session) {
 	}
 }
 
-// serve is echo -listen.
-func serve(ctx context.Context, address, watch string, stdout io.Writer) error {
-	server, err := libnet.Serve("tcp", address, protocol, 128)
+// serve is echo -listen. At a hangup, if there is any, another process is to take over.
+func serve(ctx context.Context, address, watch string, hangups <-chan os.Signal, stdout io.Writer) error {
+	server, err := listenOrTake(ctx, address, stdout)
 	if err != nil {
 		return err
 	}
@@ -34,9 +35,10 @@ func serve(ctx context.Context, address, watch string, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "listening at %v; Ctrl-C ends it\n", server.Listener().Addr())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(libnet.HandlerFunc(echo)) }()
-	select {
-	case err = <-served: // the listener broke
-	case <-ctx.Done():
+	switch err = await(ctx, server, served, hangups, stdout); {
+	case err == libnet.ErrServerClosed: // another process has the sessions
+		err = nil
+	case ctx.Err() != nil:
 		fmt.Fprintf(stdout, "\nshutting down: %d sessions\n", server.Stats().Open)
 		err = shutDown(server)
 	}

@@ -63,6 +63,13 @@ func (q *queue) add(id uint64, raw syscall.RawConn) error {
 	return cmp.Or(queueErr, err, ctlErr)
 }
 
+// remove takes a descriptor out again, if it is in.
+func (q *queue) remove(raw syscall.RawConn) {
+	_ = q.raw.Control(func(epfd uintptr) {
+		_ = raw.Control(func(fd uintptr) { _ = syscall.EpollCtl(int(epfd), syscall.EPOLL_CTL_DEL, int(fd), nil) })
+	})
+}
+
 // wait returns how many events there are, waiting for the first if it is to block.
 func (q *queue) wait(block bool) (n int, err error) {
 	q.block = block

@@ -67,6 +67,14 @@ func (l *Loop) Register(id uint64, raw syscall.RawConn) error {
 	return l.pollers[l.added.Add(1)%uint64(len(l.pollers))].queue.add(id, raw)
 }
 
+// Forget has no poller tell of a descriptor any more that is to be closed here and stays open in another process: the system would go on
+// telling of it.
+func (l *Loop) Forget(raw syscall.RawConn) {
+	for _, p := range l.pollers {
+		p.queue.remove(raw)
+	}
+}
+
 // start has the pollers run, from the first source on: where none comes, as in a test with conns in memory, nobody
 // waits for the system.
 func (l *Loop) start() {
@@ -97,7 +105,7 @@ func (l *Loop) serveDetached(src Source) {
 		began := time.Now()
 		more := l.host.Serve(src)
 		l.watch.noteDetached(time.Since(began) > blocking)
-		if !more && !src.ServeState().end() {
+		if state := src.ServeState(); (!more || state.isHeld()) && !state.end() {
 			return
 		}
 	}

@@ -11,6 +11,7 @@ const (
 	serving             // a goroutine serves it
 	again               // and something arrived since that began
 	readAll             // a short read says nothing: read until there is nothing
+	held                // nobody is to begin serving it
 )
 
 // Start gives the source to a loop, and makes the caller the one who serves it until [Loop.Release]. With readAll a
@@ -30,16 +31,25 @@ func (s *State) Started() bool { return s.bits.Load() != 0 }
 // will tell.
 func (s *State) ReadAll() bool { return s.bits.Load()&readAll != 0 }
 
+// Hold keeps whoever wants to begin serving the source from it, until Unhold, and reports whether nobody serves it now. What arrives
+// meanwhile stays where it is: who takes the hold back has the loop serve the source.
+func (s *State) Hold() (alone bool) { return s.bits.Or(held)&serving == 0 }
+
+// Unhold takes a Hold back.
+func (s *State) Unhold() { s.bits.And(^held) }
+
+func (s *State) isHeld() bool { return s.bits.Load()&held != 0 }
+
 // begin makes the caller the one who serves the source. If somebody does so already, they will look again.
 func (s *State) begin() bool {
 	for {
 		was := s.bits.Load()
 		is := was | serving
-		if was&serving != 0 {
-			is |= again
+		if was&(serving|held) != 0 {
+			is = was | again
 		}
 		if s.bits.CompareAndSwap(was, is) {
-			return was&serving == 0
+			return was&(serving|held) == 0
 		}
 	}
 }
@@ -61,7 +71,7 @@ func (s *State) LookAgain() bool {
 func (s *State) end() (more bool) {
 	for {
 		was := s.bits.Load()
-		more = was&again != 0
+		more = was&(again|held) == again
 		is := was &^ serving
 		if more {
 			is = was &^ again

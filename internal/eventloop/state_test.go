@@ -83,3 +83,22 @@ func TestNothingThatArrivesWhileSomebodyServesIsOverlooked(t *testing.T) {
 		t.Errorf("%d of %d were served", served.Load(), arrived.Load())
 	}
 }
+
+func TestNobodyBeginsWhileASourceIsHeldAndWhatComesIsNotForgotten(t *testing.T) {
+	var s State
+	s.Start(false)
+	if s.Hold() {
+		t.Error("held for good while somebody serves")
+	}
+	s.begin()
+	if s.end() {
+		t.Error("who serves goes on though the source is held")
+	}
+	if !s.Hold() || s.begin() {
+		t.Error("somebody serves a source that is held")
+	}
+	s.Unhold()
+	if !s.begin() || !s.end() {
+		t.Error("what came while the source was held is forgotten")
+	}
+}

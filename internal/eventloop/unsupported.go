@@ -15,6 +15,7 @@ func newQueue() (*queue, error) { return nil, errors.ErrUnsupported }
 
 func (*queue) close()                            {}
 func (*queue) add(uint64, syscall.RawConn) error { return errors.ErrUnsupported }
+func (*queue) remove(syscall.RawConn)            {}
 func (*queue) wait(bool) (int, error)            { return 0, errors.ErrUnsupported }
 func (*queue) event(int) (id uint64, all bool)   { return 0, false }
 

@@ -82,9 +82,10 @@ const (
 	firsts    = module + "/internal/firstbytes"
 	proxy     = module + "/internal/proxyproto"
 	prefixes  = module + "/internal/lengthprefix"
+	moving    = module + "/internal/moving"
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy, prefixes}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy, prefixes, moving}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -114,6 +115,7 @@ var mayImport = map[string][]string{
 	firsts:                    {},
 	proxy:                     {},
 	prefixes:                  {},
+	moving:                    {sendqueue},
 	module:                    leaves,
 	module + "/codec":         {module, chains, firsts, prefixes, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
@@ -122,6 +124,7 @@ var mayImport = map[string][]string{
 	module + "/ws":            {module, locks, chains, usercode, sendqueue, sockets, ratelimit, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks, usercode},
 	module + "/mux":           {module, locks, chains, usercode, module + "/codec", "google.golang.org/protobuf/"},
+	module + "/handover":      {module, moving, sendqueue},
 	module + "/resume":        {module, locks, chains, usercode, sendqueue, module + "/codec", module + "/reconnect"},
 	module + "/resume/web":    {},
 	module + "/examples/echo": {module, module + "/"},

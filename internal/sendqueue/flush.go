@@ -41,6 +41,9 @@ func (q *Queue) Take() *Batch {
 
 func (q *Queue) takeLocked() *Batch {
 	switch {
+	case q.flushing == flushYields:
+		q.yieldLocked()
+		return nil
 	case q.inflight != nil:
 	case q.front == nil || q.state.isClosed():
 		q.lastWrittenLocked()
@@ -68,6 +71,10 @@ func (q *Queue) Wrote(b *Batch, n int) (next *Batch, err error) {
 	q.receiverMovesLocked()
 	q.admitLocked()
 	if b.written < b.size {
+		if q.flushing == flushYields {
+			q.yieldLocked()
+			return nil, nil
+		}
 		return b, nil
 	}
 	q.inflight = nil
@@ -168,7 +175,7 @@ func (q *Queue) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.state = max(q.state, closed)
-	if q.flushing == noFlush {
+	if q.flushing == noFlush || q.flushing == flushHeld {
 		q.endLocked()
 	}
 	q.admitLocked()

@@ -8,7 +8,7 @@ package sendqueue
 func (q *Queue) Drain(last []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.state == open {
+	if q.state <= sealed {
 		q.state = draining
 		if len(last) > 0 {
 			q.rareLocked().last = true

@@ -46,12 +46,15 @@ const (
 	noFlush       flushing = iota
 	flushAwaited           // it has begun for another, who has not come to it: see TakeOver
 	flushUnderWay          // somebody carries it out
+	flushYields            // the same, and he is to leave the queue to who asks for a Hold
+	flushHeld              // nobody writes until Unhold
 )
 
 type state uint8
 
 const (
 	open     state = iota
+	sealed         // held, and refuses messages until it is held no more; see Seal
 	draining       // refuses messages, delivers what it has
 	closed         // refuses messages, discards what it has
 	settled        // the same, and what was received is counted to the last

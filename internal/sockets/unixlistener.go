@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -16,6 +17,7 @@ type UnixListener struct {
 	path  string
 	bound os.FileInfo // nil for a socket without a file
 	ours  bool        // made by listenUnix: package net does not remove the path
+	left  atomic.Bool // another process listens on the same socket
 }
 
 func newUnixListener(l *net.UnixListener, ours bool) *UnixListener {
@@ -65,9 +67,36 @@ func isStale(path string) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) && statErr == nil && os.SameFile(before, now)
 }
 
+// Leave closes the listener and leaves its path to another process, which has it, too.
+func (l *UnixListener) Leave() {
+	l.left.Store(true)
+	l.SetUnlinkOnClose(false)
+	_ = l.UnixListener.Close()
+}
+
+// LeaveListener closes a listener, and leaves a Unix socket's path alone.
+func LeaveListener(l net.Listener) {
+	if u, ok := l.(*UnixListener); ok {
+		u.Leave()
+		return
+	}
+	_ = l.Close()
+}
+
+// Ours reports whether Close removes the path.
+func (l *UnixListener) Ours() bool { return l.ours }
+
+// Taken is the listener of a socket that another process has left; with ours, Close removes the path.
+func Taken(l net.Listener, ours bool) net.Listener {
+	if u, ok := l.(*net.UnixListener); ok {
+		return newUnixListener(u, ours)
+	}
+	return l
+}
+
 // Close removes the path if it is still this listener's and nobody else answers there.
 func (l *UnixListener) Close() error {
-	if l.bound == nil {
+	if l.bound == nil || l.left.Load() {
 		return l.UnixListener.Close()
 	}
 	unlock, _ := lockDirectory(filepath.Dir(l.path))

@@ -16,7 +16,7 @@ import (
 var outputs = map[string]bool{
 	"libnet.BroadcastResult": true, "libnet.ClosedSession": true, "libnet.ConnInfo": true, "libnet.Histogram": true, "libnet.ServerStats": true, "libnet.SessionStats": true,
 	"libnet.ShutdownError": true, "monitor.Connz": true, "monitor.Histogram": true, "monitor.Session": true, "monitor.Varz": true,
-	"mux.Stats": true, "reconnect.Change": true, "reconnect.Stats": true, "ws.HandshakeError": true,
+	"handover.Result": true, "mux.Stats": true, "reconnect.Change": true, "reconnect.Stats": true, "ws.HandshakeError": true,
 	"resume.Error": true, "resume.ServerStats": true, "resume.Stats": true,
 }
 

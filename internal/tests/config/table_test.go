@@ -8,6 +8,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/handover"
 	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/reconnect"
@@ -99,6 +100,12 @@ var table = map[string]number{
 
 	"libnettest.Chaos.Every": {counts, chaos(func(c *libnettest.Chaos, n int64) { c.Every = int(n) })},
 	"libnettest.Chaos.Stall": {durations, chaos(func(c *libnettest.Chaos, n int64) { c.Every, c.Stall = 2, time.Duration(n) })},
+
+	"libnet.Server.Drain(over)": {durations, drained},
+
+	"handover.GiveOptions.HandlerTime": given(func(o *handover.GiveOptions) *time.Duration { return &o.HandlerTime }),
+	"handover.GiveOptions.Pause":       given(func(o *handover.GiveOptions) *time.Duration { return &o.Pause }),
+	"handover.GiveOptions.Drain":       given(func(o *handover.GiveOptions) *time.Duration { return &o.Drain }),
 
 	"resume.Config.Window":       {durations, resumable(func(c *resume.Config, n int64) { c.Window = time.Duration(n) })},
 	"resume.Config.AckDelay":     {durations, resumable(func(c *resume.Config, n int64) { c.AckDelay = time.Duration(n) })},

@@ -1,0 +1,361 @@
+package handover
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/moving"
+)
+
+// Give has the process at the other end of conn, a Unix stream socket, take over srv: its listener and its live sessions, whose peers
+// notice nothing but a pause. That process calls [Take].
+//
+// Until it has said that all is its own, nothing is lost here: with an error that wraps [ErrKept] srv goes on, with all its sessions, as
+// if nothing had been. After that the sessions that could not move are ended as [libnet.Server.Drain] does, and so is srv: Serve and
+// ServeMessages return when Give does. An error is then Drain's. ctx bounds all of it; conn stays the caller's, and is of no more use.
+//
+// The sessions that have moved end here with [libnet.ErrHandedOver]: Done, close callbacks and Receive tell of it.
+func Give(ctx context.Context, conn *net.UnixConn, srv *libnet.Server, o GiveOptions) (Result, error) {
+	g := &giving{link: newLink(conn), giver: moving.The.Giver(srv), options: o}
+	defer g.link.close()
+	stop := bounded(ctx, conn)
+	defer stop()
+	if err := g.give(ctx); err != nil {
+		g.link.quit(err)
+		return Result{}, fmt.Errorf("%w: %w", ErrKept, because(ctx, err))
+	}
+	return g.result, srv.Drain(ctx, o.Drain)
+}
+
+// A giving is one call of Give.
+type giving struct {
+	link    *link
+	giver   moving.Giver
+	options GiveOptions
+	result  Result
+
+	leaving []leaving
+	buf     []byte
+}
+
+// A leaving is a session that is to move, as far as it has come.
+type leaving struct {
+	moving.Leaver
+	id    uint64
+	state []byte // the user's
+	stays string // why it does not move; empty for one that does
+	on    bool   // it goes on here
+}
+
+// give returns nil when the other process has the server.
+func (g *giving) give(ctx context.Context) error {
+	if err := g.greet(); err != nil {
+		return err
+	}
+	if err := g.giver.Pause(); err != nil {
+		return err
+	}
+	pause := g.options.pause()
+	ctx, cancel := context.WithTimeout(ctx, pause)
+	defer cancel()
+	defer bounded(ctx, g.link.conn)()
+	began := time.Now()
+	err := g.move(ctx)
+	g.result.Paused = time.Since(began)
+	if err != nil {
+		g.goOn(func(*leaving) bool { return true })
+		g.giver.Resume()
+		return because(ctx, err)
+	}
+	g.leave()
+	return nil
+}
+
+// greet waits until the other process has made its server of the listener. Nothing stands still meanwhile.
+func (g *giving) greet() error {
+	raw, unlinks := g.giver.Listener()
+	if raw == nil {
+		return errors.New("handover: the listener has no descriptor")
+	}
+	if err := g.link.attach(raw.Control); err != nil {
+		return err
+	}
+	if err := g.link.send(kindHello, hello{moving.The.LastID.Load(), unlinks}.append(nil)); err != nil {
+		return err
+	}
+	if err := g.link.flush(); err != nil {
+		return err
+	}
+	_, err := g.link.expect(kindReady)
+	return err
+}
+
+// move is what happens while the sessions stand still.
+func (g *giving) move(ctx context.Context) error {
+	g.stop(ctx)
+	if err := g.freeze(ctx); err != nil {
+		return err
+	}
+	if err := g.sendSessions(); err != nil {
+		return err
+	}
+	if err := g.awaitHeld(); err != nil {
+		return err
+	}
+	if err := g.sendOutputs(); err != nil {
+		return err
+	}
+	return g.awaitTaken()
+}
+
+// stop stops the receivers, and then, with no handler at work that would send to others, what is written.
+func (g *giving) stop(ctx context.Context) {
+	for _, l := range g.giver.Sessions() {
+		g.leaving = append(g.leaving, leaving{Leaver: l, id: l.ID(), stays: l.Stays()})
+	}
+	all := make([]*leaving, 0, len(g.leaving))
+	for i := range g.leaving {
+		if l := &g.leaving[i]; l.stays == "" {
+			l.Stop()
+			all = append(all, l)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.options.handlerTime())
+	defer cancel()
+	late := until(ctx, all, moving.Leaver.Stopped)
+	stopped := all[:0]
+	for _, l := range all {
+		if late[l] {
+			l.stays = staysBusy
+		} else {
+			stopped = append(stopped, l)
+		}
+	}
+	g.goOn(func(l *leaving) bool { return late[l] })
+	late = until(ctx, stopped, moving.Leaver.Held)
+	for l := range late {
+		l.stays = staysBusy
+	}
+	g.goOn(func(l *leaving) bool { return late[l] })
+}
+
+// staysBusy says that a handler was at work, or a write under way, for longer than HandlerTime.
+const staysBusy = "busy"
+
+// until asks each until it says yes, and returns those that have not before ctx ended. Each is asked once in any case.
+func until(ctx context.Context, all []*leaving, ask func(moving.Leaver) bool) (late map[*leaving]bool) {
+	waits := all
+	for {
+		var still []*leaving
+		for _, l := range waits {
+			if !ask(l.Leaver) {
+				still = append(still, l)
+			}
+		}
+		if waits = still; len(waits) == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(lookPeriod):
+			continue
+		case <-ctx.Done():
+		}
+		late = make(map[*leaving]bool, len(waits))
+		for _, l := range waits {
+			late[l] = true
+		}
+		return late
+	}
+}
+
+// lookPeriod is how often sessions are asked whether they have stopped.
+const lookPeriod = 500 * time.Microsecond
+
+// goOn has sessions be served here.
+func (g *giving) goOn(which func(*leaving) bool) {
+	for i := range g.leaving {
+		if l := &g.leaving[i]; which(l) && !l.on {
+			l.on = true
+			l.GoOn()
+		}
+	}
+}
+
+// freeze asks the user for what is his of each session.
+func (g *giving) freeze(ctx context.Context) error {
+	if g.options.Freeze == nil {
+		return nil
+	}
+	states, refused := make([][]byte, len(g.leaving)), make([]bool, len(g.leaving))
+	err := call(ctx, func() error {
+		for i := range g.leaving {
+			l := &g.leaving[i]
+			if l.stays == "" {
+				err := recovering(func() (err error) {
+					states[i], err = g.options.Freeze(l.Session().(*libnet.Session))
+					return err
+				})
+				refused[i] = err != nil
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i := range g.leaving {
+		if g.leaving[i].state = states[i]; refused[i] {
+			g.leaving[i].stays = staysRefused
+		}
+	}
+	return nil
+}
+
+func (g *giving) sendSessions() error {
+	n := 0
+	for i := range g.leaving {
+		l := &g.leaving[i]
+		if l.stays != "" {
+			continue
+		}
+		sent, err := g.sendSession(l)
+		if err != nil {
+			return err
+		}
+		if sent {
+			n++
+		}
+	}
+	end := binary.AppendUvarint(nil, uint64(n))
+	if err := g.link.send(kindEnd, binary.AppendUvarint(end, moving.The.LastID.Load())); err != nil {
+		return err
+	}
+	return g.link.flush()
+}
+
+// sendSession sends a session; not sent says that it stays, or has ended.
+func (g *giving) sendSession(l *leaving) (sent bool, err error) {
+	r, err := l.Record()
+	if err != nil {
+		if l.stays = err.Error(); l.Session().(*libnet.Session).IsClosed() {
+			l.stays = staysEnded
+		}
+		return false, nil
+	}
+	r.State = l.state
+	g.buf = appendRecord(g.buf[:0], &r)
+	if len(g.buf) > maxMessage {
+		l.stays = staysLarge
+		return false, nil
+	}
+	if err := g.link.attach(l.Control); err != nil {
+		if l.Session().(*libnet.Session).IsClosed() {
+			l.stays = staysEnded
+			return false, nil
+		}
+		return false, err
+	}
+	return true, g.link.send(kindRecord, g.buf)
+}
+
+// Why sessions stay, beyond what the root package says.
+const (
+	staysRefused = "refused"   // by Freeze or Thaw, or by the other process's protocol
+	staysLarge   = "too large" // what is unread, or the state, is
+	staysEnded   = "ended"     // and so does not stay
+)
+
+// awaitHeld waits until the other process has the sessions, and learns which it refuses.
+func (g *giving) awaitHeld() error {
+	p, err := g.link.expect(kindHeld)
+	if err != nil {
+		return err
+	}
+	ids, err := parseIDs(p)
+	if err != nil {
+		return err
+	}
+	refused := make(map[uint64]bool, len(ids))
+	for _, id := range ids {
+		refused[id] = true
+	}
+	for i := range g.leaving {
+		if l := &g.leaving[i]; l.stays == "" && refused[l.id] {
+			l.stays = staysRefused
+		}
+	}
+	return nil
+}
+
+// sendOutputs sends what is to be written, which has grown until now, and which sessions have ended.
+func (g *giving) sendOutputs() error {
+	var gone []uint64
+	for i := range g.leaving {
+		l := &g.leaving[i]
+		if l.stays != "" {
+			continue
+		}
+		out, ok := l.Seal()
+		if !ok {
+			gone = append(gone, l.id)
+			l.stays = staysEnded
+			continue
+		}
+		if g.buf = appendOutput(g.buf[:0], l.id, &out); len(g.buf) > maxMessage {
+			gone = append(gone, l.id)
+			l.stays = staysLarge
+			continue
+		}
+		if err := g.link.send(kindOutput, g.buf); err != nil {
+			return err
+		}
+	}
+	if err := g.link.send(kindGone, appendIDs(nil, gone)); err != nil {
+		return err
+	}
+	if err := g.link.send(kindGo, binary.AppendUvarint(nil, moving.The.LastID.Load())); err != nil {
+		return err
+	}
+	return g.link.flush()
+}
+
+// awaitTaken waits for the other process's word that all is its own. That word, in the socket or not, decides: where it does not come in
+// time, none can come any more once the socket takes no input.
+func (g *giving) awaitTaken() error {
+	_, err := g.link.expect(kindTaken)
+	if err == nil {
+		return nil
+	}
+	_ = g.link.conn.CloseRead()
+	_ = g.link.conn.SetReadDeadline(time.Time{}) // nothing waits at a socket that takes no input
+	if _, late := g.link.expect(kindTaken); late == nil {
+		return nil
+	}
+	return err
+}
+
+// leave ends here what the other process has.
+func (g *giving) leave() {
+	g.giver.Left()
+	g.result.Stayed = make(map[string]int)
+	for i := range g.leaving {
+		switch l := &g.leaving[i]; l.stays {
+		case "":
+			l.Leave()
+			g.result.Moved++
+		case staysEnded:
+			g.result.Ended++
+		default:
+			g.result.Stayed[l.stays]++
+		}
+	}
+	g.goOn(func(l *leaving) bool { return l.stays != "" })
+}

@@ -1,0 +1,307 @@
+package handover
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/moving"
+	"github.com/libnet-go/libnet/internal/sendqueue"
+)
+
+// Take takes over the server that another process gives by [Give] at the other end of conn, a Unix stream socket. make is called with the
+// listener, and returns the new server with all its fields set; it does not accept yet. When Take returns, the sessions are the server's,
+// with their numbers and counters, and they go on as soon as Serve, ServeMessages or Accept is called: that is to be at once, for until
+// then their peers wait. Sessions that are made in this process later have numbers above all of the old process's; so none may have been
+// made before.
+//
+// An error wraps [ErrNotTaken]: the old process goes on, and nothing was read, written or told to a peer here. ctx bounds the waiting;
+// let it be longer than the other side's, which decides. conn stays the caller's.
+func Take(ctx context.Context, conn *net.UnixConn, make func(net.Listener) (*libnet.Server, error), o TakeOptions) (*libnet.Server, Result, error) {
+	t := &taking{link: newLink(conn), options: o, arrived: map[uint64]*arrived{}}
+	defer t.link.close()
+	stop := bounded(ctx, conn)
+	defer stop()
+	if err := t.take(ctx, make); err != nil {
+		t.giveUp(err)
+		return nil, Result{}, fmt.Errorf("%w: %w", ErrNotTaken, because(ctx, err))
+	}
+	return t.server, t.result, nil
+}
+
+// A taking is one call of Take.
+type taking struct {
+	link     *link
+	options  TakeOptions
+	listener net.Listener
+	server   *libnet.Server
+	arrived  map[uint64]*arrived
+	order    []*arrived
+	refused  []uint64
+	result   Result
+}
+
+// An arrived is a session that nobody serves yet.
+type arrived struct {
+	moving.Arrival        // nil once it is another's
+	state          []byte // the user's
+	out            sendqueue.Contents
+}
+
+// step is for tests, which end the process at a step.
+var step = func(name string, n int) {}
+
+func (t *taking) take(ctx context.Context, make func(net.Listener) (*libnet.Server, error)) error {
+	if err := t.begin(ctx, make); err != nil {
+		return err
+	}
+	if err := t.receiveSessions(ctx); err != nil {
+		return err
+	}
+	if err := t.receiveOutputs(); err != nil {
+		return err
+	}
+	step("go", 0)
+	if err := t.sendNow(kindTaken, nil); err != nil {
+		return err
+	}
+	for _, a := range t.order {
+		if a.Arrival != nil {
+			a.Start(&a.out)
+			t.result.Moved++
+		}
+	}
+	return nil
+}
+
+var errSessions = errors.New("handover: this process has made sessions already: take over first")
+
+// begin makes the server.
+func (t *taking) begin(ctx context.Context, make func(net.Listener) (*libnet.Server, error)) error {
+	p, err := t.link.expect(kindHello)
+	if err != nil {
+		return err
+	}
+	step("hello", 0)
+	h, err := parseHello(p)
+	if err != nil {
+		return err
+	}
+	if !moving.The.LastID.CompareAndSwap(0, h.lastID) {
+		return errSessions
+	}
+	if t.listener, err = t.takeListener(h.unlinks); err != nil {
+		return err
+	}
+	err = call(ctx, func() (err error) {
+		t.server, err = make(t.listener)
+		return err
+	})
+	if err == nil && t.server == nil {
+		err = errors.New("handover: no server was made")
+	}
+	if err != nil {
+		return err
+	}
+	step("made", 0)
+	err = t.sendNow(kindReady, nil)
+	step("ready", 0)
+	return err
+}
+
+func (t *taking) takeListener(unlinks bool) (net.Listener, error) {
+	fd, err := t.link.takeFD()
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "listener")
+	defer file.Close()
+	l, err := net.FileListener(file)
+	if err != nil {
+		return nil, err
+	}
+	return moving.The.Listener(l, unlinks), nil
+}
+
+func (t *taking) sendNow(k kind, payload []byte) error {
+	if err := t.link.send(k, payload); err != nil {
+		return err
+	}
+	return t.link.flush()
+}
+
+// receiveSessions puts the sessions together as they come.
+func (t *taking) receiveSessions(ctx context.Context) error {
+	taker := moving.The.Taker(t.server)
+	for n := uint64(0); ; n++ {
+		k, p, err := t.link.receive()
+		switch {
+		case err != nil:
+			return err
+		case k == kindEnd:
+			return t.endSessions(ctx, p, n)
+		case k != kindRecord:
+			return fmt.Errorf("%w: %q among the sessions", ErrMalformed, byte(k))
+		}
+		r, err := parseRecord(p)
+		if err != nil {
+			return err
+		}
+		if t.arrived[r.ID] != nil {
+			return fmt.Errorf("%w: session %d comes twice", ErrMalformed, r.ID)
+		}
+		if err := t.adopt(taker, r); err != nil {
+			return err
+		}
+	}
+}
+
+// endSessions says that all have come.
+func (t *taking) endSessions(ctx context.Context, p []byte, n uint64) error {
+	in := &reader{rest: p}
+	if count := in.number(); in.err == nil && count != n {
+		return fmt.Errorf("%w: %d sessions came of %d", ErrMalformed, n, count)
+	}
+	raiseLastID(in.number())
+	if err := in.end(); err != nil {
+		return err
+	}
+	step("end", 0)
+	if err := t.thaw(ctx); err != nil {
+		return err
+	}
+	step("thawed", 0)
+	err := t.sendNow(kindHeld, appendIDs(nil, t.refused))
+	step("held", 0)
+	return err
+}
+
+// raiseLastID has sessions that are made from now on have numbers above id.
+func raiseLastID(id uint64) {
+	for last := moving.The.LastID; ; {
+		was := last.Load()
+		if was >= id || last.CompareAndSwap(was, id) {
+			return
+		}
+	}
+}
+
+// adopt makes a session of a record, or refuses it. An error says that nothing more can come.
+func (t *taking) adopt(taker moving.Taker, r *moving.Record) error {
+	fd, err := t.link.takeFD()
+	if err != nil {
+		return err
+	}
+	a, err := taker.Adopt(r, fd)
+	if err != nil {
+		t.refused = append(t.refused, r.ID)
+		return nil
+	}
+	here := &arrived{Arrival: a, state: bytes.Clone(r.State)}
+	t.arrived[r.ID] = here
+	t.order = append(t.order, here)
+	step("session", len(t.order))
+	return nil
+}
+
+// thaw gives the user what was his of each session.
+func (t *taking) thaw(ctx context.Context) error {
+	if t.options.Thaw == nil {
+		return nil
+	}
+	refused := make([]bool, len(t.order))
+	err := call(ctx, func() error {
+		for i, a := range t.order {
+			refused[i] = recovering(func() error { return t.options.Thaw(a.Session().(*libnet.Session), a.state) }) != nil
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, a := range t.order {
+		if a.state = nil; refused[i] {
+			t.refused = append(t.refused, a.ID())
+			a.Discard()
+			a.Arrival = nil
+		}
+	}
+	return nil
+}
+
+// receiveOutputs learns what is to be written, and which sessions have ended.
+func (t *taking) receiveOutputs() error {
+	for {
+		k, p, err := t.link.receive()
+		if err != nil {
+			return err
+		}
+		switch k {
+		case kindOutput:
+			err = t.takeOutput(p)
+		case kindGone:
+			err = t.forget(p)
+		case kindGo:
+			in := &reader{rest: p}
+			raiseLastID(in.number())
+			return in.end()
+		default:
+			err = fmt.Errorf("%w: %q among the outputs", ErrMalformed, byte(k))
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (t *taking) takeOutput(p []byte) error {
+	id, out, err := parseOutput(p)
+	if err != nil {
+		return err
+	}
+	a := t.arrived[id]
+	if a == nil || a.Arrival == nil {
+		return fmt.Errorf("%w: output of session %d, which there is not", ErrMalformed, id)
+	}
+	out.Bytes = bytes.Clone(out.Bytes)
+	a.out = *out
+	step("output", 0)
+	return nil
+}
+
+func (t *taking) forget(p []byte) error {
+	ids, err := parseIDs(p)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		a := t.arrived[id]
+		if a == nil || a.Arrival == nil {
+			return fmt.Errorf("%w: an end of session %d, which there is not", ErrMalformed, id)
+		}
+		a.Discard()
+		a.Arrival = nil
+		t.result.Ended++
+	}
+	return nil
+}
+
+// giveUp closes what came, of which the other process has all.
+func (t *taking) giveUp(why error) {
+	t.link.quit(why)
+	for _, a := range t.order {
+		if a.Arrival != nil {
+			a.Discard()
+		}
+	}
+	if t.listener != nil {
+		moving.The.LeaveListener(t.listener)
+	}
+}

@@ -1,0 +1,38 @@
+package handover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/libnet-go/libnet"
+)
+
+var errGoroutine = errors.New("handover: a function of the user's has ended its goroutine")
+
+// call calls what calls functions of the user's, which may end its goroutine, or not return. After an error f may still be at work.
+func call(ctx context.Context, f func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		err := errGoroutine
+		defer func() { result <- err }()
+		err = recovering(f)
+	}()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// recovering is f with a panic as an error.
+func recovering(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v\n%s", libnet.ErrPanic, r, debug.Stack())
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,233 @@
+package sendqueue
+
+import (
+	"reflect"
+	"testing"
+)
+
+var noLimit = NoLimit
+
+func put(t *testing.T, q *Queue, msgs ...string) (by By) {
+	t.Helper()
+	for _, msg := range msgs {
+		var err error
+		if by, err = q.PutCopy(Header{}, []byte(msg), &noLimit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return by
+}
+
+// take begins the flush that was left to another.
+func take(t *testing.T, q *Queue) *Batch {
+	t.Helper()
+	if !q.TakeOver() {
+		t.Fatal("no flush was begun")
+	}
+	return q.Take()
+}
+
+func mustHold(t *testing.T, q *Queue) {
+	t.Helper()
+	if !q.Hold() {
+		t.Fatal("somebody still writes")
+	}
+}
+
+func mustSeal(t *testing.T, q *Queue) Contents {
+	t.Helper()
+	c, ok := q.Seal()
+	if !ok {
+		t.Fatal("the queue is not sealed")
+	}
+	return c
+}
+
+func TestNobodyWritesFromAHeldQueueAndWhatIsSentWaits(t *testing.T) {
+	var q Queue
+	put(t, &q, "one")
+	mustHold(t, &q)
+	if by := put(t, &q, "two"); by != ByNobody || q.Begin() || q.TakeOver() {
+		t.Errorf("%v flushes a held queue", by)
+	}
+	if !q.Unhold() {
+		t.Fatal("nobody flushes what has waited")
+	}
+	if b := q.Take(); string(b.Rest()) != "onetwo" {
+		t.Errorf("%q is written", b.Rest())
+	}
+}
+
+func TestAWriteUnderWayKeepsAQueueFromBeingHeldUntilItReturns(t *testing.T) {
+	var q Queue
+	put(t, &q, "first", "second")
+	b := take(t, &q)
+	if q.Hold() {
+		t.Fatal("held while a write is under way")
+	}
+	if next, err := q.Wrote(b, 7); next != nil || err != nil {
+		t.Fatalf("the flush goes on with %v, %v", next, err)
+	}
+	mustHold(t, &q)
+	put(t, &q, "third")
+	want := Contents{Sizes: []int{4, 5}, Bytes: []byte("condthird"), Cut: true, MessagesOut: 1, BytesOut: 7}
+	if c := mustSeal(t, &q); !reflect.DeepEqual(c, want) {
+		t.Errorf("%+v", c)
+	}
+	if q.Unhold(); q.Take() != b || string(b.Rest()) != "cond" {
+		t.Errorf("it goes on with %q", b.Rest())
+	}
+}
+
+func TestAHoldThatIsTakenBackBeforeItIsGrantedStopsNobody(t *testing.T) {
+	var q Queue
+	put(t, &q, "first")
+	b := take(t, &q)
+	if q.Hold() || q.Unhold() {
+		t.Fatal("held, or a second flush has begun")
+	}
+	if next, err := q.Wrote(b, 2); next != b || err != nil {
+		t.Errorf("the flush ends: %v, %v", next, err)
+	}
+}
+
+func TestWhatIsHalfWrittenIsNotDropped(t *testing.T) {
+	var q Queue
+	put(t, &q, "first")
+	b := take(t, &q)
+	q.Hold()
+	_, _ = q.Wrote(b, 2)
+	limit := Limit{Messages: 2, Drop: true}
+	for _, msg := range []string{"second", "third"} {
+		if _, err := q.PutCopy(Header{}, []byte(msg), &limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c := mustSeal(t, &q); string(c.Bytes) != "rstthird" || c.Dropped != 1 || c.Discarded != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestASealedQueueRefusesMessagesUntilItIsUnheld(t *testing.T) {
+	var q Queue
+	put(t, &q, "one")
+	if _, ok := q.Seal(); ok {
+		t.Error("sealed without being held")
+	}
+	mustHold(t, &q)
+	mustSeal(t, &q)
+	if _, err := q.PutCopy(Header{}, []byte("two"), &noLimit); err != ErrClosed {
+		t.Errorf("a sealed queue takes a message: %v", err)
+	}
+	if now, soon := q.TakesLast(true); now || soon {
+		t.Error("who closes a sealed queue would write its last frame")
+	}
+	q.Unhold()
+	put(t, &q, "two")
+}
+
+func TestAShutdownThatComesWhileAQueueIsSealedEndsItAfterwards(t *testing.T) {
+	var q Queue
+	put(t, &q, "one")
+	mustHold(t, &q)
+	mustSeal(t, &q)
+	q.Drain([]byte("last"))
+	if !q.Unhold() {
+		t.Fatal("what was queued is not delivered")
+	}
+	if b := q.Take(); string(b.Rest()) != "onelast" {
+		t.Errorf("%q is delivered", b.Rest())
+	}
+	if _, err := q.PutCopy(Header{}, []byte("two"), &noLimit); err != ErrClosed {
+		t.Errorf("a message after the end: %v", err)
+	}
+}
+
+func TestAHeldQueueThatIsClosedHasNothingToWaitFor(t *testing.T) {
+	var q Queue
+	put(t, &q, "one")
+	mustHold(t, &q)
+	q.Close()
+	if q.Idle() != nil || q.Unhold() || q.Counters().Discarded != 1 {
+		t.Errorf("%+v", q.Counters())
+	}
+	if q.Hold() {
+		t.Error("a closed queue is held")
+	}
+}
+
+func TestWhatAnotherHasIsNeitherWrittenNorDiscarded(t *testing.T) {
+	var q Queue
+	put(t, &q, "one")
+	mustHold(t, &q)
+	mustSeal(t, &q)
+	q.Surrender()
+	q.Close()
+	if c := q.Counters(); c.Discarded != 0 || c.Messages != 0 || c.Bytes != 0 || c.MessagesOut != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestARestoredQueueWritesWhatTheOtherHadFirst(t *testing.T) {
+	var from, to Queue
+	put(t, &from, "first")
+	b := take(t, &from)
+	from.Hold()
+	_, _ = from.Wrote(b, 3)
+	put(t, &from, "second")
+	if _, err := from.Write([]byte("pong"), 0, 100, true); err != nil {
+		t.Fatal(err)
+	}
+	mustHold(t, &to)
+	put(t, &to, "new")
+	to.Restore(mustSeal(t, &from))
+	if c := to.Counters(); c.Messages != 3 || c.Bytes != len("stsecondpongnew") || c.BytesOut != 3 {
+		t.Errorf("%+v", c)
+	}
+	if !to.Unhold() {
+		t.Fatal("nothing is flushed")
+	}
+	var wrote []byte
+	for b := to.Take(); b != nil; {
+		p := b.Rest()
+		wrote = append(wrote, p...)
+		b, _ = to.Wrote(b, len(p))
+	}
+	if c := to.Counters(); string(wrote) != "stsecondpongnew" || c.MessagesOut != 3 || c.BytesOut != 3+uint64(len(wrote)) || c.Bytes != 0 {
+		t.Errorf("%q is written: %+v", wrote, c)
+	}
+}
+
+// The half of a frame that another process has written cannot be taken back: closed then, the stream ends within it.
+func TestARestoredQueueKnowsThatItsStreamIsWithinAFrame(t *testing.T) {
+	var q Queue
+	mustHold(t, &q)
+	q.Restore(Contents{Sizes: []int{4, 5}, Bytes: []byte("restother"), Cut: true, BytesOut: 2})
+	q.Unhold()
+	q.Abandon()
+	if now, soon := q.TakesLast(true); now || soon {
+		t.Error("a last frame may be written within another")
+	}
+}
+
+func TestASynchronousSendThatIsHeldLeavesACopyToTheQueue(t *testing.T) {
+	var q Queue
+	payload := []byte("payload")
+	c := NewDraft()
+	c.SetSplit([]byte("h"), payload)
+	if w, err := q.Claim(c, false); w != nil || err != nil {
+		t.Fatal(w, err)
+	}
+	q.Hold()
+	if next, err := q.Wrote(c, 2); next != nil || err != nil {
+		t.Fatal(next, err)
+	}
+	copy(payload, "XXXXXXX") // its Send has returned
+	if c := mustSeal(t, &q); string(c.Bytes) != "ayload" {
+		t.Errorf("%q", c.Bytes)
+	}
+	q.Close()
+	if n := q.Counters().Discarded; n != 1 {
+		t.Errorf("%d messages were discarded of one that its Send has reported as sent", n)
+	}
+}

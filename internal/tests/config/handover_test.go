@@ -1,0 +1,98 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/handover"
+	"github.com/libnet-go/libnet/internal/testkit"
+)
+
+// drained is the row of Server.Drain: a server with a session is drained, in the time that its context leaves at the most.
+func drained(t *testing.T, n int64) {
+	srv, s, end := echoing(t)
+	defer end()
+	srv.Linger = 50 * time.Millisecond
+	go func() { _, _ = s.Receive() }()
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	testkit.Within(t, testkit.Patience, "Drain", func() { _ = srv.Drain(ctx, time.Duration(n)) })
+	testkit.Await(t, testkit.Patience, "the client's end", s.Done())
+}
+
+// given is a row for how a server is given away: to a process that ends when all stands still. The server goes on.
+func given(field func(*handover.GiveOptions) *time.Duration) number {
+	return number{durations, func(t *testing.T, n int64) {
+		srv, s, end := echoing(t)
+		defer end()
+		var o handover.GiveOptions
+		*field(&o) = time.Duration(n)
+		near, far := unixPair(t)
+		if _, err := far.Write([]byte{'R', 0, 0, 0, 0}); err != nil {
+			t.Fatal(err)
+		}
+		if err := far.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Within(t, testkit.Patience, "Give", func() {
+			_, err := handover.Give(context.Background(), near, srv, o)
+			if !errors.Is(err, handover.ErrKept) && !errors.Is(err, handover.ErrUnsupported) {
+				t.Errorf("Give: %v", err)
+			}
+		})
+		testkit.Within(t, testkit.Patience, "an echo", func() {
+			if err := s.Send("x"); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Receive(); err != nil {
+				t.Error(err)
+			}
+		})
+	}}
+}
+
+// echoing is a server with a client.
+func echoing(t *testing.T) (srv *libnet.Server, s *libnet.Session, end func()) {
+	t.Helper()
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", testkit.Frames, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Logger = testkit.Quiet
+	served := make(chan error, 1)
+	go func() {
+		served <- srv.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.Send(msg) }))
+	}()
+	if s, err = libnet.Connect("tcp", srv.Listener().Addr().String(), testkit.Frames, 16); err != nil {
+		t.Fatal(err)
+	}
+	return srv, s, func() {
+		_ = s.Close()
+		srv.Stop()
+		<-served
+	}
+}
+
+// unixPair returns both ends of a Unix socket.
+func unixPair(t *testing.T) (near, far *net.UnixConn) {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	far, err = net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if near, err = l.AcceptUnix(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
+	return near, far
+}

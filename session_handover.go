@@ -1,0 +1,312 @@
+package libnet
+
+import (
+	"net"
+	"time"
+
+	"github.com/libnet-go/libnet/internal/moving"
+	"github.com/libnet-go/libnet/internal/sendqueue"
+	"github.com/libnet-go/libnet/internal/sockets"
+)
+
+// A session can be stopped between two messages, taken apart, and put together in another process: package handover does that. What it
+// needs is registered here, and known to nobody else. All of it hangs on the request by which a Shutdown, too, has the receiver
+// stop, so that a message pays nothing for it.
+
+func init() {
+	moving.The = moving.Root{
+		Giver:    func(server any) moving.Giver { return giver{server.(*Server)} },
+		Taker:    func(server any) moving.Taker { return taker{server.(*Server)} },
+		Listener: sockets.Taken,
+		LastID:   &lastSessionID,
+
+		LeaveListener: sockets.LeaveListener,
+	}
+}
+
+// A freezing is a request that a session's receiver stop between two messages, and a session's that is stopped.
+type freezing struct {
+	stopped  chan struct{} // closed by a receiver with a goroutine of its own, which then waits for over
+	over     chan struct{}
+	arriving bool // the session is being put together: what reads, reads nothing
+
+	thawed bool // guarded by the session's mu: an event loop is to go on with what was left unread
+}
+
+func newFreezing() *freezing {
+	return &freezing{stopped: make(chan struct{}), over: make(chan struct{})}
+}
+
+// freezing is the request, nil if there is none.
+func (s *Session) freezing() *freezing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.extras == nil {
+		return nil
+	}
+	return s.extras.freezing
+}
+
+// freeze is the receiver's part. True says that the session has ended meanwhile. An event loop is stopped by who asks, and a session
+// that is not admitted yet does not stop.
+func (s *Session) freeze(f *freezing) (ended bool) {
+	switch {
+	case f.arriving:
+		return true
+	case s.serving.Started() || !s.isAdmitted():
+		return false
+	}
+	s.beforePause()
+	close(f.stopped)
+	<-f.over
+	s.q.ReceiverWorks()
+	return !s.canReceive()
+}
+
+// wasFrozen reports whether whoever serves a session in an event loop is to go on with what was left.
+func (s *Session) wasFrozen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.extras == nil || s.extras.freezing == nil || !s.extras.freezing.thawed {
+		return false
+	}
+	s.endFreezingLocked()
+	return true
+}
+
+// endFreezingLocked leaves a Shutdown's request alone.
+func (s *Session) endFreezingLocked() {
+	s.extras.freezing = nil
+	if s.extras.granted == nil {
+		s.yieldAsked.Store(false)
+	}
+	if *s.extras == (extras{}) {
+		s.extras = nil
+	}
+}
+
+// A leaver is a session that is to move.
+type leaver struct {
+	s   *Session
+	f   *freezing
+	own bool // the receiver has stopped, and what is its is the caller's
+}
+
+var _ moving.Leaver = (*leaver)(nil)
+
+func (l *leaver) ID() uint64   { return l.s.id }
+func (l *leaver) Session() any { return l.s }
+
+// Why a session stays.
+const (
+	staysBare      = "bare codec"
+	staysTLS       = "tls"
+	staysConn      = "connection"
+	staysWebSocket = "websocket"
+	staysCodec     = "codec"
+	staysClosing   = "closing"
+)
+
+func (l *leaver) Stays() string {
+	s := l.s
+	switch {
+	case s.conn == nil:
+		return staysBare
+	case s.sock == nil && s.secure() || s.sock != nil && s.sock.Layered():
+		return staysTLS
+	case s.isWebSocket() && !s.hasMovingCodec():
+		return staysWebSocket
+	case s.sock == nil || s.owner != s.owner.server.sessionOwner():
+		return staysConn
+	case s.hasCodec.Load() && s.parser == nil:
+		return staysCodec
+	case s.state.Load() != sessionOpen:
+		return staysClosing
+	}
+	return ""
+}
+
+// hasMovingCodec reports whether the codec can say what it knows; it may still be in its handshake.
+func (s *Session) hasMovingCodec() bool {
+	_, handshakes := s.owner.protocol.(handshakeProtocol)
+	if !s.hasCodec.Load() {
+		return handshakes
+	}
+	_, moves := s.codec.(movingCodec)
+	return handshakes && moves
+}
+
+func (l *leaver) Stop() {
+	s := l.s
+	s.mu.Lock()
+	if s.state.Load() != sessionOpen || s.yieldAsked.Load() {
+		s.mu.Unlock()
+		return
+	}
+	l.f = newFreezing()
+	s.extrasLocked().freezing = l.f
+	s.yieldAsked.Store(true)
+	s.mu.Unlock()
+	s.endPause()
+	l.interrupt()
+}
+
+// interrupt has a receiver that waits look at the request.
+func (l *leaver) interrupt() {
+	if l.s.serving.Started() {
+		l.s.serving.Hold()
+		return
+	}
+	if l.s.q.Receiver() != sendqueue.ReceiverAbsent {
+		l.s.interruptAsked()
+	}
+}
+
+func (l *leaver) Stopped() bool {
+	s := l.s
+	switch {
+	case l.f == nil || l.own:
+		return l.own
+	case s.serving.Started():
+		l.own = s.isAdmitted() && s.serving.Hold()
+		if l.own {
+			s.beforePause()
+		}
+	default:
+		select {
+		case <-l.f.stopped:
+			l.own = true
+		default:
+			if s.q.Receiver() == sendqueue.ReceiverWaiting {
+				l.interrupt() // it may have begun to wait since
+			}
+		}
+	}
+	return l.own
+}
+
+func (l *leaver) Held() bool {
+	s := l.s
+	switch {
+	case s.q.Hold():
+		_ = s.conn.SetWriteDeadline(time.Time{})
+		return true
+	case s.state.Load() == sessionOpen:
+		_ = s.conn.SetWriteDeadline(longAgo)
+	}
+	return false
+}
+
+// stays is the reason for which a session does, as an error.
+type stays string
+
+func (s stays) Error() string { return string(s) }
+
+func (l *leaver) Record() (r moving.Record, err error) {
+	s := l.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.state.Load() != sessionOpen:
+		return r, stays(staysClosing)
+	case !s.hasCodec.Load() || s.parser == nil:
+		return r, stays(staysCodec)
+	}
+	r = moving.Record{
+		ID: s.id, Name: s.extras.name, Age: s.now(), Received: s.received.Load(), FrameStart: s.frameStart.Load(),
+		Parsed: s.parsed, Read: s.read.Load(), Dropped: s.extras.dropped, Unread: s.in.Unread(),
+	}
+	if c := s.clock; c != nil && c.proxied != nil {
+		r.Client = c.proxied.client
+	}
+	if c, ok := s.codec.(movingCodec); ok {
+		if r.Codec, r.HasCodec = c.Moves(); !r.HasCodec {
+			return r, stays(staysWebSocket)
+		}
+	}
+	if tcp, ok := s.conn.RemoteAddr().(*net.TCPAddr); ok {
+		r.Remote = tcp.AddrPort()
+	} else {
+		r.Unix = true
+	}
+	return r, nil
+}
+
+func (l *leaver) Control(f func(fd uintptr)) error { return l.s.sock.Raw().Control(f) }
+
+func (l *leaver) Seal() (sendqueue.Contents, bool) {
+	if l.s.IsClosed() {
+		return sendqueue.Contents{}, false
+	}
+	return l.s.q.Seal()
+}
+
+func (l *leaver) GoOn() {
+	s := l.s
+	if l.f == nil {
+		return
+	}
+	if s.q.Unhold() { // before a handler may send again
+		s.flushNow()
+	}
+	s.mu.Lock()
+	if s.serving.Started() {
+		l.f.thawed = true
+	} else {
+		s.endFreezingLocked()
+	}
+	if s.state.Load() == sessionOpen && !sockets.IsDetached(s.conn) {
+		_ = s.conn.SetReadDeadline(time.Time{})
+	}
+	s.mu.Unlock()
+	close(l.f.over)
+	if s.serving.Started() {
+		s.serving.Unhold()
+		s.owner.server.serveAgain(s)
+	}
+}
+
+// serveAgain has the event loop serve s, which was left unserved.
+func (srv *Server) serveAgain(s *Session) {
+	srv.mu.Lock()
+	loops := srv.loops
+	srv.mu.Unlock()
+	if len(loops) > 0 {
+		go loops[0].Serve((*eventSession)(s))
+	}
+}
+
+func (l *leaver) Leave() {
+	s := l.s
+	defer close(l.f.over)
+	srv := s.owner.server
+	srv.mu.Lock()
+	loops := srv.loops
+	srv.mu.Unlock()
+	for _, loop := range loops {
+		loop.Forget(s.sock.Raw())
+	}
+	s.handed.set(s.parsed, s.read.Load()) // nothing is dropped
+	s.in.Release()
+	s.leave(ErrHandedOver)
+}
+
+// leave ends a session that another process has.
+func (s *Session) leave(reason error) {
+	s.mu.Lock()
+	if s.state.Load() == sessionClosed {
+		s.mu.Unlock()
+		return
+	}
+	s.state.Store(sessionClosed)
+	if s.reason == nil {
+		s.reason = reason
+	}
+	s.codecKnownLocked()
+	s.clock.stop()
+	rest := &settling{session: s, codecMade: s.making == codecMade, left: true, aside: true, reason: s.reason}
+	s.mu.Unlock()
+	s.q.Surrender()
+	s.q.Close()
+	_ = rest.run()
+}
