@@ -47,9 +47,10 @@ type Crowd struct {
 // A User is one of them.
 type User struct {
 	// Immutable.
-	ID     int64
-	Group  int64
-	Client *client.Client
+	ID    int64
+	Group int64
+
+	Client *client.Client // Revive changes it
 
 	login atomic.Pointer[Login]
 }
@@ -88,11 +89,7 @@ func (c *Crowd) LogIn(ctx context.Context) (failed []error) {
 	for i := range c.o.Users {
 		u := &User{ID: int64(i) + 1, Group: int64(i/GroupSize) + 1}
 		u.login.Store(&Login{})
-		u.Client = c.NewClient(client.Options{
-			User:      u.ID,
-			OnMessage: func(m client.Message) { c.talks.hear(u.ID, m) },
-			OnState:   func(server string) { u.login.Store(&Login{server, time.Now()}) },
-		})
+		c.start(u, 0)
 		c.Users = append(c.Users, u)
 	}
 	joining, cancel := context.WithTimeout(ctx, Patience)
@@ -104,6 +101,27 @@ func (c *Crowd) LogIn(ctx context.Context) (failed []error) {
 	}
 	running.Wait()
 	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+}
+
+// start gives a user a client, which hands out what is newer than a version.
+func (c *Crowd) start(u *User, after int64) {
+	u.Client = c.NewClient(client.Options{
+		User:      u.ID,
+		After:     after,
+		OnMessage: func(m client.Message) { c.talks.hear(u.ID, m) },
+		OnState:   func(server string) { u.login.Store(&Login{server, time.Now()}) },
+	})
+}
+
+// Revive gives users whose clients have ended for good, as one does whose token is refused, a new one. Nobody may talk
+// meanwhile, and nobody use the users.
+func (c *Crowd) Revive() {
+	for _, u := range c.Users {
+		if u.Client.Err() != nil {
+			<-u.Client.Done()
+			c.start(u, u.Client.Current())
+		}
+	}
 }
 
 // Groups is how many there are.

@@ -1,0 +1,234 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/libnet-go/libnet/examples/im/internal/client"
+	"github.com/libnet-go/libnet/examples/im/internal/registry"
+	"github.com/libnet-go/libnet/examples/im/internal/trial"
+	"github.com/libnet-go/libnet/examples/im/internal/wait"
+)
+
+// any access server.
+func (p *programme) any() *server { return p.in.access[rand.N(len(p.in.access))] }
+
+// killAccess waits for the users to be elsewhere and for the server's lease to end, as nobody is told of a crash.
+func killAccess(ctx context.Context, p *programme, f *finding) error {
+	s := p.any()
+	there := p.crowd.At(s.addr)
+	began := time.Now()
+	s.Kill()
+	p.awaitAway(ctx, f, s, there, began, 4*time.Second)
+	p.awaitUnlisted(ctx, f, s, began, registry.TTL+time.Second)
+	return nil
+}
+
+// awaitAway waits until the users who were at a server are at others.
+func (p *programme) awaitAway(ctx context.Context, f *finding, s *server, there []*trial.User, began time.Time, limit time.Duration) {
+	after := p.crowd.Away(ctx, there, s.addr, began)
+	if after == 0 {
+		f.check(false, "not all of its %d users are elsewhere after %v", len(there), trial.Patience)
+		return
+	}
+	f.most(fmt.Sprintf("its %d users elsewhere after", len(there)), after, limit)
+}
+
+// awaitUnlisted waits until the gateway sends nobody to a server: the registry has it no more, or as one to be left alone,
+// and no answer has named it since.
+func (p *programme) awaitUnlisted(ctx context.Context, f *finding, s *server, began time.Time, limit time.Duration) {
+	gone := wait.Until(ctx, limit+2*time.Second, func() bool {
+		known, ok := p.registry.Snapshot().Get(s.Name)
+		return !ok || known.Draining
+	})
+	after := time.Since(began)
+	wait.Pause(ctx, 2*askEvery) // an answer that is on its way
+	named := p.answers.LastNamed(s.addr, began)
+	f.check(gone && max(after, named) <= limit, "out of the registry after %v, last answer with it after %v (at most %v)",
+		round(after), round(named), limit)
+}
+
+// killGateway looks at those who are logged in, and at one who loses the connection meanwhile.
+func killGateway(ctx context.Context, p *programme, f *finding) error {
+	const away = 2 * time.Second
+	lonely := p.crowd.NewClient(client.Options{User: firstProbe})
+	defer func() {
+		lonely.Close()
+		<-lonely.Done()
+	}()
+	ready, cancel := context.WithTimeout(ctx, trial.Patience)
+	defer cancel()
+	if err := lonely.Ready(ready); err != nil {
+		return err
+	}
+	p.in.gateway.Kill()
+	lonely.Disconnect()
+	wait.Pause(ctx, away)
+	if err := p.in.gateway.Start(); err != nil {
+		return err
+	}
+	back := time.Now()
+	err := lonely.Ready(ready)
+	f.check(err == nil, "who lost the connection meanwhile is back %v after the gateway", round(time.Since(back)))
+	return nil
+}
+
+// pauseAccess is a server that hangs: the others' users should not notice, its own wait.
+func pauseAccess(ctx context.Context, p *programme, f *finding) error {
+	s := p.any()
+	f.note("%d users at it", len(p.crowd.At(s.addr)))
+	s.Halt()
+	wait.Pause(ctx, 5*time.Second)
+	s.Resume()
+	return nil
+}
+
+// rollingAccess is the installation of a new version.
+func rollingAccess(ctx context.Context, p *programme, f *finding) error {
+	var drains []time.Duration
+	for _, s := range p.in.access {
+		there := p.crowd.At(s.addr)
+		began := time.Now()
+		if err := s.Stop(drainTimeout); err != nil {
+			f.check(false, "%s ended with %v", s.Name, err)
+		}
+		drains = append(drains, time.Since(began))
+		if p.crowd.Away(ctx, there, s.addr, began) == 0 {
+			f.check(false, "users of %s are nowhere", s.Name)
+		}
+		if err := s.Start(); err != nil {
+			return err
+		}
+		if why := p.awaitWhole(ctx); why != "" {
+			return fmt.Errorf("after %s: %s", s.Name, why)
+		}
+	}
+	f.most("drained after", longest(drains), 5*time.Second)
+	return nil
+}
+
+// crashLoop kills a server each time the gateway could have sent somebody there.
+func crashLoop(ctx context.Context, p *programme, f *finding) error {
+	const crashes = 8
+	s := p.any()
+	served := 0
+	for range crashes {
+		s.Kill()
+		if err := s.Start(); err != nil {
+			return err
+		}
+		if wait.Until(ctx, 10*time.Second, func() bool { return canLogIn(ctx, p, s) }) {
+			served++
+		}
+	}
+	f.check(served > 0, "it served after %d of %d crashes", served, crashes)
+	return nil
+}
+
+// canLogIn says whether a server takes a user.
+func canLogIn(ctx context.Context, p *programme, s *server) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c := p.crowd.NewClient(client.Options{User: firstProbe, Pick: only(s)})
+	defer func() {
+		c.Close()
+		<-c.Done()
+	}()
+	return c.Ready(ctx) == nil
+}
+
+// only picks one server.
+func only(s *server) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return s.addr, nil }
+}
+
+// The ids of users who do not talk.
+const (
+	firstProbe  = 100_001
+	firstTwin   = 200_001
+	firstFlood  = 300_001
+	firstMember = 400_001
+	largeGroupI = 500_001
+)
+
+// clockAhead has users log in and talk at a server whose clock is wrong, and at the others afterwards.
+func clockAhead(ctx context.Context, p *programme, f *finding) error {
+	s := p.any()
+	s.Kill()
+	if err := s.StartAhead(24 * time.Hour); err != nil {
+		return err
+	}
+	if why := p.awaitWhole(ctx); why != "" {
+		return fmt.Errorf("with the wrong clock: %s", why)
+	}
+	_, held := p.logInEach(ctx, []*server{s})
+	f.check(held == logins, "%d of %d logins there last", held, logins)
+	s.Kill()
+	if err := s.Start(); err != nil {
+		return err
+	}
+	if why := p.awaitWhole(ctx); why != "" {
+		return fmt.Errorf("with the right clock again: %s", why)
+	}
+	_, held = p.logInEach(ctx, p.in.access)
+	f.check(held == logins, "%d of %d of the same users' later ones do", held, logins)
+	return nil
+}
+
+// logins is how many users log in where logins are looked at.
+const logins = 30
+
+// logInEach has the same users log in as every time, at these servers in turn, and returns how long each took and how many
+// still were there a moment later.
+func (p *programme) logInEach(ctx context.Context, at []*server) (took []time.Duration, held int) {
+	for i := range logins {
+		began := time.Now()
+		c := p.crowd.NewClient(client.Options{User: firstProbe + 1 + int64(i), Pick: only(at[i%len(at)])})
+		defer func() {
+			c.Close()
+			<-c.Done()
+		}()
+		ready, cancel := context.WithTimeout(ctx, trial.Patience)
+		err := c.Ready(ready)
+		cancel()
+		took = append(took, time.Since(began))
+		if err != nil {
+			continue
+		}
+		defer func() {
+			if c.Err() == nil && c.Server() != "" {
+				held++
+			}
+		}()
+	}
+	wait.Pause(ctx, time.Second)
+	return took, held
+}
+
+// otherKey starts a server more, which should end by itself, and disturb nobody.
+func otherKey(ctx context.Context, p *programme, f *finding) error {
+	s, err := p.in.stranger4()
+	if err != nil {
+		return err
+	}
+	if err := s.Start(); err != nil {
+		return err
+	}
+	began := time.Now()
+	ended := s.Ended(5 * time.Second)
+	f.check(ended, "it ends by itself: %v, after %v", ended, round(time.Since(began)))
+	s.Kill()
+	_, listed := p.registry.Snapshot().Get(s.Name)
+	named := p.answers.LastNamed(s.addr, began)
+	f.check(!listed && named == 0, "the gateway named it for %v", round(named))
+	out := 0
+	for _, u := range p.crowd.Users {
+		if u.Client.Err() != nil {
+			out++
+		}
+	}
+	f.check(out == 0, "%d users thrown out for good", out)
+	return nil
+}
