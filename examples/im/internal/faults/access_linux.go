@@ -3,7 +3,6 @@ package faults
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
@@ -12,12 +11,20 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
 
-// any access server.
-func (p *programme) any() *server { return p.in.access[rand.N(len(p.in.access))] }
+// busiest is the access server that holds most of the users.
+func (p *programme) busiest() (busiest *server) {
+	most := -1
+	for _, s := range p.in.access {
+		if there := len(p.crowd.At(s.addr)); there > most {
+			busiest, most = s, there
+		}
+	}
+	return busiest
+}
 
 // killAccess waits for the users to be elsewhere and for the server's lease to end, as nobody is told of a crash.
 func killAccess(ctx context.Context, p *programme, f *finding) error {
-	s := p.any()
+	s := p.busiest()
 	there := p.crowd.At(s.addr)
 	began := time.Now()
 	s.Kill()
@@ -77,7 +84,7 @@ func killGateway(ctx context.Context, p *programme, f *finding) error {
 
 // pauseAccess is a server that hangs: the others' users should not notice, its own wait.
 func pauseAccess(ctx context.Context, p *programme, f *finding) error {
-	s := p.any()
+	s := p.busiest()
 	f.note("%d users at it", len(p.crowd.At(s.addr)))
 	s.Halt()
 	wait.Pause(ctx, 5*time.Second)
@@ -95,7 +102,7 @@ func rollingAccess(ctx context.Context, p *programme, f *finding) error {
 			f.check(false, "%s ended with %v", s.Name, err)
 		}
 		drains = append(drains, time.Since(began))
-		if p.crowd.Away(ctx, there, s.addr, began) == 0 {
+		if len(there) > 0 && p.crowd.Away(ctx, there, s.addr, began) == 0 {
 			f.check(false, "users of %s are nowhere", s.Name)
 		}
 		if err := s.Start(); err != nil {
@@ -109,26 +116,35 @@ func rollingAccess(ctx context.Context, p *programme, f *finding) error {
 	return nil
 }
 
-// crashLoop kills a server each time the gateway could have sent somebody there.
+// crashLoop starts servers that crash when users have come. Each has a name of its own, or it would have to wait for the
+// end of its lease, and leaves an entry in the registry, to which the gateway sends whoever comes: it holds nobody.
 func crashLoop(ctx context.Context, p *programme, f *finding) error {
-	const crashes = 8
-	s := p.any()
-	served := 0
-	for range crashes {
-		s.Kill()
+	const crashes = 6
+	began := time.Now()
+	for n := range crashes {
+		s, err := p.in.accessServer(p.in.spare, p.in.keyFile, "-id", fmt.Sprintf("crash-%d", n))
+		if err != nil {
+			return err
+		}
 		if err := s.Start(); err != nil {
 			return err
 		}
-		if wait.Until(ctx, 10*time.Second, func() bool { return canLogIn(ctx, p, s) }) {
-			served++
+		if !wait.Until(ctx, trial.Patience, func() bool { return p.serves(ctx, s) == nil }) {
+			f.check(false, "crash-%d does not serve", n)
 		}
+		for _, u := range p.crowd.Users[n*crashes : (n+1)*crashes] { // some come
+			u.Client.Disconnect()
+		}
+		wait.Pause(ctx, 500*time.Millisecond)
+		s.Kill()
 	}
-	f.check(served > 0, "it served after %d of %d crashes", served, crashes)
+	f.note("%d crashes in %v", crashes, round(time.Since(began)))
+	p.picksSince(f, began)
 	return nil
 }
 
-// canLogIn says whether a server takes a user.
-func canLogIn(ctx context.Context, p *programme, s *server) bool {
+// serves has a user log in at a server, and say something.
+func (p *programme) serves(ctx context.Context, s *server) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	c := p.crowd.NewClient(client.Options{User: firstProbe, Pick: only(s)})
@@ -136,7 +152,7 @@ func canLogIn(ctx context.Context, p *programme, s *server) bool {
 		c.Close()
 		<-c.Done()
 	}()
-	return c.Ready(ctx) == nil
+	return c.Send(ctx, firstProbe, "hello")
 }
 
 // only picks one server.
@@ -155,7 +171,7 @@ const (
 
 // clockAhead has users log in and talk at a server whose clock is wrong, and at the others afterwards.
 func clockAhead(ctx context.Context, p *programme, f *finding) error {
-	s := p.any()
+	s := p.busiest()
 	s.Kill()
 	if err := s.StartAhead(24 * time.Hour); err != nil {
 		return err

@@ -17,7 +17,7 @@ var catalogue = []fault{
 	{"kill-gateway", "kill -9 of the gateway, for 2 s", nothing, noticed, noticed, killGateway},
 	{"pause-access", "an access server is stopped for 5 s in the middle of its work", nothing, noticed, 9 * time.Second, pauseAccess},
 	{"rolling-access", "all access servers are drained and started anew, one after the other", nothing, noticed, moved, rollingAccess},
-	{"crash-loop", "an access server is killed eight times as soon as it serves", nothing, noticed, moved, crashLoop},
+	{"crash-loop", "six access servers are killed as soon as users have come to them", nothing, noticed, moved, crashLoop},
 
 	{"kill-leader", "kill -9 of the NATS server that leads the stream, for 10 s", nothing, elected, elected + noticed, killLeader},
 	{"kill-follower", "kill -9 of a NATS server that does not lead the stream, for 5 s", nothing, noticed, moved, killFollower},

@@ -65,7 +65,7 @@ func cutNATSIn(ctx context.Context, p *programme, f *finding) error { return p.c
 // cutFromNATS cuts an access server off in a direction. It can serve nobody and has to say so: to the gateway, over etcd,
 // and to its users.
 func (p *programme) cutFromNATS(ctx context.Context, f *finding, d direction, more ...*host) error {
-	s := p.any()
+	s := p.busiest()
 	there := p.crowd.At(s.addr)
 	began := time.Now()
 	p.in.cut(d, s.host, append(p.in.natsHosts(), more...)...)
@@ -83,7 +83,7 @@ func cutBoth(ctx context.Context, p *programme, f *finding) error {
 
 // cutEtcd leaves a server that serves, but that no gateway knows any more once its lease has ended.
 func cutEtcd(ctx context.Context, p *programme, f *finding) error {
-	s := p.any()
+	s := p.busiest()
 	began := time.Now()
 	p.in.cut(both, s.host, p.in.etcd.host)
 	p.awaitUnlisted(ctx, f, s, began, registry.TTL+2*time.Second)
@@ -94,7 +94,7 @@ func cutEtcd(ctx context.Context, p *programme, f *finding) error {
 // slowNode looks at users elsewhere: what they wait for is not that server.
 func slowNode(ctx context.Context, p *programme, f *finding) error {
 	const away, elsewhere = 300 * time.Millisecond, 50 * time.Millisecond
-	slow := p.any()
+	slow := p.busiest()
 	var quick []*server
 	var asker *trial.User
 	for _, s := range p.in.access {

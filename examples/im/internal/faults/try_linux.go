@@ -182,15 +182,37 @@ func (p *programme) missing(ctx context.Context) string {
 			return s.Name + " is not in the registry"
 		}
 	}
-	if p.crowd != nil {
-		for _, u := range p.crowd.Users {
-			if u.Login().Server == "" {
-				return fmt.Sprintf("user %d is not logged in (%v)", u.ID, u.Client.Err())
-			}
-		}
+	if user := p.loggedOut(); user != "" {
+		return user
 	}
 	if _, _, whole := p.observer.stream(ctx); !whole {
 		return "the stream has no leader, or a replica is behind"
+	}
+	if p.crowd != nil {
+		return p.unserved(ctx)
+	}
+	return ""
+}
+
+// loggedOut names a user who is not logged in.
+func (p *programme) loggedOut() string {
+	if p.crowd == nil {
+		return ""
+	}
+	for _, u := range p.crowd.Users {
+		if u.Login().Server == "" {
+			return fmt.Sprintf("user %d is not logged in (%v)", u.ID, u.Client.Err())
+		}
+	}
+	return ""
+}
+
+// unserved names an access server that seems to be there, and takes no user or no message.
+func (p *programme) unserved(ctx context.Context) string {
+	for _, s := range p.in.access {
+		if err := p.serves(ctx, s); err != nil {
+			return fmt.Sprintf("%s serves nobody: %v", s.Name, err)
+		}
 	}
 	return ""
 }

@@ -13,6 +13,7 @@ import (
 // receivers what they heard. Its methods may be called by any goroutine.
 type Talk struct {
 	number  int
+	began   time.Time
 	stop    chan struct{}
 	writers sync.WaitGroup
 
@@ -24,6 +25,7 @@ type Talk struct {
 	acks   []ack
 	hears  []time.Duration // from Send to the receiver
 	failed error           // one of those that Send returned
+	ended  time.Time       // when the writers were told to stop; zero before
 }
 
 // A pair is who said something and who should hear it.
@@ -92,14 +94,25 @@ func (t *Talk) Hears() []time.Duration {
 	return slices.Clone(t.hears)
 }
 
-// Silence is the longest time in which nothing at all was acknowledged.
+// Silence is the longest time in which nothing at all was acknowledged, in a talk that is finished.
 func (t *Talk) Silence() (longest time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i := 1; i < len(t.acks); i++ {
-		longest = max(longest, t.acks[i].at.Sub(t.acks[i-1].at))
+	last := t.began
+	for _, a := range t.acks {
+		longest = max(longest, a.at.Sub(last))
+		last = a.at
 	}
-	return longest
+	return max(longest, t.ended.Sub(last))
+}
+
+// finish tells the writers to stop, and returns when they have.
+func (t *Talk) finish() {
+	t.mu.Lock()
+	t.ended = time.Now()
+	t.mu.Unlock()
+	close(t.stop)
+	t.writers.Wait()
 }
 
 // talks are all that were and the one that is.
@@ -120,7 +133,7 @@ func (ts *talks) next() *Talk {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	t := &Talk{
-		number: len(ts.all), stop: make(chan struct{}),
+		number: len(ts.all), began: time.Now(), stop: make(chan struct{}),
 		acked: make(map[pair][]int), heard: make(map[pair][]int), sent: make(map[messageKey]time.Time),
 	}
 	ts.all = append(ts.all, t)

@@ -52,8 +52,7 @@ func (c *Crowd) say(ctx context.Context, t *Talk, u *User, n int) (receivers []i
 // Finish stops the writers, waits until all that was acknowledged has been heard, for at most delivery, and says what was
 // not.
 func (c *Crowd) Finish(ctx context.Context, t *Talk, delivery time.Duration) (Audit, error) {
-	close(t.stop)
-	t.writers.Wait()
+	t.finish()
 	wait.Until(ctx, delivery, func() bool { return t.Audit().Lost == 0 })
 	return t.Audit(), ctx.Err()
 }
