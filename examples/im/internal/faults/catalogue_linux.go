@@ -7,8 +7,9 @@ const (
 	noticed = 2 * time.Second
 	// moved bounds how long a user waits whose access server has gone: until the client has found another one.
 	moved = 5 * time.Second
-	// elected bounds how long nothing is stored after the stream's leader has gone.
-	elected = 8 * time.Second
+	// elected bounds how long nothing is stored after the stream's leader has gone: NATS elects another one after 4 to 9 s, at
+	// random.
+	elected = 10 * time.Second
 )
 
 // catalogue is the faults in the order in which they are tried.
@@ -19,9 +20,9 @@ var catalogue = []fault{
 	{"rolling-access", "all access servers are drained and started anew, one after the other", nothing, noticed, moved, rollingAccess},
 	{"crash-loop", "six access servers are killed as soon as users have come to them", nothing, noticed, moved, crashLoop},
 
-	{"kill-leader", "kill -9 of the NATS server that leads the stream, for 10 s", nothing, elected, elected + noticed, killLeader},
+	{"kill-leader", "kill -9 of the NATS server that leads the stream, twice", nothing, elected, elected + noticed, killLeader},
 	{"kill-follower", "kill -9 of a NATS server that does not lead the stream, for 5 s", nothing, noticed, moved, killFollower},
-	{"rolling-nats", "all NATS servers are killed and started anew, one after the other", nothing, elected, elected + noticed, rollingNATS},
+	{"rolling-nats", "all NATS servers are ended and started anew, one after the other", nothing, elected, elected + noticed, rollingNATS},
 	{"disk-full", "the disk of the NATS server that leads the stream is full for 6 s", sandbox, elected, elected + noticed, diskFull},
 	{"cut-leader", "the NATS server that leads the stream reaches nobody for 8 s", sandbox, elected, elected + moved, cutLeader},
 	{"nats-login", "NATS refuses the access servers' password for 6 s", nothing, 12 * time.Second, 12 * time.Second, refuseNATSLogin},

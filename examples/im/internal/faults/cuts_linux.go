@@ -69,10 +69,12 @@ func (p *programme) cutFromNATS(ctx context.Context, f *finding, d direction, mo
 	there := p.crowd.At(s.addr)
 	began := time.Now()
 	p.in.cut(d, s.host, append(p.in.natsHosts(), more...)...)
-	if len(more) == 0 { // what cannot reach etcd either leaves the registry with its lease
-		p.awaitUnlisted(ctx, f, s, began, outAfter)
-	}
 	p.awaitAway(ctx, f, s, there, began, cutAway)
+	limit := outAfter
+	if len(more) > 0 { // who cannot reach etcd either leaves the registry with the lease
+		limit = registry.TTL + noticed
+	}
+	p.awaitUnnamed(ctx, f, s, began, limit)
 	wait.Pause(ctx, time.Until(began.Add(cutFor)))
 	return nil
 }
@@ -86,7 +88,7 @@ func cutEtcd(ctx context.Context, p *programme, f *finding) error {
 	s := p.busiest()
 	began := time.Now()
 	p.in.cut(both, s.host, p.in.etcd.host)
-	p.awaitUnlisted(ctx, f, s, began, registry.TTL+2*time.Second)
+	p.awaitUnnamed(ctx, f, s, began, registry.TTL+noticed)
 	wait.Pause(ctx, time.Until(began.Add(cutFor)))
 	return nil
 }
@@ -105,6 +107,7 @@ func slowNode(ctx context.Context, p *programme, f *finding) error {
 	if asker == nil {
 		return errors.New("nobody is elsewhere")
 	}
+	f.note("%d users at it", len(p.crowd.At(slow.addr)))
 	p.in.wires(network.Wire{Delay: away / 2}, both, slow.host, p.in.natsHosts()...)
 	wait.Pause(ctx, 2*time.Second)
 	took, held := p.logInEach(ctx, quick)

@@ -187,6 +187,9 @@ func (in *installation) installIM(add func(string, byte) *host) error {
 func (in *installation) accessServer(h *host, keyFile string, more ...string) (*server, error) {
 	args := []string{"access", "-v", "-id", h.name, "-etcd", in.etcd.addr, "-nats", in.natsURLs(natsUser),
 		"-listen", h.at(7000), "-listen-websocket", h.at(7001), "-capacity", fmt.Sprint(capacity), "-key-file", keyFile}
+	if help, _ := exec.Command("/proc/self/exe", "access", "-help").Output(); strings.Contains(string(help), "-replicas") {
+		args = append(args, "-replicas", "3")
+	}
 	return in.server(h, 7000, append(args, more...)...)
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
-	"github.com/libnet-go/libnet/examples/im/internal/token"
 	"github.com/libnet-go/libnet/examples/im/internal/trial"
 	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
@@ -21,6 +20,8 @@ const (
 	thinking = 400 * time.Millisecond
 	// sending is how long a message is repeated that is not acknowledged; what has not been by then is a fault.
 	sending = 30 * time.Second
+	// tokenLife is that of tokens: longer than a clock is wrong.
+	tokenLife = 7 * 24 * time.Hour
 	// askEvery is how often the gateway is asked, besides by the users.
 	askEvery = 20 * time.Millisecond
 	// before is how long they talk before a fault.
@@ -41,6 +42,7 @@ type programme struct {
 	registry *registry.Watcher
 	crowd    *trial.Crowd
 	answers  *trial.Answers
+	talk     *trial.Talk // the one during which a fault is tried
 	closers  []func()
 }
 
@@ -94,7 +96,7 @@ func (p *programme) begin(ctx context.Context) (err error) {
 	return ctx.Err()
 }
 
-func (p *programme) token(user int64) string { return p.in.tokens.Issue(user, token.TrialLife) }
+func (p *programme) token(user int64) string { return p.in.tokens.Issue(user, tokenLife) }
 
 // try tries one fault while everybody talks. Its error ends the programme.
 func (p *programme) try(ctx context.Context, f fault) error {
@@ -104,6 +106,7 @@ func (p *programme) try(ctx context.Context, f fault) error {
 	}
 	p.note("%s: %s", f.name, f.about)
 	talk := p.crowd.StartTalk(ctx)
+	p.talk = talk
 	wait.Pause(ctx, before)
 	found := &finding{}
 	if err := f.do(ctx, p, found); err != nil {
@@ -120,7 +123,7 @@ func (p *programme) try(ctx context.Context, f fault) error {
 	}
 	all := &finding{}
 	all.check(audit.OK(), "%v", audit)
-	all.most("silence", talk.Silence(), f.silence)
+	all.most("silence", talk.Silence(talk.Lasted()), f.silence)
 	all.most("longest wait", longest(talk.Waits()), f.wait)
 	all.figures = append(all.figures, found.figures...)
 	p.report.Promise(!all.broken && !found.broken, f.name, "%v", all)

@@ -94,16 +94,32 @@ func (t *Talk) Hears() []time.Duration {
 	return slices.Clone(t.hears)
 }
 
-// Silence is the longest time in which nothing at all was acknowledged, in a talk that is finished.
-func (t *Talk) Silence() (longest time.Duration) {
+// Silence is the longest time between two moments in which nothing at all was acknowledged.
+func (t *Talk) Silence(from, to time.Time) (longest time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	last := t.began
+	last := from
 	for _, a := range t.acks {
-		longest = max(longest, a.at.Sub(last))
-		last = a.at
+		if a.at.After(from) && a.at.Before(to) {
+			longest = max(longest, a.at.Sub(last))
+			last = a.at
+		}
 	}
-	return max(longest, t.ended.Sub(last))
+	return max(longest, to.Sub(last))
+}
+
+// Lasted are the moments when a talk began and when its writers were told to stop.
+func (t *Talk) Lasted() (from, to time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.began, t.ended
+}
+
+// AckedSince says whether anything was acknowledged after a moment.
+func (t *Talk) AckedSince(moment time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.acks) > 0 && t.acks[len(t.acks)-1].at.After(moment)
 }
 
 // finish tells the writers to stop, and returns when they have.
