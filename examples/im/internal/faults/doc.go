@@ -9,6 +9,7 @@
 // last process in them. Elsewhere on Linux the servers have addresses of the loopback network, and faults that need a
 // network of their own are skipped.
 //
-// What is the same for all faults is in try.go; the faults are in catalogue_linux.go and the files it names; installation_linux.go has
-// the servers. Subpackage network has the hosts and their wires, process the processes.
+// run_linux.go is the command, sandbox_linux.go its namespaces, installation_linux.go the servers, try_linux.go what is the same
+// for every fault, and catalogue_linux.go the list of them. Subpackage network has the hosts and their wires, process the
+// processes.
 package faults
