@@ -144,7 +144,13 @@ func (p *programme) serves(ctx context.Context, s *server) error {
 		c.Close()
 		<-c.Done()
 	}()
-	return c.Send(ctx, firstProbe, "hello")
+	if err := c.Ready(ctx); err != nil {
+		return fmt.Errorf("login: %w", err)
+	}
+	if err := c.Send(ctx, firstProbe, "hello"); err != nil {
+		return fmt.Errorf("message: %w", err)
+	}
+	return nil
 }
 
 // only picks one server.
