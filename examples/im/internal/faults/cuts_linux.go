@@ -180,17 +180,15 @@ func twinsCut(ctx context.Context, p *programme, f *finding) error {
 	wait.Pause(ctx, 5*time.Second)
 	p.in.net.Mend()
 	mended := time.Now()
-	one := 0
+	var left [3]int // how many users have no, one, and both clients left
 	wait.Until(ctx, trial.Patience, func() bool {
-		one = 0
+		left = [3]int{}
 		for _, t := range twins {
-			if t.alive() == 1 {
-				one++
-			}
+			left[t.alive()]++
 		}
-		return one == count
+		return left[1] == count
 	})
-	f.check(one == count, "%d of %d users with exactly one client left", one, count)
+	f.check(left[1] == count, "%d users with one client left, %d with none, %d with both", left[1], left[0], left[2])
 	f.most("after it was mended", time.Since(mended), limit)
 	return ctx.Err()
 }
