@@ -137,7 +137,7 @@ func crashLoop(ctx context.Context, p *programme, f *finding) error {
 
 // serves has a user log in at a server, and say something.
 func (p *programme) serves(ctx context.Context, s *server) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	c := p.crowd.NewClient(client.Options{User: firstProbe, Pick: only(s)})
 	defer func() {

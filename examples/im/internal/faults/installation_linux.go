@@ -128,7 +128,11 @@ func (in *installation) hosts(sandbox bool) (add func(name string, number byte) 
 	return func(name string, _ byte) *host { return hosts[name] }, nil
 }
 
+// makeKey writes the access servers' key, and their password for NATS.
 func (in *installation) makeKey() (err error) {
+	if err := os.WriteFile(in.passwordFile(), []byte(in.password), 0o600); err != nil {
+		return err
+	}
 	key := token.NewKey()
 	in.keyFile = filepath.Join(in.dir, "key")
 	if err := token.WriteKeyFile(in.keyFile, key); err != nil {
@@ -185,7 +189,8 @@ func (in *installation) installIM(add func(string, byte) *host) error {
 
 // accessServer is one with the flags that an operator would give.
 func (in *installation) accessServer(h *host, keyFile string, more ...string) (*server, error) {
-	args := []string{"access", "-v", "-id", h.name, "-etcd", in.etcd.addr, "-nats", in.natsURLs(natsUser),
+	args := []string{"access", "-v", "-id", h.name, "-etcd", in.etcd.addr,
+		"-nats", in.natsURLs(), "-nats-user", natsUser, "-nats-password-file", in.passwordFile(),
 		"-listen", h.at(7000), "-listen-websocket", h.at(7001), "-capacity", fmt.Sprint(capacity), "-key-file", keyFile}
 	if help, _ := exec.Command("/proc/self/exe", "access", "-help").Output(); strings.Contains(string(help), "-replicas") {
 		args = append(args, "-replicas", "3")
@@ -193,14 +198,16 @@ func (in *installation) accessServer(h *host, keyFile string, more ...string) (*
 	return in.server(h, 7000, append(args, more...)...)
 }
 
-// natsURLs are those of all NATS servers, for a user.
-func (in *installation) natsURLs(user string) string {
+// natsURLs are those of all NATS servers.
+func (in *installation) natsURLs() string {
 	var urls []string
 	for _, s := range in.nats {
-		urls = append(urls, fmt.Sprintf("nats://%s:%s@%s", user, in.password, s.addr))
+		urls = append(urls, "nats://"+s.addr)
 	}
 	return strings.Join(urls, ",")
 }
+
+func (in *installation) passwordFile() string { return filepath.Join(in.dir, "nats-password") }
 
 // natsNamed is the NATS server of that name; nil: there is none.
 func (in *installation) natsNamed(name string) *server {

@@ -64,7 +64,7 @@ type observer struct {
 }
 
 func (in *installation) observe() (*observer, error) {
-	nc, err := nats.Connect(in.natsURLs(adminUser), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
+	nc, err := nats.Connect(in.natsURLs(), nats.UserInfo(adminUser, in.password), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(100*time.Millisecond), nats.IgnoreAuthErrorAbort(), nats.Timeout(askTimeout),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // the default one prints
 	if err != nil {
