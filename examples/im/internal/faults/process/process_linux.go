@@ -125,7 +125,7 @@ func (p *Process) Ended(patience time.Duration) bool {
 	p.mu.Lock()
 	r := p.running
 	p.mu.Unlock()
-	if r == nil {
+	if r == nil || r.over() {
 		return true
 	}
 	select {
