@@ -7,6 +7,7 @@
 //	im client      a client in the terminal
 //	im token       prints a user's token
 //	im key         makes the key that all access servers share
+//	im faults      the fault programme: a messenger of many processes, and one fault after the other
 //
 // Each takes -help. README.md next to this file says how the parts fit together.
 package main
@@ -57,6 +58,7 @@ const usage = `Im is a messenger on libnet.
   im client      a client in the terminal
   im token       prints a user's token
   im key         makes the key that all access servers share
+  im faults      the fault programme: a messenger of many processes, and one fault after the other
 
 Each takes -help.
 
@@ -69,6 +71,7 @@ var commands = map[string]func(ctx context.Context, args []string, std std) erro
 	"client":  runClient,
 	"token":   runToken,
 	"key":     runKey,
+	"faults":  runFaults,
 }
 
 // run is the program without its process.
@@ -79,7 +82,7 @@ func run(ctx context.Context, args []string, std std) error {
 	}
 	command, ok := commands[name]
 	if !ok {
-		return fmt.Errorf("there is no command %q: it is gateway, access, client, token, key or all", name)
+		return fmt.Errorf("there is no command %q: it is gateway, access, client, token, key, faults or all", name)
 	}
 	return command(ctx, args, std)
 }

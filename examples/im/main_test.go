@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -15,7 +16,17 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+// asIm in the environment has the processes that a test starts from its own binary be im.
+const asIm = "IM_TEST_AS_IM"
+
+// TestMain is im itself for the processes of the fault programme.
+func TestMain(m *testing.M) {
+	if os.Getenv(asIm) != "" {
+		main()
+		return
+	}
+	libnettest.VerifyMain(m)
+}
 
 // A command is one that runs, as main runs it.
 type command struct {

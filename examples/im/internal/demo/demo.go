@@ -2,13 +2,12 @@
 //
 //	err := demo.Run(ctx, system.Options{Logger: log}, demo.Whole, os.Stdout, os.Stderr)
 //
-// Users keep records of what was acknowledged to them and of what they heard (talk.go), which are compared after each
-// fault (audit.go). The faults are in faults.go, the lines of the result in report.go.
+// Users keep records of what was acknowledged to them and of what they heard, which are compared after each fault: that is
+// package trial. The faults are in faults.go.
 package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
 	"github.com/libnet-go/libnet/examples/im/internal/system"
+	"github.com/libnet-go/libnet/examples/im/internal/trial"
 )
 
 // Options say how large a demonstration is.
@@ -49,22 +49,22 @@ var Whole = Options{
 	},
 }
 
-// stopTimeout bounds how long the messenger takes to end.
-const stopTimeout = 3 * time.Second
-
-// errBroken is what a demonstration ends with that has found a promise broken.
-var errBroken = errors.New("not all promises were kept")
+const (
+	// stopTimeout bounds how long the messenger takes to end.
+	stopTimeout = 3 * time.Second
+	// nameWidth is that of the longest promise's name.
+	nameWidth = 18
+)
 
 // demo is a demonstration that runs: a whole messenger, the users on it, and what is said about them.
 type demo struct {
 	o       Options
 	log     *slog.Logger // the parts'
 	s       *system.System
-	report  *report
+	report  *trial.Report
 	note    func(format string, args ...any) // tells who watches what is going on
-	users   []*user
-	talks   *talks
-	answers *answers // what the gateway says meanwhile; nil before the users come
+	crowd   *trial.Crowd                     // nil before the users come
+	answers *trial.Answers                   // what the gateway says meanwhile; nil before the users come
 }
 
 // Run starts a messenger of its own, has users talk while parts of it fail, and writes to out one line for each promise
@@ -72,7 +72,7 @@ type demo struct {
 // is no result.
 func Run(ctx context.Context, s system.Options, o Options, out, progress io.Writer) error {
 	began := time.Now()
-	d := &demo{o: o, log: s.Logger, report: &report{w: out, ended: ctx.Done()}, talks: newTalks(o.miss)}
+	d := &demo{o: o, log: s.Logger, report: trial.NewReport(out, ctx.Done(), nameWidth)}
 	d.note = func(format string, args ...any) {
 		fmt.Fprintf(progress, "%5.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}
@@ -85,7 +85,7 @@ func Run(ctx context.Context, s system.Options, o Options, out, progress io.Writ
 	if err := d.run(ctx); err != nil {
 		return fmt.Errorf("the demonstration ended early: %w", err)
 	}
-	return d.report.sum(time.Since(began))
+	return d.report.Sum(time.Since(began))
 }
 
 // run is the demonstration, step by step. Each step adds what it found to the report.
@@ -109,13 +109,10 @@ func (d *demo) run(ctx context.Context) error {
 // stop ends the users and the messenger, promptly also when nobody waits for the result any more.
 func (d *demo) stop(ctx context.Context) {
 	if d.answers != nil {
-		d.answers.stop()
+		d.answers.Stop()
 	}
-	for _, u := range d.users {
-		u.client.Close()
-	}
-	for _, u := range d.users {
-		<-u.client.Done()
+	if d.crowd != nil {
+		d.crowd.Close()
 	}
 	for len(d.s.Running()) > 0 { // nobody is left for whom they would have to drain, perhaps without etcd
 		d.s.Remove().Kill()

@@ -3,10 +3,10 @@ package demo
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/access"
+	"github.com/libnet-go/libnet/examples/im/internal/trial"
 	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
 
@@ -15,17 +15,17 @@ const drainTimeout = 10 * time.Second
 
 // kill ends an access server as a crash does while everybody talks.
 func (d *demo) kill(ctx context.Context) error {
-	t := d.startTalk(ctx)
+	t := d.crowd.StartTalk(ctx)
 	wait.Pause(ctx, d.o.talking)
 	server := d.s.Remove()
-	d.note("%s is killed, with %d users", server.ID, len(d.usersAt(server.Addr)))
-	moved := d.usersAt(server.Addr)
+	d.note("%s is killed, with %d users", server.ID, len(d.crowd.At(server.Addr)))
+	moved := d.crowd.At(server.Addr)
 	noticed := d.watchNotice(ctx, server.ID)
 	began := time.Now()
 	server.Kill()
-	back := d.away(ctx, moved, server.Addr, began)
+	back := d.crowd.Away(ctx, moved, server.Addr, began)
 	wait.Pause(ctx, d.o.talking)
-	a, err := d.finish(ctx, t)
+	a, err := d.crowd.Finish(ctx, t, d.o.delivery)
 	if err != nil {
 		return err
 	}
@@ -42,63 +42,37 @@ func (d *demo) drain(ctx context.Context) error {
 	if err := d.s.AwaitKnown(ctx); err != nil {
 		return err
 	}
-	t := d.startTalk(ctx)
+	t := d.crowd.StartTalk(ctx)
 	wait.Pause(ctx, d.o.talking)
 	server := d.s.Remove()
-	moved := d.usersAt(server.Addr)
+	moved := d.crowd.At(server.Addr)
 	d.note("%s is drained, with %d users", server.ID, len(moved))
 	draining, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	noticed := d.watchNotice(ctx, server.ID)
 	began := time.Now()
 	drainErr := server.Drain(draining)
-	back := d.away(ctx, moved, server.Addr, began)
+	back := d.crowd.Away(ctx, moved, server.Addr, began)
 	wait.Pause(ctx, d.o.talking)
-	a, err := d.finish(ctx, t)
+	a, err := d.crowd.Finish(ctx, t, d.o.delivery)
 	if err != nil {
 		return err
 	}
-	if a.failed == nil {
-		a.failed = drainErr
+	if a.Failed == nil {
+		a.Failed = drainErr
 	}
 	d.promiseMoved("drained server", a, moved, back)
 	d.promiseNotice("drain noticed", server, began, <-noticed, d.o.limits.drainNotice)
 	return nil
 }
 
-func (d *demo) usersAt(server string) (there []*user) {
-	for _, u := range d.users {
-		if u.login.Load().server == server {
-			there = append(there, u)
-		}
-	}
-	return there
-}
-
-// away waits until those who were at a server are logged in at others, and says when the last was; 0: not in time.
-func (d *demo) away(ctx context.Context, moved []*user, from string, began time.Time) (after time.Duration) {
-	elsewhere := func(u *user) bool {
-		l := u.login.Load()
-		return l.server != "" && l.server != from
-	}
-	if !wait.Until(ctx, patience, func() bool {
-		return !slices.ContainsFunc(moved, func(u *user) bool { return !elsewhere(u) })
-	}) {
-		return 0
-	}
-	for _, u := range moved {
-		after = max(after, u.login.Load().at.Sub(began))
-	}
-	return after
-}
-
-func (d *demo) promiseMoved(name string, a audit, moved []*user, back time.Duration) {
-	kept := a.ok() && len(moved) > 0 && back > 0
+func (d *demo) promiseMoved(name string, a trial.Audit, moved []*trial.User, back time.Duration) {
+	kept := a.OK() && len(moved) > 0 && back > 0
 	where := fmt.Sprintf("its %d users elsewhere after %v", len(moved), back.Round(10*time.Millisecond))
 	if back == 0 {
 		where = fmt.Sprintf("not all of its %d users are elsewhere", len(moved))
 	}
-	d.report.promise(kept, name, "%v; %s", a, where)
+	d.report.Promise(kept, name, "%v; %s", a, where)
 }
 
 // watchNotice sends the time at which the gateway no longer has a server among those that it chooses from, or the zero time
@@ -106,7 +80,7 @@ func (d *demo) promiseMoved(name string, a audit, moved []*user, back time.Durat
 func (d *demo) watchNotice(ctx context.Context, id string) <-chan time.Time {
 	noticed := make(chan time.Time, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(ctx, patience)
+		ctx, cancel := context.WithTimeout(ctx, trial.Patience)
 		defer cancel()
 		for wait.Pause(ctx, time.Millisecond) {
 			if server, ok := d.s.Gateway.Servers().Get(id); !ok || server.Draining {
@@ -123,20 +97,20 @@ func (d *demo) watchNotice(ctx context.Context, id string) <-chan time.Time {
 // before it knows that it has gone.
 func (d *demo) promiseNotice(name string, server *access.Instance, began, noticed time.Time, limit time.Duration) {
 	const unit = 100 * time.Microsecond
-	said := d.answers.lastNamed(server.Addr, began)
+	said := d.answers.LastNamed(server.Addr, began)
 	if noticed.IsZero() {
-		d.report.promise(false, name, "the gateway still chooses from %s (at most %v)", server.ID, limit)
+		d.report.Promise(false, name, "the gateway still chooses from %s (at most %v)", server.ID, limit)
 		return
 	}
 	knew := noticed.Sub(began)
-	d.report.promise(max(knew, said) <= limit, name, "%s out of the gateway's list after %v, last answer with it after %v (at most %v)",
+	d.report.Promise(max(knew, said) <= limit, name, "%s out of the gateway's list after %v, last answer with it after %v (at most %v)",
 		server.ID, knew.Round(unit), said.Round(unit), limit)
 }
 
 // outage stops etcd. Meanwhile users talk, log in, and the gateway answers.
 func (d *demo) outage(ctx context.Context) error {
 	d.note("etcd is away for %v", d.o.outage)
-	t := d.startTalk(ctx)
+	t := d.crowd.StartTalk(ctx)
 	before := d.s.Gateway.Servers().Revision()
 	began := time.Now()
 	d.s.Etcd.Stop()
@@ -151,16 +125,16 @@ func (d *demo) outage(ctx context.Context) error {
 	d.note("etcd is back")
 	registered := d.awaitRegistered(ctx, before)
 	took := time.Since(returned)
-	a, err := d.finish(ctx, t)
+	a, err := d.crowd.Finish(ctx, t, d.o.delivery)
 	if err != nil {
 		return err
 	}
-	asked, failed := d.answers.between(began, returned)
-	d.report.promise(failed == 0 && asked > 0, "picks, no etcd", "%s of %s picks failed in the %v without etcd",
-		thousands(failed), thousands(asked), returned.Sub(began).Round(100*time.Millisecond))
-	d.report.promise(a.ok(), "messages, no etcd", "%v", a)
+	asked, failed := d.answers.Between(began, returned)
+	d.report.Promise(failed == 0 && asked > 0, "picks, no etcd", "%s of %s picks failed in the %v without etcd",
+		trial.Thousands(failed), trial.Thousands(asked), returned.Sub(began).Round(100*time.Millisecond))
+	d.report.Promise(a.OK(), "messages, no etcd", "%v", a)
 	servers := len(d.s.Running())
-	d.report.promise(registered == servers && took <= d.o.limits.etcdReturn, "etcd is back",
+	d.report.Promise(registered == servers && took <= d.o.limits.etcdReturn, "etcd is back",
 		"%d of %d access servers registered again after %v (at most %v)",
 		registered, servers, took.Round(time.Millisecond), d.o.limits.etcdReturn)
 	return nil
@@ -170,7 +144,7 @@ func (d *demo) outage(ctx context.Context) error {
 // returns of how many it does.
 func (d *demo) awaitRegistered(ctx context.Context, revision int64) (registered int) {
 	servers := d.s.Running()
-	wait.Until(ctx, patience, func() bool {
+	wait.Until(ctx, trial.Patience, func() bool {
 		registered = 0
 		list := d.s.Gateway.Servers()
 		for _, server := range servers {

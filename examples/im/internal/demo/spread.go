@@ -7,12 +7,13 @@ import (
 	"sync"
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
+	"github.com/libnet-go/libnet/examples/im/internal/trial"
 	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
 
 // spread has clients connect where the gateway sends them, a few at a time, and stay.
 func (d *demo) spread(ctx context.Context) error {
-	d.note("%s clients connect", thousands(d.o.clients))
+	d.note("%s clients connect", trial.Thousands(d.o.clients))
 	const atOnce = 32
 	conns := make([]net.Conn, d.o.clients)
 	errs := make([]error, atOnce)
@@ -37,7 +38,7 @@ func (d *demo) spread(ctx context.Context) error {
 	}
 	failed := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	if len(failed) > 0 {
-		d.report.promise(false, "spread", "a client could not connect: %v", failed[0])
+		d.report.Promise(false, "spread", "a client could not connect: %v", failed[0])
 		return nil
 	}
 	d.promiseSpread(ctx)
@@ -46,7 +47,7 @@ func (d *demo) spread(ctx context.Context) error {
 
 func (d *demo) promiseSpread(ctx context.Context) {
 	var loads []int
-	wait.Until(ctx, patience, func() bool {
+	wait.Until(ctx, trial.Patience, func() bool {
 		loads = loads[:0]
 		total := 0
 		for _, server := range d.s.Running() {
@@ -57,13 +58,13 @@ func (d *demo) promiseSpread(ctx context.Context) {
 	})
 	least, most := slices.Min(loads), slices.Max(loads)
 	uneven := float64(most) / float64(max(least, 1))
-	d.report.promise(uneven <= d.o.limits.uneven && least > 0, "spread", "%s clients at %d access servers: %s, max/min %.3f (at most %.2f)",
-		thousands(d.o.clients), len(loads), sumOf(loads), uneven, d.o.limits.uneven)
+	d.report.Promise(uneven <= d.o.limits.uneven && least > 0, "spread", "%s clients at %d access servers: %s, max/min %.3f (at most %.2f)",
+		trial.Thousands(d.o.clients), len(loads), trial.SumOf(loads), uneven, d.o.limits.uneven)
 }
 
 // connect is the beginning of a client that goes no further.
 func (d *demo) connect(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, trial.Patience)
 	defer cancel()
 	server, err := client.Pick(ctx, d.s.Gateway.Addr())
 	if err != nil {

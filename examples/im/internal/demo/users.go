@@ -5,82 +5,45 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/client"
 	"github.com/libnet-go/libnet/examples/im/internal/token"
+	"github.com/libnet-go/libnet/examples/im/internal/trial"
 	"github.com/libnet-go/libnet/examples/im/internal/wait"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 )
 
-const (
-	// patience bounds what should take a moment.
-	patience = 20 * time.Second
-	// firstTwin is the first id of users who do not talk.
-	firstTwin = 100_001
-)
+// firstTwin is the first id of users who do not talk.
+const firstTwin = 100_001
 
-// A user is one of those who talk.
-type user struct {
-	id     int64
-	group  int64
-	client *client.Client
-	login  atomic.Pointer[login]
-}
-
-// A login is where a user is, and since when; server is "" while he is nowhere.
-type login struct {
-	server string
-	at     time.Time
-}
-
-// newClient returns a client with the options of this demonstration: quicker than the defaults, as it does not last long.
-func (d *demo) newClient(o client.Options) *client.Client {
-	o.Gateway = d.s.Gateway.Addr()
-	if o.Token == nil {
-		o.Token = func() string { return d.s.Tokens.Issue(o.User, token.TrialLife) }
-	}
-	o.MaxBackoff = time.Second
-	o.Keepalive = 5 * time.Second // finds a message whose notification died with a server
-	o.Logger = d.log
-	return client.Start(o)
+// startCrowd makes the users who talk.
+func (d *demo) startCrowd() {
+	d.crowd = trial.NewCrowd(trial.CrowdOptions{
+		Gateway:  d.s.Gateway.Addr(),
+		Token:    func(user int64) string { return d.s.Tokens.Issue(user, token.TrialLife) },
+		Users:    d.o.users,
+		Thinking: thinking,
+		Logger:   d.log,
+		Miss:     d.o.miss,
+	})
 }
 
 // logIn has the users come, and join their groups.
 func (d *demo) logIn(ctx context.Context) error {
 	d.note("%d users log in", d.o.users)
+	d.startCrowd()
 	began := time.Now()
-	for i := range d.o.users {
-		u := &user{id: int64(i) + 1, group: int64(i/groupSize) + 1}
-		u.login.Store(&login{})
-		u.client = d.newClient(client.Options{
-			User:      u.id,
-			OnMessage: func(m client.Message) { d.talks.hear(u.id, m) },
-			OnState:   func(server string) { u.login.Store(&login{server, time.Now()}) },
-		})
-		d.users = append(d.users, u)
-	}
-	joining, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	var running sync.WaitGroup
-	errs := make([]error, len(d.users))
-	for i, u := range d.users {
-		running.Go(func() { errs[i] = u.client.Join(joining, u.group) })
-	}
-	running.Wait()
+	failed := d.crowd.LogIn(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	took := time.Since(began)
-	failed := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	if len(failed) > 0 {
-		d.report.promise(false, "login", "%d of %d users are not logged in: %v", len(failed), d.o.users, failed[0])
-		return errBroken
+		d.report.Promise(false, "login", "%d of %d users are not logged in: %v", len(failed), d.o.users, failed[0])
+		return trial.ErrBroken
 	}
-	d.report.promise(true, "login", "%s users logged in and in %d groups after %v",
-		thousands(d.o.users), (d.o.users+groupSize-1)/groupSize, took.Round(10*time.Millisecond))
+	d.report.Promise(true, "login", "%s users logged in and in %d groups after %v",
+		trial.Thousands(d.o.users), d.crowd.Groups(), time.Since(began).Round(10*time.Millisecond))
 	return nil
 }
 
@@ -90,12 +53,12 @@ func (d *demo) forge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, trial.Patience)
 	defer cancel()
 	const nobody = firstTwin - 1
-	undisturbed := d.users[0].login.Load()
+	undisturbed := d.crowd.Users[0].Login()
 	tried, refused := 0, 0
-	for _, user := range []int64{d.users[0].id, nobody} {
+	for _, user := range []int64{d.crowd.Users[0].ID, nobody} {
 		for _, forged := range []string{
 			"",
 			"let me in",
@@ -103,7 +66,7 @@ func (d *demo) forge(ctx context.Context) error {
 			d.s.Tokens.Issue(user+1, token.TrialLife),
 			d.s.Tokens.Issue(user, -2*token.Skew),
 		} {
-			c := d.newClient(client.Options{User: user, Token: func() string { return forged }})
+			c := d.crowd.NewClient(client.Options{User: user, Token: func() string { return forged }})
 			if tried++; errors.Is(c.Ready(ctx), client.ErrRefused) {
 				refused++
 			}
@@ -115,7 +78,7 @@ func (d *demo) forge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bound, disturbed := presence != wire.Presence_OFFLINE, d.users[0].login.Load() != undisturbed
+	bound, disturbed := presence != wire.Presence_OFFLINE, d.crowd.Users[0].Login() != undisturbed
 	figures := fmt.Sprintf("%d of %d refused", refused, tried)
 	if bound {
 		figures += "; one of them was bound all the same"
@@ -123,14 +86,14 @@ func (d *demo) forge(ctx context.Context) error {
 	if disturbed {
 		figures += "; the user lost the session"
 	}
-	d.report.promise(refused == tried && !bound && !disturbed, "wrong token", "%s", figures)
+	d.report.Promise(refused == tried && !bound && !disturbed, "wrong token", "%s", figures)
 	return nil
 }
 
 // presence asks until there is an answer: that it cannot be told is none.
 func (d *demo) presence(ctx context.Context, user int64) (presence wire.Presence, err error) {
 	for {
-		users, err := d.users[0].client.Presence(ctx, user)
+		users, err := d.crowd.Users[0].Client.Presence(ctx, user)
 		if err != nil {
 			return 0, err
 		}
@@ -167,7 +130,7 @@ func (d *demo) logInTwice(ctx context.Context) error {
 	for i := range twins {
 		twins[i] = &twin{id: firstTwin + int64(i)}
 		for n, server := range servers {
-			twins[i].clients[n] = d.newClient(client.Options{
+			twins[i].clients[n] = d.crowd.NewClient(client.Options{
 				User: twins[i].id,
 				Pick: func(context.Context) (string, error) { return server.Addr, nil },
 			})
@@ -181,14 +144,14 @@ func (d *demo) logInTwice(ctx context.Context) error {
 			}
 		}
 	}()
-	wait.Until(ctx, patience, func() bool {
+	wait.Until(ctx, trial.Patience, func() bool {
 		return !slices.ContainsFunc(twins, func(t *twin) bool { return t.alive() != 1 })
 	})
 	took := time.Since(began)
 	one := 0
 	for _, t := range twins {
 		// Asked in the whole cluster, and until it has an answer.
-		wait.Until(ctx, patience, func() bool {
+		wait.Until(ctx, trial.Patience, func() bool {
 			sessions, err := servers[0].Node.Online(ctx, fmt.Sprint(t.id))
 			if err == nil && len(sessions) == 1 && t.alive() == 1 {
 				one++
@@ -197,7 +160,7 @@ func (d *demo) logInTwice(ctx context.Context) error {
 			return err == nil && t.alive() != 1
 		})
 	}
-	d.report.promise(one == len(twins), "duplicate login",
+	d.report.Promise(one == len(twins), "duplicate login",
 		"%d users logged in at two servers at once: %d with exactly one session, after %v",
 		len(twins), one, took.Round(10*time.Millisecond))
 	return ctx.Err()

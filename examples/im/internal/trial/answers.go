@@ -1,4 +1,4 @@
-package demo
+package trial
 
 import (
 	"context"
@@ -9,12 +9,10 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
 
-// askEvery is how often the gateway is asked, besides by the users.
-const askEvery = 5 * time.Millisecond
-
-// answers are what the gateway says to somebody who asks all the time. Its methods may be called by any goroutine.
-type answers struct {
+// Answers are what the gateway says to somebody who asks all the time. Their methods may be called by any goroutine.
+type Answers struct {
 	gateway string
+	every   time.Duration
 	cancel  context.CancelFunc
 	done    chan struct{} // run closes it
 
@@ -30,18 +28,19 @@ type answer struct {
 	err    error
 }
 
-func startAnswers(gateway string) *answers {
+// StartAnswers asks the gateway at that address, again this long after each answer, until Stop.
+func StartAnswers(gateway string, every time.Duration) *Answers {
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &answers{gateway: gateway, cancel: cancel, done: make(chan struct{})}
+	a := &Answers{gateway: gateway, every: every, cancel: cancel, done: make(chan struct{})}
 	go a.run(ctx)
 	return a
 }
 
-func (a *answers) run(ctx context.Context) {
+func (a *Answers) run(ctx context.Context) {
 	defer close(a.done)
-	for wait.Pause(ctx, askEvery) {
+	for wait.Pause(ctx, a.every) {
 		asked := time.Now()
-		asking, cancel := context.WithTimeout(ctx, patience)
+		asking, cancel := context.WithTimeout(ctx, Patience)
 		server, err := client.Pick(asking, a.gateway)
 		cancel()
 		if ctx.Err() != nil {
@@ -53,13 +52,14 @@ func (a *answers) run(ctx context.Context) {
 	}
 }
 
-func (a *answers) stop() {
+// Stop ends the asking.
+func (a *Answers) Stop() {
 	a.cancel()
 	<-a.done
 }
 
-// between counts the answers to who asked in that time, and those that were none.
-func (a *answers) between(from, to time.Time) (asked, failed int) {
+// Between counts the answers to who asked in that time, and those that were none.
+func (a *Answers) Between(from, to time.Time) (asked, failed int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, answer := range a.all {
@@ -73,8 +73,8 @@ func (a *answers) between(from, to time.Time) (asked, failed int) {
 	return asked, failed
 }
 
-// lastNamed says how long after a moment somebody asked who was still sent to that server; 0 when nobody was.
-func (a *answers) lastNamed(server string, since time.Time) (after time.Duration) {
+// LastNamed says how long after a moment somebody asked who was still sent to that server; 0 when nobody was.
+func (a *Answers) LastNamed(server string, since time.Time) (after time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, answer := range a.all {
