@@ -20,13 +20,13 @@ func (d direct) Carry(ctx context.Context, request []byte) ([]byte, error) {
 }
 
 var (
-	refused   = mux.Number(10)
-	broken    = mux.Number(11)
-	panicking = mux.Number(12)
-	late      = mux.Number(13)
-	unsaid    = mux.Number(14)
-	told      = mux.Number(15)
-	noteSeen  = errors.New("the handler has seen it")
+	refused     = mux.Number(10)
+	broken      = mux.Number(11)
+	panicking   = mux.Number(12)
+	late        = mux.Number(13)
+	unsaid      = mux.Number(14)
+	told        = mux.Number(15)
+	errNoteSeen = errors.New("the handler has seen it")
 )
 
 // answering is a Mux with handlers that behave in all ways.
@@ -41,8 +41,8 @@ func answering(t *testing.T, e mux.Envelope, l *logs) *mux.Mux {
 	})
 	for k, fails := range map[mux.Kind]func(context.Context) error{
 		refused:   func(context.Context) error { return &mux.Error{Code: 7, Text: "not you"} },
-		broken:    func(context.Context) error { return noteSeen },
-		panicking: func(context.Context) error { panic(noteSeen) },
+		broken:    func(context.Context) error { return errNoteSeen },
+		panicking: func(context.Context) error { panic(errNoteSeen) },
 		late:      func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 		unsaid:    func(context.Context) error { return mux.ErrNoReply },
 	} {
@@ -81,7 +81,7 @@ func TestWhatIsCarriedIsAnsweredAsOnASession(t *testing.T) {
 			if _, err := mux.Call[num, num](ctx, peer, late, &num{1}); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("a call that comes too late: %v", err)
 			}
-			if text := l.text(); strings.Count(text, noteSeen.Error()) < 2 || !strings.Contains(text, "carrier_test.go") {
+			if text := l.text(); strings.Count(text, errNoteSeen.Error()) < 2 || !strings.Contains(text, "carrier_test.go") {
 				t.Errorf("the log has not both failures, and the stack of one: %s", text)
 			}
 		})

@@ -43,7 +43,6 @@ type delivery struct {
 type heartbeat struct {
 	from string
 	done uint32
-	end  bool
 }
 
 // A node is a directory with its host, and who it has heard.
