@@ -67,6 +67,8 @@ type quorum struct {
 	answered []bool
 	any      bool // has answered
 	begun    time.Time
+	late     time.Time // when the rest was asked
+	first    int       // how many were asked before that
 	hedge    time.Duration
 }
 
@@ -143,7 +145,11 @@ func (q *quorum) note(m message) bool {
 	}
 	q.answered[i] = true
 	if m.about == "" && home != q.d.self {
-		q.d.noteTime(home, time.Since(q.begun), q.hedge, !q.any)
+		asked := q.begun
+		if i >= q.first && !q.late.IsZero() {
+			asked = q.late
+		}
+		q.d.noteTime(home, time.Since(asked), q.hedge, !q.any)
 		q.any = true
 	}
 	return true
@@ -151,6 +157,9 @@ func (q *quorum) note(m message) bool {
 
 // askRest asks all that have not answered.
 func (q *quorum) askRest(ask func(string, bool, bool) error) error {
+	if q.late.IsZero() {
+		q.late, q.first = time.Now(), q.asked
+	}
 	for i, home := range q.homes {
 		if q.answered[i] {
 			continue
