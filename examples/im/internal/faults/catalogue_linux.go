@@ -24,7 +24,7 @@ var catalogue = []fault{
 	{"kill-follower", "kill -9 of a NATS server that does not lead the stream, for 5 s", nothing, noticed, moved, killFollower},
 	{"rolling-nats", "all NATS servers are ended and started anew, one after the other", nothing, elected, elected + noticed, rollingNATS},
 	{"disk-full", "the disk of the NATS server that leads the stream is full for 6 s", sandbox, elected, elected + noticed, diskFull},
-	{"cut-leader", "the NATS server that leads the stream reaches nobody for 8 s", sandbox, elected, elected + moved, cutLeader},
+	{"cut-leader", "the NATS server that leads the stream reaches nobody for 8 s", sandbox, elected + noticed, elected + moved, cutLeader},
 	{"nats-login", "NATS refuses the access servers' password for 6 s", nothing, 12 * time.Second, 12 * time.Second, refuseNATSLogin},
 
 	{"pause-etcd", "etcd is stopped for 8 s in the middle of its work", nothing, noticed, noticed, pauseEtcd},

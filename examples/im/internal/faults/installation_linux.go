@@ -19,6 +19,8 @@ import (
 const (
 	// capacity of an access server: few enough that twice as many connections are soon there.
 	capacity = 400
+	// perAddress is how many connections an access server takes from one address: all users here have the same.
+	perAddress = 250
 	// drainTimeout is more than an access server takes to end by itself.
 	drainTimeout = 15 * time.Second
 	// natsDisk is how much a NATS server's disk holds.
@@ -191,7 +193,9 @@ func (in *installation) installIM(add func(string, byte) *host) error {
 func (in *installation) accessServer(h *host, keyFile string, more ...string) (*server, error) {
 	args := []string{"access", "-v", "-id", h.name, "-etcd", in.etcd.addr,
 		"-nats", in.natsURLs(), "-nats-user", natsUser, "-nats-password-file", in.passwordFile(),
-		"-listen", h.at(7000), "-listen-websocket", h.at(7001), "-capacity", fmt.Sprint(capacity), "-key-file", keyFile}
+		"-listen", h.at(7000), "-listen-websocket", h.at(7001), "-capacity", fmt.Sprint(capacity),
+		"-max-per-address", fmt.Sprint(perAddress), "-key-file", keyFile}
+	// Only a store of messages that can be replicated has the flag.
 	if help, _ := exec.Command("/proc/self/exe", "access", "-help").Output(); strings.Contains(string(help), "-replicas") {
 		args = append(args, "-replicas", "3")
 	}
