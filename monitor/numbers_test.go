@@ -212,14 +212,15 @@ func TestTheMetricsHaveEveryReasonFromTheBeginning(t *testing.T) {
 	for _, err := range []error{
 		io.EOF, libnet.ErrSessionClosed, libnet.ErrServerClosed, syscall.ECONNRESET, libnet.ErrFrameTooLarge,
 		libnet.ErrMalformedFrame, io.ErrUnexpectedEOF, libnet.ErrHandshakeTimeout, libnet.ErrProxyHeader, libnet.ErrFrameTimeout,
-		libnet.ErrWriteTimeout, libnet.ErrIdleTimeout, libnet.ErrSlowConsumer, libnet.ErrRateLimit, libnet.ErrPanic, errors.New("another"),
+		libnet.ErrWriteTimeout, libnet.ErrIdleTimeout, libnet.ErrSlowConsumer, libnet.ErrRateLimit, libnet.ErrHandedOver, libnet.ErrPanic,
+		errors.New("another"),
 	} {
 		line := fmt.Sprintf("libnet_sessions_closed_total{reason=%q} 0\n", libnet.CloseReason(err))
 		if strings.Count(metrics, line) != 1 {
 			t.Errorf("no line %q", line)
 		}
 	}
-	if n := strings.Count(metrics, "reason="); n != 16 {
+	if n := strings.Count(metrics, "reason="); n != 17 {
 		t.Errorf("%d reasons", n)
 	}
 }
