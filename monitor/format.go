@@ -104,7 +104,7 @@ func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
 // class is how bad a reason is: what every day brings, what a peer did wrong, what the program did.
 func class(reason string) string {
 	switch reason {
-	case "eof", "closed", "server_closed", "reset":
+	case "eof", "closed", "server_closed", "reset", "handed_over":
 		return "plain"
 	case "panic", "error":
 		return "bad"
