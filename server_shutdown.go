@@ -253,7 +253,11 @@ func (g giver) Resume() {
 }
 
 func (g giver) Listener() (raw syscall.RawConn, unlinks bool) {
-	raw, _ = g.listener.(deadliner).SyscallConn()
+	l, ok := g.listener.(deadliner)
+	if !ok {
+		return nil, false
+	}
+	raw, _ = l.SyscallConn()
 	u, ok := g.listener.(*sockets.UnixListener)
 	return raw, ok && u.Ours()
 }
@@ -431,8 +435,11 @@ func (s *Session) goOn() {
 	if start := s.frameStart.Load(); start != 0 {
 		s.watchLocked(time.Duration(max(after(start, s.owner.frameTimeout())-s.now(), 0)))
 	}
-	if s.clock != nil && s.parsed > 0 {
-		s.clock.awaited.Store(0)
+	if s.clock != nil {
+		s.clock.awaited.And(^awaitOnSession) // which the other process has called
+		if s.parsed > 0 {
+			s.clock.awaited.Store(0)
+		}
 	}
 	s.mu.Unlock()
 	if s.q.Unhold() {

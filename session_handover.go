@@ -167,6 +167,8 @@ func (l *leaver) Stopped() bool {
 	switch {
 	case l.f == nil || l.own:
 		return l.own
+	case s.state.Load() != sessionOpen: // whoever receives may not come back to stop; Record says so
+		l.own = true
 	case s.serving.Started():
 		l.own = s.isAdmitted() && s.serving.Hold()
 		if l.own {
@@ -191,9 +193,10 @@ func (l *leaver) Held() bool {
 	case s.q.Hold():
 		_ = s.conn.SetWriteDeadline(time.Time{})
 		return true
-	case s.state.Load() == sessionOpen:
-		_ = s.conn.SetWriteDeadline(longAgo)
+	case s.state.Load() != sessionOpen: // Record says so
+		return true
 	}
+	_ = s.conn.SetWriteDeadline(longAgo) // who writes, and finds that it was not his own, goes on if he need not yield
 	return false
 }
 

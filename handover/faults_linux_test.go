@@ -1,0 +1,132 @@
+package handover_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/handover"
+	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
+)
+
+// A wrapped listener has no descriptor to give.
+type wrapped struct{ net.Listener }
+
+func TestAListenerOfTheUsersIsRefusedAndTheServerGoesOn(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := serveOn(t, wrapped{l}, protocol, "event", nil)
+	conn := r.dial(t)
+	ask(t, conn, numbered(0))
+	near, _ := pair(t)
+	if _, err := handover.Give(t.Context(), near, r.srv, handover.GiveOptions{}); !errors.Is(err, handover.ErrKept) {
+		t.Errorf("Give: %v", err)
+	}
+	ask(t, conn, numbered(1))
+}
+
+func TestASessionThatHasSaidNothingHasTheHandshakeTimeoutForItsFirstMessageOnly(t *testing.T) {
+	overModes(t, func(t *testing.T, mode string) {
+		r := newRig(t, mode, nil)
+		conn := r.dial(t)
+		testkit.Eventually(t, "the session", func() bool { return r.srv.Manager().Len() == 1 })
+		time.Sleep(20 * time.Millisecond) // its receiver waits
+		result, err := r.give(t, settings{Mode: mode, Handshake: 300 * time.Millisecond}, handover.GiveOptions{})
+		if err != nil || result.Moved != 1 {
+			t.Fatal(result, err)
+		}
+		ask(t, conn, numbered(0))
+		time.Sleep(700 * time.Millisecond)
+		ask(t, conn, numbered(1))
+	})
+}
+
+// fill sends until the kernel takes no more, and returns how many messages were sent.
+func fill(t *testing.T, s *libnet.Session, big string) (n int) {
+	t.Helper()
+	for ; s.Stats().Queued < 6; n++ {
+		if err := s.Send([]byte(numbered(uint64(n)) + big)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return n
+}
+
+func TestAWriteThatIsNotInterruptedInTimeGoesOn(t *testing.T) {
+	overModes(t, func(t *testing.T, mode string) {
+		r := newRig(t, mode, func(srv *libnet.Server) { srv.SendBuffer = 16 << 10 })
+		conn := r.dial(t)
+		s := r.srv.Manager().GetSession(askFacts(t, conn).ID)
+		big := strings.Repeat("abcdefgh", 8000)
+		n := fill(t, s, big)
+		for range 5 {
+			near, far := pair(t)
+			if _, err := far.Write([]byte{'R', 0, 0, 0, 0}); err != nil {
+				t.Fatal(err)
+			}
+			_, err := handover.Give(t.Context(), near, r.srv, handover.GiveOptions{HandlerTime: -1, Pause: 20 * time.Millisecond})
+			if !errors.Is(err, handover.ErrKept) {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+		if err := s.Err(); err != nil {
+			t.Fatalf("the session has ended: %v", err)
+		}
+		for i := range n {
+			if msg := hear(t, conn); msg != numbered(uint64(i))+big {
+				t.Fatalf("message %d is %d bytes: %.30q", i, len(msg), msg)
+			}
+		}
+	})
+}
+
+func TestASessionThatEndsMeanwhileKeepsNobodyWaiting(t *testing.T) {
+	overModes(t, func(t *testing.T, mode string) {
+		r := newRig(t, mode, nil)
+		conn := r.dial(t)
+		s := r.srv.Manager().GetSession(askFacts(t, conn).ID)
+		say(t, conn, "wait 100ms")
+		time.Sleep(20 * time.Millisecond)
+		time.AfterFunc(20*time.Millisecond, func() { _ = s.Close() })
+		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{HandlerTime: 3 * time.Second})
+		if err != nil || result.Ended != 1 || result.Paused > 2*time.Second {
+			t.Error(result, err)
+		}
+	})
+}
+
+func TestFreezeThatEndsItsGoroutineHarmsItsSessionOnly(t *testing.T) {
+	libnettest.VerifyNone(t)
+	r := newRig(t, "event", nil)
+	var conns []net.Conn
+	for range 3 {
+		conn := r.dial(t)
+		r.srv.Manager().GetSession(askFacts(t, conn).ID).SetName("ends")
+		conns = append(conns, conn)
+	}
+	moves := r.dial(t)
+	askFacts(t, moves)
+	result, err := r.give(t, settings{Mode: "event"}, handover.GiveOptions{Freeze: func(s *libnet.Session) ([]byte, error) {
+		if s.Name() == "ends" {
+			runtime.Goexit()
+		}
+		return freezeCounter(s)
+	}})
+	if err != nil || result.Moved != 1 || result.Stayed["refused"] != 3 {
+		t.Fatal(result, err)
+	}
+	askFacts(t, moves)
+	for _, conn := range conns {
+		_, _ = io.ReadAll(conn)
+	}
+}
