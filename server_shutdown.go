@@ -309,7 +309,7 @@ func (s *Session) restore(r *moving.Record) {
 	if s.owner.frameTimeout() > 0 {
 		s.frameStart.Store(r.FrameStart)
 	}
-	s.extras = &extras{name: r.Name, dropped: r.Dropped, freezing: &freezing{arriving: true}}
+	s.extras = &extras{name: r.Name, dropped: r.Dropped, freezing: &freezing{arriving: true, over: make(chan struct{})}}
 	s.yieldAsked.Store(true)
 	s.q.Hold()
 	if r.Client.IsValid() {
@@ -431,6 +431,7 @@ func (srv *Server) nextAdopted() *Session {
 func (s *Session) goOn() {
 	s.startClock()
 	s.mu.Lock()
+	close(s.extras.freezing.over)
 	s.endFreezingLocked()
 	if start := s.frameStart.Load(); start != 0 {
 		s.watchLocked(time.Duration(max(after(start, s.owner.frameTimeout())-s.now(), 0)))

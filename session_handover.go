@@ -63,6 +63,16 @@ func (s *Session) freeze(f *freezing) (ended bool) {
 	return !s.canReceive()
 }
 
+// awaitThaw waits until the session goes on, or is another process's, or has ended: meanwhile its input may be that one's.
+func (s *Session) awaitThaw() {
+	if f := s.freezing(); f != nil {
+		select {
+		case <-f.over:
+		case <-s.doneChan():
+		}
+	}
+}
+
 // wasFrozen reports whether whoever serves a session in an event loop is to go on with what was left.
 func (s *Session) wasFrozen() bool {
 	s.mu.Lock()

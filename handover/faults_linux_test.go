@@ -1,11 +1,14 @@
 package handover_test
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,6 +89,100 @@ func TestAWriteThatIsNotInterruptedInTimeGoesOn(t *testing.T) {
 			if msg := hear(t, conn); msg != numbered(uint64(i))+big {
 				t.Fatalf("message %d is %d bytes: %.30q", i, len(msg), msg)
 			}
+		}
+	})
+}
+
+// A taker is another process's part, spoken by the test.
+type taker struct {
+	t    *testing.T
+	conn *net.UnixConn
+	in   []byte
+	fds  []int
+}
+
+func newTaker(t *testing.T, conn *net.UnixConn) *taker {
+	k := &taker{t: t, conn: conn}
+	t.Cleanup(func() {
+		for _, fd := range k.fds {
+			_ = syscall.Close(fd)
+		}
+	})
+	return k
+}
+
+func (k *taker) say(kind byte, payload ...byte) {
+	k.t.Helper()
+	head := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(payload)))
+	if _, err := k.conn.Write(append(head, payload...)); err != nil {
+		k.t.Error(err)
+	}
+}
+
+// hear reads until a message of that kind.
+func (k *taker) hear(kind byte) {
+	k.t.Helper()
+	for {
+		if len(k.in) >= 5 {
+			if n := 5 + int(binary.BigEndian.Uint32(k.in[1:])); len(k.in) >= n {
+				is := k.in[0]
+				if k.in = k.in[n:]; is == kind {
+					return
+				}
+				continue
+			}
+		}
+		buf, oob := make([]byte, 1<<16), make([]byte, 1024)
+		n, oobn, _, _, err := k.conn.ReadMsgUnix(buf, oob)
+		if err != nil || n == 0 {
+			k.t.Errorf("no %q came: %v", kind, err)
+			return
+		}
+		k.in = append(k.in, buf[:n]...)
+		messages, _ := syscall.ParseSocketControlMessage(oob[:oobn])
+		for i := range messages {
+			fds, _ := syscall.ParseUnixRights(&messages[i])
+			k.fds = append(k.fds, fds...)
+		}
+	}
+}
+
+func TestAShutdownInTheLastMomentLeavesTheInputToTheOtherProcess(t *testing.T) {
+	overModes(t, func(t *testing.T, mode string) {
+		r := newRig(t, mode, nil)
+		conn := r.dial(t)
+		s := r.srv.Manager().GetSession(askFacts(t, conn).ID)
+		near, far := pair(t)
+		gave := make(chan error, 1)
+		go func() {
+			_, err := handover.Give(t.Context(), near, r.srv, handover.GiveOptions{Freeze: freezeCounter})
+			gave <- err
+		}()
+		k := newTaker(t, far)
+		k.say('R')
+		k.hear('E')
+		k.say('A', 0)
+		k.hear('G')
+		ended := make(chan error, 1)
+		go func() { ended <- s.Shutdown(context.Background()) }()
+		testkit.Eventually(t, "the closing", s.IsClosed)
+		say(t, conn, "to the other")
+		time.Sleep(100 * time.Millisecond)
+		k.say('T')
+		if err := <-gave; err != nil {
+			t.Error(err)
+		}
+		<-ended
+		got := make([]byte, 100)
+		n, _, err := syscall.Recvfrom(k.fds[1], got, syscall.MSG_DONTWAIT)
+		if err != nil || string(got[:max(n, 0)]) != string(frame("to the other")) {
+			t.Errorf("the other process finds %q, %v", got[:max(n, 0)], err)
+		}
+		if _, err := syscall.Write(k.fds[1], frame("and back")); err != nil {
+			t.Error(err)
+		}
+		if msg := hear(t, conn); msg != "and back" {
+			t.Errorf("the peer got %q", msg)
 		}
 	})
 }
