@@ -93,6 +93,36 @@ func TestAWriteThatIsNotInterruptedInTimeGoesOn(t *testing.T) {
 	})
 }
 
+func TestSendsOfFreezeAndThawGoIntoTheQueueOfASynchronousSession(t *testing.T) {
+	overModes(t, func(t *testing.T, mode string) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := serveOn(t, l, protocol, mode, func(srv *libnet.Server) { srv.SendQueue = 0 })
+		conn := r.dial(t)
+		askFacts(t, conn)
+		result, err := r.give(t, settings{Mode: mode, Sync: true, ThawSends: true}, handover.GiveOptions{
+			Freeze: func(s *libnet.Session) ([]byte, error) {
+				if err := s.Send([]byte("from Freeze")); err != nil {
+					t.Error(err)
+				}
+				return freezeCounter(s)
+			},
+			Pause: 2 * time.Second,
+		})
+		if err != nil || result.Moved != 1 {
+			t.Fatal(result, err)
+		}
+		for _, want := range []string{"from Freeze", "from Thaw"} {
+			if msg := hear(t, conn); msg != want {
+				t.Errorf("%q came where %q is due", msg, want)
+			}
+		}
+		askFacts(t, conn)
+	})
+}
+
 // A taker is another process's part, spoken by the test.
 type taker struct {
 	t    *testing.T
