@@ -324,8 +324,7 @@ func (g *giving) awaitTaken() error {
 	if err == nil {
 		return nil
 	}
-	_ = g.link.conn.CloseRead()
-	_ = g.link.conn.SetReadDeadline(time.Time{}) // nothing waits at a socket that takes no input
+	g.link.readLast()
 	if _, late := g.link.expect(kindTaken); late == nil {
 		return nil
 	}
