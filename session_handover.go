@@ -321,5 +321,9 @@ func (s *Session) leave(reason error) {
 	s.mu.Unlock()
 	s.q.Surrender()
 	s.q.Close()
+	if !rest.closesAtOnce() { // a codec of the user's keeps nobody but its session
+		go rest.run()
+		return
+	}
 	_ = rest.run()
 }

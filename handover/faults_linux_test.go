@@ -257,3 +257,34 @@ func TestFreezeThatEndsItsGoroutineHarmsItsSessionOnly(t *testing.T) {
 		_, _ = io.ReadAll(conn)
 	}
 }
+
+// A slowCodec takes its time to close.
+type slowCodec struct{ wholeCodec }
+
+type wholeCodec interface {
+	libnet.Codec
+	libnet.FrameParser
+	libnet.FrameAppender
+}
+
+func (slowCodec) Close() error {
+	time.Sleep(400 * time.Millisecond)
+	return nil
+}
+
+func TestACodecThatTakesItsTimeToCloseKeepsNoOther(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return slowCodec{protocol.NewCodec(rw).(wholeCodec)} })
+	r := serveOn(t, l, slow, "event", nil)
+	for range 10 {
+		askFacts(t, r.dial(t))
+	}
+	began := time.Now()
+	result, err := r.give(t, settings{Mode: "event"}, handover.GiveOptions{})
+	if took := time.Since(began); err != nil || result.Moved != 10 || took > 2*time.Second {
+		t.Error(result, err, took)
+	}
+}
