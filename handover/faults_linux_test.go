@@ -222,12 +222,28 @@ func TestASessionThatEndsMeanwhileKeepsNobodyWaiting(t *testing.T) {
 		r := newRig(t, mode, nil)
 		conn := r.dial(t)
 		s := r.srv.Manager().GetSession(askFacts(t, conn).ID)
-		say(t, conn, "wait 100ms")
+		say(t, conn, "wait 500ms")
 		time.Sleep(20 * time.Millisecond)
-		time.AfterFunc(20*time.Millisecond, func() { _ = s.Close() })
-		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{HandlerTime: 3 * time.Second})
-		if err != nil || result.Ended != 1 || result.Paused > 2*time.Second {
-			t.Error(result, err)
+		near, far := pair(t)
+		gave := make(chan handover.Result, 1)
+		go func() {
+			result, err := handover.Give(t.Context(), near, r.srv, handover.GiveOptions{Pause: -1, HandlerTime: patience})
+			if err != nil {
+				t.Error(err)
+			}
+			gave <- result
+		}()
+		k := newTaker(t, far)
+		k.hear('H')
+		k.say('R')
+		time.Sleep(50 * time.Millisecond) // it waits for the handler
+		_ = s.Close()
+		k.hear('E')
+		k.say('A', 0)
+		k.hear('G')
+		k.say('T')
+		if result := <-gave; result.Paused > patience/2 || len(result.Stayed) > 0 {
+			t.Errorf("%+v", result)
 		}
 	})
 }
