@@ -66,7 +66,12 @@ func fill(t *testing.T, s *libnet.Session, big string) (n int) {
 
 func TestAWriteThatIsNotInterruptedInTimeGoesOn(t *testing.T) {
 	overModes(t, func(t *testing.T, mode string) {
-		r := newRig(t, mode, func(srv *libnet.Server) { srv.SendBuffer = 16 << 10 })
+		r := newRig(t, mode, func(srv *libnet.Server) {
+			srv.SendBuffer = 16 << 10
+			if mode == "goroutine" {
+				srv.WriteTimeout = -1
+			}
+		})
 		conn := r.dial(t)
 		s := r.srv.Manager().GetSession(askFacts(t, conn).ID)
 		big := strings.Repeat("abcdefgh", 8000)
