@@ -253,7 +253,11 @@ func (g giver) Resume() {
 }
 
 func (g giver) Listener() (raw syscall.RawConn, unlinks bool) {
-	raw, _ = g.listener.(deadliner).SyscallConn()
+	l, ok := g.listener.(deadliner)
+	if !ok {
+		return nil, false
+	}
+	raw, _ = l.SyscallConn()
 	u, ok := g.listener.(*sockets.UnixListener)
 	return raw, ok && u.Ours()
 }
@@ -305,7 +309,7 @@ func (s *Session) restore(r *moving.Record) {
 	if s.owner.frameTimeout() > 0 {
 		s.frameStart.Store(r.FrameStart)
 	}
-	s.extras = &extras{name: r.Name, dropped: r.Dropped, freezing: &freezing{arriving: true}}
+	s.extras = &extras{name: r.Name, dropped: r.Dropped, freezing: &freezing{arriving: true, over: make(chan struct{})}}
 	s.yieldAsked.Store(true)
 	s.q.Hold()
 	if r.Client.IsValid() {
@@ -427,12 +431,16 @@ func (srv *Server) nextAdopted() *Session {
 func (s *Session) goOn() {
 	s.startClock()
 	s.mu.Lock()
+	close(s.extras.freezing.over)
 	s.endFreezingLocked()
 	if start := s.frameStart.Load(); start != 0 {
 		s.watchLocked(time.Duration(max(after(start, s.owner.frameTimeout())-s.now(), 0)))
 	}
-	if s.clock != nil && s.parsed > 0 {
-		s.clock.awaited.Store(0)
+	if s.clock != nil {
+		s.clock.awaited.And(^awaitOnSession) // which the other process has called
+		if s.parsed > 0 {
+			s.clock.awaited.Store(0)
+		}
 	}
 	s.mu.Unlock()
 	if s.q.Unhold() {

@@ -63,6 +63,16 @@ func (s *Session) freeze(f *freezing) (ended bool) {
 	return !s.canReceive()
 }
 
+// awaitThaw waits until the session goes on, or is another process's, or has ended: meanwhile its input may be that one's.
+func (s *Session) awaitThaw() {
+	if f := s.freezing(); f != nil {
+		select {
+		case <-f.over:
+		case <-s.doneChan():
+		}
+	}
+}
+
 // wasFrozen reports whether whoever serves a session in an event loop is to go on with what was left.
 func (s *Session) wasFrozen() bool {
 	s.mu.Lock()
@@ -167,6 +177,8 @@ func (l *leaver) Stopped() bool {
 	switch {
 	case l.f == nil || l.own:
 		return l.own
+	case s.state.Load() != sessionOpen: // whoever receives may not come back to stop; Record says so
+		l.own = true
 	case s.serving.Started():
 		l.own = s.isAdmitted() && s.serving.Hold()
 		if l.own {
@@ -191,9 +203,10 @@ func (l *leaver) Held() bool {
 	case s.q.Hold():
 		_ = s.conn.SetWriteDeadline(time.Time{})
 		return true
-	case s.state.Load() == sessionOpen:
-		_ = s.conn.SetWriteDeadline(longAgo)
+	case s.state.Load() != sessionOpen: // Record says so
+		return true
 	}
+	_ = s.conn.SetWriteDeadline(longAgo) // who writes, and finds that it was not his own, goes on if he need not yield
 	return false
 }
 
@@ -308,5 +321,9 @@ func (s *Session) leave(reason error) {
 	s.mu.Unlock()
 	s.q.Surrender()
 	s.q.Close()
+	if !rest.closesAtOnce() { // a codec of the user's keeps nobody but its session
+		go rest.run()
+		return
+	}
 	_ = rest.run()
 }

@@ -14,7 +14,7 @@ const splitAt = 32 << 10
 // sendNow is Send on a synchronous session: the sender is itself the one who flushes, one behind the other.
 func (s *Session) sendNow(ctx sendqueue.Context, msg any) error {
 	c, w, err := s.claim(ctx, msg)
-	if err != nil {
+	if err != nil || c == nil {
 		return err
 	}
 	if w != nil && s.q.Begin() { // what a broadcast has queued, and a receiver was to write
@@ -63,7 +63,8 @@ func (s *Session) awaitTurn(ctx sendqueue.Context, w *sendqueue.Waiter) error {
 	return nil
 }
 
-// claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that.
+// claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that; it returns no c where a queue that is
+// held has taken it.
 func (s *Session) claim(ctx sendqueue.Context, msg any) (c *sendqueue.Batch, w *sendqueue.Waiter, err error) {
 	if s.turn != nil {
 		if err := s.takeTurn(ctx); err != nil {
@@ -84,8 +85,12 @@ func (s *Session) claim(ctx sendqueue.Context, msg any) (c *sendqueue.Batch, w *
 	if err != nil {
 		return nil, nil, err
 	}
-	if w, err = s.q.Claim(c, s.turn != nil); err != nil {
+	w, queued, err := s.q.Claim(c, s.turn != nil)
+	switch {
+	case err != nil:
 		return nil, nil, s.refused(err)
+	case queued:
+		return nil, nil, nil
 	}
 	return c, w, nil
 }

@@ -114,6 +114,7 @@ func (s *Session) startDelivery(reason error) <-chan struct{} {
 // deliver ends a session that refuses sends, after what is queued. WriteTimeout and Linger bound it.
 func (s *Session) deliver(reason error) {
 	defer func() { s.terminate(s.q.Failure(reason)) }() // deferred: a conn of the user's may end the goroutine
+	s.awaitThaw()
 	s.drain()
 }
 

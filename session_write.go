@@ -152,7 +152,11 @@ func (s *Session) writeError(err error) error {
 // writeNow writes to the descriptor what the kernel takes at once.
 func (s *Session) writeNow(p []byte) (n int, err error) {
 	if !s.sock.Layered() {
-		return s.sock.Write(p)
+		n, err = s.sock.Write(p)
+		if err != nil && errorIs(err, os.ErrDeadlineExceeded) { // of whoever wants the queue: who may wait looks after it
+			err = nil
+		}
+		return n, err
 	}
 	err = errGoroutineEnded
 	defer s.layerReturned(&err)
@@ -233,6 +237,8 @@ func (s *Session) writeWithin(b *sendqueue.Batch, timeout time.Duration) (next *
 		case err == nil:
 		case !errorIs(err, os.ErrDeadlineExceeded):
 			return b, err
+		case s.sock != nil && (wait == 0 || time.Now().Before(deadline)): // it was interrupted for a Hold, which has been taken back
+			_ = s.noWriteDeadline()
 		case mayWait: // and does
 			s.peerIsSlow()
 			wait, mayWait = timeout, false

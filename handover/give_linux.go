@@ -80,7 +80,7 @@ func (g *giving) give(ctx context.Context) error {
 func (g *giving) greet() error {
 	raw, unlinks := g.giver.Listener()
 	if raw == nil {
-		return errors.New("handover: the listener has no descriptor")
+		return errors.New("handover: a listener that package net and libnet.Serve have not made")
 	}
 	if err := g.link.attach(raw.Control); err != nil {
 		return err
@@ -125,9 +125,7 @@ func (g *giving) stop(ctx context.Context) {
 			all = append(all, l)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, g.options.handlerTime())
-	defer cancel()
-	late := until(ctx, all, moving.Leaver.Stopped)
+	late := g.until(ctx, all, moving.Leaver.Stopped)
 	stopped := all[:0]
 	for _, l := range all {
 		if late[l] {
@@ -137,7 +135,7 @@ func (g *giving) stop(ctx context.Context) {
 		}
 	}
 	g.goOn(func(l *leaving) bool { return late[l] })
-	late = until(ctx, stopped, moving.Leaver.Held)
+	late = g.until(ctx, stopped, moving.Leaver.Held)
 	for l := range late {
 		l.stays = staysBusy
 	}
@@ -147,8 +145,10 @@ func (g *giving) stop(ctx context.Context) {
 // staysBusy says that a handler was at work, or a write under way, for longer than HandlerTime.
 const staysBusy = "busy"
 
-// until asks each until it says yes, and returns those that have not before ctx ended. Each is asked once in any case.
-func until(ctx context.Context, all []*leaving, ask func(moving.Leaver) bool) (late map[*leaving]bool) {
+// until asks each until it says yes, and returns those that have not within HandlerTime. Each is asked once in any case.
+func (g *giving) until(ctx context.Context, all []*leaving, ask func(moving.Leaver) bool) (late map[*leaving]bool) {
+	ctx, cancel := context.WithTimeout(ctx, g.options.handlerTime())
+	defer cancel()
 	waits := all
 	for {
 		var still []*leaving
@@ -191,22 +191,12 @@ func (g *giving) freeze(ctx context.Context) error {
 	if g.options.Freeze == nil {
 		return nil
 	}
-	states, refused := make([][]byte, len(g.leaving)), make([]bool, len(g.leaving))
-	err := call(ctx, func() error {
-		for i := range g.leaving {
-			l := &g.leaving[i]
-			if l.stays == "" {
-				err := recovering(func() (err error) {
-					states[i], err = g.options.Freeze(l.Session().(*libnet.Session))
-					return err
-				})
-				refused[i] = err != nil
-			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+	states := make([][]byte, len(g.leaving))
+	refused, err := callEach(ctx, len(g.leaving), func(i int) (err error) {
+		if l := &g.leaving[i]; l.stays == "" {
+			states[i], err = g.options.Freeze(l.Session().(*libnet.Session))
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return err
@@ -334,8 +324,7 @@ func (g *giving) awaitTaken() error {
 	if err == nil {
 		return nil
 	}
-	_ = g.link.conn.CloseRead()
-	_ = g.link.conn.SetReadDeadline(time.Time{}) // nothing waits at a socket that takes no input
+	g.link.readLast()
 	if _, late := g.link.expect(kindTaken); late == nil {
 		return nil
 	}

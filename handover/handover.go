@@ -32,12 +32,12 @@ func (unsupported) Is(target error) bool { return target == errors.ErrUnsupporte
 // GiveOptions are for who gives a server away. The zero value is usable.
 type GiveOptions struct {
 	// Freeze returns what the new process is to know of a session beyond what libnet knows: State, the user, the rooms it is in. It is
-	// called by one goroutine, with no handler of a moving session at work; it may send, but not wait for messages. With an error, or
-	// a panic, the session stays and is drained.
+	// called by one goroutine, with no handler of a moving session at work; it may send, but not wait for messages. With an error, a
+	// panic, or the end of its goroutine, the session stays and is drained.
 	Freeze func(*libnet.Session) ([]byte, error)
 
-	// HandlerTime is how long handlers at work, and writes under way, may take to end before their session stays and is drained;
-	// 0 means 250 ms, negative none: what is not idle stays. The others stand still for as long.
+	// HandlerTime is how long handlers at work, and then writes under way, may each take to end before their session stays and is
+	// drained; 0 means 250 ms, negative none: what is not idle stays. The others stand still for as long.
 	HandlerTime time.Duration
 
 	// Pause bounds how long the sessions stand still in all. When it is over the server goes on in this process. 0 means 5 s, negative
@@ -74,7 +74,7 @@ func (o *GiveOptions) pause() time.Duration {
 type TakeOptions struct {
 	// Thaw gives a session what Freeze returned for it, nil without one: State, groups, callbacks. It is called by one goroutine, before
 	// anything of the session is received, or written, here. What it sends goes behind what the old process has accepted. With an error,
-	// or a panic, the session stays in the old process, which drains it.
+	// a panic, or the end of its goroutine, the session stays in the old process, which drains it.
 	Thaw func(*libnet.Session, []byte) error
 }
 

@@ -189,6 +189,29 @@ func (l *link) read() error {
 	return nil
 }
 
+// readLast has the socket take no input any more, and reads what it holds: not by way of its deadline, which a context that ends may
+// set at any time.
+func (l *link) readLast() {
+	_ = l.conn.CloseRead()
+	raw, err := l.conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		room := make([]byte, 4<<10)
+		for {
+			n, _, err := syscall.Recvfrom(int(fd), room, syscall.MSG_DONTWAIT)
+			if err == syscall.EINTR {
+				continue
+			}
+			if n <= 0 {
+				return
+			}
+			l.in = append(l.in, room[:n]...)
+		}
+	})
+}
+
 func (l *link) takeRights(oob []byte) error {
 	messages, err := syscall.ParseSocketControlMessage(oob)
 	if err != nil {

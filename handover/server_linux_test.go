@@ -41,6 +41,9 @@ type settings struct {
 	Refuses          string   // what Thaw answers with an error for, as a session's name
 	PerIP            int      // MaxSessionsPerIP
 	Hangs            bool     // it takes nothing, and does not end
+	Sync             bool     // SendQueue 0
+	ThawSends        bool
+	Handshake        time.Duration // HandshakeTimeout
 }
 
 func TestMain(m *testing.M) {
@@ -163,6 +166,10 @@ func makeServer(set settings) (*libnet.Server, error) {
 	srv, _, err := handover.Take(ctx, conn, func(l net.Listener) (*libnet.Server, error) {
 		srv := libnet.NewServer(l, set.protocol(), 256)
 		configure(srv)
+		srv.HandshakeTimeout = set.Handshake
+		if set.Sync {
+			srv.SendQueue = 0
+		}
 		if set.PerIP > 0 {
 			srv.MaxSessionsPerIP = set.PerIP
 		}
@@ -173,6 +180,11 @@ func makeServer(set settings) (*libnet.Server, error) {
 			return errors.New("refused")
 		case name == "panics":
 			panic("in Thaw")
+		}
+		if set.ThawSends {
+			if err := s.Send([]byte("from Thaw")); err != nil {
+				return err
+			}
 		}
 		rooms.Put(s.ID(), s)
 		n, size := binary.Uvarint(state)

@@ -213,15 +213,8 @@ func (t *taking) thaw(ctx context.Context) error {
 	if t.options.Thaw == nil {
 		return nil
 	}
-	refused := make([]bool, len(t.order))
-	err := call(ctx, func() error {
-		for i, a := range t.order {
-			refused[i] = recovering(func() error { return t.options.Thaw(a.Session().(*libnet.Session), a.state) }) != nil
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-		}
-		return nil
+	refused, err := callEach(ctx, len(t.order), func(i int) error {
+		return t.options.Thaw(t.order[i].Session().(*libnet.Session), t.order[i].state)
 	})
 	if err != nil {
 		return err

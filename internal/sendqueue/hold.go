@@ -26,11 +26,27 @@ func (q *Queue) Hold() (held bool) {
 func (q *Queue) yieldLocked() {
 	q.flushing = flushHeld
 	if b := q.inflight; b != nil && b.own {
-		b.own = false
-		for i := range b.shared {
-			b.shared[i].bytes = bytes.Clone(b.shared[i].bytes)
-		}
+		b.keep()
 	}
+}
+
+// keep makes b the queue's, whose sender does not wait for it any more.
+func (b *Batch) keep() {
+	b.own = false
+	for i := range b.shared {
+		b.shared[i].bytes = bytes.Clone(b.shared[i].bytes)
+	}
+}
+
+// What a held queue takes of senders who else would each wait for their turn.
+const (
+	heldMessages = 64
+	heldRoom     = 1 << 20 // bytes
+)
+
+// takesHeldLocked reports whether a held queue has room for a message that would else wait for its turn. An empty one takes any.
+func (q *Queue) takesHeldLocked(msg *Batch) bool {
+	return q.messages == 0 || q.messages < heldMessages && q.bytes+msg.size <= heldRoom
 }
 
 // Unhold takes a Hold back, also one that was not granted yet. True says that something is queued, and that the caller has begun a flush.

@@ -215,7 +215,7 @@ func TestASynchronousSendThatIsHeldLeavesACopyToTheQueue(t *testing.T) {
 	payload := []byte("payload")
 	c := NewDraft()
 	c.SetSplit([]byte("h"), payload)
-	if w, err := q.Claim(c, false); w != nil || err != nil {
+	if w, queued, err := q.Claim(c, false); w != nil || queued || err != nil {
 		t.Fatal(w, err)
 	}
 	q.Hold()
@@ -229,5 +229,41 @@ func TestASynchronousSendThatIsHeldLeavesACopyToTheQueue(t *testing.T) {
 	q.Close()
 	if n := q.Counters().Discarded; n != 1 {
 		t.Errorf("%d messages were discarded of one that its Send has reported as sent", n)
+	}
+}
+
+func TestAHeldQueueTakesMessagesOfSynchronousSendsUpToABound(t *testing.T) {
+	var q Queue
+	q.Hold()
+	payload := []byte("payload")
+	claim := func(payload []byte) (w *Waiter, queued bool) {
+		c := NewDraft()
+		c.SetSplit([]byte("h"), payload)
+		w, queued, err := q.Claim(c, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w, queued
+	}
+	for i := range heldMessages {
+		if w, queued := claim(payload); w != nil || !queued {
+			t.Fatalf("message %d is not queued", i)
+		}
+	}
+	copy(payload, "XXXXXXX")
+	w, queued := claim(payload)
+	if w == nil || queued {
+		t.Fatal("one more is queued")
+	}
+	if !q.Unhold() {
+		t.Fatal("nothing is to be flushed")
+	}
+	if b := q.Take(); string(b.Rest()) != "h" || string(b.Pieces()[1]) != "payload" {
+		t.Errorf("%q", b.Pieces())
+	}
+	q.Close()
+	q.Abandon()
+	if err := q.Await(Background, w); err != ErrClosed {
+		t.Error(err)
 	}
 }

@@ -128,23 +128,30 @@ const maxPassed = 16
 var errYourTurn = errors.New("libnet: the queue is idle")
 
 // Claim makes the caller the one who flushes, beginning with msg, a draft; or has it stand in line for that: behind all others
-// with inOrder, for messages that must be written as they were encoded.
-func (q *Queue) Claim(msg *Batch, inOrder bool) (*Waiter, error) {
+// with inOrder, for messages that must be written as they were encoded. Of a queue that is held nobody knows for how long: queued says
+// that it has taken msg, if it has not taken many.
+func (q *Queue) Claim(msg *Batch, inOrder bool) (w *Waiter, queued bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	msg.seal()
 	msg.own = true
+	behindLine := inOrder && q.hasLineLocked()
 	switch {
 	case q.state != open:
-		return nil, ErrClosed
-	case q.isIdleLocked() && (!inOrder || !q.hasLineLocked()) && q.mayPassLocked():
+		return nil, false, ErrClosed
+	case q.isIdleLocked() && !behindLine && q.mayPassLocked():
 		q.flushOwnLocked(msg)
-		return nil, nil
+		return nil, false, nil
+	case q.flushing == flushHeld && !behindLine && q.takesHeldLocked(msg):
+		msg.keep()
+		q.countLocked(msg.size)
+		q.linkLocked(msg)
+		return nil, true, nil
 	}
-	w := newWaiter(msg, NoLimit)
+	w = newWaiter(msg, NoLimit)
 	w.turn = true
 	q.rareLocked().line.add(w)
-	return w, nil
+	return w, false, nil
 }
 
 // mayPassLocked reports whether one who does not stand in the line may go before those who do.
