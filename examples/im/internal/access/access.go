@@ -95,7 +95,7 @@ type Options struct {
 	ListenWebSocket string   // default "127.0.0.1:0"
 	Origins         []string // of web pages besides this server's own, as in ws.HandlerOptions; for example "127.0.0.1:*"
 
-	LoginTimeout     time.Duration // from accept to a login that succeeds; default 10 s
+	LoginTimeout     time.Duration // from accept to a login that succeeds, and for a request to become a WebSocket; default 10 s
 	RequestTimeout   time.Duration // for the work on one request; default 5 s
 	IdleTimeout      time.Duration // a session that sends nothing this long ends; default 3 min
 	MaxSessions      int           // default 100,000
@@ -194,8 +194,8 @@ const (
 	// linger bounds how long a session that ends waits for its client to end its side, too.
 	linger = 2 * time.Second
 
-	// upgradeTimeout bounds the request that becomes a WebSocket.
-	upgradeTimeout = 10 * time.Second
+	// maxHeaderBytes bounds the head of the request that becomes a WebSocket.
+	maxHeaderBytes = 16 << 10
 )
 
 func (s *Server) newLibnet(l net.Listener) *libnet.Server {
@@ -219,8 +219,11 @@ func (s *Server) newHTTP() *http.Server {
 	paths.Handle("/ws", ws.MessageHandler(s.libnet, libnet.MessageHandlerFunc(s.serve), options))
 	return &http.Server{
 		Handler:           paths,
-		ReadHeaderTimeout: upgradeTimeout,
-		IdleTimeout:       upgradeTimeout,
+		ReadHeaderTimeout: s.o.LoginTimeout,
+		ReadTimeout:       s.o.LoginTimeout, // of a body that nobody reads, too
+		WriteTimeout:      s.o.LoginTimeout,
+		IdleTimeout:       s.o.LoginTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
 		ConnState:         limit.HTTP(s.o.MaxSessions, s.o.MaxSessionsPerIP),
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // clients' faults
 	}

@@ -270,7 +270,15 @@ func disagreed(ctx context.Context, cause error, o InstanceOptions) error {
 }
 
 func unreachable(engine string, at []string, cause error) error {
-	return fmt.Errorf("%s at %s does not answer, is it running? %w", engine, strings.Join(at, ","), cause)
+	return fmt.Errorf("%s at %s does not answer, is it running? %w", engine, strings.Join(withoutSecrets(at), ","), cause)
+}
+
+// withoutSecrets is what a log may have of addresses: without the passwords and tokens in them.
+func withoutSecrets(addresses []string) (hosts []string) {
+	for _, address := range addresses {
+		hosts = append(hosts, address[strings.LastIndex(address, "@")+1:])
+	}
+	return hosts
 }
 
 // Load is how many sessions are open.

@@ -1,8 +1,11 @@
 package access_test
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +81,32 @@ func TestSilentConnectionsOfOneAddressLeaveRoomForOthers(t *testing.T) {
 	}
 	if _, err := io.ReadFull(conn, make([]byte, 2)); err != nil {
 		t.Errorf("the other client gets no answer: %v", err)
+	}
+}
+
+func TestAWebRequestIsBoundedInTimeAndSize(t *testing.T) {
+	r := newRig(t)
+	s := r.start(func(o *access.Options) { o.LoginTimeout = 300 * time.Millisecond })
+	for what, text := range map[string]string{
+		"no line":               "",
+		"a head without an end": "GET /ws HTTP/1.1\r\nHost: im\r\n",
+		"a body that is late":   "POST / HTTP/1.1\r\nHost: im\r\nContent-Length: 9\r\n\r\n",
+		"a large head":          "GET /ws HTTP/1.1\r\nHost: im\r\nX: " + strings.Repeat("x", 100_000),
+	} {
+		conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(s.WebSocketURL(), "ws://"), "/ws"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, text) // it may have ended
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		answer, err := io.ReadAll(conn)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: still connected after 5 s, answered %q", what, answer)
+		}
+		if large := what == "a large head"; large && err == nil && !strings.Contains(string(answer), " 431 ") {
+			t.Errorf("%s: answered %q", what, answer)
+		}
 	}
 }
 
