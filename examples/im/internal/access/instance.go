@@ -219,11 +219,11 @@ func passes(err error) bool {
 // serve starts the server, once it can store messages.
 func (i *Instance) serve(ctx context.Context, o InstanceOptions) error {
 	byDefault(&o.History.Logger, o.Logger)
-	byDefault(&o.Quotas.Span, o.History.MaxAge)
 	stored, err := history.Open(ctx, i.Node.Conn(), o.History)
 	if err != nil {
 		return err
 	}
+	byDefault(&o.Quotas.Span, stored.MaxAge()) // not what was asked for: the store may keep them for longer
 	i.server, err = Start(Options{
 		Cluster: i.Node, History: stored, Tokens: o.Tokens, NextID: i.ids.Next,
 		Quotas: quota.New(stored.Senders(), o.Quotas),
