@@ -128,6 +128,8 @@ type Server struct {
 	logins *limit.Rates
 	count  counts
 	log    *slog.Logger
+	failed *said           // of requests that failed for a fault of this system
+	denied *said           // of logins that were refused
 	ctx    context.Context // of all requests; ends with Kill
 	cancel context.CancelFunc
 
@@ -147,6 +149,7 @@ func Start(o Options) (*Server, error) {
 	}
 	o = o.withDefaults()
 	s := &Server{o: o, log: o.Logger.With("server", o.Cluster.ID())}
+	s.failed, s.denied = newSaid(s.log, slog.LevelError), newSaid(s.log, slog.LevelWarn)
 	tcp, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("access: %w", err)

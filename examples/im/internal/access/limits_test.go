@@ -1,8 +1,10 @@
 package access_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -119,5 +121,20 @@ func TestASessionThatSaysTooMuchWaits(t *testing.T) {
 	}
 	if took := time.Since(began); took < 400*time.Millisecond {
 		t.Errorf("30 messages at 20 a second took %v", took)
+	}
+}
+
+func TestClientsDoNotFillTheLog(t *testing.T) {
+	r := newRig(t)
+	var log bytes.Buffer
+	s := r.start(func(o *access.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	p := dialTCP(t, s)
+	for range 1000 {
+		p.ask(&wire.ReqLogin{Cmd: wire.CmdLogin, UID: 1, Token: "noise"})
+	}
+	p.Close()
+	s.Kill()
+	if lines := strings.Count(log.String(), "login refused"); lines < 50 || lines > 500 {
+		t.Errorf("1,000 refused logins make %d lines", lines)
 	}
 }
