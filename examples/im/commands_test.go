@@ -203,13 +203,14 @@ func TestWhatIsMissingOrWrongInTheArgumentsIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{
-		"serve":                  `no command "serve"`,
-		"gateway":                "needs -etcd",
-		"gateway -etcd x extra":  `what is "extra"?`,
-		"gateway -wrong":         "not defined: -wrong; options are listed by im gateway -help",
-		"access":                 "needs -etcd and -nats",
-		"access -etcd x":         "needs -etcd and -nats",
-		"access -etcd x -nats y": "-key-file is missing",
+		"serve":                   `no command "serve"`,
+		"gateway":                 "needs -etcd",
+		"gateway -etcd x extra":   `what is "extra"?`,
+		"gateway -etcd x -ops :0": "-ops-password-file",
+		"gateway -wrong":          "not defined: -wrong; options are listed by im gateway -help",
+		"access":                  "needs -etcd and -nats",
+		"access -etcd x":          "needs -etcd and -nats",
+		"access -etcd x -nats y":  "-key-file is missing",
 		"access -etcd x -nats y -key-file " + garbage: "does not hold a key in hex",
 		"client":                              "needs -gateway, -user and -token",
 		"client -gateway x -user -1 -token y": "needs -gateway, -user and -token",
