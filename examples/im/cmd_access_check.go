@@ -7,14 +7,27 @@ import (
 	"net/url"
 	"path"
 	"strconv"
+	"time"
 
 	"github.com/libnet-go/libnet/examples/im/internal/access"
 )
+
+// maxReplicas is the most that JetStream has of a stream.
+const maxReplicas = 5
 
 // checkAccess finds what a server that was started with these options would fail on, or what nobody could reach it by.
 func checkAccess(o access.InstanceOptions) error {
 	if o.Capacity < 1 {
 		return fmt.Errorf("-capacity %d: it takes at least one session", o.Capacity)
+	}
+	if o.LoginTimeout <= 0 {
+		return fmt.Errorf("-login-timeout %v: nobody could log in", o.LoginTimeout)
+	}
+	if n := o.History.Replicas; n < 0 || n > maxReplicas {
+		return fmt.Errorf("-replicas %d: NATS has from 1 to %d", n, maxReplicas)
+	}
+	if age := o.History.MaxAge; age > 0 && age < time.Second {
+		return fmt.Errorf("-store-age %v: it takes 1s at least, or -1s to keep messages for ever", age)
 	}
 	for _, pattern := range o.Origins {
 		if _, err := path.Match(pattern, ""); err != nil {

@@ -171,6 +171,20 @@ func TestEnginesThatDoNotAnswerAreNamed(t *testing.T) {
 	}
 }
 
+func TestAPasswordInAnAddressIsNotPrintedInAnError(t *testing.T) {
+	t.Parallel()
+	etcd, _, key := engines(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // instead of startTimeout
+	defer cancel()
+	log := newScreen()
+	args := with("access", etcd, key, []string{"-v", "-nats", "nats://im:hush@127.0.0.1:1,nats://hush@127.0.0.1:2"})
+	err := run(ctx, args, std{strings.NewReader(""), newScreen(), log})
+	wantError(t, err, "127.0.0.1:1", "127.0.0.1:2", "does not answer")
+	if said := err.Error() + log.String(); strings.Contains(said, "hush") {
+		t.Errorf("it says the password: %s", said)
+	}
+}
+
 func TestAnAccessServerWaitsForANATSThatComesLater(t *testing.T) {
 	t.Parallel()
 	etcd, nats, key, engine := laterNATS(t)
@@ -189,13 +203,14 @@ func TestWhatIsMissingOrWrongInTheArgumentsIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{
-		"serve":                  `no command "serve"`,
-		"gateway":                "needs -etcd",
-		"gateway -etcd x extra":  `what is "extra"?`,
-		"gateway -wrong":         "not defined: -wrong; options are listed by im gateway -help",
-		"access":                 "needs -etcd and -nats",
-		"access -etcd x":         "needs -etcd and -nats",
-		"access -etcd x -nats y": "-key-file is missing",
+		"serve":                   `no command "serve"`,
+		"gateway":                 "needs -etcd",
+		"gateway -etcd x extra":   `what is "extra"?`,
+		"gateway -etcd x -ops :0": "-ops-password-file",
+		"gateway -wrong":          "not defined: -wrong; options are listed by im gateway -help",
+		"access":                  "needs -etcd and -nats",
+		"access -etcd x":          "needs -etcd and -nats",
+		"access -etcd x -nats y":  "-key-file is missing",
 		"access -etcd x -nats y -key-file " + garbage: "does not hold a key in hex",
 		"client":                              "needs -gateway, -user and -token",
 		"client -gateway x -user -1 -token y": "needs -gateway, -user and -token",
@@ -259,6 +274,10 @@ func TestAnAccessServerThatNobodyCouldDialDoesNotStart(t *testing.T) {
 		"-origins im.example.com[":        "syntax error in pattern",
 		"-capacity 0":                     "-capacity 0: it takes at least one session",
 		"-capacity -5":                    "-capacity -5: ",
+		"-login-timeout -1s":              "-login-timeout -1s: ",
+		"-replicas -1":                    "-replicas -1: NATS has from 1 to 5",
+		"-replicas 7":                     "-replicas 7: ",
+		"-store-age 1ms":                  "-store-age 1ms: ",
 		"-listen :x -advertise a.com:700": "unknown port",
 	} {
 		etcd, nats := []string{"-etcd", "127.0.0.1:1"}, []string{"-nats", "127.0.0.1:1"}

@@ -62,6 +62,8 @@ func (s serveFlags) listenOps() (o ops, err error) {
 	o.options.Hosts = list(s.opsHosts)
 	if password != "" {
 		o.options.Authorize = monitor.BasicAuth(s.opsUser, password)
+	} else if at, err := net.ResolveTCPAddr("tcp", s.ops); err == nil && !at.IP.IsLoopback() {
+		return o, fmt.Errorf("-ops %s: others could reach it: use a loopback address, or give it a password with -ops-password-file", s.ops)
 	}
 	if o.listener, err = o.options.Listen(s.ops); err != nil {
 		return o, fmt.Errorf("-ops %s: %w", s.ops, err)

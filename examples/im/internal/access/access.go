@@ -95,7 +95,7 @@ type Options struct {
 	ListenWebSocket string   // default "127.0.0.1:0"
 	Origins         []string // of web pages besides this server's own, as in ws.HandlerOptions; for example "127.0.0.1:*"
 
-	LoginTimeout     time.Duration // from accept to a login that succeeds; default 10 s
+	LoginTimeout     time.Duration // from accept to a login that succeeds, and for a request to become a WebSocket; default 10 s
 	RequestTimeout   time.Duration // for the work on one request; default 5 s
 	IdleTimeout      time.Duration // a session that sends nothing this long ends; default 3 min
 	MaxSessions      int           // default 100,000
@@ -128,6 +128,8 @@ type Server struct {
 	logins *limit.Rates
 	count  counts
 	log    *slog.Logger
+	failed *said           // of requests that failed for a fault of this system
+	denied *said           // of logins that were refused
 	ctx    context.Context // of all requests; ends with Kill
 	cancel context.CancelFunc
 
@@ -147,6 +149,7 @@ func Start(o Options) (*Server, error) {
 	}
 	o = o.withDefaults()
 	s := &Server{o: o, log: o.Logger.With("server", o.Cluster.ID())}
+	s.failed, s.denied = newSaid(s.log, slog.LevelError), newSaid(s.log, slog.LevelWarn)
 	tcp, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("access: %w", err)
@@ -194,8 +197,8 @@ const (
 	// linger bounds how long a session that ends waits for its client to end its side, too.
 	linger = 2 * time.Second
 
-	// upgradeTimeout bounds the request that becomes a WebSocket.
-	upgradeTimeout = 10 * time.Second
+	// maxHeaderBytes bounds the head of the request that becomes a WebSocket.
+	maxHeaderBytes = 16 << 10
 )
 
 func (s *Server) newLibnet(l net.Listener) *libnet.Server {
@@ -219,8 +222,11 @@ func (s *Server) newHTTP() *http.Server {
 	paths.Handle("/ws", ws.MessageHandler(s.libnet, libnet.MessageHandlerFunc(s.serve), options))
 	return &http.Server{
 		Handler:           paths,
-		ReadHeaderTimeout: upgradeTimeout,
-		IdleTimeout:       upgradeTimeout,
+		ReadHeaderTimeout: s.o.LoginTimeout,
+		ReadTimeout:       s.o.LoginTimeout, // of a body that nobody reads, too
+		WriteTimeout:      s.o.LoginTimeout,
+		IdleTimeout:       s.o.LoginTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
 		ConnState:         limit.HTTP(s.o.MaxSessions, s.o.MaxSessionsPerIP),
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // clients' faults
 	}

@@ -219,11 +219,11 @@ func passes(err error) bool {
 // serve starts the server, once it can store messages.
 func (i *Instance) serve(ctx context.Context, o InstanceOptions) error {
 	byDefault(&o.History.Logger, o.Logger)
-	byDefault(&o.Quotas.Span, o.History.MaxAge)
 	stored, err := history.Open(ctx, i.Node.Conn(), o.History)
 	if err != nil {
 		return err
 	}
+	byDefault(&o.Quotas.Span, stored.MaxAge()) // not what was asked for: the store may keep them for longer
 	i.server, err = Start(Options{
 		Cluster: i.Node, History: stored, Tokens: o.Tokens, NextID: i.ids.Next,
 		Quotas: quota.New(stored.Senders(), o.Quotas),
@@ -270,7 +270,15 @@ func disagreed(ctx context.Context, cause error, o InstanceOptions) error {
 }
 
 func unreachable(engine string, at []string, cause error) error {
-	return fmt.Errorf("%s at %s does not answer, is it running? %w", engine, strings.Join(at, ","), cause)
+	return fmt.Errorf("%s at %s does not answer, is it running? %w", engine, strings.Join(withoutSecrets(at), ","), cause)
+}
+
+// withoutSecrets is what a log may have of addresses: without the passwords and tokens in them.
+func withoutSecrets(addresses []string) (hosts []string) {
+	for _, address := range addresses {
+		hosts = append(hosts, address[strings.LastIndex(address, "@")+1:])
+	}
+	return hosts
 }
 
 // Load is how many sessions are open.

@@ -1,8 +1,13 @@
 package access_test
 
 import (
+	"bytes"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,6 +86,32 @@ func TestSilentConnectionsOfOneAddressLeaveRoomForOthers(t *testing.T) {
 	}
 }
 
+func TestAWebRequestIsBoundedInTimeAndSize(t *testing.T) {
+	r := newRig(t)
+	s := r.start(func(o *access.Options) { o.LoginTimeout = 300 * time.Millisecond })
+	for what, text := range map[string]string{
+		"no line":               "",
+		"a head without an end": "GET /ws HTTP/1.1\r\nHost: im\r\n",
+		"a body that is late":   "POST / HTTP/1.1\r\nHost: im\r\nContent-Length: 9\r\n\r\n",
+		"a large head":          "GET /ws HTTP/1.1\r\nHost: im\r\nX: " + strings.Repeat("x", 100_000),
+	} {
+		conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(s.WebSocketURL(), "ws://"), "/ws"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, text) // it may have ended
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		answer, err := io.ReadAll(conn)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: still connected after 5 s, answered %q", what, answer)
+		}
+		if large := what == "a large head"; large && err == nil && !strings.Contains(string(answer), " 431 ") {
+			t.Errorf("%s: answered %q", what, answer)
+		}
+	}
+}
+
 func TestASessionThatSaysTooMuchWaits(t *testing.T) {
 	r := newRig(t)
 	p := dialTCP(t, r.start(func(o *access.Options) { o.MessageRate = 20 })).login(r, 1)
@@ -90,5 +121,20 @@ func TestASessionThatSaysTooMuchWaits(t *testing.T) {
 	}
 	if took := time.Since(began); took < 400*time.Millisecond {
 		t.Errorf("30 messages at 20 a second took %v", took)
+	}
+}
+
+func TestClientsDoNotFillTheLog(t *testing.T) {
+	r := newRig(t)
+	var log bytes.Buffer
+	s := r.start(func(o *access.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	p := dialTCP(t, s)
+	for range 1000 {
+		p.ask(&wire.ReqLogin{Cmd: wire.CmdLogin, UID: 1, Token: "noise"})
+	}
+	p.Close()
+	s.Kill()
+	if lines := strings.Count(log.String(), "login refused"); lines < 50 || lines > 500 {
+		t.Errorf("1,000 refused logins make %d lines", lines)
 	}
 }

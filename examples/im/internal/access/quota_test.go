@@ -95,6 +95,31 @@ func TestWhoFloodsAGroupIsRefused(t *testing.T) {
 	}
 }
 
+func TestWhoJoinsAndLeavesAllTheTimeHasToWait(t *testing.T) {
+	r := newRig(t)
+	s := r.start(withQuotas(quota.Limits{PerSecond: 1, Burst: 10}))
+	let := 0
+	for range 2 { // coming again is of no use
+		p := dialTCP(t, s).login(r, 1)
+		for range 10 {
+			joined := p.ask(&wire.ReqJoinGroup{Cmd: wire.CmdJoinGroup, GroupID: 9}).(*wire.ResJoinGroup).ErrCode
+			left := p.ask(&wire.ReqLeaveGroup{Cmd: wire.CmdLeaveGroup, GroupID: 9}).(*wire.ResLeaveGroup).ErrCode
+			for _, code := range []uint32{joined, left} {
+				switch code {
+				case wire.CodeOK:
+					let++
+				case wire.CodeTooFast:
+				default:
+					t.Fatalf("code %d", code)
+				}
+			}
+		}
+	}
+	if let >= 40 {
+		t.Errorf("%d joins and leaves were let through", let)
+	}
+}
+
 func TestWhoIsTooFastWaitsAndNothingIsLost(t *testing.T) {
 	r := newRig(t)
 	r.start(withQuotas(quota.Limits{PerSecond: 50, Burst: 10}))

@@ -79,6 +79,14 @@ func (c *client) store(ctx context.Context, m history.Message) (version int64, e
 	return version, err
 }
 
+// mayWrite returns an error for a user who joins and leaves too fast: it costs all servers more than a message.
+func (c *client) mayWrite(ctx context.Context) error {
+	if c.account == nil {
+		return nil
+	}
+	return c.account.Write(ctx)
+}
+
 // boxOf names the place in which a message is stored.
 func boxOf(m history.Message) string {
 	if m.Group != 0 {
@@ -160,6 +168,9 @@ func (c *client) joinGroup(ctx context.Context, group int64) error {
 	if _, ok := c.groups[group]; ok {
 		return nil
 	}
+	if err := c.mayWrite(ctx); err != nil {
+		return err
+	}
 	// First the notifications, then the membership: no message of the group goes without one.
 	if err := c.server.o.Cluster.Join(c.session, groupName(group)); err != nil {
 		return err
@@ -177,6 +188,9 @@ func (c *client) joinGroup(ctx context.Context, group int64) error {
 
 func (c *client) leave(ctx context.Context, req *wire.ReqLeaveGroup) (*wire.ResLeaveGroup, error) {
 	if _, ok := c.groups[req.GroupID]; ok {
+		if err := c.mayWrite(ctx); err != nil {
+			return nil, err
+		}
 		if err := c.server.o.History.Leave(ctx, c.user, req.GroupID); err != nil {
 			return nil, err
 		}

@@ -56,7 +56,7 @@ func (s *Server) told(next mux.Handler) mux.Handler {
 			return nil, &mux.Error{Code: wire.CodeFull, Text: why}
 		}
 		s.count.failed.Add(1)
-		s.log.Error("access: request failed", "cmd", r.Kind, "user", r.Session.State.(*client).user, "err", err)
+		s.failed.say("access: request failed", "cmd", r.Kind, "user", r.Session.State.(*client).user, "err", err)
 		return nil, &mux.Error{Code: wire.CodeServer, Text: wire.TextServer}
 	}
 }

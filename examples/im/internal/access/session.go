@@ -137,7 +137,7 @@ func (c *client) refuse(code uint32, text string, user int64, cause error) error
 
 func (c *client) logRefused(user int64, cause error) {
 	c.server.count.refused(cause)
-	c.server.log.Warn("access: login refused", "user", user, "peer", c.session.RemoteAddr(), "err", cause)
+	c.server.denied.say("access: login refused", "user", user, "peer", c.session.RemoteAddr(), "err", cause)
 }
 
 // admit makes the session the user's, whose token has been checked.

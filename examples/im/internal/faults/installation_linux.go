@@ -194,11 +194,7 @@ func (in *installation) accessServer(h *host, keyFile string, more ...string) (*
 	args := []string{"access", "-v", "-id", h.name, "-etcd", in.etcd.addr,
 		"-nats", in.natsURLs(), "-nats-user", natsUser, "-nats-password-file", in.passwordFile(),
 		"-listen", h.at(7000), "-listen-websocket", h.at(7001), "-capacity", fmt.Sprint(capacity),
-		"-max-per-address", fmt.Sprint(perAddress), "-key-file", keyFile}
-	// Only a store of messages that can be replicated has the flag.
-	if help, _ := exec.Command("/proc/self/exe", "access", "-help").Output(); strings.Contains(string(help), "-replicas") {
-		args = append(args, "-replicas", "3")
-	}
+		"-max-per-address", fmt.Sprint(perAddress), "-key-file", keyFile, "-replicas", fmt.Sprint(len(natsNames))}
 	return in.server(h, 7000, append(args, more...)...)
 }
 

@@ -19,14 +19,17 @@ const (
 // A frontier says which subjects have something newer, for many readers with one question to JetStream. Any goroutine may
 // use it.
 type frontier struct {
+	// Immutable.
 	log     *log
 	timeout time.Duration
+	shrunk  func() // is called when the stream is not as far as it was: it is another one, or a power cut took its end
 
 	// mu guards the following.
 	mu       sync.Mutex
 	waiting  []*lookup
 	subjects int // of those that wait, some more than once
 	batches  int // that are on their way
+	reached  int64
 }
 
 // A lookup is one reader's.
@@ -104,7 +107,7 @@ func (f *frontier) run(batch []*lookup) {
 }
 
 func (f *frontier) answer(ctx context.Context, batch []*lookup) error {
-	at, err := f.log.position(ctx)
+	at, err := f.position(ctx)
 	if err != nil {
 		return err
 	}
@@ -136,6 +139,27 @@ func (f *frontier) answer(ctx context.Context, batch []*lookup) error {
 		}
 	}
 	return nil
+}
+
+// position asks the leader, and notices when the stream is not as far as it was before the question.
+func (f *frontier) position(ctx context.Context) (position, error) {
+	f.mu.Lock()
+	before := f.reached
+	f.mu.Unlock()
+	at, err := f.log.position(ctx)
+	if err != nil {
+		return at, err
+	}
+	shrunk := at.quorum && at.last < before
+	if shrunk {
+		f.shrunk()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.reached < at.last || shrunk {
+		f.reached = at.last
+	}
+	return at, nil
 }
 
 func (l *lookup) pick(newest map[string]int64) {

@@ -133,8 +133,15 @@ func TestAStreamThatIsThereIsNeverReduced(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.asked.Logger = imtest.Quiet
-			if _, err := history.Open(imtest.Bounded(t), conn, test.asked); err != nil {
+			h, err := history.Open(imtest.Bounded(t), conn, test.asked)
+			if err != nil {
 				t.Fatal(err)
+			}
+			if age := h.MaxAge(); age != time.Hour {
+				t.Errorf("it says that messages are kept for %v", age)
+			}
+			if senders := streamConfig(t, js, "KV_im-senders"); senders.MaxAge < time.Hour {
+				t.Errorf("what a sender has taken is known for %v", senders.MaxAge)
 			}
 			c := streamConfig(t, js, "im")
 			if c.Replicas != 3 || c.MaxAge != time.Hour || c.Duplicates != time.Minute || c.MaxBytes != 10<<20 ||
@@ -152,6 +159,9 @@ func TestAStreamThatIsThereIsNeverReduced(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := streamConfig(t, js, "im")
+		if senders := streamConfig(t, js, "KV_im-senders"); senders.MaxAge != 2*time.Hour {
+			t.Errorf("what a sender has taken is known for %v", senders.MaxAge)
+		}
 		if c.Replicas != 3 || c.MaxAge != 2*time.Hour || c.Duplicates != 2*time.Minute || c.MaxBytes > 0 || c.MaxMsgsPerSubject != 60 {
 			t.Errorf("now it is %+v", c)
 		}

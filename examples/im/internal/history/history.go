@@ -96,6 +96,7 @@ type History struct {
 	frontier *frontier
 	recent   *recent
 	members  *members
+	setup    *setup
 	name     string
 	timeout  time.Duration
 	log      *slog.Logger
@@ -119,22 +120,27 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*History, error) {
 	}
 	h := &History{nc: nc, js: js, name: o.Name, timeout: o.Timeout, log: o.Logger}
 	h.messages = &log{asker: asker, stream: o.Name, beacon: h.subject("g", 0)}
-	h.frontier = &frontier{log: h.messages, timeout: o.Timeout}
 	h.recent = newRecent(h.messages)
+	h.frontier = &frontier{log: h.messages, timeout: o.Timeout, shrunk: h.recent.forget}
 	h.members = newMembers(asker, js, o.Name)
-	setup := &setup{js: js, o: o}
+	h.setup = &setup{js: js, o: o}
 	changes := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	if err := setup.untilDone(ctx); err != nil {
+	if err := h.setup.untilDone(ctx); err != nil {
 		nc.RemoveStatusListener(changes)
 		return nil, err
 	}
-	go h.setUpAgain(changes, setup)
+	go h.setUpAgain(changes)
 	go h.members.migrate(nc.IsClosed, o.Logger)
 	return h, nil
 }
 
+// MaxAge is how long the stream keeps messages, as it was when it was last set up; negative: for ever.
+func (h *History) MaxAge() time.Duration {
+	return time.Duration(h.setup.maxAge.Load())
+}
+
 // setUpAgain is told of the connection's changes, and ends with it.
-func (h *History) setUpAgain(changes chan nats.Status, setup *setup) {
+func (h *History) setUpAgain(changes chan nats.Status) {
 	defer h.nc.RemoveStatusListener(changes)
 	for !h.nc.IsClosed() {
 		if <-changes != nats.CONNECTED {
@@ -142,7 +148,7 @@ func (h *History) setUpAgain(changes chan nats.Status, setup *setup) {
 		}
 		// The next change ends the patience with this one.
 		for len(changes) == 0 {
-			if err := setup.once(context.Background()); err == nil {
+			if err := h.setup.once(context.Background()); err == nil {
 				h.recent.forget() // the stream may be another one
 				break
 			}

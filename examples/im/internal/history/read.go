@@ -80,7 +80,6 @@ func (h *History) readPage(ctx context.Context, q Query) (page Page, ok bool, er
 	case look.upTo < q.After && !look.known:
 		return page, false, errLost
 	case look.upTo < q.After:
-		h.recent.forget()
 		page.Next = look.upTo
 		return page, true, nil
 	case len(look.newer) == 0:

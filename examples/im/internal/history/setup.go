@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -41,8 +42,11 @@ func (o Options) withDefaults() Options {
 
 // setup makes the stream and the buckets, and enlarges what is there.
 type setup struct {
+	// Immutable.
 	js jetstream.JetStream
 	o  Options
+
+	maxAge atomic.Int64 // how long the stream keeps messages; negative: for ever
 }
 
 // untilDone tries until ctx ends. Its error says what was missing before that.
@@ -98,19 +102,47 @@ const (
 func (s *setup) once(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
-	for _, bucket := range []jetstream.StreamConfig{
-		s.newBucket(membersBucket(s.o.Name), 0),
-		s.newBucket(sendersBucket(s.o.Name), s.newStream().MaxAge),
-	} {
-		if err := s.stream(ctx, bucket, s.replicate); err != nil {
-			return fmt.Errorf("history: %s: %w", bucket.Name, err)
+	age, err := s.age(ctx)
+	if err != nil {
+		return fmt.Errorf("history: stream %s: %w", s.o.Name, err)
+	}
+	for bucket, maxAge := range map[string]time.Duration{membersBucket(s.o.Name): 0, sendersBucket(s.o.Name): age} {
+		edit := func(c *jetstream.StreamConfig) []any { return append(s.replicate(c), lengthen(c, maxAge)...) }
+		if err := s.stream(ctx, s.newBucket(bucket, maxAge), edit); err != nil {
+			return fmt.Errorf("history: %s: %w", bucket, err)
 		}
 	}
 	// Last: who can store can join, too.
 	if err := s.stream(ctx, s.newStream(), s.enlarge); err != nil {
 		return fmt.Errorf("history: stream %s: %w", s.o.Name, err)
 	}
+	s.maxAge.Store(int64(cmp.Or(age, -1)))
 	return nil
+}
+
+// age is how long the stream will keep messages, which is more than is asked for if the stream has more; 0: for ever.
+func (s *setup) age(ctx context.Context) (time.Duration, error) {
+	existing, err := s.js.Stream(ctx, s.o.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return s.newStream().MaxAge, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	has := existing.CachedInfo().Config.MaxAge
+	if has == 0 || s.o.MaxAge < 0 {
+		return 0, nil
+	}
+	return max(has, s.o.MaxAge), nil
+}
+
+// lengthen has a bucket keep what it has for so long, 0: for ever, if that is longer.
+func lengthen(c *jetstream.StreamConfig, age time.Duration) []any {
+	if c.MaxAge == 0 || age > 0 && age <= c.MaxAge {
+		return nil
+	}
+	c.MaxAge = age
+	return []any{"max age", age}
 }
 
 // stream makes one as it should be if there is none, or has edit change the one there is.

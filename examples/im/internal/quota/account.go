@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 )
 
 const (
@@ -27,7 +26,7 @@ type Account struct {
 	revision uint64
 	all      record // what was taken, by this session and before
 	taken    record // of that, what is not recorded yet
-	stored   int    // messages since it was recorded
+	counted  int    // messages and other writes since it was recorded
 	closed   bool
 }
 
@@ -41,7 +40,7 @@ func (a *Account) Check(ctx context.Context, box string, bytes int) error {
 		return err
 	}
 	limits := a.quotas.limits
-	now := time.Now().UnixMilli()
+	now := a.quotas.now().UnixMilli()
 	place := a.all.Boxes[box]
 	place.leak(limits.share(), now)
 	a.all.Rate.leak(limits.rate(), now)
@@ -67,7 +66,7 @@ func (a *Account) Stored(ctx context.Context, box string, bytes int) {
 	if a.loadLocked(ctx) != nil {
 		return
 	}
-	now := time.Now().UnixMilli()
+	now := a.quotas.now().UnixMilli()
 	for _, r := range []*record{&a.all, &a.taken} {
 		place := r.Boxes[box]
 		place.leak(a.quotas.limits.share(), now)
@@ -75,7 +74,31 @@ func (a *Account) Stored(ctx context.Context, box string, bytes int) {
 		r.Boxes[box] = place
 		r.Bytes.Level += float64(bytes)
 	}
-	if a.stored++; a.stored >= settleEvery || a.closed {
+	a.countLocked(ctx)
+}
+
+// Write says whether the sender may have something else written that all share, such as a membership: ErrTooFast for who
+// has to wait a moment. It counts for the rate as a message does.
+func (a *Account) Write(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.loadLocked(ctx); err != nil {
+		return err
+	}
+	limits := a.quotas.limits
+	a.all.Rate.leak(limits.rate(), a.quotas.now().UnixMilli())
+	if !a.all.Rate.room(limits.rate(), 1) {
+		return ErrTooFast
+	}
+	a.all.Rate.Level++
+	a.taken.Rate.Level++
+	a.countLocked(ctx)
+	return nil
+}
+
+// countLocked records what was taken, now and then.
+func (a *Account) countLocked(ctx context.Context) {
+	if a.counted++; a.counted >= settleEvery || a.closed {
 		_ = a.settleLocked(ctx)
 	}
 }
@@ -85,7 +108,7 @@ func (a *Account) Close(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
-	if a.stored == 0 {
+	if a.counted == 0 {
 		return nil
 	}
 	return a.settleLocked(ctx)
@@ -107,11 +130,11 @@ func (a *Account) loadLocked(ctx context.Context) error {
 // settleLocked adds what was taken to the record, which another session of the user may have changed.
 func (a *Account) settleLocked(ctx context.Context) (err error) {
 	for range settleTries {
-		a.all.leak(a.quotas.limits, time.Now().UnixMilli())
+		a.all.leak(a.quotas.limits, a.quotas.now().UnixMilli())
 		var revision uint64
 		revision, err = a.quotas.records.Save(ctx, a.user, a.all.encode(), a.revision)
 		if err == nil {
-			a.revision, a.taken, a.stored = revision, read(nil), 0
+			a.revision, a.taken, a.counted = revision, read(nil), 0
 			return nil
 		}
 		if !errors.Is(err, ErrChanged) {
@@ -122,7 +145,7 @@ func (a *Account) settleLocked(ctx context.Context) (err error) {
 			return err
 		}
 		a.revision, a.all = revision, read(data)
-		a.all.leak(a.quotas.limits, time.Now().UnixMilli())
+		a.all.leak(a.quotas.limits, a.quotas.now().UnixMilli())
 		a.all.add(&a.taken)
 	}
 	return err

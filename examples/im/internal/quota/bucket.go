@@ -20,12 +20,20 @@ type rule struct {
 	leaks float64 // a ms
 }
 
+// skew is by how many ms the clocks of servers may differ. A bucket that another server has brought to a time so little
+// ahead waits for it, or who changes between two servers would be given the difference each time. One further ahead was
+// brought there by a clock that was wrong, and is not waited for.
+const skew = 60_000
+
 // leak brings a bucket to now. A clock that was set back gives nothing back.
 func (b *bucket) leak(r rule, now int64) {
-	if past := now - b.At; past > 0 {
+	past := now - b.At
+	if past > 0 {
 		b.Level = max(0, b.Level-r.leaks*float64(past))
 	}
-	b.At = now
+	if past > 0 || past < -skew {
+		b.At = now
+	}
 }
 
 // room says whether so much more fits. An empty bucket takes anything, or what is larger than it never passed.

@@ -5,6 +5,7 @@
 //	account := quotas.Account(user)        // a session's, from its login on
 //	err := account.Check(ctx, box, bytes)  // before a message is stored: ErrTooFast, ErrShare or ErrTooMuch
 //	account.Stored(ctx, box, bytes)        // after it is
+//	err := account.Write(ctx)              // before anything else is: ErrTooFast
 //	account.Close(ctx)                     // at the session's end
 //
 // Each bound is a bucket that leaks: what was taken is given back evenly over a time, which for places and the store is
@@ -72,10 +73,18 @@ func byDefault[T comparable](set *T, value T) {
 type Quotas struct {
 	records Records
 	limits  Limits
+	now     func() time.Time
 }
 
 // New returns quotas that are recorded in r.
-func New(r Records, l Limits) *Quotas { return &Quotas{records: r, limits: l.withDefaults()} }
+func New(r Records, l Limits) *Quotas {
+	return &Quotas{records: r, limits: l.withDefaults(), now: time.Now}
+}
+
+// At returns the same Quotas with another clock, for tests.
+func (q *Quotas) At(now func() time.Time) *Quotas {
+	return &Quotas{records: q.records, limits: q.limits, now: now}
+}
 
 // Account returns what a user has taken, for one session. It reads nothing before the first Check.
 func (q *Quotas) Account(user int64) *Account { return &Account{quotas: q, user: user} }

@@ -206,3 +206,59 @@ func TestRecordsThatCannotBeReadAreAnErrorAndThoseThatCannotBeSavedAreSavedLater
 		want(t, "with a record that is none", n, err, 3, nil)
 	})
 }
+
+// Their clocks differ by less than a minute: who goes from one to the other and back gains nothing.
+func TestWhoChangesBetweenServersWithDifferentClocksGainsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quotas := quota.New(newMemory(), quota.Limits{PerSecond: 5, Burst: 20})
+		clock, behind := quotas, quotas.At(func() time.Time { return time.Now().Add(-30 * time.Second) })
+		total := 0
+		for range 5 {
+			for _, q := range []*quota.Quotas{clock, behind} {
+				a := q.Account(1)
+				n, _ := store(t, a, "u2", 1, 7)
+				total += n
+				if err := a.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if total != 20 {
+			t.Errorf("%d messages at once, of 20", total)
+		}
+		// A clock that is an hour ahead locks nobody out for as long.
+		ahead := quotas.At(func() time.Time { return time.Now().Add(time.Hour) }).Account(1)
+		n, err := store(t, ahead, "u2", 1, 100)
+		want(t, "an hour ahead", n, err, 20, quota.ErrTooFast)
+		if err := ahead.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(4 * time.Second)
+		a := quotas.Account(1)
+		_, _ = store(t, a, "u2", 1, 100) // brings the bucket to this clock
+		time.Sleep(4 * time.Second)
+		n, err = store(t, a, "u2", 1, 100)
+		want(t, "back from the clock ahead", n, err, 20, quota.ErrTooFast)
+	})
+}
+
+func TestWhatElseIsWrittenCountsAsAMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quotas := quota.New(newMemory(), quota.Limits{PerSecond: 5, Burst: 20})
+		for login := range 3 { // coming again is of no use
+			a, n := quotas.Account(1), 0
+			for a.Write(t.Context()) == nil {
+				n++
+			}
+			if login == 0 && n != 20 || login > 0 && n != 0 {
+				t.Errorf("login %d: %d at once", login, n)
+			}
+			if err := a.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		n, err := store(t, quotas.Account(1), "u2", 1, 100)
+		want(t, "messages after that", n, err, 5, quota.ErrTooFast)
+	})
+}
