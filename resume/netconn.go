@@ -39,8 +39,8 @@ type netConn struct {
 	kind                  byte
 	readUntil, writeUntil time.Time
 	readTimer             *time.Timer // wakes who reads at readUntil; nil until there was such a time
-	halfClosed            bool     // what is read from then on, nobody handles
-	local, remote         net.Addr // of the last connection that was asked
+	halfClosed            bool        // what is read from then on, nobody handles
+	local, remote         net.Addr    // of the last connection that was asked
 }
 
 const lengthSize = 4
