@@ -288,15 +288,17 @@ func (s *Session) dispatch(h MessageHandler) (err error) {
 }
 
 // sessionHandlers is what package resume's handler has, which keeps something for each session: it is asked once for all messages that
-// one read has brought, and not at each of them.
+// one read has brought, and not at each of them. What it answers is for of alone, and not for a handler of the user's that embeds that.
 type sessionHandlers interface {
-	HandlerOf(s *Session) MessageHandler
+	HandlerOf(s *Session) (h, of MessageHandler)
 }
 
 // handle is dispatch where nothing panics.
 func (s *Session) handle(h MessageHandler) error {
-	if own, ok := h.(sessionHandlers); ok {
-		h = own.HandlerOf(s)
+	if all, ok := h.(sessionHandlers); ok {
+		if own, of := all.HandlerOf(s); of == h {
+			h = own
+		}
 	}
 	for s.canReceive() && !(s.yieldAsked.Load() && s.stopsHere()) {
 		payload, ok, err := s.parse()

@@ -77,7 +77,9 @@ func (s *Session) sendAck(l *link, a *ack) {
 		return
 	}
 	if l.conn.Send(&a.Payload) == nil {
-		acks.Put(a)
+		if !l.encodesLate {
+			acks.Put(a)
+		}
 		return
 	}
 	s.mu.Lock()

@@ -12,7 +12,9 @@ type link struct {
 	session *Session
 	conn    *libnet.Session
 
-	everyMessages, everyBytes int32 // after so much that was taken an acknowledgement goes by itself
+	everyBytes    int32 // after so much that was taken an acknowledgement goes by itself
+	everyMessages int16
+	encodesLate   bool // conn keeps what it is given until that is written
 
 	// gate counts what comes for a handler, which takes no lock of the session's for a message: gateOne for each that has arrived,
 	// and flags. What has arrived was taken, but for the one that the handler is at work on.
@@ -28,9 +30,10 @@ const (
 	gateOne
 )
 
-func (s *Session) newLinkLocked(conn *libnet.Session) *link {
+func (s *Session) newLinkLocked(conn *libnet.Session, encodesLate bool) *link {
 	every := s.ackEveryLocked()
-	l := &link{session: s, conn: conn, everyMessages: int32(every.messages), everyBytes: int32(every.bytes)}
+	l := &link{session: s, conn: conn, everyBytes: int32(every.bytes), everyMessages: int16(every.messages),
+		encodesLate: encodesLate}
 	if s.rare != nil && s.rare.busy != nil {
 		l.gate.Store(gateHeld)
 	}

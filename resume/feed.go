@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 // feeding is the place, from 1 on, of the message that is being given to a connection; 0: none is. Who gives it, and nobody else,
@@ -116,8 +117,17 @@ func (s *Session) nextLocked() (f feed, ok bool) {
 		b.with = message{data: p.Bytes[1:], ack: s.noteAckLocked(), kind: p.Bytes[0] | flagAck}
 		f.frame = &b.with
 	}
+	if s.link.encodesLate {
+		f.frame = lasting(f.frame)
+	}
 	s.feeding.beginLocked(s.sent, int(s.sent-s.acknowledged) < s.unacknowledged.count)
 	return f, true
+}
+
+// lasting returns the frame of a message in memory that is not used again.
+func lasting(frame any) any {
+	encoded, _ := Frames.AppendMarshal(nil, frame)
+	return &sendqueue.Payload{Bytes: encoded}
 }
 
 // lockFed locks, and notes that a message is in flight no more. False: the session has ended over it, and is not locked.

@@ -31,7 +31,7 @@ func (s *Session) countsLocked() counts {
 // attach has the session go on over conn, where the peer has come as far as it says, and returns our counts. Until opened, no
 // message goes out on conn. An error is why the session cannot go on there: it is to be ended for it, unless it is errLeft.
 func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *link, own counts, err error) {
-	longest := maxLength(conn) // a codec is the user's code
+	longest, late := maxLength(conn), encodesLate(conn) // which call the user's code
 	s.mu.Lock()
 	if s.phase == ended || number <= s.links {
 		s.mu.Unlock()
@@ -50,7 +50,7 @@ func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *l
 	s.opening, s.failed, s.confirmed, s.ackOwed, s.toldEnd = true, false, false, false, false
 	s.limits = s.config.limits().with(peer.limits)
 	s.maxLength = longest
-	l = s.newLinkLocked(conn)
+	l = s.newLinkLocked(conn, late)
 	s.link = l
 	s.sent = peer.received
 	s.acknowledgeLocked(peer.taken)
@@ -81,6 +81,12 @@ func keepsAll(conn *libnet.Session) error {
 
 // errLeft says that a session has ended, or is on a newer connection.
 var errLeft = errors.New("libnet: resume: the session has gone on")
+
+// encodesLate reports whether conn is one of [libnet.NewSession]'s, which encodes a message when it writes it.
+func encodesLate(conn *libnet.Session) bool {
+	addr, ok := usercode.Answer(conn.LocalAddr)
+	return !ok || addr == nil
+}
 
 // maxLength is that of a message, as far as the connection's codec tells.
 func maxLength(conn *libnet.Session) int {

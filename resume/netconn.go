@@ -38,8 +38,9 @@ type netConn struct {
 	size                  int    // of that
 	kind                  byte
 	readUntil, writeUntil time.Time
-	halfClosed            bool     // what is read from then on, nobody handles
-	local, remote         net.Addr // of the last connection that was asked
+	readTimer             *time.Timer // wakes who reads at readUntil; nil until there was such a time
+	halfClosed            bool        // what is read from then on, nobody handles
+	local, remote         net.Addr    // of the last connection that was asked
 }
 
 const lengthSize = 4
@@ -114,12 +115,20 @@ func (c *netConn) endLocked() error {
 func (c *netConn) Write(p []byte) (n int, err error) {
 	c.writing <- struct{}{}
 	defer func() { <-c.writing }()
+	if err := c.mayWrite(0); err != nil {
+		return 0, err
+	}
 	for rest := p; len(rest) > 0; {
-		frame, used := c.cut(rest)
+		began := len(c.out)
+		frame, used, err := c.cut(rest)
+		if err == nil && frame != nil {
+			err = c.send(frame[lengthSize:])
+		}
+		if err != nil {
+			c.out = c.out[:began] // who tries again begins with what was not written
+			return n, err
+		}
 		if frame != nil {
-			if err := c.send(frame[lengthSize:]); err != nil {
-				return n, err
-			}
 			c.out = c.out[:0]
 		}
 		n += used
@@ -128,28 +137,42 @@ func (c *netConn) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// mayWrite reports why nothing can be written of a message as long, though there were room. It is asked before there is a whole one.
+func (c *netConn) mayWrite(length int64) error {
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if isPast(c.writeUntil) {
+		return c.opError("write", os.ErrDeadlineExceeded)
+	}
+	if err := s.mayAcceptLocked(int(min(length, noBound))); err != libnet.ErrSessionBlocked {
+		return err
+	}
+	return nil
+}
+
 // cut returns the frame that ends in p, and how much of p it has; nil where it does not end there: the rest comes with later calls.
-func (c *netConn) cut(p []byte) (frame []byte, used int) {
-	if n := frameSize(p); len(c.out) == 0 && len(p) >= max(n, lengthSize) {
-		return p[:n], n
+func (c *netConn) cut(p []byte) (frame []byte, used int, err error) {
+	if n := frameSize(p); len(c.out) == 0 && int64(len(p)) >= max(n, lengthSize) {
+		return p[:n], int(n), nil
 	}
 	for used < len(p) {
-		n := min(frameSize(c.out)-len(c.out), len(p)-used)
+		n := int(min(frameSize(c.out)-int64(len(c.out)), int64(len(p)-used)))
 		c.out = append(c.out, p[used:used+n]...)
 		used += n
-		if len(c.out) >= lengthSize && len(c.out) == frameSize(c.out) {
-			return c.out, used
+		if len(c.out) >= lengthSize && int64(len(c.out)) == frameSize(c.out) {
+			return c.out, used, nil
 		}
 	}
-	return nil, used
+	return nil, used, c.mayWrite(frameSize(c.out) - lengthSize) // one that is too long is not waited for
 }
 
 // frameSize is that of the frame that begins with b, as far as b tells.
-func frameSize(b []byte) int {
+func frameSize(b []byte) int64 {
 	if len(b) < lengthSize {
 		return lengthSize
 	}
-	return lengthSize + int(binary.BigEndian.Uint32(b))
+	return lengthSize + int64(binary.BigEndian.Uint32(b))
 }
 
 // send is Session.SendContext of bytes, until the deadline.
@@ -198,7 +221,7 @@ func (c *netConn) CloseWrite() error {
 
 func (c *netConn) Close() error {
 	_ = c.s.Close() // one that has ended has told why
-	return nil
+	return c.SetReadDeadline(time.Time{})
 }
 
 func (c *netConn) SetDeadline(t time.Time) error {
@@ -211,16 +234,23 @@ func (c *netConn) SetReadDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.readUntil = t
-	wake := s.rareLocked().arrived.Broadcast
-	wake()
-	if left := time.Until(t); !t.IsZero() && left > 0 {
-		time.AfterFunc(left, func() { // one that is set anew finds that it is not past
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			wake()
-		})
+	s.rareLocked().arrived.Broadcast()
+	switch left := time.Until(t); {
+	case c.readTimer != nil && (t.IsZero() || left <= 0):
+		c.readTimer.Stop()
+	case t.IsZero() || left <= 0:
+	case c.readTimer == nil:
+		c.readTimer = time.AfterFunc(left, c.wakeReaders)
+	default:
+		c.readTimer.Reset(left) // who was woken by what it was set to before waits on
 	}
 	return nil
+}
+
+func (c *netConn) wakeReaders() {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.rareLocked().arrived.Broadcast()
 }
 
 func (c *netConn) SetWriteDeadline(t time.Time) error {

@@ -113,10 +113,10 @@ func (s *Session) send(msg any, wait bool) (place uint64, err error) {
 	if err == nil {
 		place, err = s.accept(kind, data, nil)
 	}
-	if cap(data) <= keptDraft {
-		*draft = data[:0]
-		drafts.Put(draft)
+	if n := len(data); n > cap(*draft) && n <= keptDraft {
+		*draft = make([]byte, 0, min(2*n, keptDraft)) // what was answered may be memory that the marshaler keeps
 	}
+	drafts.Put(draft)
 	return place, err
 }
 

@@ -105,12 +105,13 @@ func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
 	}
 }
 
-// HandlerOf is for package libnet, which asks once for all messages that one read has brought.
-func (srv *Server) HandlerOf(conn *libnet.Session) libnet.MessageHandler {
+// HandlerOf is for package libnet, which asks once for all messages that one read has brought. of is srv: a type that embeds a Server has
+// this method, too, and a ServeMessage of its own that is not to be passed by.
+func (srv *Server) HandlerOf(conn *libnet.Session) (h, of libnet.MessageHandler) {
 	if l := srv.links.get(conn); l != nil {
-		return l
+		return l, srv
 	}
-	return srv
+	return srv, srv
 }
 
 // welcome answers a connection's first frame, and returns its session's link; nil if it has none.

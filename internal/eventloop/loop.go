@@ -40,7 +40,6 @@ type Loop struct {
 // nothing to wait for many descriptors with.
 func New(h Host) (*Loop, error) {
 	l := &Loop{host: h}
-	l.watch.tick = newTick(watchPeriod)
 	for range runtime.GOMAXPROCS(0) {
 		p, err := newPoller(l)
 		if err != nil {
@@ -49,6 +48,7 @@ func New(h Host) (*Loop, error) {
 		}
 		l.pollers = append(l.pollers, p)
 	}
+	l.watch.tick = newTick(watchPeriod) // the pollers come first where descriptors are short: it can do without
 	return l, nil
 }
 
@@ -58,7 +58,9 @@ func (l *Loop) Close() {
 	for _, p := range l.pollers {
 		p.queue.close()
 	}
-	l.watch.tick.close()
+	if l.watch.tick != nil { // else New has failed
+		l.watch.tick.close()
+	}
 }
 
 // Register has a poller serve the source with this id whenever its descriptor can be read, until that is closed.

@@ -7,7 +7,7 @@ export interface Options {
 	 * throws ends the session.
 	 */
 	onmessage: (message: Uint8Array) => void;
-	/** Is called when the state has changed. */
+	/** Is called when the state has changed. One that throws ends the session. */
 	onstate?: (state: State) => void;
 	/** How long a session without a connection is kept, in ms; default 2 minutes. The server has a window of its own. */
 	window?: number;
@@ -17,7 +17,10 @@ export interface Options {
 	maxBytes?: number;
 	/** How long an acknowledgement may wait for a message to go with, in ms; default 50. */
 	ackDelay?: number;
-	/** The pause before the second attempt to connect is half to all of it, in ms; default 250. It doubles with each that fails. */
+	/**
+	 * The pause before the second attempt to connect is half to all of it, in ms; default 250. It doubles with each, until a connection
+	 * has lasted for maxBackoff.
+	 */
 	minBackoff?: number;
 	/** The longest such pause, in ms; default 15,000. */
 	maxBackoff?: number;
@@ -46,9 +49,10 @@ export interface Session {
 	readonly ended: Promise<End>;
 	/**
 	 * Sends a message, and keeps it until it is acknowledged, over as many connections as that needs. Throws an Error when the session
-	 * has ended or is shutting down, and a RangeError where more would be unacknowledged than is allowed; then nothing was sent.
+	 * has ended or is shutting down, a RangeError where more would be unacknowledged than is allowed, and a TypeError for what is
+	 * neither a string nor bytes; then nothing was sent. Bytes are copied, of whatever view as they lie in memory.
 	 */
-	send(message: string | Uint8Array): void;
+	send(message: string | ArrayBuffer | ArrayBufferView): void;
 	/** Ends the session at once, on both ends. */
 	close(): void;
 	/** Takes no further message, waits until all are acknowledged, and ends the session on both ends. */

@@ -11,14 +11,23 @@ export function connect(url, options) {
 	if (typeof set.onmessage !== "function") throw new TypeError("onmessage is no function");
 	const most = [set.maxMessages, set.maxBytes].map((n) => n < 0 ? 2 ** 31 - 1 : n);
 	let [maxMessages, maxBytes] = most;
-	let state = "connecting", draining, toldEnd, socket, token, tries = 0, failures = 0;
+	let state = "connecting", draining, toldEnd, socket, token, tries = 0, failures = 0, upAt;
 	let kept = [], bytes = 0, acked = 0, sent = 0; // ours; kept are those behind what was acknowledged
 	let taken = 0, ackSent = 0, took = 0; // the server's
 	let ackTimer, retry, silence, window, resolve;
 	const ended = new Promise((f) => resolve = f);
 
 	const isUp = () => state === "connected", isOver = () => state === "closed";
-	const become = (next) => { state = next; set.onstate?.(next); };
+	const isDrained = () => draining && !kept.length;
+
+	function become(next) {
+		state = next;
+		try {
+			set.onstate?.(next);
+		} catch (error) {
+			finish("onstate has thrown", error);
+		}
+	}
 
 	function dial() {
 		stop(retry);
@@ -29,16 +38,17 @@ export function connect(url, options) {
 			const counts = [taken, taken, ...most].flatMap(varint);
 			s.send(Uint8Array.of(HELLO, 1, ...token ? [16, ...token, ...varint(++tries)] : [0], ...counts));
 		};
-		s.onmessage = (e) => s === socket && receive(new Uint8Array(e.data));
+		s.onmessage = (e) => s === socket && receive(new Uint8Array(e.data.byteLength ? e.data : 0)); // no text
 		s.onclose = () => s === socket && lose();
 		s.onerror = () => 0; // npm's ws throws without
 		watch(10_000);
 	}
 
-	// The next connection comes after a random pause, which grows.
+	// The next connection comes after a random pause, which grows until one has lasted.
 	function lose() {
 		leave();
 		if (isUp()) {
+			if (Date.now() - upAt >= set.maxBackoff) failures = 0;
 			window = after(finish, set.window, "the window is over");
 			become("detached");
 		}
@@ -68,13 +78,13 @@ export function connect(url, options) {
 		if (!isUp()) {
 			if (kind === WELCOME) return welcome(frame);
 			const why = kind === REFUSAL && frame[1];
-			return kind === ACK || (why === 2 ? lose() : finish(why === 1 ? "the server has not kept it" : BROKEN));
+			return kind === ACK || (why === 2 ? lose() : finish(why === 1 ? isDrained() ? "closed" : "the server has not kept it" : BROKEN));
 		}
 		watch(set.silence);
 		const [count, at] = kind & 1 || kind === ACK ? cut(frame, 1) : [0, 1];
 		if (!(count <= sent && (kind < 4 || kind === ACK || kind === END))) return finish(BROKEN);
 		drop(count);
-		if (kind === END) return finish(draining && !kept.length ? "closed" : "the server has ended it");
+		if (kind === END) return finish(isDrained() ? "closed" : "the server has ended it");
 		if (kind < 4) deliver(frame.subarray(at), kind & 2);
 		feed();
 	}
@@ -89,7 +99,7 @@ export function connect(url, options) {
 		drop(done);
 		sent = arrived;
 		if (kept.some((m) => m.length > maxBytes)) return finish("a message is too long");
-		failures = 0;
+		upAt = Date.now();
 		toldEnd = false;
 		stop(window);
 		watch(set.silence);
@@ -112,7 +122,7 @@ export function connect(url, options) {
 			frame.set(kept[i], head.length);
 			socket.send(frame);
 		}
-		if (draining && !kept.length && !toldEnd && isUp()) {
+		if (isDrained() && !toldEnd && isUp()) {
 			toldEnd = true;
 			tell(END);
 		}
@@ -158,7 +168,7 @@ export function connect(url, options) {
 		get unacknowledged() { return kept.length; },
 		send(message) {
 			if (draining || isOver()) throw new Error("the session has ended");
-			const data = typeof message === "string" ? new TextEncoder().encode(message) : new Uint8Array(message);
+			const data = copy(typeof message === "string" ? new TextEncoder().encode(message) : message);
 			if (kept.length >= maxMessages || bytes + data.length > maxBytes) throw new RangeError("no room");
 			kept.push(data);
 			bytes += data.length;
@@ -171,6 +181,12 @@ export function connect(url, options) {
 			return ended;
 		},
 	};
+}
+
+function copy(message) {
+	if (!(message?.byteLength >= 0)) throw new TypeError("neither a string nor bytes");
+	const { buffer = message, byteOffset, byteLength } = message;
+	return new Uint8Array(buffer, byteOffset, byteLength).slice();
 }
 
 const varint = (n) => n > 127 ? [n % 128 + 128, ...varint(Math.floor(n / 128))] : [n];

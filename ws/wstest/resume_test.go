@@ -158,6 +158,29 @@ func TestNodeLosesNoMessageThoughItsConnectionsAreCut(t *testing.T) {
 	}
 }
 
+func TestNodesSessionBearsServersAndCallersThatDoAsTheyPlease(t *testing.T) {
+	node := program(t, "node", "nodejs")
+	script := filepath.Join(t.TempDir(), "resume.mjs")
+	if err := os.WriteFile(script, []byte(web.JS), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	run := exec.CommandContext(ctx, node, "testdata/resume_faults.mjs", script)
+	run.Stderr = os.Stderr
+	output, err := run.Output()
+	var problems []string
+	if err == nil {
+		err = json.Unmarshal(output, &problems)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	for _, problem := range problems {
+		t.Error(problem)
+	}
+}
+
 // The page's own requests do not go through the proxy, which would cut them.
 func TestAPageLosesNoMessageThoughTheNetworkGoesAwayUnderIt(t *testing.T) {
 	browser := startBrowser(t)

@@ -1,0 +1,103 @@
+// resume.js against servers that do as they please, and callers too. It prints what went wrong.
+const { connect } = await import(process.argv[2]);
+const problems = [];
+process.on("exit", () => console.log(JSON.stringify(problems)));
+process.on("uncaughtException", (error) => problems.push(`uncaught: ${error}`));
+const check = (ok, what) => { if (!ok) problems.push(what); };
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const bytes = (...b) => Uint8Array.from(b).buffer;
+const ACK = 16, END = 17, WELCOME = 19, REFUSAL = 20;
+const welcome = (arrived = 0, taken = arrived) => bytes(WELCOME, ...Array(16).fill(7), arrived, taken, 100, 100);
+
+// serve returns a session whose server answers each frame by answer, and the frames that it was sent.
+function serve(answer, options = {}) {
+	const frames = [];
+	let dials = 0;
+	class Socket {
+		constructor() {
+			dials++;
+			setTimeout(() => this.onopen());
+		}
+		send(frame) {
+			frames.push(Array.from(frame));
+			setTimeout(() => answer(frame[0], {
+				say: (data) => this.onmessage({ data }), end: () => this.onclose(), dial: dials,
+			}));
+		}
+		close() {}
+	}
+	const heard = [];
+	const session = connect("ws://nowhere", {
+		onmessage: (m) => heard.push(Array.from(m)), WebSocket: Socket, minBackoff: 1, maxBackoff: 1, ackDelay: 1, ...options,
+	});
+	return { session, frames, heard, dials: () => dials };
+}
+const HELLO = 18;
+const friendly = (kind, { say }) => kind === HELLO && say(welcome());
+
+for (const text of ["1000", "", "x"]) {
+	for (const first of [true, false]) {
+		const { session, heard } = serve((kind, { say }) => {
+			if (kind === HELLO && !first) say(welcome());
+			if (kind === (first ? HELLO : ACK)) say(text);
+		});
+		const end = await Promise.race([session.ended, sleep(1000)]);
+		check(end?.message === "broken protocol" && !heard.length, `text ${text} was taken: ${end?.message}, ${heard.length} messages`);
+		session.close();
+	}
+}
+
+for (const message of [1000, null, undefined, {}, true, Symbol()]) {
+	const { session } = serve(friendly);
+	let error;
+	try { session.send(message); } catch (e) { error = e; }
+	check(error instanceof TypeError && session.unacknowledged === 0, `${String(message)} was sent: ${error}`);
+	session.close();
+}
+{
+	const { session, frames } = serve(friendly);
+	const numbers = Uint16Array.of(0x0102, 0x0304), buffer = bytes(5, 6), part = new DataView(bytes(1, 2, 3), 1, 1);
+	[numbers, buffer, part, new Uint8Array(buffer, 1)].forEach(session.send);
+	numbers.fill(0);
+	new Uint8Array(buffer).fill(0); // what was sent may be changed
+	await sleep(50);
+	const sent = frames.filter((f) => f[0] === 0).join(";");
+	check(sent === "0,2,1,4,3;0,5,6;0,2;0,6", `bytes of other types went as ${sent}`);
+	session.close();
+}
+
+for (const when of ["connected", "detached", "closed"]) {
+	const onstate = (state) => { if (state === when) throw new Error("from onstate"); };
+	const { session } = serve((kind, { say, end }) => {
+		if (kind === HELLO) say(welcome());
+		if (kind === ACK && when === "detached") end();
+	}, { onstate });
+	await sleep(50);
+	if (when === "closed") session.close();
+	const end = await Promise.race([session.ended, sleep(1000)]);
+	check(end?.message === (when === "closed" ? "closed" : "onstate has thrown"), `onstate threw at ${when}: ${end?.message}`);
+	session.close();
+}
+
+{ // The last answer gets lost; the server has let the session go by the next connection.
+	const { session } = serve((kind, { say, end, dial }) => {
+		if (kind === HELLO) say(dial === 1 ? welcome() : bytes(REFUSAL, 1));
+		if (kind === 0) say(bytes(ACK, 1));
+		if (kind === END) end();
+	});
+	session.send("x");
+	const end = await Promise.race([session.shutdown(), sleep(1000)]);
+	check(end?.message === "closed" && end.unacknowledged === 0, `a shutdown whose answer got lost: ${end?.message}`);
+}
+
+{ // A server that welcomes and then ends each connection is not asked ever so often.
+	const { session, dials } = serve((kind, { say, end }) => {
+		if (kind === HELLO) say(welcome());
+		if (kind === ACK) end();
+	}, { minBackoff: 10, maxBackoff: 10_000 });
+	await sleep(1500);
+	check(dials() > 2 && dials() < 12, `${dials()} connections in 1.5 s`);
+	session.close();
+}
+
+process.exit();
