@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -11,7 +10,7 @@ import (
 )
 
 // heartbeats is where nodes of the default cluster announce themselves.
-var heartbeats = "libnet." + base64.RawURLEncoding.EncodeToString([]byte("libnet")) + ".h"
+var heartbeats = inLibnet + ".h"
 
 type brief struct {
 	ID       string `json:"id"`
