@@ -2,7 +2,9 @@ package cluster_test
 
 import (
 	"context"
+	"log/slog"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -84,5 +86,48 @@ func TestAContextOfExtractThatPanicsHarmsNoNode(t *testing.T) {
 	}
 	if reply, err := node.Service("s").Carry(patience(t), nil); string(reply) != "ok" || err != nil {
 		t.Errorf("%q, %v", reply, err)
+	}
+}
+
+// A rudeHandler does something else than to write.
+type rudeHandler struct {
+	slog.Handler
+	do func()
+}
+
+func (h rudeHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h rudeHandler) Handle(context.Context, slog.Record) error {
+	h.do()
+	return nil
+}
+
+func (h rudeHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h rudeHandler) WithGroup(string) slog.Handler      { return h }
+
+// That another node was found is logged on the goroutines that hear the others.
+func TestALoggerThatPanicsHangsOrEndsItsGoroutineHarmsNoNode(t *testing.T) {
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	for name, do := range map[string]func(){
+		"panics": func() { panic("no room on the disk") },
+		"hangs":  func() { <-release },
+		"ends":   runtime.Goexit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			logger := slog.New(rudeHandler{do: do})
+			one := startNode(t, cluster.Options{Listen: "127.0.0.1:0", Logger: logger})
+			two := startNode(t, cluster.Options{Listen: "127.0.0.1:0", Routes: routesTo([]*cluster.Node{one}), Logger: logger})
+			formed(t, []*cluster.Node{one, two})
+			server := newSessions(t, lines, nil)
+			_, client := server.bound(one, "u")
+			send(t, two, "u", "hello")
+			read(t, client, "hello\n")
+			wantOffline(t, two, "v")
+			if err := two.Close(); err != nil {
+				t.Error(err)
+			}
+			wantOffline(t, one, "v")
+		})
 	}
 }
