@@ -195,9 +195,12 @@ func (d *dispatcher) answerWith(m *nats.Msg, data []byte) {
 
 // handlePing answers that all this node was sent before has been handled.
 func (d *dispatcher) handlePing(m *nats.Msg) {
-	if d.late.holdPing(m) {
-		return
+	if !d.late.holdPing(m) {
+		d.answerPing(m)
 	}
+}
+
+func (d *dispatcher) answerPing(m *nats.Msg) {
 	d.answerWith(m, appendPong(nil, pong{index: 0, count: 1}))
 }
 

@@ -132,7 +132,7 @@ func (d *dispatcher) release(at lane) {
 			return
 		}
 		l.held.Remove(front)
-		d.handlePing(m)
+		d.answerPing(m)
 	}
 }
 
