@@ -9,27 +9,28 @@ import (
 // attached is what a session has here.
 type attached struct {
 	session *libnet.Session
+	addr    string // the peer's
 	users   []*binding
 	groups  []string // tokens
 }
 
 // attachedLocked returns what s has, which is made if need be.
-func (d *dispatcher) attachedLocked(s *libnet.Session) *attached {
+func (d *dispatcher) attachedLocked(s *libnet.Session, addr string) *attached {
 	a := d.sessions[s.ID()]
 	if a == nil {
-		a = &attached{session: s}
+		a = &attached{session: s, addr: addr}
 		d.sessions[s.ID()] = a
 	}
 	return a
 }
 
 func (d *dispatcher) attachUserLocked(b *binding) {
-	a := d.attachedLocked(b.session)
+	a := d.attachedLocked(b.session, b.addr)
 	a.users = append(a.users, b)
 }
 
-func (d *dispatcher) attachGroupLocked(s *libnet.Session, token string) {
-	a := d.attachedLocked(s)
+func (d *dispatcher) attachGroupLocked(s *libnet.Session, addr, token string) {
+	a := d.attachedLocked(s, addr)
 	a.groups = append(a.groups, token)
 }
 

@@ -12,6 +12,7 @@ import (
 type binding struct {
 	token   string
 	session *libnet.Session
+	addr    string // the peer's
 	since   time.Time
 	seen    time.Time          // since when interest has this node's user
 	sub     *nats.Subscription // taken over by the next login of the user here
@@ -27,9 +28,17 @@ type binding struct {
 
 func newBinding(token string, s *libnet.Session) *binding {
 	now := time.Now()
-	b := &binding{token: token, session: s, since: now, seen: now}
+	b := &binding{token: token, session: s, addr: addrOf(s), since: now, seen: now}
 	b.one.Put(struct{}{}, s)
 	return b
+}
+
+// addrOf asks the conn of a session, which may be the user's, for its peer: on the goroutine of who binds or joins it.
+func addrOf(s *libnet.Session) string {
+	if addr := s.RemoteAddr(); addr != nil {
+		return addr.String()
+	}
+	return ""
 }
 
 // forget takes back what the binding registered with its session.

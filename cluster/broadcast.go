@@ -65,6 +65,7 @@ func (n *Node) Broadcast(group string, payload []byte) error {
 }
 
 func (d *dispatcher) join(token string, s *libnet.Session) error {
+	addr := addrOf(s)
 	for {
 		var spare *nats.Subscription
 		if !d.hasGroup(token) {
@@ -73,7 +74,7 @@ func (d *dispatcher) join(token string, s *libnet.Session) error {
 				return err
 			}
 		}
-		g, err := d.putMember(token, s, spare)
+		g, err := d.putMember(token, s, addr, spare)
 		if spare != nil && (g == nil || g.sub != spare) {
 			d.unsubscribe(spare)
 		}
@@ -90,7 +91,7 @@ func (d *dispatcher) hasGroup(token string) bool {
 }
 
 // putMember adds s to the group, which is made on sub if there is none.
-func (d *dispatcher) putMember(token string, s *libnet.Session, sub *nats.Subscription) (*group, error) {
+func (d *dispatcher) putMember(token string, s *libnet.Session, addr string, sub *nats.Subscription) (*group, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.node.accepting(); err != nil {
@@ -106,7 +107,7 @@ func (d *dispatcher) putMember(token string, s *libnet.Session, sub *nats.Subscr
 	}
 	if _, ok := g.joined[s.ID()]; !ok {
 		g.joined[s.ID()] = nil
-		d.attachGroupLocked(s, token)
+		d.attachGroupLocked(s, addr, token)
 		g.members.Put(s.ID(), s) // its locks are leaves: nothing is called back under them
 	}
 	return g, nil

@@ -52,21 +52,24 @@ func (d *dispatcher) dataOf(b *binding) map[string]string {
 	return b.data
 }
 
-// usersOf returns the names of the users that a session has, sorted, and the data of the first of them.
-func (d *dispatcher) usersOf(session uint64) (names []string, data map[string]string) {
+// member is what is known of a member of a group: its users' names are sorted, and the data is that of the first of them.
+func (d *dispatcher) member(session uint64) Member {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	m := Member{Presence: d.node.presence(session, "")}
 	a := d.sessions[session]
 	if a == nil {
-		return nil, nil
+		return m
 	}
+	m.Addr = a.addr
 	for _, b := range a.users {
 		name := nameOf(b.token)
-		if len(names) == 0 || name < slices.Min(names) {
-			data = b.data
+		if len(m.Users) == 0 || name < slices.Min(m.Users) {
+			m.Data = b.data
 		}
-		names = append(names, name)
+		m.Users = append(m.Users, name)
 	}
-	slices.Sort(names)
-	return names[:min(len(names), maxMemberUsers)], data
+	slices.Sort(m.Users)
+	m.Users = m.Users[:min(len(m.Users), maxMemberUsers)]
+	return m
 }

@@ -70,7 +70,7 @@ func (d *dispatcher) run() {
 		case m := <-d.incoming:
 			d.handle(m)
 		case <-d.late.due:
-			d.release()
+			d.expire()
 		case <-d.node.done:
 			return
 		}
@@ -110,12 +110,12 @@ func (d *dispatcher) handleUser(m *nats.Msg, token string, b *binding, direct bo
 		return
 	}
 	detour := direct && data[0] == kindPost // that is what others wait for
-	if b != nil && !detour && (after != 0 || len(d.late.held) > 0) && time.Since(b.seen) < recentLogin && d.hold(m, token, after, direct) {
+	if b != nil && !detour && (after != 0 || d.late.count > 0) && time.Since(b.seen) < recentLogin && d.hold(m, token, after, direct) {
 		return
 	}
 	d.handleKind(m, b, data[0], data[1:], direct)
-	if data[0] == kindPost && len(d.late.held) > 0 {
-		d.release()
+	if data[0] == kindPost && d.late.count > 0 {
+		d.arrived(m, token)
 	}
 }
 
@@ -195,10 +195,12 @@ func (d *dispatcher) answerWith(m *nats.Msg, data []byte) {
 
 // handlePing answers that all this node was sent before has been handled.
 func (d *dispatcher) handlePing(m *nats.Msg) {
-	if len(d.late.held) > 0 {
-		d.late.pings = append(d.late.pings, m)
-		return
+	if !d.late.holdPing(m) {
+		d.answerPing(m)
 	}
+}
+
+func (d *dispatcher) answerPing(m *nats.Msg) {
 	d.answerWith(m, appendPong(nil, pong{index: 0, count: 1}))
 }
 

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"container/list"
 	"encoding/binary"
 	"strconv"
 	"strings"
@@ -12,12 +13,16 @@ import (
 // late puts posts that took a detour back into their order, for users who have just logged in: only of those does interest know nothing yet.
 // A message says which post it follows, and waits until that has come. The dispatcher's goroutine alone uses it.
 type late struct {
-	known map[postID]bool // what users who have just logged in were delivered, or will do without
-	order []postID
-	held  []heldMessage    // in order of arrival
-	due   <-chan time.Time // when the first of them has waited long enough; nil without one
-	pings []*nats.Msg      // that are answered when nothing is held
+	known   map[postID]bool // what users who have just logged in were delivered, or will do without
+	order   []postID
+	held    list.List                // of *heldMessage and, where a ping came, of its *nats.Msg: in order of arrival
+	waiting map[lane][]*list.Element // the messages of held, in order
+	count   int                      // of them
+	due     <-chan time.Time         // when the first of them may have waited long enough
 }
+
+// A lane is a sender's way to a user, on which nothing overtakes.
+type lane struct{ instance, token string }
 
 // A postID is a post of a node.
 type postID struct {
@@ -27,8 +32,8 @@ type postID struct {
 
 type heldMessage struct {
 	m      *nats.Msg
-	token  string
-	after  postID
+	lane   lane
+	after  uint64
 	since  time.Time
 	direct bool
 }
@@ -42,25 +47,31 @@ const (
 	holdFor = 100 * time.Millisecond
 
 	maxKnown = 4096
-	maxHeld  = 4096
+	maxHeld  = 4096 // messages, and as many pings
 )
 
 // hold reports whether a message has to wait: for the post that it follows, or behind others of its sender to the user.
 func (d *dispatcher) hold(m *nats.Msg, token string, after uint64, direct bool) bool {
-	id := postID{d.node.subjects.asker(m.Reply), after}
-	wait := after != 0 && !d.late.known[id]
-	for _, h := range d.late.held {
-		wait = wait || h.token == token && h.after.instance == id.instance
-	}
-	if !wait || len(d.late.held) >= maxHeld {
+	l := &d.late
+	h := &heldMessage{m: m, lane: lane{d.node.subjects.asker(m.Reply), token}, after: after, direct: direct}
+	if !l.mustWait(h) && len(l.waiting[h.lane]) == 0 || l.count >= maxHeld {
 		return false
 	}
-	now := time.Now()
-	d.late.held = append(d.late.held, heldMessage{m, token, id, now, direct})
-	if d.late.due == nil {
-		d.late.due = time.After(holdFor)
+	h.since = time.Now()
+	if l.waiting == nil {
+		l.waiting = make(map[lane][]*list.Element)
+	}
+	l.waiting[h.lane] = append(l.waiting[h.lane], l.held.PushBack(h))
+	l.count++
+	if l.due == nil {
+		l.due = time.After(holdFor)
 	}
 	return true
+}
+
+// mustWait reports whether the post that a message follows has not come.
+func (l *late) mustWait(h *heldMessage) bool {
+	return h.after != 0 && !l.known[postID{h.lane.instance, h.after}]
 }
 
 // know notes a post that needs not to be waited for, and is not to be delivered any more.
@@ -79,35 +90,64 @@ func (l *late) know(id postID) {
 	l.order = append(l.order, id)
 }
 
-// release delivers what needs to wait no longer.
-func (d *dispatcher) release() {
+// arrived delivers what has waited for a post that was delivered.
+func (d *dispatcher) arrived(post *nats.Msg, token string) {
+	d.release(lane{d.node.subjects.asker(post.Reply), token})
+}
+
+// expire delivers what has waited long enough, and what follows that.
+func (d *dispatcher) expire() {
+	l := &d.late
 	now := time.Now()
-	held := d.late.held
-	d.late.held = nil
-	for _, h := range held {
-		expired := now.Sub(h.since) >= holdFor
-		if expired && h.after.number != 0 {
-			d.late.know(h.after)
+	l.due = nil
+	for front := l.held.Front(); front != nil; front = l.held.Front() {
+		h := front.Value.(*heldMessage) // a ping that comes first has been answered
+		if left := holdFor - now.Sub(h.since); left > 0 {
+			l.due = time.After(left)
+			return
 		}
-		if d.hold(h.m, h.token, h.after.number, h.direct) {
-			d.late.held[len(d.late.held)-1].since = h.since
-		} else {
-			d.handleHeld(h)
-		}
-	}
-	d.late.due = nil
-	if len(d.late.held) > 0 {
-		d.late.due = time.After(holdFor - now.Sub(d.late.held[0].since))
-		return
-	}
-	pings := d.late.pings
-	d.late.pings = nil
-	for _, m := range pings {
-		d.handlePing(m)
+		l.know(postID{h.lane.instance, h.after})
+		d.release(h.lane)
 	}
 }
 
-func (d *dispatcher) handleHeld(h heldMessage) {
+// release delivers the messages of a lane that need to wait no longer, and answers the pings that came behind no other.
+func (d *dispatcher) release(at lane) {
+	l := &d.late
+	queue := l.waiting[at]
+	for len(queue) > 0 && !l.mustWait(queue[0].Value.(*heldMessage)) {
+		h := l.held.Remove(queue[0]).(*heldMessage)
+		queue[0], queue = nil, queue[1:]
+		l.count--
+		d.handleHeld(h)
+	}
+	if len(queue) == 0 {
+		delete(l.waiting, at)
+	} else {
+		l.waiting[at] = queue
+	}
+	for front := l.held.Front(); front != nil; front = l.held.Front() {
+		m, ok := front.Value.(*nats.Msg)
+		if !ok {
+			return
+		}
+		l.held.Remove(front)
+		d.answerPing(m)
+	}
+}
+
+// holdPing reports whether a ping has to wait for messages that came before it. One too many is asked again.
+func (l *late) holdPing(m *nats.Msg) bool {
+	if l.count == 0 {
+		return false
+	}
+	if l.held.Len()-l.count < maxHeld {
+		l.held.PushBack(m)
+	}
+	return true
+}
+
+func (d *dispatcher) handleHeld(h *heldMessage) {
 	sub := h.m.Sub
 	if h.direct {
 		sub = nil
@@ -116,7 +156,7 @@ func (d *dispatcher) handleHeld(h heldMessage) {
 	if data[0] == kindAfter {
 		data = data[9:] // handleUser has looked
 	}
-	d.handleKind(h.m, d.holder(h.token, sub), data[0], data[1:], h.direct)
+	d.handleKind(h.m, d.holder(h.lane.token, sub), data[0], data[1:], h.direct)
 }
 
 // postOf returns which post a reply subject is of; its number is 0 for other messages.

@@ -98,9 +98,8 @@ func (n *Node) KickGroup(ctx context.Context, group, reason string) (int, error)
 func (d *dispatcher) answerMembers(m *nats.Msg, g *group) {
 	part := newMembersPart()
 	parts := 0
-	for id, s := range g.members.All() {
-		member := Member{Presence: d.node.presence(s)}
-		member.Users, member.Data = d.usersOf(id)
+	for id := range g.members.All() {
+		member := d.member(id)
 		if !part.add(member) {
 			continue
 		}

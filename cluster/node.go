@@ -107,17 +107,18 @@ func New(ctx context.Context, o Options) (*Node, error) {
 }
 
 func newNode(o Options) *Node {
+	logger := o.logger()
 	n := &Node{
 		id:       o.nodeID(),
 		instance: instanceName(randomNumber()),
 		started:  time.Now(),
 		timeout:  o.timeout(),
 		farewell: o.farewell(),
-		log:      o.logger(),
+		log:      logger,
 		met:      make(chan struct{}, 1),
 		told:     make(chan *nats.Msg, toldSize),
 		health:   newHealth(o.OnHealth),
-		trace:    tracer{o.Trace, o.logger()},
+		trace:    tracer{o.Trace, logger},
 	}
 	n.health.current.Store(&healthChange{Whole, nil})
 	n.subjects = newSubjects(o.cluster(), n.instance)

@@ -78,7 +78,8 @@ type Options struct {
 	// runs it is told the latest. It may block, and call the node, Close included: only the next call waits for it. One that panics is logged.
 	OnHealth func(h Health, err error)
 
-	// Logger receives what happens to nodes, and never payloads; default slog.Default(). It may panic, and should not block.
+	// Logger receives what happens to nodes, and never payloads; default slog.Default(). It is called on a goroutine of its own, one
+	// line at a time. It may panic, and may block: a line is waited for 100 ms at most, and of those that wait 256 are kept.
 	Logger *slog.Logger
 }
 

@@ -47,6 +47,15 @@ type peers struct {
 	askedAt   time.Time // when the last one was asked for the nodes that it knows
 }
 
+const (
+	// maxPeers is how many nodes are known, and maxGossiped how many of them when it comes to those that only others have heard. Each
+	// costs memory here and a part of what all do at each heartbeat.
+	maxPeers    = 4096
+	maxGossiped = maxPeers / 2
+
+	maxGone = 4 * maxPeers // that have left lately
+)
+
 // heard notes an announcement. It reports whether the node was new or had been silent.
 func (ps *peers) heard(a announcement) bool {
 	now := time.Now()
@@ -58,13 +67,19 @@ func (ps *peers) heard(a announcement) bool {
 	ps.metOthers = true
 	p := ps.known[a.Instance]
 	if p == nil {
+		if len(ps.known) >= maxPeers {
+			return false
+		}
 		p = &peer{id: a.ID, instance: a.Instance, started: a.Started}
 		ps.known[a.Instance] = p
 	}
 	found := !p.fresh(now)
 	p.heard, p.known, p.state, p.users, p.digest = now, now, a.State, a.Users, a.Known
-	for _, brief := range a.Peers {
-		ps.gossipLocked(brief, now)
+	if len(a.Peers) > 0 {
+		newest := ps.newestLocked()
+		for _, brief := range a.Peers {
+			ps.gossipLocked(brief, now, newest)
+		}
 	}
 	ps.sum = 0
 	return found
@@ -142,7 +157,7 @@ func (ps *peers) shouldAsk(instance string, digest uint32) bool {
 
 // gossipLocked notes a node that only another one may have heard. That is not enough to call it reachable,
 // but enough not to call its users offline.
-func (ps *peers) gossipLocked(brief peerBrief, now time.Time) {
+func (ps *peers) gossipLocked(brief peerBrief, now time.Time, newest map[string]int64) {
 	age := time.Duration(min(brief.AgeMS, int64(24*time.Hour/time.Millisecond))) * time.Millisecond
 	_, gone := ps.gone[brief.Instance]
 	if brief.Instance == ps.self.instance || gone || ps.forgetAfter > 0 && age > ps.forgetAfter {
@@ -151,7 +166,7 @@ func (ps *peers) gossipLocked(brief peerBrief, now time.Time) {
 	p := ps.known[brief.Instance]
 	if p == nil {
 		p = &peer{id: brief.ID, instance: brief.Instance, started: brief.Started}
-		if ps.supersededLocked(p) {
+		if p.superseded(newest) || len(ps.known) >= maxGossiped {
 			return
 		}
 		ps.known[brief.Instance] = p
@@ -168,7 +183,9 @@ func (ps *peers) left(a announcement) {
 	defer ps.mu.Unlock()
 	delete(ps.known, a.Instance)
 	ps.sum = 0
-	ps.gone[a.Instance] = time.Now()
+	if len(ps.gone) < maxGone {
+		ps.gone[a.Instance] = time.Now()
+	}
 	ps.metOthers = true
 }
 
@@ -178,12 +195,13 @@ func (ps *peers) sweep() (forgotten []*peer) {
 	now := time.Now()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	newest := ps.newestLocked()
 	for instance, p := range ps.known {
 		if p.fresh(now) {
 			continue
 		}
 		expired := ps.forgetAfter > 0 && now.Sub(p.last()) > ps.forgetAfter
-		if expired || p.state == stateDrained || ps.supersededLocked(p) {
+		if expired || p.state == stateDrained || p.superseded(newest) {
 			delete(ps.known, instance)
 			ps.sum = 0
 			forgotten = append(forgotten, p)
@@ -197,17 +215,23 @@ func (ps *peers) sweep() (forgotten []*peer) {
 	return forgotten
 }
 
-// supersededLocked reports whether the node has come back as another instance, which is heard.
-func (ps *peers) supersededLocked(p *peer) bool {
-	if ps.self.id == p.id && ps.self.started > p.started {
-		return true
-	}
-	for _, other := range ps.known {
-		if other.id == p.id && other.started > p.started && !other.heard.IsZero() {
-			return true
+// newestLocked returns when the latest run of each node began that is heard, this one's included, by id.
+func (ps *peers) newestLocked() map[string]int64 {
+	newest := map[string]int64{ps.self.id: ps.self.started}
+	for _, p := range ps.known {
+		if !p.heard.IsZero() {
+			if started, ok := newest[p.id]; !ok || p.started > started {
+				newest[p.id] = p.started
+			}
 		}
 	}
-	return false
+	return newest
+}
+
+// superseded reports whether the node has come back as another instance, which is heard.
+func (p *peer) superseded(newest map[string]int64) bool {
+	started, heard := newest[p.id]
+	return heard && started > p.started
 }
 
 // split returns the instances that are heard, and how many others may hold users.

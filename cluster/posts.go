@@ -120,23 +120,33 @@ func (p *posts) dropLocked() {
 	p.oldest++
 }
 
-// noteSend waits until no post to the user is on a detour, and returns the one that the message follows, 0 for none that is in doubt.
-func (p *posts) noteSend(ctx context.Context, token string) (after uint64, err error) {
+// noteSend returns the post that a message to the user follows, 0 for none that is in doubt. While posts to the user are on a detour, it
+// returns what is closed at its end.
+func (p *posts) noteSend(token string) (after uint64, detour <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d := p.detours[token]; d != nil {
+		return 0, d.done
+	}
+	if len(p.latest) > 0 {
+		after = p.beforeLocked(token, time.Now())
+	}
+	return after, nil
+}
+
+// behindDetours is noteSend that waits until no post to the user is on a detour.
+func (n *Node) behindDetours(ctx context.Context, token string) (after uint64, err error) {
 	for {
-		p.mu.Lock()
-		d := p.detours[token]
-		if d == nil {
-			if len(p.latest) > 0 {
-				after = p.beforeLocked(token, time.Now())
-			}
-			p.mu.Unlock()
+		after, detour := n.posts.noteSend(token)
+		if detour == nil {
 			return after, nil
 		}
-		p.mu.Unlock()
 		select {
-		case <-d.done:
+		case <-detour:
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return 0, n.unknown(ctx.Err())
+		case <-n.done:
+			return 0, ErrClosed
 		}
 	}
 }

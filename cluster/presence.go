@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/cluster/internal/directory"
 	"github.com/nats-io/nats.go"
 )
@@ -108,7 +107,7 @@ func (d *dispatcher) handleQuery(m *nats.Msg, b *binding) {
 		d.answer(m, answerGone)
 		return
 	}
-	p := d.node.presence(b.session)
+	p := d.node.presence(b.session.ID(), b.addr)
 	p.Since, p.Data = b.since, d.dataOf(b)
 	data, err := appendPresence(answers[answerPresence], p)
 	if err != nil {
@@ -118,12 +117,8 @@ func (d *dispatcher) handleQuery(m *nats.Msg, b *binding) {
 }
 
 // presence is what is known of a session here.
-func (n *Node) presence(s *libnet.Session) Presence {
-	p := Presence{Node: n.id, Run: n.instance, Session: s.ID()}
-	if addr := s.RemoteAddr(); addr != nil {
-		p.Addr = addr.String()
-	}
-	return p
+func (n *Node) presence(session uint64, addr string) Presence {
+	return Presence{Node: n.id, Run: n.instance, Session: session, Addr: addr}
 }
 
 func appendPresence(prefix []byte, p Presence) ([]byte, error) {

@@ -27,9 +27,15 @@ func (n *Node) Send(ctx context.Context, user string, payload []byte) error {
 }
 
 func (n *Node) send(ctx context.Context, token string, payload []byte) error {
-	after, err := n.posts.noteSend(ctx, token)
-	if err != nil {
-		return err
+	after, detour := n.posts.noteSend(token)
+	if detour != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = n.bounded(ctx)
+		defer cancel()
+		var err error
+		if after, err = n.behindDetours(ctx, token); err != nil {
+			return err
+		}
 	}
 	k := n.calls.begin(1)
 	defer n.calls.end(k)

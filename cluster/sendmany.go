@@ -65,7 +65,7 @@ func (b *batch) publish(ctx context.Context, i int) error {
 		return err
 	}
 	b.node.stats.sends.Add(1)
-	after, err := b.node.posts.noteSend(ctx, token)
+	after, err := b.node.behindDetours(ctx, token)
 	if err != nil {
 		return err
 	}

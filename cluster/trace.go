@@ -52,6 +52,8 @@ func (t *tracer) extract(ctx context.Context, h Header) (extracted context.Conte
 	defer func() {
 		if extracted == nil {
 			extracted = ctx
+		} else {
+			extracted = usersContext(extracted)
 		}
 	}()
 	defer t.recovered("Trace.Extract")

@@ -36,18 +36,19 @@ type Directory struct {
 	mu sync.Mutex
 	// mu guards the following.
 	view       *view
-	silent     int               // nodes that may hold users and are not in the view
-	registered *view             // for which all that is held was registered
-	again      bool              // register all, whatever was registered
-	wants      map[string]bool   // homes that asked for all that concerns them
-	members    map[string]member // the others of the view
-	whole      bool              // all of the view have said whom they hold
-	changed    chan struct{}     // closed when view or whole has changed
-	clock      uint64            // the greatest number heard of
-	held       map[string]held   // by token
-	ended      []entry           // logins of whose end the homes have not been told
-	typical    time.Duration     // how long the first answer of a home takes, averaged
-	records    map[string]Login  // by token: what this node knows as a home
+	silent     int                  // nodes that may hold users and are not in the view
+	registered *view                // for which all that is held was registered
+	again      bool                 // register all, whatever was registered
+	wants      map[string]bool      // homes that asked for all that concerns them
+	members    map[string]member    // the others of the view
+	whole      bool                 // all of the view have said whom they hold
+	changed    chan struct{}        // closed when view or whole has changed
+	clock      uint64               // the greatest number heard of
+	held       map[string]held      // by token
+	ended      []entry              // logins of whose end the homes have not been told
+	typical    time.Duration        // how long the first answer of a home takes, averaged
+	records    map[string]Login     // by token: what this node knows as a home
+	strangers  map[string]time.Time // nodes that have registered and are not in the view, and since when
 	calls      map[uint64]*call
 	lastCall   uint64
 	stopped    bool
@@ -88,6 +89,7 @@ func New(self string, bus Bus, host Host) *Directory {
 		changed:    make(chan struct{}),
 		held:       make(map[string]held),
 		records:    make(map[string]Login),
+		strangers:  make(map[string]time.Time),
 		calls:      make(map[uint64]*call),
 	}
 }
@@ -144,6 +146,7 @@ func (d *Directory) adoptLocked(v *view) (entered []string) {
 			delete(d.records, token)
 		}
 	}
+	clear(d.strangers) // who is one still has no records any more
 	d.whole = false
 	d.changedLocked()
 	d.wholeLocked() // the view may be this node alone
@@ -194,6 +197,7 @@ func (d *Directory) PeerDone(node string, done uint32) {
 // Tick repeats what may have been lost. It is called every now and then.
 func (d *Directory) Tick() {
 	d.mu.Lock()
+	d.forgetStrangersLocked()
 	var owing []string
 	for node, m := range d.members {
 		if m.owes {

@@ -1,5 +1,7 @@
 package directory
 
+import "time"
+
 // Handle takes what another node has published for this one. It does not wait.
 func (d *Directory) Handle(data []byte) {
 	if m, err := decode(data); err == nil && m.from != d.self {
@@ -56,6 +58,10 @@ type meeting struct {
 func (d *Directory) handleRegister(m message) {
 	var meetings []meeting
 	d.mu.Lock()
+	if !d.meetLocked(m.from) {
+		d.mu.Unlock()
+		return
+	}
 	node := d.internLocked(m.from)
 	for _, e := range m.entries {
 		l := Login{e.number, node, e.session}
@@ -79,6 +85,48 @@ func (d *Directory) handleRegister(m message) {
 	}
 	if m.call != 0 {
 		_ = d.send(m.from, message{kind: kindAccepted, call: m.call})
+	}
+}
+
+const (
+	// strangerFor is how long a login stays whose node is not in the view. A new node is heard within a heartbeat. One that has left is not
+	// heard again, and what was under way when it left would stay for good: it takes back nothing.
+	strangerFor = 2 * time.Second
+
+	maxStrangers = 1024 // more are not listened to
+)
+
+// meetLocked notes a node that registers and is not in the view; it is false for one too many.
+func (d *Directory) meetLocked(node string) bool {
+	if node == d.self || d.view.has(node) {
+		return true
+	}
+	if _, known := d.strangers[node]; known {
+		return true
+	}
+	if len(d.strangers) >= maxStrangers {
+		return false
+	}
+	d.strangers[node] = time.Now()
+	return true
+}
+
+// forgetStrangersLocked forgets the logins of nodes that have not come into the view.
+func (d *Directory) forgetStrangersLocked() {
+	over := make(map[string]bool)
+	for node, since := range d.strangers {
+		if time.Since(since) > strangerFor {
+			over[node] = true
+			delete(d.strangers, node)
+		}
+	}
+	if len(over) == 0 {
+		return
+	}
+	for token, l := range d.records {
+		if over[l.Node] {
+			delete(d.records, token)
+		}
 	}
 }
 

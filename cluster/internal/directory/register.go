@@ -212,8 +212,11 @@ func (d *Directory) UnholdAll() {
 	d.withdraw()
 }
 
-// Disown is for a node that was asked for a user and has none: a home must have missed its end.
+// Disown is for a node that was asked for a user and has none: a home must have missed its end. A token that no home takes is ignored.
 func (d *Directory) Disown(token string) {
+	if len(token) > maxToken {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, ok := d.held[token]; !ok {

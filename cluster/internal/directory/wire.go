@@ -79,12 +79,12 @@ func appendString(b []byte, s string) []byte {
 func decode(src []byte) (m message, err error) {
 	r := reader{rest: src}
 	m.kind, m.flags = r.byte(), r.byte()
-	m.from = r.string(maxNode)
+	m.from = r.node()
 	m.clock = r.uint(maxNumber)
 	m.call = r.uint(1<<64 - 1)
 	m.digest = r.fixed()
-	m.about = r.string(maxNode)
-	m.login.Node = r.string(maxNode)
+	m.about = r.node()
+	m.login.Node = r.node()
 	m.login.Session = r.uint(1<<64 - 1)
 	m.login.Number = r.uint(maxNumber)
 	for count := r.uint(maxEntries); count > 0 && !r.bad; count-- {
@@ -153,3 +153,16 @@ func (r *reader) uint(most uint64) uint64 {
 }
 
 func (r *reader) string(most uint64) string { return string(r.take(r.uint(most))) }
+
+// node is the name of a node, or empty. It becomes part of a subject, which nobody checks any more: with another character it would be a
+// wildcard, or end the line and begin a command.
+func (r *reader) node() string {
+	name := r.string(maxNode)
+	for _, c := range []byte(name) {
+		if (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			r.bad = true
+			return ""
+		}
+	}
+	return name
+}

@@ -1,0 +1,36 @@
+package cluster_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/libnet-go/libnet/cluster"
+)
+
+// A node that announces itself and answers nothing has all questions to homes wait; a post that was refused asks them, and a Send to the
+// same user waits for that. Options.Timeout bounds both waits together.
+func TestASendBehindAPostThatWasRefusedEndsWithItsTimeout(t *testing.T) {
+	const timeout = 3 * time.Second
+	node := startNode(t, cluster.Options{Timeout: timeout})
+	ctx, cancel := context.WithCancel(context.Background())
+	announced := make(chan struct{})
+	go func() {
+		defer close(announced)
+		for ctx.Err() == nil {
+			_ = node.Conn().Publish(heartbeats, []byte(`{"id":"mute","instance":"MUTE"}`))
+			time.Sleep(100 * time.Millisecond)
+		}
+	}()
+	defer func() { cancel(); <-announced }()
+	eventually(t, "the mute node", func() bool { return alive(node) == 2 })
+	if err := node.Post("u", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond) // the refusal
+	begun := time.Now()
+	err := node.Send(context.Background(), "u", []byte("y"))
+	if took := time.Since(begun); err == nil || took > timeout*3/2 {
+		t.Errorf("Send returned %v after %v", err, took)
+	}
+}
