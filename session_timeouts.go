@@ -3,6 +3,7 @@ package libnet
 import (
 	"io"
 	"math"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -293,13 +294,25 @@ func (s *Session) frameIsLate(c *clock, now int64) error {
 	switch {
 	case start == 0 || after(start, s.owner.frameTimeout()) > now:
 		return nil // it came meanwhile
-	case s.q.Receiver() != sendqueue.ReceiverWaiting: // but works on what has come
+	case s.staysFromWaiting(): // it works on what has come
 		c.lateFrame.at = after(now, starvation)
 		return nil
 	case c.lateFrame.at > start && c.lateFrame.grant(start, now): // at the last look it did
 		return nil
 	}
 	return s.frameTimeout(c)
+}
+
+// staysFromWaiting reports whether the receiver does not wait for the peer. One at work, which may be about to wait, has some
+// microseconds for it: a peer that sends a byte at a time gets no more than its time for a frame.
+func (s *Session) staysFromWaiting() bool {
+	for range 1000 {
+		if receiver := s.q.Receiver(); receiver < sendqueue.ReceiverActive {
+			return receiver != sendqueue.ReceiverWaiting
+		}
+		runtime.Gosched()
+	}
+	return true
 }
 
 // inputIsLate returns what becomes of a session whose IdleTimeout has passed.

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"math/bits"
 	"sync"
 	"time"
 )
@@ -27,9 +26,6 @@ type roundResult struct {
 	unreachable int // known nodes that did not answer, and that have not left
 	err         error
 }
-
-// maxDispatchers bounds how many answers a node may give: one, and more where it is of an older version.
-const maxDispatchers = 16
 
 const (
 	// pingAgain is after how long a dispatcher that does not answer is asked again: a full channel loses
@@ -99,7 +95,6 @@ type round struct {
 
 type target struct {
 	instance string
-	seen     uint16 // dispatchers that answered, by index
 	done     bool
 	asked    time.Time
 }
@@ -111,7 +106,7 @@ func (n *Node) round() roundResult {
 		r.targets = append(r.targets, &target{instance: instance})
 	}
 	r.open = len(r.targets)
-	r.call = n.calls.begin(2 * maxDispatchers * len(r.targets))
+	r.call = n.calls.begin(2 * len(r.targets))
 	defer n.calls.end(r.call)
 	err := r.run()
 	return roundResult{unreachable: r.lost, err: err}
@@ -165,14 +160,7 @@ func (r *round) answered(a answer) {
 	t := r.targets[a.target-1]
 	switch a.code {
 	case answerPong:
-		p, err := parsePong(a.data)
-		if err != nil {
-			return
-		}
-		t.seen |= 1 << p.index
-		if bits.OnesCount16(t.seen) == p.count {
-			r.end(t, false)
-		}
+		r.end(t, false)
 	case answerNoResponders: // no route to it
 		r.end(t, !r.node.peers.holdsNoUsers(t.instance))
 	}

@@ -36,7 +36,7 @@ func (n *Node) bind(ctx context.Context, s *libnet.Session, user string, data ma
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	d := n.dispatcher(token)
+	d := n.dispatcher
 	b := newBinding(token, s)
 	b.data = data
 	current, err := d.insert(b)

@@ -23,7 +23,7 @@ func (n *Node) Join(s *libnet.Session, group string) error {
 	if err != nil {
 		return err
 	}
-	d := n.dispatcher(token)
+	d := n.dispatcher
 	if err := d.join(token, s); err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (n *Node) Leave(s *libnet.Session, group string) error {
 	if err != nil {
 		return err
 	}
-	n.dispatcher(token).leave(token, s.ID())
+	n.dispatcher.leave(token, s.ID())
 	return nil
 }
 

@@ -121,7 +121,7 @@ func (n *Node) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrSlowConsumer) {
 		n.log.Warn("cluster: messages lost, this node does not keep up with NATS", "node", n.id)
 		if sub != nil {
-			n.dispatcher("").lags(sub)
+			n.dispatcher.lags(sub)
 		}
 		if sub != nil && sub.Subject == n.subjects.told(n.instance) {
 			n.directory.Resync()

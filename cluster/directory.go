@@ -52,7 +52,7 @@ type directoryHost struct{ *Node }
 
 // Replaced closes a session that has lost its user to a login on another node.
 func (h directoryHost) Replaced(token string, session uint64) {
-	d := h.dispatcher(token)
+	d := h.dispatcher
 	if b := d.bound(token); b != nil && b.session.ID() == session && d.remove(b, ErrReplaced) {
 		h.replaced(b)
 	}

@@ -34,11 +34,8 @@ type dispatcher struct {
 	lingering map[string]lingering // by token
 }
 
-// dispatcher returns the one that has the user or group.
-func (n *Node) dispatcher(string) *dispatcher { return n.dispatchers[0] }
-
-func (n *Node) startDispatcher() error {
-	d := &dispatcher{
+func newDispatcher(n *Node) *dispatcher {
+	return &dispatcher{
 		node:      n,
 		incoming:  make(chan *nats.Msg, incomingSize),
 		users:     make(map[string]*binding),
@@ -47,8 +44,10 @@ func (n *Node) startDispatcher() error {
 		lingering: make(map[string]lingering),
 		slow:      make(map[*nats.Subscription]struct{}),
 	}
-	n.dispatchers = []*dispatcher{d}
-	var err error
+}
+
+func (d *dispatcher) start() (err error) {
+	n := d.node
 	if d.ping, err = d.subscribe(n.subjects.ping); err != nil {
 		return err
 	}
@@ -201,7 +200,7 @@ func (d *dispatcher) handlePing(m *nats.Msg) {
 }
 
 func (d *dispatcher) answerPing(m *nats.Msg) {
-	d.answerWith(m, appendPong(nil, pong{index: 0, count: 1}))
+	d.answerWith(m, []byte{answerPong})
 }
 
 func (d *dispatcher) subscribe(subject string) (*nats.Subscription, error) {

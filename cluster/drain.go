@@ -29,9 +29,7 @@ func (n *Node) Drain(ctx context.Context) error {
 	services := n.services.drain(ctx)
 	// A Bind that is past its check of the state holds the dispatcher's lock, and its user is seen here.
 	n.directory.UnholdAll()
-	for _, d := range n.dispatchers {
-		d.forgetAll(ErrDraining)
-	}
+	n.dispatcher.forgetAll(ErrDraining)
 	if _, err := n.barrier(ctx); err != nil || services != nil {
 		return errors.Join(services, err)
 	}

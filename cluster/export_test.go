@@ -8,7 +8,6 @@ var (
 	ParseMembers      = parseMembers
 	ParseReply        = parseReply
 	ValidTraceparent  = validTraceparent
-	AppendPong        = func(src []byte) ([]byte, error) { p, err := parsePong(src); return appendPong(nil, p)[1:], err }
 	AppendDelivery    = func(src []byte) ([]byte, error) { d, err := parseDelivery(src); return appendDelivery(nil, d), err }
 	AppendCount       = func(src []byte) ([]byte, error) { c, err := parseCount(src); return appendCount(nil, c), err }
 	AppendKick        = func(src []byte) ([]byte, error) { s, r, err := parseKick(src); return appendKick(nil, s, r), err }

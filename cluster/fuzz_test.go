@@ -19,7 +19,7 @@ func FuzzWhatNodesSend(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for what, again := range map[string]func([]byte) ([]byte, error){
-			"pong": cluster.AppendPong, "kick": cluster.AppendKick, "heartbeat": cluster.AppendHeartbeat,
+			"kick": cluster.AppendKick, "heartbeat": cluster.AppendHeartbeat,
 		} {
 			if out, err := again(data); err == nil && !bytes.Equal(out, data) {
 				t.Errorf("%q is the %s %q", data, what, out)

@@ -42,13 +42,11 @@ func (n *Node) beat() error {
 	return natsError(n.conn.Publish(n.subjects.heartbeats, b.append(nil)))
 }
 
-func (n *Node) users() (count int) {
-	for _, d := range n.dispatchers {
-		d.mu.Lock()
-		count += len(d.users)
-		d.mu.Unlock()
-	}
-	return count
+func (n *Node) users() int {
+	d := n.dispatcher
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.users)
 }
 
 // heartbeatLoop announces this node, and forgets others that have been silent for too long.
@@ -67,9 +65,7 @@ func (n *Node) heartbeatLoop() {
 			n.heartbeat()
 		}
 		n.lookAround()
-		for _, d := range n.dispatchers {
-			d.endLinger(lingerFor)
-		}
+		n.dispatcher.endLinger(lingerFor)
 	}
 }
 

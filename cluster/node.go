@@ -19,16 +19,16 @@ import (
 // callbacks of sessions.
 type Node struct {
 	// Immutable after New.
-	id          string
-	instance    string // this run of the node, unique
-	started     time.Time
-	timeout     time.Duration
-	farewell    time.Duration // Options.Farewell
-	subjects    subjects
-	log         *slog.Logger
-	server      *Server // nil with Options.Servers
-	conn        *nats.Conn
-	dispatchers []*dispatcher
+	id         string
+	instance   string // this run of the node, unique
+	started    time.Time
+	timeout    time.Duration
+	farewell   time.Duration // Options.Farewell
+	subjects   subjects
+	log        *slog.Logger
+	server     *Server // nil with Options.Servers
+	conn       *nats.Conn
+	dispatcher *dispatcher
 
 	calls    calls
 	barriers barriers
@@ -136,6 +136,7 @@ func newNode(o Options) *Node {
 		}
 		n.peers.isolatedUntil = n.started.Add(wait)
 	}
+	n.dispatcher = newDispatcher(n)
 	n.directory = directory.New(n.instance, directoryBus{n}, directoryHost{n})
 	n.life, n.stop = context.WithCancel(context.Background())
 	n.done = n.life.Done()
@@ -146,7 +147,7 @@ func (n *Node) start(ctx context.Context, o *Options) error {
 	if err := n.connect(ctx, o); err != nil {
 		return err
 	}
-	if err := n.startDispatcher(); err != nil {
+	if err := n.dispatcher.start(); err != nil {
 		return err
 	}
 	if err := n.startDirectory(); err != nil {
@@ -223,9 +224,7 @@ func (n *Node) close() {
 		_ = n.server.Close()
 	}
 	n.running.Wait()
-	for _, d := range n.dispatchers {
-		d.forgetAll(ErrClosed)
-	}
+	n.dispatcher.forgetAll(ErrClosed)
 }
 
 // ID returns the node's id.

@@ -51,11 +51,6 @@ func (n *Node) Stats() Stats {
 		Served:      n.stats.served.Load(),
 		Refused:     n.stats.busy.Load(),
 	}
-	for _, d := range n.dispatchers {
-		users, groups, dropped := d.count()
-		stats.Users += users
-		stats.Groups += groups
-		stats.Dropped += dropped
-	}
+	stats.Users, stats.Groups, stats.Dropped = n.dispatcher.count()
 	return stats
 }

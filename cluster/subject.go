@@ -31,7 +31,7 @@ const (
 	userLetter  = 'u' // u.<user>: messages and questions to a user
 	groupLetter = 'g' // g.<group>: messages to a group
 	nodeLetter  = 'n' // n.<instance>: questions to a node, in one of its runs
-	pingLetter  = 'p' // p.<instance>: a barrier asks a node's dispatchers
+	pingLetter  = 'p' // p.<instance>: a barrier asks a node
 	toldLetter  = 'd' // d.<instance>: what nodes tell each other of nodes and logins
 	atLetter    = 'a' // a.<instance>.<user>: messages and questions to a user on a node that is known to hold it
 )

@@ -42,7 +42,7 @@ const (
 	answerUnanswered   byte = 'u' // the service's handler ended without a reply
 	answerTooLarge     byte = 't' // the service's reply, or a list of members, is
 	answerKicked       byte = 'k'
-	answerPong         byte = 'o' // then the dispatcher's index, and their number
+	answerPong         byte = 'o' // what was sent to the node before has been handled
 	answerFence        byte = 'f'
 	answerNoResponders byte = 'n' // made of NATS' status: nobody subscribes to the subject
 	answerLost         byte = 'l' // made when the connection broke
@@ -60,21 +60,6 @@ func parseKick(src []byte) (session uint64, reason string, err error) {
 		return 0, "", errMalformed
 	}
 	return binary.BigEndian.Uint64(src), string(src[8:]), nil
-}
-
-// pong is a dispatcher's answer to a ping.
-type pong struct{ index, count int }
-
-func appendPong(dst []byte, p pong) []byte {
-	return append(dst, answerPong, byte(p.index), byte(p.count))
-}
-
-// parsePong parses what follows the code.
-func parsePong(src []byte) (p pong, err error) {
-	if len(src) != 2 || src[1] == 0 || src[1] > maxDispatchers || src[0] >= src[1] {
-		return pong{}, errMalformed
-	}
-	return pong{index: int(src[0]), count: int(src[1])}, nil
 }
 
 // A heartbeat is what a node says of itself twice a second: all others hear it, so it is small.

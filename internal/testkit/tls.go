@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// Certificate is the one of ServerTLS.
+// Certificate is the one of ServerTLS. It is valid by every clock, since it may be made in a synctest bubble and used outside, or the
+// other way round.
 var Certificate = sync.OnceValue(func() tls.Certificate {
-	return Issue(time.Now().Add(time.Hour), "libnet.test")
+	return Issue(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), "libnet.test")
 })
 
 // Issue makes a certificate that signs itself, for a name and the loopback address.
@@ -27,7 +28,7 @@ func Issue(until time.Time, name string) tls.Certificate {
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             until.Add(-48 * time.Hour),
+		NotBefore:             time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(-48 * time.Hour), // a bubble's clock begins in 2000
 		NotAfter:              until,
 		DNSNames:              []string{name},
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
