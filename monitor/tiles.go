@@ -119,14 +119,19 @@ func tiles(v Varz, past []sample) []tile {
 		},
 	}
 	if h := v.HandlerTime; h != nil {
-		all = append(all, tile{
-			Title: "Handlers", Per: "at work, on average",
-			Values: []value{{Text: rate(lately(past, handling))}},
-			Chart:  p.chart("", rate, nil, handling),
-			Notes:  []note{quantile(h, "half take at most", "handler_50", 0.5), quantile(h, "99 % at most", "handler_99", 0.99)},
-		})
+		all = append(all, handlersTile(h, past, p))
 	}
 	return all
+}
+
+// handlersTile is there with Server.Histograms only.
+func handlersTile(h *Histogram, past []sample, p *points) tile {
+	return tile{
+		Title: "Handlers", Per: "at work, on average",
+		Values: []value{{Text: rate(lately(past, handling))}},
+		Chart:  p.chart("", rate, nil, handling),
+		Notes:  []note{quantile(h, "half take at most", "handler_50", 0.5), quantile(h, "99 % at most", "handler_99", 0.99)},
+	}
 }
 
 // quantile is the bound of the bucket in which that share of all values ends.
