@@ -11,7 +11,7 @@ import (
 // All methods may be called by any goroutine, also from close callbacks and from within All; no lock is
 // held while a session is sent to or user code runs.
 //
-// A session leaves when it closes, before its close callbacks run. It may be in many groups, and in one
+// A session leaves when it closes, before its Done is closed and its close callbacks run. It may be in many groups, and in one
 // under many keys.
 type Group[K comparable] struct {
 	mu lock.RWMutex[groupLock]
@@ -56,15 +56,13 @@ func (g *Group[K]) Swap(key K, s *Session) (old *Session) {
 func (g *Group[K]) swap(key K, s *Session) (old *Session, added bool) {
 	m := &member{session: s}
 	m.leave = callback{f: func() { g.remove(key, m) }, leave: true}
-	if !equal(key, key) || !s.register(&m.leave) {
+	if !equal(key, key) || !s.register(&m.leave) { // equal panics for a key of a type that no map takes
 		return nil, false
 	}
-	defer func() { // key may be of a type that no map takes
-		if !added {
-			m.forget()
-		}
-	}()
 	replaced, added := g.replace(key, m)
+	if !added {
+		m.forget()
+	}
 	if replaced == nil {
 		return nil, added
 	}

@@ -356,3 +356,19 @@ func TestAKeyThatNoMapTakesLeavesTheGroupAsItWas(t *testing.T) {
 		t.Error("the session has not left")
 	}
 }
+
+func TestWhoeverWaitedForDoneFindsTheSessionInNoGroup(t *testing.T) {
+	s := idleSession()
+	groups := make([]libnet.Group[int], 10_000)
+	for i := range groups {
+		groups[i].Put(i, s)
+	}
+	done := s.Done()
+	go s.Close()
+	<-done
+	for i := len(groups) - 1; i >= 0; i-- { // they are left from the first on
+		if n := groups[i].Len(); n != 0 {
+			t.Fatalf("group %d of %d: %d members", i, len(groups), n)
+		}
+	}
+}

@@ -81,8 +81,8 @@ func (s *Session) CloseWithError(reason error) error {
 	return err
 }
 
-// Done returns a channel that is closed when the session has ended: nothing more is written, and the
-// counters of Stats are final. Close callbacks may still be running.
+// Done returns a channel that is closed when the session has ended: nothing more is written, the
+// counters of Stats are final, and its manager and groups do not have it any more. Close callbacks may still be running.
 //
 // Whoever waits for it need not receive: a session whose Done was asked for, in event mode by a handler that is at work, also looks
 // for its peer's end itself, every two seconds, on Linux where the connection has a descriptor. It ends with io.EOF when nothing lies
@@ -257,7 +257,7 @@ func (s *Session) endSoon(reason error) {
 }
 
 // endWith is the session's end, whatever the reason. One caller gets through. The order: no more sends,
-// no more bytes, final counters, which the server has before Done tells of them, and only then the callbacks and
+// no more bytes, final counters, which the server has before Done tells of them, no group, and only then the callbacks and
 // the count of open sessions. With aside, the user's callbacks run on a goroutine of their own.
 func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error) {
 	s.mustBeMade()
@@ -289,12 +289,12 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 	return true, rest.run()
 }
 
-// closeDone returns the callbacks that are to run now.
-func (s *Session) closeDone(rest *settling) (callbacks []*callback) {
+// closeDone returns the user's callbacks, which are to run now: those and what was registered meanwhile.
+func (s *Session) closeDone(rest *settling, callbacks []*callback) []*callback {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	callbacks = s.takeCallbacksLocked()
-	s.running = hasUsers(callbacks) || !rest.isClosed()
+	callbacks = append(callbacks, s.takeCallbacksLocked()...)
+	s.running = len(callbacks) > 0 || !rest.isClosed()
 	if srv := s.owner.server; srv != nil && s.running {
 		srv.running.Add(1)
 	}

@@ -88,13 +88,13 @@ func (r *settling) closeTransport() error {
 	return err
 }
 
-// settle is what follows when no byte can be written any more.
+// settle is what follows when no byte can be written any more. Whoever has waited for Done finds the session in no group.
 func (s *Session) settle(rest *settling) {
 	s.awaitFlush()
 	s.noteLastReceived()
 	s.leaveOwner()
-	callbacks := s.closeDone(rest)
-	if rest.aside && hasUsers(callbacks) {
+	callbacks := s.closeDone(rest, s.leaveGroups())
+	if rest.aside && len(callbacks) > 0 {
 		go s.conclude(rest, callbacks)
 		return
 	}
@@ -202,7 +202,7 @@ func (s *Session) awaitFlush() {
 // callback is a function to run when the session has closed, in the list of those.
 type callback struct {
 	f     func()
-	leave bool // removes the session from a group: these run before the user's
+	leave bool // removes the session from a group: these run before Done is closed
 
 	// Guarded by Session.mu.
 	older, newer *callback
@@ -264,9 +264,19 @@ func (s *Session) call(c *callback) {
 	c.f()
 }
 
-// hasUsers reports whether there are others than those that leave groups.
-func hasUsers(callbacks []*callback) bool {
-	return slices.ContainsFunc(callbacks, func(c *callback) bool { return !c.leave })
+// leaveGroups returns the callbacks that are the user's. No group takes the session from now on.
+func (s *Session) leaveGroups() (users []*callback) {
+	s.mu.Lock()
+	callbacks := s.takeCallbacksLocked()
+	s.mu.Unlock()
+	for _, c := range callbacks {
+		if c.leave {
+			c.f()
+		} else {
+			users = append(users, c)
+		}
+	}
+	return users
 }
 
 // callEach calls one behind the other. Where one ends the goroutine, the deferred function calls those behind it
@@ -284,26 +294,13 @@ func (s *Session) callEach(callbacks []*callback) {
 	}
 }
 
-// takeCallbacksLocked returns the callbacks in the order in which they are to run: those of groups, then the user's, each
-// as they were registered.
-func (s *Session) takeCallbacksLocked() []*callback {
-	var oldest *callback
-	n := 0
-	for c := s.callbacks; c != nil; c = c.older {
-		oldest = c
-		n++
-	}
-	callbacks := make([]*callback, 0, n)
-	for _, leave := range []bool{true, false} {
-		for c := oldest; c != nil; c = c.newer {
-			if c.leave == leave {
-				callbacks = append(callbacks, c)
-			}
-		}
-	}
-	for _, c := range callbacks {
+// takeCallbacksLocked returns the callbacks as they were registered.
+func (s *Session) takeCallbacksLocked() (callbacks []*callback) {
+	for c := s.callbacks; c != nil; c = s.callbacks {
+		callbacks = append(callbacks, c)
+		s.callbacks = c.older
 		c.older, c.newer = nil, nil
 	}
-	s.callbacks = nil
+	slices.Reverse(callbacks)
 	return callbacks
 }

@@ -77,7 +77,7 @@ func (s *Session) endIfDrained() {
 // finish ends the session; false if it had ended.
 func (s *Session) finish(reason error) bool {
 	s.mu.Lock()
-	if s.phase == ended {
+	if s.phase >= ended {
 		s.mu.Unlock()
 		return false
 	}
@@ -93,28 +93,42 @@ func (s *Session) finish(reason error) bool {
 	s.state.Store(int32(Closed))
 	s.stopWindowLocked()
 	s.changedLocked()
-	var callbacks []func()
+	var leaves []func()
 	if r := s.rare; r != nil {
 		r.inbox = queue{}
-		callbacks, r.onClose = r.takeCallbacks(), nil
+		leaves = r.takeLeaves()
 		r.arrived.Broadcast()
-		if r.done != nil {
-			close(r.done)
-		}
 	}
 	s.mu.Unlock()
+	for _, leave := range leaves {
+		leave()
+	}
 	s.end.closed(s, conn, last)
-	if len(callbacks) > 0 {
+	if callbacks := s.closeDone(); len(callbacks) > 0 {
 		go runAll(callbacks)
 	}
 	return true
 }
 
-func (r *rare) takeCallbacks() (all []func()) {
+// closeDone returns the close callbacks, which are to run now.
+func (s *Session) closeDone() (callbacks []func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.phase = gone
+	if r := s.rare; r != nil {
+		callbacks, r.onClose = r.onClose, nil
+		if r.done != nil {
+			close(r.done)
+		}
+	}
+	return callbacks
+}
+
+func (r *rare) takeLeaves() (all []func()) {
 	for e := r.leaves.Front(); e != nil; e = r.leaves.Front() {
 		all = append(all, r.leaves.Remove(e).(func()))
 	}
-	return append(all, r.onClose...)
+	return all
 }
 
 // runAll goes on behind a callback that panics or ends its goroutine.

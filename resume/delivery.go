@@ -139,7 +139,7 @@ func (l *link) handledLast(atOnce bool) {
 // doneLocked follows the handler's return from a message of a connection that the session has left.
 func (s *Session) doneLocked() {
 	s.rare.busy = nil
-	if s.phase != ended { // else the peer, and who asked for the counters, was told without it
+	if s.phase < ended { // else the peer, and who asked for the counters, was told without it
 		s.taken++
 	}
 	if s.link != nil {

@@ -28,21 +28,21 @@ type member struct {
 func (m *member) forget() { m.session.unregister(m.leave) }
 
 // Put adds s under key, in the place of another session that had the key, which it returns; that one stays open. It leaves the group
-// when it ends, before its close callbacks run. One that has ended is not added, nor is one under a key that does not equal itself,
+// when it ends, before Done is closed. One that has ended is not added, nor is one under a key that does not equal itself,
 // as NaN does not.
 func (g *Group[K]) Put(key K, s *Session) (old *Session) {
 	m := &member{session: s}
-	m.leave = s.register(func() { g.delete(key, m) })
-	if m.leave == nil || !equal(key, key) {
+	if !equal(key, key) { // panics for a key of a type that no map takes
 		return nil
 	}
-	added := false
-	defer func() { // key may be of a type that no map takes
-		if !added {
-			m.forget()
-		}
-	}()
+	m.leave = s.register(func() { g.delete(key, m) })
+	if m.leave == nil {
+		return nil
+	}
 	replaced, added := g.replace(key, m)
+	if !added {
+		m.forget()
+	}
 	if replaced == nil {
 		return nil
 	}

@@ -138,3 +138,22 @@ func ExampleGroup() {
 	// {Sent:1 Blocked:0 Closed:0}
 	// hello <nil>
 }
+
+func TestWhoeverWaitedForDoneFindsTheSessionInNoGroup(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		_, s := r.start(new(resume.Client))
+		groups := make([]resume.Group[int], 10_000)
+		for i := range groups {
+			groups[i].Put(i, s)
+		}
+		done := s.Done()
+		go s.Close()
+		<-done
+		for i := len(groups) - 1; i >= 0; i-- { // they are left from the first on
+			if n := groups[i].Len(); n != 0 {
+				t.Fatalf("group %d of %d: %d members", i, len(groups), n)
+			}
+		}
+	})
+}

@@ -33,7 +33,7 @@ func (s *Session) countsLocked() counts {
 func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *link, own counts, err error) {
 	longest, late := maxLength(conn), encodesLate(conn) // which call the user's code
 	s.mu.Lock()
-	if s.phase == ended || number <= s.links {
+	if s.phase >= ended || number <= s.links {
 		s.mu.Unlock()
 		return nil, own, errLeft
 	}

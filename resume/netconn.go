@@ -72,7 +72,7 @@ func (c *netConn) tookLastLocked() (*link, *ack) {
 		return nil, nil
 	}
 	c.lent = false
-	if c.halfClosed || s.phase == ended { // nobody has handled it, or the peer was told without it
+	if c.halfClosed || s.phase >= ended { // nobody has handled it, or the peer was told without it
 		return nil, nil
 	}
 	s.taken++

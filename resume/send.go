@@ -168,7 +168,7 @@ func (s *Session) accept(kind byte, data, shared []byte) (place uint64, err erro
 
 func (s *Session) mayAcceptLocked(length int) error {
 	switch q := &s.unacknowledged; {
-	case s.phase == ended:
+	case s.phase >= ended:
 		return s.err
 	case s.phase != open:
 		return &Error{Err: libnet.ErrSessionClosed}

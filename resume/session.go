@@ -65,7 +65,7 @@ type rare struct {
 	changed chan struct{} // nil until somebody waits for acknowledgements, or the end
 	done    chan struct{}
 	onClose []func()
-	leaves  list.List   // of func(), before those: to leave groups
+	leaves  list.List   // of func(): to leave groups, before done is closed
 	window  *time.Timer // ends a session with a window of its own
 }
 
@@ -87,6 +87,7 @@ const (
 	open     phase = iota
 	draining       // Shutdown waits for acknowledgements
 	ended
+	gone // and it has left its groups
 )
 
 // A State is what a session is doing.
@@ -173,14 +174,14 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// Done returns a channel that is closed when the session has ended.
+// Done returns a channel that is closed when the session has ended and left its groups.
 func (s *Session) Done() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.rareLocked()
 	if r.done == nil {
 		r.done = make(chan struct{})
-		if s.phase == ended {
+		if s.phase == gone {
 			close(r.done)
 		}
 	}
@@ -191,7 +192,7 @@ func (s *Session) Done() <-chan struct{} {
 // that has ended, at once.
 func (s *Session) OnClose(f func()) {
 	s.mu.Lock()
-	over := s.phase == ended
+	over := s.phase == gone
 	if !over {
 		r := s.rareLocked()
 		r.onClose = append(r.onClose, f)
@@ -202,11 +203,11 @@ func (s *Session) OnClose(f func()) {
 	}
 }
 
-// register has leave called when the session ends, before what OnClose was given; nil if it has ended.
+// register has leave called when the session ends, before Done is closed; nil if it has ended.
 func (s *Session) register(leave func()) *list.Element {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.phase == ended {
+	if s.phase >= ended {
 		return nil
 	}
 	return s.rareLocked().leaves.PushBack(leave)

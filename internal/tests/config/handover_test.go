@@ -15,9 +15,8 @@ import (
 
 // drained is the row of Server.Drain: a server with a session is drained, in the time that its context leaves at the most.
 func drained(t *testing.T, n int64) {
-	srv, s, end := echoing(t)
+	srv, s, end := echoing(t, func(c *libnet.Config) { c.Linger = 50 * time.Millisecond })
 	defer end()
-	srv.Linger = 50 * time.Millisecond
 	go func() { _, _ = s.Receive() }()
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
@@ -28,7 +27,7 @@ func drained(t *testing.T, n int64) {
 // given is a row for how a server is given away: to a process that ends when all stands still. The server goes on.
 func given(field func(*handover.GiveOptions) *time.Duration) number {
 	return number{durations, func(t *testing.T, n int64) {
-		srv, s, end := echoing(t)
+		srv, s, end := echoing(t, func(*libnet.Config) {})
 		defer end()
 		var o handover.GiveOptions
 		*field(&o) = time.Duration(n)
@@ -57,13 +56,14 @@ func given(field func(*handover.GiveOptions) *time.Duration) number {
 }
 
 // echoing is a server with a client.
-func echoing(t *testing.T) (srv *libnet.Server, s *libnet.Session, end func()) {
+func echoing(t *testing.T, configure func(*libnet.Config)) (srv *libnet.Server, s *libnet.Session, end func()) {
 	t.Helper()
 	srv, err := libnet.Serve("tcp", "127.0.0.1:0", testkit.Frames, 16)
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv.Logger = testkit.Quiet
+	configure(&srv.Config)
 	served := make(chan error, 1)
 	go func() {
 		served <- srv.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.Send(msg) }))
