@@ -288,8 +288,8 @@ func (t taker) Adopt(r *moving.Record, fd int) (moving.Arrival, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(srv.sessionOwner(), conn)
-	s.id, s.opened = r.ID, time.Now().Add(-time.Duration(r.Age))
+	s := newNumberedSession(srv.sessionOwner(), conn, r.ID)
+	s.opened = time.Now().Add(-time.Duration(r.Age))
 	s.restore(r)
 	if err := srv.adopt(s, r); err != nil {
 		_ = conn.Close()
@@ -406,10 +406,27 @@ func (a *arrival) Discard() { a.s.leave(ErrHandedOver) }
 
 func (a *arrival) Start(out *sendqueue.Contents) {
 	s, srv := a.s, a.s.owner.server
-	s.q.Restore(*out)
+	if !s.q.Restore(*out) {
+		a.lose(out)
+		return
+	}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.adopted = append(srv.adopted, s)
+}
+
+// lose counts what was to be written by a session that has ended since it came, with what its old process has counted: the server's sums
+// have the rest once Done tells so.
+func (a *arrival) lose(out *sendqueue.Contents) {
+	s := a.s
+	closedWithin(s.doneChan(), flushEnd)
+	lost := s.q.Lose(*out)
+	s.owner.server.addEnded(SessionStats{
+		MessagesOut: out.MessagesOut, BytesOut: out.BytesOut, Discarded: out.Discarded + lost,
+	})
+	if lost > 0 {
+		s.owner.eventLog().discarded(s, lost)
+	}
 }
 
 // nextAdopted returns a session that has arrived and nobody serves yet, nil if there is none.

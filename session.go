@@ -185,8 +185,12 @@ func newBareSession(m *Manager, codec Codec, sendChanSize int) *Session {
 }
 
 func newSession(o *owner, conn net.Conn) *Session {
+	return newNumberedSession(o, conn, lastSessionID.Add(1))
+}
+
+func newNumberedSession(o *owner, conn net.Conn, id uint64) *Session {
 	s := &Session{
-		id:     lastSessionID.Add(1),
+		id:     id,
 		owner:  o,
 		conn:   conn,
 		opened: time.Now(),

@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -31,8 +31,8 @@ type fleet struct {
 	current int // the process that serves
 }
 
-// startFleet starts the first server process. env is for it and its successors.
-func startFleet(t *testing.T, set settings, env ...string) *fleet {
+// startFleet starts the first server process.
+func startFleet(t *testing.T, set settings) *fleet {
 	t.Helper()
 	if set.Network == "unix" {
 		set.Address = filepath.Join(t.TempDir(), "socket")
@@ -43,10 +43,8 @@ func startFleet(t *testing.T, set settings, env ...string) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, _ := json.Marshal(set)
-	cmd := exec.Command(os.Args[0])
-	cmd.Stdout, cmd.Stderr = write, os.Stderr
-	cmd.Env = append(append(os.Environ(), settingsVariable+"="+string(text)), env...)
+	cmd := serverCommand(set)
+	cmd.Stdout = write
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -136,90 +134,164 @@ func (f *fleet) upgrade() (gave, ready report) {
 	return seen["gave"], seen["ready"]
 }
 
-// window is how many messages of a client are under way.
+// window is how many messages of a client without a pace are under way.
 const window = 4
 
-// A client never stops sending numbered messages, and checks that each comes back once and in order.
+// A client never stops sending numbered messages, and checks that each comes back once and in order. With a pace it sends one each time
+// that has passed, whatever has come back, and otherwise one for each that comes back, of window that are under way.
 type client struct {
 	conn     net.Conn
-	window   chan struct{}
+	in       *bufio.Reader
+	out      []byte
+	pace     time.Duration
+	halves   bool // it writes in two pieces, of which the first ends within a message
 	sent     uint64
 	received uint64
 	begun    chan struct{} // closed with the first answer
-	over     chan struct{} // closed when nothing is received any more
-	last     time.Time
-	longest  time.Duration // between two messages
 	err      error
+
+	last    atomic.Int64 // when something came back last, as since says
+	longest atomic.Int64 // between two that came back, since pauses was called
 }
 
-func (c *client) send(stop *atomic.Bool) {
-	size := 8 + int(uint16(len(c.conn.LocalAddr().String())))
+func newClient(conn net.Conn) *client {
+	c := &client{conn: conn, in: bufio.NewReaderSize(conn, 256), begun: make(chan struct{})}
+	c.last.Store(since())
+	return c
+}
+
+// since is the time in nanoseconds since the tests began.
+func since() int64 { return int64(time.Since(testsBegan)) }
+
+var testsBegan = time.Now()
+
+func (c *client) run(stop *atomic.Bool) { c.err = c.talk(stop) }
+
+// talk sends until stop, and then asks the server what it has had.
+func (c *client) talk(stop *atomic.Bool) error {
+	sent := make(chan error, 1)
+	over := make(chan struct{})
+	defer close(over)
+	if c.pace == 0 {
+		sent <- c.send(window)
+	} else {
+		go func() { sent <- c.sendPaced(stop, over) }()
+	}
 	for !stop.Load() {
+		n, err := c.receive()
+		if err == nil && c.pace == 0 {
+			err = c.send(n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := <-sent; err != nil {
+		return err
+	}
+	for c.received < c.sent {
+		if _, err := c.receive(); err != nil {
+			return err
+		}
+	}
+	return c.compare()
+}
+
+// sendPaced sends a message each time that the pace has passed.
+func (c *client) sendPaced(stop *atomic.Bool, over <-chan struct{}) error {
+	for due := time.Now().Add(rand.N(c.pace)); !stop.Load(); due = due.Add(c.pace) {
 		select {
-		case c.window <- struct{}{}:
-		case <-c.over:
-			return
+		case <-over:
+			return nil
+		case <-time.After(time.Until(due)):
 		}
-		msg := binary.BigEndian.AppendUint16(nil, uint16(size))
-		msg = binary.BigEndian.AppendUint64(msg, c.sent)
-		msg = append(msg, make([]byte, size-8)...)
-		if _, err := c.conn.Write(msg); err != nil {
-			return
+		if err := c.send(1); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// send sends n messages.
+func (c *client) send(n int) error {
+	size := 8 + len(c.conn.LocalAddr().String())
+	c.out = c.out[:0]
+	for range n {
+		c.out = binary.BigEndian.AppendUint16(c.out, uint16(size))
+		c.out = binary.BigEndian.AppendUint64(c.out, c.sent)
+		c.out = append(c.out, make([]byte, size-8)...)
 		c.sent++
-		time.Sleep(pace)
 	}
+	out := c.out
+	if c.halves {
+		n, err := c.conn.Write(out[:size/2])
+		if err != nil {
+			return err
+		}
+		out = out[n:]
+	}
+	_, err := c.conn.Write(out)
+	return err
 }
 
-// pace is how long a client rests behind each message: thousands of them are to leave the machine some time.
-var pace = 200 * time.Microsecond
-
-func (c *client) read() ([]byte, error) {
-	var head [2]byte
-	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
-	if _, err := io.ReadFull(c.conn, head[:]); err != nil {
-		return nil, err
-	}
-	msg := make([]byte, binary.BigEndian.Uint16(head[:]))
-	_, err := io.ReadFull(c.conn, msg)
-	return msg, err
-}
-
-func (c *client) receive() {
-	defer close(c.over)
-	c.last = time.Now()
-	for {
+// receive takes what has come back, and waits for the first.
+func (c *client) receive() (n int, err error) {
+	for ; n == 0 || c.in.Buffered() > 0; n++ {
 		msg, err := c.read()
 		if err != nil {
-			c.err = err
-			return
+			return n, err
 		}
-		if len(msg) == 16 { // the answer to the last question
-			if n := binary.BigEndian.Uint64(msg); n != c.received || n != c.sent {
-				c.err = fmt.Errorf("the server has had %d messages of %d, of which %d came back", n, c.sent, c.received)
-			}
-			return
+		if came := binary.BigEndian.Uint64(msg); came != c.received {
+			return n, fmt.Errorf("message %d came where %d was due: %q", came, c.received, msg)
 		}
-		if n := binary.BigEndian.Uint64(msg); n != c.received {
-			c.err = fmt.Errorf("message %d came where %d was due: %q", n, c.received, msg)
-			return
-		}
-		if c.received++; c.received == 1 {
-			close(c.begun)
-		}
-		now := time.Now()
-		c.longest = max(c.longest, now.Sub(c.last))
-		c.last = now
-		<-c.window
+		c.received++
 	}
+	now := since()
+	c.longest.Store(max(c.longest.Load(), now-c.last.Load()))
+	c.last.Store(now)
+	if c.received == uint64(n) {
+		close(c.begun)
+	}
+	return n, nil
+}
+
+// compare asks the server how many messages it has had.
+func (c *client) compare() error {
+	if _, err := c.conn.Write([]byte{0, 0}); err != nil {
+		return err
+	}
+	msg, err := c.read()
+	if err != nil {
+		return err
+	}
+	if n := binary.BigEndian.Uint64(msg); n != c.received || n != c.sent {
+		return fmt.Errorf("the server has had %d messages of %d, of which %d came back", n, c.sent, c.received)
+	}
+	return nil
+}
+
+func (c *client) read() ([]byte, error) {
+	if c.in.Buffered() == 0 {
+		_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+	}
+	head, err := c.in.Peek(2)
+	if err != nil {
+		return nil, err
+	}
+	size := 2 + int(binary.BigEndian.Uint16(head))
+	msg, err := c.in.Peek(size)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.in.Discard(size)
+	return msg[2:], err
 }
 
 // clients are those of one test.
 type clients struct {
-	all       []*client
-	stop      atomic.Bool
-	senders   sync.WaitGroup
-	receivers sync.WaitGroup
+	all     []*client
+	stop    atomic.Bool
+	running sync.WaitGroup
 }
 
 // dialClients connects n clients, which begin to send.
@@ -227,15 +299,20 @@ func dialClients(t *testing.T, f *fleet, n int) *clients {
 	t.Helper()
 	cs := new(clients)
 	t.Cleanup(cs.close)
-	for range n {
+	for i := range n {
 		conn, err := net.Dial(f.set.Network, f.set.Address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &client{conn: conn, window: make(chan struct{}, window), begun: make(chan struct{}), over: make(chan struct{})}
+		c := newClient(conn)
+		c.halves = i%8 == 0
+		if n > 1000 { // else they would have the machine to themselves
+			if c.pace = slowPace; i%50 == 0 {
+				c.pace = probePace
+			}
+		}
 		cs.all = append(cs.all, c)
-		cs.senders.Go(func() { c.send(&cs.stop) })
-		cs.receivers.Go(c.receive)
+		cs.running.Go(func() { c.run(&cs.stop) })
 	}
 	for _, c := range cs.all { // each is a session by then
 		testkit.Await(t, patience, "a first answer", c.begun)
@@ -248,19 +325,14 @@ func (cs *clients) close() {
 	for _, c := range cs.all {
 		_ = c.conn.Close()
 	}
-	cs.receivers.Wait()
-	cs.senders.Wait()
+	cs.running.Wait()
 }
 
 // finish has all clients stop, and ask the server what it has had. It returns how many messages came back.
 func (cs *clients) finish(t *testing.T) (messages uint64) {
 	t.Helper()
 	cs.stop.Store(true)
-	cs.senders.Wait()
-	for _, c := range cs.all {
-		_, _ = c.conn.Write([]byte{0, 0})
-	}
-	cs.receivers.Wait()
+	cs.running.Wait()
 	failed := 0
 	for i, c := range cs.all {
 		if c.err != nil {
@@ -276,11 +348,27 @@ func (cs *clients) finish(t *testing.T) (messages uint64) {
 	return messages
 }
 
-// pauses returns the longest pauses of all clients since the last call, in order.
-func (cs *clients) pauses() (all []time.Duration) {
+// Of thousands of clients each sends at slowPace, and one of 50 at probePace: it is these whose pauses are looked at.
+const (
+	slowPace  = 500 * time.Millisecond
+	probePace = 10 * time.Millisecond
+)
+
+// pauses are how long each client has heard nothing, at the longest, with messages under way all the time.
+type pauses []time.Duration
+
+func (p pauses) String() string {
+	slices.Sort(p)
+	return fmt.Sprintf("median %v, p99 %v, longest %v", p[len(p)/2], p[len(p)*99/100], p[len(p)-1])
+}
+
+// pauses returns those of all clients since the last call.
+func (cs *clients) pauses() (all pauses) {
+	now := since()
 	for _, c := range cs.all {
-		all = append(all, c.longest)
+		if c.pace != slowPace {
+			all = append(all, time.Duration(max(c.longest.Swap(0), now-c.last.Load())))
+		}
 	}
-	slices.Sort(all)
 	return all
 }

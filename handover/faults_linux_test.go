@@ -138,12 +138,16 @@ type taker struct {
 
 func newTaker(t *testing.T, conn *net.UnixConn) *taker {
 	k := &taker{t: t, conn: conn}
-	t.Cleanup(func() {
-		for _, fd := range k.fds {
-			_ = syscall.Close(fd)
-		}
-	})
+	t.Cleanup(k.close)
 	return k
+}
+
+// close closes the sessions that have come.
+func (k *taker) close() {
+	for _, fd := range k.fds {
+		_ = syscall.Close(fd)
+	}
+	k.fds = nil
 }
 
 func (k *taker) say(kind byte, payload ...byte) {

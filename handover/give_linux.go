@@ -16,18 +16,16 @@ import (
 // notice nothing but a pause. That process calls [Take].
 //
 // Until it has said that all is its own, nothing is lost here: with an error that wraps [ErrKept] srv goes on, with all its sessions, as
-// if nothing had been. After that the sessions that could not move are ended as [libnet.Server.Drain] does, and so is srv: Serve and
+// if nothing had been. A Stop, Shutdown or Drain of srv before that ends Give: the error then wraps [libnet.ErrServerClosed], too. After that the sessions that could not move are ended as [libnet.Server.Drain] does, and so is srv: Serve and
 // ServeMessages return when Give does. An error is then Drain's. ctx bounds all of it; conn stays the caller's, and is of no more use.
 //
 // The sessions that have moved end here with [libnet.ErrHandedOver]: Done, close callbacks and Receive tell of it.
 func Give(ctx context.Context, conn *net.UnixConn, srv *libnet.Server, o GiveOptions) (Result, error) {
 	g := &giving{link: newLink(conn), giver: moving.The.Giver(srv), options: o}
 	defer g.link.close()
-	stop := bounded(ctx, conn)
-	defer stop()
-	if err := g.give(ctx); err != nil {
+	if err := g.giveUntilStopped(ctx); err != nil {
 		g.link.quit(err)
-		return Result{}, fmt.Errorf("%w: %w", ErrKept, because(ctx, err))
+		return Result{}, fmt.Errorf("%w: %w", ErrKept, err)
 	}
 	return g.result, srv.Drain(ctx, o.Drain)
 }
@@ -50,6 +48,21 @@ type leaving struct {
 	state []byte // the user's
 	stays string // why it does not move; empty for one that does
 	on    bool   // it goes on here
+}
+
+// giveUntilStopped is give that a Stop, Shutdown or Drain of the server ends, too: what is ended is not to be given.
+func (g *giving) giveUntilStopped(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-g.giver.Stopped():
+			cancel(libnet.ErrServerClosed)
+		case <-ctx.Done():
+		}
+	}()
+	defer bounded(ctx, g.link.conn)()
+	return because(ctx, g.give(ctx))
 }
 
 // give returns nil when the other process has the server.

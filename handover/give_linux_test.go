@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -64,10 +63,7 @@ func (r *rig) give(t *testing.T, set settings, o handover.GiveOptions) (handover
 	if o.Freeze == nil {
 		o.Freeze = freezeCounter
 	}
-	text, _ := json.Marshal(set)
-	cmd := exec.Command(os.Args[0])
-	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), settingsVariable+"="+string(text))
+	cmd := serverCommand(set)
 	result, err := handover.Upgrade(ctx, cmd, r.srv, o)
 	if !errors.Is(err, handover.ErrKept) {
 		t.Cleanup(func() {
@@ -108,12 +104,22 @@ func frame(msg string) []byte {
 
 func hear(t *testing.T, conn net.Conn) string {
 	t.Helper()
-	c := client{conn: conn}
-	msg, err := c.read()
+	msg, err := readMessage(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(msg)
+}
+
+func readMessage(conn net.Conn) ([]byte, error) {
+	var head [2]byte
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return nil, err
+	}
+	msg := make([]byte, binary.BigEndian.Uint16(head[:]))
+	_, err := io.ReadFull(conn, msg)
+	return msg, err
 }
 
 func askFacts(t *testing.T, conn net.Conn) (f facts) {
@@ -181,7 +187,7 @@ func TestTheLimitOfSessionsPerAddressCountsOn(t *testing.T) {
 		if _, err := conn.Write(frame("?")); err != nil {
 			return false
 		}
-		_, err := (&client{conn: conn}).read()
+		_, err := readMessage(conn)
 		return err == nil
 	})
 }

@@ -261,6 +261,9 @@ func bounded(ctx context.Context, conn *net.UnixConn) (stop func()) {
 
 // because adds why a context ended to an error that comes of it.
 func because(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		return fmt.Errorf("%w: %w", cause, err)
 	}

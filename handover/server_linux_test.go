@@ -40,6 +40,7 @@ type settings struct {
 	Greets           bool     // its codec begins with a greeting
 	Refuses          string   // what Thaw answers with an error for, as a session's name
 	PerIP            int      // MaxSessionsPerIP
+	Asks             string   // the Unix socket at which it asks to be given the server, and fails the first time
 	Hangs            bool     // it takes nothing, and does not end
 	Sync             bool     // SendQueue 0
 	ThawSends        bool
@@ -104,6 +105,15 @@ func runServer(set settings) {
 	<-served
 }
 
+// serverCommand is for a server process.
+func serverCommand(set settings) *exec.Cmd {
+	text, _ := json.Marshal(set)
+	cmd := exec.Command(os.Args[0])
+	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), settingsVariable+"="+string(text))
+	return cmd
+}
+
 // upgrade reports whether another process has the server.
 func upgrade(srv *libnet.Server, set *settings) bool {
 	debug.FreeOSMemory()
@@ -115,10 +125,8 @@ func upgrade(srv *libnet.Server, set *settings) bool {
 	if len(set.Deaths) > 0 {
 		next.Dies, set.Deaths = set.Deaths[0], set.Deaths[1:]
 	}
-	text, _ := json.Marshal(next)
-	cmd := exec.Command(os.Args[0])
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), settingsVariable+"="+string(text))
+	cmd := serverCommand(next)
+	cmd.Stdout = os.Stdout
 	began := time.Now()
 	result, err := handover.Upgrade(ctx, cmd, srv, handover.GiveOptions{
 		Freeze: func(s *libnet.Session) ([]byte, error) {
@@ -144,6 +152,9 @@ type counter struct{ n uint64 }
 
 // makeServer listens, or takes over.
 func makeServer(set settings) (*libnet.Server, error) {
+	if set.Asks != "" {
+		return askTwice(set)
+	}
 	conn, err := handover.Inherited()
 	if err != nil {
 		return nil, err
@@ -159,6 +170,25 @@ func makeServer(set settings) (*libnet.Server, error) {
 	if set.Hangs {
 		select {}
 	}
+	return take(conn, set, false)
+}
+
+// askTwice takes over at the second try.
+func askTwice(set settings) (srv *libnet.Server, err error) {
+	for _, fails := range []bool{true, false} {
+		conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: set.Asks})
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		if srv, err = take(conn, set, fails); errors.Is(err, handover.ErrNotTaken) != fails {
+			return nil, fmt.Errorf("it is to fail: %v; Take: %w", fails, err)
+		}
+	}
+	return srv, nil
+}
+
+func take(conn *net.UnixConn, set settings, fails bool) (*libnet.Server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	handover.SetStep(func(name string, n int) { dieAt(set, name+number(n)) })
@@ -170,6 +200,9 @@ func makeServer(set settings) (*libnet.Server, error) {
 		if set.Sync {
 			srv.SendQueue = 0
 		}
+		if fails {
+			return nil, errors.New("not yet")
+		}
 		if set.PerIP > 0 {
 			srv.MaxSessionsPerIP = set.PerIP
 		}
@@ -180,6 +213,13 @@ func makeServer(set settings) (*libnet.Server, error) {
 			return errors.New("refused")
 		case name == "panics":
 			panic("in Thaw")
+		case name == "closes":
+			return s.Close()
+		case name == "shuts down":
+			go func() { _ = s.Shutdown(context.Background()) }()
+			for s.Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
 		}
 		if set.ThawSends {
 			if err := s.Send([]byte("from Thaw")); err != nil {
@@ -260,6 +300,7 @@ type facts struct {
 	Handled          uint64
 	Stats            libnet.SessionStats
 	Path             string // of a WebSocket's request
+	Server           libnet.ServerStats
 }
 
 func factsOf(s *libnet.Session) []byte {
@@ -267,7 +308,7 @@ func factsOf(s *libnet.Session) []byte {
 	if r := ws.Request(s); r != nil {
 		f.Path = r.URL.Path
 	}
-	f.Open = theServer.Manager().Len()
+	f.Open, f.Server = theServer.Manager().Len(), theServer.Stats()
 	f.Group = rooms.Len()
 	text, _ := json.Marshal(f)
 	return text

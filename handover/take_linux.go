@@ -19,7 +19,8 @@ import (
 // then their peers wait. Sessions that are made in this process later have numbers above all of the old process's; so none may have been
 // made before.
 //
-// An error wraps [ErrNotTaken]: the old process goes on, and nothing was read, written or told to a peer here. ctx bounds the waiting;
+// An error wraps [ErrNotTaken]: the old process goes on, and nothing was read, written or told to a peer here; Take may be called again,
+// with another conn, if no session was made here meanwhile. ctx bounds the waiting;
 // let it be longer than the other side's, which decides. conn stays the caller's.
 func Take(ctx context.Context, conn *net.UnixConn, make func(net.Listener) (*libnet.Server, error), o TakeOptions) (*libnet.Server, Result, error) {
 	t := &taking{link: newLink(conn), options: o, arrived: map[uint64]*arrived{}}
@@ -42,6 +43,7 @@ type taking struct {
 	arrived  map[uint64]*arrived
 	order    []*arrived
 	refused  []uint64
+	lastID   uint64 // that this call has set, of this process; 0 for none
 	result   Result
 }
 
@@ -94,6 +96,7 @@ func (t *taking) begin(ctx context.Context, make func(net.Listener) (*libnet.Ser
 	if !moving.The.LastID.CompareAndSwap(0, h.lastID) {
 		return errSessions
 	}
+	t.lastID = h.lastID
 	if t.listener, err = t.takeListener(h.unlinks); err != nil {
 		return err
 	}
@@ -166,7 +169,7 @@ func (t *taking) endSessions(ctx context.Context, p []byte, n uint64) error {
 	if count := in.number(); in.err == nil && count != n {
 		return fmt.Errorf("%w: %d sessions came of %d", ErrMalformed, n, count)
 	}
-	raiseLastID(in.number())
+	t.raiseLastID(in.number())
 	if err := in.end(); err != nil {
 		return err
 	}
@@ -181,10 +184,16 @@ func (t *taking) endSessions(ctx context.Context, p []byte, n uint64) error {
 }
 
 // raiseLastID has sessions that are made from now on have numbers above id.
-func raiseLastID(id uint64) {
+func (t *taking) raiseLastID(id uint64) {
 	for last := moving.The.LastID; ; {
 		was := last.Load()
-		if was >= id || last.CompareAndSwap(was, id) {
+		if was >= id {
+			return
+		}
+		if last.CompareAndSwap(was, id) {
+			if was == t.lastID {
+				t.lastID = id
+			}
 			return
 		}
 	}
@@ -243,7 +252,7 @@ func (t *taking) receiveOutputs() error {
 			err = t.forget(p)
 		case kindGo:
 			in := &reader{rest: p}
-			raiseLastID(in.number())
+			t.raiseLastID(in.number())
 			return in.end()
 		default:
 			err = fmt.Errorf("%w: %q among the outputs", ErrMalformed, byte(k))
@@ -297,4 +306,5 @@ func (t *taking) giveUp(why error) {
 	if t.listener != nil {
 		moving.The.LeaveListener(t.listener)
 	}
+	moving.The.LastID.CompareAndSwap(t.lastID, 0) // where no session was made here, the next Take may begin anew
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/libnet-go/libnet"
 )
@@ -18,7 +19,7 @@ import (
 const environment = "LIBNET_HANDOVER_FD"
 
 // Upgrade starts cmd, the new program, and gives it srv as [Give] does, with the same errors. The new program finds its end of the socket
-// with [Inherited]. Where nothing was given it is killed; otherwise it runs, goes on when this process ends, and who stays for longer
+// with [Inherited]. Where nothing was given it is killed, and its output is no longer read half a second later; otherwise it runs, goes on when this process ends, and who stays for longer
 // may Wait for it. cmd must not have been started; its ExtraFiles and Env may be set.
 func Upgrade(ctx context.Context, cmd *exec.Cmd, srv *libnet.Server, o GiveOptions) (Result, error) {
 	conn, err := start(cmd)
@@ -28,11 +29,30 @@ func Upgrade(ctx context.Context, cmd *exec.Cmd, srv *libnet.Server, o GiveOptio
 	defer conn.Close()
 	result, err := Give(ctx, conn, srv, o)
 	if errors.Is(err, ErrKept) {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		return result, err
+		kill(cmd)
 	}
 	return result, err
+}
+
+// killTime is how long Upgrade waits for the end of a process that it has killed, and then for what reads its output: processes that it
+// has started may keep that open.
+const killTime = 500 * time.Millisecond
+
+// kill ends a process that was given nothing.
+func kill(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill()
+	if cmd.WaitDelay <= 0 || cmd.WaitDelay > killTime {
+		cmd.WaitDelay = killTime
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(2 * killTime): // SIGKILL waits for a system call that cannot be interrupted
+	}
 }
 
 // start starts cmd with one end of a socket, and returns the other.

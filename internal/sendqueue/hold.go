@@ -147,10 +147,44 @@ func (c *Contents) Valid() bool {
 	return left == 0 && (!c.Cut || len(c.Sizes) > 0)
 }
 
-// Restore puts what another queue had before what this one, which is held, has. c is valid.
-func (q *Queue) Restore(c Contents) {
+// Restore puts what another queue had before what this one, which is held, has. c is valid. A queue that was closed meanwhile takes
+// nothing: not ok says so.
+func (q *Queue) Restore(c Contents) (ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.state.isClosed() {
+		return false
+	}
+	q.restoreLocked(c)
+	q.addLocked(&c)
+	return true
+}
+
+// Lose counts what Restore did not take: as discarded where it was to be written, which lost says.
+func (q *Queue) Lose(c Contents) (lost uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, size := range c.Sizes {
+		if size >= 0 {
+			lost++
+		}
+	}
+	c.Discarded += lost
+	q.addLocked(&c)
+	return lost
+}
+
+// addLocked adds what another queue has counted.
+func (q *Queue) addLocked(c *Contents) {
+	q.messagesOut += c.MessagesOut
+	q.bytesOut += c.BytesOut
+	q.discarded += c.Discarded
+	if c.Dropped > 0 {
+		q.rareLocked().dropped += c.Dropped
+	}
+}
+
+func (q *Queue) restoreLocked(c Contents) {
 	front, back := q.front, q.back
 	q.front, q.back = nil, nil
 	rest := c.Bytes
@@ -175,12 +209,6 @@ func (q *Queue) Restore(c Contents) {
 		q.front, q.back = front, back
 	default:
 		q.back.next, q.back = front, back
-	}
-	q.messagesOut += c.MessagesOut
-	q.bytesOut += c.BytesOut
-	q.discarded += c.Discarded
-	if c.Dropped > 0 {
-		q.rareLocked().dropped += c.Dropped
 	}
 }
 
