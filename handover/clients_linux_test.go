@@ -28,7 +28,8 @@ type fleet struct {
 	t       *testing.T
 	set     settings
 	reports chan report
-	current int // the process that serves
+	current int      // the process that serves
+	died    []string // the steps behind which processes were killed
 }
 
 // startFleet starts the first server process.
@@ -132,6 +133,34 @@ func (f *fleet) upgrade() (gave, ready report) {
 	}
 	f.current = seen["ready"].PID
 	return seen["gave"], seen["ready"]
+}
+
+// killed is upgrade to a process that is to die, and may take over n sessions before.
+func (f *fleet) killed(death string, n int) {
+	f.t.Helper()
+	f.signal(syscall.SIGHUP)
+	at, gave, ready := "", false, false
+	for !gave || !ready {
+		r := <-f.reports
+		switch r.What {
+		case "dies":
+			at = r.At
+		case "kept":
+			if at == "" || r.PID != f.current {
+				f.t.Fatalf("to be killed %s: process %d says %q", death, r.PID, r.Error)
+			}
+			f.died = append(f.died, at)
+			return
+		case "gave":
+			if gave = true; r.Error != "" || r.Result.Moved != n {
+				f.t.Fatalf("the handover says %+v, %s", r.Result, r.Error)
+			}
+		case "ready":
+			f.current, ready = r.PID, true
+		default:
+			f.t.Fatalf("to be killed %s: %+v", death, r)
+		}
+	}
 }
 
 // window is how many messages of a client without a pace are under way.

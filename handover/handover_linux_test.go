@@ -2,6 +2,7 @@ package handover_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"syscall"
@@ -9,16 +10,17 @@ import (
 	"time"
 )
 
-// sessions is how many a test has; LIBNET_HANDOVER_SESSIONS has the number of a long run.
-func sessions(t *testing.T) int {
-	if text := os.Getenv("LIBNET_HANDOVER_SESSIONS"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
+// fromEnvironment returns a number of a long run, or the usual one.
+func fromEnvironment(t *testing.T, name string, usual int) int {
+	text := os.Getenv(name)
+	if text == "" {
+		return usual
 	}
-	return 300
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func TestSessionsThatNeverStopSendingPassThroughFiveProcesses(t *testing.T) {
@@ -28,7 +30,7 @@ func TestSessionsThatNeverStopSendingPassThroughFiveProcesses(t *testing.T) {
 	} {
 		t.Run(set.Network+"/"+set.Mode, func(t *testing.T) {
 			f := startFleet(t, set)
-			n := sessions(t)
+			n := fromEnvironment(t, "LIBNET_HANDOVER_SESSIONS", 300)
 			cs := dialClients(t, f, n)
 			settle := time.Duration(n) * 100 * time.Microsecond
 			cs.pauses()
@@ -77,14 +79,73 @@ func TestAProcessThatDiesBeforeItHasTakenAllLeavesTheOldOneServing(t *testing.T)
 	}
 }
 
+// A process that takes over is killed at random times, from its start until it would serve: LIBNET_HANDOVER_KILLS has the number of a long
+// run, and LIBNET_HANDOVER_SEED repeats one.
+func TestAProcessThatIsKilledAtARandomTimeLeavesTheOldOneServing(t *testing.T) {
+	for _, mode := range []string{"event", "goroutine"} {
+		t.Run(mode, func(t *testing.T) {
+			const n = 200
+			random := seeded(t)
+			kills := fromEnvironment(t, "LIBNET_HANDOVER_KILLS", 10)
+			set := settings{Network: "tcp", Mode: mode, Deaths: randomDeaths(random, kills)}
+			f := startFleet(t, set)
+			cs := dialClients(t, f, n)
+			for _, death := range set.Deaths {
+				f.killed(death, n)
+			}
+			if len(f.died) == 0 {
+				t.Error("none was killed")
+			}
+			t.Logf("%d of %d died, behind step %v; %d messages came once and in order", len(f.died), kills, f.died, cs.finish(t))
+		})
+	}
+}
+
+func randomDeaths(random *rand.Rand, n int) (deaths []string) {
+	for range n {
+		deaths = append(deaths, "after "+time.Duration(random.Int64N(int64(killWithin))).String())
+	}
+	return deaths
+}
+
+// killWithin is about how long a handover of a test takes: a process that would be killed later takes over.
+const killWithin = 12 * time.Millisecond
+
+// seeded returns random numbers, which a test that fails tells how to repeat.
+func seeded(t *testing.T) *rand.Rand {
+	seed := uint64(fromEnvironment(t, "LIBNET_HANDOVER_SEED", int(rand.Uint32())))
+	t.Logf("LIBNET_HANDOVER_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
 func TestWhenBothProcessesDieTheClientsAreTold(t *testing.T) {
-	for _, step := range []string{"session30", "held", "go"} {
+	random := seeded(t)
+	for _, step := range []string{"session30", "held", "go", "random", "random", "random"} {
 		t.Run(step, func(t *testing.T) {
-			f := startFleet(t, settings{Network: "tcp", Mode: "event", Deaths: []string{step}, Both: true})
+			set := settings{Network: "tcp", Mode: "event", Deaths: []string{step}, Both: true}
+			if step == "random" {
+				set.Deaths = randomDeaths(random, 50) // those after the first are for where that takes over before
+			}
+			f := startFleet(t, set)
 			cs := dialClients(t, f, 50)
-			f.signal(syscall.SIGHUP)
 			began := time.Now()
-			cs.running.Wait() // each has read an end, or a reset
+			over := make(chan struct{})
+			go func() {
+				defer close(over)
+				cs.running.Wait() // each has read an end, or a reset
+			}()
+			f.signal(syscall.SIGHUP)
+			for isOver := false; !isOver; {
+				select {
+				case <-over:
+					isOver = true
+				case r := <-f.reports:
+					if r.What == "ready" {
+						began, f.current = time.Now(), r.PID
+						f.signal(syscall.SIGHUP)
+					}
+				}
+			}
 			for _, c := range cs.all {
 				if c.err == nil || errors.Is(c.err, os.ErrDeadlineExceeded) {
 					t.Errorf("a client was told nothing: %v", c.err)
@@ -93,7 +154,6 @@ func TestWhenBothProcessesDieTheClientsAreTold(t *testing.T) {
 			if took := time.Since(began); took > patience/2 {
 				t.Errorf("it took %v", took)
 			}
-			cs.stop.Store(true)
 		})
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,7 +33,7 @@ type settings struct {
 	Network, Address string
 	Mode             string   // event or goroutine
 	Deaths           []string // where the processes that are to take over kill themselves, one after the other
-	Dies             string   // where this one does
+	Dies             string   // where this one does; "after 3ms" is so long after its start, if it has not taken over by then
 	Both             bool     // and the one that gives
 	WebSocket        bool     // the protocol is ws.Protocol
 	Greets           bool     // its codec begins with a greeting
@@ -67,7 +66,8 @@ var protocol = codec.New(codec.Uint16BE, codec.Bytes)
 // A report is a line that a server process writes.
 type report struct {
 	PID    int
-	What   string // ready, gave, kept
+	What   string // ready, gave, kept, dies
+	At     string // the step that came last
 	Error  string
 	Result handover.Result
 	RSS    int
@@ -124,6 +124,7 @@ func upgrade(srv *libnet.Server, set *settings) bool {
 	next.Deaths, next.Dies = nil, ""
 	if len(set.Deaths) > 0 {
 		next.Dies, set.Deaths = set.Deaths[0], set.Deaths[1:]
+		next.Deaths = set.Deaths // of the next one's successors, where it does not die
 	}
 	cmd := serverCommand(next)
 	cmd.Stdout = os.Stdout
@@ -191,8 +192,7 @@ func askTwice(set settings) (srv *libnet.Server, err error) {
 func take(conn *net.UnixConn, set settings, fails bool) (*libnet.Server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	handover.SetStep(func(name string, n int) { dieAt(set, name+number(n)) })
-	dieAt(set, "start")
+	handover.SetStep(set.death())
 	srv, _, err := handover.Take(ctx, conn, func(l net.Listener) (*libnet.Server, error) {
 		srv := libnet.NewServer(l, set.protocol(), 256)
 		configure(srv)
@@ -235,24 +235,6 @@ func take(conn *net.UnixConn, set settings, fails bool) (*libnet.Server, error) 
 		return nil
 	}})
 	return srv, err
-}
-
-func number(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.Itoa(n)
-}
-
-func dieAt(set settings, here string) {
-	if set.Dies != here {
-		return
-	}
-	if set.Both {
-		_ = syscall.Kill(os.Getppid(), syscall.SIGKILL)
-	}
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	select {}
 }
 
 func configure(srv *libnet.Server) {
