@@ -278,52 +278,68 @@ func (g giver) Left() {
 func (g giver) Stopped() <-chan struct{} { return g.stopping }
 
 // A taker is a server which sessions come to.
-type taker struct{ srv *Server }
+type taker struct {
+	srv        *Server
+	listenAddr func() net.Addr // the listener's, kept: a method value is an allocation
+}
 
-// Adopt makes a session of a record.
-func (t taker) Adopt(r *moving.Record, fd int) (moving.Arrival, error) {
+func newTaker(server any) moving.Taker {
+	srv := server.(*Server)
+	srv.mustTakeSessions()
+	return taker{srv, srv.listener.Addr}
+}
+
+// Adopt makes a session that reads and writes nothing yet.
+func (t taker) Adopt(i *moving.Introduction, fd int) (moving.Arrival, error) {
 	srv := t.srv
 	srv.mustTakeSessions()
-	conn, err := sockets.Adopt(fd, r.Remote, srv.listener.Addr)
+	conn, err := sockets.Adopt(fd, i.Remote, t.listenAddr)
 	if err != nil {
 		return nil, err
 	}
-	s := newNumberedSession(srv.sessionOwner(), conn, r.ID)
-	s.opened = time.Now().Add(-time.Duration(r.Age))
-	s.restore(r)
-	if err := srv.adopt(s, r); err != nil {
+	s := newNumberedSession(srv.sessionOwner(), conn, i.ID)
+	s.opened = time.Now().Add(-time.Duration(i.Age))
+	s.arrive(i)
+	if err := srv.adopt(s, i); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	a := &arrival{s}
-	if err := a.makeCodec(r); err != nil {
-		a.Discard()
-		return nil, err
-	}
-	return a, nil
+	return &arrival{s}, nil
 }
 
-// restore enters what a record says, for a session that nobody knows.
-func (s *Session) restore(r *moving.Record) {
-	s.received.Store(r.Received)
-	if s.owner.frameTimeout() > 0 {
-		s.frameStart.Store(r.FrameStart)
-	}
-	s.extras = &extras{name: r.Name, dropped: r.Dropped, freezing: &freezing{arriving: true, over: make(chan struct{})}}
+// arrive has a session that nobody knows wait for goOn.
+func (s *Session) arrive(i *moving.Introduction) {
+	s.extras = &extras{freezing: &freezing{arriving: true, over: make(chan struct{})}}
 	s.yieldAsked.Store(true)
 	s.q.Hold()
-	if r.Client.IsValid() {
+	if i.Client.IsValid() {
 		s.watchLocked(math.MaxInt64)
-		s.clock.proxied = &proxied{over: closedChan, client: r.Client}
+		s.clock.proxied = &proxied{over: closedChan, client: i.Client}
 		s.clock.proxied.begun.Store(true)
 	}
 }
 
+// Restore enters what a record says.
+func (a *arrival) Restore(r *moving.Record) error {
+	s := a.s
+	s.received.Store(r.Received)
+	if s.owner.frameTimeout() > 0 {
+		s.frameStart.Store(r.FrameStart)
+	}
+	if r.Name != "" || r.Dropped > 0 {
+		s.mu.Lock()
+		s.extrasLocked().name = r.Name
+		s.extrasLocked().dropped = r.Dropped
+		s.mu.Unlock()
+	}
+	return a.makeCodec(r)
+}
+
 // adopt counts a session, whatever the limits are: it was let in before.
-func (srv *Server) adopt(s *Session, r *moving.Record) error {
+func (srv *Server) adopt(s *Session, i *moving.Introduction) error {
 	var p place
-	if r.Client.IsValid() {
-		p.addr = srv.limitedIP(r.Client.Addr())
+	if i.Client.IsValid() {
+		p.addr = srv.limitedIP(i.Client.Addr())
 	} else {
 		p.addr = srv.limitedAddr(s.conn)
 	}

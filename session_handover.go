@@ -16,7 +16,7 @@ import (
 func init() {
 	moving.The = moving.Root{
 		Giver:    func(server any) moving.Giver { return giver{server.(*Server)} },
-		Taker:    func(server any) moving.Taker { return taker{server.(*Server)} },
+		Taker:    newTaker,
 		Listener: sockets.Taken,
 		LastID:   &lastSessionID,
 
@@ -226,23 +226,29 @@ func (l *leaver) Record() (r moving.Record, err error) {
 		return r, stays(staysCodec)
 	}
 	r = moving.Record{
-		ID: s.id, Name: s.extras.name, Age: s.now(), Received: s.received.Load(), FrameStart: s.frameStart.Load(),
+		ID: s.id, Name: s.extras.name, Received: s.received.Load(), FrameStart: s.frameStart.Load(),
 		Parsed: s.parsed, Read: s.read.Load(), Dropped: s.extras.dropped, Unread: s.in.Unread(),
-	}
-	if c := s.clock; c != nil && c.proxied != nil {
-		r.Client = c.proxied.client
 	}
 	if c, ok := s.codec.(movingCodec); ok {
 		if r.Codec, r.HasCodec = c.Moves(); !r.HasCodec {
 			return r, stays(staysWebSocket)
 		}
 	}
-	if tcp, ok := s.conn.RemoteAddr().(*net.TCPAddr); ok {
-		r.Remote = tcp.AddrPort()
-	} else {
-		r.Unix = true
-	}
 	return r, nil
+}
+
+func (l *leaver) Introduce() (i moving.Introduction, ok bool) {
+	s := l.s
+	if !s.hasCodec.Load() || s.proxied().isAwaited() { // the codec comes behind a proxy's header
+		return i, false
+	}
+	i = moving.Introduction{ID: s.id, Age: s.now(), Client: s.client()}
+	if tcp, ok := s.conn.RemoteAddr().(*net.TCPAddr); ok {
+		i.Remote = tcp.AddrPort()
+	} else {
+		i.Unix = true
+	}
+	return i, true
 }
 
 func (l *leaver) Control(f func(fd uintptr)) error { return l.s.sock.Raw().Control(f) }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -135,6 +136,13 @@ func (f *fleet) upgrade() (gave, ready report) {
 	return seen["gave"], seen["ready"]
 }
 
+// resident returns how many bytes of memory the server has.
+func (f *fleet) resident() int {
+	f.t.Helper()
+	f.signal(syscall.SIGUSR1)
+	return f.await("resident").RSS
+}
+
 // killed is upgrade to a process that is to die, and may take over n sessions before.
 func (f *fleet) killed(death string, n int) {
 	f.t.Helper()
@@ -196,7 +204,7 @@ var testsBegan = time.Now()
 
 func (c *client) run(stop *atomic.Bool) { c.err = c.talk(stop) }
 
-// talk sends until stop, and then asks the server what it has had.
+// talk sends until stop, asks the server then how many messages it has had, and receives until it has answered.
 func (c *client) talk(stop *atomic.Bool) error {
 	sent := make(chan error, 1)
 	over := make(chan struct{})
@@ -206,24 +214,20 @@ func (c *client) talk(stop *atomic.Bool) error {
 	} else {
 		go func() { sent <- c.sendPaced(stop, over) }()
 	}
-	for !stop.Load() {
-		n, err := c.receive()
-		if err == nil && c.pace == 0 {
+	for asked := c.pace > 0; ; {
+		n, answer, err := c.receive()
+		switch {
+		case err == nil && answer != nil:
+			return errors.Join(<-sent, c.compare(answer))
+		case err == nil && !asked && !stop.Load():
 			err = c.send(n)
+		case err == nil && !asked:
+			asked, err = true, c.ask()
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := <-sent; err != nil {
-		return err
-	}
-	for c.received < c.sent {
-		if _, err := c.receive(); err != nil {
-			return err
-		}
-	}
-	return c.compare()
 }
 
 // sendPaced sends a message each time that the pace has passed.
@@ -238,7 +242,13 @@ func (c *client) sendPaced(stop *atomic.Bool, over <-chan struct{}) error {
 			return err
 		}
 	}
-	return nil
+	return c.ask()
+}
+
+// ask asks the server how many messages it has had.
+func (c *client) ask() error {
+	_, err := c.conn.Write([]byte{0, 0})
+	return err
 }
 
 // send sends n messages.
@@ -263,15 +273,15 @@ func (c *client) send(n int) error {
 	return err
 }
 
-// receive takes what has come back, and waits for the first.
-func (c *client) receive() (n int, err error) {
+// receive takes what has come back, and waits for the first, until the answer to ask, if that has come.
+func (c *client) receive() (n int, answer []byte, err error) {
 	for ; n == 0 || c.in.Buffered() > 0; n++ {
 		msg, err := c.read()
-		if err != nil {
-			return n, err
+		if err != nil || len(msg) == 16 {
+			return n, msg, err
 		}
 		if came := binary.BigEndian.Uint64(msg); came != c.received {
-			return n, fmt.Errorf("message %d came where %d was due: %q", came, c.received, msg)
+			return n, nil, fmt.Errorf("message %d came where %d was due: %q", came, c.received, msg)
 		}
 		c.received++
 	}
@@ -281,19 +291,11 @@ func (c *client) receive() (n int, err error) {
 	if c.received == uint64(n) {
 		close(c.begun)
 	}
-	return n, nil
+	return n, nil, nil
 }
 
-// compare asks the server how many messages it has had.
-func (c *client) compare() error {
-	if _, err := c.conn.Write([]byte{0, 0}); err != nil {
-		return err
-	}
-	msg, err := c.read()
-	if err != nil {
-		return err
-	}
-	if n := binary.BigEndian.Uint64(msg); n != c.received || n != c.sent {
+func (c *client) compare(answer []byte) error {
+	if n := binary.BigEndian.Uint64(answer); n != c.received || n != c.sent {
 		return fmt.Errorf("the server has had %d messages of %d, of which %d came back", n, c.sent, c.received)
 	}
 	return nil

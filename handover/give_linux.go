@@ -21,7 +21,7 @@ import (
 //
 // The sessions that have moved end here with [libnet.ErrHandedOver]: Done, close callbacks and Receive tell of it.
 func Give(ctx context.Context, conn *net.UnixConn, srv *libnet.Server, o GiveOptions) (Result, error) {
-	g := &giving{link: newLink(conn), giver: moving.The.Giver(srv), options: o}
+	g := &giving{link: newLink(conn), giver: moving.The.Giver(srv), options: o, introduced: map[uint64]bool{}}
 	defer g.link.close()
 	if err := g.giveUntilStopped(ctx); err != nil {
 		g.link.quit(err)
@@ -37,8 +37,9 @@ type giving struct {
 	options GiveOptions
 	result  Result
 
-	leaving []leaving
-	buf     []byte
+	introduced map[uint64]bool // sessions, by number
+	leaving    []leaving
+	buf        []byte
 }
 
 // A leaving is a session that is to move, as far as it has come.
@@ -70,13 +71,14 @@ func (g *giving) give(ctx context.Context) error {
 	if err := g.greet(); err != nil {
 		return err
 	}
+	if err := g.introduceAll(ctx); err != nil {
+		return err
+	}
 	if err := g.giver.Pause(); err != nil {
 		return err
 	}
-	pause := g.options.pause()
-	ctx, cancel := context.WithTimeout(ctx, pause)
+	ctx, cancel := g.bounded(ctx)
 	defer cancel()
-	defer bounded(ctx, g.link.conn)()
 	began := time.Now()
 	err := g.move(ctx)
 	g.result.Paused = time.Since(began)
@@ -106,6 +108,52 @@ func (g *giving) greet() error {
 	}
 	_, err := g.link.expect(kindReady)
 	return err
+}
+
+// bounded has what waits in the link end after Pause.
+func (g *giving) bounded(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithTimeout(ctx, g.options.pause())
+	stop := bounded(ctx, g.link.conn)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+// introduceAll has the other process know the sessions, and have their descriptors, before anything stands still. A connection that is
+// closed here meanwhile is so for its peer when the other process has closed it, too; so this is bounded as well.
+func (g *giving) introduceAll(ctx context.Context) error {
+	ctx, cancel := g.bounded(ctx)
+	defer cancel()
+	for _, l := range g.giver.Sessions() {
+		if l.Stays() != "" {
+			continue
+		}
+		if _, err := g.introduce(l); err != nil {
+			return because(ctx, err)
+		}
+	}
+	return because(ctx, g.link.flush())
+}
+
+// introduce reports whether the other process knows the session: else it is too early, or has ended.
+func (g *giving) introduce(l moving.Leaver) (known bool, err error) {
+	if g.introduced[l.ID()] {
+		return true, nil
+	}
+	i, ok := l.Introduce()
+	if !ok {
+		return false, nil
+	}
+	if err := g.link.attach(l.Control); err != nil {
+		if l.Session().(*libnet.Session).IsClosed() {
+			return false, nil
+		}
+		return false, err
+	}
+	g.introduced[i.ID] = true
+	g.buf = appendIntroduction(g.buf[:0], &i)
+	return true, g.link.send(kindIntro, g.buf)
 }
 
 // move is what happens while the sessions stand still.
@@ -253,18 +301,15 @@ func (g *giving) sendSession(l *leaving) (sent bool, err error) {
 		}
 		return false, nil
 	}
+	if known, err := g.introduce(l.Leaver); !known || err != nil {
+		l.stays = staysEnded
+		return false, err
+	}
 	r.State = l.state
 	g.buf = appendRecord(g.buf[:0], &r)
 	if len(g.buf) > maxMessage {
 		l.stays = staysLarge
 		return false, nil
-	}
-	if err := g.link.attach(l.Control); err != nil {
-		if l.Session().(*libnet.Session).IsClosed() {
-			l.stays = staysEnded
-			return false, nil
-		}
-		return false, err
 	}
 	return true, g.link.send(kindRecord, g.buf)
 }

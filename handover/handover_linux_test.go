@@ -35,18 +35,20 @@ func TestSessionsThatNeverStopSendingPassThroughFiveProcesses(t *testing.T) {
 			settle := time.Duration(n) * 100 * time.Microsecond
 			cs.pauses()
 			time.Sleep(settle)
-			t.Logf("without a handover: %v", cs.pauses())
+			t.Logf("without a handover: %v; resident: %d KB", cs.pauses(), f.resident()>>10)
+			cs.pauses()
 			var all pauses
 			for range 5 {
-				gave, ready := f.upgrade()
+				gave, _ := f.upgrade()
 				if gave.Error != "" || gave.Result.Moved != n || len(gave.Result.Stayed) > 0 || gave.Result.Ended > 0 {
 					t.Fatalf("the handover says %+v, %s", gave.Result, gave.Error)
 				}
 				time.Sleep(settle)
 				p := cs.pauses()
-				t.Logf("took %v, stood still %v; resident %d KB before, %d KB after; a client's pause: %v",
-					gave.Took, gave.Result.Paused, gave.RSS>>10, ready.RSS>>10, p)
+				t.Logf("took %v, stood still %v; a client's pause: %v; resident then: %d KB",
+					gave.Took, gave.Result.Paused, p, f.resident()>>10)
 				all = append(all, p...)
+				cs.pauses()
 			}
 			t.Logf("%d messages; a client's pause in 5 handovers: %v", cs.finish(t), all)
 		})

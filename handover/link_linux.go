@@ -17,7 +17,8 @@ type kind byte
 const (
 	kindHello  kind = 'H' // giver: version, last number, listener's descriptor
 	kindReady  kind = 'R' // taker: its server is made
-	kindRecord kind = 'S' // giver: a session, and its descriptor
+	kindIntro  kind = 'I' // giver: a session, which it serves still, and its descriptor
+	kindRecord kind = 'S' // giver: a session that has stopped
 	kindEnd    kind = 'E' // giver: how many there were, and the last number
 	kindHeld   kind = 'A' // taker: it has them all, but for those that it refuses
 	kindOutput kind = 'O' // giver: what of a session is to be written

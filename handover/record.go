@@ -14,15 +14,14 @@ import (
 // reads takes no memory for a length that is not there.
 
 // version is that of the exchange. A process that speaks another refuses it before anything stands still.
-const version = 1
+const version = 2
 
 // magic is what the first message begins with.
 const magic = "libnet handover"
 
 // Flags of a record.
 const (
-	flagUnix = 1 << iota
-	flagCodec
+	flagCodec = 1 << iota
 	flagState
 )
 
@@ -30,22 +29,29 @@ func appendBytes[T string | []byte](b []byte, p T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(p))), p...)
 }
 
-// appendRecord appends a session.
+// appendIntroduction appends what of a session does not change. Its client's address is the only one that may be missing over TCP.
+func appendIntroduction(b []byte, i *moving.Introduction) []byte {
+	b = binary.AppendUvarint(b, i.ID)
+	b = binary.AppendUvarint(b, uint64(i.Age))
+	b = appendAddr(b, i.Remote)
+	return appendAddr(b, i.Client)
+}
+
+// appendRecord appends the rest.
 func appendRecord(b []byte, r *moving.Record) []byte {
 	var flags uint64
-	for flag, is := range map[uint64]bool{flagUnix: r.Unix, flagCodec: r.HasCodec, flagState: r.State != nil} {
-		if is {
-			flags |= flag
-		}
+	if r.HasCodec {
+		flags |= flagCodec
 	}
-	for _, n := range []uint64{
-		r.ID, flags, uint64(r.Age), uint64(r.Received), uint64(r.FrameStart), r.Parsed, r.Read, r.Dropped,
+	if r.State != nil {
+		flags |= flagState
+	}
+	for _, n := range [...]uint64{
+		r.ID, flags, uint64(r.Received), uint64(r.FrameStart), r.Parsed, r.Read, r.Dropped,
 	} {
 		b = binary.AppendUvarint(b, n)
 	}
 	b = appendBytes(b, r.Name)
-	b = appendAddr(b, r.Remote)
-	b = appendAddr(b, r.Client)
 	b = appendBytes(b, r.Unread)
 	b = appendBytes(b, r.Codec)
 	return appendBytes(b, r.State)
@@ -121,16 +127,26 @@ func (r *reader) end() error {
 	return r.err
 }
 
-// parseRecord returns a session, which shares p.
+func parseIntroduction(p []byte) (*moving.Introduction, error) {
+	in := &reader{rest: p}
+	i := &moving.Introduction{ID: in.number(), Age: in.time()}
+	i.Remote, i.Client = in.addr(), in.addr()
+	i.Unix = !i.Remote.IsValid()
+	if i.ID == 0 {
+		in.fail("a session without a number")
+	}
+	return i, in.end()
+}
+
+// parseRecord returns what shares p.
 func parseRecord(p []byte) (*moving.Record, error) {
 	in := &reader{rest: p}
 	r := &moving.Record{ID: in.number()}
 	flags := in.number()
-	r.Unix, r.HasCodec = flags&flagUnix != 0, flags&flagCodec != 0
-	r.Age, r.Received, r.FrameStart = in.time(), in.time(), in.time()
+	r.HasCodec = flags&flagCodec != 0
+	r.Received, r.FrameStart = in.time(), in.time()
 	r.Parsed, r.Read, r.Dropped = in.number(), in.number(), in.number()
 	r.Name = string(in.bytes())
-	r.Remote, r.Client = in.addr(), in.addr()
 	r.Unread, r.Codec, r.State = in.bytes(), in.bytes(), in.bytes()
 	if r.State == nil && flags&flagState != 0 {
 		r.State = []byte{}
@@ -138,8 +154,6 @@ func parseRecord(p []byte) (*moving.Record, error) {
 	switch {
 	case r.ID == 0:
 		in.fail("a session without a number")
-	case r.Remote.IsValid() == r.Unix:
-		in.fail("an address where there is none, or none")
 	case uint64(len(r.Unread)) > r.Read:
 		in.fail("more unread than was read")
 	}

@@ -10,9 +10,12 @@ import (
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
+var anIntroduction = moving.Introduction{
+	ID: 77, Remote: netip.MustParseAddrPort("[2001:db8::1]:4711"), Client: netip.MustParseAddrPort("192.0.2.7:99"), Age: 1e12,
+}
+
 var aRecord = moving.Record{
-	ID: 77, Name: "Ada", Remote: netip.MustParseAddrPort("[2001:db8::1]:4711"), Client: netip.MustParseAddrPort("192.0.2.7:99"),
-	Age: 1e12, Received: 5, FrameStart: 1, Parsed: 3, Read: 1 << 40, Dropped: 2,
+	ID: 77, Name: "Ada", Received: 5, FrameStart: 1, Parsed: 3, Read: 1 << 40, Dropped: 2,
 	Unread: []byte("half a frame"), HasCodec: true, Codec: []byte(`{"Request":"GET /"}`), State: []byte("state"),
 }
 
@@ -21,8 +24,13 @@ var someOutput = sendqueue.Contents{
 }
 
 func TestARecordComesAsItWasSent(t *testing.T) {
-	unix := moving.Record{ID: 1, Unix: true, State: []byte{}}
-	for _, want := range []moving.Record{aRecord, unix} {
+	for _, want := range []moving.Introduction{anIntroduction, {ID: 1, Unix: true}} {
+		got, err := parseIntroduction(appendIntroduction(nil, &want))
+		if err != nil || *got != want {
+			t.Errorf("%+v came as %+v, %v", want, got, err)
+		}
+	}
+	for _, want := range []moving.Record{aRecord, {ID: 1, State: []byte{}}} {
 		got, err := parseRecord(appendRecord(nil, &want))
 		if err != nil || !reflect.DeepEqual(*got, want) {
 			t.Errorf("%+v came as %+v, %v", want, got, err)
@@ -43,7 +51,13 @@ func TestARecordComesAsItWasSent(t *testing.T) {
 }
 
 func TestWhatIsCutShortOrTooLongIsMalformed(t *testing.T) {
-	whole := appendRecord(nil, &aRecord)
+	whole := appendIntroduction(nil, &anIntroduction)
+	for n := range whole {
+		if _, err := parseIntroduction(whole[:n]); !errors.Is(err, ErrMalformed) {
+			t.Fatalf("%d bytes of an introduction: %v", n, err)
+		}
+	}
+	whole = appendRecord(nil, &aRecord)
 	for n := range whole {
 		if _, err := parseRecord(whole[:n]); !errors.Is(err, ErrMalformed) {
 			t.Fatalf("%d bytes of a record: %v", n, err)
@@ -76,9 +90,10 @@ func FuzzMessages(f *testing.F) {
 	f.Add(byte(1), appendOutput(nil, 5, &someOutput))
 	f.Add(byte(2), hello{lastID: 9}.append(nil))
 	f.Add(byte(3), appendIDs(nil, []uint64{1, 2, 300}))
+	f.Add(byte(4), appendIntroduction(nil, &anIntroduction))
 	f.Add(byte(1), []byte{1, 0, 0, 0, 0, 0, 255, 255, 255, 255, 15})
 	f.Fuzz(func(t *testing.T, kind byte, p []byte) {
-		switch kind % 4 {
+		switch kind % 5 {
 		case 0:
 			if r, err := parseRecord(p); err == nil {
 				if again, err := parseRecord(appendRecord(nil, r)); err != nil || !reflect.DeepEqual(r, again) {
@@ -108,6 +123,12 @@ func FuzzMessages(f *testing.F) {
 		case 3:
 			if ids, err := parseIDs(p); err == nil && len(ids) > len(p) {
 				t.Errorf("%d numbers of %d bytes", len(ids), len(p))
+			}
+		case 4:
+			if i, err := parseIntroduction(p); err == nil {
+				if again, err := parseIntroduction(appendIntroduction(nil, i)); err != nil || *again != *i {
+					t.Errorf("%+v, and again %+v, %v", i, again, err)
+				}
 			}
 		}
 	})

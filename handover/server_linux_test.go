@@ -66,7 +66,7 @@ var protocol = codec.New(codec.Uint16BE, codec.Bytes)
 // A report is a line that a server process writes.
 type report struct {
 	PID    int
-	What   string // ready, gave, kept, dies
+	What   string // ready, gave, kept, dies, resident
 	At     string // the step that came last
 	Error  string
 	Result handover.Result
@@ -80,10 +80,11 @@ func (r report) write() {
 	fmt.Println(string(text))
 }
 
-// runServer serves until it has handed over, or is told to stop: SIGHUP has it start its successor, and SIGTERM end.
+// runServer serves until it has handed over, or is told to stop: SIGHUP has it start its successor, SIGUSR1 say how
+// much memory it has, and SIGTERM end.
 func runServer(set settings) {
 	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP, syscall.SIGTERM) // before anybody can know that it serves
+	signal.Notify(hup, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGUSR1) // before anybody can know that it serves
 	srv, err := makeServer(set)
 	if err != nil {
 		report{What: "failed", Error: err.Error()}.write()
@@ -91,16 +92,21 @@ func runServer(set settings) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- serve(srv, set.Mode) }()
-	debug.FreeOSMemory()
-	report{What: "ready", RSS: residentBytes()}.write()
+	report{What: "ready"}.write()
 	for sig := range hup {
-		if sig == syscall.SIGTERM {
+		switch sig {
+		case syscall.SIGUSR1:
+			debug.FreeOSMemory()
+			report{What: "resident", RSS: residentBytes()}.write()
+			continue
+		case syscall.SIGTERM:
 			srv.Stop()
-			break
+		case syscall.SIGHUP:
+			if !upgrade(srv, &set) {
+				continue
+			}
 		}
-		if upgrade(srv, &set) {
-			break
-		}
+		break
 	}
 	<-served
 }
@@ -116,8 +122,6 @@ func serverCommand(set settings) *exec.Cmd {
 
 // upgrade reports whether another process has the server.
 func upgrade(srv *libnet.Server, set *settings) bool {
-	debug.FreeOSMemory()
-	rss := residentBytes()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	next := *set
@@ -135,7 +139,7 @@ func upgrade(srv *libnet.Server, set *settings) bool {
 		},
 		HandlerTime: time.Second,
 	})
-	r := report{What: "gave", Result: result, RSS: rss, Took: time.Since(began)}
+	r := report{What: "gave", Result: result, Took: time.Since(began)}
 	if err != nil {
 		r.Error = err.Error()
 	}

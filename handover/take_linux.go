@@ -41,7 +41,8 @@ type taking struct {
 	listener net.Listener
 	server   *libnet.Server
 	arrived  map[uint64]*arrived
-	order    []*arrived
+	order    []*arrived // whose records have come
+	records  uint64     // that have come
 	refused  []uint64
 	lastID   uint64 // that this call has set, of this process; 0 for none
 	result   Result
@@ -50,6 +51,7 @@ type taking struct {
 // An arrived is a session that nobody serves yet.
 type arrived struct {
 	moving.Arrival        // nil once it is another's
+	whole          bool   // its record has come, too
 	state          []byte // the user's
 	out            sendqueue.Contents
 }
@@ -140,40 +142,96 @@ func (t *taking) sendNow(k kind, payload []byte) error {
 // receiveSessions puts the sessions together as they come.
 func (t *taking) receiveSessions(ctx context.Context) error {
 	taker := moving.The.Taker(t.server)
-	for n := uint64(0); ; n++ {
+	for {
 		k, p, err := t.link.receive()
-		switch {
-		case err != nil:
-			return err
-		case k == kindEnd:
-			return t.endSessions(ctx, p, n)
-		case k != kindRecord:
-			return fmt.Errorf("%w: %q among the sessions", ErrMalformed, byte(k))
-		}
-		r, err := parseRecord(p)
 		if err != nil {
 			return err
 		}
-		if t.arrived[r.ID] != nil {
-			return fmt.Errorf("%w: session %d comes twice", ErrMalformed, r.ID)
+		switch k {
+		case kindIntro:
+			err = t.adopt(taker, p)
+		case kindRecord:
+			err = t.restore(p)
+		case kindEnd:
+			return t.endSessions(ctx, p)
+		default:
+			err = fmt.Errorf("%w: %q among the sessions", ErrMalformed, byte(k))
 		}
-		if err := t.adopt(taker, r); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 }
 
+// adopt makes a session of its introduction, or leaves it to the old process. An error says that nothing more can come.
+func (t *taking) adopt(taker moving.Taker, p []byte) error {
+	i, err := parseIntroduction(p)
+	if err != nil {
+		return err
+	}
+	if t.arrived[i.ID] != nil {
+		return fmt.Errorf("%w: session %d comes twice", ErrMalformed, i.ID)
+	}
+	fd, err := t.link.takeFD()
+	if err != nil {
+		return err
+	}
+	a, err := taker.Adopt(i, fd)
+	if err != nil {
+		a = nil
+	}
+	t.arrived[i.ID] = &arrived{Arrival: a}
+	step("introduced", len(t.arrived))
+	return nil
+}
+
+// restore enters a record, or refuses the session.
+func (t *taking) restore(p []byte) error {
+	r, err := parseRecord(p)
+	if err != nil {
+		return err
+	}
+	a := t.arrived[r.ID]
+	if a == nil || a.whole {
+		return fmt.Errorf("%w: a record of session %d, which there is not", ErrMalformed, r.ID)
+	}
+	a.whole = true
+	t.records++
+	if a.Arrival == nil || a.Restore(r) != nil {
+		t.refused = append(t.refused, r.ID)
+		a.discard()
+		return nil
+	}
+	a.state = bytes.Clone(r.State)
+	t.order = append(t.order, a)
+	step("session", len(t.order))
+	return nil
+}
+
+// discard leaves the session to the old process.
+func (a *arrived) discard() {
+	if a.Arrival != nil {
+		a.Discard()
+	}
+	a.Arrival = nil
+}
+
 // endSessions says that all have come.
-func (t *taking) endSessions(ctx context.Context, p []byte, n uint64) error {
+func (t *taking) endSessions(ctx context.Context, p []byte) error {
 	in := &reader{rest: p}
-	if count := in.number(); in.err == nil && count != n {
-		return fmt.Errorf("%w: %d sessions came of %d", ErrMalformed, n, count)
+	if count := in.number(); in.err == nil && count != t.records {
+		return fmt.Errorf("%w: %d sessions came of %d", ErrMalformed, t.records, count)
 	}
 	t.raiseLastID(in.number())
 	if err := in.end(); err != nil {
 		return err
 	}
 	step("end", 0)
+	for _, a := range t.arrived { // those that have ended, or stay
+		if !a.whole {
+			a.discard()
+		}
+	}
 	if err := t.thaw(ctx); err != nil {
 		return err
 	}
@@ -199,24 +257,6 @@ func (t *taking) raiseLastID(id uint64) {
 	}
 }
 
-// adopt makes a session of a record, or refuses it. An error says that nothing more can come.
-func (t *taking) adopt(taker moving.Taker, r *moving.Record) error {
-	fd, err := t.link.takeFD()
-	if err != nil {
-		return err
-	}
-	a, err := taker.Adopt(r, fd)
-	if err != nil {
-		t.refused = append(t.refused, r.ID)
-		return nil
-	}
-	here := &arrived{Arrival: a, state: bytes.Clone(r.State)}
-	t.arrived[r.ID] = here
-	t.order = append(t.order, here)
-	step("session", len(t.order))
-	return nil
-}
-
 // thaw gives the user what was his of each session.
 func (t *taking) thaw(ctx context.Context) error {
 	if t.options.Thaw == nil {
@@ -231,8 +271,7 @@ func (t *taking) thaw(ctx context.Context) error {
 	for i, a := range t.order {
 		if a.state = nil; refused[i] {
 			t.refused = append(t.refused, a.ID())
-			a.Discard()
-			a.Arrival = nil
+			a.discard()
 		}
 	}
 	return nil
@@ -288,8 +327,7 @@ func (t *taking) forget(p []byte) error {
 		if a == nil || a.Arrival == nil {
 			return fmt.Errorf("%w: an end of session %d, which there is not", ErrMalformed, id)
 		}
-		a.Discard()
-		a.Arrival = nil
+		a.discard()
 		t.result.Ended++
 	}
 	return nil
@@ -298,10 +336,8 @@ func (t *taking) forget(p []byte) error {
 // giveUp closes what came, of which the other process has all.
 func (t *taking) giveUp(why error) {
 	t.link.quit(why)
-	for _, a := range t.order {
-		if a.Arrival != nil {
-			a.Discard()
-		}
+	for _, a := range t.arrived {
+		a.discard()
 	}
 	if t.listener != nil {
 		moving.The.LeaveListener(t.listener)

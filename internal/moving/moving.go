@@ -11,15 +11,21 @@ import (
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
-// A Record is what of a session moves before its output does. Times are nanoseconds since it was opened.
-type Record struct {
+// An Introduction is what of a session does not change: it moves with its descriptor while the session is served still.
+type Introduction struct {
 	ID     uint64
-	Name   string
 	Unix   bool           // it has no address
 	Remote netip.AddrPort // of the connection
 	Client netip.AddrPort // that a proxy has told; invalid without
+	Age    int64          // in nanoseconds
+}
 
-	Age, Received, FrameStart int64
+// A Record is what of a session moves once it has stopped, and before its output does. Times are nanoseconds since it was opened.
+type Record struct {
+	ID   uint64
+	Name string
+
+	Received, FrameStart int64
 
 	Parsed, Read, Dropped uint64
 	Unread                []byte
@@ -58,6 +64,9 @@ type Leaver interface {
 	// Stays returns why the session cannot move; empty if it can.
 	Stays() string
 
+	// Introduce returns what does not change; not ok says that it is not known yet.
+	Introduce() (i Introduction, ok bool)
+
 	// Stop asks the receiver to stop between two messages.
 	Stop()
 
@@ -85,14 +94,17 @@ type Leaver interface {
 
 // A Taker is a server which sessions come to, before it serves any.
 type Taker interface {
-	// Adopt makes a session of a record and its descriptor, which it has in any case, and which is known to the server.
-	Adopt(r *Record, fd int) (Arrival, error)
+	// Adopt makes a session of its descriptor, which it has in any case, and which is known to the server.
+	Adopt(i *Introduction, fd int) (Arrival, error)
 }
 
 // An Arrival is a session that nobody serves yet.
 type Arrival interface {
 	ID() uint64
 	Session() any
+
+	// Restore enters what has changed since it was introduced. With an error it is to be discarded.
+	Restore(r *Record) error
 
 	// Start has the session go on, with what is to be written, once the server serves.
 	Start(out *sendqueue.Contents)
