@@ -41,7 +41,7 @@ func (srv *Server) ServeMessages(h MessageHandler) error {
 	if err := m.startLoop(); err != nil {
 		return err
 	}
-	return srv.acceptEach(m.prepare, func(s *Session) { go m.serve(s) }, func(s *Session) { go m.serveAdmitted(s) })
+	return srv.acceptEach(m.prepare, func(s *Session) { go m.serve(s) }, m.adopt)
 }
 
 // A messageServer is one call of ServeMessages. It is the host of an event loop, where the system has one.
@@ -137,8 +137,24 @@ func (s *Session) callHandshake() (err error) {
 	return s.sock.Handshake()
 }
 
-// addToLoop has the event loop serve s, a session with a descriptor.
-func (m *messageServer) addToLoop(s *Session) {
+// adopt is serveAdmitted for a session of another process, of which there may be many thousands: one of which nothing has arrived takes
+// no goroutine.
+func (m *messageServer) adopt(s *Session) {
+	if m.loop == nil || s.sock == nil || s.parser == nil || !s.in.Empty() || s.throttle() != nil {
+		go m.serveAdmitted(s)
+		return
+	}
+	m.startServing(s)
+	s.beforeWait(false)
+	if s.yieldAsked.Load() {
+		s.yieldNow()
+	}
+	m.loop.ReleaseAside((*eventSession)(s))
+	m.register(s)
+}
+
+// startServing makes the caller the one who serves s, which the loop does later.
+func (m *messageServer) startServing(s *Session) {
 	if t := s.throttle(); t != nil {
 		t.loop = m.loop
 	}
@@ -148,6 +164,17 @@ func (m *messageServer) addToLoop(s *Session) {
 	s.recvMu.Lock() // under which an end gives back what it finds nobody to receive
 	s.serving.Start(readAll)
 	s.recvMu.Unlock()
+}
+
+func (m *messageServer) register(s *Session) {
+	if err := m.loop.Register(s.id, s.sock.Raw()); err != nil {
+		go s.terminate(fmt.Errorf("libnet: event loop: %w", err))
+	}
+}
+
+// addToLoop has the event loop serve s, a session with a descriptor.
+func (m *messageServer) addToLoop(s *Session) {
+	m.startServing(s)
 	// OnSession may have received, so that more came than it asked for, or sent, or a shutdown may wait for it.
 	err := s.dispatch(m.handler)
 	if err == nil {
@@ -162,11 +189,8 @@ func (m *messageServer) addToLoop(s *Session) {
 	m.loop.Release((*eventSession)(s))
 	// From here on the loop serves s. It is told of what has arrived by then, and had it been before, this goroutine would
 	// go on with a peer that sends without pause.
-	if err != nil {
-		return
-	}
-	if err = m.loop.Register(s.id, s.sock.Raw()); err != nil {
-		s.terminate(fmt.Errorf("libnet: event loop: %w", err))
+	if err == nil {
+		m.register(s)
 	}
 }
 

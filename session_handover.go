@@ -295,16 +295,19 @@ func (srv *Server) serveAgain(s *Session) {
 	}
 }
 
-func (l *leaver) Leave() {
-	s := l.s
-	defer close(l.f.over)
-	srv := s.owner.server
+func (l *leaver) Forget() {
+	srv := l.s.owner.server
 	srv.mu.Lock()
 	loops := srv.loops
 	srv.mu.Unlock()
 	for _, loop := range loops {
-		loop.Forget(s.sock.Raw())
+		loop.Forget(l.s.sock.Raw())
 	}
+}
+
+func (l *leaver) Leave() {
+	s := l.s
+	defer close(l.f.over)
 	s.handed.set(s.parsed, s.read.Load()) // nothing is dropped
 	s.in.Release()
 	s.leave(ErrHandedOver)

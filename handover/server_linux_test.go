@@ -247,6 +247,7 @@ func configure(srv *libnet.Server) {
 	srv.MaxSessionsPerIP = 1 << 20
 	srv.OnSession = func(s *libnet.Session) error {
 		s.State = new(counter)
+		rooms.Put(s.ID(), s)
 		return nil
 	}
 }
@@ -262,7 +263,7 @@ func serve(srv *libnet.Server, mode string) error {
 	}))
 }
 
-// rooms are this process's groups, which Thaw has sessions join again.
+// rooms are this process's groups, which OnSession has sessions join, and Thaw again.
 var rooms libnet.Group[uint64]
 
 func (set settings) protocol() libnet.Protocol {

@@ -93,6 +93,13 @@ func (l *Loop) Release(src Source) {
 	}
 }
 
+// ReleaseAside is Release for a caller who must not be held up.
+func (l *Loop) ReleaseAside(src Source) {
+	if src.ServeState().end() {
+		go l.serveDetached(src)
+	}
+}
+
 // Serve serves a source that was left unserved though it has more, on the caller's goroutine, or has whoever serves it
 // do so once more. The source was started.
 func (l *Loop) Serve(src Source) {

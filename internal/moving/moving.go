@@ -88,6 +88,9 @@ type Leaver interface {
 	// GoOn takes all back: the session is served here.
 	GoOn()
 
+	// Forget has nobody here look at the descriptor, which another process has.
+	Forget()
+
 	// Leave ends the session here, and tells its peer nothing.
 	Leave()
 }
