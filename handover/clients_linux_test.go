@@ -136,11 +136,12 @@ func (f *fleet) upgrade() (gave, ready report) {
 	return seen["gave"], seen["ready"]
 }
 
-// resident returns how many bytes of memory the server has.
-func (f *fleet) resident() int {
+// resident says how much memory the server has.
+func (f *fleet) resident() string {
 	f.t.Helper()
 	f.signal(syscall.SIGUSR1)
-	return f.await("resident").RSS
+	r := f.await("resident")
+	return fmt.Sprintf("%d KB resident, without garbage %d KB", r.Found>>10, r.RSS>>10)
 }
 
 // killed is upgrade to a process that is to die, and may take over n sessions before.

@@ -42,12 +42,12 @@ func TestASessionThatHasSaidNothingHasTheHandshakeTimeoutForItsFirstMessageOnly(
 		conn := r.dial(t)
 		testkit.Eventually(t, "the session", func() bool { return r.srv.Manager().Len() == 1 })
 		time.Sleep(20 * time.Millisecond) // its receiver waits
-		result, err := r.give(t, settings{Mode: mode, Handshake: 300 * time.Millisecond}, handover.GiveOptions{})
+		result, err := r.give(t, settings{Mode: mode, Handshake: 150 * time.Millisecond}, handover.GiveOptions{})
 		if err != nil || result.Moved != 1 {
 			t.Fatal(result, err)
 		}
 		ask(t, conn, numbered(0))
-		time.Sleep(700 * time.Millisecond)
+		time.Sleep(350 * time.Millisecond)
 		ask(t, conn, numbered(1))
 	})
 }
@@ -231,7 +231,7 @@ func TestASessionThatEndsMeanwhileKeepsNobodyWaiting(t *testing.T) {
 		r := newRig(t, mode, nil)
 		conn := r.dial(t)
 		s := r.srv.Manager().GetSession(askFacts(t, conn).ID)
-		say(t, conn, "wait 500ms")
+		say(t, conn, "wait 200ms")
 		time.Sleep(20 * time.Millisecond)
 		near, far := pair(t)
 		gave := make(chan handover.Result, 1)

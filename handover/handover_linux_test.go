@@ -35,7 +35,7 @@ func TestSessionsThatNeverStopSendingPassThroughFiveProcesses(t *testing.T) {
 			settle := time.Duration(n) * 100 * time.Microsecond
 			cs.pauses()
 			time.Sleep(settle)
-			t.Logf("without a handover: %v; resident: %d KB", cs.pauses(), f.resident()>>10)
+			t.Logf("without a handover: %v; %s", cs.pauses(), f.resident())
 			cs.pauses()
 			var all pauses
 			for range 5 {
@@ -45,8 +45,8 @@ func TestSessionsThatNeverStopSendingPassThroughFiveProcesses(t *testing.T) {
 				}
 				time.Sleep(settle)
 				p := cs.pauses()
-				t.Logf("took %v, stood still %v; a client's pause: %v; resident then: %d KB",
-					gave.Took, gave.Result.Paused, p, f.resident()>>10)
+				t.Logf("took %v, stood still %v; a client's pause: %v; %s",
+					gave.Took, gave.Result.Paused, p, f.resident())
 				all = append(all, p...)
 				cs.pauses()
 			}

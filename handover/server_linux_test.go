@@ -70,7 +70,8 @@ type report struct {
 	At     string // the step that came last
 	Error  string
 	Result handover.Result
-	RSS    int
+	Found  int // bytes of resident memory
+	RSS    int // without garbage
 	Took   time.Duration
 }
 
@@ -96,8 +97,9 @@ func runServer(set settings) {
 	for sig := range hup {
 		switch sig {
 		case syscall.SIGUSR1:
+			found := residentBytes()
 			debug.FreeOSMemory()
-			report{What: "resident", RSS: residentBytes()}.write()
+			report{What: "resident", Found: found, RSS: residentBytes()}.write()
 			continue
 		case syscall.SIGTERM:
 			srv.Stop()
