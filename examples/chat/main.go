@@ -1,10 +1,12 @@
 // Chat is libnet's second example: logins, rooms, whispers, and who is there; for terminals over TCP and browsers over WebSocket.
 //
 //	chat -listen localhost:7000    the server, whose page is at http://localhost:8080/
+//	chat -listen localhost:7000 -upgrade
+//	                               the same; SIGHUP starts the program anew, which takes over (Linux)
 //	chat -as ann                   a terminal of ann's; also to be typed: /join ROOM, /who, /w NAME TEXT
 //
-// server.go has what the server does with messages, client.go the terminal, page.html the browser, messages.go what they say
-// to each other. Passwords cross the network as they are: a server for others needs a certificate (libnet.Server.TLSConfig).
+// server.go has what the server does with messages, upgrade.go what becomes of it in a new process, client.go the terminal, page.html the
+// browser, messages.go what they say to each other. Passwords cross the network as they are: a server for others needs a certificate (libnet.Server.TLSConfig).
 package main
 
 import (
@@ -14,7 +16,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -48,6 +49,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	web := flags.String("web", "localhost:8080", "and browsers at this `address`")
 	connect := flags.String("connect", "localhost:7000", "the `address` of a client's server")
 	name := flags.String("as", "", "the client's `name`")
+	upgrade := flags.Bool("upgrade", false, "with -listen: at SIGHUP start this program again and give it the live sessions")
 	password := flags.String("password", "secret", "what the server asks for, and the client says")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -57,8 +59,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return fmt.Errorf("what is %q? Options are listed by -help", flags.Arg(0))
 	case (*listen == "") == (*name == ""):
 		return errors.New("-listen makes a server, -as a client: give one of them")
+	case *upgrade && *listen == "":
+		return errors.New("-upgrade is for a server")
 	case *listen != "":
-		return serve(ctx, *listen, *web, *password, stdout)
+		return serve(ctx, *listen, *web, *password, hangups(*upgrade), stdout)
 	}
 	return converse(ctx, *connect, &Login{*name, *password}, stdin, stdout)
 }
@@ -67,21 +71,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 var page []byte
 
 // serve is chat -listen: one server, whose sessions come over TCP and, beside the page, over WebSocket. Those of pages outlive their
-// connections.
-func serve(ctx context.Context, tcp, address, password string, stdout io.Writer) error {
-	m := (&chat{password: password}).routes()
-	server, err := libnet.Serve("tcp", tcp, codec.New(codec.Uint32BE, m), limits.SendQueue)
+// connections. At a hangup, if there is any, another process is to take over.
+func serve(ctx context.Context, tcp, address, password string, hangups <-chan os.Signal, stdout io.Writer) error {
+	c := &chat{password: password}
+	m := c.routes()
+	server, listener, err := c.listen(ctx, tcp, address, codec.New(codec.Uint32BE, m), stdout)
 	if err != nil {
 		return err
 	}
 	defer server.Stop()
-	server.Config, server.MaxSessionsPerIP = limits, 50
-	server.MaxSessions = 1000 // so the names of all of them fit into one message
-
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
-	}
 	kept := &resume.Server{Handler: func(s *resume.Session) { server.ServeConn(s.NetConn(), m) }, MaxKept: 1000, MaxKeptPerIP: 50}
 	defer kept.Close()
 	links := libnet.NewServer(listener, codec.New(codec.Uint32BE, resume.Frames), limits.SendQueue) // what they go over
@@ -100,12 +98,28 @@ func serve(ctx context.Context, tcp, address, password string, stdout io.Writer)
 	ended := make(chan error, 2)
 	go func() { ended <- server.ServeMessages(m) }()
 	go func() { ended <- site.Serve(listener) }()
-	select {
-	case err := <-ended: // a listener broke
-		return err
-	case <-ctx.Done():
+	go func() {
+		<-server.Stopping() // pages that come back are for whoever comes next
+		site.Close()
+	}()
+	for {
+		select {
+		case err := <-ended: // a listener broke
+			return err
+		case <-hangups:
+			if startNext(ctx, server, listener, stdout) {
+				return nil
+			}
+		case <-ctx.Done():
+			drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			return server.Shutdown(drain) // delivers what was said, and says what it could not
+		}
 	}
-	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	return server.Shutdown(drain) // delivers what was said, and says what it could not
+}
+
+// limit says how much anybody may have of a server.
+func limit(server *libnet.Server) {
+	server.Config, server.MaxSessionsPerIP = limits, 50
+	server.MaxSessions = 1000 // so the names of all of them fit into one message
 }

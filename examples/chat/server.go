@@ -73,14 +73,23 @@ func (c *chat) login(_ context.Context, s *libnet.Session, req *Login) error {
 		return refuse(401, "wrong name or password")
 	}
 	u := &user{name: req.Name}
-	s.State = u
 	s.SetName(u.name) // for logs and the monitor
-	s.OnClose(func() { c.gone(u) })
+	c.belongs(s, u)
 	if old := c.users.Swap(u.name, s); old != nil {
 		old.Send(mux.Message{Kind: "farewell", Body: &Farewell{"you have logged in elsewhere"}})
 		go old.ShutdownWithError(context.Background(), errors.New("logged in elsewhere")) // when that is delivered
 	}
 	return nil
+}
+
+// belongs has s be u's, until it ends. One that goes on in another process is not gone.
+func (c *chat) belongs(s *libnet.Session, u *user) {
+	s.State = u
+	s.OnClose(func() {
+		if s.Err() != libnet.ErrHandedOver {
+			c.gone(u)
+		}
+	})
 }
 
 func (c *chat) join(_ context.Context, s *libnet.Session, req *Join) error {
