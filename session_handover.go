@@ -239,10 +239,15 @@ func (l *leaver) Record() (r moving.Record, err error) {
 
 func (l *leaver) Introduce() (i moving.Introduction, ok bool) {
 	s := l.s
-	if !s.hasCodec.Load() || s.proxied().isAwaited() { // the codec comes behind a proxy's header
+	if !s.hasCodec.Load() { // which comes behind a proxy's header
 		return i, false
 	}
-	i = moving.Introduction{ID: s.id, Age: s.now(), Client: s.client()}
+	i = moving.Introduction{ID: s.id, Age: s.now()}
+	s.mu.Lock()
+	if c := s.clock; c != nil && c.proxied != nil {
+		i.Client = c.proxied.client
+	}
+	s.mu.Unlock()
 	if tcp, ok := s.conn.RemoteAddr().(*net.TCPAddr); ok {
 		i.Remote = tcp.AddrPort()
 	} else {

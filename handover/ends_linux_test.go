@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -152,4 +153,51 @@ func TestUpgradeDoesNotWaitForWhatElseKeepsThePipesOpen(t *testing.T) {
 	if took := time.Since(began); !errors.Is(err, handover.ErrKept) || took > 3*time.Second {
 		t.Errorf("after %v: %v", took, err)
 	}
+}
+
+func TestASessionThatEndsOnceItIsIntroducedEndsForItsPeer(t *testing.T) {
+	overModes(t, func(t *testing.T, mode string) {
+		r := newRig(t, mode, nil)
+		ends, moves := r.dial(t), r.dial(t)
+		s := r.srv.Manager().GetSession(askFacts(t, ends).ID)
+		askFacts(t, moves)
+		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{Freeze: func(other *libnet.Session) ([]byte, error) {
+			if other == s {
+				return nil, s.Close()
+			}
+			return freezeCounter(other)
+		}})
+		if err != nil || result.Moved != 1 || result.Ended != 1 {
+			t.Fatalf("%+v, %v", result, err)
+		}
+		if rest, _ := io.ReadAll(ends); len(rest) > 0 {
+			t.Errorf("the peer got %q", rest)
+		}
+		if f := askFacts(t, moves); f.Open != 1 || f.Group != 1 {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+func TestASessionThatCannotBeIntroducedBeforeMovesWithTheOthers(t *testing.T) {
+	overModes(t, func(t *testing.T, mode string) {
+		entered := make(chan struct{}, 1)
+		r := newRig(t, mode, func(srv *libnet.Server) {
+			welcome := srv.OnSession
+			srv.OnSession = func(s *libnet.Session) error {
+				entered <- struct{}{}
+				time.Sleep(100 * time.Millisecond)
+				return welcome(s)
+			}
+		})
+		conn := r.dial(t)
+		<-entered
+		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{HandlerTime: patience / 2})
+		if err != nil || result.Moved != 1 {
+			t.Fatalf("%+v, %v", result, err)
+		}
+		if f := askFacts(t, conn); f.PID == os.Getpid() {
+			t.Errorf("%+v", f)
+		}
+	})
 }
