@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/lengthprefix"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/usercode"
@@ -321,8 +322,8 @@ type stream struct{ s *Session }
 var _ Stream = stream{}
 
 // Session and Unwritten, how many bytes wait to be written, are for package ws.
-func (st stream) Session() *Session { return st.s }
-func (st stream) Unwritten() int    { return st.s.q.Counters().Bytes }
+func (st stream) Session(inside.Call) *Session { return st.s }
+func (st stream) Unwritten(inside.Call) int    { return st.s.q.Counters().Bytes }
 
 func (st stream) MaxMessage() int      { return st.s.owner.MaxMessage }
 func (st stream) LocalAddr() net.Addr  { return st.s.conn.LocalAddr() }
