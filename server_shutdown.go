@@ -230,7 +230,9 @@ type deadliner interface {
 	SetDeadline(time.Time) error
 }
 
-func setDeadline(l deadliner, at time.Time) { usercode.Answer(func() error { return l.SetDeadline(at) }) }
+func setDeadline(l deadliner, at time.Time) {
+	usercode.Answer(func() error { return l.SetDeadline(at) })
+}
 
 func (srv *Server) beginPause(p *acceptPause) error {
 	srv.mu.Lock()
