@@ -82,6 +82,14 @@ func (p *protocol) NewCodec(rw io.ReadWriter) libnet.Codec {
 	return &messageCodec{Codec: inner, protocol: p, conn: c, parser: inner, appender: inner, checker: checker, limit: limit}
 }
 
+// MakesAtOnce says of this protocol what the inner one says of itself.
+func (p *protocol) MakesAtOnce(_ libnet.Protocol, call inside.Call) bool {
+	inner, ok := p.inner.(interface {
+		MakesAtOnce(of libnet.Protocol, _ inside.Call) bool
+	})
+	return ok && inner.MakesAtOnce(p.inner, call)
+}
+
 // An innerCodec is one that can be had without its framing.
 type innerCodec interface {
 	libnet.Codec
