@@ -356,7 +356,7 @@ func makeCodecs(sessions []*Session) {
 	if len(sessions) == 0 {
 		return
 	}
-	makeMissing(sessions)
+	makeMissing(makeAtOnce(sessions))
 	var making []<-chan struct{}
 	for _, s := range sessions {
 		if made := s.codecBeingMade(); made != nil {
@@ -366,8 +366,23 @@ func makeCodecs(sessions []*Session) {
 	awaitEach(making, codecPatience)
 }
 
+// makeAtOnce makes those for which nobody has to wait, and returns the sessions of the others.
+func makeAtOnce(sessions []*Session) (others []*Session) {
+	for _, s := range sessions {
+		if !s.makesAtOnce() {
+			others = append(others, s)
+		} else if mine, _ := s.beginCodec(); mine {
+			s.makeCodec()
+		}
+	}
+	return others
+}
+
 // makeMissing makes those that nobody makes yet.
 func makeMissing(sessions []*Session) {
+	if len(sessions) == 0 {
+		return
+	}
 	m := &codecMaker{sessions: sessions, done: make(chan struct{})}
 	for range min(maxSlowCodecs, len(sessions)) {
 		go m.work()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/proxyproto"
 	"github.com/libnet-go/libnet/internal/sockets"
 	"github.com/libnet-go/libnet/internal/usercode"
@@ -188,7 +189,7 @@ func passes(err error) bool {
 // A refusingProtocol has an answer for a peer whose connection a limit refuses, or a stopped server: package ws's has.
 type refusingProtocol interface {
 	// Refusal is all that such a peer gets. It may not wait.
-	Refusal(reason error) []byte
+	Refusal(reason error, _ inside.Call) []byte
 }
 
 const (
@@ -210,7 +211,7 @@ func (srv *Server) turnAway(conn net.Conn, proxied bool, reason error) {
 		discard(conn, reason)
 		return
 	}
-	go srv.answerRefused(conn, proxied, p.Refusal(reason))
+	go srv.answerRefused(conn, proxied, p.Refusal(reason, inside.Call{}))
 }
 
 // isLimit reports whether a connection is refused for what the server has, and not for anything about the connection.
@@ -275,7 +276,7 @@ func (s *Session) answerRefusal(reason error) error {
 	if _, err := (stream{s}).Read(make([]byte, 512)); err != nil {
 		return reason
 	}
-	s.writeAnswer(p.Refusal(reason))
+	s.writeAnswer(p.Refusal(reason, inside.Call{}))
 	return &handshakeFailed{reason}
 }
 
@@ -291,14 +292,16 @@ func awaitPeersEnd(conn net.Conn, room []byte) {
 }
 
 // A refusableConn has a way of its own to tell its peer why it is closed without having become a session: package ws's has.
-type refusableConn interface{ Refuse(reason error) }
+type refusableConn interface {
+	Refuse(reason error, _ inside.Call)
+}
 
 // discard closes a conn that is no session. TLS, which has not begun, is spared the wait for its handshake.
 func discard(conn net.Conn, reason error) {
 	defer func() { _ = recover() }()
 	switch c := conn.(type) {
 	case refusableConn:
-		c.Refuse(reason)
+		c.Refuse(reason, inside.Call{})
 	case *tls.Conn:
 		_ = c.NetConn().Close()
 	default:

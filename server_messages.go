@@ -8,6 +8,7 @@ import (
 	"net"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/sockets"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
@@ -314,13 +315,13 @@ func (s *Session) dispatch(h MessageHandler) (err error) {
 // sessionHandlers is what package resume's handler has, which keeps something for each session: it is asked once for all messages that
 // one read has brought, and not at each of them. What it answers is for of alone, and not for a handler of the user's that embeds that.
 type sessionHandlers interface {
-	HandlerOf(s *Session) (h, of MessageHandler)
+	HandlerOf(s *Session, _ inside.Call) (h, of MessageHandler)
 }
 
 // handle is dispatch where nothing panics.
 func (s *Session) handle(h MessageHandler) error {
 	if all, ok := h.(sessionHandlers); ok {
-		if own, of := all.HandlerOf(s); of == h {
+		if own, of := all.HandlerOf(s, inside.Call{}); of == h {
 			h = own
 		}
 	}

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/moving"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Stop closes the listener and all sessions, discarding what they have queued, and returns when their
@@ -212,7 +214,7 @@ func (g giver) Pause() error {
 	if err := srv.beginPause(p); err != nil {
 		return err
 	}
-	_ = l.SetDeadline(longAgo)
+	setDeadline(l, longAgo)
 	select {
 	case <-p.noticed: // what it accepted before is known by now
 	case <-time.After(noticePatience):
@@ -221,11 +223,15 @@ func (g giver) Pause() error {
 	return nil
 }
 
-// A deadliner is a listener of a socket.
+// A deadliner is a listener of a socket. It may be the user's, who has wrapped one.
 type deadliner interface {
 	net.Listener
 	syscall.Conn
 	SetDeadline(time.Time) error
+}
+
+func setDeadline(l deadliner, at time.Time) {
+	usercode.Answer(func() error { return l.SetDeadline(at) })
 }
 
 func (srv *Server) beginPause(p *acceptPause) error {
@@ -244,7 +250,7 @@ func (srv *Server) beginPause(p *acceptPause) error {
 }
 
 func (g giver) Resume() {
-	_ = g.listener.(deadliner).SetDeadline(time.Time{})
+	setDeadline(g.listener.(deadliner), time.Time{})
 	g.mu.Lock()
 	p := g.paused
 	g.paused = nil
@@ -257,7 +263,10 @@ func (g giver) Listener() (raw syscall.RawConn, unlinks bool) {
 	if !ok {
 		return nil, false
 	}
-	raw, _ = l.SyscallConn()
+	raw, _ = usercode.Answer(func() syscall.RawConn {
+		raw, _ := l.SyscallConn()
+		return raw
+	})
 	u, ok := g.listener.(*sockets.UnixListener)
 	return raw, ok && u.Ours()
 }
@@ -415,7 +424,7 @@ func (a *arrival) makeCodec(r *moving.Record) error {
 
 func (s *Session) movedCodec(p movingProtocol, state []byte) (codec Codec, err error) {
 	defer s.recoveredLocked("protocol", &err)
-	return p.Moved(stream{s}, state)
+	return p.Moved(stream{s}, state, inside.Call{})
 }
 
 func (a *arrival) Discard() { a.s.leave(ErrHandedOver) }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/lengthprefix"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/usercode"
@@ -43,11 +44,25 @@ func (s *Session) makeOrAwaitCodec() bool {
 // codec; nil when it is known already.
 func (s *Session) startCodec() <-chan struct{} {
 	mine, made := s.beginCodec()
-	if mine {
+	switch {
+	case mine && s.makesAtOnce():
+		s.makeCodec()
+	case mine:
 		_, made = s.beginCodec()
 		go s.makeCodec()
 	}
 	return made
+}
+
+// A promptProtocol can say that its NewCodec neither waits nor calls code of a user's, as package codec's: then a goroutine for it would only
+// be another one that a busy machine has to come to. It answers for of alone, and not for a protocol that embeds it.
+type promptProtocol interface {
+	MakesAtOnce(of Protocol, _ inside.Call) bool
+}
+
+func (s *Session) makesAtOnce() bool {
+	p, ok := s.owner.protocol.(promptProtocol)
+	return ok && s.proxied() == nil && p.MakesAtOnce(s.owner.protocol, inside.Call{})
 }
 
 // beginCodec has the caller make the codec, if nobody does, or returns what is closed when that has been done.
@@ -321,8 +336,8 @@ type stream struct{ s *Session }
 var _ Stream = stream{}
 
 // Session and Unwritten, how many bytes wait to be written, are for package ws.
-func (st stream) Session() *Session { return st.s }
-func (st stream) Unwritten() int    { return st.s.q.Counters().Bytes }
+func (st stream) Session(inside.Call) *Session { return st.s }
+func (st stream) Unwritten(inside.Call) int    { return st.s.q.Counters().Bytes }
 
 func (st stream) MaxMessage() int      { return st.s.owner.MaxMessage }
 func (st stream) LocalAddr() net.Addr  { return st.s.conn.LocalAddr() }

@@ -7,19 +7,20 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/ratelimit"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
 // What the framing of package ws has beyond that of others: a handshake before the first frame, frames that are no messages,
-// messages of several frames, and a frame that ends the stream. All of it is optional and unexported: a user's codec has no use
-// for it.
+// messages of several frames, and a frame that ends the stream. All of it is optional, and no user's: a
+// method that takes an inside.Call can only be one of this module's.
 type (
 	// A handshakeProtocol's sessions begin with a handshake, before OnSession where that may wait.
 	handshakeProtocol interface {
 		// Handshake reads the peer's part from rw and makes the codec; what lies behind it stays unread. The answer is written in
 		// any case: with an error it is all that the peer gets. Nothing else is written before.
-		Handshake(rw io.ReadWriter) (codec Codec, answer []byte, err error)
+		Handshake(rw io.ReadWriter, _ inside.Call) (codec Codec, answer []byte, err error)
 	}
 
 	// A partParser is a [FrameParser] whose frames are not a message each: ParseFrame returns a nil payload for one that is none, or
@@ -27,25 +28,25 @@ type (
 	// the length of the frame that ends the stream.
 	partParser interface {
 		// InMessage reports whether a message has begun that the frames so far do not end.
-		InMessage() bool
+		InMessage(inside.Call) bool
 
 		// PeerClosed reports whether the peer has said that nothing follows. An end of the connection without is not orderly.
-		PeerClosed() bool
+		PeerClosed(inside.Call) bool
 	}
 
 	// A movingCodec's sessions can move to another process though it knows more than its protocol: that makes it there from what Moves
 	// returns. It is called between two messages.
 	movingCodec interface {
-		Moves() (state []byte, ok bool)
+		Moves(inside.Call) (state []byte, ok bool)
 	}
 	movingProtocol interface {
-		Moved(rw io.ReadWriter, state []byte) (Codec, error)
+		Moved(rw io.ReadWriter, state []byte, _ inside.Call) (Codec, error)
 	}
 
 	// A closingCodec's sessions end with a frame that tells why.
 	closingCodec interface {
 		// CloseFrame may be called by any goroutine, and more than once; one of what it returns is written at the most.
-		CloseFrame(reason error) []byte
+		CloseFrame(reason error, _ inside.Call) []byte
 	}
 )
 
@@ -63,7 +64,7 @@ type handshakeFailed struct{ error }
 
 // handshake makes the codec of a session that begins with a handshake. It holds recvMu, as whoever makes a codec.
 func (s *Session) handshake(p handshakeProtocol) (Codec, error) {
-	codec, answer, err := p.Handshake(stream{s})
+	codec, answer, err := p.Handshake(stream{s}, inside.Call{})
 	s.forgetPlain()
 	s.frameStart.Store(0)
 	sockets.LetGo(s.conn) // nobody else waits in it: there is no codec yet
@@ -120,13 +121,13 @@ func (s *Session) inFrame() bool { return !s.in.Empty() || s.inMessage() }
 
 func (s *Session) inMessage() bool {
 	p, ok := s.parser.(partParser)
-	return ok && p.InMessage()
+	return ok && p.InMessage(inside.Call{})
 }
 
 // mayEnd reports whether an end of the connection is an orderly one now.
 func (s *Session) mayEnd() bool {
 	if p, ok := s.parser.(partParser); ok {
-		return p.PeerClosed()
+		return p.PeerClosed(inside.Call{})
 	}
 	return s.in.Empty()
 }
@@ -140,12 +141,12 @@ func (s *Session) closeFrame(reason error) (frame []byte) {
 	switch {
 	case !ok:
 	case isOwn(reason):
-		frame = c.CloseFrame(reason)
+		frame = c.CloseFrame(reason, inside.Call{})
 	default: // the reason's own methods may do anything
 		var made []byte
 		if within(cutPatience, func() {
 			defer func() { _ = recover() }()
-			made = c.CloseFrame(reason)
+			made = c.CloseFrame(reason, inside.Call{})
 		}) {
 			frame = made
 		}
@@ -273,7 +274,7 @@ type upgradedConn interface {
 	refusableConn
 
 	// Upgraded returns the conn to go on with, and what was read from it beyond the handshake.
-	Upgraded() (conn net.Conn, input []byte)
+	Upgraded(inside.Call) (conn net.Conn, input []byte)
 }
 
 // An entrance is what the sessions of one handler of package ws share.
@@ -334,7 +335,7 @@ func (srv *Server) entrance(up upgradedConn, h Handler) *entrance {
 
 // conn returns the conn to go on with: for an event loop, as one that can be taken over from package net.
 func (e *entrant) conn() net.Conn {
-	conn, _ := e.Upgraded()
+	conn, _ := e.Upgraded(inside.Call{})
 	if m := e.through.messages; m != nil && m.loop != nil {
 		return sockets.Attach(conn, m.listenAddr)
 	}
@@ -349,57 +350,56 @@ func (s *Session) upgradedCodec(up upgradedConn, m *messageServer) (codec Codec,
 		}
 	}()
 	defer s.recoveredLocked("protocol", &err)
-	_, input := up.Upgraded()
+	_, input := up.Upgraded(inside.Call{})
 	for len(input) > 0 {
 		n := copy(s.in.Space(s.usualRead), input)
 		s.took(n)
 		input = input[n:]
 	}
-	if codec, _, err = up.Handshake(stream{s}); err == nil && m != nil && m.loop != nil {
+	if codec, _, err = up.Handshake(stream{s}, inside.Call{}); err == nil && m != nil && m.loop != nil {
 		sockets.LetGo(s.conn) // nobody else waits in it yet
 	}
 	return codec, err
 }
 
-// What package ws's conn has beyond a [MessageConn]. A net.Conn of the user's has no use for these.
+// What package ws's conn has beyond a [MessageConn].
 type (
 	// sessionConn is told its session, when that is made: why the session ends, its peer is told.
-	sessionConn interface{ SetSession(*Session) }
+	sessionConn interface{ SetSession(*Session, inside.Call) }
 
 	// readAheadConn reads what the session has not asked for yet, so that its socket does not tell whether the
 	// peer is silent.
 	readAheadConn interface {
 		// LastInput is when something last came: now, while something waits to be read.
-		LastInput() time.Time
+		LastInput(inside.Call) time.Time
 	}
 )
 
 func tellConn(conn net.Conn, s *Session) {
 	if c, ok := conn.(sessionConn); ok {
-		c.SetSession(s)
+		c.SetSession(s, inside.Call{})
 	}
 }
 
 // Conn is how ws finds its conn.
-func (st stream) Conn() net.Conn { return st.s.conn }
+func (st stream) Conn(inside.Call) net.Conn { return st.s.conn }
 
 // WriteTimeout bounds what ws's conn writes by itself; 0 means no bound.
-func (st stream) WriteTimeout() time.Duration { return st.s.owner.writeTimeout() }
+func (st stream) WriteTimeout(inside.Call) time.Duration { return st.s.owner.writeTimeout() }
 
 // RateLimit is for ws's conn, too: it bounds what it does not show the session.
-func (st stream) RateLimit() (limit ratelimit.Limit, end bool) {
+func (st stream) RateLimit(inside.Call) (limit ratelimit.Limit, end bool) {
 	return st.s.owner.rateLimit(), st.s.owner.RateLimit.End
 }
 
 // readAhead notes what the conn has read that the session has not. It reports whether that was later than
 // what was known.
 func (s *Session) readAhead() bool {
-	defer func() { _ = recover() }() // from a conn of the user's after all
 	c, ok := s.conn.(readAheadConn)
 	if !ok {
 		return false
 	}
-	last := int64(c.LastInput().Sub(s.opened)) + openedNow
+	last := int64(c.LastInput(inside.Call{}).Sub(s.opened)) + openedNow
 	if last <= s.received.Load() {
 		return false
 	}

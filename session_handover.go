@@ -4,6 +4,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/moving"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
@@ -230,7 +231,7 @@ func (l *leaver) Record() (r moving.Record, err error) {
 		Parsed: s.parsed, Read: s.read.Load(), Dropped: s.extras.dropped, Unread: s.in.Unread(),
 	}
 	if c, ok := s.codec.(movingCodec); ok {
-		if r.Codec, r.HasCodec = c.Moves(); !r.HasCodec {
+		if r.Codec, r.HasCodec = c.Moves(inside.Call{}); !r.HasCodec {
 			return r, stays(staysWebSocket)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
@@ -42,11 +43,13 @@ func (r *settling) closesAtOnce() bool {
 		return true
 	}
 	c, ok := s.codec.(streamCodec)
-	return ok && c.OnlyCloses() == io.ReadWriter(stream{s})
+	return ok && c.OnlyCloses(inside.Call{}) == io.ReadWriter(stream{s})
 }
 
 // What the Close of package codec's codecs closes, and nothing else: for a session's own stream, that is nothing to wait for.
-type streamCodec interface{ OnlyCloses() io.ReadWriter }
+type streamCodec interface {
+	OnlyCloses(inside.Call) io.ReadWriter
+}
 
 // closeApart closes the transport on a goroutine of its own, which the user's conn or codec may end or keep.
 func (r *settling) closeApart() error {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
@@ -287,7 +288,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 	}
 	end := io.EOF
 	if !left && s.hasCodec.Load() {
-		if p, ok := s.parser.(partParser); ok && !p.PeerClosed() {
+		if p, ok := s.parser.(partParser); ok && !p.PeerClosed(inside.Call{}) {
 			end = io.ErrUnexpectedEOF
 		}
 	}
@@ -321,14 +322,14 @@ func (s *Session) leftUnread() (left, ok bool) {
 	return !s.in.Empty() || sockets.Unread(s.descriptor()) > 0, true
 }
 
-// A bufferedConn holds in this process what has arrived, and says how many bytes: libnettest's pipes do.
-type bufferedConn interface{ Buffered() int }
+// A bufferedConn holds in this process what has arrived, and says how many bytes: libnettest's pipes do. A bufio.Reader that is embedded in a
+// conn has a Buffered that means less, and may not be asked while it is read.
+type bufferedConn interface{ Arrived(inside.Call) int }
 
 // arrived is how many bytes have arrived and were not read, in the kernel or in this process; not known says that nobody can tell.
 func (s *Session) arrived() (n int, known bool) {
-	defer func() { _ = recover() }() // of a conn of the user's
 	if b, ok := s.conn.(bufferedConn); ok {
-		return b.Buffered(), true
+		return b.Arrived(inside.Call{}), true
 	}
 	raw := s.descriptor()
 	return sockets.Unread(raw), raw != nil

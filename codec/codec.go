@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 )
 
 // A Framing says where one message ends on the wire and the next begins. Its methods depend on
@@ -145,6 +146,12 @@ func (c *Composed) MaxMessage(n int) *Composed {
 // caller owns and repeats its first error; its Send makes one Write call a message.
 func (c *Composed) NewCodec(rw io.ReadWriter) libnet.Codec {
 	return c.transcoder(c.bound(rw)).over(rw)
+}
+
+// MakesAtOnce lets a session make its codec where it is needed.
+func (c *Composed) MakesAtOnce(of libnet.Protocol, _ inside.Call) bool {
+	itself, is := of.(*Composed)
+	return is && itself == c && isOwn(c.framing)
 }
 
 // transcoder returns the one that sessions with this bound share: usually all of a protocol.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"sync/atomic"
+
+	"github.com/libnet-go/libnet/internal/inside"
 )
 
 // conn is the half of a codec that moves frames over a connection, when there is no session to do so. It
@@ -163,4 +165,4 @@ func (c *conn) Close() error {
 }
 
 // OnlyCloses is what Close closes. A session whose own stream that is need not wait for Close.
-func (c *conn) OnlyCloses() io.ReadWriter { return c.rw }
+func (c *conn) OnlyCloses(inside.Call) io.ReadWriter { return c.rw }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
@@ -396,7 +397,9 @@ func TestASessionDoesNotWaitForTheCloseOfACodecWhoseStreamIsNotItsOwn(t *testing
 	if err := s.Send([]byte("hello")); err != nil {
 		t.Fatal(err)
 	}
-	if c, ok := made.(interface{ OnlyCloses() io.ReadWriter }); !ok || c.OnlyCloses() == nil {
+	if c, ok := made.(interface {
+		OnlyCloses(inside.Call) io.ReadWriter
+	}); !ok || c.OnlyCloses(inside.Call{}) == nil {
 		t.Fatal("the codec does not say what it closes: a session cannot tell whether to wait")
 	}
 	closed := make(chan struct{})

@@ -37,6 +37,15 @@ func complete(f Framing) completeFraming {
 	return newForeign(f)
 }
 
+// isOwn reports whether f is of this package, and so calls nobody else's code.
+func isOwn(f Framing) bool {
+	if _, is := f.(prefix); is {
+		return true
+	}
+	_, is := f.(completeFraming)
+	return is
+}
+
 // framed encodes and decodes for any framing and marshaler.
 type framed struct {
 	framing   completeFraming

@@ -120,7 +120,7 @@ func (e *jsonEncoder) append(dst []byte, msg any, limit int) ([]byte, error) {
 	e.dst = nil
 	switch {
 	case err != nil:
-		return dst, encodeError(err)
+		return dst, encodeError(sound(err)) // it may wrap one of a MarshalJSON
 	case e.err != nil:
 		return dst, e.err
 	}

@@ -118,3 +118,20 @@ func TestGoroutinesEncodeJSONAtTheSameTime(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// askedError is a user's whose methods panic where there is none of it.
+type askedError struct{ text string }
+
+func (e *askedError) Error() string { return e.text }
+func (e *askedError) Unwrap() error { return errors.New(e.text) }
+
+type unsoundJSON struct{}
+
+func (unsoundJSON) MarshalJSON() ([]byte, error) { return nil, (*askedError)(nil) }
+
+func TestJSONRefusesAMessageWhoseErrorCannotBeAsked(t *testing.T) {
+	out, err := codec.JSON.AppendMarshal([]byte("before"), unsoundJSON{})
+	if string(out) != "before" || !errors.Is(err, libnet.ErrEncode) || err.Error() == "" {
+		t.Errorf("AppendMarshal = %q, %v; want ErrEncode", out, err)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 )
 
 type protoMarshaler struct{}
@@ -176,6 +177,12 @@ func Protobuf() *ProtobufProtocol { return &ProtobufProtocol{} }
 
 // NewCodec is that of [Composed].
 func (*ProtobufProtocol) NewCodec(rw io.ReadWriter) libnet.Codec { return protobuf.NewCodec(rw) }
+
+// MakesAtOnce is that of [Composed].
+func (*ProtobufProtocol) MakesAtOnce(of libnet.Protocol, _ inside.Call) bool {
+	_, is := of.(*ProtobufProtocol)
+	return is
+}
 
 // MaxMessage returns the same protocol with a bound, as [Composed.MaxMessage] does.
 func (*ProtobufProtocol) MaxMessage(n int) *Composed { return protobuf.MaxMessage(n) }

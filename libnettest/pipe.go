@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/inside"
 )
 
 // defaultPipeSize is in the order of what a kernel buffers for a socket on loopback.
@@ -39,6 +41,9 @@ type PipeConn struct {
 
 // Buffered returns how many bytes have arrived and wait to be read.
 func (c *PipeConn) Buffered() int { return c.in.buffered() }
+
+// Arrived is Buffered, for package libnet.
+func (c *PipeConn) Arrived(inside.Call) int { return c.in.buffered() }
 
 // Read blocks until there is at least one byte, the peer's end, an error or the read deadline.
 func (c *PipeConn) Read(p []byte) (int, error) {

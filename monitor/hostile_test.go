@@ -27,12 +27,20 @@ var badly = map[string]func(){
 	"panics":                     func() { panic("on purpose") },
 	"panics with nil":            func() { panic(error(nil)) },
 	"panics with what panics":    func() { panic(unprintable{}) },
+	"panics with an endless one": func() { panic(endless) },
 	"ends its goroutine":         runtime.Goexit,
 	"blocks for a while":         func() { time.Sleep(time.Minute) },
 	"blocks for a long time":     func() { time.Sleep(100 * time.Hour) },
 	"panics after a long time":   func() { time.Sleep(time.Hour); panic("late") },
 	"ends after it was given up": func() { time.Sleep(time.Hour); runtime.Goexit() },
 }
+
+// endless contains itself: fmt would follow it until the stack has no room.
+var endless = func() []any {
+	v := make([]any, 1)
+	v[0] = v
+	return v
+}()
 
 type unprintable struct{}
 

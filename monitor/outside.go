@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 const (
@@ -112,7 +114,7 @@ func (o *outside) log(what string, panicked any, stack []byte) {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	logger.Error("libnet: monitor: panic", "in", what, "panic", fmt.Sprint(panicked), "stack", string(stack))
+	logger.Error("libnet: monitor: panic", "in", what, "panic", usercode.Text(panicked), "stack", string(stack))
 }
 
 // numbered is the answer of one of many.

@@ -23,12 +23,17 @@ type binaryEnvelope struct{ payload Payload }
 const (
 	roleBits = 2
 	roleMask = 1<<roleBits - 1
+
+	maxBinaryID = math.MaxUint64 >> roleBits
 )
 
 func (e *binaryEnvelope) Append(dst []byte, h Header, body any) ([]byte, error) {
 	n, err := kindNumber(h)
 	if err != nil {
 		return dst, err
+	}
+	if h.ID > maxBinaryID || h.Role > Failure {
+		return dst, fmt.Errorf("%w: id %d, role %d: none of a message's", libnet.ErrEncode, h.ID, h.Role)
 	}
 	out := binary.AppendUvarint(dst, n)
 	out = binary.AppendUvarint(out, h.ID<<roleBits|uint64(h.Role))

@@ -76,7 +76,7 @@ func (m *Mux) Answer(ctx context.Context, request []byte) (reply []byte, err err
 	}
 	failure, meant := told(err)
 	if !meant {
-		m.logCarried(r, err)
+		m.log(r, err)
 	}
 	return m.envelope.Append(nil, Header{Kind: r.Kind, ID: r.ID, Role: Failure, to: r.to}, failure)
 }
@@ -94,9 +94,4 @@ func (m *Mux) handleCarried(ctx context.Context, r Request) (reply []byte, err e
 		return nil, err
 	}
 	return m.envelope.Append(nil, Header{Kind: r.Kind, ID: r.ID, Role: Reply, to: r.to}, result)
-}
-
-func (m *Mux) logCarried(r Request, err error) {
-	defer func() { _ = recover() }() // the logger is the user's
-	m.log(r, err)
 }

@@ -40,8 +40,9 @@ func (c inOrder) Value(key any) any {
 	return nil
 }
 
-// AfterFunc spares package context a goroutine for each context that is derived from this one.
-func (c inOrder) AfterFunc(f func()) (stop func() bool) { return c.s.OnClose(f) }
+// AfterFunc spares package context a goroutine that waits, for each context that is derived from this one. That holds a lock, which f takes,
+// while it calls this: f is not to run before it returns, as OnClose would have it where the session ends just then.
+func (c inOrder) AfterFunc(f func()) (stop func() bool) { return c.s.OnClose(func() { go f() }) }
 
 // A place is one of the n of a [Concurrent] handler, and its context. It is given up while the handler waits in a Call,
 // or n handlers that wait for replies would keep those from being received.

@@ -308,3 +308,16 @@ func (rawBody) AppendMarshal(dst []byte, body any) ([]byte, error) {
 }
 
 func (rawBody) Unmarshal(data []byte, into any) error { return nil }
+
+func TestTheBinaryEnvelopeRefusesWhatItCannotCarry(t *testing.T) {
+	e := mux.Binary(mux.JSONBody)
+	for _, h := range []mux.Header{{ID: 1 << 62}, {ID: 1<<64 - 1}, {Role: mux.Failure + 1}, {Role: 255}} {
+		h.Kind = mux.Number(1)
+		if out, err := e.Append([]byte("before"), h, nil); !errors.Is(err, libnet.ErrEncode) || string(out) != "before" {
+			t.Errorf("Append of %+v = %q, %v; want ErrEncode", h, out, err)
+		}
+	}
+	if _, err := e.Append(nil, mux.Header{Kind: mux.Number(1), ID: 1<<62 - 1}, nil); err != nil {
+		t.Error(err)
+	}
+}

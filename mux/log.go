@@ -30,7 +30,7 @@ func (m *Mux) log(r Request, err error) {
 	if leftOut > 0 {
 		args = append(args, "lines_left_out", leftOut)
 	}
-	logger.Error("libnet: mux: handler failed", args...)
+	m.logger.Write(func() { logger.Error("libnet: mux: handler failed", args...) })
 }
 
 // linesPerSecond bounds what peers can have logged.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A Mux routes the messages of sessions to handlers and matches replies to calls. It is the [codec.Marshaler] of its
@@ -42,6 +43,7 @@ type Mux struct {
 	calls  sync.Map              // *calls by *libnet.Session, of those that need it
 	counts counters
 	lines  logLimit
+	logger usercode.Log
 
 	mu lock.Mutex[registryLock]
 	// mu guards the following.

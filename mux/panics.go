@@ -28,6 +28,5 @@ func (m *Mux) ended(r Request, value any) {
 	}
 	err := fmt.Errorf("%w in a handler: %s", libnet.ErrPanic, clip(usercode.Text(value), maxText))
 	_ = r.Session.CloseWithError(err)
-	defer func() { _ = recover() }() // the logger is the user's
 	m.log(r, fmt.Errorf("%w\n%s", err, debug.Stack()))
 }

@@ -58,7 +58,11 @@ func (m *Mux) ServeSession(s *libnet.Session) {
 
 // Start receives and handles the messages of a session that was dialled, on a goroutine of its own, until the session
 // ends, and returns its peer. A handler that panics ends the session, for a reason that wraps [libnet.ErrPanic].
+// It panics without a session.
 func (m *Mux) Start(s *libnet.Session) Peer {
+	if s == nil || s.ID() == 0 {
+		panic("libnet: mux: Start without a session")
+	}
 	m.known()
 	go m.guarded(Request{Session: s}, func() { m.ServeSession(s) })
 	return m.Peer(s)

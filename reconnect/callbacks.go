@@ -29,14 +29,14 @@ func (c *Client) recovered(what string, err *error) {
 	}
 }
 
-// log may be called with no lock held only: the logger is the user's. A panic of its has nowhere to be told.
+// log may be called with no lock held only: the logger is the user's. A panic of its has nowhere to be told, and one that does not return
+// keeps neither the client nor who sends.
 func (c *Client) log(level slog.Level, msg string, attrs ...slog.Attr) {
-	defer func() { _ = recover() }()
 	logger := c.Logger
 	if logger == nil {
 		logger = slog.Default()
 	}
-	logger.LogAttrs(context.Background(), level, msg, attrs...)
+	c.lines.Write(func() { logger.LogAttrs(context.Background(), level, msg, attrs...) })
 }
 
 // text is that of an error, or of what a panic was given: one line, with a bound, since a part of it may come from a peer.

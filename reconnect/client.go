@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Defaults of a Client's numbers.
@@ -23,7 +24,7 @@ const (
 // A Client keeps a session up. Set its fields, then call Start; they are not to be changed after that. All
 // methods may be called by any goroutine, also from the client's own callbacks, which are called with no lock held.
 // A callback that panics, or ends its goroutine, has failed; one that does not return holds the client up, but
-// none of its methods.
+// none of its methods. A Logger holds up neither for more than some seconds.
 //
 // Zero means the default, a negative number means none.
 type Client struct {
@@ -71,6 +72,7 @@ type Client struct {
 	Logger *slog.Logger
 
 	startOnce sync.Once
+	lines     usercode.Log
 
 	mu lock.Mutex[clientLock]
 	// mu guards the following. No user code runs under it.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/lock"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
@@ -107,7 +108,7 @@ func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
 
 // HandlerOf is for package libnet, which asks once for all messages that one read has brought. of is srv: a type that embeds a Server has
 // this method, too, and a ServeMessage of its own that is not to be passed by.
-func (srv *Server) HandlerOf(conn *libnet.Session) (h, of libnet.MessageHandler) {
+func (srv *Server) HandlerOf(conn *libnet.Session, _ inside.Call) (h, of libnet.MessageHandler) {
 	if l := srv.links.get(conn); l != nil {
 		return l, srv
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
@@ -68,11 +69,11 @@ func (c *conn) WrapProtocol(p libnet.Protocol) libnet.Protocol {
 }
 
 // SetSession is called by libnet when the session is made, before anything else can end it.
-func (c *conn) SetSession(s *libnet.Session) { c.session.Store(s) }
+func (c *conn) SetSession(s *libnet.Session, _ inside.Call) { c.session.Store(s) }
 
 // LastInput is when something last came from the peer, pings and parts of messages included: now, while a
 // message waits to be read. The zero time is before anything has come.
-func (c *conn) LastInput() time.Time {
+func (c *conn) LastInput(inside.Call) time.Time {
 	if c.in.waits() || c.rate.Load().keepsWaiting() {
 		return time.Now()
 	}
@@ -218,7 +219,7 @@ func (c *conn) Close() (err error) {
 }
 
 // Refuse closes a conn of which no session was made, and tells the peer why.
-func (c *conn) Refuse(reason error) {
+func (c *conn) Refuse(reason error, _ inside.Call) {
 	if c.in.close(opError("read", net.ErrClosed)) {
 		_ = c.link.close(c.closeFrame(reason))
 	}

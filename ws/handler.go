@@ -5,6 +5,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
@@ -81,7 +82,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err = libnet.ErrPanic // stays if the connection's own methods end the goroutine
 	defer func() {
 		if c.session.Load() == nil {
-			c.Refuse(err)
+			c.Refuse(err, inside.Call{})
 		}
 	}()
 	err = h.server.ServeConn(c, libnet.HandlerFunc(func(s *libnet.Session) {

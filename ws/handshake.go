@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // maxRequest is how long a request may be. Browsers with many cookies come to half of that.
@@ -59,11 +60,19 @@ func parseRequest(raw string, s *libnet.Session) (*http.Request, error) {
 		return nil, badRequest("a malformed HTTP request")
 	}
 	r.Body = http.NoBody
-	r.RemoteAddr = s.RemoteAddr().String()
+	r.RemoteAddr = addrText(s.RemoteAddr())
 	if state, ok := s.TLS(); ok {
 		r.TLS = &state
 	}
 	return r.WithContext(sessionContext{s, context.Background()}), nil
+}
+
+// addrText is empty for the address of a user's conn that has none.
+func addrText(addr net.Addr) string {
+	if usercode.IsNil(addr) {
+		return ""
+	}
+	return addr.String()
 }
 
 // checkRequest refuses what net/http's server would refuse, too, and what has a body, which would be taken for frames.

@@ -49,14 +49,22 @@ func (h *messagesHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // and the request has been answered
 	}
 	_ = ws.CloseNow() // its part was the handshake
-	_ = h.server.ServeConn(&upgraded{
+	handed := false
+	defer func() {
+		if !handed { // the connection, or what middleware has made of the request, has panicked: the peer has its answer, and waits
+			_ = guard(up.link.conn.Close)
+		}
+	}()
+	conn := &upgraded{
 		Conn:      up.link.conn,
 		input:     up.early(),
 		handler:   h,
 		request:   requestText(r),
 		beyond:    beyondText(r, up.link.conn),
 		agreement: agreement{ws.Subprotocol(), up.deflates},
-	}, h.serves)
+	}
+	handed = true // it closes what it does not serve
+	_ = h.server.ServeConn(conn, h.serves)
 }
 
 // wrap is always given the same p: that of the handler's server.

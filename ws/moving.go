@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 )
 
 // A session of Protocol's may move to another process (package handover), between two messages: what its codec knows goes with it.
@@ -18,8 +19,8 @@ type moved struct {
 }
 
 // Moves returns what the codec knows; not ok while fragments of a message are to come, and when the peer has closed.
-func (c *serverCodec) Moves() (state []byte, ok bool) {
-	if c.message != nil || c.beyond != nil || c.PeerClosed() {
+func (c *serverCodec) Moves(inside.Call) (state []byte, ok bool) {
+	if c.message != nil || c.beyond != nil || c.peerClosed() {
 		return nil, false
 	}
 	state, err := json.Marshal(moved{c.request, c.subprotocol, c.deflates})
@@ -27,7 +28,7 @@ func (c *serverCodec) Moves() (state []byte, ok bool) {
 }
 
 // Moved makes the codec of a session whose handshake was in another process.
-func (p *serverProtocol) Moved(rw io.ReadWriter, state []byte) (libnet.Codec, error) {
+func (p *serverProtocol) Moved(rw io.ReadWriter, state []byte, _ inside.Call) (libnet.Codec, error) {
 	var m moved
 	if err := json.Unmarshal(state, &m); err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
@@ -72,11 +73,21 @@ func (p *protocol) NewCodec(rw io.ReadWriter) libnet.Codec {
 	limit := maxMessage(inner, rw)
 	c.limit.Store(int64(limit))
 	c.rate.Store(newFrameRate(rw))
-	if stream, ok := rw.(interface{ WriteTimeout() time.Duration }); ok {
-		c.link.answerWithin.Store(int64(stream.WriteTimeout()))
+	if stream, ok := rw.(interface {
+		WriteTimeout(inside.Call) time.Duration
+	}); ok {
+		c.link.answerWithin.Store(int64(stream.WriteTimeout(inside.Call{})))
 	}
 	checker, _ := inner.(payloadChecker)
 	return &messageCodec{Codec: inner, protocol: p, conn: c, parser: inner, appender: inner, checker: checker, limit: limit}
+}
+
+// MakesAtOnce says of this protocol what the inner one says of itself.
+func (p *protocol) MakesAtOnce(_ libnet.Protocol, call inside.Call) bool {
+	inner, ok := p.inner.(interface {
+		MakesAtOnce(of libnet.Protocol, _ inside.Call) bool
+	})
+	return ok && inner.MakesAtOnce(p.inner, call)
 }
 
 // An innerCodec is one that can be had without its framing.
@@ -95,7 +106,9 @@ func newInner(p libnet.Protocol, rw io.ReadWriter) (innerCodec, error) {
 	return nil, fmt.Errorf("%w: libnet: ws: a %T is no FrameAppender and FrameParser", libnet.ErrPanic, codec)
 }
 
-func connOf(rw io.ReadWriter) *conn { return rw.(interface{ Conn() net.Conn }).Conn().(*conn) }
+func connOf(rw io.ReadWriter) *conn {
+	return rw.(interface{ Conn(inside.Call) net.Conn }).Conn(inside.Call{}).(*conn)
+}
 
 // payloadChecker is an optional interface of a codec whose framing cannot carry every payload. Without the framing
 // nothing else would tell one that no other connection could have brought.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/ratelimit"
 )
 
@@ -26,12 +27,12 @@ type frameRate struct {
 // newFrameRate returns nil where the session of that stream has no limit.
 func newFrameRate(rw io.ReadWriter) *frameRate {
 	stream, ok := rw.(interface {
-		RateLimit() (ratelimit.Limit, bool)
+		RateLimit(inside.Call) (ratelimit.Limit, bool)
 	})
 	if !ok {
 		return nil
 	}
-	limit, end := stream.RateLimit()
+	limit, end := stream.RateLimit(inside.Call{})
 	if !limit.IsSet() {
 		return nil
 	}

@@ -62,7 +62,7 @@ func beyondText(r *http.Request, conn net.Conn) *beyond {
 	if read, err := url.ParseRequestURI(requestURI(r)); err != nil || *read != *r.URL {
 		b.url = r.URL
 	}
-	if addr := conn.RemoteAddr(); addr == nil || addr.String() != r.RemoteAddr {
+	if addrText(conn.RemoteAddr()) != r.RemoteAddr {
 		b.remoteAddr = r.RemoteAddr
 	}
 	for name := range wildcards(r.Pattern) {

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
@@ -60,7 +61,7 @@ func (c *serverCodec) ParseFrame(src []byte) (payload []byte, n int, err error) 
 	switch {
 	case err == nil:
 		return payload, n, nil
-	case c.PeerClosed():
+	case c.peerClosed():
 		return nil, n, err // the close frame has been received
 	}
 	return nil, 0, err
@@ -117,16 +118,18 @@ func (c *serverCodec) receiveMessage(h header, payload []byte) ([]byte, error) {
 }
 
 // InMessage reports whether fragments of a message are to come.
-func (c *serverCodec) InMessage() bool { return c.message != nil }
+func (c *serverCodec) InMessage(inside.Call) bool { return c.message != nil }
 
 // PeerClosed reports whether the peer's close frame has come.
-func (c *serverCodec) PeerClosed() bool { return c.answer.Load() != nil }
+func (c *serverCodec) PeerClosed(inside.Call) bool { return c.peerClosed() }
+
+func (c *serverCodec) peerClosed() bool { return c.answer.Load() != nil }
 
 func (c *serverCodec) receiveControl(h header, payload []byte) error {
 	switch {
 	case h.opcode() == opClose:
 		return c.receiveClose(payload)
-	case h.opcode() == opPing && c.stream.Unwritten() < maxWaitingPongs:
+	case h.opcode() == opPing && c.stream.Unwritten(inside.Call{}) < maxWaitingPongs:
 		c.pong(payload)
 	}
 	return nil
@@ -152,7 +155,7 @@ func (c *serverCodec) receiveClose(payload []byte) error {
 }
 
 // CloseFrame tells the peer why the session ends, or answers its own close frame.
-func (c *serverCodec) CloseFrame(reason error) []byte {
+func (c *serverCodec) CloseFrame(reason error, _ inside.Call) []byte {
 	if answer := c.answer.Load(); answer != nil {
 		return appendFrame(nil, finBit|opClose, *answer, false)
 	}
@@ -254,9 +257,11 @@ func replaceHeader(framed []byte, at int, header, payload []byte) []byte {
 }
 
 // OnlyCloses is what the inner codec's Close closes, if it says that it closes nothing else.
-func (c *serverCodec) OnlyCloses() io.ReadWriter {
-	if inner, ok := c.Codec.(interface{ OnlyCloses() io.ReadWriter }); ok {
-		return inner.OnlyCloses()
+func (c *serverCodec) OnlyCloses(call inside.Call) io.ReadWriter {
+	if inner, ok := c.Codec.(interface {
+		OnlyCloses(inside.Call) io.ReadWriter
+	}); ok {
+		return inner.OnlyCloses(call)
 	}
 	return nil
 }

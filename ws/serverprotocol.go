@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 )
 
 // Protocol returns a protocol whose sessions are WebSockets on the server's own listener, with TLS where the server has a
@@ -48,12 +49,12 @@ func (p *serverProtocol) NewCodec(io.ReadWriter) libnet.Codec {
 // A sessionStream is the stream of a server's session.
 type sessionStream interface {
 	libnet.Stream
-	Session() *libnet.Session
-	Unwritten() int
+	Session(inside.Call) *libnet.Session
+	Unwritten(inside.Call) int
 }
 
 // Handshake implements what package libnet calls before the first frame.
-func (p *serverProtocol) Handshake(rw io.ReadWriter) (codec libnet.Codec, answer []byte, err error) {
+func (p *serverProtocol) Handshake(rw io.ReadWriter, _ inside.Call) (codec libnet.Codec, answer []byte, err error) {
 	stream := rw.(sessionStream)
 	buf := outbufs.Get().(*outbuf)
 	defer putOutbuf(buf)
@@ -61,7 +62,7 @@ func (p *serverProtocol) Handshake(rw io.ReadWriter) (codec libnet.Codec, answer
 		return nil, refusalFor(err), err
 	}
 	raw := string(buf.bytes)
-	r, err := parseRequest(raw, stream.Session())
+	r, err := parseRequest(raw, stream.Session(inside.Call{}))
 	if err != nil {
 		return nil, refusalFor(err), err
 	}
@@ -96,6 +97,6 @@ func refusalFor(err error) []byte {
 
 // Refusal answers a connection that becomes no session, with the status that proxies and clients know to wait after. An upgrade and a
 // close code would have the server agree to each request first.
-func (p *serverProtocol) Refusal(reason error) []byte {
+func (p *serverProtocol) Refusal(reason error, _ inside.Call) []byte {
 	return (&HandshakeError{StatusCode: http.StatusServiceUnavailable, Body: []byte(reason.Error() + "\n")}).bytes()
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
@@ -25,10 +26,10 @@ var _ libnet.MessageConn = (*upgraded)(nil)
 func (c *upgraded) WrapProtocol(p libnet.Protocol) libnet.Protocol { return c.handler.wrap(p) }
 
 // Upgraded returns what the session runs on, and what comes before what that reads.
-func (c *upgraded) Upgraded() (conn net.Conn, input []byte) { return c.Conn, c.input }
+func (c *upgraded) Upgraded(inside.Call) (conn net.Conn, input []byte) { return c.Conn, c.input }
 
 // Handshake makes the codec of the session whose stream rw is. There is nothing left to say.
-func (c *upgraded) Handshake(rw io.ReadWriter) (codec libnet.Codec, answer []byte, err error) {
+func (c *upgraded) Handshake(rw io.ReadWriter, _ inside.Call) (codec libnet.Codec, answer []byte, err error) {
 	made, err := c.handler.protocol.newCodec(rw.(sessionStream))
 	if err != nil {
 		return nil, nil, err
@@ -47,7 +48,7 @@ const (
 )
 
 // Refuse tells the peer why no session came of it, and closes the connection, whose methods may panic.
-func (c *upgraded) Refuse(reason error) {
+func (c *upgraded) Refuse(reason error, _ inside.Call) {
 	defer func() {
 		_ = recover()
 		_ = guard(c.Conn.Close)

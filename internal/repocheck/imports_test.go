@@ -83,9 +83,10 @@ const (
 	proxy     = module + "/internal/proxyproto"
 	prefixes  = module + "/internal/lengthprefix"
 	moving    = module + "/internal/moving"
+	insides   = module + "/internal/inside"
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy, prefixes, moving}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy, prefixes, moving, insides}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -116,16 +117,17 @@ var mayImport = map[string][]string{
 	proxy:                     {},
 	prefixes:                  {},
 	moving:                    {sendqueue},
+	insides:                   {},
 	module:                    leaves,
-	module + "/codec":         {module, chains, firsts, prefixes, sendqueue, "google.golang.org/protobuf/"},
-	module + "/libnettest":    {module, locks},
+	module + "/codec":         {module, chains, firsts, prefixes, insides, sendqueue, "google.golang.org/protobuf/"},
+	module + "/libnettest":    {module, locks, insides},
 	module + "/glogslog":      {"github.com/golang/glog"},
 	module + "/reconnect":     {module, locks, chains, usercode, "github.com/cenkalti/backoff/v5"},
-	module + "/ws":            {module, locks, chains, usercode, sendqueue, sockets, ratelimit, "github.com/coder/websocket"},
+	module + "/ws":            {module, locks, chains, usercode, sendqueue, sockets, ratelimit, insides, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks, usercode},
 	module + "/mux":           {module, locks, chains, usercode, module + "/codec", "google.golang.org/protobuf/"},
 	module + "/handover":      {module, moving, sendqueue},
-	module + "/resume":        {module, locks, chains, usercode, sendqueue, module + "/codec", module + "/reconnect"},
+	module + "/resume":        {module, locks, chains, usercode, sendqueue, insides, module + "/codec", module + "/reconnect"},
 	module + "/resume/web":    {},
 	module + "/examples/echo": {module, module + "/"},
 	module + "/examples/chat": {module, module + "/"},

@@ -196,10 +196,18 @@ func TestAPanicInControlEndsOnlyItsSession(t *testing.T) {
 	})
 }
 
-// exitingConn says what it holds, and ends the goroutine that asks.
-type exitingConn struct{ net.Conn }
+// exitingConn ends the goroutine that asks for its descriptor, from some time on.
+type exitingConn struct {
+	net.Conn
+	from time.Time
+}
 
-func (exitingConn) Buffered() int { runtime.Goexit(); return 0 }
+func (c exitingConn) SyscallConn() (syscall.RawConn, error) {
+	if !time.Now().Before(c.from) {
+		runtime.Goexit()
+	}
+	return nil, net.ErrClosed
+}
 
 // The timer's goroutine asks when IdleTimeout has passed. Without it no timeout would pass any more.
 func TestAConnThatEndsTheTimersGoroutineEndsItsSession(t *testing.T) {
@@ -207,7 +215,7 @@ func TestAConnThatEndsTheTimersGoroutineEndsItsSession(t *testing.T) {
 		srv := testkit.NewServer(t, testkit.Frames, 8)
 		srv.IdleTimeout = time.Second
 		near, _ := testkit.ConnectPipe(t)
-		s := testkit.Adopt(t, srv, exitingConn{near})
+		s := testkit.Adopt(t, srv, exitingConn{near, time.Now().Add(time.Second)})
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if !s.IsClosed() {

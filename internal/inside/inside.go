@@ -1,0 +1,7 @@
+// Package inside keeps a method that one package of this module looks for on a value, by a type assertion, from being a user's: by
+// accident, or on purpose. No other module can name a [Call], so no type of one can have a method that takes it. What a user's value may
+// be asked is in docs/optional.md.
+package inside
+
+// A Call is the last parameter of such a method. It has no size, and costs nothing to pass.
+type Call struct{}
