@@ -51,8 +51,9 @@ type Server struct {
 	// is counted in ServerStats.Dropped.
 	ServeArrived bool
 
-	// Histograms has the server measure how large the messages are that it receives, and how long they are worked on:
-	// ServerStats.MessageSize and HandlerTime. It costs some 0.1 µs a message, and so is off by default.
+	// Histograms has the server measure how large the messages are that it receives, how long they are worked on, and how long
+	// what is sent waits in its queue: ServerStats.MessageSize, HandlerTime and QueueWait. It costs some 0.1 µs a message received
+	// and 0.05 µs and 8 bytes a message sent, and so is off by default.
 	Histograms bool
 
 	// Immutable after NewServer.

@@ -201,6 +201,9 @@ func newNumberedSession(o *owner, conn net.Conn, id uint64) *Session {
 	if o.limited {
 		s.rare.throttle = newThrottle(s)
 	}
+	if m := o.measures; m != nil {
+		s.q.MeasureWaits(m.waits, s.id)
+	}
 	if conn != nil {
 		if s.sock = sockets.Of(conn); s.sock == nil {
 			if below := sockets.Raw(conn); below != nil {

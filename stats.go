@@ -42,8 +42,10 @@ type ServerStats struct {
 
 	// With Server.Histograms only, and else without a bound. MessageSize has each message received, in bytes without its frame.
 	// HandlerTime has, in seconds, how long ServeMessage took, and under Serve the time from Receive's return to its next call, or
-	// to the return of the handler. One that panics is in it no more than one that has not returned.
-	MessageSize, HandlerTime Histogram
+	// to the return of the handler. One that panics is in it no more than one that has not returned. QueueWait has each message
+	// written, that is all of MessagesOut but what was written in another process before a handover: how long, in seconds, from when
+	// Send had put it into the queue until the system's write, or the connection's Write, had taken its last byte.
+	MessageSize, HandlerTime, QueueWait Histogram
 }
 
 // A Histogram says how many values there were of which size. It counts from the server's beginning; nothing in it goes down.
@@ -155,12 +157,13 @@ func (srv *Server) Stats() ServerStats {
 	stats.BytesIn, stats.BytesOut = f.BytesIn, f.BytesOut
 	if m := srv.measures.Load(); m != nil {
 		stats.MessageSize, stats.HandlerTime = snapshotOf(m.sizes, sizeScale, 1), snapshotOf(m.times, timeScale, 1e9)
+		stats.QueueWait = snapshotOf(m.waits, timeScale, 1e9)
 	}
 	return stats
 }
 
 // measures are what a server with Histograms fills.
-type measures struct{ sizes, times *histogram.Histogram }
+type measures struct{ sizes, times, waits *histogram.Histogram }
 
 var (
 	sizeScale = histogram.Scale{First: 32, N: 20}      // bytes: up to 16 MiB
@@ -170,7 +173,7 @@ var (
 // measuring returns nil without Histograms.
 func (srv *Server) measuring() *measures {
 	if srv.Histograms && srv.measures.Load() == nil {
-		srv.measures.CompareAndSwap(nil, &measures{histogram.New(sizeScale), histogram.New(timeScale)})
+		srv.measures.CompareAndSwap(nil, &measures{histogram.New(sizeScale), histogram.New(timeScale), histogram.New(timeScale)})
 	}
 	return srv.measures.Load()
 }

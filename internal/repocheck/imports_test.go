@@ -107,7 +107,7 @@ var mayImport = map[string][]string{
 	locks:                     {},
 	readbuf:                   {locks},
 	sockets:                   {locks, readbuf, firsts},
-	sendqueue:                 {locks, usercode},
+	sendqueue:                 {locks, usercode, histogram},
 	eventloop:                 {locks},
 	chains:                    {},
 	usercode:                  {},

@@ -3,13 +3,18 @@ package sendqueue
 // dropDownToLocked discards the oldest messages that no flush has taken until the queue is within its limit or only the
 // newest of them is left.
 func (q *Queue) dropDownToLocked(limit *Limit) {
-	pending := q.messages
-	if q.inflight != nil {
-		pending -= q.inflight.messages
-	}
+	pending := q.messages - q.inflightLocked()
 	for ; pending > 1 && (q.messages > limit.Messages || limit.Bytes > 0 && q.bytes > limit.Bytes); pending-- {
 		q.dropOldestLocked()
 	}
+}
+
+// inflightLocked is how many messages are in flight.
+func (q *Queue) inflightLocked() int {
+	if q.inflight == nil {
+		return 0
+	}
+	return q.inflight.messages
 }
 
 // dropOldestLocked discards the oldest message that no flush has taken; there must be one. A Batch that has no message more
@@ -23,7 +28,9 @@ func (q *Queue) dropOldestLocked() {
 	q.bytes -= b.dropFirst()
 	q.messages--
 	q.discarded++
-	q.rareLocked().dropped++
+	r := q.rareLocked()
+	r.dropped++
+	r.waits.dropped(q.inflightLocked())
 	if b.messages > 0 || b == q.back {
 		return
 	}

@@ -69,7 +69,10 @@ func (q *Queue) Wrote(b *Batch, n int) (next *Batch, err error) {
 	q.messagesOut += uint64(messages)
 	q.bytesOut += uint64(n)
 	q.receiverMovesLocked()
-	q.admitLocked()
+	if q.rare != nil {
+		q.rare.waits.wrote(messages)
+		q.admitLocked()
+	}
 	if b.written < b.size {
 		if q.flushing == flushYields {
 			q.yieldLocked()
@@ -98,6 +101,9 @@ func (q *Queue) Gave(b *Batch, sent bool) (next *Batch, err error) {
 		q.messagesOut++
 	case !b.own:
 		q.discarded++
+	}
+	if q.rare != nil {
+		q.rare.waits.gave(sent)
 	}
 	q.admitLocked()
 	if b.messages > 0 {
@@ -190,8 +196,16 @@ func (q *Queue) discardLocked() {
 	if b := q.inflight; b != nil && b.own {
 		q.discarded -= uint64(b.messages)
 	}
-	q.messages, q.bytes = 0, 0
+	q.emptyLocked()
+}
+
+// emptyLocked forgets all that is queued or in flight.
+func (q *Queue) emptyLocked() {
 	q.front, q.back, q.inflight = nil, nil, nil
+	q.messages, q.bytes = 0, 0
+	if q.rare != nil {
+		q.rare.waits.forgetAll()
+	}
 }
 
 // Idle returns a channel that is closed when nothing is queued, or nil when that is so already.

@@ -128,8 +128,7 @@ func (c *Contents) add(b *Batch) {
 func (q *Queue) Surrender() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.front, q.back, q.inflight = nil, nil, nil
-	q.messages, q.bytes = 0, 0
+	q.emptyLocked()
 	q.state = max(q.state, draining)
 }
 

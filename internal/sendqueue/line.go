@@ -180,8 +180,7 @@ func (q *Queue) hasLineLocked() bool { return q.rare != nil && q.rare.line.first
 
 func (q *Queue) flushOwnLocked(msg *Batch) {
 	q.flushing, q.inflight = flushUnderWay, msg
-	q.messages += msg.messages
-	q.bytes += msg.size
+	q.countLocked(msg.size)
 }
 
 // grantTurnLocked wakes the first in the line, if it waits for its turn and nobody flushes; or gives it the queue, if it has been

@@ -69,6 +69,7 @@ type rare struct {
 	failed error         // what ended a flush
 
 	dropped uint64 // of what is discarded, what made room for newer messages
+	waits   *waits // nil where nobody measures them; immutable once something was queued
 
 	last      bool // bytes that end the stream are queued, or written; see Drain
 	lastIsOut bool // they are written
@@ -175,13 +176,16 @@ func (q *Queue) PutCopy(head Header, payload []byte, limit *Limit) (by By, err e
 			q.mu.Unlock()
 			return ByNobody, err
 		}
+		if q.rare != nil {
+			q.rare.waits.took()
+		}
 	}
 	b := q.back
 	if b == nil || !b.hasRoom(n) {
 		b = q.backForLocked(n)
 	}
 	b.addFrame(head, payload)
-	q.countLocked(n)
+	q.addLocked(n)
 	if limit.Drop || !q.isLeftToReceiverLocked() {
 		by = q.tookLocked(limit)
 	}
@@ -201,7 +205,15 @@ func (q *Queue) PutShared(frame []byte, limit Limit) (by By, err error) {
 	return q.tookLocked(&limit), nil
 }
 
+// countLocked is called with each message that is queued, but for PutCopy's.
 func (q *Queue) countLocked(n int) {
+	q.addLocked(n)
+	if q.rare != nil {
+		q.rare.waits.took()
+	}
+}
+
+func (q *Queue) addLocked(n int) {
 	q.messages++
 	q.bytes += n
 }
