@@ -83,13 +83,15 @@ func span(later, earlier time.Time) string {
 	return ""
 }
 
-// wait writes a time in seconds that is mostly shorter than one.
+// wait writes a time in seconds that is mostly shorter than one; none, or no number, as such.
 func wait(seconds float64) string {
-	if seconds <= 0 {
+	if !(seconds > 0) {
 		return "–"
 	}
 	ms := seconds * 1000
 	switch {
+	case ms < 0.0995:
+		return strconv.FormatFloat(ms*1000, 'f', 0, 64) + "\u00a0µs"
 	case ms < 9.995:
 		return strconv.FormatFloat(ms, 'f', 2, 64) + "\u00a0ms"
 	case ms < 999.5:

@@ -34,7 +34,8 @@ type sample struct {
 	messagesIn, messagesOut, bytesIn, bytesOut uint64
 	closed, slow, blocked                      uint64
 	acceptErrors, rejected                     uint64
-	handled                                    uint64 // nanoseconds; 0 without Server.Histograms
+	handled                                    uint64 // nanoseconds; 0 without Server.Histograms, as the next two
+	waited, waits                              uint64 // nanoseconds, and how many messages they are of
 }
 
 func sampleOf(v Varz) sample {
@@ -52,6 +53,9 @@ func sampleOf(v Varz) sample {
 	}
 	if v.HandlerTime != nil {
 		s.handled = uint64(v.HandlerTime.Sum * float64(time.Second))
+	}
+	if h := v.QueueWait; h != nil {
+		s.waited, s.waits = uint64(h.Sum*float64(time.Second)), h.values()
 	}
 	return s
 }

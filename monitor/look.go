@@ -67,6 +67,7 @@ func (m *monitor) serverNumbers(now time.Time) Varz {
 		Memory:       processMemory(),
 		MessageSize:  histogramOf(stats.MessageSize),
 		HandlerTime:  histogramOf(stats.HandlerTime),
+		QueueWait:    histogramOf(stats.QueueWait),
 	}
 }
 

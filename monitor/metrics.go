@@ -64,5 +64,6 @@ func (x *exposition) write(v Varz) {
 	}
 	x.gauge("libnet_draining", "1 once Stop or Shutdown has begun.", draining)
 	x.histogram("libnet_handler_duration_seconds", "How long messages were worked on.", v.HandlerTime)
+	x.histogram("libnet_queue_wait_seconds", "How long messages that were written had been queued.", v.QueueWait)
 	x.histogram("libnet_received_message_size_bytes", "Messages received, by their size without the frame.", v.MessageSize)
 }

@@ -240,14 +240,20 @@ func TestTheChartsEndWithTheNumbersBesideThem(t *testing.T) {
 	})
 }
 
+// wantNotes wants numbers of a page by their ids.
+func wantNotes(t *testing.T, page string, notes map[string]string) {
+	t.Helper()
+	page = html.UnescapeString(page)
+	for id, want := range notes {
+		if _, after, _ := strings.Cut(page, `id="`+id+`"`); !strings.Contains(after[:min(len(after), 60)], ">"+want+"<") {
+			t.Errorf("%s is not %s: %.60s", id, want, after)
+		}
+	}
+}
+
 func TestThePageTellsHowLongHandlersTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t)
-		if page := get(t, monitor.Handler(srv, monitor.Options{}), "/"); strings.Contains(page, "Handlers") {
-			t.Error("the page has handlers' times that nobody measures")
-		}
-
-		srv = libnet.NewServer(libnettest.NewListener(), codec.New(codec.Uint16BE, codec.Bytes), 8)
+		srv := libnet.NewServer(libnettest.NewListener(), codec.New(codec.Uint16BE, codec.Bytes), 8)
 		srv.Histograms = true
 		h := monitor.Handler(srv, monitor.Options{})
 		client := libnettest.ServeMessages(t, srv, libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
@@ -260,11 +266,44 @@ func TestThePageTellsHowLongHandlersTake(t *testing.T) {
 			client.Receive()
 		}
 		synctest.Wait()
-		page := html.UnescapeString(get(t, h, "/"))
-		for id, want := range map[string]string{"handler_50": "1.05\u00a0ms", "handler_99": "537\u00a0ms"} {
-			if _, after, _ := strings.Cut(page, `id="`+id+`"`); !strings.Contains(after[:min(len(after), 60)], want) {
-				t.Errorf("%s is not %s: %.60s", id, want, after)
-			}
+		wantNotes(t, get(t, h, "/"), map[string]string{"handler_50": "1.05\u00a0ms", "handler_99": "537\u00a0ms"})
+	})
+}
+
+func TestThePageTellsHowLongMessagesWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := libnet.NewServer(libnettest.NewListener(), codec.New(codec.Uint16BE, codec.Bytes), 64)
+		srv.Histograms = true
+		h := monitor.Handler(srv, monitor.Options{})
+		client, s := libnettest.ServeMessages(t, srv, libnet.MessageHandlerFunc(func(*libnet.Session, []byte) {})).Pair()
+		get(t, h, "/")
+		for range 3 {
+			s.Send("first")
+			client.Receive()
+		}
+		const long = 32 << 10
+		for range 5 {
+			s.Send(make([]byte, long)) // of which the connection takes one, and a part of another
+			synctest.Wait()
+		}
+		time.Sleep(3 * time.Second)
+		for range 5 {
+			client.Receive()
+		}
+		synctest.Wait()
+		page := get(t, h, "/")
+		wantNotes(t, page, map[string]string{"wait_50": "1\u00a0µs", "wait_99": "4.3\u00a0s"})
+		if waits := points(t, page, "Queue wait")[0]; waits[len(waits)-1] != "1500" { // 4 of 8 have waited for 3 s
+			t.Errorf("on average %v ms", waits)
 		}
 	})
+}
+
+func TestThePageHasNothingThatNobodyMeasures(t *testing.T) {
+	page := get(t, monitor.Handler(newServer(t), monitor.Options{}), "/")
+	for _, title := range []string{"Handlers", "Queue wait"} {
+		if strings.Contains(page, title) {
+			t.Errorf("the page has %s", title)
+		}
+	}
 }

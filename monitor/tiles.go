@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"math"
 	"strconv"
 	"time"
 )
@@ -48,6 +49,12 @@ var (
 
 	handling = func(before, s *sample) float64 { // the handlers at work, on average
 		return perSecond(func(s *sample) uint64 { return s.handled })(before, s) / float64(time.Second)
+	}
+	queueWait = func(before, s *sample) float64 { // milliseconds, of the messages since, on average
+		if before == nil || s.waits <= before.waits {
+			return math.NaN()
+		}
+		return increase(before.waited, s.waited) / increase(before.waits, s.waits) / float64(time.Millisecond)
 	}
 )
 
@@ -121,6 +128,9 @@ func tiles(v Varz, past []sample) []tile {
 	if h := v.HandlerTime; h != nil {
 		all = append(all, handlersTile(h, past, p))
 	}
+	if h := v.QueueWait; h != nil {
+		all = append(all, queueWaitTile(h, past, p))
+	}
 	return all
 }
 
@@ -134,12 +144,20 @@ func handlersTile(h *Histogram, past []sample, p *points) tile {
 	}
 }
 
+// queueWaitTile is there with Server.Histograms only.
+func queueWaitTile(h *Histogram, past []sample, p *points) tile {
+	say := func(ms float64) string { return wait(ms / 1000) }
+	return tile{
+		Title: "Queue wait", Per: "of a message, on average",
+		Values: []value{{Text: say(lately(past, queueWait))}},
+		Chart:  p.chart("ms", say, nil, queueWait),
+		Notes:  []note{quantile(h, "half wait at most", "wait_50", 0.5), quantile(h, "99 % at most", "wait_99", 0.99)},
+	}
+}
+
 // quantile is the bound of the bucket in which that share of all values ends.
 func quantile(h *Histogram, name, id string, share float64) note {
-	all, below := uint64(0), uint64(0)
-	for _, n := range h.Counts {
-		all += n
-	}
+	all, below := h.values(), uint64(0)
 	for i, bound := range h.Bounds {
 		if below += h.Counts[i]; all > 0 && float64(below) >= share*float64(all) {
 			return note{Name: name, ID: id, Value: strconv.FormatFloat(bound, 'g', -1, 64), Text: wait(bound)}

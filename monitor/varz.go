@@ -53,9 +53,10 @@ type Varz struct {
 	Goroutines int    `json:"goroutines"` // of the whole process
 	Memory     uint64 `json:"memory"`     // what Go's runtime has of the system, in the whole process
 
-	// MessageSize and HandlerTime are those of libnet.ServerStats; null without Server.Histograms.
+	// MessageSize, HandlerTime and QueueWait are those of libnet.ServerStats; missing without Server.Histograms.
 	MessageSize *Histogram `json:"message_size,omitempty"`
 	HandlerTime *Histogram `json:"handler_time,omitempty"`
+	QueueWait   *Histogram `json:"queue_wait,omitempty"`
 
 	// Groups and Gauges are those of Options, but for what has no answer; of gauges, nor what is no finite number.
 	Groups map[string]float64 `json:"groups,omitempty"`
@@ -75,6 +76,14 @@ func histogramOf(h libnet.Histogram) *Histogram {
 		return nil
 	}
 	return &Histogram{h.Bounds, h.Counts, h.Sum}
+}
+
+// values is how many values there are.
+func (h *Histogram) values() (n uint64) {
+	for _, count := range h.Counts {
+		n += count
+	}
+	return n
 }
 
 func (m *monitor) varz(*http.Request) answer {

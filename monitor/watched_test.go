@@ -140,7 +140,7 @@ func TestGroupsGaugesAndLimitsAreShown(t *testing.T) {
 	v := getJSON[monitor.Varz](t, h, "/varz")
 	if fmt.Sprint(v.Groups) != `map[a "room"\\:7 users:1]` || fmt.Sprint(v.Gauges) != "map[app_load:0.25]" ||
 		v.Name != "front" || v.MaxSessions != 10_000 || v.SendQueue != 8 || v.GoVersion != runtime.Version() ||
-		v.MessageSize.Sum != 5 || v.HandlerTime.Counts == nil || time.Since(v.Started) > time.Hour {
+		v.MessageSize.Sum != 5 || v.HandlerTime.Counts == nil || v.QueueWait.Counts == nil || time.Since(v.Started) > time.Hour {
 		t.Errorf("%+v", v)
 	}
 	metrics := get(t, h, "/metrics")
@@ -150,6 +150,7 @@ func TestGroupsGaugesAndLimitsAreShown(t *testing.T) {
 		`# HELP app_load How much there is\nto do.`, "app_load 0.25", "app_nothing NaN", "app_much +Inf",
 		`libnet_received_message_size_bytes_bucket{server="front",le="32"} 1`, `libnet_received_message_size_bytes_count{server="front"} 1`,
 		`libnet_handler_duration_seconds_bucket{server="front",le="1.024e-06"} 0`,
+		`libnet_queue_wait_seconds_bucket{server="front",le="1.024e-06"} 0`,
 	} {
 		if !strings.Contains(metrics, want+"\n") {
 			t.Errorf("no %s in\n%s", want, metrics)
