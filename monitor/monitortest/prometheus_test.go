@@ -142,10 +142,31 @@ func query(address, expression string) (q queried, err error) {
 	return q, err
 }
 
-func TestPrometheusEvaluatesRulesAndDashboard(t *testing.T) {
-	if out, err := exec.Command(program(t, "promtool"), "check", "rules", dashboards+"alerts.yml").CombinedOutput(); err != nil {
-		t.Fatalf("promtool: %v\n%s", err, out)
+// alertTests has what each rule is for, in promtool's own terms.
+const alertTests = "testdata/alerts_test.yml"
+
+func TestEachAlertIsRaisedByItsFaultAndNoneByAServerThatIsWell(t *testing.T) {
+	for _, arguments := range [][]string{{"check", "rules", dashboards + "alerts.yml"}, {"test", "rules", alertTests}} {
+		if out, err := exec.Command(program(t, "promtool"), arguments...).CombinedOutput(); err != nil {
+			t.Errorf("promtool: %v\n%s", err, out)
+		}
 	}
+	rules, err := os.ReadFile(dashboards + "alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := os.ReadFile(alertTests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, alert := range regexp.MustCompile(`alert: (\w+)`).FindAllSubmatch(rules, -1) {
+		if !strings.Contains(string(tests), `alertname="`+string(alert[1])+`"`) {
+			t.Errorf("%s is never raised in %s", alert[1], alertTests)
+		}
+	}
+}
+
+func TestPrometheusEvaluatesRulesAndDashboard(t *testing.T) {
 	other := newServer(t)
 	srv := newServer(t, measure)
 	monitored := show(t, wholeOptions(other), srv)
