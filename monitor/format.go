@@ -32,6 +32,14 @@ func rate(perSecond float64) string {
 	return strconv.FormatFloat(perSecond, 'f', 1, 64)
 }
 
+// share writes a number of which a fraction counts, too.
+func share(n float64) string {
+	if n > 0 && n < 0.95 {
+		return strconv.FormatFloat(n, 'f', 3, 64)
+	}
+	return rate(n)
+}
+
 // size writes a number of bytes in decimal units.
 func size(n any) string {
 	bytes, err := strconv.ParseFloat(fmt.Sprint(n), 64)

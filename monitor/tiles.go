@@ -138,8 +138,8 @@ func tiles(v Varz, past []sample) []tile {
 func handlersTile(h *Histogram, past []sample, p *points) tile {
 	return tile{
 		Title: "Handlers", Per: "at work, on average",
-		Values: []value{{Text: rate(lately(past, handling))}},
-		Chart:  p.chart("", rate, nil, handling),
+		Values: []value{{Text: share(lately(past, handling))}},
+		Chart:  p.chart("", share, nil, handling),
 		Notes:  []note{quantile(h, "half take at most", "handler_50", 0.5), quantile(h, "99 % at most", "handler_99", 0.99)},
 	}
 }
@@ -148,7 +148,7 @@ func handlersTile(h *Histogram, past []sample, p *points) tile {
 func queueWaitTile(h *Histogram, past []sample, p *points) tile {
 	say := func(ms float64) string { return wait(ms / 1000) }
 	return tile{
-		Title: "Queue wait", Per: "of a message, on average",
+		Title: "Queue wait", Per: "on average",
 		Values: []value{{Text: say(lately(past, queueWait))}},
 		Chart:  p.chart("ms", say, nil, queueWait),
 		Notes:  []note{quantile(h, "half wait at most", "wait_50", 0.5), quantile(h, "99 % at most", "wait_99", 0.99)},

@@ -36,7 +36,7 @@ func fitsPhonesAndDesktops(t *testing.T, open opener) {
 	}
 	const clients = 48
 	srv := newServer(t, setForCrowd, func(srv *libnet.Server) {
-		srv.MaxSessions = 10_000
+		srv.MaxSessions, srv.Histograms = 10_000, true
 		srv.OnSession = func(s *libnet.Session) error {
 			s.SetName(fmt.Sprintf("meter-%05d", 7919*s.ID()%100_000))
 			return nil
