@@ -167,6 +167,7 @@ const (
 	defaultPeerTimeout    = 15 * time.Second
 	defaultSendBuffer     = 128 << 10
 	defaultRatePer        = time.Second
+	defaultDrain          = 10 * time.Second
 	defaultProxyTimeout   = 5 * time.Second // a header may be lost once, for 3 s (proxy-protocol.txt, 2)
 )
 

@@ -8,16 +8,11 @@
 //		if err != nil {
 //			log.Fatal(err)
 //		}
-//		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-//		go func() {
-//			log.Print(srv.Serve(libnet.HandlerFunc(echo)))
-//			stop() // also when the listener broke
-//		}()
-//		<-ctx.Done()
-//		drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-//		defer cancel()
-//		if err := srv.Shutdown(drain); err != nil {
-//			log.Print(err) // says how many messages were not delivered
+//		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+//		defer stop()
+//		err = srv.ServeUntil(ctx, 10*time.Second, func() error { return srv.Serve(libnet.HandlerFunc(echo)) })
+//		if err != nil {
+//			log.Print(err) // the listener broke; or says how many messages were not delivered
 //		}
 //	}
 //

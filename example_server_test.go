@@ -159,6 +159,27 @@ func ExampleServer_Shutdown() {
 	// <nil>
 }
 
+// A program that ends at SIGTERM has ctx of signal.NotifyContext. Here a client's last message ends it.
+func ExampleServer_ServeUntil() {
+	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	client := connect(server)
+	client.Send("the end")
+	err = server.ServeUntil(ctx, 10*time.Second, func() error {
+		return server.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
+			s.Send("goodbye")
+			stop()
+		}))
+	})
+	msg, _ := client.Receive()
+	fmt.Printf("%s, %v\n", msg, err)
+	// Output: goodbye, <nil>
+}
+
 // OnSession is the place for a login: the handler sees only those who passed. What it sends before it refuses is
 // delivered.
 func ExampleServer_onSession() {

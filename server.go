@@ -1,6 +1,7 @@
 package libnet
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
@@ -227,6 +229,44 @@ func (srv *Server) Serve(h Handler) error {
 	}
 	srv.mustBeReady()
 	return srv.acceptEach(srv.secure, func(s *Session) { go srv.run(s, h) }, func(s *Session) { go s.runHandler(h) })
+}
+
+// ServeUntil has serve, in which Serve, ServeMessages or a loop of Accept runs, go on until ctx ends, and then shuts the server down, within
+// drain: 10 s where that is 0, and as long as [Server.Shutdown] takes by itself where it is negative. It is what a program does that ends
+// at SIGTERM:
+//
+//	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+//	defer stop()
+//	err := srv.ServeUntil(ctx, 10*time.Second, func() error { return srv.ServeMessages(h) })
+//
+// It shuts the server down, too, when serve returns before, as it does where the listener breaks. It returns when both have returned,
+// nil if the listener has not failed and all was delivered, else what serve or Shutdown returned, joined. serve runs on the caller's
+// goroutine, and must return once the server has stopped.
+func (srv *Server) ServeUntil(ctx context.Context, drain time.Duration, serve func() error) error {
+	srv.mustBeMade()
+	if serve == nil {
+		panic("libnet: ServeUntil with a nil function")
+	}
+	var left error
+	shutdown := sync.OnceFunc(func() { left = srv.shutdownWithin(resolveTime(drain, defaultDrain)) })
+	defer context.AfterFunc(sendqueue.NewContext(ctx), shutdown)()
+	err := serve()
+	shutdown() // or waits for it
+	if err == ErrServerClosed || err == io.EOF {
+		err = nil
+	}
+	return errors.Join(err, left)
+}
+
+// shutdownWithin is Shutdown with a bound; 0 is none.
+func (srv *Server) shutdownWithin(drain time.Duration) error {
+	ctx := context.Background()
+	if drain > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, drain)
+		defer cancel()
+	}
+	return srv.Shutdown(ctx)
 }
 
 // acceptEach passes each session admitted on a connection, as prepare returns it, to start, which may not wait; and before these the

@@ -91,10 +91,10 @@ func serve(ctx context.Context, address string, stdout io.Writer) error {
 	server.Config, server.MaxSessions, server.OnSession = limits, 1000, w.enter
 	server.ServeArrived = true // steps that have arrived when the server ends are taken
 	fmt.Fprintf(stdout, "players at %v; Ctrl-C ends it\n", server.Listener().Addr())
-	served, ended := make(chan error, 1), make(chan error, 1)
-	go func() { served <- server.ServeMessages(libnet.MessageHandlerFunc(w.step)) }()
-	go func() { ended <- shutDown(ctx, server, served) }()
-	for ticks := time.Tick(time.Second / 20); ; { // fewer where the world is late
+	ended := make(chan error, 1)
+	steps := func() error { return server.ServeMessages(libnet.MessageHandlerFunc(w.step)) }
+	go func() { ended <- server.ServeUntil(ctx, 10*time.Second, steps) }() // the world goes on until all have left it
+	for ticks := time.Tick(time.Second / 20); ; {                          // fewer where the world is late
 		select {
 		case f := <-w.todo:
 			f()
@@ -108,17 +108,6 @@ func serve(ctx context.Context, address string, stdout io.Writer) error {
 			return err
 		}
 	}
-}
-
-// shutDown ends the server with ctx, or because its listener broke. The world goes on meanwhile.
-func shutDown(ctx context.Context, server *libnet.Server, served <-chan error) (err error) {
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	return errors.Join(err, server.Shutdown(drain))
 }
 
 // enter is the server's OnSession.

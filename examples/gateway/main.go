@@ -96,19 +96,13 @@ func serve(ctx context.Context, address string, proxies netip.Prefix, stdin io.R
 	server.ServeArrived, server.MaxMessage = true, 1024                         // readings that have arrived when the gateway ends are counted
 	server.ProxyProtocol.Trusted = []netip.Prefix{proxies}                      // nobody, where it is zero
 	fmt.Fprintf(stdout, "meters at %v; type a name to ask one, Ctrl-C to end\n", server.Listener().Addr())
-	broken := make(chan error, 1)
-	go func() { broken <- server.ServeMessages(g) }()
 	go func() {
 		for names := bufio.NewScanner(stdin); names.Scan(); {
 			shows, err := g.ask(names.Text())
 			fmt.Fprintf(stdout, "%d Wh, error: %v; %d meters, %d readings\n", shows, err, g.meters.Len(), g.readings.Load())
 		}
 	}()
-	select {
-	case err = <-broken: // the listener
-	case <-ctx.Done():
-	}
-	err = cmp.Or(err, server.Shutdown(context.Background())) // within WriteTimeout and Linger
+	err = server.ServeUntil(ctx, -1, func() error { return server.ServeMessages(g) }) // and then within WriteTimeout and Linger
 	fmt.Fprintf(stdout, "%d readings in %d sessions\n", g.readings.Load(), server.Stats().Accepted)
 	return err
 }

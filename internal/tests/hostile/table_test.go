@@ -143,6 +143,7 @@ func errorSites() (sites []site) {
 
 // uncalled are methods that libnet never calls by itself, and why.
 var uncalled = map[string]string{
+	"libnet.Server.ServeUntil":           "on its caller's own goroutine, as if it were called there",
 	"slog.Handler.WithAttrs":             "a logger's own business, when its user calls With",
 	"slog.Handler.WithGroup":             "the same",
 	"net.Listener.Addr":                  "only for Session.LocalAddr of a closed event-mode session",
