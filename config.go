@@ -70,10 +70,10 @@ type Config struct {
 	// takes anything, and ends with ErrWriteTimeout if it takes nothing for two to three times PeerTimeout and WriteTimeout has not
 	// passed. 24 days are the most that Linux takes. Negative leaves the socket's own settings.
 	//
-	// For PeerTimeout and SendBuffer a connection that wraps another one must lead to its socket: by embedding
+	// For PeerTimeout, SendBuffer and ReceiveBuffer a connection that wraps another one must lead to its socket: by embedding
 	// it, or by a method SyscallConn() (syscall.RawConn, error) or NetConn() net.Conn. An option that the kernel
-	// refuses is logged, and the session goes on without it; what its own SetWriteBuffer(int) error refuses, if it has that
-	// method, refuses the connection.
+	// refuses is logged, and the session goes on without it; what its own SetWriteBuffer(int) error or SetReadBuffer(int) error
+	// refuses, if it has that method and the size is set, refuses the connection.
 	PeerTimeout time.Duration
 
 	// SendBuffer is the size in bytes of the kernel's send buffer of a TCP or Unix socket, the
@@ -81,6 +81,13 @@ type Config struct {
 	// for its own bookkeeping, and has bounds of its own (net.core.wmem_max). Negative leaves the system's own,
 	// which grows to megabytes.
 	SendBuffer int
+
+	// ReceiveBuffer is the size in bytes of the kernel's receive buffer of a TCP socket, the bound on what a peer can pin there
+	// that sends while its handler is at work or RateLimit has it wait; default the system's own, which on Linux grows to the
+	// third figure of net.ipv4.tcp_rmem: megabytes, for a peer that was quick once. A peer sends no more than this in a
+	// round-trip time. The kernel doubles it, and has bounds of its own (net.core.rmem_max). Of a Unix socket on Linux it is the
+	// peer's send buffer that counts, and this has no effect.
+	ReceiveBuffer int
 
 	// PoisonMessages is for tests: it has a handler that keeps a message beyond its end find it overwritten with 0xDB, and the
 	// race detector see that. A [MessageHandler]'s message is overwritten when that returns, and of [Session.ReceiveInto] all of buf,
@@ -204,7 +211,8 @@ func (c *Config) sendQueueBytes() int { return resolve(c.SendQueueBytes, default
 func (c *Config) maxMessage() int {
 	return min(resolve(c.MaxMessage, defaultMaxMessage), maxMessageSize)
 }
-func (c *Config) sendBuffer() int { return resolve(c.SendBuffer, defaultSendBuffer) }
+func (c *Config) sendBuffer() int    { return resolve(c.SendBuffer, defaultSendBuffer) }
+func (c *Config) receiveBuffer() int { return resolve(c.ReceiveBuffer, 0) }
 
 func (c *Config) handshakeTimeout() time.Duration { return resolveTime(c.HandshakeTimeout, 0) }
 
@@ -338,14 +346,14 @@ func (c *Config) logger() *slog.Logger {
 }
 
 func (c *Config) socketOptions() sockets.Options {
-	return sockets.Options{SendBuffer: c.sendBuffer(), PeerTimeout: c.peerTimeout()}
+	return sockets.Options{SendBuffer: c.sendBuffer(), ReceiveBuffer: c.receiveBuffer(), PeerTimeout: c.peerTimeout()}
 }
 
 // setSocketOptions sets what bounds the cost of a silent peer. What the kernel refuses is logged and is no error. A conn that
-// is no stream is one, and so is what a conn's own SetWriteBuffer answers.
+// is no stream is one, and so is what a conn's own SetWriteBuffer or SetReadBuffer answers.
 func setSocketOptions(conn net.Conn, c *Config) error {
 	o := c.socketOptions()
-	if err := guardConn(conn, o.AskSendBuffer); err != nil {
+	if err := guardConn(conn, o.AskBuffers); err != nil {
 		return err
 	}
 	err := guardConn(conn, o.Set)

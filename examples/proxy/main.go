@@ -57,7 +57,7 @@ func run(ctx context.Context, listen, to string, buffer int, stall, grace time.D
 	p := &proxy{wires: wires{listener, buffer}, to: to}
 	p.dialer.Protocol = codec.New(codec.Lines, codec.Bytes) // of no use: a wire brings its own
 	// With a SendQueue of 0 Send returns when the kernel has the bytes. Nothing is read before.
-	p.dialer.Config = libnet.Config{MaxMessage: -1, SendBuffer: buffer, WriteTimeout: stall, PeerTimeout: stall}
+	p.dialer.Config = libnet.Config{MaxMessage: -1, SendBuffer: buffer, ReceiveBuffer: buffer, WriteTimeout: stall, PeerTimeout: stall}
 	server := libnet.NewServer(&p.wires, p.dialer.Protocol, 0)
 	server.Config, server.MaxSessions = p.dialer.Config, 9000 // two descriptors each, of 20,000
 	fmt.Fprintf(stdout, "%v leads to %s; Ctrl-C ends it\n", listener.Addr(), to)

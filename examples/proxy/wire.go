@@ -20,9 +20,7 @@ func (w *wires) wire(conn net.Conn, err error) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	tcp := conn.(*net.TCPConn)
-	tcp.SetReadBuffer(w.buffer) // else the kernel's grows to megabytes, once the connection was quick
-	return &wire{tcp, w.buffer}, nil
+	return &wire{conn.(*net.TCPConn), w.buffer}, nil
 }
 
 // A wire is a libnet.MessageConn, by WrapProtocol, and the protocol that this names.

@@ -18,7 +18,7 @@
 // answer what costs nothing: nothing, or no. [Listen] and [Wrap] make listeners of streams only, and look after a Unix
 // socket's file. [Transient] tells a listener's passing errors.
 //
-// Functions that take a net.Conn call methods of it, which may be the user's. [Options.Set] and [Options.AskSendBuffer] let
+// Functions that take a net.Conn call methods of it, which may be the user's. [Options.Set] and [Options.AskBuffers] let
 // their panics through; the others take a panic for an answer of nothing. So does the handle that [Raw] returns, and functions that
 // take a handle rest on that: they want one of Raw's, or of a [Descriptor].
 package sockets

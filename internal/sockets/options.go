@@ -13,8 +13,8 @@ var ErrNotAStream = errors.New("libnet: a session needs a stream, as tcp and uni
 
 // Options bound what a silent peer can cost: how long it stays unnoticed and how much of the kernel's memory it can pin.
 type Options struct {
-	SendBuffer  int           // bytes; 0 leaves the system's
-	PeerTimeout time.Duration // for a peer that vanished; 0 leaves the system's
+	SendBuffer, ReceiveBuffer int           // bytes; 0 leaves the system's
+	PeerTimeout               time.Duration // for a peer that vanished; 0 leaves the system's
 }
 
 // Set sets the options of the socket in conn. It also takes back what made the socket blocking, since the waiting of
@@ -22,24 +22,28 @@ type Options struct {
 // calls methods of conn, which may panic.
 func (o Options) Set(conn net.Conn) error { return o.set(conn) }
 
-// AskSendBuffer has a conn that is not one of package net bound its send buffer itself, if it can. It returns what conn
+// AskBuffers has a conn that is not one of package net bound its buffers itself, as far as it can. It returns what conn
 // answers; conn may also panic.
-func (o Options) AskSendBuffer(conn net.Conn) error {
+func (o Options) AskBuffers(conn net.Conn) error {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		return nil
 	}
+	var err error
 	if b, ok := conn.(interface{ SetWriteBuffer(int) error }); ok && o.SendBuffer > 0 {
-		return b.SetWriteBuffer(o.SendBuffer)
+		err = b.SetWriteBuffer(o.SendBuffer)
 	}
-	return nil
+	if b, ok := conn.(interface{ SetReadBuffer(int) error }); ok && o.ReceiveBuffer > 0 && err == nil {
+		err = b.SetReadBuffer(o.ReceiveBuffer)
+	}
+	return err
 }
 
 // What the kernel takes at most. Beyond, it would refuse the option.
 const (
 	maxKeepAlive   = 32767 * time.Second // MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL of Linux
 	maxUserTimeout = math.MaxInt32 * time.Millisecond
-	maxSendBuffer  = math.MaxInt32
+	maxBuffer      = math.MaxInt32
 )
 
 // keepAlive returns how long a silent connection waits for its first probe, and how long for each answer: a third of

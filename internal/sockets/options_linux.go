@@ -41,7 +41,10 @@ func (o Options) setDescriptor(fd int, isTCP bool) error {
 	unblock(uintptr(fd))
 	var err error
 	if size := o.SendBuffer; size > 0 {
-		err = errors.Join(err, setOption(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, min(size, maxSendBuffer)))
+		err = errors.Join(err, setOption(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, min(size, maxBuffer)))
+	}
+	if size := o.ReceiveBuffer; size > 0 {
+		err = errors.Join(err, setOption(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, min(size, maxBuffer)))
 	}
 	if timeout := o.PeerTimeout; timeout > 0 && isTCP {
 		err = errors.Join(err, setKeepAlive(fd, timeout),

@@ -58,13 +58,14 @@ func TestTheOptionsReachTheSocketInAWrappedConn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			conn, _ := testkit.ConnectTCP(t)
 			tcp := conn.(*net.TCPConn)
-			if err := (sockets.Options{PeerTimeout: 90 * time.Second, SendBuffer: 20_000}).Set(wrap(tcp)); err != nil {
+			if err := (sockets.Options{PeerTimeout: 90 * time.Second, SendBuffer: 20_000, ReceiveBuffer: 30_000}).Set(wrap(tcp)); err != nil {
 				t.Fatal(err)
 			}
 			idle := socketOption(t, tcp, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE)
 			size := socketOption(t, tcp, syscall.SOL_SOCKET, syscall.SO_SNDBUF)
-			if idle != 30 || size != 40_000 {
-				t.Errorf("a probe after %d s and a buffer of %d; want 30 s and twice 20,000", idle, size)
+			receive := socketOption(t, tcp, syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+			if idle != 30 || size != 40_000 || receive != 60_000 {
+				t.Errorf("a probe after %d s and buffers of %d and %d; want 30 s, twice 20,000 and twice 30,000", idle, size, receive)
 			}
 		})
 	}
@@ -84,7 +85,7 @@ func TestTheOptionsEndWhereTheKernelDoes(t *testing.T) {
 	} {
 		for _, buffer := range []int{1, math.MaxInt32, math.MaxInt} {
 			conn, _ := testkit.ConnectTCP(t)
-			if err := (sockets.Options{PeerTimeout: test.timeout, SendBuffer: buffer}).Set(conn); err != nil {
+			if err := (sockets.Options{PeerTimeout: test.timeout, SendBuffer: buffer, ReceiveBuffer: buffer}).Set(conn); err != nil {
 				t.Errorf("%v, %d: %v", test.timeout, buffer, err)
 			}
 			tcp := conn.(*net.TCPConn)

@@ -18,7 +18,10 @@ func (o Options) set(conn net.Conn) error {
 		err = raw.Control(unblock)
 	}
 	if size := o.SendBuffer; size > 0 {
-		err = errors.Join(err, setSendBuffer(conn, min(size, maxSendBuffer)))
+		err = errors.Join(err, setSendBuffer(conn, min(size, maxBuffer)))
+	}
+	if size := o.ReceiveBuffer; size > 0 {
+		err = errors.Join(err, setReceiveBuffer(conn, min(size, maxBuffer)))
 	}
 	if timeout := o.PeerTimeout; timeout > 0 {
 		third := keepAlive(timeout)
@@ -43,6 +46,15 @@ func setSendBuffer(conn net.Conn, size int) error {
 	for c := range layers(conn) {
 		if b, ok := c.(interface{ SetWriteBuffer(int) error }); ok {
 			return b.SetWriteBuffer(size)
+		}
+	}
+	return nil
+}
+
+func setReceiveBuffer(conn net.Conn, size int) error {
+	for c := range layers(conn) {
+		if b, ok := c.(interface{ SetReadBuffer(int) error }); ok {
+			return b.SetReadBuffer(size)
 		}
 	}
 	return nil

@@ -11,7 +11,25 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/handover"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
+
+// servedUntil is the row of Server.ServeUntil: a server with a session that is idle is ended by its context.
+func servedUntil(t *testing.T, n int64) {
+	l := libnettest.NewListener()
+	srv := libnet.NewServer(l, testkit.Frames, 8)
+	srv.Logger, srv.Linger = testkit.Quiet, -1
+	conn, err := l.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	srv.OnSession = func(*libnet.Session) error { cancel(); return nil }
+	testkit.Within(t, testkit.Patience, "ServeUntil", func() {
+		_ = srv.ServeUntil(ctx, time.Duration(n), func() error { return srv.Serve(libnet.HandlerFunc(testkit.Hold)) })
+	})
+}
 
 // drained is the row of Server.Drain: a server with a session is drained, in the time that its context leaves at the most.
 func drained(t *testing.T, n int64) {

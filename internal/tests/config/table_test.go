@@ -57,6 +57,7 @@ var table = map[string]number{
 	"libnet.Config.SendQueueBytes":   count(func(s *setting) *int { return &s.SendQueueBytes }),
 	"libnet.Config.MaxMessage":       count(func(s *setting) *int { return &s.MaxMessage }),
 	"libnet.Config.SendBuffer":       count(func(s *setting) *int { return &s.SendBuffer }),
+	"libnet.Config.ReceiveBuffer":    count(func(s *setting) *int { return &s.ReceiveBuffer }),
 	"libnet.Config.OnFull":           server(counts, func(s *setting, v int64) { s.OnFull = libnet.FullPolicy(v) }),
 	"libnet.Config.HandshakeTimeout": duration(func(c *libnet.Config) *time.Duration { return &c.HandshakeTimeout }, "handshake_timeout"),
 	"libnet.Config.FrameTimeout":     duration(func(c *libnet.Config) *time.Duration { return &c.FrameTimeout }, "frame_timeout"),
@@ -101,7 +102,8 @@ var table = map[string]number{
 	"libnettest.Chaos.Every": {counts, chaos(func(c *libnettest.Chaos, n int64) { c.Every = int(n) })},
 	"libnettest.Chaos.Stall": {durations, chaos(func(c *libnettest.Chaos, n int64) { c.Every, c.Stall = 2, time.Duration(n) })},
 
-	"libnet.Server.Drain(over)": {durations, drained},
+	"libnet.Server.Drain(over)":       {durations, drained},
+	"libnet.Server.ServeUntil(drain)": {durations, servedUntil},
 
 	"handover.GiveOptions.HandlerTime": given(func(o *handover.GiveOptions) *time.Duration { return &o.HandlerTime }),
 	"handover.GiveOptions.Pause":       given(func(o *handover.GiveOptions) *time.Duration { return &o.Pause }),

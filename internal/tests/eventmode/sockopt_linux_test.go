@@ -65,7 +65,7 @@ func TestAWrappedConnGetsItsSocketOptions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			near, far := testkit.ConnectTCP(t)
 			srv := testkit.NewServer(t, testkit.Frames, 0)
-			srv.PeerTimeout, srv.SendBuffer = 90*time.Second, 20_000
+			srv.PeerTimeout, srv.SendBuffer, srv.ReceiveBuffer = 90*time.Second, 20_000, 30_000
 			testkit.Adopt(t, srv, wrap(near.(*net.TCPConn)))
 			dialer := libnet.Dialer{Config: srv.Config, Protocol: testkit.Frames}
 			s, err := dialer.NewSession(wrap(far.(*net.TCPConn)))
@@ -76,8 +76,9 @@ func TestAWrappedConnGetsItsSocketOptions(t *testing.T) {
 			for _, conn := range []net.Conn{near, far} {
 				idle := socketOption(t, conn.(*net.TCPConn), syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE)
 				size := socketOption(t, conn.(*net.TCPConn), syscall.SOL_SOCKET, syscall.SO_SNDBUF)
-				if idle != 30 || size != 40_000 {
-					t.Errorf("a probe after %d s and a buffer of %d; want 30 s and twice 20,000", idle, size)
+				receive := socketOption(t, conn.(*net.TCPConn), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+				if idle != 30 || size != 40_000 || receive != 60_000 {
+					t.Errorf("a probe after %d s and buffers of %d and %d; want 30 s, twice 20,000 and twice 30,000", idle, size, receive)
 				}
 			}
 		})
@@ -105,7 +106,7 @@ func TestSocketOptionsEndWhereTheKernelDoes(t *testing.T) {
 				mode.Wrap = func(l net.Listener) net.Listener { return &dupListener{l, accepted} }
 				logs := new(lockedBuffer)
 				r := mode.Start(t, func(srv *libnet.Server) {
-					srv.PeerTimeout, srv.SendBuffer, srv.Logger = test.timeout, buffer, slog.New(slog.NewTextHandler(logs, nil))
+					srv.PeerTimeout, srv.SendBuffer, srv.ReceiveBuffer, srv.Logger = test.timeout, buffer, buffer, slog.New(slog.NewTextHandler(logs, nil))
 				}, testkit.EchoMessage)
 				testkit.Ask(t, r.Dial(), "works")
 				file := <-accepted

@@ -95,13 +95,23 @@ type noOptions struct{ net.Conn }
 
 func (noOptions) SetWriteBuffer(int) error { return syscall.EINVAL }
 
+// noReadBuffer is one that only refuses to bound what it receives.
+type noReadBuffer struct{ net.Conn }
+
+func (noReadBuffer) SetReadBuffer(int) error { return syscall.EINVAL }
+
 func TestC47AConnectionWhoseOptionsCannotBeSetIsDroppedAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.MaxSessions = 1 }, testkit.EchoWhileThereIsRoom)
-		client, server := libnettest.Pipe()
-		r.Pipes.Push(noOptions{server}, nil)
-		if _, err := client.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("the dropped connection: %v", err)
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.MaxSessions, srv.ReceiveBuffer = 1, 4096 }, testkit.EchoWhileThereIsRoom)
+		for _, refusing := range []func(net.Conn) net.Conn{
+			func(c net.Conn) net.Conn { return noOptions{c} },
+			func(c net.Conn) net.Conn { return noReadBuffer{c} },
+		} {
+			client, server := libnettest.Pipe()
+			r.Pipes.Push(refusing(server), nil)
+			if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("the dropped connection: %v", err)
+			}
 		}
 		testkit.Ask(t, r.Dial(), "the next one")
 		if stats := r.Stats(); stats.Open != 1 || stats.Accepted != 1 {

@@ -98,6 +98,7 @@ func prepareRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	r.srv.Logger = slog.New(logs{r.b})
 	r.srv.Linger = 200 * time.Millisecond
 	r.srv.WriteTimeout = writeTimeout
+	r.srv.ReceiveBuffer = 256 << 10 // so that a conn is asked for it
 	r.srv.OnSession = r.admit
 	if strings.HasPrefix(site.of(), "libnet.Heartbeat.") {
 		r.srv.Heartbeat = libnet.Heartbeat{Interval: 5 * time.Millisecond, Message: r.heartbeat}
@@ -150,7 +151,7 @@ func (l *coveringListener) Accept() (net.Conn, error) {
 		return coverConn{c}, nil
 	case "SyscallConn":
 		return systemConn{c}, nil
-	case "SetWriteBuffer":
+	case "buffers":
 		return bufferConn{c}, nil
 	case "MessageConn":
 		return framedConn{c}, nil

@@ -205,8 +205,12 @@ func (r userRaw) Control(f func(fd uintptr)) error {
 	}
 }
 
-// A bufferConn bounds its own send buffer.
+// A bufferConn bounds its own buffers.
 type bufferConn struct{ *userConn }
+
+func (c bufferConn) SetReadBuffer(int) error {
+	return c.b.failure(c.b.at("net.Conn.SetReadBuffer"))
+}
 
 func (c bufferConn) SetWriteBuffer(int) error {
 	return c.b.failure(c.b.at("net.Conn.SetWriteBuffer"))
