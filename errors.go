@@ -151,8 +151,9 @@ type explainedError struct {
 	text string
 }
 
+// explain leaves what is explained as it is.
 func explain(err error, text string) error {
-	if text == "" {
+	if _, explained := err.(*explainedError); explained || text == "" {
 		return err
 	}
 	return &explainedError{err, text}

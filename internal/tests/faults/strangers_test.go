@@ -80,6 +80,9 @@ func wantLine(t *testing.T, logs *testkit.Log, texts ...string) {
 			t.Errorf("the log has %q; want %q", logs.With(texts[0])[0], text)
 		}
 	}
+	if line := logs.With(texts[0])[0]; strings.Count(line, "first bytes are") > 1 || strings.Count(line, "frame begins with") > 1 {
+		t.Errorf("the log says the same twice: %q", line)
+	}
 }
 
 func TestAPeerThatSpeaksSomethingElseIsEndedAtOnceAndNamed(t *testing.T) {
