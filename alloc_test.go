@@ -43,20 +43,24 @@ func TestASynchronousSendAllocatesNothing(t *testing.T) {
 
 func TestAQueuedSendAllocatesNothing(t *testing.T) {
 	const burst = 256
-	near, far := testkit.ConnectTCP(t)
-	s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, burst), near)
-	go testkit.Drain(far)
-	body := make([]byte, 64)
-	testkit.Steady(t, "a burst of 256 sends", 8, func() { // those of starting the goroutine that writes it
-		for range burst {
-			if err := s.Send(&body); err != nil {
-				t.Error(err)
+	for _, measured := range []bool{false, true} {
+		near, far := testkit.ConnectTCP(t)
+		srv := testkit.NewServer(t, testkit.Frames, burst)
+		srv.Histograms = measured
+		s := testkit.Adopt(t, srv, near)
+		go testkit.Drain(far)
+		body := make([]byte, 64)
+		testkit.Steady(t, "a burst of 256 sends", 8, func() { // those of starting the goroutine that writes it
+			for range burst {
+				if err := s.Send(&body); err != nil {
+					t.Error(err)
+				}
 			}
-		}
-		for s.Stats().Queued > 0 {
-			time.Sleep(10 * time.Microsecond)
-		}
-	})
+			for s.Stats().Queued > 0 {
+				time.Sleep(10 * time.Microsecond)
+			}
+		})
+	}
 }
 
 // appending is a user's marshaler.

@@ -19,7 +19,7 @@ type waits struct {
 }
 
 // keptWaits is how many an empty queue keeps room for.
-const keptWaits = 64
+const keptWaits = 256
 
 // MeasureWaits has each message that is written noted in h with key, in nanoseconds: from when the queue took it to when the write
 // that it was the end of has returned. It is called before anything is queued.
