@@ -315,7 +315,7 @@ func (s *Session) writeSome(b *sendqueue.Batch) (int, error) {
 	if s.sock == nil && s.secure() {
 		p = p[:min(len(p), tlsRecord)]
 	}
-	n, err := s.conn.Write(p)
+	n, err := s.conn.Write(p[:len(p):len(p)]) // a conn of the user's may append to it: behind it lie other frames, or other sessions' memory
 	if n < 0 || n > len(p) || n == 0 && len(p) > 0 && err == nil {
 		return 0, io.ErrShortWrite // it would be asked again for ever
 	}
