@@ -126,7 +126,7 @@ func (s *Session) result(before uint64) (r shutdownResult) {
 	if cut || !ended {
 		r.forced = 1
 	}
-	r.undelivered = c.Lost() + uint64(c.Messages) - before
+	r.undelivered = c.Lost() + uint64(c.Messages-c.Own) - before
 	r.cause = s.Err()
 	return r
 }

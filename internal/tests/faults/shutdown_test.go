@@ -214,6 +214,29 @@ func TestShutdownReadsWhileItDrainsAConnThatCannotHalfClose(t *testing.T) {
 	})
 }
 
+// Nobody has accepted a message that a synchronous Send is still at.
+func TestAShutdownDoesNotReportTheMessageOfASendThatHasNotReturned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		s := libnet.NewSession(&testkit.FuncCodec{OnSend: func(any) error { <-release; return nil }}, 0)
+		sent := make(chan error)
+		go func() { sent <- s.Send("news") }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := s.Shutdown(ctx)
+		if e, ok := err.(*libnet.ShutdownError); !ok || e.Undelivered != 0 || e.Forced != 1 {
+			t.Errorf("Shutdown = %v", err)
+		}
+		<-s.Done()
+		close(release)
+		testkit.CheckErr(t, "Send", <-sent, libnet.ErrSessionClosed)
+		if stats := s.Stats(); stats.MessagesOut != 0 || stats.Discarded != 0 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
 func TestE83WhileItDrainsTheServerRefusesNewSessions(t *testing.T) {
 	r := fleetServer(t, "tcp", nil)
 	fleet := newFleet(t)
