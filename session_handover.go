@@ -230,6 +230,9 @@ func (l *leaver) Record() (r moving.Record, err error) {
 		ID: s.id, Name: s.extras.name, Received: s.received.Load(), FrameStart: s.frameStart.Load(),
 		Parsed: s.parsed, Read: s.read.Load(), Dropped: s.extras.dropped, Unread: s.in.Unread(),
 	}
+	if c := s.clock; c != nil {
+		r.Received = s.silentSince(c)
+	}
 	if c, ok := s.codec.(movingCodec); ok {
 		if r.Codec, r.HasCodec = c.Moves(inside.Call{}); !r.HasCodec {
 			return r, stays(staysWebSocket)

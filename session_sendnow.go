@@ -146,7 +146,7 @@ func (s *Session) giveOwn(c *sendqueue.Batch) error {
 // writeOwnWithin is writeOwn until ctx ends. A write cannot be taken back, so what the kernel does not take at once is written
 // on another goroutine.
 func (s *Session) writeOwnWithin(ctx sendqueue.Context, c *sendqueue.Batch) error {
-	if s.sock != nil {
+	if s.writesAtOnce() {
 		next, err := s.writeReady(c)
 		if next != c || err != nil {
 			return s.wroteOwn(next, err)

@@ -126,7 +126,7 @@ func (s *Session) result(before uint64) (r shutdownResult) {
 	if cut || !ended {
 		r.forced = 1
 	}
-	r.undelivered = c.Lost() + uint64(c.Messages) - before
+	r.undelivered = c.Lost() + uint64(c.Messages-c.Own) - before
 	r.cause = s.Err()
 	return r
 }
@@ -161,10 +161,12 @@ func (s *Session) shutdownServed(ctx context.Context, reason error, patience tim
 }
 
 // drain writes what is queued, half-closes, and waits for the peer's EOF or Linger's end: a little longer for a conn that
-// does not keep to its deadline. Meanwhile it reads: a peer may have to get rid of what it sends before it reads, too.
+// does not keep to its deadline. Meanwhile it reads: a peer may have to get rid of what it sends before it reads, too. A conn that
+// cannot end its output alone is read until the queue is written.
 func (s *Session) drain() {
+	reads := s.conn != nil && s.owner.linger() > 0
 	var half sockets.CloseWriter
-	if s.owner.linger() > 0 {
+	if reads {
 		half = sockets.HalfClose(s.conn)
 	}
 	if s.sock != nil {
@@ -172,7 +174,7 @@ func (s *Session) drain() {
 	}
 	var peerEnded chan struct{}
 	if idle := s.q.Idle(); idle != nil {
-		if half != nil {
+		if reads {
 			peerEnded = make(chan struct{})
 			go s.dropInput(peerEnded)
 		}

@@ -25,6 +25,7 @@ type clock struct {
 	giveUp  atomic.Int64            // when a session is ended one of whose directions has; 0: not
 	look    atomic.Int64            // when to look for the peer's end; 0: nobody has asked
 	slow    atomic.Int64            // when to look what a slow peer has taken; 0: not
+	quiet   atomic.Int64            // from when on a silence counts, where that is later than what came last; tick's to set
 
 	// Guarded by the session's mu.
 	head    frameHead // of the incomplete frame that was waited for last
@@ -35,6 +36,7 @@ type clock struct {
 	// Owned by tick.
 	worked bool  // the receiver was at work when IdleTimeout last had passed, on a conn that does not tell what has arrived
 	inVain bool  // a slow peer had taken nothing at the last look
+	again  bool  // beginAgain has set quiet
 	from   int64 // when HandshakeTimeout began to count
 	beat   int64 // when the next heartbeat is due
 
@@ -43,8 +45,7 @@ type clock struct {
 	unread int   // what the receiver was behind when IdleTimeout last had passed
 	over   int64 // when the peer was first seen to have ended; 0: not
 
-	// What beginAgain has granted already: a machine that is always late must not do so for ever.
-	frameAgain, receivedAgain int64
+	frameAgain int64 // what beginAgain has granted already, as again: a machine that is always late must not do so for ever
 }
 
 // What admission takes.
@@ -211,9 +212,9 @@ func (s *Session) beginAgain(c *clock, now int64) {
 		c.from = now
 	}
 	c.proxied.beginAgain(now)
-	if received := s.received.Load(); c.receivedAgain == 0 || received != c.receivedAgain {
-		s.received.Store(now)
-		c.receivedAgain = now
+	if !c.again || s.received.Load() > c.quiet.Load() {
+		c.quiet.Store(now)
+		c.again = true
 	}
 	if start := s.frameStart.Load(); start != 0 && start != c.frameAgain && s.frameStart.CompareAndSwap(start, now) {
 		c.frameAgain = now
@@ -317,20 +318,24 @@ func (s *Session) staysFromWaiting() bool {
 
 // inputIsLate returns what becomes of a session whose IdleTimeout has passed.
 func (s *Session) inputIsLate(c *clock, now int64) error {
-	received, unread := s.received.Load(), c.unread
+	since, unread := s.silentSince(c), c.unread
 	switch {
 	case s.readAhead():
 		return nil
 	case s.isBehind(c):
-		s.received.Store(now)
+		c.quiet.Store(now)
+		c.again = false
 		return nil
-	case s.received.Load() != received: // it came meanwhile
+	case s.silentSince(c) != since: // it came meanwhile
 		return nil
-	case unread > 0 && c.unread == 0 && c.lateInput.grant(received, now): // what it was behind has been read since
+	case unread > 0 && c.unread == 0 && c.lateInput.grant(since, now): // what it was behind has been read since
 		return nil
 	}
 	return ErrIdleTimeout
 }
+
+// silentSince is when something last came, or what is as good.
+func (s *Session) silentSince(c *clock) int64 { return max(s.received.Load(), c.quiet.Load()) }
 
 // mayBeTaking reports whether the receiver has, for all that can be told, just come for what was seen to wait at lastLook: it has not
 // noted a read since, or is at work. Where there was no such look, it must be the first that it reads.
@@ -387,7 +392,7 @@ func (s *Session) dues(c *clock) (handshake, frame, idle int64) {
 		frame = max(after(start, s.owner.frameTimeout()), c.lateFrame.at)
 	}
 	if d := s.owner.idleTimeout(); d > 0 {
-		idle = max(after(max(s.received.Load(), s.lastPause(), openedNow), d), c.lateInput.at)
+		idle = max(after(max(s.silentSince(c), s.lastPause(), openedNow), d), c.lateInput.at)
 	}
 	return handshake, frame, idle
 }

@@ -104,10 +104,12 @@ func openIf(open bool) inputLeft {
 	return inputEnded
 }
 
-// interruptReceiver has a read that waits return; false if the conn cannot.
+// interruptReceiver has a read that waits return; false if the conn cannot. One that has been closed, as a net.Pipe says also when
+// only its peer has, has the read return by itself.
 func (s *Session) interruptReceiver() (can bool) {
 	defer func() { _ = recover() }() // of a conn of the user's
-	return s.conn.SetReadDeadline(longAgo) == nil
+	err := s.conn.SetReadDeadline(longAgo)
+	return err == nil || errorIs(err, io.ErrClosedPipe) || errorIs(err, net.ErrClosed)
 }
 
 // lookForInput ends a session whose output has failed and whose input has come to its end, too. It reads for a receiver that
@@ -315,7 +317,7 @@ func (s *Session) writeSome(b *sendqueue.Batch) (int, error) {
 	if s.sock == nil && s.secure() {
 		p = p[:min(len(p), tlsRecord)]
 	}
-	n, err := s.conn.Write(p)
+	n, err := s.conn.Write(p[:len(p):len(p)]) // a conn of the user's may append to it: behind it lie other frames, or other sessions' memory
 	if n < 0 || n > len(p) || n == 0 && len(p) > 0 && err == nil {
 		return 0, io.ErrShortWrite // it would be asked again for ever
 	}

@@ -20,6 +20,23 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
+// IdleTimeout spares a peer whose bytes nobody has come for: that is no byte more.
+func TestLastReceivedIsWhenSomethingWasReceivedWhateverATimeoutGrants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 8)
+		srv.IdleTimeout = time.Second
+		near, far := libnettest.Pipe()
+		defer far.Close()
+		opened := time.Now()
+		s := testkit.Adopt(t, srv, near)
+		testkit.MustWrite(t, far, testkit.Frame("unread"))
+		time.Sleep(1500 * time.Millisecond)
+		if stats := s.Stats(); s.IsClosed() || stats != (libnet.SessionStats{Opened: opened, LastReceived: opened}) {
+			t.Errorf("%v; %+v", s.Err(), stats)
+		}
+	})
+}
+
 func TestTheStatsOfASessionAreWhatItsWireSaw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := testkit.NewServer(t, testkit.Frames, 8)

@@ -275,6 +275,7 @@ func (q *Queue) unlinkFrontLocked() *Batch {
 // Counters is a snapshot of what a queue counts.
 type Counters struct {
 	Messages, Bytes                 int    // accepted and not yet written
+	Own                             int    // of these, the one whose Send waits, and itself says what becomes of it
 	MessagesOut, BytesOut           uint64 // written
 	MessagesReceived, BytesReceived uint64 // as the receiver said last
 	Discarded                       uint64 // messages that were accepted and will not be written
@@ -292,8 +293,12 @@ func (q *Queue) Counters() Counters {
 	if q.rare != nil {
 		dropped = q.rare.dropped
 	}
+	own := 0
+	if b := q.inflight; b != nil && b.own {
+		own = b.messages
+	}
 	return Counters{
-		Messages: q.messages, Bytes: q.bytes,
+		Messages: q.messages, Bytes: q.bytes, Own: own,
 		MessagesOut: q.messagesOut, BytesOut: q.bytesOut,
 		MessagesReceived: q.messagesReceived, BytesReceived: q.bytesReceived,
 		Discarded: q.discarded, Dropped: dropped,

@@ -179,8 +179,12 @@ func (d *Descriptor) Broken() (is bool) {
 	return is
 }
 
-// CloseWaits reports whether closing the conn may wait for its peer, because somebody has set SO_LINGER.
+// CloseWaits reports whether closing the conn may wait: for its peer, because somebody has set SO_LINGER, or for a Rand of the user's,
+// which a last record asks.
 func (d *Descriptor) CloseWaits() bool {
+	if d.asksRand() {
+		return true
+	}
 	lingers := 0
 	_ = d.raw.Control(func(fd uintptr) {
 		lingers, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_LINGER) // the first field of struct linger

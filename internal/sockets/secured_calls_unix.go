@@ -124,12 +124,11 @@ func (d *Descriptor) PendingHandshake() <-chan struct{} {
 }
 
 // WriteMayWait reports whether Write may wait: not for the peer, but for a handshake, or for a Rand of the user's.
-func (d *Descriptor) WriteMayWait() bool {
-	if d.layer == nil {
-		return false
-	}
-	ready, _ := d.layer.isReady()
-	return !ready || d.layer.asksRand
+func (d *Descriptor) WriteMayWait() bool { return d.PendingHandshake() != nil || d.asksRand() }
+
+// asksRand reports whether a record that is written asks for a Rand: none is before the end of the handshake.
+func (d *Descriptor) asksRand() bool {
+	return d.layer != nil && d.PendingHandshake() == nil && d.layer.asksRand
 }
 
 // ReadHeld is ReadReady for what the layer holds already.

@@ -1,10 +1,12 @@
 package eventmode
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
@@ -111,6 +113,40 @@ func TestARandThatDoesNotReturnEndsItsSessionOnly(t *testing.T) {
 				testkit.Ask(t, other, "others go on after "+what)
 				testkit.MustSend(t, ofOther, []byte("and are written to"))
 				testkit.WantFrame(t, other, "and are written to")
+			}
+		})
+	}
+}
+
+// A Rand that hangs is waited for as a Close of the user's is, and SendContext has its context.
+func TestARandThatHangsKeepsNobodyWhoHasABound(t *testing.T) {
+	calls := map[string]func(*testing.T, *libnet.Session){
+		"Close": func(_ *testing.T, s *libnet.Session) { _ = s.Close() },
+		"SendContext": func(t *testing.T, s *libnet.Session) {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			testkit.CheckErr(t, "SendContext", s.SendContext(ctx, []byte("news")), context.DeadlineExceeded)
+		},
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			odd := oddRand{make(chan func(), 1)}
+			config := testkit.ServerTLS()
+			config.Rand, config.MaxVersion, config.CipherSuites = odd, tls.VersionTLS12, suites
+			r := startTLS(t, config, func(srv *libnet.Server) { srv.SendQueue = 0 }, testkit.EchoMessage)
+			clients := testkit.ClientTLS()
+			clients.CipherSuites, clients.MaxVersion = suites, tls.VersionTLS12
+			conn, err := tls.Dial("tcp", r.Listener().Addr().String(), clients)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			testkit.Ask(t, conn, "first")
+			release := make(chan struct{})
+			defer close(release)
+			odd.does <- func() { <-release }
+			for s := range r.Manager().All() {
+				testkit.Within(t, testkit.Patience, "the call", func() { call(t, s) })
 			}
 		})
 	}

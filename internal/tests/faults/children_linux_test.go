@@ -32,6 +32,7 @@ type childArgs struct {
 	Address                 string // of the server, for a client
 	Idle, Beat, Write, Peer time.Duration
 	Queue, Files            int
+	TLS                     bool // then no heartbeat is sent, though it is due: its write would do the handshake
 }
 
 func TestChildOfOtherTests(t *testing.T) {
@@ -57,10 +58,14 @@ func childServer(t *testing.T, args childArgs) {
 			t.Fatal(err)
 		}
 	}
-	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) {
+	network, beat := "tcp", any("beat")
+	if args.TLS {
+		network, beat = "tls", nil
+	}
+	r := testkit.Serve(t, network, func(srv *libnet.Server) {
 		srv.SendQueue, srv.IdleTimeout, srv.WriteTimeout = args.Queue, args.Idle, args.Write
 		srv.SendBuffer = 16 << 10
-		srv.Heartbeat = libnet.Heartbeat{Interval: args.Beat, Message: func(*libnet.Session) any { return "beat" }}
+		srv.Heartbeat = libnet.Heartbeat{Interval: args.Beat, Message: func(*libnet.Session) any { return beat }}
 	}, testkit.EchoWhileThereIsRoom)
 	answer := func(v any) {
 		text, _ := json.Marshal(v)

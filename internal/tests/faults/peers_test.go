@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -239,6 +240,46 @@ func TestAPeerThatReadsSlowlyIsNotTakenForOneThatDoesNot(t *testing.T) {
 			}
 			wait(t, s.Done(), "the end")
 			testkit.WantErr(t, "the reason", s.Err(), libnet.ErrWriteTimeout)
+		})
+	}
+}
+
+// returnsLate is a conn whose Read, once it has brought something, takes its time to return.
+type returnsLate struct {
+	net.Conn
+	late chan struct{} // closed: it returns
+}
+
+func (c returnsLate) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	<-c.late
+	return n, err
+}
+
+// A net.Pipe refuses deadlines once its peer has closed, and its reader may have what came before.
+func TestAMessageIsReceivedThoughAWriteFailsBeforeItsReadHasReturned(t *testing.T) {
+	for _, queue := range []int{0, 8} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := testkit.NewServer(t, testkit.Frames, queue)
+			near, far := net.Pipe()
+			conn := returnsLate{near, make(chan struct{})}
+			s := testkit.Adopt(t, srv, conn)
+			received := make(chan string, 1)
+			go func() {
+				msg, err := s.Receive()
+				received <- fmt.Sprint(string(msg), " ", err)
+			}()
+			testkit.MustWrite(t, far, testkit.Frame("news"))
+			_ = far.Close()
+			_ = s.Send([]byte("never written"))
+			synctest.Wait()
+			close(conn.late)
+			if got := <-received; got != "news <nil>" {
+				t.Errorf("queue %d: Receive = %s; %+v", queue, got, s.Stats())
+			}
+			if _, err := s.Receive(); err != s.Err() || err == nil {
+				t.Errorf("then Receive = %v; the session ended with %v", err, s.Err())
+			}
 		})
 	}
 }

@@ -53,6 +53,25 @@ func TestB34AServerThatWasStoppedKillsNoHealthySession(t *testing.T) {
 	testkit.Eventually(t, "a peer that is gone to be noticed", func() bool { return server.stats().Closed["idle_timeout"] == 1 })
 }
 
+// What makes up for the time that the server was stopped must not pass for something that the peer has sent.
+func TestB34AServerThatWasStoppedStillEndsASilentHandshakeOfTLS(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()                   // it mostly waits
+	const bound = 16 * time.Second // of the handshake, from when the server is back
+	server := startChild(t, "server", childArgs{TLS: true, Beat: 50 * time.Millisecond})
+	var address string
+	server.answer(&address)
+	silent := server.dial(address)
+	testkit.Eventually(t, "the session", func() bool { return server.stats().Open == 1 })
+	server.signal(syscall.SIGSTOP)
+	time.Sleep(300 * time.Millisecond)
+	server.signal(syscall.SIGCONT)
+	_ = silent.SetReadDeadline(time.Now().Add(2 * bound)) // a machine that is late gives it another
+	if _, err := silent.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the silent client: %v; closed %v", err, server.stats().Closed)
+	}
+}
+
 func TestB34AServerThatWasStoppedWhileItWroteGoesOn(t *testing.T) {
 	t.Parallel() // it mostly waits
 	server := startChild(t, "server", childArgs{Write: 400 * time.Millisecond, Queue: 16})

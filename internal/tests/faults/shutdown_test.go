@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -177,6 +179,62 @@ func TestShutdownReadsWhileItDrains(t *testing.T) {
 	if got := <-done; got.received != accepted || got.err != io.EOF {
 		t.Errorf("the client got %d of %d messages, then %v", got.received, accepted, got.err)
 	}
+}
+
+// A net.Pipe has no CloseWrite and no buffer: a peer that is in its Write reads nothing before that returns.
+func TestShutdownReadsWhileItDrainsAConnThatCannotHalfClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 16)
+		near, far := net.Pipe()
+		s := testkit.Adopt(t, srv, near)
+		const sent = 10
+		for range sent {
+			testkit.MustSend(t, s, []byte("news"))
+		}
+		received := make(chan int)
+		go func() { // a client with one goroutine, which writes before it reads
+			n := 0
+			for ; ; n++ {
+				_, _ = far.Write(testkit.Frame("x"))
+				if _, err := testkit.ReadFrame(far); err != nil {
+					received <- n
+					return
+				}
+			}
+		}()
+		synctest.Wait()
+		testkit.CheckErr(t, "Shutdown", s.Shutdown(t.Context()), nil)
+		if n := <-received; n != sent {
+			t.Errorf("the client got %d of %d messages; %+v", n, sent, s.Stats())
+		}
+		if dropped := s.Stats().Dropped; dropped == 0 {
+			t.Error("what the client sent is not counted as dropped")
+		}
+		_ = far.Close()
+	})
+}
+
+// Nobody has accepted a message that a synchronous Send is still at.
+func TestAShutdownDoesNotReportTheMessageOfASendThatHasNotReturned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		s := libnet.NewSession(&testkit.FuncCodec{OnSend: func(any) error { <-release; return nil }}, 0)
+		sent := make(chan error)
+		go func() { sent <- s.Send("news") }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := s.Shutdown(ctx)
+		if e, ok := err.(*libnet.ShutdownError); !ok || e.Undelivered != 0 || e.Forced != 1 {
+			t.Errorf("Shutdown = %v", err)
+		}
+		<-s.Done()
+		close(release)
+		testkit.CheckErr(t, "Send", <-sent, libnet.ErrSessionClosed)
+		if stats := s.Stats(); stats.MessagesOut != 0 || stats.Discarded != 0 {
+			t.Errorf("%+v", stats)
+		}
+	})
 }
 
 func TestE83WhileItDrainsTheServerRefusesNewSessions(t *testing.T) {
