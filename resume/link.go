@@ -47,7 +47,7 @@ func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *l
 		s.resumes++
 	}
 	s.links = number
-	s.opening, s.failed, s.confirmed, s.ackOwed, s.toldEnd = true, false, false, false, false
+	s.opening, s.failed, s.confirmed, s.ackOwed, s.told = true, false, false, false, 0
 	s.limits = s.config.limits().with(peer.limits)
 	s.maxLength = longest
 	l = s.newLinkLocked(conn, late)

@@ -214,6 +214,7 @@ func isPast(t time.Time) bool { return !t.IsZero() && !time.Now().Before(t) }
 func (c *netConn) CloseWrite() error {
 	c.s.mu.Lock()
 	c.halfClosed = true
+	c.s.rareLocked().takesNoMore = true
 	c.s.mu.Unlock()
 	c.s.drain()
 	return nil

@@ -52,6 +52,9 @@ func (l *link) serve(frame []byte) (ok bool) {
 	case frame[0] == kindEnd:
 		n, ok := parseCount(frame)
 		return ok && l.peerEnded(n)
+	case frame[0] == kindLastTaken:
+		n, ok := parseCount(frame)
+		return ok && l.peerTakesNoMore(n)
 	}
 	return false
 }
@@ -110,6 +113,17 @@ func (l *link) acknowledgement(n uint64) (ok bool) {
 		s.endIfDrained()
 	}
 	return ok
+}
+
+// peerTakesNoMore notes that what n leaves unacknowledged stays so.
+func (l *link) peerTakesNoMore(n uint64) (ok bool) {
+	s := l.session
+	s.mu.Lock()
+	if s.link == l {
+		s.rareLocked().peerTakesNoMore = true
+	}
+	s.mu.Unlock()
+	return l.acknowledgement(n)
 }
 
 // peerEnded ends the session, unless this end has begun to and the peer has something that was not acknowledged.

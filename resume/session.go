@@ -29,7 +29,7 @@ type Session struct {
 	confirmed bool // the peer has the newest token
 	ackOwed   bool // an acknowledgement found no room in the connection's queue
 	ackEager  bool // the next message takes an acknowledgement along
-	toldEnd   bool // the peer was told on link that a Shutdown has all acknowledged
+	told      byte // what the peer was told on link of a Shutdown: 0, kindLastTaken or kindEnd
 
 	limits    limits // what both ends keep to; our own until the peer's are known
 	maxLength int    // of a message, as the last connection's codec has it
@@ -67,6 +67,8 @@ type rare struct {
 	onClose []func()
 	leaves  list.List   // of func(): to leave groups, before done is closed
 	window  *time.Timer // ends a session with a window of its own
+
+	takesNoMore, peerTakesNoMore bool // the application, as a NetConn whose CloseWrite was called
 }
 
 // An end is what is different on a server and a client. Its methods are called with no lock held.

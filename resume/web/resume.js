@@ -1,5 +1,5 @@
 // resume.d.ts has the API.
-const ACK = 16, END = 17, HELLO = 18, WELCOME = 19, REFUSAL = 20;
+const ACK = 16, END = 17, HELLO = 18, WELCOME = 19, REFUSAL = 20, LAST = 21;
 const after = setTimeout, stop = clearTimeout;
 const BROKEN = "broken protocol";
 
@@ -81,7 +81,7 @@ export function connect(url, {
 			return finish(why !== 1 ? BROKEN : isDrained() ? "closed" : "the server has not kept it");
 		}
 		const [count, at] = kind & 1 || kind === ACK ? cut(frame, 1) : [0, 1];
-		if (!(count <= sent && (kind < 4 || kind === ACK || kind === END))) return finish(BROKEN);
+		if (!(count <= sent && (kind < 4 || [ACK, END, LAST].includes(kind)))) return finish(BROKEN);
 		drop(count);
 		if (kind === END) return finish(isDrained() ? "closed" : "the server has ended it");
 		if (kind < 4) deliver(frame.subarray(at), kind & 2);

@@ -79,6 +79,17 @@ for (const when of ["connected", "detached", "closed"]) {
 	session.close();
 }
 
+{ // A server that takes no more, but has messages to be acknowledged, is one that goes on.
+	const { session, heard, frames } = serve((kind, { say }) => {
+		if (kind === HELLO) say(welcome());
+		if (kind === 0 && frames.at(-1)[1] === 2) [[21, 1], [0, 7], [17, 1]].forEach((f) => say(bytes(...f)));
+	});
+	session.send(Uint8Array.of(1));
+	session.send(Uint8Array.of(2));
+	const end = await Promise.race([session.ended, sleep(1000)]);
+	check(end?.message === "the server has ended it" && end.unacknowledged === 1 && heard.join() === "7", `${end}: ${end?.unacknowledged}, ${heard}`);
+}
+
 { // The last answer gets lost; the server has let the session go by the next connection.
 	const { session } = serve((kind, { say, end, dial }) => {
 		if (kind === HELLO) say(dial === 1 ? welcome() : bytes(REFUSAL, 1));
