@@ -266,12 +266,8 @@ func (srv *Server) replaceLocked(t *ticket, used, next tokenHash) {
 func (srv *Server) Close() {
 	srv.mu.Lock()
 	srv.closing = true
-	all := make(map[*Session]bool, len(srv.tickets))
-	for _, t := range srv.tickets {
-		all[t.session] = true
-	}
 	srv.mu.Unlock()
-	for s := range all {
+	for s := range srv.Sessions() {
 		s.finish(libnet.ErrServerClosed)
 	}
 	srv.mu.Lock()

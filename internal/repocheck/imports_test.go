@@ -83,6 +83,8 @@ const (
 	proxy     = module + "/internal/proxyproto"
 	prefixes  = module + "/internal/lengthprefix"
 	moving    = module + "/internal/moving"
+
+	resumables = module + "/internal/resumable" // which the root does not need
 )
 
 var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy, prefixes, moving}
@@ -116,16 +118,17 @@ var mayImport = map[string][]string{
 	proxy:                     {},
 	prefixes:                  {},
 	moving:                    {sendqueue},
+	resumables:                {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, firsts, prefixes, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks},
 	module + "/glogslog":      {"github.com/golang/glog"},
 	module + "/reconnect":     {module, locks, chains, usercode, "github.com/cenkalti/backoff/v5"},
 	module + "/ws":            {module, locks, chains, usercode, sendqueue, sockets, ratelimit, "github.com/coder/websocket"},
-	module + "/monitor":       {module, locks, usercode},
+	module + "/monitor":       {module, locks, usercode, resumables},
 	module + "/mux":           {module, locks, chains, usercode, module + "/codec", "google.golang.org/protobuf/"},
 	module + "/handover":      {module, moving, sendqueue},
-	module + "/resume":        {module, locks, chains, usercode, sendqueue, module + "/codec", module + "/reconnect"},
+	module + "/resume":        {module, locks, chains, usercode, sendqueue, resumables, module + "/codec", module + "/reconnect"},
 	module + "/resume/web":    {},
 	module + "/examples/echo": {module, module + "/"},
 	module + "/examples/chat": {module, module + "/"},
