@@ -24,8 +24,8 @@ func (s *Session) Receive() (msg []byte, err error) {
 		r.arrived.Signal()
 	}
 	s.taken++
-	s.takenBytes += len(msg)
-	l, a := s.dueLocked(s.takenBytes, kind&flagAtOnce != 0)
+	s.takenBytes += int32(len(msg))
+	l, a := s.dueLocked(s.takenBytes >= s.ackEveryLocked().bytes, kind&flagAtOnce != 0)
 	s.mu.Unlock()
 	s.sendAck(l, a)
 	return msg, nil
@@ -86,7 +86,7 @@ func (l *link) keep(m message) (ok bool) {
 		return true
 	}
 	r := s.rareLocked()
-	if r.inbox.count >= s.limits.messages || len(m.data) > s.limits.bytes-r.inbox.size {
+	if r.inbox.count >= s.limits.messages || len(m.data) > int(s.limits.bytes-r.inbox.size) {
 		return false
 	}
 	s.received++

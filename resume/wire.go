@@ -141,9 +141,12 @@ func parseCounts(b []byte) (c counts, ok bool) {
 			return c, false
 		}
 	}
-	c = counts{n[0], n[1], limits{int(min(n[2], noBound)), int(min(n[3], noBound))}}
+	c = counts{n[0], n[1], limits{int32(min(n[2], noBound)), int32(min(n[3], noBound))}}
 	return c, len(b) == 0 && c.taken <= c.received && c.limits.messages > 0 && c.limits.bytes > 0
 }
+
+// maxTries is the largest number of a hello, so that there is one behind it.
+const maxTries = 1 << 62
 
 // A hello is a client's first frame on each connection.
 type hello struct {
@@ -180,7 +183,7 @@ func parseHello(frame []byte) (h hello, why refusal) {
 	if h.resumes {
 		h.number, rest, ok = cutCount(rest)
 	}
-	if !ok {
+	if !ok || h.number > maxTries {
 		return h, refusedFrame
 	}
 	if h.counts, ok = parseCounts(rest); !ok || !h.resumes && h.counts.received > 0 {
