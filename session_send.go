@@ -349,6 +349,9 @@ func bytesOf(msg any) (payload []byte, ok bool) {
 
 // payloadHeader is bytesHeader for a [sendqueue.Payload].
 func (s *Session) payloadHeader(payload []byte) (h sendqueue.Header) {
+	if p := s.prefix; p != nil && p.Payloads && len(payload) <= p.Max {
+		return sendqueue.Header{Bytes: p.Header(len(payload)), Len: p.Size}
+	}
 	c, ok := s.codec.(interface {
 		PayloadHeader(payload []byte) sendqueue.Header
 	})

@@ -172,7 +172,7 @@ func (c *Composed) newTranscoder(bound int) transcoder {
 			frames.wire.Bytes = true
 			return &prefixedBytes{frames}
 		}
-		frames.marshaler, frames.payloads = withBound(c.marshaler), takesPayloads(c.marshaler)
+		frames.marshaler, frames.wire.Payloads = withBound(c.marshaler), takesPayloads(c.marshaler)
 		return &frames
 	}
 	frames := framed{framing: complete(c.framing), max: bound, marshaler: withBound(c.marshaler)}

@@ -99,7 +99,6 @@ type prefixed struct {
 	prefix    prefix
 	wire      lengthprefix.Prefix
 	marshaler boundedMarshaler // nil in prefixedBytes
-	payloads  bool             // the marshaler appends a sendqueue.Payload as it is
 }
 
 func newPrefixed(p prefix, limit int) prefixed {
@@ -188,7 +187,7 @@ func (c *prefixed) header(payload []byte) (h sendqueue.Header) {
 
 // PayloadHeader is BytesHeader for a message that is a [sendqueue.Payload].
 func (c *prefixed) PayloadHeader(payload []byte) (h sendqueue.Header) {
-	if !c.payloads {
+	if !c.wire.Payloads {
 		return h
 	}
 	return c.header(payload)

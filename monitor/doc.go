@@ -9,6 +9,7 @@
 //	/          the page: numbers, charts, the busiest sessions, the last that closed, and why
 //	/varz      the server's numbers as JSON: see Varz
 //	/connz     its sessions as JSON: see Connz; ?sort= ?limit= ?offset= ?state= ?find=
+//	/resumez   the sessions of package resume as JSON, with Options.Resume: see Resumez; ?state= ?limit=
 //	/metrics   Prometheus' text format, 0.0.4
 //	/healthz   200 for as long as the process answers
 //	/readyz    200, and 503 while Options.Ready says so and from the moment that Stop or Shutdown begins

@@ -61,6 +61,7 @@ var paths = map[string]func(*monitor, *http.Request) answer{
 	"/":          (*monitor).page,
 	"/varz":      (*monitor).varz,
 	"/connz":     (*monitor).connz,
+	"/resumez":   (*monitor).resumez,
 	"/metrics":   (*monitor).metrics,
 	"/healthz":   (*monitor).healthz,
 	"/readyz":    (*monitor).readyz,
@@ -88,7 +89,7 @@ func (m *monitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	serve, ok := paths[path]
 	switch {
 	case !ok:
-		http.Error(w, "There is no such page. There are: / /varz /connz /metrics /healthz /readyz", http.StatusNotFound)
+		http.Error(w, "There is no such page. There are: / /varz /connz /resumez /metrics /healthz /readyz", http.StatusNotFound)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		refuseMethod(w, "GET, HEAD")
 	default:

@@ -24,6 +24,7 @@ func (m *monitor) metrics(*http.Request) answer {
 			x.sample(f, "", g.Value, "group", g.name)
 		}
 	}
+	x.resumable(m.Resume)
 	x.server = ""
 	for _, g := range numbersOf(m.gauges) { // the program's: of no server
 		x.gauge(g.name, g.help, g.Value)

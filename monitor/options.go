@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/resumable"
 )
 
 // Options say what a monitor shows and to whom. The zero value answers this machine only, and hides addresses.
@@ -46,6 +47,10 @@ type Options struct {
 
 	// Gauges are further numbers of the program's. At most 100.
 	Gauges []Gauge
+
+	// Resume, if set, is a *resume.Server, whose sessions are shown, too, those without a connection among them: on the page, in
+	// /resumez, and their numbers in /metrics.
+	Resume resumable.Source
 }
 
 // A Gauge is a number of the program's that the monitor shows: on the page, in Varz, and as a metric.

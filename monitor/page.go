@@ -37,6 +37,7 @@ type view struct {
 	Find        string
 	Groups      []number
 	Gauges      []number
+	Resume      *Resumez // nil without Options.Resume
 	SortedBy    string
 	Reasons     []reasonRow
 	ClosedTotal uint64
@@ -94,6 +95,9 @@ func (m *monitor) view(sort, find string) view {
 	v.Named = slices.ContainsFunc(slices.Concat(v.Sessions, v.Closes), func(s Session) bool { return s.Name != "" })
 	v.Columns, v.SortedBy = columns(sort, v.Named, m.RemoteAddrs)
 	v.Groups, v.Gauges = numbersOf(m.groups), numbersOf(m.gauges)
+	if m.Resume != nil {
+		v.Resume = m.askResume(resumeQuestion{limit: pageSessions})
+	}
 	return v
 }
 

@@ -6,12 +6,12 @@ import "time"
 // a quarter of what may be unacknowledged waits, when the peer asks for it, or AckDelay after the first that waits.
 
 // due returns what is to be sent at once about what the application has taken, if anything; sendAck sends it.
-func (s *Session) dueLocked(takenBytes int, atOnce bool) (*link, *ack) {
+func (s *Session) dueLocked(manyBytes, atOnce bool) (*link, *ack) {
 	if s.link == nil || s.opening {
 		return nil, nil // the next hello or welcome says it, or what follows it
 	}
 	_, taken := s.totalsLocked()
-	if atOnce || taken-s.ackSent >= uint64(s.link.everyMessages) || takenBytes >= int(s.link.everyBytes) {
+	if atOnce || manyBytes || taken-s.ackSent >= uint64(s.ackEveryLocked().messages) {
 		return s.link, newAck(s.noteAckLocked())
 	}
 	if taken > s.ackSent {
@@ -66,7 +66,7 @@ func (s *Session) noteAckLocked() uint64 {
 	s.takenBytes = 0
 	s.ackEager, s.ackOwed = false, false
 	if s.link != nil {
-		s.link.acked.Store(s.ackSent - s.taken)
+		s.link.due.Store(uint32(s.ackSent-s.taken) + uint32(s.ackEveryLocked().messages))
 	}
 	return s.ackSent
 }
@@ -77,7 +77,7 @@ func (s *Session) sendAck(l *link, a *ack) {
 		return
 	}
 	if l.conn.Send(&a.Payload) == nil {
-		if !l.encodesLate {
+		if !l.encodesLate() {
 			acks.Put(a)
 		}
 		return

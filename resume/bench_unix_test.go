@@ -3,9 +3,14 @@
 package resume_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"io"
 	"net"
+	"os"
+	"os/exec"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,7 +24,7 @@ import (
 
 // What a resumable session costs a server beside a plain one: 64 clients send 64 messages of 64 bytes at a time, which are echoed.
 // The clients are the same code, which writes bytes by hand: those of resumable sessions acknowledge once a burst. cpu-ns/op is
-// the processor time of both ends.
+// the server's processor time.
 func BenchmarkPipelined(b *testing.B) {
 	for _, mode := range []struct {
 		name  string
@@ -57,34 +62,71 @@ func BenchmarkPipelined(b *testing.B) {
 	}
 }
 
-// pipelined has 64 clients exchange b.N messages with a server. Where it resumes they speak resume's protocol.
+// pipelined has 64 clients of another process exchange b.N messages with a server. Where it resumes they speak resume's protocol.
 func pipelined(b *testing.B, addr net.Addr, resumes bool) {
-	const clients, window, size = 64, 64, 64
-	conns := make([]net.Conn, clients)
-	for i := range conns {
-		conn, err := net.Dial("tcp", addr.String())
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Minute))
-		if conns[i] = conn; resumes {
-			shakeHands(b, conn)
-		}
+	clients := exec.Command(os.Args[0], "-test.run=^TestClientsOfABenchmark$", "-test.v")
+	clients.Env = append(os.Environ(), fmt.Sprintf("%s=%s %v %d", benchmarkClients, addr, resumes, b.N))
+	begin, err := clients.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	said, err := clients.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	clients.Stderr = os.Stderr
+	if err := clients.Start(); err != nil {
+		b.Fatal(err)
+	}
+	lines := bufio.NewScanner(said)
+	for lines.Scan() && lines.Text() != "connected" {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
 	before := cpu()
+	_ = begin.Close()
+	for lines.Scan() {
+	}
+	if err := clients.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(cpu()-before)/float64(b.N), "cpu-ns/op")
+}
+
+// benchmarkClients has an address, whether to resume, and how many messages to exchange.
+const benchmarkClients = "LIBNET_RESUME_BENCHMARK"
+
+func TestClientsOfABenchmark(t *testing.T) {
+	const clients, window, size = 64, 64, 64
+	var (
+		addr    string
+		resumes bool
+		n       int
+	)
+	if _, err := fmt.Sscan(os.Getenv(benchmarkClients), &addr, &resumes, &n); err != nil {
+		t.Skip("no benchmark has begun it")
+	}
+	conns := make([]net.Conn, clients)
+	for i := range conns {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Minute))
+		if conns[i] = conn; resumes {
+			shakeHands(t, conn)
+		}
+	}
+	fmt.Println("connected")
+	_, _ = io.Copy(io.Discard, os.Stdin)
 	var running sync.WaitGroup
 	for _, conn := range conns {
 		running.Go(func() {
-			if err := bursts(conn, max(1, b.N/(clients*window)), window, size, resumes); err != nil {
-				b.Error(err)
-			}
+			testkit.CheckErr(t, "exchanging", bursts(conn, max(1, n/(clients*window)), window, size, resumes), nil)
 		})
 	}
 	running.Wait()
-	b.ReportMetric(float64(cpu()-before)/float64(b.N), "cpu-ns/op")
 }
 
 func shakeHands(b testing.TB, conn net.Conn) {

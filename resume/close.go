@@ -63,15 +63,36 @@ func (s *Session) lost() uint64 {
 // told again on the next connection.
 func (s *Session) endIfDrained() {
 	s.mu.Lock()
-	l := s.link
-	if s.phase != draining || l == nil || s.opening || s.toldEnd || !s.allAcknowledgedLocked() {
-		s.mu.Unlock()
-		return
-	}
-	s.toldEnd = true // once a connection: a peer that does not read may go on acknowledging
-	last := ending{s.noteAckLocked()}
+	conn, last, stuck := s.lastWordLocked()
 	s.mu.Unlock()
-	go func() { _ = l.conn.SendContext(context.Background(), last) }() // until the connection ends, at the latest
+	switch {
+	case stuck:
+		s.finish(libnet.ErrSessionClosed)
+	case last != nil:
+		go func() { _ = conn.SendContext(context.Background(), last) }() // until the connection ends, at the latest
+	}
+}
+
+// lastWordLocked returns what a Shutdown is to tell the peer, if anything: that all is acknowledged, or before, that nothing more will be
+// taken here. A Shutdown is stuck when that is so on both ends: each would wait for what the other does not take.
+func (s *Session) lastWordLocked() (conn *libnet.Session, last any, stuck bool) {
+	l, r := s.link, s.rare
+	if s.phase != draining || l == nil || s.opening {
+		return nil, nil, false
+	}
+	switch {
+	case s.allAcknowledgedLocked():
+		if s.told != kindEnd { // once a connection: a peer that does not read may go on acknowledging
+			s.told = kindEnd
+			return l.conn, ending{s.noteAckLocked()}, false
+		}
+	case r != nil && r.takesNoMore && r.peerTakesNoMore:
+		return nil, nil, true
+	case r != nil && r.takesNoMore && s.told == 0:
+		s.told = kindLastTaken
+		return l.conn, lastTaken{s.noteAckLocked()}, false
+	}
+	return nil, nil, false
 }
 
 // finish ends the session; false if it had ended.

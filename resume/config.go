@@ -39,8 +39,8 @@ func (c *Config) window() time.Duration   { return resolve(c.Window, defaultWind
 func (c *Config) ackDelay() time.Duration { return resolve(c.AckDelay, defaultAckDelay, 0) }
 func (c *Config) limits() limits {
 	return limits{
-		messages: min(resolve(c.MaxMessages, defaultMaxMessages, noBound), noBound),
-		bytes:    min(resolve(c.MaxBytes, defaultMaxBytes, noBound), noBound),
+		messages: int32(min(resolve(c.MaxMessages, defaultMaxMessages, noBound), noBound)),
+		bytes:    int32(min(resolve(c.MaxBytes, defaultMaxBytes, noBound), noBound)),
 	}
 }
 
@@ -62,7 +62,7 @@ func resolve[T int | time.Duration](set, byDefault, none T) T {
 }
 
 // limits bound what may be unacknowledged.
-type limits struct{ messages, bytes int }
+type limits struct{ messages, bytes int32 }
 
 // with returns what both ends keep to.
 func (l limits) with(peer limits) limits {

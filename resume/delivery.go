@@ -12,33 +12,35 @@ type link struct {
 	session *Session
 	conn    *libnet.Session
 
-	everyBytes    int32 // after so much that was taken an acknowledgement goes by itself
-	everyMessages int16
-	encodesLate   bool // conn keeps what it is given until that is written
-
 	// gate counts what comes for a handler, which takes no lock of the session's for a message: gateOne for each that has arrived,
 	// and flags. What has arrived was taken, but for the one that the handler is at work on.
-	gate  atomic.Uint64
-	acked atomic.Uint64 // of those that were taken, what the peer was told; written under the session's lock
-	bytes int           // of what was taken, since an acknowledgement went by itself; belongs to the receiver
+	gate atomic.Uint64
+	due  atomic.Uint32 // the count, its low bits, at which an acknowledgement goes by itself; written under the session's lock
+	room int32         // how many bytes may be taken before one does; belongs to the receiver
 }
 
 const (
 	gateLeft uint64 = 1 << iota // the session has left the connection: what comes is dropped, uncounted
 	gateBusy                    // the handler is at work
 	gateHeld                    // it is at work on a message of a connection before, and the first one waits for that
+	gateLate                    // for good: conn keeps what it is given until that is written
 	gateOne
 )
 
 func (s *Session) newLinkLocked(conn *libnet.Session, encodesLate bool) *link {
 	every := s.ackEveryLocked()
-	l := &link{session: s, conn: conn, everyBytes: int32(every.bytes), everyMessages: int16(every.messages),
-		encodesLate: encodesLate}
+	l := &link{session: s, conn: conn, room: every.bytes}
+	l.due.Store(uint32(every.messages))
+	if encodesLate {
+		l.gate.Or(gateLate)
+	}
 	if s.rare != nil && s.rare.busy != nil {
-		l.gate.Store(gateHeld)
+		l.gate.Or(gateHeld)
 	}
 	return l
 }
+
+func (l *link) encodesLate() bool { return l.gate.Load()&gateLate != 0 }
 
 // leaveLocked has the session leave its connection.
 func (s *Session) leaveLocked() {
@@ -113,10 +115,10 @@ func (l *link) handled(length int, atOnce, returned bool) {
 		s.finish(errHandler)
 	}
 	gate := l.gate.Add(^(gateBusy - 1)) // it ends
-	l.bytes += length
+	l.room = max(l.room, 0) - int32(min(length, noBound))
 	switch {
 	case gate&gateLeft != 0, atOnce, !s.ackWaits.Load(), // this one after the gate: see ackDue
-		gate/gateOne-l.acked.Load() >= uint64(l.everyMessages), l.bytes >= int(l.everyBytes):
+		int32(uint32(gate/gateOne)-l.due.Load()) >= 0, l.room <= 0:
 		l.handledLast(atOnce)
 	}
 }
@@ -128,9 +130,9 @@ func (l *link) handledLast(atOnce bool) {
 	if s.rare != nil && s.rare.busy == l {
 		s.doneLocked()
 	}
-	due, a := s.dueLocked(l.bytes, atOnce)
+	due, a := s.dueLocked(l.room <= 0, atOnce)
 	if a != nil {
-		l.bytes = 0
+		l.room = s.ackEveryLocked().bytes
 	}
 	s.mu.Unlock()
 	s.sendAck(due, a)

@@ -48,6 +48,7 @@
 //	               the token, the number of the attempt, from 1 on
 //	0x13           welcome, the answer: the next token (16 bytes), counts
 //	0x14 reason    refusal: 1 no session has this token, 2 not now, 3 version, 4 no hello
+//	0x15 count     so many of your messages were taken, and no more will be; the session goes on until mine are acknowledged
 //
 // Counts are four: messages received, of those taken, and how many messages and bytes may be unacknowledged, of which both ends
 // keep to the smaller. Each end goes on behind what the other has received. A client answers a welcome with 0x10. A session

@@ -106,21 +106,21 @@ func (s *Session) nextLocked() (f feed, ok bool) {
 		return f, false
 	}
 	size := dataSize(p.Bytes)
-	if s.sent-s.peerAcked >= uint64(s.limits.messages) || size > s.limits.bytes-s.sentBytes {
+	if s.sent-s.peerAcked >= uint64(s.limits.messages) || size > int(s.limits.bytes-s.sentBytes) {
 		s.unacknowledged.rewind() // what was accepted before the peer's bounds were known waits for acknowledgements
 		return f, false
 	}
 	s.sent++
-	s.sentBytes += size
+	s.sentBytes += int32(size)
 	f = feed{s.link, s.sent, p}
 	if s.ackTravelsLocked() {
 		b.with = message{data: p.Bytes[1:], ack: s.noteAckLocked(), kind: p.Bytes[0] | flagAck}
 		f.frame = &b.with
 	}
-	if s.link.encodesLate {
+	if s.link.encodesLate() {
 		f.frame = lasting(f.frame)
 	}
-	s.feeding.beginLocked(s.sent, int(s.sent-s.acknowledged) < s.unacknowledged.count)
+	s.feeding.beginLocked(s.sent, int(s.sent-s.acknowledged) < int(s.unacknowledged.count))
 	return f, true
 }
 

@@ -16,6 +16,7 @@ import (
 func FuzzFrames(f *testing.F) {
 	f.Add(newHello, oneAck, []byte{0, 'x'})
 	f.Add(newHello, []byte{0x03, 0, 'x'}, []byte{0x11, 0})
+	f.Add(newHello, []byte{0x15, 0}, []byte{0x00, 'x'})
 	f.Add(newHello, []byte{0x10, 1}, []byte{0x10, 2})
 	f.Add([]byte{0x12, 1, 0, 0, 0, 1, 1}, []byte{0, 'x'}, []byte{0, 'y'})
 	f.Add(helloWith(make([]byte, 16), 0, 0), []byte{}, []byte{0x14, 1})

@@ -80,7 +80,7 @@ func (srv *Server) detached(s *Session, was *libnet.Session) {
 	link, unused := s.holds(p)
 	srv.mu.Lock()
 	t := s.ticket
-	if t.link != link || t.place != nil || srv.tickets[t.hash] != t {
+	if t.link() != link || t.place != nil || srv.tickets[t.hash] != t {
 		srv.mu.Unlock()
 		return // it goes on already, or has ended
 	}

@@ -47,17 +47,19 @@ func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *l
 		s.resumes++
 	}
 	s.links = number
-	s.opening, s.failed, s.confirmed, s.ackOwed, s.toldEnd = true, false, false, false, false
+	s.opening, s.failed, s.confirmed, s.ackOwed, s.told = true, false, false, false, 0
 	s.limits = s.config.limits().with(peer.limits)
-	s.maxLength = longest
+	s.maxLength = int32(longest)
 	l = s.newLinkLocked(conn, late)
 	s.link = l
 	s.sent = peer.received
 	s.acknowledgeLocked(peer.taken)
 	var fits bool
-	if s.sentBytes, fits = s.unacknowledged.look(int(s.sent-s.acknowledged), min(s.limits.bytes, s.maxLength)); !fits {
+	var size int
+	if size, fits = s.unacknowledged.look(int(s.sent-s.acknowledged), int(min(s.limits.bytes, s.maxLength))); !fits {
 		err = libnet.ErrFrameTooLarge
 	}
+	s.sentBytes = int32(size)
 	own = s.countsLocked()
 	s.stopWindowLocked()
 	s.state.Store(int32(Connected))
@@ -98,7 +100,7 @@ func maxLength(conn *libnet.Session) int {
 	if !ok {
 		return noBound
 	}
-	return max(0, bound-maxOverhead)
+	return min(max(0, bound-maxOverhead), noBound)
 }
 
 // opened lets messages out on a connection, and has the session told of its end.

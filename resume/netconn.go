@@ -76,8 +76,8 @@ func (c *netConn) tookLastLocked() (*link, *ack) {
 		return nil, nil
 	}
 	s.taken++
-	s.takenBytes += c.size
-	return s.dueLocked(s.takenBytes, c.kind&flagAtOnce != 0)
+	s.takenBytes += int32(c.size)
+	return s.dueLocked(s.takenBytes >= s.ackEveryLocked().bytes, c.kind&flagAtOnce != 0)
 }
 
 // fillLocked waits for a message.
@@ -214,6 +214,7 @@ func isPast(t time.Time) bool { return !t.IsZero() && !time.Now().Before(t) }
 func (c *netConn) CloseWrite() error {
 	c.s.mu.Lock()
 	c.halfClosed = true
+	c.s.rareLocked().takesNoMore = true
 	c.s.mu.Unlock()
 	c.s.drain()
 	return nil

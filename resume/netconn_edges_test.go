@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/reconnect"
 	"github.com/libnet-go/libnet/resume"
@@ -102,5 +103,44 @@ func TestADeadlineThatIsSetOftenTakesNoMoreMemory(t *testing.T) {
 	time.AfterFunc(20*time.Millisecond, func() { _ = near.Close() })
 	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
+	}
+}
+
+// Each waits for the other to take its message, which nobody will.
+func TestBothEndsOfANetConnMayShutDownAtOnceWithAMessageUnread(t *testing.T) {
+	for name, whileAway := range map[string]bool{"connected": false, "without a connection": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, func(s *resume.Server) { s.AckDelay = -1 })
+				near, far := r.start(new(resume.Client))
+				above := []*libnet.Session{overNetConn(t, near, codec.Bytes), overNetConn(t, far, codec.Bytes)}
+				for _, s := range above {
+					if err := s.Send([]byte("nobody reads it")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Wait()
+				if whileAway {
+					r.cut(near)
+				}
+				begin := time.Now()
+				ended := make(chan error, len(above)) // nil, since all was handed to the connection
+				for _, s := range above {
+					go func() { ended <- s.Shutdown(t.Context()) }()
+				}
+				synctest.Wait()
+				if whileAway {
+					r.up()
+				}
+				for range above {
+					<-ended
+				}
+				if took := time.Since(begin); took > time.Second {
+					t.Errorf("it took %v", took)
+				}
+				wantEnd(t, near, nil, 1)
+				wantEnd(t, far, nil, 1)
+			})
+		})
 	}
 }

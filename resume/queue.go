@@ -11,9 +11,9 @@ import (
 type queue struct {
 	first, last *block
 	next        *block // of the next to send; nil: it must be looked for
-	nextIndex   int
-	count       int
-	size        int // bytes of the messages
+	nextIndex   int32
+	count       int32
+	size        int32 // bytes of the messages
 }
 
 const (
@@ -57,7 +57,7 @@ func (q *queue) add(frame []byte, used int) {
 	b.frames[b.end].Bytes = frame
 	b.end++
 	q.count++
-	q.size += dataSize(frame)
+	q.size += int32(dataSize(frame))
 }
 
 // room returns the block of the next frame, of which so many bytes are to lie there.
@@ -82,13 +82,13 @@ func dataSize(frame []byte) int { return len(frame) - 1 }
 const messageCost = 100
 
 // held is what the messages cost.
-func (q *queue) held() int { return q.size + q.count*messageCost }
+func (q *queue) held() int { return int(q.size) + int(q.count)*messageCost }
 
 // drop forgets the first messages.
 func (q *queue) drop(n int) {
 	for ; n > 0; n-- {
 		b := q.first
-		q.size -= dataSize(b.frames[b.begin].Bytes)
+		q.size -= int32(dataSize(b.frames[b.begin].Bytes))
 		b.frames[b.begin].Bytes = nil
 		q.count--
 		if b.begin++; b.begin == b.end && (b.end == blockMessages || b.after != nil || q.count == 0) {
@@ -111,14 +111,14 @@ func (q *queue) recycle(b *block) {
 // get returns the frame with n before it, and the block it is in; nil if there is none. The next call must be for the one behind it,
 // or follow a rewind.
 func (q *queue) get(n int) (*sendqueue.Payload, *block) {
-	if n >= q.count {
+	if n >= int(q.count) {
 		return nil, nil
 	}
 	if q.next == nil {
 		q.seek(n)
 	}
-	if q.nextIndex == q.next.end {
-		q.next, q.nextIndex = q.next.after, q.next.after.begin
+	if int(q.nextIndex) == q.next.end {
+		q.next, q.nextIndex = q.next.after, int32(q.next.after.begin)
 	}
 	q.nextIndex++
 	return &q.next.frames[q.nextIndex-1], q.next
@@ -129,7 +129,7 @@ func (q *queue) seek(n int) {
 	for ; n >= b.end-b.begin; b = b.after {
 		n -= b.end - b.begin
 	}
-	q.next, q.nextIndex = b, b.begin+n
+	q.next, q.nextIndex = b, int32(b.begin+n)
 }
 
 // look returns the size of the first n messages, and whether none behind them is longer than longest. It rewinds.

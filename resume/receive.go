@@ -24,8 +24,8 @@ func (s *Session) Receive() (msg []byte, err error) {
 		r.arrived.Signal()
 	}
 	s.taken++
-	s.takenBytes += len(msg)
-	l, a := s.dueLocked(s.takenBytes, kind&flagAtOnce != 0)
+	s.takenBytes += int32(len(msg))
+	l, a := s.dueLocked(s.takenBytes >= s.ackEveryLocked().bytes, kind&flagAtOnce != 0)
 	s.mu.Unlock()
 	s.sendAck(l, a)
 	return msg, nil
@@ -52,6 +52,9 @@ func (l *link) serve(frame []byte) (ok bool) {
 	case frame[0] == kindEnd:
 		n, ok := parseCount(frame)
 		return ok && l.peerEnded(n)
+	case frame[0] == kindLastTaken:
+		n, ok := parseCount(frame)
+		return ok && l.peerTakesNoMore(n)
 	}
 	return false
 }
@@ -83,7 +86,7 @@ func (l *link) keep(m message) (ok bool) {
 		return true
 	}
 	r := s.rareLocked()
-	if r.inbox.count >= s.limits.messages || len(m.data) > s.limits.bytes-r.inbox.size {
+	if r.inbox.count >= s.limits.messages || len(m.data) > int(s.limits.bytes-r.inbox.size) {
 		return false
 	}
 	s.received++
@@ -110,6 +113,17 @@ func (l *link) acknowledgement(n uint64) (ok bool) {
 		s.endIfDrained()
 	}
 	return ok
+}
+
+// peerTakesNoMore notes that what n leaves unacknowledged stays so.
+func (l *link) peerTakesNoMore(n uint64) (ok bool) {
+	s := l.session
+	s.mu.Lock()
+	if s.link == l {
+		s.rareLocked().peerTakesNoMore = true
+	}
+	s.mu.Unlock()
+	return l.acknowledgement(n)
 }
 
 // peerEnded ends the session, unless this end has begun to and the peer has something that was not acknowledged.

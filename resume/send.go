@@ -172,9 +172,9 @@ func (s *Session) mayAcceptLocked(length int) error {
 		return s.err
 	case s.phase != open:
 		return &Error{Err: libnet.ErrSessionClosed}
-	case length > s.limits.bytes || length > s.maxLength:
+	case length > int(min(s.limits.bytes, s.maxLength)):
 		return libnet.ErrFrameTooLarge
-	case q.count >= s.limits.messages || length > s.limits.bytes-q.size:
+	case q.count >= s.limits.messages || length > int(s.limits.bytes-q.size):
 		return libnet.ErrSessionBlocked
 	}
 	return nil

@@ -68,11 +68,13 @@ type ServerStats struct {
 type ticket struct {
 	session *Session
 	hash    tokenHash
-	before  tokenHash // is valid until the client has acknowledged the welcome that brought the new one; zero: there is none
-	link    uint64    // the number of the newest connection
-	tried   uint64    // the number of the hello that brought it
-	place   *place    // among those that are kept; nil while there is a connection
+	before  *tokenHash // is valid until the client has acknowledged the welcome that brought the new one, and nil then
+	tried   uint64     // the number of the hello that brought the newest connection
+	place   *place     // among those that are kept; nil while there is a connection
 }
+
+// link is the number of the newest connection, from firstLink on.
+func (t *ticket) link() uint64 { return t.tried + firstLink }
 
 // Stats returns a snapshot.
 func (srv *Server) Stats() ServerStats {
@@ -227,7 +229,7 @@ func (srv *Server) claim(h hello) (claim, refusal) {
 		return claim{}, refusedBusy
 	}
 	if !h.resumes {
-		t := &ticket{session: newSession(&srv.Config, srv), hash: nextHash, link: firstLink}
+		t := &ticket{session: newSession(&srv.Config, srv), hash: nextHash}
 		if srv.tickets == nil {
 			srv.tickets = make(map[tokenHash]*ticket)
 		}
@@ -248,17 +250,16 @@ func (srv *Server) claim(h hello) (claim, refusal) {
 	srv.kept.remove(t)
 	srv.stats.Resumed++
 	srv.replaceLocked(t, hash, nextHash)
-	t.link++
-	return claim{t.session, next, t.link}, 0
+	return claim{t.session, next, t.link()}, 0
 }
 
 // replaceLocked gives a session a new token, beside the one that its client has used: it may not get the new one.
 func (srv *Server) replaceLocked(t *ticket, used, next tokenHash) {
-	delete(srv.tickets, t.before)
+	srv.forgetBeforeLocked(t)
 	if t.hash != used {
 		delete(srv.tickets, t.hash)
 	}
-	t.hash, t.before = next, used
+	t.hash, t.before = next, &used
 	srv.tickets[used], srv.tickets[next] = t, t
 }
 
@@ -267,12 +268,8 @@ func (srv *Server) replaceLocked(t *ticket, used, next tokenHash) {
 func (srv *Server) Close() {
 	srv.mu.Lock()
 	srv.closing = true
-	all := make(map[*Session]bool, len(srv.tickets))
-	for _, t := range srv.tickets {
-		all[t.session] = true
-	}
 	srv.mu.Unlock()
-	for s := range all {
+	for s := range srv.Sessions() {
 		s.finish(libnet.ErrServerClosed)
 	}
 	srv.mu.Lock()
@@ -293,9 +290,15 @@ func (srv *Server) left(conn *libnet.Session) { srv.links.remove(conn) }
 func (srv *Server) confirmed(s *Session, link uint64) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if t := s.ticket; t.before != (tokenHash{}) && t.link == link { // else the client has used the token, and may not get its next one
-		delete(srv.tickets, t.before)
-		t.before = tokenHash{}
+	if t := s.ticket; t.link() == link { // else the client has used the token, and may not get its next one
+		srv.forgetBeforeLocked(t)
+	}
+}
+
+func (srv *Server) forgetBeforeLocked(t *ticket) {
+	if t.before != nil {
+		delete(srv.tickets, *t.before)
+		t.before = nil
 	}
 }
 
@@ -318,7 +321,7 @@ func (srv *Server) forgetLocked(t *ticket) {
 		return
 	}
 	delete(srv.tickets, t.hash)
-	delete(srv.tickets, t.before)
+	srv.forgetBeforeLocked(t)
 	srv.kept.remove(t)
 	srv.stats.Open--
 }

@@ -29,27 +29,29 @@ type Session struct {
 	confirmed bool // the peer has the newest token
 	ackOwed   bool // an acknowledgement found no room in the connection's queue
 	ackEager  bool // the next message takes an acknowledgement along
-	toldEnd   bool // the peer was told on link that a Shutdown has all acknowledged
+	told      byte // what the peer was told on link of a Shutdown: 0, kindLastTaken or kindEnd
 
 	limits    limits // what both ends keep to; our own until the peer's are known
-	maxLength int    // of a message, as the last connection's codec has it
+	maxLength int32  // of a message, as the last connection's codec has it
+	sentBytes int32  // of our messages that were sent on link or before, what is not acknowledged
 
 	unacknowledged queue
 	acknowledged   uint64 // of our messages, and no longer in unacknowledged; peerAcked, but for one in flight
 	sent           uint64 // of our messages, on link or before
-	sentBytes      int    // of those, what is not acknowledged
 
-	received   uint64 // of the peer's messages; on link a handler's are counted there: see totalsLocked
-	taken      uint64 // of those, by the application
-	ackSent    uint64 // taken, as the peer was told last
-	takenBytes int    // by Receive, since then
-	peerAcked  uint64 // acknowledged, as the peer has said; what is in flight waits
+	received  uint64 // of the peer's messages; on link a handler's are counted there: see totalsLocked
+	taken     uint64 // of those, by the application
+	ackSent   uint64 // taken, as the peer was told last
+	peerAcked uint64 // acknowledged, as the peer has said; what is in flight waits
 
 	ackTimer *time.Timer // runs while acknowledgements wait; else nil
 	links    uint64      // the number of link, or of the last one
-	resumes  uint64
-	err      *Error
-	rare     *rare
+
+	resumes    uint32
+	takenBytes int32 // by Receive, since ackSent
+
+	err  *Error
+	rare *rare
 
 	feeding  feeding
 	ackWaits atomic.Bool // there is an ackTimer
@@ -67,6 +69,8 @@ type rare struct {
 	onClose []func()
 	leaves  list.List   // of func(): to leave groups, before done is closed
 	window  *time.Timer // ends a session with a window of its own
+
+	takesNoMore, peerTakesNoMore bool // the application, as a NetConn whose CloseWrite was called
 }
 
 // An end is what is different on a server and a client. Its methods are called with no lock held.
@@ -152,7 +156,7 @@ func (s *Session) Stats() Stats {
 		Acknowledged: s.peerAcked,
 		Received:     received,
 		Taken:        taken,
-		Resumes:      s.resumes,
+		Resumes:      uint64(s.resumes),
 	}
 }
 

@@ -31,6 +31,8 @@ func (frames) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 		return f.append(dst), nil
 	case ending:
 		return binary.AppendUvarint(append(dst, kindEnd), f.taken), nil
+	case lastTaken:
+		return binary.AppendUvarint(append(dst, kindLastTaken), f.taken), nil
 	case refusal:
 		return append(dst, kindRefusal, byte(f)), nil
 	}
@@ -51,6 +53,8 @@ const (
 	kindHello   byte = 0x12
 	kindWelcome byte = 0x13
 	kindRefusal byte = 0x14
+
+	kindLastTaken byte = 0x15
 )
 
 // version is the first byte behind a hello's kind.
@@ -110,7 +114,7 @@ func cutCount(b []byte) (n uint64, rest []byte, ok bool) {
 	return n, b[size:], true
 }
 
-// parseCount is for frames that are a kind and a count: kindAck and kindEnd.
+// parseCount is for frames that are a kind and a count: kindAck, kindEnd and kindLastTaken.
 func parseCount(frame []byte) (n uint64, ok bool) {
 	n, rest, ok := cutCount(frame[1:])
 	return n, ok && len(rest) == 0
@@ -137,9 +141,12 @@ func parseCounts(b []byte) (c counts, ok bool) {
 			return c, false
 		}
 	}
-	c = counts{n[0], n[1], limits{int(min(n[2], noBound)), int(min(n[3], noBound))}}
+	c = counts{n[0], n[1], limits{int32(min(n[2], noBound)), int32(min(n[3], noBound))}}
 	return c, len(b) == 0 && c.taken <= c.received && c.limits.messages > 0 && c.limits.bytes > 0
 }
+
+// maxTries is the largest number of a hello, so that there is one behind it.
+const maxTries = 1 << 62
 
 // A hello is a client's first frame on each connection.
 type hello struct {
@@ -176,7 +183,7 @@ func parseHello(frame []byte) (h hello, why refusal) {
 	if h.resumes {
 		h.number, rest, ok = cutCount(rest)
 	}
-	if !ok {
+	if !ok || h.number > maxTries {
 		return h, refusedFrame
 	}
 	if h.counts, ok = parseCounts(rest); !ok || !h.resumes && h.counts.received > 0 {
@@ -206,6 +213,9 @@ func parseWelcome(frame []byte) (w welcome, ok bool) {
 
 // An ending is a session's last frame. It says, once more, how many messages of the peer's were taken.
 type ending struct{ taken uint64 }
+
+// A lastTaken says that the application takes no message more, though its end of the session waits for acknowledgements still.
+type lastTaken struct{ taken uint64 }
 
 // A refusal says why a hello is not answered with a welcome.
 type refusal byte

@@ -16,6 +16,9 @@ type Prefix struct {
 
 	// Bytes says that messages are bytes, which go into frames as they are, or by a pointer to them.
 	Bytes bool
+
+	// Payloads says that the codec puts a sendqueue.Payload behind its length as it is.
+	Payloads bool
 }
 
 // New returns the framing by a number of size bytes, of which the first is the highest with big.

@@ -84,6 +84,8 @@ const (
 	prefixes  = module + "/internal/lengthprefix"
 	moving    = module + "/internal/moving"
 	insides   = module + "/internal/inside"
+
+	resumables = module + "/internal/resumable" // which the root does not need
 )
 
 var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy, prefixes, moving, insides}
@@ -118,16 +120,17 @@ var mayImport = map[string][]string{
 	prefixes:                  {},
 	moving:                    {sendqueue},
 	insides:                   {},
+	resumables:                {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, firsts, prefixes, insides, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks, insides},
 	module + "/glogslog":      {"github.com/golang/glog"},
 	module + "/reconnect":     {module, locks, chains, usercode, "github.com/cenkalti/backoff/v5"},
 	module + "/ws":            {module, locks, chains, usercode, sendqueue, sockets, ratelimit, insides, "github.com/coder/websocket"},
-	module + "/monitor":       {module, locks, usercode},
+	module + "/monitor":       {module, locks, usercode, resumables},
 	module + "/mux":           {module, locks, chains, usercode, module + "/codec", "google.golang.org/protobuf/"},
 	module + "/handover":      {module, moving, sendqueue},
-	module + "/resume":        {module, locks, chains, usercode, sendqueue, insides, module + "/codec", module + "/reconnect"},
+	module + "/resume":        {module, locks, chains, usercode, sendqueue, insides, resumables, module + "/codec", module + "/reconnect"},
 	module + "/resume/web":    {},
 	module + "/examples/echo": {module, module + "/"},
 	module + "/examples/chat": {module, module + "/"},

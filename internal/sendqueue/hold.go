@@ -155,7 +155,7 @@ func (q *Queue) Restore(c Contents) (ok bool) {
 		return false
 	}
 	q.restoreLocked(c)
-	q.addLocked(&c)
+	q.inheritLocked(&c)
 	return true
 }
 
@@ -169,12 +169,12 @@ func (q *Queue) Lose(c Contents) (lost uint64) {
 		}
 	}
 	c.Discarded += lost
-	q.addLocked(&c)
+	q.inheritLocked(&c)
 	return lost
 }
 
-// addLocked adds what another queue has counted.
-func (q *Queue) addLocked(c *Contents) {
+// inheritLocked adds what another queue has counted.
+func (q *Queue) inheritLocked(c *Contents) {
 	q.messagesOut += c.MessagesOut
 	q.bytesOut += c.BytesOut
 	q.discarded += c.Discarded

@@ -1,29 +1,28 @@
 // resume.d.ts has the API.
-const ACK = 16, END = 17, HELLO = 18, WELCOME = 19, REFUSAL = 20;
+const ACK = 16, END = 17, HELLO = 18, WELCOME = 19, REFUSAL = 20, LAST = 21;
 const after = setTimeout, stop = clearTimeout;
 const BROKEN = "broken protocol";
 
-export function connect(url, options) {
-	const set = {
-		WebSocket: globalThis.WebSocket, window: 120_000, maxMessages: 1024, maxBytes: 1 << 20, ackDelay: 50,
-		minBackoff: 250, maxBackoff: 15_000, silence: 0, ...options,
-	};
-	if (typeof set.onmessage !== "function") throw new TypeError("onmessage is no function");
-	const most = [set.maxMessages, set.maxBytes].map((n) => n < 0 ? 2 ** 31 - 1 : n);
-	let [maxMessages, maxBytes] = most;
-	let state = "connecting", draining, toldEnd, socket, token, tries = 0, failures = 0, upAt;
-	let kept = [], bytes = 0, acked = 0, sent = 0; // ours; kept are those behind what was acknowledged
+export function connect(url, {
+	onmessage, onstate, window = 120_000, maxMessages = 1024, maxBytes = 1 << 20, ackDelay = 50,
+	minBackoff = 250, maxBackoff = 15_000, silence, WebSocket = globalThis.WebSocket,
+}) {
+	if (typeof onmessage !== "function") throw new TypeError("onmessage is no function");
+	const most = [maxMessages, maxBytes].map((n) => n < 0 ? 2 ** 31 - 1 : n);
+	[maxMessages, maxBytes] = most;
+	let state = "connecting", draining, socket, token, tries = 0, failures = 0, upAt;
+	let kept = [], acked = 0, sent = 0, bytes = 0, gone = 0; // ours; kept are those not acknowledged
 	let taken = 0, ackSent = 0, took = 0; // the server's
-	let ackTimer, retry, silence, window, resolve;
+	let ackTimer, retry, silent, expiry, resolve;
 	const ended = new Promise((f) => resolve = f);
 
-	const isUp = () => state === "connected", isOver = () => state === "closed";
-	const isDrained = () => draining && !kept.length;
+	const isUp = () => state === "connected", isOver = () => state === "closed",
+		isDrained = () => draining && !kept.length;
 
 	function become(next) {
 		state = next;
 		try {
-			set.onstate?.(next);
+			onstate?.(next);
 		} catch (error) {
 			finish("onstate has thrown", error);
 		}
@@ -31,12 +30,11 @@ export function connect(url, options) {
 
 	function dial() {
 		stop(retry);
-		const s = socket = new set.WebSocket(url);
+		const s = socket = new WebSocket(url);
 		s.binaryType = "arraybuffer";
 		s.onopen = () => {
-			ackSent = taken;
-			const counts = [taken, taken, ...most].flatMap(varint);
-			s.send(Uint8Array.of(HELLO, 1, ...token ? [16, ...token, ...varint(++tries)] : [0], ...counts));
+			const resumes = token ? [16, ...token, ...varint(++tries)] : [0];
+			s.send(Uint8Array.of(HELLO, 1, ...resumes, ...[taken, taken, ...most].flatMap(varint)));
 		};
 		s.onmessage = (e) => s === socket && receive(new Uint8Array(e.data.byteLength ? e.data : 0)); // no text
 		s.onclose = () => s === socket && lose();
@@ -48,24 +46,24 @@ export function connect(url, options) {
 	function lose() {
 		leave();
 		if (isUp()) {
-			if (Date.now() - upAt >= set.maxBackoff) failures = 0;
-			window = after(finish, set.window, "the window is over");
+			if (Date.now() - upAt >= maxBackoff) failures = 0;
+			expiry = after(finish, window, "the window is over");
 			become("detached");
 		}
-		const pause = Math.min(set.maxBackoff, set.minBackoff * 2 ** failures++);
+		const pause = Math.min(maxBackoff, minBackoff * 2 ** failures++);
 		if (!isOver()) retry = after(dial, pause * (1 + Math.random()) / 2);
 	}
 
 	function leave() {
 		const s = socket;
 		socket = ackTimer = stop(ackTimer);
-		stop(silence);
+		stop(silent);
 		s?.close();
 	}
 
 	function watch(pause) {
-		stop(silence);
-		if (pause) silence = after(lose, pause);
+		stop(silent);
+		if (pause) silent = after(lose, pause);
 	}
 
 	function online() {
@@ -75,14 +73,15 @@ export function connect(url, options) {
 
 	function receive(frame) {
 		const kind = frame[0];
+		watch(silence);
 		if (!isUp()) {
 			if (kind === WELCOME) return welcome(frame);
 			const why = kind === REFUSAL && frame[1];
-			return kind === ACK || (why === 2 ? lose() : finish(why === 1 ? isDrained() ? "closed" : "the server has not kept it" : BROKEN));
+			if (why === 2) return lose(); // not now
+			return finish(why !== 1 ? BROKEN : isDrained() ? "closed" : "the server has not kept it");
 		}
-		watch(set.silence);
 		const [count, at] = kind & 1 || kind === ACK ? cut(frame, 1) : [0, 1];
-		if (!(count <= sent && (kind < 4 || kind === ACK || kind === END))) return finish(BROKEN);
+		if (!(count <= sent && (kind < 4 || [ACK, END, LAST].includes(kind)))) return finish(BROKEN);
 		drop(count);
 		if (kind === END) return finish(isDrained() ? "closed" : "the server has ended it");
 		if (kind < 4) deliver(frame.subarray(at), kind & 2);
@@ -93,68 +92,59 @@ export function connect(url, options) {
 		const counts = [];
 		for (let i = 0, at = 17; i < 4; i++) [counts[i], at] = cut(frame, at);
 		const [arrived, done, ...theirs] = counts;
-		if (!(arrived <= sent && done >= acked && done <= arrived && theirs[0] > 0 && theirs[1] > 0)) return finish(BROKEN);
+		if (!(arrived <= sent && done >= acked && done <= arrived && theirs.every((n) => n > 0))) return finish(BROKEN);
 		token = frame.slice(1, 17);
 		[maxMessages, maxBytes] = most.map((n, i) => Math.min(n, theirs[i]));
 		drop(done);
 		sent = arrived;
-		if (kept.some((m) => m.length > maxBytes)) return finish("a message is too long");
+		if (kept.some((m) => m.data.length > maxBytes)) return finish("a message is too long");
 		upAt = Date.now();
-		toldEnd = false;
-		stop(window);
-		watch(set.silence);
+		stop(expiry);
+		state = "connected";
 		tell(ACK); // the token has come
-		become("connected");
+		become(state);
 		feed();
 	}
 
-	const drop = (count) => { for (; acked < count; acked++) bytes -= kept.shift().length; };
+	const drop = (count) => { for (; acked < count; acked++) gone = kept.shift().end; };
 
 	function feed() {
-		let size = 0;
-		for (let i = 0; i < Math.min(kept.length, maxMessages) && isUp(); i++) {
-			if ((size += kept[i].length) > maxBytes) break;
-			if (acked + i < sent) continue;
-			sent++;
-			const head = taken > ackSent ? [1, ...varint(noteAck())] : [0];
-			const frame = new Uint8Array(head.length + kept[i].length);
+		for (let m; isUp() && sent - acked < maxMessages && (m = kept[sent - acked])?.end - gone <= maxBytes; sent++) {
+			const head = taken > ackSent ? counted(1) : [0];
+			const frame = new Uint8Array(head.length + m.data.length);
 			frame.set(head);
-			frame.set(kept[i], head.length);
+			frame.set(m.data, head.length);
 			socket.send(frame);
 		}
-		if (isDrained() && !toldEnd && isUp()) {
-			toldEnd = true;
-			tell(END);
-		}
+		if (isDrained()) tell(END);
 	}
 
 	function deliver(message, atOnce) {
 		try {
-			set.onmessage(message);
+			onmessage(message);
 		} catch (error) {
 			finish("onmessage has thrown", error);
 		}
 		if (isOver()) return;
 		taken++;
 		took += message.length;
-		if (!isUp()) return;
 		if (atOnce || taken - ackSent >= Math.min(maxMessages / 4, 32) || took >= maxBytes / 4) tell(ACK);
-		else ackTimer ??= after(() => taken > ackSent ? tell(ACK) : ackTimer = undefined, set.ackDelay);
+		else ackTimer ??= after(tell, ackDelay, ACK);
 	}
 
-	const tell = (kind) => socket.send(Uint8Array.of(kind, ...varint(noteAck())));
+	const tell = (kind) => isUp() && socket.send(Uint8Array.from(counted(kind)));
 
-	function noteAck() {
+	function counted(kind) {
 		ackTimer = stop(ackTimer);
 		took = 0;
-		return ackSent = taken;
+		return [kind, ...varint(ackSent = taken)];
 	}
 
 	function finish(reason, cause) {
 		if (isOver()) return;
-		if (isUp()) tell(END);
+		tell(END);
 		leave();
-		[retry, window].map(stop);
+		[retry, expiry].map(stop);
 		globalThis.removeEventListener?.("online", online);
 		become("closed");
 		resolve(Object.assign(new Error(reason, { cause }), { unacknowledged: kept.length }));
@@ -169,9 +159,8 @@ export function connect(url, options) {
 		send(message) {
 			if (draining || isOver()) throw new Error("the session has ended");
 			const data = copy(typeof message === "string" ? new TextEncoder().encode(message) : message);
-			if (kept.length >= maxMessages || bytes + data.length > maxBytes) throw new RangeError("no room");
-			kept.push(data);
-			bytes += data.length;
+			if (kept.length >= maxMessages || bytes - gone + data.length > maxBytes) throw new RangeError("no room");
+			kept.push({ data, end: bytes += data.length });
 			feed();
 		},
 		close: () => finish("closed"),
@@ -191,12 +180,12 @@ function copy(message) {
 
 const varint = (n) => n > 127 ? [n % 128 + 128, ...varint(Math.floor(n / 128))] : [n];
 
-// cut returns a number and where it ends.
+// cut returns a number and where it ends; NaN if the frame ends before.
 function cut(bytes, at) {
-	for (let n = 0, scale = 1; scale < 2 ** 50; scale *= 128) {
-		const byte = bytes[at++];
-		n += byte % 128 * scale;
-		if (!(byte > 127)) return [n, at];
-	}
-	return [NaN, at];
+	let n = 0, scale = 1;
+	do {
+		n += bytes[at] % 128 * scale;
+		scale *= 128;
+	} while (bytes[at++] > 127);
+	return [n, at];
 }

@@ -15,7 +15,7 @@ import (
 // outputs are exported structs that libnet fills and users read: their numbers are nobody's to set.
 var outputs = map[string]bool{
 	"libnet.BroadcastResult": true, "libnet.ClosedSession": true, "libnet.ConnInfo": true, "libnet.Histogram": true, "libnet.ServerStats": true, "libnet.SessionStats": true,
-	"libnet.ShutdownError": true, "monitor.Connz": true, "monitor.Histogram": true, "monitor.Session": true, "monitor.Varz": true,
+	"libnet.ShutdownError": true, "monitor.Connz": true, "monitor.Histogram": true, "monitor.Resumable": true, "monitor.Resumez": true, "monitor.Session": true, "monitor.Varz": true,
 	"handover.Result": true, "mux.Stats": true, "reconnect.Change": true, "reconnect.Stats": true, "ws.HandshakeError": true,
 	"resume.Error": true, "resume.ServerStats": true, "resume.Stats": true,
 }

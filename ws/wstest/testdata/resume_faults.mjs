@@ -79,6 +79,17 @@ for (const when of ["connected", "detached", "closed"]) {
 	session.close();
 }
 
+{ // A server that takes no more, but has messages to be acknowledged, is one that goes on.
+	const { session, heard, frames } = serve((kind, { say }) => {
+		if (kind === HELLO) say(welcome());
+		if (kind === 0 && frames.at(-1)[1] === 2) [[21, 1], [0, 7], [17, 1]].forEach((f) => say(bytes(...f)));
+	});
+	session.send(Uint8Array.of(1));
+	session.send(Uint8Array.of(2));
+	const end = await Promise.race([session.ended, sleep(1000)]);
+	check(end?.message === "the server has ended it" && end.unacknowledged === 1 && heard.join() === "7", `${end}: ${end?.unacknowledged}, ${heard}`);
+}
+
 { // The last answer gets lost; the server has let the session go by the next connection.
 	const { session } = serve((kind, { say, end, dial }) => {
 		if (kind === HELLO) say(dial === 1 ? welcome() : bytes(REFUSAL, 1));
@@ -88,6 +99,64 @@ for (const when of ["connected", "detached", "closed"]) {
 	session.send("x");
 	const end = await Promise.race([session.shutdown(), sleep(1000)]);
 	check(end?.message === "closed" && end.unacknowledged === 0, `a shutdown whose answer got lost: ${end?.message}`);
+}
+
+{ // What was accepted before the server said how much it takes goes as far as that, and on with each acknowledgement.
+	for (const [limits, inFlight] of [[[2, 100], 2], [[100, 5], 2], [[100, 100], 5]]) {
+		const numbers = [], held = [];
+		let most = 0, acknowledged = 0, socket;
+		const { session, frames } = serve((kind, at) => {
+			socket = at;
+			if (kind === HELLO) at.say(bytes(WELCOME, ...Array(16).fill(7), 0, 0, ...limits));
+			if (kind < 4) held.push(kind);
+		});
+		for (let i = 1; i <= 5; i++) session.send(Uint8Array.of(i, i));
+		while (acknowledged < 5) {
+			await sleep(10);
+			most = Math.max(most, held.length - acknowledged);
+			socket.say(bytes(ACK, ++acknowledged));
+		}
+		frames.forEach((f) => f[0] < 4 && numbers.push(f[1]));
+		check(most === inFlight && numbers.join() === "1,2,3,4,5", `of ${limits}: ${most} at once, ${numbers}`);
+		check(session.unacknowledged === 0, `${session.unacknowledged} are kept that were acknowledged`);
+		session.close();
+	}
+}
+
+{ // An acknowledgement goes with the next message, by itself after ackDelay or for 32 messages, and at once where it is asked for.
+	const { session, frames } = serve((kind, { say }) => {
+		if (kind === HELLO) say(welcome());
+		if (kind === ACK && frames.length === 2) say(bytes(0, 1));
+	}, { ackDelay: 40, onmessage: (m) => m[0] === 1 && session.send("x") });
+	await sleep(20);
+	check(frames.slice(2).join(";") === "0,120", `before what was received counts as taken: ${frames.slice(2).join(";")}`);
+	session.send("y");
+	await sleep(20);
+	check(frames.slice(3).join(";") === "1,1,121", `no acknowledgement went along: ${frames.slice(3).join(";")}`);
+	session.close();
+}
+for (const [name, said, want, early] of [
+	["alone", [[0, 2]], [ACK, 1], 0], ["at once", [[2, 2]], [ACK, 1], 1], ["25 of 100", Array(25).fill([0, 2]), [ACK, 25], 1],
+]) {
+	const { session, frames } = serve((kind, { say }) => {
+		if (kind === HELLO) say(welcome());
+		if (kind === ACK && frames.length === 2) said.forEach((m) => say(bytes(...m)));
+	}, { ackDelay: 60 });
+	await sleep(30);
+	check(frames.length === 2 + early, `${name}: ${frames.length - 2} acknowledgements before ackDelay`);
+	await sleep(60);
+	check(frames.slice(2).join(";") === want.join(), `${name} was acknowledged with ${frames.slice(2).join(";")}`);
+	session.close();
+}
+
+for (const count of [[0x80], Array(20).fill(0xff), [...Array(60).fill(0x80), 0xff], [...Array(200).fill(0x80), 0]]) {
+	const { session } = serve((kind, { say }) => {
+		if (kind === HELLO) say(welcome());
+		if (kind === ACK) say(bytes(ACK, ...count));
+	});
+	const end = await Promise.race([session.ended, sleep(1000)]);
+	check(end?.message === "broken protocol", `a count of ${count.length} bytes: ${end?.message}`);
+	session.close();
 }
 
 { // A server that welcomes and then ends each connection is not asked ever so often.
