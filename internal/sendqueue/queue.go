@@ -185,7 +185,7 @@ func (q *Queue) PutCopy(head Header, payload []byte, limit *Limit) (by By, err e
 		b = q.backForLocked(n)
 	}
 	b.addFrame(head, payload)
-	q.addLocked(n)
+	q.enterLocked(n)
 	if limit.Drop || !q.isLeftToReceiverLocked() {
 		by = q.tookLocked(limit)
 	}
@@ -207,13 +207,13 @@ func (q *Queue) PutShared(frame []byte, limit Limit) (by By, err error) {
 
 // countLocked is called with each message that is queued, but for PutCopy's.
 func (q *Queue) countLocked(n int) {
-	q.addLocked(n)
+	q.enterLocked(n)
 	if q.rare != nil {
 		q.rare.waits.took()
 	}
 }
 
-func (q *Queue) addLocked(n int) {
+func (q *Queue) enterLocked(n int) {
 	q.messages++
 	q.bytes += n
 }
