@@ -356,6 +356,14 @@ func shutdown(within time.Duration) step {
 	}}
 }
 
+func serverShutdown(within time.Duration) step {
+	return step{name: "Server.Shutdown", most: within + flushEnd, do: func(r *run, _ *actor) error {
+		ctx, cancel := context.WithTimeout(context.Background(), within)
+		defer cancel()
+		return r.server.Shutdown(ctx)
+	}}
+}
+
 // sleep is itself no yield point: it ends with one.
 func sleep(d time.Duration) step {
 	return step{name: "sleep", most: d, yields: true, do: func(*run, *actor) error {

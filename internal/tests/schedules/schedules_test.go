@@ -159,3 +159,27 @@ func TestTheFirstWhoNeedsACodecMakesItForAll(t *testing.T) {
 		"c": {closeNow()},
 	}})
 }
+
+func TestSendContextWaitsWhereOthersDropTheOldest(t *testing.T) {
+	explore(t, scenario{bound: 1, queue: 2, room: 1, config: onFull(libnet.DropOldest), actors: map[string]steps{
+		"a": {sendContext(500 * time.Millisecond), send()},
+		"b": {send(), sendContext(ever)},
+		"c": {peerReads(1), closeNow()},
+	}})
+}
+
+func TestSynchronousSendersOfACodecThatOnlyKnowsIOMeetTheEnd(t *testing.T) {
+	explore(t, scenario{bound: 1, plain: true, room: 2, actors: map[string]steps{
+		"a": {sendSync(), sendContextSync(time.Second)},
+		"b": {sendContextSync(2 * time.Second), broadcast()},
+		"c": {sleep(3 * time.Second), peerReads(2), closeNow()},
+	}})
+}
+
+func TestAServersShutdownMeetsAReceiverThatAnswersAndThePeersEnd(t *testing.T) {
+	explore(t, scenario{bound: 0, queue: 4, room: 3, actors: map[string]steps{
+		"a": {receive(), send(), send(), receive(), send()},
+		"b": {peerSends(3), peerEnds()},
+		"c": {send(), serverShutdown(2 * time.Second)},
+	}})
+}
