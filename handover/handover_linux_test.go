@@ -30,7 +30,7 @@ func TestSessionsThatNeverStopSendingPassThroughFiveProcesses(t *testing.T) {
 	} {
 		t.Run(set.Network+"/"+set.Mode, func(t *testing.T) {
 			f := startFleet(t, set)
-			n := fromEnvironment(t, "LIBNET_HANDOVER_SESSIONS", 300)
+			n := fromEnvironment(t, "LIBNET_HANDOVER_SESSIONS", 200)
 			cs := dialClients(t, f, n)
 			settle := time.Duration(n) * 100 * time.Microsecond
 			cs.pauses()
@@ -86,7 +86,7 @@ func TestAProcessThatDiesBeforeItHasTakenAllLeavesTheOldOneServing(t *testing.T)
 func TestAProcessThatIsKilledAtARandomTimeLeavesTheOldOneServing(t *testing.T) {
 	for _, mode := range []string{"event", "goroutine"} {
 		t.Run(mode, func(t *testing.T) {
-			const n = 200
+			const n = 100
 			random := seeded(t)
 			kills := fromEnvironment(t, "LIBNET_HANDOVER_KILLS", 10)
 			set := settings{Network: "tcp", Mode: mode, Deaths: randomDeaths(random, kills)}
