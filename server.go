@@ -228,7 +228,9 @@ func (srv *Server) Serve(h Handler) error {
 		panic("libnet: Serve with a nil handler")
 	}
 	srv.mustBeReady()
-	return srv.acceptEach(srv.secure, func(s *Session) { go srv.run(s, h) }, func(s *Session) { go s.runHandler(h) })
+	slots := sockets.HandshakeSlots()
+	secure := func(conn net.Conn, _ bool) net.Conn { return srv.secureWaiting(conn, slots) }
+	return srv.acceptEach(secure, func(s *Session) { go srv.run(s, h) }, func(s *Session) { go s.runHandler(h) })
 }
 
 // ServeUntil has serve, in which Serve, ServeMessages or a loop of Accept runs, go on until ctx ends, and then shuts the server down, within
@@ -378,9 +380,18 @@ func (s *Session) runHandler(h Handler) {
 	s.returned = true
 }
 
+// secure is for sessions without a goroutine of the server's: the handshake comes with their first use.
 func (srv *Server) secure(conn net.Conn, _ bool) net.Conn {
 	if config := srv.tlsConfig(); config != nil {
 		return tls.Server(conn, config)
+	}
+	return conn
+}
+
+// secureWaiting is for sessions with a goroutine: its first use of the conn does the handshake.
+func (srv *Server) secureWaiting(conn net.Conn, slots sockets.Slots) net.Conn {
+	if config := srv.tlsConfig(); config != nil {
+		return sockets.SecureWaiting(conn, config, slots)
 	}
 	return conn
 }

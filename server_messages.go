@@ -84,7 +84,7 @@ func (m *messageServer) startLoop() error {
 func (m *messageServer) prepare(conn net.Conn, proxied bool) net.Conn {
 	switch config := m.server.tlsConfig(); {
 	case m.loop == nil:
-		return m.server.secure(conn, proxied)
+		return m.server.secureWaiting(conn, m.slots)
 	case config != nil:
 		return sockets.Secure(conn, config, m.listenAddr, m.slots)
 	}

@@ -408,7 +408,7 @@ func (s *Session) tlsIsLate(c *clock, now int64) error {
 	case s.q.Receiver() == sendqueue.ReceiverAbsent && s.shookHands():
 		c.awaited.And(^awaitTLS)
 		return nil
-	case s.q.Receiver() != sendqueue.ReceiverWaiting && s.sock == nil && s.inputWaits(): // it is this side that has not begun
+	case s.q.Receiver() != sendqueue.ReceiverWaiting && (s.sock == nil || s.sock.AwaitsUse()) && s.inputWaits(): // it is this side that has not begun
 		c.from = now
 		return nil
 	}

@@ -148,7 +148,7 @@ func (s *Session) setCodec(codec Codec) {
 	s.hasCodec.Store(true)
 }
 
-// prefixOf returns the framing of a codec of package codec's, whose frames are a length and as many bytes. It is nil where a frame may be
+// prefixOf returns the framing of a codec of package codec's or ws's, whose frames are a length and as many bytes. It is nil where a frame may be
 // within the codec's bound and beyond the session's.
 func (s *Session) prefixOf(codec Codec) *lengthprefix.Prefix {
 	c, ok := codec.(interface{ LengthPrefix() *lengthprefix.Prefix })
@@ -156,7 +156,7 @@ func (s *Session) prefixOf(codec Codec) *lengthprefix.Prefix {
 		return nil
 	}
 	p := c.LengthPrefix()
-	if p.Max > s.maxFrame()-p.Size {
+	if p == nil || p.Max > s.maxFrame()-p.Size {
 		return nil
 	}
 	return p

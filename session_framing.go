@@ -105,6 +105,9 @@ func (s *Session) tookNoMessage(n int) bool {
 	if !s.handOver() {
 		return false
 	}
+	if s.inMessage() {
+		s.plain() // what is rare has the codec look at each frame from now on: it knows what may follow
+	}
 	messages := 0
 	if n <= maxControlFrame {
 		messages = 1

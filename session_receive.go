@@ -133,7 +133,12 @@ func (s *Session) parse() (payload []byte, ok bool, err error) {
 	if s.prefix == nil || s.rare != nil {
 		return s.parseAny()
 	}
-	payload, n := s.prefix.Cut(s.in.Unread())
+	var n int
+	if src := s.in.Unread(); s.prefix.Masked() {
+		payload, n = s.prefix.CutMasked(src)
+	} else {
+		payload, n = s.prefix.Cut(src)
+	}
 	if n == 0 {
 		return s.parseAny()
 	}

@@ -302,11 +302,9 @@ type bytesCodec interface {
 }
 
 func (s *Session) bytesHeader(payload []byte) (h sendqueue.Header, isBytes bool) {
-	if p := s.prefix; p != nil && len(payload) <= p.Max {
-		if !p.Bytes {
-			return h, false
-		}
-		return sendqueue.Header{Bytes: p.Header(len(payload)), Len: p.Size}, true
+	if p := s.prefix; p != nil && len(payload) <= p.Bytes {
+		h.Bytes, h.Len = p.Header(len(payload))
+		return h, true
 	}
 	return s.bytesHeaderOf(payload)
 }
@@ -350,7 +348,8 @@ func bytesOf(msg any) (payload []byte, ok bool) {
 // payloadHeader is bytesHeader for a [sendqueue.Payload].
 func (s *Session) payloadHeader(payload []byte) (h sendqueue.Header) {
 	if p := s.prefix; p != nil && p.Payloads && len(payload) <= p.Max {
-		return sendqueue.Header{Bytes: p.Header(len(payload)), Len: p.Size}
+		h.Bytes, h.Len = p.Header(len(payload))
+		return h
 	}
 	c, ok := s.codec.(interface {
 		PayloadHeader(payload []byte) sendqueue.Header

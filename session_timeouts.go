@@ -282,7 +282,7 @@ func (s *Session) loginIsLate(c *clock, now int64) error {
 // owesMessage reports whether only a first message is missing, and it is this side that does not receive it.
 func (s *Session) owesMessage(c *clock) bool {
 	if s.conn == nil || s.IsClosed() || c.awaited.Load() != awaitMessage || c.proxied.isBeingRead() ||
-		s.sock != nil && s.sock.PendingHandshake() != nil {
+		s.sock != nil && s.sock.PendingHandshake() != nil && !s.sock.AwaitsUse() {
 		return false
 	}
 	receiver := s.q.Receiver()

@@ -203,8 +203,12 @@ func (s *Session) takesPieces(b *sendqueue.Batch) bool {
 	return b.IsScattered() && s.sock != nil && !s.sock.Layered()
 }
 
-// awaitHandshake waits for the end of a handshake that somebody else does, for WriteTimeout at most.
+// awaitHandshake waits for the end of a handshake that somebody else does, for WriteTimeout at most. Where nobody has begun it, as where
+// a handler only sends, it is done on a goroutine of its own, which ends with the connection at the latest.
 func (s *Session) awaitHandshake() error {
+	if s.sock.AwaitsUse() {
+		go s.callHandshake()
+	}
 	if over := s.sock.PendingHandshake(); over != nil && !closedWithin(over, s.owner.writeBound()) {
 		return ErrWriteTimeout
 	}

@@ -169,7 +169,7 @@ func (c *Composed) newTranscoder(bound int) transcoder {
 	if p, ok := c.framing.(prefix); ok {
 		frames := newPrefixed(p, bound)
 		if plainBytes {
-			frames.wire.Bytes = true
+			frames.wire.Bytes = bound
 			return &prefixedBytes{frames}
 		}
 		frames.marshaler, frames.wire.Payloads = withBound(c.marshaler), takesPayloads(c.marshaler)

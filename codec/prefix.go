@@ -182,7 +182,8 @@ func (c *prefixed) header(payload []byte) (h sendqueue.Header) {
 	if len(payload) > c.wire.Max {
 		return h
 	}
-	return sendqueue.Header{Bytes: c.wire.Header(len(payload)), Len: c.wire.Size}
+	h.Bytes, h.Len = c.wire.Header(len(payload))
+	return h
 }
 
 // PayloadHeader is BytesHeader for a message that is a [sendqueue.Payload].

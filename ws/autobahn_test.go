@@ -3,9 +3,12 @@ package ws_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/libnet-go/libnet/ws"
 )
 
 // The server cases of the Autobahn|Testsuite by number, written anew from RFC 6455: what a client sends, what an echoing server answers,
@@ -40,7 +43,8 @@ func long(first byte, payload string) string {
 	return f[:1] + string([]byte{f[1] | 0x80}) + f[2:at] + "\x00\x00\x00\x00" + payload
 }
 
-func autobahnCases() map[string]autobahnCase {
+// autobahnCases are those of a server whose messages are of the kind of data.
+func autobahnCases(data byte) map[string]autobahnCase {
 	bye := closing("\x03\xe8")
 	cases := make(map[string]autobahnCase)
 	orderly := func(number, sent, want string) { cases[number] = autobahnCase{sent + bye, want, 1000} }
@@ -49,8 +53,8 @@ func autobahnCases() map[string]autobahnCase {
 	// 1: text and binary of all kinds of length.
 	for i, n := range []int{0, 125, 126, 127, 128, 65535, 65536, 65536} {
 		msg := strings.Repeat("*", n)
-		orderly(fmt.Sprintf("1.1.%d", i+1), long(fin|text, msg), answer(fin|binaryFrame, msg))
-		orderly(fmt.Sprintf("1.2.%d", i+1), long(fin|binaryFrame, msg), answer(fin|binaryFrame, msg))
+		orderly(fmt.Sprintf("1.1.%d", i+1), long(fin|text, msg), answer(fin|data, msg))
+		orderly(fmt.Sprintf("1.2.%d", i+1), long(fin|binaryFrame, msg), answer(fin|data, msg))
 	}
 
 	// 2: pings and pongs.
@@ -73,7 +77,7 @@ func autobahnCases() map[string]autobahnCase {
 
 	// 3: reserved bits.
 	hello := frame(fin|text, "Hello")
-	helloBack := answer(fin|binaryFrame, "Hello")
+	helloBack := answer(fin|data, "Hello")
 	wrong("3.1", frame(fin|0x10|text, "Hello"), "")
 	wrong("3.2", hello+frame(fin|0x20|text, "Hello")+frame(ping, ""), helloBack)
 	wrong("3.3", hello+frame(fin|0x30|text, "Hello")+frame(ping, ""), helloBack)
@@ -93,7 +97,7 @@ func autobahnCases() map[string]autobahnCase {
 	// 5: fragments.
 	wrong("5.1", frame(0x09, "fragment1")+frame(fin, "fragment2"), "")
 	wrong("5.2", frame(0x0a, "fragment1")+frame(fin, "fragment2"), "")
-	two := answer(fin|binaryFrame, "fragment1fragment2")
+	two := answer(fin|data, "fragment1fragment2")
 	for _, number := range []string{"5.3", "5.4", "5.5"} {
 		orderly(number, frame(text, "fragment1")+frame(fin, "fragment2"), two)
 	}
@@ -110,23 +114,24 @@ func autobahnCases() map[string]autobahnCase {
 	wrong("5.16", frame(0, "fragment1")+frame(text, "fragment2")+frame(fin, "fragment3"), "")
 	wrong("5.17", frame(fin, "fragment1")+frame(text, "fragment2")+frame(fin, "fragment3"), "")
 	wrong("5.18", frame(text, "fragment1")+frame(fin|text, "fragment2"), "")
+	wrong("5.18 of bytes", frame(binaryFrame, "fragment1")+frame(fin|binaryFrame, "fragment2"), "")
 	five := frame(text, "1") + frame(0, "2") + frame(ping, "a") + frame(0, "3") + frame(0, "4") + frame(ping, "b") + frame(fin, "5")
-	orderly("5.19", five, answer(pong, "a")+answer(pong, "b")+answer(fin|binaryFrame, "12345"))
-	orderly("5.20", five, answer(pong, "a")+answer(pong, "b")+answer(fin|binaryFrame, "12345"))
+	orderly("5.19", five, answer(pong, "a")+answer(pong, "b")+answer(fin|data, "12345"))
+	orderly("5.20", five, answer(pong, "a")+answer(pong, "b")+answer(fin|data, "12345"))
 
 	// 6: UTF-8.
 	good := "Hello-\u00b5@\u00df\u00f6\u00e4\u00fc\u00e0\u00e1-UTF-8!!"
-	orderly("6.1.1", frame(fin|text, ""), answer(fin|binaryFrame, ""))
-	orderly("6.1.2", frame(text, "")+frame(0, "")+frame(fin, ""), answer(fin|binaryFrame, ""))
-	orderly("6.1.3", frame(text, "")+frame(0, "middle")+frame(fin, ""), answer(fin|binaryFrame, "middle"))
-	orderly("6.2.1", frame(fin|text, good), answer(fin|binaryFrame, good))
-	orderly("6.2.2", frame(text, good[:12])+frame(fin, good[12:]), answer(fin|binaryFrame, good))
+	orderly("6.1.1", frame(fin|text, ""), answer(fin|data, ""))
+	orderly("6.1.2", frame(text, "")+frame(0, "")+frame(fin, ""), answer(fin|data, ""))
+	orderly("6.1.3", frame(text, "")+frame(0, "middle")+frame(fin, ""), answer(fin|data, "middle"))
+	orderly("6.2.1", frame(fin|text, good), answer(fin|data, good))
+	orderly("6.2.2", frame(text, good[:12])+frame(fin, good[12:]), answer(fin|data, good))
 	bytewise := frame(text, "")
 	for _, b := range []byte(good) {
 		bytewise += frame(0, string([]byte{b}))
 	}
-	orderly("6.2.3", bytewise+frame(fin, ""), answer(fin|binaryFrame, good))
-	orderly("6.2.4", frame(fin|text, "\u03ba\u1f79\u03c3\u03bc\u03b5"), answer(fin|binaryFrame, "\u03ba\u1f79\u03c3\u03bc\u03b5"))
+	orderly("6.2.3", bytewise+frame(fin, ""), answer(fin|data, good))
+	orderly("6.2.4", frame(fin|text, "\u03ba\u1f79\u03c3\u03bc\u03b5"), answer(fin|data, "\u03ba\u1f79\u03c3\u03bc\u03b5"))
 	for i, bad := range []string{
 		"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited", // 6.3: a surrogate within
 		"\xf8\x88\x80\x80\x80", "\xfc\x84\x80\x80\x80\x80", // 6.6: five and six bytes
@@ -141,7 +146,7 @@ func autobahnCases() map[string]autobahnCase {
 		cases[fmt.Sprintf("6.3 to 6.21, %d", i+1)] = autobahnCase{frame(fin|text, bad), "", 1007}
 	}
 	for i, fine := range []string{"\x00", "\u0080", "\u0800", "\U00010000", "\u007f", "\u07ff", "\uffff", "\U0010ffff", "\ud7ff", "\ue000", "\ufffd", "\ufffe", "\U0001fffe"} {
-		orderly(fmt.Sprintf("6.7 to 6.23, %d", i+1), frame(fin|text, fine), answer(fin|binaryFrame, fine))
+		orderly(fmt.Sprintf("6.7 to 6.23, %d", i+1), frame(fin|text, fine), answer(fin|data, fine))
 	}
 
 	// 7: closing.
@@ -167,7 +172,7 @@ func autobahnCases() map[string]autobahnCase {
 	// 9: sizes.
 	for i, n := range []int{64 << 10, 256 << 10, 1 << 20} {
 		msg := strings.Repeat("BAsd7&jh23", n/10)
-		orderly(fmt.Sprintf("9.1.%d", i+1), long(fin|text, msg), answer(fin|binaryFrame, msg))
+		orderly(fmt.Sprintf("9.1.%d", i+1), long(fin|text, msg), answer(fin|data, msg))
 	}
 	fragmented, msg := "", strings.Repeat("x", 64<<10)
 	for at := 0; at < len(msg); at += 1 << 10 {
@@ -177,45 +182,53 @@ func autobahnCases() map[string]autobahnCase {
 		}
 		fragmented += long(first, msg[at:at+1<<10])
 	}
-	orderly("9.3", fragmented+frame(fin, ""), answer(fin|binaryFrame, msg))
+	orderly("9.3", fragmented+frame(fin, ""), answer(fin|data, msg))
 	return cases
 }
 
 func TestTheCasesOfAutobahn(t *testing.T) {
 	eachProtocolMode(t, func(t *testing.T) {
-		r := start(t, setup{queue: 64})
-		for number, test := range autobahnCases() {
-			for _, chop := range []int{0, 1} { // at once, and octet by octet
-				if chop > 0 && len(test.sent) > 300 {
-					continue
-				}
-				t.Run(fmt.Sprintf("%s, %d", number, chop), func(t *testing.T) {
-					conn, in := r.raw(t)
-					go func() {
-						for at := 0; chop > 0 && at < len(test.sent); at++ {
-							if _, err := io.WriteString(conn, test.sent[at:at+1]); err != nil {
-								return
-							}
-						}
-						if chop == 0 {
-							io.WriteString(conn, test.sent)
-						}
-					}()
-					conn.SetReadDeadline(time.Now().Add(soon))
-					all, err := io.ReadAll(in)
-					if err != nil {
-						t.Fatal(err)
-					}
-					got := string(all)
-					rest, ok := strings.CutPrefix(got, test.want)
-					if test.code == 1002 && !ok { // what the peer does wrong discards what is queued, which the suite accepts
-						rest, ok = got, true
-					}
-					if !ok || len(rest) < 2 || rest[0] != '\x88' || int(rest[1]) != len(rest)-2 || code(rest[2:]) != test.code {
-						t.Errorf("got %s, want %s and a close frame with %d", abridge(all), abridge([]byte(test.want)), test.code)
-					}
-				})
-			}
-		}
+		t.Run("bytes", func(t *testing.T) { autobahn(t, start(t, setup{queue: 64}), autobahnCases(binaryFrame)) })
+		cases := autobahnCases(text)
+		maps.DeleteFunc(cases, func(number string, _ autobahnCase) bool { return number[0] != '5' && number[0] != '6' }) // others send bytes
+		t.Run("text", func(t *testing.T) {
+			autobahn(t, start(t, setup{queue: 64, options: &ws.HandlerOptions{Text: true}}), cases)
+		})
 	})
+}
+
+func autobahn(t *testing.T, r *rig, cases map[string]autobahnCase) {
+	for number, test := range cases {
+		for _, chop := range []int{0, 1} { // at once, and octet by octet
+			if chop > 0 && len(test.sent) > 300 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, %d", number, chop), func(t *testing.T) {
+				conn, in := r.raw(t)
+				go func() {
+					for at := 0; chop > 0 && at < len(test.sent); at++ {
+						if _, err := io.WriteString(conn, test.sent[at:at+1]); err != nil {
+							return
+						}
+					}
+					if chop == 0 {
+						io.WriteString(conn, test.sent)
+					}
+				}()
+				conn.SetReadDeadline(time.Now().Add(soon))
+				all, err := io.ReadAll(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := string(all)
+				rest, ok := strings.CutPrefix(got, test.want)
+				if test.code == 1002 && !ok { // what the peer does wrong discards what is queued, which the suite accepts
+					rest, ok = got, true
+				}
+				if !ok || len(rest) < 2 || rest[0] != '\x88' || int(rest[1]) != len(rest)-2 || code(rest[2:]) != test.code {
+					t.Errorf("got %s, want %s and a close frame with %d", abridge(all), abridge([]byte(test.want)), test.code)
+				}
+			})
+		}
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/ws"
 )
 
 // closes reads a server's frames up to the connection's end and returns the payloads of the close frames among them.
@@ -261,4 +262,40 @@ func TestAPeersReasonThatIsRightIsThatOfTheSession(t *testing.T) {
 	write(t, conn, frame(0x88, "\x0f\xa1wörld"))
 	wantOneClose(t, conn, in, 4001)
 	wantEnd(t, s, websocket.CloseError{Code: 4001, Reason: "wörld"})
+}
+
+// A session cuts most frames without the codec, which alone knows what may follow a fragment: whole reads of their own are what that
+// must not be done with.
+func TestAMessageAmongAnothersFragmentsIsRefusedInAReadOfItsOwn(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
+		for name, test := range map[string]struct {
+			first byte
+			text  bool
+		}{"bytes": {binaryFrame, false}, "text": {text, true}} {
+			t.Run(name, func(t *testing.T) {
+				r := start(t, setup{queue: 8, options: &ws.HandlerOptions{Text: test.text}})
+				conn, in := r.raw(t)
+				whole := frame(fin|test.first, "whole")
+				for range 2 {
+					write(t, conn, whole+frame(test.first, "frag")+frame(ping, "read"))
+					wantFrames(t, in, answer(fin|test.first, "whole")+answer(pong, "read"))
+					write(t, conn, frame(fin, "ment"))
+					wantFrames(t, in, answer(fin|test.first, "fragment"))
+				}
+				write(t, conn, frame(test.first, "frag")+frame(ping, "read"))
+				wantFrames(t, in, answer(pong, "read"))
+				write(t, conn, whole)
+				wantOneClose(t, conn, in, 1002)
+			})
+		}
+	})
+}
+
+// wantFrames reads as many bytes as it wants.
+func wantFrames(t testing.TB, in io.Reader, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(in, got); err != nil || string(got) != want {
+		t.Fatalf("got %q, %v; want %q", got, err, want)
+	}
 }

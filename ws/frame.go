@@ -2,8 +2,9 @@ package ws
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"math/rand/v2"
+
+	"github.com/libnet-go/libnet/internal/lengthprefix"
 )
 
 // Of a frame (RFC 6455, 5.2): its first byte is finBit, reservedBits and the opcode, its second maskBit and the
@@ -53,19 +54,6 @@ func appendFrame(dst []byte, first byte, payload []byte, masked bool) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, key)
 	start := len(dst)
 	dst = append(dst, payload...)
-	mask4(dst[start:], key)
+	lengthprefix.Mask(dst[start:], key)
 	return dst
-}
-
-// mask4 masks or unmasks p with a key, whose first byte is the lowest, and returns the key for what follows p.
-func mask4(p []byte, key uint32) uint32 {
-	both := uint64(key)<<32 | uint64(key)
-	for ; len(p) >= 8; p = p[8:] {
-		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^both)
-	}
-	for i := range p {
-		p[i] ^= byte(key)
-		key = bits.RotateLeft32(key, -8)
-	}
-	return key
 }

@@ -9,7 +9,7 @@ import (
 type header struct {
 	first  byte // finBit, reservedBits and the opcode
 	masked bool
-	key    uint32 // mask4's
+	key    uint32 // of lengthprefix.Mask
 	length int64
 }
 

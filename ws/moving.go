@@ -33,14 +33,14 @@ func (p *serverProtocol) Moved(rw io.ReadWriter, state []byte, _ inside.Call) (l
 	if err := json.Unmarshal(state, &m); err != nil {
 		return nil, err
 	}
-	made, err := p.newCodec(rw.(sessionStream))
-	if err != nil {
-		return nil, err
-	}
 	if m.Deflates && p.options.compressFrom == 0 {
 		return nil, errNoCompression
 	}
-	made.request, made.agreement = m.Request, agreement{m.Subprotocol, m.Deflates}
+	made, err := p.newCodec(rw.(sessionStream), agreement{m.Subprotocol, m.Deflates})
+	if err != nil {
+		return nil, err
+	}
+	made.request = m.Request
 	return made, nil
 }
 

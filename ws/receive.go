@@ -12,6 +12,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/lengthprefix"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
@@ -184,7 +185,7 @@ func (r *receiver) readPayload(h header) error {
 		}
 		n, err := r.from.Read(b[len(b):min(int64(cap(b)), int64(len(b))+left)])
 		if h.masked {
-			h.key = mask4(b[len(b):len(b)+n], h.key)
+			h.key = lengthprefix.Mask(b[len(b):len(b)+n], h.key)
 		}
 		r.buf.bytes = b[:len(b)+n]
 		left -= int64(n)
@@ -233,7 +234,7 @@ func (r *receiver) receiveControl(h header) error {
 		return err
 	}
 	if h.masked {
-		mask4(payload, h.key)
+		lengthprefix.Mask(payload, h.key)
 	}
 	switch {
 	case h.opcode() == opClose:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/inside"
+	"github.com/libnet-go/libnet/internal/lengthprefix"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
@@ -23,7 +24,7 @@ type serverCodec struct {
 	request      string  // as it was read
 	beyond       *beyond // what net/http and middleware have added to it; nil without
 	agreement
-	limit int // of a message
+	wire *lengthprefix.Prefix // of a message in one frame; shared
 
 	message *message               // one whose fragments arrive; nil between two
 	answer  atomic.Pointer[[]byte] // the payload of the peer's close frame, which is answered with the same; nil before
@@ -52,7 +53,7 @@ func (c *serverCodec) ParseFrame(src []byte) (payload []byte, n int, err error) 
 	}
 	n = size + int(h.length)
 	payload = src[size:n:n]
-	mask4(payload, h.key)
+	lengthprefix.Mask(payload, h.key)
 	if h.opcode() >= opClose {
 		payload, err = nil, c.receiveControl(h, payload)
 	} else if payload = c.collect(h, payload); payload != nil {
@@ -71,11 +72,11 @@ func (c *serverCodec) ParseFrame(src []byte) (payload []byte, n int, err error) 
 func (c *serverCodec) room() int {
 	switch m := c.message; {
 	case m == nil:
-		return c.limit
+		return c.wire.Max
 	case m.deflated:
-		return maxDeflated(c.limit) - len(m.bytes)
+		return maxDeflated(c.wire.Max) - len(m.bytes)
 	default:
-		return c.limit - len(m.bytes)
+		return c.wire.Max - len(m.bytes)
 	}
 }
 
@@ -104,7 +105,7 @@ func (c *serverCodec) receiveMessage(h header, payload []byte) ([]byte, error) {
 	}
 	if deflated {
 		var err error
-		if payload, err = inflated(payload, c.limit); err != nil {
+		if payload, err = inflated(payload, c.wire.Max); err != nil {
 			return nil, err.(*fault).error
 		}
 	}
@@ -182,14 +183,20 @@ func (c *serverCodec) PayloadHeader(payload []byte) (h sendqueue.Header) {
 // headerInPlaceOf is a frame's where the inner codec has one for the payload, and where AppendFrame has nothing to say about it.
 func (c *serverCodec) headerInPlaceOf(inner sendqueue.Header, payload []byte) (h sendqueue.Header) {
 	n := len(payload)
-	if inner.Len == 0 || n > 0xffff || c.compresses(n) || checkSent(payload, c.limit, c.protocol.options.text) != nil {
+	if inner.Len == 0 || n > lengthprefix.MaxWebSocketBytes || c.compresses(n) || checkSent(payload, c.wire.Max, c.protocol.options.text) != nil {
 		return h
 	}
-	first := uint64(finBit | opcodeOf(c.protocol.options.text))
-	if n < lengthIn16 {
-		return sendqueue.Header{Bytes: first | uint64(n)<<8, Len: 2}
+	h.Bytes, h.Len = c.wire.Header(n)
+	return h
+}
+
+// LengthPrefix lets a session cut most frames itself, and put them together if messages are bytes; nil where the inner codec may have
+// something to say about a payload.
+func (c *serverCodec) LengthPrefix() *lengthprefix.Prefix {
+	if innerPrefix(c.Codec) == nil {
+		return nil
 	}
-	return sendqueue.Header{Bytes: first | lengthIn16<<8 | uint64(n>>8)<<16 | uint64(n&0xff)<<24, Len: 4}
+	return c.wire
 }
 
 // bytesHeader asks an inner codec whether its messages are bytes as they are, and whether its frames are a header and these. Only
@@ -211,7 +218,7 @@ func (c *serverCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	}
 	framed, payload, err := appendInner(inner, inner, dst, msg)
 	if err == nil {
-		err = checkSent(payload, c.limit, c.protocol.options.text)
+		err = checkSent(payload, c.wire.Max, c.protocol.options.text)
 	}
 	if err != nil {
 		return dst, err
@@ -225,7 +232,7 @@ func (c *serverCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 func (c *serverCodec) appendDeflating(dst []byte, msg any) ([]byte, error) {
 	o := &c.protocol.options
 	var d draft
-	err := d.make(c.Codec.(innerCodec), msg, draftRules{c.limit, o.text, o.compressFrom})
+	err := d.make(c.Codec.(innerCodec), msg, draftRules{c.wire.Max, o.text, o.compressFrom})
 	if err == nil {
 		dst = appendHeader(dst, finBit|opcodeOf(o.text)|d.bits, len(d.payload), 0)
 		dst = append(dst, d.payload...)

@@ -3,9 +3,11 @@ package ws
 import (
 	"io"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/inside"
+	"github.com/libnet-go/libnet/internal/lengthprefix"
 )
 
 // Protocol returns a protocol whose sessions are WebSockets on the server's own listener, with TLS where the server has a
@@ -39,6 +41,7 @@ func Protocol(inner libnet.Protocol, o *HandlerOptions) libnet.Protocol {
 type serverProtocol struct {
 	inner   libnet.Protocol
 	options options
+	wires   [2]atomic.Pointer[lengthprefix.Prefix] // the last session's framing, without and with compression
 }
 
 // NewCodec is asked for no session of a server: that calls Handshake.
@@ -70,21 +73,47 @@ func (p *serverProtocol) Handshake(rw io.ReadWriter, _ inside.Call) (codec libne
 	if err != nil {
 		return nil, answer, err
 	}
-	made, err := p.newCodec(stream)
+	made, err := p.newCodec(stream, agreed)
 	if err != nil {
 		return nil, (&HandshakeError{StatusCode: http.StatusInternalServerError}).bytes(), err
 	}
-	made.request, made.agreement = keptRequest(raw), agreed
+	made.request = keptRequest(raw)
 	return made, answer, nil
 }
 
 // newCodec makes a codec that does not know its request yet.
-func (p *serverProtocol) newCodec(stream sessionStream) (*serverCodec, error) {
+func (p *serverProtocol) newCodec(stream sessionStream, agreed agreement) (*serverCodec, error) {
 	inner, err := newInner(p.inner, stream)
 	if err != nil {
 		return nil, err
 	}
-	return &serverCodec{Codec: inner, protocol: p, stream: stream, limit: maxMessage(inner, stream)}, nil
+	wire := p.wire(inner, maxMessage(inner, stream), agreed.deflates)
+	return &serverCodec{Codec: inner, protocol: p, stream: stream, agreement: agreed, wire: wire}, nil
+}
+
+// wire returns the framing that sessions with this bound share: usually all of a protocol.
+func (p *serverProtocol) wire(inner innerCodec, limit int, deflates bool) *lengthprefix.Prefix {
+	w := lengthprefix.WebSocket(opcodeOf(p.options.text), limit)
+	if of := innerPrefix(inner); of != nil && !p.options.text { // a text is looked at before it is sent
+		w.Bytes = min(of.Bytes, limit, lengthprefix.MaxWebSocketBytes)
+		if deflates {
+			w.Bytes = min(w.Bytes, p.options.compressFrom-1)
+		}
+	}
+	last := &p.wires[variant(deflates)]
+	if known := last.Load(); known != nil && *known == w {
+		return known
+	}
+	last.Store(&w)
+	return &w
+}
+
+// innerPrefix returns that of an inner codec to which every payload within its bound is a message; nil for others.
+func innerPrefix(inner libnet.Codec) *lengthprefix.Prefix {
+	if c, ok := inner.(interface{ LengthPrefix() *lengthprefix.Prefix }); ok {
+		return c.LengthPrefix()
+	}
+	return nil
 }
 
 // refusalFor answers a request that could not be read; nil where the connection's own error says why.

@@ -30,11 +30,11 @@ func (c *upgraded) Upgraded(inside.Call) (conn net.Conn, input []byte) { return 
 
 // Handshake makes the codec of the session whose stream rw is. There is nothing left to say.
 func (c *upgraded) Handshake(rw io.ReadWriter, _ inside.Call) (codec libnet.Codec, answer []byte, err error) {
-	made, err := c.handler.protocol.newCodec(rw.(sessionStream))
+	made, err := c.handler.protocol.newCodec(rw.(sessionStream), c.agreement)
 	if err != nil {
 		return nil, nil, err
 	}
-	made.request, made.beyond, made.agreement = c.request, c.beyond, c.agreement
+	made.request, made.beyond = c.request, c.beyond
 	return made, nil, nil
 }
 

@@ -9,13 +9,15 @@ import (
 
 // A Prefix is such a framing. It never changes.
 type Prefix struct {
-	Size  int // of the length, in bytes: 1 to 8
+	Size  int // of what is before the payload, in bytes: 1 to 8; of a WebSocket's frames, the most
 	Max   int // the longest payload
 	shift uint8
 	big   bool
+	first byte // of a WebSocket's frames; 0 for all others
 
-	// Bytes says that messages are bytes, which go into frames as they are, or by a pointer to them.
-	Bytes bool
+	// Bytes is the longest message of those that are bytes, which go into frames as they are, or by a pointer to them; -1 where they
+	// are not.
+	Bytes int
 
 	// Payloads says that the codec puts a sendqueue.Payload behind its length as it is.
 	Payloads bool
@@ -23,7 +25,7 @@ type Prefix struct {
 
 // New returns the framing by a number of size bytes, of which the first is the highest with big.
 func New(size int, big bool, limit int) Prefix {
-	return Prefix{Size: size, Max: limit, shift: uint8(64 - 8*size), big: big}
+	return Prefix{Size: size, Max: limit, Bytes: -1, shift: uint8(64 - 8*size), big: big}
 }
 
 // Cut returns the payload of the frame at the beginning of src, and the length of the frame. It is 0 where src has no whole frame
@@ -55,10 +57,13 @@ func (p *Prefix) length(head uint64) uint64 {
 	return head << (p.shift & 63) >> (p.shift & 63)
 }
 
-// Header returns what a frame of n bytes of payload, Max at most, begins with: Size bytes, the first one lowest.
-func (p *Prefix) Header(n int) uint64 {
-	if p.big {
-		return bits.ReverseBytes64(uint64(n)) >> (p.shift & 63)
+// Header returns what a frame of n bytes of payload, Max at most, begins with: size bytes, the first one lowest.
+func (p *Prefix) Header(n int) (head uint64, size int) {
+	switch {
+	case p.first != 0:
+		return p.webSocketHeader(n)
+	case p.big:
+		return bits.ReverseBytes64(uint64(n)) >> (p.shift & 63), p.Size
 	}
-	return uint64(n)
+	return uint64(n), p.Size
 }

@@ -42,15 +42,18 @@ func TestAFrameIsCutAsItIsWritten(t *testing.T) {
 			if got := p.Length(wire); got != uint64(n) {
 				t.Errorf("%d bytes, big %v: a length of %d reads as %d", size, big, n, got)
 			}
-			head := p.Header(n)
+			head, length := p.Header(n)
+			if length != size {
+				t.Errorf("a header of %d bytes, and not %d", length, size)
+			}
 			for i := range size {
 				if byte(head>>(8*i)) != wire[i] {
 					t.Errorf("%d bytes, big %v: the header of %d bytes is %x, and not %x", size, big, n, head, wire[:size])
 				}
 			}
-			got, length := p.Cut(append(wire, "behind it"...))
-			if length != len(wire) || !bytes.Equal(got, payload) || cap(got) != n {
-				t.Errorf("%d bytes, big %v: of %d bytes payload %d came, with room for %d, in a frame of %d", size, big, n, len(got), cap(got), length)
+			got, whole := p.Cut(append(wire, "behind it"...))
+			if whole != len(wire) || !bytes.Equal(got, payload) || cap(got) != n {
+				t.Errorf("%d bytes, big %v: of %d bytes payload %d came, with room for %d, in a frame of %d", size, big, n, len(got), cap(got), whole)
 			}
 		}
 	})

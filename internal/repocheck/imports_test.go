@@ -126,7 +126,7 @@ var mayImport = map[string][]string{
 	module + "/libnettest":    {module, locks, insides},
 	module + "/glogslog":      {"github.com/golang/glog"},
 	module + "/reconnect":     {module, locks, chains, usercode, "github.com/cenkalti/backoff/v5"},
-	module + "/ws":            {module, locks, chains, usercode, sendqueue, sockets, ratelimit, insides, "github.com/coder/websocket"},
+	module + "/ws":            {module, locks, chains, prefixes, usercode, sendqueue, sockets, ratelimit, insides, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks, usercode, resumables},
 	module + "/mux":           {module, locks, chains, usercode, module + "/codec", "google.golang.org/protobuf/"},
 	module + "/handover":      {module, moving, sendqueue},

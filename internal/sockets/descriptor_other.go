@@ -29,6 +29,7 @@ func (*Descriptor) CloseWaits() bool                  { panic("libnet: no descri
 func (*Descriptor) Layered() bool                     { panic("libnet: no descriptors on this system") }
 func (*Descriptor) Handshake() error                  { panic("libnet: no descriptors on this system") }
 func (*Descriptor) PendingHandshake() <-chan struct{} { panic("libnet: no descriptors on this system") }
+func (*Descriptor) AwaitsUse() bool                   { panic("libnet: no descriptors on this system") }
 func (*Descriptor) ReadHeld(*readbuf.Buffer, readbuf.ReadSize) (int, error) {
 	panic("libnet: no descriptors on this system")
 }
@@ -46,5 +47,10 @@ func NewSlots(n int) Slots { return make(Slots, n) }
 
 // Secure returns the conn of crypto/tls.
 func Secure(conn net.Conn, config *tls.Config, _ func() net.Addr, _ Slots) net.Conn {
+	return tls.Server(conn, config)
+}
+
+// SecureWaiting returns the conn of crypto/tls.
+func SecureWaiting(conn net.Conn, config *tls.Config, _ Slots) net.Conn {
 	return tls.Server(conn, config)
 }

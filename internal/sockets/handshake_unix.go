@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,10 +21,12 @@ func NewSlots(n int) Slots { return make(Slots, n) }
 // a callback of their config's.
 const slotPatience = time.Second
 
-// A handshake is what a conn has only while it is done. It belongs to who does that, but for over.
+// A handshake is what a conn has only while it is done. It belongs to who does that, but for begun and over.
 type handshake struct {
 	slots   Slots
 	hasSlot bool
+	byUse   bool // whoever would wait for it does it, if nobody has begun
+	begun   atomic.Bool
 	over    chan struct{} // closed at the end
 }
 
@@ -66,6 +69,10 @@ var errHandshakeBroken = errors.New("libnet: the TLS handshake did not return")
 func (c *Secured) doHandshake() error {
 	s := c.wire.handshake.Load()
 	if s == nil {
+		return c.err
+	}
+	if !s.begun.CompareAndSwap(false, true) {
+		<-s.over
 		return c.err
 	}
 	err := errHandshakeBroken // stays if a callback of the config's panics or ends the goroutine

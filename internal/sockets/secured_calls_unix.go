@@ -123,6 +123,15 @@ func (d *Descriptor) PendingHandshake() <-chan struct{} {
 	return nil
 }
 
+// AwaitsUse reports whether the layer's handshake waits for somebody to begin it.
+func (d *Descriptor) AwaitsUse() bool {
+	if d.layer == nil {
+		return false
+	}
+	s := d.layer.wire.handshake.Load()
+	return s != nil && s.byUse && !s.begun.Load()
+}
+
 // WriteMayWait reports whether Write may wait: not for the peer, but for a handshake, or for a Rand of the user's.
 func (d *Descriptor) WriteMayWait() bool { return d.PendingHandshake() != nil || d.asksRand() }
 

@@ -15,7 +15,8 @@ import (
 // A Secured is a TLS server's conn that can be read and written without waiting, through its [Descriptor]. Its own Read and
 // Write wait, as those of any conn do, and may be mixed with those of the descriptor.
 //
-// One caller does the handshake, by [Descriptor.Handshake]; all others wait for that, or do nothing before.
+// One caller does the handshake, by [Descriptor.Handshake]; all others wait for that, or do nothing before. After [SecureWaiting] it is
+// the first of those who would wait.
 type Secured struct {
 	// Immutable after Secure.
 	tls   *tls.Conn
@@ -45,13 +46,22 @@ var _ net.Conn = (*Secured)(nil)
 // Secure returns a TLS server's conn over a TCP or Unix conn, which it takes over from package net when the handshake is
 // over. Over any other it is that of crypto/tls.
 func Secure(conn net.Conn, config *tls.Config, listenAddr func() net.Addr, slots Slots) net.Conn {
-	below := Attach(conn, listenAddr)
+	return secured(Attach(conn, listenAddr), config, &handshake{slots: slots})
+}
+
+// SecureWaiting is Secure for a goroutine that waits in it. The conn stays package net's, and who first uses it does the handshake.
+func SecureWaiting(conn net.Conn, config *tls.Config, slots Slots) net.Conn {
+	return secured(conn, config, &handshake{slots: slots, byUse: true})
+}
+
+func secured(below net.Conn, config *tls.Config, first *handshake) net.Conn {
 	d := Of(below)
 	if d == nil {
-		return tls.Server(conn, config)
+		return tls.Server(below, config)
 	}
 	c := &Secured{below: below, wire: wire{below: below, raw: d.raw}}
-	c.wire.handshake.Store(&handshake{slots: slots, over: make(chan struct{})})
+	first.over = make(chan struct{})
+	c.wire.handshake.Store(first)
 	c.tls = tls.Server(&c.wire, config)
 	c.sock = Descriptor{d.raw, c}
 	return c
@@ -68,6 +78,9 @@ func (c *Secured) isReady() (ready bool, err error) {
 // Handshake waits for the handshake's end and returns what became of it.
 func (c *Secured) Handshake() error {
 	if s := c.wire.handshake.Load(); s != nil {
+		if s.byUse {
+			return c.doHandshake()
+		}
 		<-s.over
 	}
 	return c.err
