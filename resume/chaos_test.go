@@ -16,7 +16,7 @@ import (
 )
 
 // Messages both ways over connections that are cut, reset, stalled and half-delivered at random bytes. In CI some hundred cuts; the
-// long run, with 5,000 and more over 1,000,000 messages, is
+// long run, with 5,000 and more over 1,000,000 messages each way, is
 //
 //	LIBNET_RESUME_CUTS=5000 go test ./resume -run TestNoMessageIsLost -v -timeout 60m
 func TestNoMessageIsLostTwiceOrOutOfOrderThoughConnectionsAreCut(t *testing.T) {
@@ -30,7 +30,7 @@ func TestNoMessageIsLostTwiceOrOutOfOrderThoughConnectionsAreCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cuts, clients, messages = n/len(sites), 8, 16000
+		cuts, clients, messages = n/len(sites), 8, 32000
 	}
 	for name, serve := range sites {
 		t.Run(name, func(t *testing.T) {

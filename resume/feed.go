@@ -1,6 +1,7 @@
 package resume
 
 import (
+	"bytes"
 	"context"
 	"sync/atomic"
 
@@ -46,7 +47,7 @@ func (f *feeding) endLocked() { f.place.Store(0) }
 type feed struct {
 	link  *link
 	place uint64
-	frame any // what Frames takes
+	frame *sendqueue.Payload
 }
 
 // maxFed is how many messages a Send gives the connection before it leaves the rest, others' messages, to a goroutine.
@@ -112,22 +113,15 @@ func (s *Session) nextLocked() (f feed, ok bool) {
 	}
 	s.sent++
 	s.sentBytes += int32(size)
-	f = feed{s.link, s.sent, p}
-	if s.ackTravelsLocked() {
-		b.with = message{data: p.Bytes[1:], ack: s.noteAckLocked(), kind: p.Bytes[0] | flagAck}
-		f.frame = &b.with
+	if len(p.Bytes) <= largeMessage && s.ackTravelsLocked() {
+		p = b.withAck(p.Bytes, s.noteAckLocked())
 	}
+	f = feed{s.link, s.sent, p}
 	if s.link.encodesLate() {
-		f.frame = lasting(f.frame)
+		f.frame = &sendqueue.Payload{Bytes: bytes.Clone(p.Bytes)} // in memory that is not used again
 	}
 	s.feeding.beginLocked(s.sent, int(s.sent-s.acknowledged) < int(s.unacknowledged.count))
 	return f, true
-}
-
-// lasting returns the frame of a message in memory that is not used again.
-func lasting(frame any) any {
-	encoded, _ := Frames.AppendMarshal(nil, frame)
-	return &sendqueue.Payload{Bytes: encoded}
 }
 
 // lockFed locks, and notes that a message is in flight no more. False: the session has ended over it, and is not locked.

@@ -1,6 +1,7 @@
 package resume
 
 import (
+	"encoding/binary"
 	"sync"
 
 	"github.com/libnet-go/libnet/internal/sendqueue"
@@ -28,7 +29,7 @@ type block struct {
 	end    int
 	used   int
 	frames [blockMessages]sendqueue.Payload
-	with   message // what a message of the block's goes as that takes an acknowledgement along; one at a time is in flight
+	with   sendqueue.Payload // what a message of the block's goes as that takes an acknowledgement along; one at a time is in flight
 	bytes  [blockBytes]byte
 }
 
@@ -45,6 +46,13 @@ func (q *queue) push(kind byte, data []byte) {
 	b := q.room(n)
 	frame := append(b.bytes[b.used:b.used:b.used+n], kind)
 	q.add(append(frame, data...), n)
+}
+
+// withAck returns the frame, which is a small one, with an acknowledgement.
+func (b *block) withAck(frame []byte, count uint64) *sendqueue.Payload {
+	head := binary.AppendUvarint(append(b.with.Bytes[:0], frame[0]|flagAck), count)
+	b.with.Bytes = append(head, frame[1:]...)
+	return &b.with
 }
 
 // pushShared appends a frame that must not change.
@@ -104,7 +112,7 @@ func (q *queue) recycle(b *block) {
 	if q.next == b {
 		q.next = nil
 	}
-	b.after, b.begin, b.end, b.used, b.with = nil, 0, 0, 0, message{} // its frames were forgotten one by one
+	b.after, b.begin, b.end, b.used = nil, 0, 0, 0 // its frames were forgotten one by one
 	blocks.Put(b)
 }
 

@@ -23,8 +23,6 @@ func (frames) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	switch f := msg.(type) {
 	case *sendqueue.Payload:
 		return append(dst, f.Bytes...), nil
-	case *message:
-		return f.append(dst), nil
 	case hello:
 		return f.append(dst), nil
 	case welcome:
@@ -68,14 +66,6 @@ type message struct {
 	data []byte
 	ack  uint64
 	kind byte
-}
-
-func (m *message) append(dst []byte) []byte {
-	dst = append(dst, m.kind)
-	if m.kind&flagAck != 0 {
-		dst = binary.AppendUvarint(dst, m.ack)
-	}
-	return append(dst, m.data...)
 }
 
 // An ack is the frame of an acknowledgement.
