@@ -165,6 +165,18 @@ func (p *posts) confirm(after uint64) {
 	}
 }
 
+// arrived notes that a post has come to a session: who refuses it has heard it beside that session's node.
+func (p *posts) arrived(number uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kept == nil {
+		return
+	}
+	if k := &p.kept[number%postsKept]; k.number == number {
+		k.settled = true
+	}
+}
+
 // settledLocked reports whether a post that was refused has arrived, or may have.
 func (p *posts) settledLocked(w *post, now time.Time) bool {
 	k := &p.kept[w.number%postsKept]
@@ -266,14 +278,20 @@ func (n *Node) postSubject(number uint64) string {
 	return string(strconv.AppendUint(b, number, 36))
 }
 
-// handleRefusal is called by the NATS client for what comes back of a post.
-func (n *Node) handleRefusal(suffix string, left bool) bool {
+// handlePostAnswer is called by the NATS client for what comes back of a post: where it went, or from NATS itself, without data, that it went
+// nowhere.
+func (n *Node) handlePostAnswer(suffix string, data []byte) bool {
 	text, ok := strings.CutPrefix(suffix, postReplies)
 	if !ok {
 		return false
 	}
-	if number, err := strconv.ParseUint(text, 36, 64); err == nil {
-		if token, begins := n.posts.refuse(number, left); begins {
+	number, err := strconv.ParseUint(text, 36, 64)
+	switch {
+	case err != nil:
+	case len(data) > 0 && data[0] == answerQueued:
+		n.posts.arrived(number)
+	default:
+		if token, begins := n.posts.refuse(number, len(data) > 0); begins {
 			n.spawn(func() { n.detour(token) })
 		}
 	}

@@ -102,14 +102,14 @@ func instanceName(number uint64) string { return strings.ToUpper(strconv.FormatU
 
 // An announcement says who a node is: it is rare, so it is JSON that people can read, too.
 type announcement struct {
-	ID       string      `json:"id"`
-	Instance string      `json:"instance"` // one run of a node; unique
-	Started  int64       `json:"started"`  // Unix nanoseconds
-	State    nodeState   `json:"state"`
-	Users    int         `json:"users"`
-	Known    uint32      `json:"known"` // digest of the nodes that it knows
-	Done     uint32      `json:"done"`  // the directory's Done
-	Peers    []peerBrief `json:"peers,omitempty"`
+	ID       string     `json:"id"`
+	Instance string     `json:"instance"` // one run of a node; unique
+	Started  int64      `json:"started"`  // Unix nanoseconds
+	State    nodeState  `json:"state"`
+	Users    int        `json:"users"`
+	Known    uint32     `json:"known"` // digest of the nodes that it knows
+	Done     uint32     `json:"done"`  // the directory's Done
+	Peers    peerBriefs `json:"peers,omitempty"`
 }
 
 // peerBrief is gossip: what the announcing node knows of a third.
