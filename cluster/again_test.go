@@ -119,8 +119,11 @@ func TestAListOfMembersCostsNoMoreThanAFewTimesItsSize(t *testing.T) {
 		"[" + strings.Repeat(element+",", 90_000) + element + "]",
 	} {
 		for what, parse := range map[string]func() error{
-			"members":      func() error { _, err := cluster.ParseMembers([]byte(hostile)); return err },
-			"announcement": func() error { _, err := cluster.ParseAnnouncement([]byte(`{"id":"a","instance":"A","peers":` + hostile + "}")); return err },
+			"members": func() error { _, err := cluster.ParseMembers([]byte(hostile)); return err },
+			"announcement": func() error {
+				_, err := cluster.ParseAnnouncement([]byte(`{"id":"a","instance":"A","peers":` + hostile + "}"))
+				return err
+			},
 		} {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// decodeList takes a JSON array apart, one element at a time, and fails at the first one too many: elements that are short on the wire, as {},
-// may be large here.
+// decodeList takes a JSON array apart, one element at a time, and fails at the first one too many, with those before it: elements that are
+// short on the wire, as {}, may be large here.
 func decodeList[T any](src []byte, most int) (list []T, err error) {
 	in := json.NewDecoder(bytes.NewReader(src))
 	if token, err := in.Token(); err != nil || token != json.Delim('[') {
@@ -14,7 +14,7 @@ func decodeList[T any](src []byte, most int) (list []T, err error) {
 	}
 	for in.More() {
 		if len(list) == most {
-			return nil, errMalformed
+			return list, errMalformed
 		}
 		var element T
 		if in.Decode(&element) != nil {
@@ -28,11 +28,13 @@ func decodeList[T any](src []byte, most int) (list []T, err error) {
 	return list, nil
 }
 
-// peerBriefs are those of one announcement.
+// peerBriefs are the first maxPeers of one announcement.
 type peerBriefs []peerBrief
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (l *peerBriefs) UnmarshalJSON(src []byte) (err error) {
-	*l, err = decodeList[peerBrief](src, maxPeers)
+	if *l, err = decodeList[peerBrief](src, maxPeers); len(*l) == maxPeers {
+		return nil
+	}
 	return err
 }

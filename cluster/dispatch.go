@@ -160,7 +160,7 @@ func (d *dispatcher) handlePost(m *nats.Msg, b *binding, payload []byte, direct 
 		return // interest has known the user for long: this one would come out of order
 	}
 	d.node.stats.count(b.deliver(payload))
-	if age < lingerFor+inDoubt {
+	if age < confirmFor {
 		d.answer(m, answerQueued)
 	}
 }
@@ -199,7 +199,7 @@ func (d *dispatcher) answerWith(m *nats.Msg, data []byte) {
 
 // handlePing answers that all this node was sent before has been handled.
 func (d *dispatcher) handlePing(m *nats.Msg) {
-	if !d.late.holdPing(m) {
+	if len(m.Data) > 0 || !d.late.holdPing(m) {
 		d.answerPing(m)
 	}
 }
