@@ -46,3 +46,12 @@ func Deaf(n *Node, user string) bool {
 	a, err := n.ask(n.life, k, n.subjects.user(token(user)), kindFence, nil)
 	return err == nil && a.code == answerNoResponders
 }
+
+// BeatSizes returns how long the heartbeats are of a node that knows these digests one after another.
+func BeatSizes(known []uint32) (sizes []int) {
+	var said beats
+	for _, k := range known {
+		sizes = append(sizes, len(said.next(heartbeat{instance: "A", known: k}).append(nil)))
+	}
+	return sizes
+}
