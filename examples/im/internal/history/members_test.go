@@ -24,6 +24,7 @@ func newJetStream(t *testing.T, conn *nats.Conn) jetstream.JetStream {
 }
 
 func TestAMembershipThatEndedLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h, _, conn := open(t, history.Options{})
 	for i := range int64(50) {
 		if _, err := h.Join(t.Context(), i, i+1, 0); err != nil {
@@ -50,6 +51,7 @@ func groupsOf(t *testing.T, h *history.History, user int64, want map[int64]int64
 }
 
 func TestMembershipsOfTheVersionBeforeAreTakenOver(t *testing.T) {
+	t.Parallel()
 	server := imtest.StartNATS(t, t.TempDir())
 	js := newJetStream(t, connect(t, server))
 	old, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "im-members"})
@@ -111,6 +113,7 @@ func TestAMembershipIsKnownOnAllServersWhenJoinReturns(t *testing.T) {
 
 // Who copies may have read a membership just before its end, and may stand still there, or die.
 func TestWhoLeavesWhileMembershipsAreCopiedStaysAway(t *testing.T) {
+	t.Parallel()
 	server := imtest.StartNATS(t, t.TempDir())
 	js := newJetStream(t, connect(t, server))
 	old, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "im-members"})

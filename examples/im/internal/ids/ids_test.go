@@ -14,10 +14,9 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/ids"
 	"github.com/libnet-go/libnet/examples/im/internal/imtest"
-	"github.com/libnet-go/libnet/libnettest"
 )
 
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+func TestMain(m *testing.M) { imtest.WaitingMain(m) }
 
 func startEtcd(t testing.TB) (*embedded.Etcd, *clientv3.Client) {
 	t.Helper()
