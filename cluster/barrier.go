@@ -15,6 +15,8 @@ import (
 //
 // Whoever waits for a barrier shares the next round with all others who do.
 type barriers struct {
+	ping []byte // what is asked; immutable
+
 	mu sync.Mutex
 	// mu guards the following.
 	waiting []chan<- roundResult // each has room for its one result
@@ -27,6 +29,9 @@ type roundResult struct {
 	err         error
 }
 
+// pingNow is a ping that is answered though messages which came before it are held, for a post that may wait for the answer (late.go).
+var pingNow = []byte("!")
+
 const (
 	// pingAgain is after how long a dispatcher that does not answer is asked again: a full channel loses
 	// barriers as it loses messages.
@@ -37,12 +42,14 @@ const (
 
 // barrier waits for a round that begins after the call. It fails when ctx ends, when the node is closed, and
 // without a connection.
-func (n *Node) barrier(ctx context.Context) (roundResult, error) {
+func (n *Node) barrier(ctx context.Context) (roundResult, error) { return n.pass(ctx, &n.barriers) }
+
+func (n *Node) pass(ctx context.Context, b *barriers) (roundResult, error) {
 	if err := ctx.Err(); err != nil {
 		return roundResult{}, err
 	}
 	select {
-	case r := <-n.joinRound():
+	case r := <-n.joinRound(b):
 		return r, r.err
 	case <-ctx.Done():
 		return roundResult{}, ctx.Err()
@@ -52,22 +59,20 @@ func (n *Node) barrier(ctx context.Context) (roundResult, error) {
 }
 
 // joinRound returns where the result of the next round will be; never, if the node is closed first.
-func (n *Node) joinRound() <-chan roundResult {
+func (n *Node) joinRound(b *barriers) <-chan roundResult {
 	result := make(chan roundResult, 1)
-	b := &n.barriers
 	b.mu.Lock()
 	b.waiting = append(b.waiting, result)
 	begin := !b.active
 	b.active = true
 	b.mu.Unlock()
 	if begin {
-		n.spawn(n.runRounds)
+		n.spawn(func() { n.runRounds(b) })
 	}
 	return result
 }
 
-func (n *Node) runRounds() {
-	b := &n.barriers
+func (n *Node) runRounds(b *barriers) {
 	for {
 		b.mu.Lock()
 		waiting := b.waiting
@@ -77,7 +82,7 @@ func (n *Node) runRounds() {
 		if len(waiting) == 0 {
 			return
 		}
-		r := n.round()
+		r := n.round(b.ping)
 		for _, w := range waiting {
 			w <- r
 		}
@@ -87,6 +92,7 @@ func (n *Node) runRounds() {
 // A round asks each reachable node once, and more often if need be.
 type round struct {
 	node    *Node
+	ping    []byte
 	call    *call
 	targets []*target
 	open    int // targets that have not answered
@@ -99,9 +105,9 @@ type target struct {
 	asked    time.Time
 }
 
-func (n *Node) round() roundResult {
+func (n *Node) round(ping []byte) roundResult {
 	reachable, unreachable := n.peers.split()
-	r := &round{node: n, lost: unreachable}
+	r := &round{node: n, ping: ping, lost: unreachable}
 	for _, instance := range append(reachable, n.instance) {
 		r.targets = append(r.targets, &target{instance: instance})
 	}
@@ -149,7 +155,7 @@ func (r *round) run() error {
 func (r *round) ask(i int) error {
 	t := r.targets[i]
 	t.asked = time.Now()
-	err := r.node.conn.PublishRequest(r.node.subjects.pingOf(t.instance), r.node.replySubject(r.call, i+1), nil)
+	err := r.node.conn.PublishRequest(r.node.subjects.pingOf(t.instance), r.node.replySubject(r.call, i+1), r.ping)
 	return natsError(err)
 }
 

@@ -106,7 +106,7 @@ func (n *Node) replySubject(k *call, target int) string {
 // handleReply is called by the NATS client for each answer, one at a time.
 func (n *Node) handleReply(m *nats.Msg) {
 	suffix := strings.TrimPrefix(m.Subject, n.subjects.replies)
-	if n.handleRefusal(suffix, len(m.Data) > 0) {
+	if n.handlePostAnswer(suffix, m.Data) {
 		return
 	}
 	number, target, ok := parseReply(suffix)

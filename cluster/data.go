@@ -21,11 +21,7 @@ type BindOptions struct {
 // BindWith is [Node.Bind] of a login about which there is more to say. Binding a session to its user again replaces its
 // data; Bind leaves it. Errors: [ErrTooLarge] for data over [MaxData], and those of Bind.
 func (n *Node) BindWith(ctx context.Context, s *libnet.Session, user string, o BindOptions) error {
-	size := 0
-	for key, value := range o.Data {
-		size += len(key) + len(value)
-	}
-	if size > MaxData {
+	if sizeOf(o.Data) > MaxData {
 		needContext(ctx)
 		return ErrTooLarge
 	}
@@ -34,6 +30,13 @@ func (n *Node) BindWith(ctx context.Context, s *libnet.Session, user string, o B
 		data = make(map[string]string)
 	}
 	return n.bind(ctx, s, user, data)
+}
+
+func sizeOf(data map[string]string) (bytes int) {
+	for key, value := range data {
+		bytes += len(key) + len(value)
+	}
+	return bytes
 }
 
 // describe gives a binding data, unless that is nil. A map is never changed once a binding has it.

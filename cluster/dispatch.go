@@ -21,7 +21,8 @@ type dispatcher struct {
 	ping     *nats.Subscription
 	own      *nats.Subscription // to questions to this node
 	here     *nats.Subscription
-	late     late // used by run alone
+	late     late   // used by run alone
+	kicked   kicked // the same
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -142,13 +143,14 @@ func (d *dispatcher) handleKind(m *nats.Msg, b *binding, kind byte, body []byte,
 	}
 }
 
-// handlePost says only that the user is not here: nobody waits for anything else.
+// handlePost answers only while another node may say that the user has left it: nobody waits for anything else.
 func (d *dispatcher) handlePost(m *nats.Msg, b *binding, payload []byte, direct bool) {
 	if b == nil {
 		d.answer(m, answerGone)
 		return
 	}
-	if time.Since(b.seen) < recentLogin {
+	age := time.Since(b.seen)
+	if age < recentLogin {
 		id := d.node.subjects.postOf(m.Reply)
 		if d.late.known[id] {
 			return
@@ -158,6 +160,9 @@ func (d *dispatcher) handlePost(m *nats.Msg, b *binding, payload []byte, direct 
 		return // interest has known the user for long: this one would come out of order
 	}
 	d.node.stats.count(b.deliver(payload))
+	if age < confirmFor {
+		d.answer(m, answerQueued)
+	}
 }
 
 // holder returns the binding that a message is for, nil if there is none with an open session. sub is the user's subscription that it came
@@ -194,7 +199,7 @@ func (d *dispatcher) answerWith(m *nats.Msg, data []byte) {
 
 // handlePing answers that all this node was sent before has been handled.
 func (d *dispatcher) handlePing(m *nats.Msg) {
-	if !d.late.holdPing(m) {
+	if len(m.Data) > 0 || !d.late.holdPing(m) {
 		d.answerPing(m)
 	}
 }

@@ -1,6 +1,9 @@
 package cluster
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 var (
 	ParseAnnouncement = parseAnnouncement
@@ -17,4 +20,38 @@ var (
 func ReceivedHeader(wire map[string][]string) (Header, time.Duration) {
 	timeout, _ := callTimeout(wire)
 	return receivedHeader(wire), timeout
+}
+
+// Deafen has a node lose what is sent to its users by its own subject, until hear is called.
+func Deafen(n *Node) (hear func() error, err error) {
+	d := n.dispatcher
+	return func() (err error) {
+		d.here, err = d.subscribe(n.subjects.here)
+		return errors.Join(err, n.conn.Flush())
+	}, errors.Join(d.here.Unsubscribe(), n.conn.Flush())
+}
+
+// AtSubject is where messages to a user go directly.
+func AtSubject(n *Node, user string) string { return n.subjects.at(n.instance, token(user)) }
+
+// LoseInterest has NATS know nothing of a user who is here.
+func LoseInterest(n *Node, user string) error {
+	return errors.Join(n.dispatcher.bound(token(user)).sub.Unsubscribe(), n.conn.Flush())
+}
+
+// Deaf reports whether NATS says that nobody has the user.
+func Deaf(n *Node, user string) bool {
+	k := n.calls.begin(1)
+	defer n.calls.end(k)
+	a, err := n.ask(n.life, k, n.subjects.user(token(user)), kindFence, nil)
+	return err == nil && a.code == answerNoResponders
+}
+
+// BeatSizes returns how long the heartbeats are of a node that knows these digests one after another.
+func BeatSizes(known []uint32) (sizes []int) {
+	var said beats
+	for _, k := range known {
+		sizes = append(sizes, len(said.next(heartbeat{instance: "A", known: k}).append(nil)))
+	}
+	return sizes
 }

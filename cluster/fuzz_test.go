@@ -11,7 +11,7 @@ import (
 // Another node may be of another version, or broken: what it sends is refused or understood, and never more.
 func FuzzWhatNodesSend(f *testing.F) {
 	for _, seed := range []string{
-		"", "\x00", "12345678", "\x00\x02", "\x02\x02", "12345678kicked", "h12345678knowdone\x05", "h12345678knowdone\x85\x00",
+		"", "\x00", "12345678", "\x00\x02", "\x02\x02", "12345678kicked", "h12345678knowdone\x05", "h12345678knowdone\x85\x00", "i12345678", "i1234567", "i123456789",
 		"\x00\x00\x00\x01", "\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03", "\xff\xff\xff\xff",
 		"z.1", "1.", "1y2p0ij32e8e7.zik0zj", ".", "-1.-1",
 	} {

@@ -36,10 +36,38 @@ func (n *Node) announcement(briefs []peerBrief) ([]byte, error) {
 	})
 }
 
-// beat publishes a heartbeat: 20 bytes, as each node hears those of all others.
-func (n *Node) beat() error {
-	b := heartbeat{instance: n.instance, known: n.peers.digest(), done: n.directory.Done(), users: n.users()}
+// beat publishes a whole heartbeat, of 20 bytes: there is something new.
+func (n *Node) beat() error { return n.publishBeat(n.present()) }
+
+func (n *Node) present() heartbeat {
+	return heartbeat{instance: n.instance, known: n.peers.digest(), done: n.directory.Done(), users: n.users()}
+}
+
+func (n *Node) publishBeat(b heartbeat) error {
 	return natsError(n.conn.Publish(n.subjects.heartbeats, b.append(nil)))
+}
+
+// Of the beats that say the same the first three are whole, in case one is lost, and then each fourth: whoever has missed something, or
+// counts users, waits for two seconds at the most.
+const (
+	wholeFirst = 3
+	wholeEvery = 4
+)
+
+// beats decides how much a node says in its next heartbeat. heartbeatLoop alone uses it.
+type beats struct {
+	last heartbeat
+	same int // how many said the same
+}
+
+func (b *beats) next(h heartbeat) heartbeat {
+	if h.known != b.last.known || h.done != b.last.done {
+		b.same = 0
+	}
+	b.last = h
+	b.same++
+	h.brief = b.same > wholeFirst && b.same%wholeEvery != 0
+	return h
 }
 
 func (n *Node) users() int {
@@ -53,6 +81,7 @@ func (n *Node) users() int {
 func (n *Node) heartbeatLoop() {
 	defer n.running.Done()
 	const looks = int(heartbeatInterval / watchInterval)
+	var said beats
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for i := 1; ; i++ {
@@ -62,18 +91,19 @@ func (n *Node) heartbeatLoop() {
 			return
 		}
 		if i%looks == 0 {
-			n.heartbeat()
+			n.heartbeat(&said)
 		}
 		n.lookAround()
 		n.dispatcher.endLinger(lingerFor)
 	}
 }
 
-func (n *Node) heartbeat() {
+func (n *Node) heartbeat(said *beats) {
+	next := said.next(n.present())
 	if n.introduce.Swap(false) {
 		_ = n.announce()
 	} else {
-		_ = n.beat() // without a connection the others miss it, as they should
+		_ = n.publishBeat(next) // without a connection the others miss it, as they should
 	}
 	n.directory.Tick()
 	for _, p := range n.peers.sweep() {
@@ -96,7 +126,11 @@ func (n *Node) handleHeartbeat(m *nats.Msg) {
 		_ = n.tell(b.instance, askWho, "")
 		return
 	}
-	n.heardFrom(b.instance, b.known, b.done, found)
+	if !b.brief {
+		n.heardFrom(b.instance, b.known, b.done, found)
+	} else if found {
+		n.lookAround()
+	}
 }
 
 // handleAnnouncement may be called by several goroutines.

@@ -25,33 +25,14 @@ func (n *Node) KickSession(ctx context.Context, at Presence, reason string) erro
 	if !validInstance(at.Run) {
 		return ErrOffline
 	}
-	a, err := n.askNode(ctx, at.Run, kindKick, appendKick(nil, at.Session, clipReason(reason)))
-	switch {
-	case err != nil:
-		return err
-	case a.code == answerKicked:
-		return nil
-	case a.code == answerNoResponders && at.Run != n.instance && !n.peers.holdsNoUsers(at.Run):
-		return ErrDegraded // it has not left, and may only be cut off
-	}
-	return ErrOffline
-}
-
-// askNode asks one node, in one of its runs. The question may be lost; ctx's end then is [ErrDegraded], too.
-func (n *Node) askNode(ctx context.Context, instance string, kind byte, body []byte) (answer, error) {
-	k := n.calls.begin(1)
+	k := n.calls.begin(callAnswers)
 	defer n.calls.end(k)
-	if err := n.publish(n.subjects.nodeOf(instance), n.replySubject(k, 0), kind, 0, body); err != nil {
-		return answer{}, err
+	body := appendKick(nil, at.Session, clipReason(reason))
+	a, err := n.await(ctx, &question{call: k, node: at.Run, subject: n.subjects.nodeOf(at.Run), target: 1, kind: kindKick, payload: body})
+	if err == nil && a.code != answerKicked {
+		err = ErrOffline
 	}
-	select {
-	case a := <-k.answers:
-		return a, a.lost()
-	case <-ctx.Done():
-		return answer{}, n.unknown(ctx.Err())
-	case <-n.done:
-		return answer{}, ErrClosed
-	}
+	return err
 }
 
 // handleOwn handles what is sent to this node, and to no user or group.
@@ -63,9 +44,5 @@ func (d *dispatcher) handleOwn(m *nats.Msg) {
 	if err != nil {
 		return
 	}
-	code := answerGone
-	if d.evict(session, &KickedError{reason}) {
-		code = answerKicked
-	}
-	d.answer(m, code)
+	d.kick(m, session, reason)
 }

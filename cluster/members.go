@@ -66,10 +66,13 @@ func (n *Node) Members(ctx context.Context, group string) ([]Member, error) {
 	var members []Member
 	tooMany := false
 	err = n.askGroup(ctx, token, kindQuery, nil, maxParts, func(a answer) {
-		tooMany = tooMany || a.code == answerTooLarge
-		if list, err := parseMembers(a.data); a.code == answerMembers && err == nil {
+		if tooMany = tooMany || a.code == answerTooLarge; tooMany || a.code != answerMembers {
+			return
+		}
+		if list, err := parseMembers(a.data); err == nil {
 			members = append(members, list...)
 		}
+		tooMany = len(members) > MaxMembers
 	})
 	if tooMany {
 		return nil, ErrTooManyMembers
@@ -158,9 +161,16 @@ func parseCount(src []byte) (int, error) {
 	return int(binary.BigEndian.Uint32(src) & (1<<31 - 1)), nil
 }
 
+// parseMembers refuses what no node sends: more than Members lists, and members that are no session's or have more than one can have.
 func parseMembers(src []byte) (list []Member, err error) {
-	if json.Unmarshal(src, &list) != nil {
-		return nil, errMalformed
+	list, err = decodeList[Member](src, MaxMembers)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range list {
+		if !m.wellFormed() || len(m.Users) > maxMemberUsers {
+			return nil, errMalformed
+		}
 	}
 	return list, nil
 }

@@ -32,6 +32,7 @@ type Node struct {
 
 	calls    calls
 	barriers barriers
+	hasty    barriers // with pingNow
 	posts    posts
 	peers    peers
 	stats    counters
@@ -122,6 +123,7 @@ func newNode(o Options) *Node {
 	}
 	n.health.current.Store(&healthChange{Whole, nil})
 	n.subjects = newSubjects(o.cluster(), n.instance)
+	n.hasty.ping = pingNow
 	n.calls.open = make(map[uint64]*call)
 	n.peers = peers{
 		self:        peer{id: n.id, instance: n.instance, started: n.started.UnixNano()},

@@ -96,7 +96,10 @@ func (ps *peers) beat(b heartbeat) (known, found bool) {
 		return gone, false
 	}
 	found = !p.fresh(now)
-	p.heard, p.known, p.users, p.digest = now, now, b.users, b.known
+	p.heard, p.known = now, now
+	if !b.brief {
+		p.users, p.digest = b.users, b.known
+	}
 	return true, found
 }
 
@@ -312,7 +315,7 @@ type NodeInfo struct {
 	Self     bool
 	Alive    bool      // its last heartbeat is younger than 1.5 s
 	Draining bool      // it takes no more users
-	Users    int       // as of its last heartbeat
+	Users    int       // as of its last whole heartbeat, two seconds ago at the most
 	LastSeen time.Time // when that arrived, here or, for one that is not alive, at another node
 }
 

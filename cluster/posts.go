@@ -165,10 +165,16 @@ func (p *posts) confirm(after uint64) {
 	}
 }
 
-// settledLocked reports whether a post that was refused has arrived, or may have.
-func (p *posts) settledLocked(w *post, now time.Time) bool {
-	k := &p.kept[w.number%postsKept]
-	return w.left && (now.Sub(w.at) > inDoubt || k.number == w.number && k.settled)
+// arrived notes that a post has come to a session: who refuses it has heard it beside that session's node.
+func (p *posts) arrived(number uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kept == nil {
+		return
+	}
+	if k := &p.kept[number%postsKept]; k.number == number {
+		k.settled = true
+	}
 }
 
 // refuse puts a post on its detour, and reports whether that begins with it.
@@ -179,7 +185,7 @@ func (p *posts) refuse(number uint64, left bool) (token string, begins bool) {
 		return "", false
 	}
 	k := &p.kept[number%postsKept]
-	if k.number != number || k.refused || k.settled {
+	if k.number != number || k.refused || k.settled || left && time.Since(k.at) > inDoubt {
 		return "", false
 	}
 	k.refused = true
@@ -214,12 +220,14 @@ func (p *posts) next(token string) []post {
 	return waiting
 }
 
-// stillLost returns those that have not arrived by another way.
-func (p *posts) stillLost(waiting []post) []post {
-	now := time.Now()
+// lost returns those that have not come to a session, as far as is known.
+func (p *posts) lost(waiting []post) []post {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.DeleteFunc(waiting, func(w post) bool { return p.settledLocked(&w, now) })
+	return slices.DeleteFunc(waiting, func(w post) bool {
+		k := &p.kept[w.number%postsKept]
+		return w.left && (k.number != w.number || k.settled)
+	})
 }
 
 // wait waits for the posts that are on a detour, and is false when there is none.
@@ -250,10 +258,24 @@ func (n *Node) detour(token string) {
 		if err != nil || l.Node == "" {
 			continue
 		}
-		for _, p := range n.posts.stillLost(posts) {
+		for _, p := range n.stillLost(ctx, posts) {
 			_ = n.publish(n.subjects.at(l.Node, token), n.postSubject(p.number), kindPost, 0, p.payload)
 		}
 	}
+}
+
+// stillLost returns those that no session has had. Beside the node that a user has left, others may have heard a post: behind a round
+// they have said so. Messages that are held for it must not hold that up.
+func (n *Node) stillLost(ctx context.Context, posts []post) []post {
+	left := func(p post) bool { return p.left }
+	posts = n.posts.lost(posts)
+	if !slices.ContainsFunc(posts, left) {
+		return posts
+	}
+	if _, err := n.pass(ctx, &n.hasty); err != nil {
+		return slices.DeleteFunc(posts, left) // at most once
+	}
+	return n.posts.lost(posts)
 }
 
 const postReplies = "-."
@@ -266,14 +288,20 @@ func (n *Node) postSubject(number uint64) string {
 	return string(strconv.AppendUint(b, number, 36))
 }
 
-// handleRefusal is called by the NATS client for what comes back of a post.
-func (n *Node) handleRefusal(suffix string, left bool) bool {
+// handlePostAnswer is called by the NATS client for what comes back of a post: where it went, or from NATS itself, without data, that it went
+// nowhere.
+func (n *Node) handlePostAnswer(suffix string, data []byte) bool {
 	text, ok := strings.CutPrefix(suffix, postReplies)
 	if !ok {
 		return false
 	}
-	if number, err := strconv.ParseUint(text, 36, 64); err == nil {
-		if token, begins := n.posts.refuse(number, left); begins {
+	number, err := strconv.ParseUint(text, 36, 64)
+	switch {
+	case err != nil:
+	case len(data) > 0 && data[0] == answerQueued:
+		n.posts.arrived(number)
+	default:
+		if token, begins := n.posts.refuse(number, len(data) > 0); begins {
 			n.spawn(func() { n.detour(token) })
 		}
 	}

@@ -127,11 +127,14 @@ func appendPresence(prefix []byte, p Presence) ([]byte, error) {
 }
 
 func parsePresence(src []byte) (p Presence, err error) {
-	if json.Unmarshal(src, &p) != nil {
+	if json.Unmarshal(src, &p) != nil || !p.wellFormed() {
 		return Presence{}, errMalformed
 	}
 	return p, nil
 }
+
+// wellFormed reports whether a node may have sent it. Data that is no UTF-8 grows on the way, by a factor of 3 at the most.
+func (p *Presence) wellFormed() bool { return validInstance(p.Run) && sizeOf(p.Data) <= 3*MaxData }
 
 // handleKick unbinds before it answers: what Kick counts takes no more messages.
 func (d *dispatcher) handleKick(m *nats.Msg, b *binding, body []byte) {
@@ -139,10 +142,9 @@ func (d *dispatcher) handleKick(m *nats.Msg, b *binding, body []byte) {
 	if err != nil {
 		return
 	}
-	kicked := &KickedError{reason}
-	if b == nil || session != 0 && session != b.session.ID() || !d.evict(b.session.ID(), kicked) {
-		d.answer(m, answerGone)
-		return
+	held := uint64(0) // no session's
+	if b != nil && (session == 0 || session == b.session.ID()) {
+		held = b.session.ID()
 	}
-	d.answer(m, answerKicked)
+	d.kick(m, held, reason)
 }

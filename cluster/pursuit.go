@@ -95,43 +95,10 @@ func (p *pursuit) lateAnswer(ctx context.Context) (answer, error) {
 	return answer{}, err
 }
 
-// await asks one node and waits for its answer while it is heard. A fence is repeated: a full channel loses it as it loses messages.
+// await asks one node. Answers to earlier questions count only if they are final.
 func (p *pursuit) await(ctx context.Context, node, subject string, kind byte, payload []byte) (answer, error) {
-	n := p.node
-	p.target++ // answers to earlier questions count only if they are final
-	reply := n.replySubject(p.call, p.target)
-	if err := n.publish(subject, reply, kind, p.call.after, payload); err != nil {
-		return answer{}, err
-	}
-	tick := time.NewTicker(pingAgain)
-	defer tick.Stop()
-	for {
-		select {
-		case a := <-p.call.answers:
-			switch {
-			case a.code == answerLost:
-				return a, a.lost()
-			case !a.isFinal() && a.target != p.target:
-				continue
-			case a.code == answerNoResponders && !n.peers.holdsNoUsers(node):
-				return answer{}, ErrDegraded // the homes say that the user is on a node to which there is no route
-			}
-			return a, nil
-		case <-tick.C:
-			if node != n.instance && !n.peers.fresh(node) && !n.peers.holdsNoUsers(node) {
-				return answer{}, ErrDegraded
-			}
-			if kind == kindFence {
-				if err := n.publish(subject, reply, kind, p.call.after, payload); err != nil {
-					return answer{}, err
-				}
-			}
-		case <-ctx.Done():
-			return answer{}, n.unknown(ctx.Err())
-		case <-n.done:
-			return answer{}, ErrClosed
-		}
-	}
+	p.target += 2
+	return p.node.await(ctx, &question{call: p.call, node: node, subject: subject, target: p.target, kind: kind, payload: payload})
 }
 
 // pursuitPause is how long a user who moves, or leaves, is waited for.

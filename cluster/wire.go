@@ -62,18 +62,25 @@ func parseKick(src []byte) (session uint64, reason string, err error) {
 	return binary.BigEndian.Uint64(src), string(src[8:]), nil
 }
 
-// A heartbeat is what a node says of itself twice a second: all others hear it, so it is small.
+// A heartbeat is what a node says of itself twice a second: all others hear it, so it is small, and brief while nothing changes.
 type heartbeat struct {
 	instance string
+	brief    bool   // what follows is as it was
 	known    uint32 // digest of the nodes that it knows
 	done     uint32 // the directory's Done
 	users    int
 }
 
-const beatBegins byte = 'h'
+const (
+	beatBegins  byte = 'h'
+	briefBegins byte = 'i'
+)
 
 func (h heartbeat) append(dst []byte) []byte {
 	number, _ := strconv.ParseUint(h.instance, 36, 64)
+	if h.brief {
+		return binary.BigEndian.AppendUint64(append(dst, briefBegins), number)
+	}
 	dst = binary.BigEndian.AppendUint64(append(dst, beatBegins), number)
 	dst = binary.BigEndian.AppendUint32(dst, h.known)
 	dst = binary.BigEndian.AppendUint32(dst, h.done)
@@ -81,7 +88,10 @@ func (h heartbeat) append(dst []byte) []byte {
 }
 
 func parseHeartbeat(src []byte) (heartbeat, error) {
-	const fixed = 1 + 8 + 4 + 4
+	const brief, fixed = 1 + 8, 1 + 8 + 4 + 4
+	if len(src) == brief && src[0] == briefBegins {
+		return heartbeat{instance: instanceName(binary.BigEndian.Uint64(src[1:])), brief: true}, nil
+	}
 	if len(src) <= fixed || src[0] != beatBegins {
 		return heartbeat{}, errMalformed
 	}
@@ -102,14 +112,14 @@ func instanceName(number uint64) string { return strings.ToUpper(strconv.FormatU
 
 // An announcement says who a node is: it is rare, so it is JSON that people can read, too.
 type announcement struct {
-	ID       string      `json:"id"`
-	Instance string      `json:"instance"` // one run of a node; unique
-	Started  int64       `json:"started"`  // Unix nanoseconds
-	State    nodeState   `json:"state"`
-	Users    int         `json:"users"`
-	Known    uint32      `json:"known"` // digest of the nodes that it knows
-	Done     uint32      `json:"done"`  // the directory's Done
-	Peers    []peerBrief `json:"peers,omitempty"`
+	ID       string     `json:"id"`
+	Instance string     `json:"instance"` // one run of a node; unique
+	Started  int64      `json:"started"`  // Unix nanoseconds
+	State    nodeState  `json:"state"`
+	Users    int        `json:"users"`
+	Known    uint32     `json:"known"` // digest of the nodes that it knows
+	Done     uint32     `json:"done"`  // the directory's Done
+	Peers    peerBriefs `json:"peers,omitempty"`
 }
 
 // peerBrief is gossip: what the announcing node knows of a third.

@@ -69,7 +69,7 @@ func TestOperatorsSeeHealthAndMetrics(t *testing.T) {
 		*command
 		want []string
 	}{
-		{access, []string{"\nim_registered 1\n", "\nim_nats_connected 1\n", "\nim_cut 0\n", "\nim_cluster_nodes 1\n", "\nim_logins_total 0\n", "\nlibnet_sessions"}},
+		{access, []string{"\nim_registered 1\n", "\nim_nats_connected 1\n", "\nim_cut 0\n", "\nim_cluster_nodes 1\n", "\nim_cluster_degraded 0\n", "\nim_cluster_lost 0\n", "\nim_cluster_delivered_total 0\n", "\nim_logins_total 0\n", "\nlibnet_sessions"}},
 		{gateway, []string{"\nim_etcd_away 0\n", "\nim_picks_failed_total 0\n", "\nlibnet_sessions"}},
 	} {
 		url := part.sees(`operators at (\S+)`)

@@ -1,6 +1,8 @@
 package directory_test
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -82,6 +84,41 @@ func TestALoginOfANodeThatIsAboutToComeStays(t *testing.T) {
 			t.Errorf("%d logins are kept, want 1", records)
 		}
 	})
+}
+
+// The greatest number that a message may have leaves none for later logins: each would be refused for good, or be won by whose name is greater.
+func TestAMessageWithTheGreatestNumberTakesNoLaterLoginFromAnybody(t *testing.T) {
+	greatest := string(binary.AppendUvarint(nil, 1<<62))
+	for what, text := range map[string]string{
+		"clock":              "Q\x00\x02XX" + greatest + "\x00\x00\x00\x00\x07\x00\x00\x00\x00\x01\x01u\x00\x00",
+		"login of another":   "R\x00\x02XX\x05\x00\x00\x00\x00\x07\x00\x00\x00\x00\x01\x06victim\x01" + greatest,
+		"loss":               "L\x00\x02XX\x05\x00\x00\x00\x00\x07\x00\x02XX\x01" + greatest + "\x01\x06victim\x01\x00",
+		"refusal of a login": "F\x00\x02XX\x05\x01\x00\x00\x00\x07\x00\x02XX\x01" + greatest + "\x00",
+	} {
+		inBubble(t, 1, func(t *testing.T, n *network) {
+			nodes := n.mesh(3)
+			for _, d := range nodes {
+				d.Handle([]byte(text))
+			}
+			if _, err := nodes[0].login("victim"); err != nil && !errors.Is(err, directory.ErrReplaced) { // it hears of the number
+				t.Fatal(err)
+			}
+			for i := range 10 {
+				user := fmt.Sprint("u", i)
+				for _, at := range []*node{nodes[2], nodes[0], nodes[1], nodes[0], nodes[2]} {
+					if _, err := at.login(user); err != nil {
+						t.Fatalf("%s: %s on %s: %v", what, user, at.name, err)
+					}
+					wantAt(t, nodes, user, at)
+				}
+			}
+			time.Sleep(5 * time.Second) // the node that sent it is not there
+			if _, err := nodes[0].login("victim"); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			wantAt(t, nodes, "victim", nodes[0])
+		})
+	}
 }
 
 // Homes refuse a message with a token that no name has, and all other logins that have ended with it.

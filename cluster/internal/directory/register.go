@@ -56,7 +56,7 @@ func (d *Directory) above(token string, session uint64, other Login) error {
 		return ErrGone
 	}
 	d.observeLocked(other.Number)
-	h.number = d.nextLocked()
+	h.number = max(d.nextLocked(), min(other.Number+1, maxNumber)) // of this user alone, if the other's is too far ahead
 	d.held[token] = h
 	return nil
 }

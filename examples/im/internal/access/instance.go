@@ -92,7 +92,9 @@ type Instance struct {
 	life     context.Context // ends with the instance
 	endLife  context.CancelFunc
 	watching sync.WaitGroup
-	failed   chan error // takes one
+	failed   chan error    // takes one
+	lost     chan struct{} // onHealth closes, watchNATS receives
+	loss     sync.Once
 
 	end sync.Once
 }
@@ -106,7 +108,7 @@ func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err err
 	byDefault(&o.Logger, slog.Default())
 	byDefault(&o.StartTimeout, defaultStartTimeout)
 	byDefault(&o.CutAfter, defaultCutAfter)
-	i := &Instance{ID: cmp.Or(o.ID, "access-"+strings.ToLower(rand.Text()[:8])), failed: make(chan error, 1)}
+	i := &Instance{ID: cmp.Or(o.ID, "access-"+strings.ToLower(rand.Text()[:8])), failed: make(chan error, 1), lost: make(chan struct{})}
 	i.life, i.endLife = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -122,7 +124,7 @@ func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err err
 	}
 	// A number for ids is leased meanwhile. Messages do not wait for it.
 	i.ids = ids.New(i.etcd, ids.Options{Owner: i.ID, Logger: o.Logger})
-	if i.Node, err = joinCluster(ctx, i.ID, o); err != nil {
+	if i.Node, err = i.joinCluster(ctx, o); err != nil {
 		return nil, err
 	}
 	if err = i.serve(ctx, o); err != nil {
@@ -137,7 +139,7 @@ func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err err
 
 // watchNATS acts on what becomes of the connection to NATS. It is the one place that does.
 func (i *Instance) watchNATS(o InstanceOptions) {
-	l := &lifeline{conn: i.Node.Conn(), after: o.CutAfter, setCut: i.setCut, log: o.Logger.With("server", i.ID)}
+	l := &lifeline{conn: i.Node.Conn(), lost: i.lost, after: o.CutAfter, setCut: i.setCut, log: o.Logger.With("server", i.ID)}
 	if o.CutAfter < 0 {
 		l.after = math.MaxInt64
 	}
@@ -180,13 +182,20 @@ func (i *Instance) agree(ctx context.Context, o InstanceOptions) error {
 	return nil
 }
 
+// onHealth is told how the cluster's node is. Degraded, it answers what it knows, and says of others that it does not.
+func (i *Instance) onHealth(health cluster.Health, _ error) {
+	if health == cluster.Lost {
+		i.loss.Do(func() { close(i.lost) })
+	}
+}
+
 // joinCluster waits for a NATS that is not there yet.
-func joinCluster(ctx context.Context, id string, o InstanceOptions) (*cluster.Node, error) {
+func (i *Instance) joinCluster(ctx context.Context, o InstanceOptions) (*cluster.Node, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.StartTimeout)
 	defer cancel()
 	for waiting := false; ; waiting = true {
 		node, err := cluster.New(ctx, cluster.Options{
-			Cluster: clusterName, NodeID: id, Servers: o.NATS, TLS: o.NATSTLS, Logger: o.Logger,
+			Cluster: clusterName, NodeID: i.ID, Servers: o.NATS, TLS: o.NATSTLS, Logger: o.Logger, OnHealth: i.onHealth,
 			// A login that NATS refuses is tried again for ever: its accounts may be on their way back, too.
 			NATS: append(slices.Clone(o.NATSOptions), nats.IgnoreAuthErrorAbort()),
 		})

@@ -27,6 +27,7 @@ var ErrClosedForGood = errors.New("access: the connection to NATS is closed for 
 // else, and being the least loaded would be given more.
 type lifeline struct {
 	conn   *nats.Conn
+	lost   <-chan struct{} // is closed when the cluster's node says that the connection is closed for good
 	after  time.Duration
 	setCut func(bool) // is called when the state changes
 	log    *slog.Logger
@@ -44,6 +45,8 @@ func (l *lifeline) watch(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-l.lost:
+			return l.closed()
 		case <-ticker.C:
 		}
 		waited, err := l.ask(ctx)
@@ -51,7 +54,7 @@ func (l *lifeline) watch(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case l.conn.IsClosed():
-			return fmt.Errorf("%w: %v", ErrClosedForGood, l.conn.LastError())
+			return l.closed()
 		case err == nil:
 			l.answered()
 		default:
@@ -59,6 +62,8 @@ func (l *lifeline) watch(ctx context.Context) error {
 		}
 	}
 }
+
+func (l *lifeline) closed() error { return fmt.Errorf("%w: %v", ErrClosedForGood, l.conn.LastError()) }
 
 // ask returns for how long NATS has been given the chance to answer: not the time that the clock shows, which passes also
 // while the whole process is stopped.

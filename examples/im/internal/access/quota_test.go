@@ -172,3 +172,39 @@ func TestMessagesGoOnWithoutNumbers(t *testing.T) {
 		t.Errorf("records %v", res.Records)
 	}
 }
+
+// The answer to the message that took the last of the room may be lost with the connection.
+func TestARepetitionOfWhatFilledTheShareIsAcknowledgedOnAnyServerAndCountedOnce(t *testing.T) {
+	for name, limits := range map[string]quota.Limits{"share": {PerSecond: -1, Share: 3}, "store": {PerSecond: -1, Bytes: 1500}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			one, two := r.start(withQuotas(limits)), r.start(withQuotas(limits))
+			say := func(p *peer, id string) uint32 {
+				return p.ask(&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, TargetUID: 2, MsgID: id, Msg: "hello"}).(*wire.ResSendP2PMsg).ErrCode
+			}
+			p := dialTCP(t, one).login(r, 1)
+			for _, id := range []string{"a", "a", "a", "b", "c", "c", "a"} {
+				if code := say(p, id); code != 0 {
+					t.Fatalf("%s is answered with %d", id, code)
+				}
+			}
+			if code := say(p, "d"); code != wire.CodeFull {
+				t.Fatalf("what has no room is answered with %d", code)
+			}
+			p.Close()
+			imtest.Eventually(t, "what was stored is recorded", func() bool {
+				_, revision, err := one.history.Senders().Load(t.Context(), 1)
+				return err == nil && revision > 0
+			})
+			p = dialTCP(t, two).login(r, 1)
+			for id, want := range map[string]uint32{"a": 0, "b": 0, "c": 0, "d": wire.CodeFull} {
+				if code := say(p, id); code != want {
+					t.Errorf("%s is answered with %d, want %d", id, code, want)
+				}
+			}
+			if stored := dialTCP(t, two).login(r, 2).ask(&wire.ReqSyncMsg{Cmd: wire.CmdSync}).(*wire.ResSyncMsg).Msgs; len(stored) != 3 {
+				t.Errorf("stored %v", stored)
+			}
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libnet-go/libnet/cluster"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
+	"github.com/libnet-go/libnet/examples/im/internal/quota"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
 	"github.com/libnet-go/libnet/mux"
 )
@@ -63,9 +64,9 @@ func (c *client) store(ctx context.Context, m history.Message) (version int64, e
 		m.ID = 0 // nobody numbers messages now: their versions do
 	}
 	m.Source = c.user
-	box, bytes := boxOf(m), bytesOf(m)
+	taking := quota.Message{Box: boxOf(m), Bytes: bytesOf(m), Once: m.Identity()}
 	if c.account != nil {
-		if err := c.account.Check(ctx, box, bytes); err != nil {
+		if err := c.account.Check(ctx, taking); err != nil {
 			return 0, err
 		}
 	}
@@ -74,7 +75,7 @@ func (c *client) store(ctx context.Context, m history.Message) (version int64, e
 		c.server.count.stored.Add(1)
 	}
 	if version > 0 && c.account != nil {
-		c.account.Stored(ctx, box, bytes)
+		c.account.Stored(ctx, taking, version)
 	}
 	return version, err
 }

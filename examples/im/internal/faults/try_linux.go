@@ -28,8 +28,9 @@ const (
 	before = 500 * time.Millisecond
 	// delivery bounds how long what was acknowledged may be on its way; what has not come then is lost.
 	delivery = 15 * time.Second
-	// healing bounds how long everything may take to be whole again.
-	healing = 30 * time.Second
+	// healing bounds how long everything may take to be whole again. NATS may take half a minute for a replica to follow where the
+	// processors have ten times as much to do.
+	healing = 60 * time.Second
 )
 
 // A programme is one that runs.

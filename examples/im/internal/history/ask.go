@@ -94,6 +94,9 @@ func (a *asker) ask(ctx context.Context, stream string, q question) (messages []
 		if err = a.once(ctx, "$JS.API.DIRECT.GET."+stream, body, to); err == nil {
 			return to.messages, to.end, nil
 		}
+		if errors.Is(err, nats.ErrConnectionClosed) {
+			return nil, nil, err
+		}
 		if !wait.Pause(ctx, retryPause) {
 			return nil, nil, fmt.Errorf("%w: %w", ctx.Err(), err)
 		}

@@ -24,6 +24,7 @@ func fleets(t *testing.T, o history.Options, test func(t *testing.T, h *history.
 }
 
 func TestAFullBoxRefusesWhatIsNewAndKeepsWhatItHas(t *testing.T) {
+	t.Parallel()
 	fleets(t, history.Options{MaxPerSubject: 3}, func(t *testing.T, h *history.History) {
 		var want []string
 		m := history.Message{Source: 1, Target: 2}
@@ -56,6 +57,7 @@ func TestAFullBoxRefusesWhatIsNewAndKeepsWhatItHas(t *testing.T) {
 }
 
 func TestAFullStoreRefusesWhatIsNewAndKeepsWhatItHas(t *testing.T) {
+	t.Parallel()
 	fleets(t, history.Options{MaxBytes: 256 << 10}, func(t *testing.T, h *history.History) {
 		var want []string
 		for i := 0; ; i++ {
@@ -76,6 +78,7 @@ func TestAFullStoreRefusesWhatIsNewAndKeepsWhatItHas(t *testing.T) {
 }
 
 func TestWhatIsOldGoesFromAFullBox(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{MaxPerSubject: 1, MaxAge: time.Second})
 	store(t, h, history.Message{ID: 1, Source: 1, Target: 2, Text: "old"})
 	m := history.Message{ID: 2, Source: 1, Target: 2, Text: "new"}
@@ -92,6 +95,7 @@ func TestWhatIsOldGoesFromAFullBox(t *testing.T) {
 }
 
 func TestTheOldestOfWhatOneSaidMakesRoomForTheNewest(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{MaxPerSubject: 10})
 	for i := range 25 {
 		store(t, h, history.Message{ID: int64(i + 1), Source: 1, Target: int64(100 + i), Text: fmt.Sprint(i)})

@@ -85,6 +85,7 @@ func readAll(t testing.TB, h *history.History, q history.Query) (texts []string,
 }
 
 func TestMessagesAreReadInOrderAndOnceFromAnyVersionOn(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{})
 	var want []string
 	var versions []int64
@@ -110,6 +111,7 @@ func TestMessagesAreReadInOrderAndOnceFromAnyVersionOn(t *testing.T) {
 }
 
 func TestWhoAsksForWhatComesAfterTheEndIsToldWhereTheEndIs(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{})
 	for _, after := range []int64{1, math.MaxInt64} {
 		if _, _, end := readAll(t, h, history.Query{User: 2, After: after}); end != 0 {
@@ -131,6 +133,7 @@ func TestWhoAsksForWhatComesAfterTheEndIsToldWhereTheEndIs(t *testing.T) {
 }
 
 func TestBothSidesOfAConversationReadItInTheSameOrder(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{})
 	var wg sync.WaitGroup
 	for _, m := range []history.Message{{Source: 1, Target: 2}, {Source: 2, Target: 1}} {
@@ -161,6 +164,7 @@ func TestBothSidesOfAConversationReadItInTheSameOrder(t *testing.T) {
 }
 
 func TestOwnMessagesAreReadOnlyWhenAskedForAndOnce(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{})
 	since, err := h.Join(t.Context(), 1, 9, 0)
 	if err != nil {
@@ -181,6 +185,7 @@ func TestOwnMessagesAreReadOnlyWhenAskedForAndOnce(t *testing.T) {
 }
 
 func TestARepetitionIsStoredOnce(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{})
 	m := history.Message{ID: 1, Source: 1, Target: 2, ClientID: "a", Text: "hello"}
 	first := store(t, h, m)
@@ -207,6 +212,7 @@ func TestARepetitionIsStoredOnce(t *testing.T) {
 }
 
 func TestPagesAreBoundedInBytesAndNumber(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{})
 	big := strings.Repeat("x", history.MaxText)
 	id := strings.Repeat("i", history.MaxClientID)
@@ -231,6 +237,7 @@ func TestPagesAreBoundedInBytesAndNumber(t *testing.T) {
 }
 
 func TestAMemberReadsWhatWasSaidSinceHeJoined(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{})
 	store(t, h, history.Message{ID: 1, Source: 1, Group: 9, Text: "before"})
 	store(t, h, history.Message{ID: 2, Source: 1, Target: 2, Text: "direct"})
@@ -264,6 +271,7 @@ func TestAMemberReadsWhatWasSaidSinceHeJoined(t *testing.T) {
 }
 
 func TestMembersAreListedUpToABound(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{})
 	for user := int64(1); user <= 12; user++ {
 		if _, err := h.Join(t.Context(), user, 9, 0); err != nil {
@@ -284,6 +292,7 @@ func TestMembersAreListedUpToABound(t *testing.T) {
 }
 
 func TestALongStretchOfMessagesThatAreNotTheUsersIsPassed(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{})
 	for i := range 600 {
 		store(t, h, history.Message{ID: int64(i + 1), Source: 2, Group: 9, Text: "before"})
@@ -300,6 +309,7 @@ func TestALongStretchOfMessagesThatAreNotTheUsersIsPassed(t *testing.T) {
 }
 
 func TestReadingMakesNoConsumer(t *testing.T) {
+	t.Parallel()
 	h, _, conn := open(t, history.Options{})
 	made, err := conn.SubscribeSync("$JS.EVENT.ADVISORY.CONSUMER.CREATED.im.>")
 	if err != nil {
@@ -324,6 +334,7 @@ func TestReadingMakesNoConsumer(t *testing.T) {
 }
 
 func TestAMessageWithoutANumberHasItsVersionForAnID(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{})
 	first := store(t, h, history.Message{Source: 1, Target: 2, Text: "hello"})
 	second := store(t, h, history.Message{Source: 1, Target: 2, Text: "hello"})
@@ -341,6 +352,7 @@ func TestAMessageWithoutANumberHasItsVersionForAnID(t *testing.T) {
 }
 
 func TestReadersOfAGroupFindTheSameFromAnyVersionOn(t *testing.T) {
+	t.Parallel()
 	h, _, _ := open(t, history.Options{Timeout: imtest.Patience})
 	var versions []int64
 	for i := range 500 { // more than is kept

@@ -44,6 +44,7 @@ func lag(t *testing.T, conn *nats.Conn, stream string) (answers *atomic.Int64) {
 }
 
 func TestAReplicaThatLagsBehindHidesNothing(t *testing.T) {
+	t.Parallel()
 	h, server, _ := open(t, history.Options{})
 	store(t, h, history.Message{ID: 1, Source: 1, Target: 3, Text: "the beginning"})
 	answers := lag(t, connect(t, server), "im")

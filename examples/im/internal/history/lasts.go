@@ -36,8 +36,8 @@ const followed = 2 * time.Second
 func (l *log) position(ctx context.Context) (p position, err error) {
 	for {
 		p, err = l.positionOnce(ctx)
-		if err == nil {
-			return p, nil
+		if err == nil || errors.Is(err, nats.ErrConnectionClosed) { // which does not come back
+			return p, err
 		}
 		if !wait.Pause(ctx, retryPause) {
 			return p, fmt.Errorf("%w: %w", ctx.Err(), err)

@@ -18,7 +18,6 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/history"
 	"github.com/libnet-go/libnet/examples/im/internal/imtest"
-	"github.com/libnet-go/libnet/libnettest"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +25,7 @@ func TestMain(m *testing.M) {
 		runMember(dir)
 		return
 	}
-	libnettest.VerifyMain(m)
+	imtest.WaitingMain(m)
 }
 
 // memberEnv has this test binary be a member of a NATS cluster: its folder, as embedded.WriteNATSCluster wrote it.
@@ -69,6 +68,7 @@ func startMember(t testing.TB, dir string) *exec.Cmd {
 const leaderBound = 10 * time.Second
 
 func TestAKilledLeaderStopsTheAcknowledgementsForAMomentAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits for an election")
 	}

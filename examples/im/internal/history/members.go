@@ -15,7 +15,8 @@ import (
 //
 // The key u.<user>.<group> makes the membership, and has the version at which it began. The key g.<group>.<user> is for
 // the list of a group's members: it is made after the other and removed before it. A membership that ends leaves
-// nothing: its keys are purged from the stream, without the marker by which a bucket usually remembers what was deleted.
+// nothing: its keys are purged from the stream, without the marker by which a bucket usually remembers what was deleted. Only
+// while there are memberships of the version before it leaves a mark, or who copies them would bring it back: see mark.
 type members struct {
 	log  *log
 	js   jetstream.JetStream
@@ -66,39 +67,78 @@ func (m *members) add(ctx context.Context, user, group, since int64) (int64, err
 	if err != nil {
 		return 0, err
 	}
-	value := strconv.AppendInt(nil, since, 10)
+	value := membership{since: since}.encode()
 	if _, err = kv.Create(ctx, userKey(user, group), value); errors.Is(err, jetstream.ErrKeyExists) {
-		groups, err := m.of(ctx, user)
-		if err != nil {
-			return 0, err
-		}
-		since = groups[group]
-	} else if err != nil {
+		since, err = m.addAgain(ctx, kv, user, group, since)
+	}
+	if err == nil {
+		_, err = kv.Put(ctx, groupKey(group, user), value)
+	}
+	return since, err
+}
+
+// addAgain is add where there is something already: a membership, or the mark of one that has ended.
+func (m *members) addAgain(ctx context.Context, kv jetstream.KeyValue, user, group, since int64) (int64, error) {
+	all, err := m.all(ctx, user)
+	if err != nil {
 		return 0, err
 	}
-	_, err = kv.Put(ctx, groupKey(group, user), value)
-	return since, err
+	switch there := all[group]; {
+	case !there.ended:
+		return there.since, nil
+	default:
+		_, err = kv.Update(ctx, userKey(user, group), membership{since: since}.encode(), there.revision)
+		return since, err
+	}
 }
 
 // Leave ends a membership, if there is one. What was said in the group is then no longer the user's to read.
 func (h *History) Leave(ctx context.Context, user, group int64) error {
 	ctx, cancel := h.bounded(ctx)
 	defer cancel()
-	if err := h.members.remove(ctx, user, group); err != nil {
+	at, err := h.messages.position(ctx)
+	if err == nil {
+		err = h.members.remove(ctx, user, group, at.last)
+	}
+	if err != nil {
 		return fmt.Errorf("history: leave: %w", err)
 	}
 	return nil
 }
 
-func (m *members) remove(ctx context.Context, user, group int64) error {
-	if err := m.old.remove(ctx, user, group); err != nil {
+// remove ends a membership at a version.
+func (m *members) remove(ctx context.Context, user, group, at int64) error {
+	old, err := m.old.exist(ctx)
+	if err != nil {
 		return err
 	}
+	if old != nil {
+		if err := m.mark(ctx, user, group, at); err != nil {
+			return err
+		}
+		if err := old.Purge(ctx, jetstream.WithPurgeSubject(m.old.subject(group, user))); err != nil {
+			return err
+		}
+		return m.purge(ctx, groupKey(group, user))
+	}
+	return m.purge(ctx, groupKey(group, user), userKey(user, group))
+}
+
+// mark has a membership's key say that it has ended: whoever copies what the version before stored finds it there.
+func (m *members) mark(ctx context.Context, user, group, at int64) error {
+	kv, err := m.js.KeyValue(ctx, membersBucket(m.name))
+	if err == nil {
+		_, err = kv.Put(ctx, userKey(user, group), membership{since: at, ended: true}.encode())
+	}
+	return err
+}
+
+func (m *members) purge(ctx context.Context, keys ...string) error {
 	stream, err := m.js.Stream(ctx, m.log.stream)
 	if err != nil {
 		return err
 	}
-	for _, key := range []string{groupKey(group, user), userKey(user, group)} {
+	for _, key := range keys {
 		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(membersSubject(m.name, key))); err != nil {
 			return err
 		}
@@ -112,24 +152,31 @@ func (m *members) remove(ctx context.Context, user, group int64) error {
 func (h *History) Groups(ctx context.Context, user int64) (map[int64]int64, error) {
 	ctx, cancel := h.bounded(ctx)
 	defer cancel()
-	groups, err := h.members.of(ctx, user)
+	all, err := h.members.all(ctx, user)
 	if err == nil {
-		err = h.members.old.addTo(ctx, groups, user)
+		err = h.members.old.addTo(ctx, all, user)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("history: groups: %w", err)
 	}
+	groups := make(map[int64]int64)
+	for group, m := range all {
+		if !m.ended {
+			groups[group] = m.since
+		}
+	}
 	return groups, nil
 }
 
-func (m *members) of(ctx context.Context, user int64) (map[int64]int64, error) {
+// all returns what is known of a user by group.
+func (m *members) all(ctx context.Context, user int64) (map[int64]membership, error) {
 	at, err := m.log.position(ctx)
 	if err != nil {
 		return nil, err
 	}
-	groups := make(map[int64]int64)
+	all := make(map[int64]membership)
 	if at.last == 0 {
-		return groups, nil
+		return all, nil
 	}
 	filter := membersSubject(m.name, fmt.Sprintf("u.%d.*", user))
 	messages, _, err := m.log.lasts(ctx, []string{filter}, 0, at)
@@ -142,11 +189,11 @@ func (m *members) of(ctx context.Context, user int64) (map[int64]int64, error) {
 		if err != nil {
 			return nil, err
 		}
-		if groups[group], err = strconv.ParseInt(string(msg.Data), 10, 64); err != nil {
+		if all[group], err = parseMembership(msg.Data, uint64(sequence(msg))); err != nil {
 			return nil, fmt.Errorf("%s: %w", subject, err)
 		}
 	}
-	return groups, nil
+	return all, nil
 }
 
 // Members returns at most limit of a group's members, ascending, and whether there are more.

@@ -33,7 +33,7 @@ func (m *oldMembers) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 func oldKey(group, user int64) string { return fmt.Sprintf("%d.%d", group, user) }
 
 // addTo adds a user's memberships that may not be copied yet.
-func (m *oldMembers) addTo(ctx context.Context, groups map[int64]int64, user int64) error {
+func (m *oldMembers) addTo(ctx context.Context, all map[int64]membership, user int64) error {
 	if m.copied.Load() {
 		return nil
 	}
@@ -43,8 +43,8 @@ func (m *oldMembers) addTo(ctx context.Context, groups map[int64]int64, user int
 	}
 	return eachKey(ctx, kv, fmt.Sprintf("*.%d", user), func(e jetstream.KeyValueEntry) (bool, error) {
 		group, _, since, err := parseOld(e)
-		if _, ok := groups[group]; !ok && err == nil {
-			groups[group] = since
+		if known, ok := all[group]; err == nil && (!ok || known.overBefore(since)) {
+			all[group] = membership{since: since}
 		}
 		return true, err
 	})
@@ -58,15 +58,17 @@ func parseOld(e jetstream.KeyValueEntry) (group, user, since int64, err error) {
 	return group, user, since, err
 }
 
-func (m *oldMembers) remove(ctx context.Context, user, group int64) error {
+// exist returns the old bucket's stream, nil if there is none.
+func (m *oldMembers) exist(ctx context.Context) (jetstream.Stream, error) {
 	stream, err := m.js.Stream(ctx, "KV_"+m.name+"-members")
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil
+		return nil, nil
 	}
-	if err != nil {
-		return err
-	}
-	return stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+m.name+"-members."+oldKey(group, user)))
+	return stream, err
+}
+
+func (m *oldMembers) subject(group, user int64) string {
+	return "$KV." + m.name + "-members." + oldKey(group, user)
 }
 
 // migratePause is between attempts to copy the old memberships.
@@ -101,25 +103,53 @@ func (m *members) copyOld() (n int, err error) {
 		return 0, err
 	}
 	err = eachKey(ctx, from, ">", func(e jetstream.KeyValueEntry) (bool, error) {
-		group, user, _, err := parseOld(e)
+		group, user, since, err := parseOld(e)
 		if err != nil {
 			return true, nil // not a membership
 		}
-		if _, err = to.Create(ctx, userKey(user, group), e.Value()); errors.Is(err, jetstream.ErrKeyExists) {
-			return true, nil
-		}
-		if err == nil {
+		copied, err := m.copy(ctx, to, user, group, since)
+		if copied {
 			n++
-			_, err = to.Put(ctx, groupKey(group, user), e.Value())
 		}
+		return err == nil, err
+	})
+	return n, err
+}
+
+// copy reports whether there was something to do. The key that makes the membership is created, or follows the mark of an earlier end,
+// so who leaves meanwhile stays away.
+func (m *members) copy(ctx context.Context, to jetstream.KeyValue, user, group, since int64) (bool, error) {
+	key, value := userKey(user, group), membership{since: since}.encode()
+	revision, err := to.Create(ctx, key, value)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		known, err := to.Get(ctx, key)
 		if err != nil {
 			return false, err
 		}
-		// Who left meanwhile has left.
-		if _, err = from.Get(ctx, e.Key()); errors.Is(err, jetstream.ErrKeyNotFound) {
-			return true, m.remove(ctx, user, group)
+		mark, err := parseMembership(known.Value(), known.Revision())
+		if err != nil || !mark.overBefore(since) {
+			return false, nil // it is there, or has ended for good
 		}
-		return true, err
-	})
-	return n, err
+		if revision, err = to.Update(ctx, key, value, mark.revision); err != nil { // there is something later
+			return false, err
+		}
+	} else if err != nil {
+		return false, err
+	}
+	if _, err := to.Put(ctx, groupKey(group, user), value); err != nil {
+		return false, err
+	}
+	if _, err = to.Update(ctx, key, value, revision); !errors.Is(err, jetstream.ErrKeyExists) {
+		return err == nil, err
+	}
+	return true, m.unlist(ctx, user, group) // the membership has changed since
+}
+
+// unlist takes a user who is no member off a group's list.
+func (m *members) unlist(ctx context.Context, user, group int64) error {
+	all, err := m.all(ctx, user)
+	if known, ok := all[group]; err != nil || ok && !known.ended {
+		return err
+	}
+	return m.purge(ctx, groupKey(group, user))
 }

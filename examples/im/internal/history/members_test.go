@@ -1,8 +1,10 @@
 package history_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +24,7 @@ func newJetStream(t *testing.T, conn *nats.Conn) jetstream.JetStream {
 }
 
 func TestAMembershipThatEndedLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h, _, conn := open(t, history.Options{})
 	for i := range int64(50) {
 		if _, err := h.Join(t.Context(), i, i+1, 0); err != nil {
@@ -48,6 +51,7 @@ func groupsOf(t *testing.T, h *history.History, user int64, want map[int64]int64
 }
 
 func TestMembershipsOfTheVersionBeforeAreTakenOver(t *testing.T) {
+	t.Parallel()
 	server := imtest.StartNATS(t, t.TempDir())
 	js := newJetStream(t, connect(t, server))
 	old, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "im-members"})
@@ -105,4 +109,59 @@ func TestAMembershipIsKnownOnAllServersWhenJoinReturns(t *testing.T) {
 			groupsOf(t, fleet[i%3], 1, want)
 		}
 	}
+}
+
+// Who copies may have read a membership just before its end, and may stand still there, or die.
+func TestWhoLeavesWhileMembershipsAreCopiedStaysAway(t *testing.T) {
+	t.Parallel()
+	server := imtest.StartNATS(t, t.TempDir())
+	js := newJetStream(t, connect(t, server))
+	old, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "im-members"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(key, since string) {
+		t.Helper()
+		if _, err := old.PutString(t.Context(), key, since); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed := func(h *history.History, want ...int64) {
+		t.Helper()
+		imtest.Eventually(t, "the list of members", func() bool {
+			users, _, err := h.Members(t.Context(), 8, 10)
+			return err == nil && slices.Equal(users, want)
+		})
+	}
+	put("8.1", "3")
+	h, _ := openOn(t, server, history.Options{})
+	listed(h, 1)
+	if err := h.Leave(t.Context(), 1, 8); err != nil {
+		t.Fatal(err)
+	}
+	groups, err := js.KeyValue(t.Context(), "im-groups")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := groups.Create(t.Context(), "u.1.8", []byte("3")); !errors.Is(err, jetstream.ErrKeyExists) {
+		t.Errorf("the membership that has ended could be copied: %v", err)
+	}
+	put("8.1", "0") // as if its end had not come so far
+	put("8.2", "0")
+	h, _ = openOn(t, server, history.Options{})
+	listed(h, 2)
+	groupsOf(t, h, 1, map[int64]int64{})
+
+	if since, err := h.Join(t.Context(), 1, 8, 0); err != nil || since != 0 {
+		t.Errorf("joined again: %d, %v", since, err)
+	}
+	listed(h, 1, 2)
+	groupsOf(t, h, 1, map[int64]int64{8: 0})
+	if err := h.Leave(t.Context(), 1, 8); err != nil {
+		t.Fatal(err)
+	}
+	put("8.1", "7") // by a server of the version before
+	h, _ = openOn(t, server, history.Options{})
+	listed(h, 1, 2)
+	groupsOf(t, h, 1, map[int64]int64{8: 7})
 }

@@ -33,6 +33,7 @@ func (b *logBuffer) has(what string) bool {
 }
 
 func TestAJetStreamThatIsNotReadyIsWaitedForAndTheReasonSaid(t *testing.T) {
+	t.Parallel()
 	server := imtest.StartNATS(t, t.TempDir())
 	conn := connect(t, server)
 	js, err := jetstream.New(conn)
@@ -64,6 +65,7 @@ func TestAJetStreamThatIsNotReadyIsWaitedForAndTheReasonSaid(t *testing.T) {
 }
 
 func TestAJetStreamWithTooLittleRoomIsWaitedForWithAHint(t *testing.T) {
+	t.Parallel()
 	conn := connect(t, imtest.StartNATS(t, t.TempDir()))
 	said := new(logBuffer)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)

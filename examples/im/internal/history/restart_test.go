@@ -12,6 +12,7 @@ import (
 )
 
 func TestWhatWasStoredOutlivesTheServer(t *testing.T) {
+	t.Parallel()
 	h, server, _ := open(t, history.Options{Timeout: 300 * time.Millisecond})
 	m := history.Message{ID: 1, Source: 1, Target: 2, ClientID: "a", Text: "hello"}
 	first := store(t, h, m)
@@ -49,6 +50,7 @@ func TestWhatWasStoredOutlivesTheServer(t *testing.T) {
 }
 
 func TestANATSThatComesBackWithoutItsFilesIsStoredInAnew(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := imtest.StartNATS(t, dir)
 	h, _ := openOn(t, server, history.Options{Timeout: 300 * time.Millisecond})

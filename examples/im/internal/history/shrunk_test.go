@@ -13,6 +13,7 @@ import (
 
 // Whoever claims to have read what was never stored harms nobody: what is kept in memory for others stays.
 func TestWhoAsksForWhatComesAfterTheEndMakesOthersReadNothingAgain(t *testing.T) {
+	t.Parallel()
 	h, _, conn := open(t, history.Options{})
 	group := history.Query{User: 2, Groups: map[int64]int64{9: 0}}
 	store(t, h, history.Message{ID: 1, Source: 1, Group: 9, Text: "hello"})
@@ -47,6 +48,7 @@ func TestWhoAsksForWhatComesAfterTheEndMakesOthersReadNothingAgain(t *testing.T)
 }
 
 func TestAStreamThatStartsAgainIsReadAnew(t *testing.T) {
+	t.Parallel()
 	h, _, conn := open(t, history.Options{})
 	group := history.Query{User: 2, Groups: map[int64]int64{9: 0}}
 	store(t, h, history.Message{ID: 1, Source: 1, Group: 9, Text: "old"})

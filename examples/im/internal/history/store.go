@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -50,7 +51,7 @@ func (h *History) Store(ctx context.Context, m Message) (version int64, err erro
 		record.MsgType = wire.TypeGroup
 		subject = h.subject("g", m.Group)
 	}
-	once := identity(record)
+	once := cmp.Or(m.Identity(), rand.Text())
 	if version, err = h.publish(ctx, subject, once, record); err != nil || m.Group != 0 || m.Source == m.Target {
 		return version, err
 	}
@@ -143,19 +144,19 @@ func fullness(err error) error {
 	return nil
 }
 
-// identity is what repetitions have in common. The text is a part of it, because there are clients that give all their
-// messages one id: to take those for repetitions would lose what users said. A message without an id has no repetitions.
-func identity(r *wire.Record) string {
-	if r.MsgID == "" {
-		return rand.Text()
+// Identity is what repetitions have in common. The text is a part of it, because there are clients that give all their
+// messages one id: to take those for repetitions would lose what users said. A message without an id has no repetitions: "".
+func (m Message) Identity() string {
+	if m.ClientID == "" {
+		return ""
 	}
 	hash := sha256.New()
 	var number [8]byte
-	for _, v := range []int64{r.SourceUID, r.TargetUID, r.GroupID, int64(len(r.MsgID))} {
+	for _, v := range []int64{m.Source, m.Target, m.Group, int64(len(m.ClientID))} {
 		binary.BigEndian.PutUint64(number[:], uint64(v))
 		hash.Write(number[:])
 	}
-	hash.Write([]byte(r.MsgID))
-	hash.Write([]byte(r.Msg))
+	hash.Write([]byte(m.ClientID))
+	hash.Write([]byte(m.Text))
 	return base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
 }

@@ -14,10 +14,9 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/embedded"
 	"github.com/libnet-go/libnet/examples/im/internal/ids"
 	"github.com/libnet-go/libnet/examples/im/internal/imtest"
-	"github.com/libnet-go/libnet/libnettest"
 )
 
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+func TestMain(m *testing.M) { imtest.WaitingMain(m) }
 
 func startEtcd(t testing.TB) (*embedded.Etcd, *clientv3.Client) {
 	t.Helper()
@@ -254,11 +253,12 @@ func TestI2ALeaseThatMayHaveEndedStopsTheIdsBeforeItEnds(t *testing.T) {
 func TestAShortOutageIsNotNoticed(t *testing.T) {
 	t.Parallel()
 	etcd, client := startEtcd(t)
-	s := newSource(t, client, ids.Options{TTL: 8 * time.Second})
+	const ttl = 6 * time.Second
+	s := newSource(t, client, ids.Options{TTL: ttl})
 	ready(t, s)
 	before, _ := s.Number()
 	etcd.Stop()
-	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(ttl / 10); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if _, err := s.Next(); err != nil {
 			t.Fatal(err)
 		}
@@ -267,7 +267,7 @@ func TestAShortOutageIsNotNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Past the end that the lease would have had: it was kept alive.
-	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(ttl); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if _, err := s.Next(); err != nil {
 			t.Fatal(err)
 		}

@@ -30,10 +30,9 @@ type Account struct {
 	closed   bool
 }
 
-// Check says whether the sender may store a message of so many bytes in a box, which is the name of a receiver's or
-// group's place. Nil counts as a message, whether it is stored or not. An error other than ErrTooFast, ErrShare and
-// ErrTooMuch is that of the records.
-func (a *Account) Check(ctx context.Context, box string, bytes int) error {
+// Check says whether the sender may store a message. Nil counts as a message, whether it is stored or not. A repetition of what was
+// stored a moment ago needs no room. An error other than ErrTooFast, ErrShare and ErrTooMuch is that of the records.
+func (a *Account) Check(ctx context.Context, m Message) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.loadLocked(ctx); err != nil {
@@ -41,16 +40,16 @@ func (a *Account) Check(ctx context.Context, box string, bytes int) error {
 	}
 	limits := a.quotas.limits
 	now := a.quotas.now().UnixMilli()
-	place := a.all.Boxes[box]
+	place := a.all.Boxes[m.Box]
 	place.leak(limits.share(), now)
 	a.all.Rate.leak(limits.rate(), now)
 	a.all.Bytes.leak(limits.bytes(), now)
-	switch {
+	switch repeated := a.all.find(m.Once, now) != 0; {
 	case !a.all.Rate.room(limits.rate(), 1):
 		return ErrTooFast
-	case !place.room(limits.share(), 1):
+	case !place.room(limits.share(), 1) && !repeated:
 		return ErrShare
-	case !a.all.Bytes.room(limits.bytes(), float64(bytes)):
+	case !a.all.Bytes.room(limits.bytes(), float64(m.Bytes)) && !repeated:
 		return ErrTooMuch
 	}
 	a.all.Rate.Level++
@@ -58,21 +57,29 @@ func (a *Account) Check(ctx context.Context, box string, bytes int) error {
 	return nil
 }
 
-// Stored says that the message is stored. It records what was taken, now and then; that it could not is no harm: it is
-// recorded later.
-func (a *Account) Stored(ctx context.Context, box string, bytes int) {
+// Stored says that the message is stored, under a version that a repetition has as well, and that is counted once. It records
+// what was taken, now and then; that it could not is no harm: it is recorded later.
+func (a *Account) Stored(ctx context.Context, m Message, version int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.loadLocked(ctx) != nil {
 		return
 	}
-	now := a.quotas.now().UnixMilli()
+	limits, now := a.quotas.limits, a.quotas.now().UnixMilli()
+	if a.all.find(m.Once, now) == version {
+		return
+	}
 	for _, r := range []*record{&a.all, &a.taken} {
-		place := r.Boxes[box]
-		place.leak(a.quotas.limits.share(), now)
+		place := r.Boxes[m.Box]
+		place.leak(limits.share(), now)
 		place.Level++
-		r.Boxes[box] = place
-		r.Bytes.Level += float64(bytes)
+		r.Boxes[m.Box] = place
+		r.Bytes.Level += float64(m.Bytes)
+	}
+	place := a.all.Boxes[m.Box]
+	if m.Once != "" && !(place.room(limits.share(), maxSaid) && a.all.Bytes.room(limits.bytes(), maxSaid*float64(m.Bytes))) {
+		a.all.note(said{m.Once, version, now})
+		a.taken.note(said{m.Once, version, now})
 	}
 	a.countLocked(ctx)
 }

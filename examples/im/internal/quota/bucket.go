@@ -67,6 +67,7 @@ type record struct {
 	Rate  bucket            `json:"rate"`
 	Bytes bucket            `json:"bytes"`
 	Boxes map[string]bucket `json:"boxes,omitempty"`
+	Said  []said            `json:"said,omitempty"` // in order
 }
 
 // read returns an empty record for one that cannot be read: nobody is locked out by it.
@@ -88,8 +89,9 @@ func (r *record) encode() []byte {
 	return data
 }
 
-// leak brings all buckets to now, and forgets those that are empty.
+// leak brings all buckets to now, and forgets those that are empty, and what was said long ago.
 func (r *record) leak(l Limits, now int64) {
+	r.Said = slices.DeleteFunc(r.Said, func(s said) bool { return now-s.At >= saidFor.Milliseconds() })
 	r.Rate.leak(l.rate(), now)
 	r.Bytes.leak(l.bytes(), now)
 	for name, box := range r.Boxes {
@@ -118,5 +120,8 @@ func (r *record) add(taken *record) {
 		sum.Level += box.Level
 		sum.At = max(sum.At, r.Rate.At)
 		r.Boxes[name] = sum
+	}
+	for _, s := range taken.Said {
+		r.note(s)
 	}
 }

@@ -3,8 +3,8 @@
 //
 //	quotas := quota.New(records, quota.Limits{})
 //	account := quotas.Account(user)        // a session's, from its login on
-//	err := account.Check(ctx, box, bytes)  // before a message is stored: ErrTooFast, ErrShare or ErrTooMuch
-//	account.Stored(ctx, box, bytes)        // after it is
+//	err := account.Check(ctx, message)     // before a message is stored: ErrTooFast, ErrShare or ErrTooMuch
+//	account.Stored(ctx, message, version)  // after it is
 //	err := account.Write(ctx)              // before anything else is: ErrTooFast
 //	account.Close(ctx)                     // at the session's end
 //
@@ -42,6 +42,13 @@ type Records interface {
 
 	// Save replaces the record with that revision, or returns ErrChanged.
 	Save(ctx context.Context, user int64, record []byte, revision uint64) (uint64, error)
+}
+
+// A Message is what a sender wants to have stored.
+type Message struct {
+	Box   string // the name of a receiver's or group's place
+	Bytes int    // that it takes of the store
+	Once  string // what only its repetitions have as well; "": it has none
 }
 
 // Limits bound one sender. Zero means the default, negative no limit.

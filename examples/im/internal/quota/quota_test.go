@@ -53,10 +53,10 @@ func (m *memory) Save(_ context.Context, user int64, record []byte, revision uin
 func store(t *testing.T, a *quota.Account, box string, bytes, most int) (n int, err error) {
 	t.Helper()
 	for ; n < most; n++ {
-		if err := a.Check(t.Context(), box, bytes); err != nil {
+		if err := a.Check(t.Context(), quota.Message{Box: box, Bytes: bytes}); err != nil {
 			return n, err
 		}
-		a.Stored(t.Context(), box, bytes)
+		a.Stored(t.Context(), quota.Message{Box: box, Bytes: bytes}, int64(n+1))
 	}
 	return n, nil
 }
@@ -187,7 +187,7 @@ func TestRecordsThatCannotBeReadAreAnErrorAndThoseThatCannotBeSavedAreSavedLater
 		m := newMemory()
 		q := quota.New(m, quota.Limits{PerSecond: -1, Share: 100, Span: 1000 * time.Hour})
 		m.broken = errors.New("no store")
-		if err := q.Account(1).Check(t.Context(), "u2", 1); err != m.broken {
+		if err := q.Account(1).Check(t.Context(), quota.Message{Box: "u2", Bytes: 1}); err != m.broken {
 			t.Errorf("checked without a record: %v", err)
 		}
 		m.broken = nil
@@ -260,5 +260,28 @@ func TestWhatElseIsWrittenCountsAsAMessage(t *testing.T) {
 		time.Sleep(time.Second)
 		n, err := store(t, quotas.Account(1), "u2", 1, 100)
 		want(t, "messages after that", n, err, 5, quota.ErrTooFast)
+	})
+}
+
+func TestARepetitionThatTheStoreTakesForAnotherMessageIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := quota.New(newMemory(), quota.Limits{PerSecond: -1, Share: 2, Span: -1}).Account(1)
+		m := quota.Message{Box: "u2", Bytes: 1, Once: "m"}
+		say := func(version int64) error {
+			err := a.Check(t.Context(), m)
+			if err == nil {
+				a.Stored(t.Context(), m, version)
+			}
+			return err
+		}
+		for _, version := range []int64{1, 1, 2, 2} { // 2: it was forgotten meanwhile
+			if err := say(version); err != nil {
+				t.Fatalf("version %d: %v", version, err)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		if err := say(2); err != quota.ErrShare {
+			t.Errorf("long after: %v", err)
+		}
 	})
 }

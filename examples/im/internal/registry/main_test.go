@@ -9,12 +9,11 @@ import (
 
 	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/registry"
-	"github.com/libnet-go/libnet/libnettest"
 )
 
 var full = flag.Bool("full", false, "an outage of 30 s instead of 3 s")
 
-func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
+func TestMain(m *testing.M) { imtest.WaitingMain(m) }
 
 func server(id string) registry.Server {
 	return registry.Server{ID: id, Addr: "127.0.0.1:7000", Capacity: 1000}
