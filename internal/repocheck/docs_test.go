@@ -222,13 +222,20 @@ func testFunctions(t testing.TB) map[string]bool {
 }
 
 func TestMetricsThatTheDocumentsNameExist(t *testing.T) {
-	source, err := os.ReadFile("monitor/metrics.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	var source strings.Builder
+	eachFile(t, func(file string) {
+		if filepath.Dir(file) != "monitor" || strings.HasSuffix(file, "_test.go") || !strings.HasSuffix(file, ".go") {
+			return
+		}
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source.Write(code)
+	})
 	for _, doc := range documents(t) {
 		doc.find(metricPattern, func(line int, name string) {
-			if !strings.Contains(string(source), `"`+name+`"`) {
+			if !strings.Contains(source.String(), `"`+name+`"`) {
 				t.Errorf("%s:%d: the monitor has no %s", doc.file, line, name)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -66,15 +67,17 @@ func build(t *testing.T, code string) (path string) {
 	return path
 }
 
-// freePort returns one that is free now, as ":7000" is written.
-func freePort(t *testing.T) string {
+// freePort returns one as ":7000" is written, held until release is called: none that the kernel gives to a connection meanwhile.
+func freePort(t *testing.T) (port string, release func()) {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port = fmt.Sprintf(":%d", 20_000+rand.IntN(10_000))
+		if l, err := net.Listen("tcp", port); err == nil {
+			return port, func() { _ = l.Close() }
+		}
 	}
-	defer l.Close()
-	return fmt.Sprintf(":%d", l.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no port is free")
+	return
 }
 
 func TestTheProgramsOfTheReadmePrintWhatItSaysAndEndAtSIGTERM(t *testing.T) {
@@ -82,8 +85,9 @@ func TestTheProgramsOfTheReadmePrintWhatItSaysAndEndAtSIGTERM(t *testing.T) {
 		t.Skip("no signal ends a program in order there")
 	}
 	testkit.Slow(t)
-	port := freePort(t)
+	port, release := freePort(t)
 	server, client := readmePrograms(t, port)
+	release()
 	serving := exec.Command(server.path)
 	var log bytes.Buffer
 	serving.Stderr = &log
