@@ -287,7 +287,7 @@ func TestAHandlerAtWorkEndsItsMessageOrItsSessionStays(t *testing.T) {
 		ask(t, slow, numbered(0))
 		say(t, quick, "wait 50ms")
 		say(t, quick, "behind")
-		say(t, slow, "wait 600ms")
+		say(t, slow, "wait 1500ms")
 		time.Sleep(20 * time.Millisecond)
 		answers := make(chan string, 1)
 		go func() { // drained, with its answer
@@ -295,7 +295,7 @@ func TestAHandlerAtWorkEndsItsMessageOrItsSessionStays(t *testing.T) {
 			_ = slow.Close()
 			answers <- string(all)
 		}()
-		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{HandlerTime: 300 * time.Millisecond})
+		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{HandlerTime: 200 * time.Millisecond})
 		if err != nil || result.Moved != 1 || result.Stayed["busy"] != 1 {
 			t.Fatal(result, err)
 		}

@@ -154,10 +154,11 @@ func (p *programme) startAnew(ctx context.Context) {
 	for _, s := range p.in.processes() {
 		s.Kill()
 	}
-	_ = p.in.start()
-	p.awaitWhole(ctx)
+	// An access server ends when the name that it had is still taken, as it is for longer after a restart of etcd: it is started again.
+	whole := func() bool { return p.in.start() == nil && p.missing(ctx) == "" }
+	wait.Until(ctx, healing/4, whole)
 	p.crowd.Revive()
-	p.awaitWhole(ctx)
+	wait.Until(ctx, healing, whole)
 }
 
 // awaitWhole waits until all is as it should be, and says what is not after too long.
