@@ -285,7 +285,15 @@ func (c *scenario) checkSent(stats libnet.SessionStats, saw peerSaw) {
 	}
 }
 
-func (c *scenario) spawn(f func()) { c.wg.Go(f) }
+// spawn returns when f is about to begin, however busy the machine is.
+func (c *scenario) spawn(f func()) {
+	begins := make(chan struct{})
+	c.wg.Go(func() {
+		close(begins)
+		f()
+	})
+	<-begins
+}
 
 func (c *scenario) await(done <-chan struct{}) {
 	c.t.Helper()
