@@ -167,5 +167,5 @@ func (n *Node) nextHealth() *healthChange {
 
 // logPanic tells of a callback of the user's that did not return.
 func (n *Node) logPanic(callback string, value any) {
-	n.log.Error("cluster: a callback panicked", "node", n.id, "callback", callback, "panic", value, "stack", string(debug.Stack()))
+	n.log.Error("cluster: a callback panicked", "node", n.id, "callback", callback, "panic", textOf(value), "stack", string(debug.Stack()))
 }

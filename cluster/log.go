@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"time"
 )
@@ -114,4 +116,23 @@ func (l *lines) next() (next line, ok bool) {
 	}
 	next, l.queue = l.queue[0], l.queue[1:]
 	return next, true
+}
+
+// textOf is what a panic was given, safe to print: a value of the user's may contain itself, and its methods may panic.
+func textOf(value any) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprintf("a %T without a text", value)
+		}
+	}()
+	switch v := value.(type) {
+	case error:
+		return v.Error()
+	case fmt.Stringer:
+		return v.String()
+	}
+	if kind := reflect.ValueOf(value).Kind(); kind < reflect.Array || kind == reflect.String {
+		return fmt.Sprint(value)
+	}
+	return fmt.Sprintf("a %T", value)
 }

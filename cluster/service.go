@@ -144,7 +144,7 @@ func (s *Serving) serve(m *nats.Msg) {
 }
 
 func (s *Serving) logPanic(value any) {
-	s.node.log.Error("cluster: a call's handler did not return", "node", s.node.id, "service", s.name, "panic", value, "stack", string(debug.Stack()))
+	s.node.log.Error("cluster: a call's handler did not return", "node", s.node.id, "service", s.name, "panic", textOf(value), "stack", string(debug.Stack()))
 }
 
 // context is the one of a call.

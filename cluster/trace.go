@@ -62,7 +62,7 @@ func (t *tracer) extract(ctx context.Context, h Header) (extracted context.Conte
 
 func (t *tracer) recovered(callback string) {
 	if value := recover(); value != nil {
-		t.log.Error("cluster: a callback panicked", "callback", callback, "panic", value)
+		t.log.Error("cluster: a callback panicked", "callback", callback, "panic", textOf(value))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 var errGoroutine = errors.New("handover: a function of the user's has ended its goroutine")
@@ -52,7 +53,7 @@ func callEach(ctx context.Context, n int, f func(i int) error) (refused []bool, 
 func recovering(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v\n%s", libnet.ErrPanic, r, debug.Stack())
+			err = fmt.Errorf("%w: %s\n%s", libnet.ErrPanic, usercode.Text(r), debug.Stack())
 		}
 	}()
 	return f()

@@ -129,7 +129,7 @@ var mayImport = map[string][]string{
 	module + "/ws":            {module, locks, chains, prefixes, usercode, sendqueue, sockets, ratelimit, insides, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks, usercode, resumables},
 	module + "/mux":           {module, locks, chains, usercode, module + "/codec", "google.golang.org/protobuf/"},
-	module + "/handover":      {module, moving, sendqueue},
+	module + "/handover":      {module, moving, sendqueue, usercode},
 	module + "/resume":        {module, locks, chains, usercode, sendqueue, insides, resumables, module + "/codec", module + "/reconnect"},
 	module + "/resume/web":    {},
 	module + "/examples/echo": {module, module + "/"},
