@@ -387,3 +387,15 @@ func TestCloseOfWrappedTLSDoesNotWaitForThePeer(t *testing.T) {
 		t.Errorf("Close took %v", took)
 	}
 }
+
+// The handshake comes with the first use, so a handler that takes its time before it receives owes it, and not the peer.
+func TestAHandlerThatBeginsLateDoesNotEndItsTLSPeer(t *testing.T) {
+	srv, _ := listenOn(t, "tls", 8, func(srv *libnet.Server) { srv.HandshakeTimeout = 300 * time.Millisecond })
+	go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+		time.Sleep(900 * time.Millisecond)
+		testkit.Echo(s)
+	}))
+	if _, err := tlsDial(t, srv, testkit.ClientTLS()); err != nil {
+		t.Error(err)
+	}
+}
