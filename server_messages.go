@@ -113,7 +113,7 @@ func (m *messageServer) serve(s *Session) {
 
 // serveAdmitted gives a session that is ready to the event loop, or serves it.
 func (m *messageServer) serveAdmitted(s *Session) {
-	if m.loop == nil || s.sock == nil || s.parser == nil {
+	if m.loop == nil || s.sock == nil || s.framing().parser == nil {
 		m.server.runMessages(s, m.handler)
 		return
 	}
@@ -141,7 +141,7 @@ func (s *Session) callHandshake() (err error) {
 // adopt is serveAdmitted for a session of another process, of which there may be many thousands: one of which nothing has arrived takes
 // no goroutine.
 func (m *messageServer) adopt(s *Session) {
-	if m.loop == nil || s.sock == nil || s.parser == nil || !s.in.Empty() || s.throttle() != nil {
+	if m.loop == nil || s.sock == nil || s.framing().parser == nil || !s.in.Empty() || s.throttle() != nil {
 		go m.serveAdmitted(s)
 		return
 	}
