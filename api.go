@@ -216,7 +216,7 @@ func (d *Dialer) newSession(ctx context.Context, conn net.Conn) (*Session, error
 	if made := s.startCodec(); made != nil {
 		<-made // or ctx has ended the session: NewCodec may not return
 	}
-	if !stop() || !s.hasCodec.Load() {
+	if !stop() || !s.hasCodec() {
 		s.terminate(context.Cause(ctx))
 		return nil, s.Err()
 	}

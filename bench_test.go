@@ -4,6 +4,7 @@ package libnet_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -56,6 +57,38 @@ func BenchmarkEcho(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkManyAtATime is for -cpu and -mutexprofile: what all processors share shows where they wait for each other. An operation is a
+// window of 16 messages on one of 8 connections a processor.
+func BenchmarkManyAtATime(b *testing.B) {
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Uint16BE, codec.Bytes), 1024)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(srv.Stop)
+	go func() {
+		_ = srv.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.SendBytes(msg) }))
+	}()
+	out := bytes.Repeat(append([]byte{0, 64}, make([]byte, 64)...), 16)
+	b.SetParallelism(8)
+	b.RunParallel(func(pb *testing.PB) {
+		conn, err := net.Dial("tcp", srv.Listener().Addr().String())
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer conn.Close()
+		in := make([]byte, len(out))
+		for pb.Next() {
+			if _, err := conn.Write(out); err != nil {
+				b.Error(err)
+			}
+			if _, err := io.ReadFull(conn, in); err != nil {
+				b.Error(err)
+			}
+		}
+	})
 }
 
 // benchmarkEcho keeps window messages under way on one connection; an operation is a message.

@@ -42,7 +42,7 @@ func (b *broadcast) message() any {
 
 // sendTo sends the message to s, if s has a codec.
 func (b *broadcast) sendTo(s *Session) {
-	if s.hasCodec.Load() {
+	if s.hasCodec() {
 		b.offerTo(s)
 		return
 	}
@@ -53,7 +53,7 @@ func (b *broadcast) sendTo(s *Session) {
 func (b *broadcast) end() BroadcastResult {
 	makeCodecs(b.late)
 	for _, s := range b.late {
-		if s.hasCodec.Load() {
+		if s.hasCodec() {
 			b.offerTo(s)
 		} else {
 			b.count(s, errCodecBusy)
@@ -115,7 +115,7 @@ func (b *broadcast) offerTo(s *Session) {
 		b.count(s, s.closedErr())
 	case s.conn == nil:
 		b.count(s, s.offer(b.message(), limit))
-	case s.appender == nil:
+	case s.framing().appender == nil:
 		b.offerInTurn(s, limit)
 	default:
 		frame, err := b.frameFor(s)

@@ -50,7 +50,7 @@
 // # Two ways to serve
 //
 // [Server.Serve] gives each session a goroutine, which may wait for whatever it likes: about 4.2 KB a
-// silent session. [Server.ServeMessages] calls a handler a message: a silent session costs about 0.8 KB and
+// silent session. [Server.ServeMessages] calls a handler a message: a silent session costs about 0.7 KB and
 // no goroutine. [Server.Accept] is the original libnet's loop. All three end with [Server.Shutdown] or
 // [Server.Stop]; Serve and ServeMessages return when that has returned.
 //

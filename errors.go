@@ -196,7 +196,7 @@ func (s *Session) beginning(src []byte, first, legal bool) string {
 
 // header returns what of src announces the frame's length; nil where it is not announced.
 func (s *Session) header(src []byte) []byte {
-	announcer, ok := s.parser.(frameAnnouncer)
+	announcer, ok := s.framing().parser.(frameAnnouncer)
 	for n := 0; ok && n <= min(len(src), firstbytes.Shown); n++ {
 		if _, told := announcer.FrameLength(src[:n]); told {
 			return src[:n:n]
@@ -252,10 +252,10 @@ func (s *Session) frameTimeout(c *clock) error {
 	head := c.head
 	s.mu.Unlock()
 	src := head.bytes[:head.n]
-	if head.n == 0 || !s.hasCodec.Load() { // NewCodec, which is still at work, may set the parser any moment
+	if head.n == 0 || !s.hasCodec() { // NewCodec, which is still at work, may set the parser any moment
 		return ErrFrameTimeout
 	}
-	announcer, ok := s.parser.(frameAnnouncer)
+	announcer, ok := s.framing().parser.(frameAnnouncer)
 	if !ok {
 		return ErrFrameTimeout
 	}

@@ -3,6 +3,9 @@ package libnet_test
 import (
 	"crypto/tls"
 	"net"
+	"runtime"
+	"runtime/metrics"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -23,7 +26,7 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 		serve       func(*libnet.Server) error
 		heap, stack int // bytes a session; about a tenth more than was measured
 	}{
-		{"blocking", func(srv *libnet.Server) error { return srv.Serve(libnet.HandlerFunc(testkit.Echo)) }, 1500, 2500},
+		{"blocking", func(srv *libnet.Server) error { return srv.Serve(libnet.HandlerFunc(testkit.Echo)) }, 1400, 2500},
 		{"iterating", func(srv *libnet.Server) error {
 			return srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
 				for msg := range s.Messages() {
@@ -33,7 +36,7 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 		}, 1500, 2500},
 		{"event", func(srv *libnet.Server) error {
 			return srv.ServeMessages(libnet.MessageHandlerFunc(testkit.EchoMessage))
-		}, 590, 100},
+		}, 495, 100},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
 			srv, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Uint16BE, codec.Bytes), 1024)
@@ -68,6 +71,36 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 				return heap <= mode.heap && stack <= mode.stack
 			})
 		})
+	}
+}
+
+// What the runtime makes for a goroutine it keeps for good.
+func TestABurstOfConnectionsTakesFewGoroutines(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one that is started comes when all have been accepted
+	const sessions = 256
+	srv, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Uint16BE, codec.Bytes), 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Logger = testkit.Quiet
+	defer srv.Stop()
+	var admitted atomic.Int32
+	srv.OnSession = func(*libnet.Session) error { admitted.Add(1); return nil }
+	for range sessions { // they lie with the listener until there is somebody who serves
+		conn, err := net.Dial("tcp", srv.Listener().Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	created := []metrics.Sample{{Name: "/sched/goroutines-created:goroutines"}}
+	metrics.Read(created)
+	before := created[0].Value.Uint64()
+	go srv.ServeMessages(libnet.MessageHandlerFunc(testkit.EchoMessage))
+	testkit.Eventually(t, "all sessions", func() bool { return admitted.Load() == sessions })
+	metrics.Read(created)
+	if n := created[0].Value.Uint64() - before; n > sessions/2 {
+		t.Errorf("%d goroutines for %d connections", n, sessions)
 	}
 }
 

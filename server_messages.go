@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet/internal/eventloop"
 	"github.com/libnet-go/libnet/internal/inside"
+	"github.com/libnet-go/libnet/internal/lock"
 	"github.com/libnet-go/libnet/internal/sockets"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
@@ -39,10 +40,11 @@ func (srv *Server) ServeMessages(h MessageHandler) error {
 	}
 	srv.mustBeReady()
 	m := srv.newMessageServer(h)
+	starts := starters{serve: m.serve}
 	if err := m.startLoop(); err != nil {
 		return err
 	}
-	return srv.acceptEach(m.prepare, func(s *Session) { go m.serve(s) }, m.adopt)
+	return srv.acceptEach(m.prepare, starts.add, m.adopt)
 }
 
 // A messageServer is one call of ServeMessages. It is the host of an event loop, where the system has one.
@@ -79,6 +81,54 @@ func (m *messageServer) startLoop() error {
 	return nil
 }
 
+// starters do for sessions what may wait, each for one at a time. Nobody waits behind another, and yet, where nothing waits, a burst of
+// connections takes a few goroutines and not one each: the runtime keeps for good what it has made for the most that there ever were.
+type starters struct {
+	serve func(*Session)
+
+	mu lock.Mutex[startersLock]
+	// mu guards the following.
+	pending []*Session // first come first; there is none without a goroutine that comes for it
+	comes   bool
+}
+
+type startersLock struct{}
+
+func (st *starters) add(s *Session) {
+	st.mu.Lock()
+	st.pending = append(st.pending, s)
+	start := !st.comes
+	st.comes = true
+	st.mu.Unlock()
+	if start {
+		go st.run()
+	}
+}
+
+// run is a goroutine that comes for pending. Its first session may keep it.
+func (st *starters) run() {
+	for s := st.next(true); s != nil; s = st.next(false) {
+		st.serve(s)
+	}
+}
+
+// next returns nil where none is pending.
+func (st *starters) next(came bool) (s *Session) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if len(st.pending) > 0 {
+		s, st.pending[0] = st.pending[0], nil
+		st.pending = st.pending[1:]
+	}
+	if came {
+		st.comes = len(st.pending) > 0
+		if st.comes {
+			go st.run()
+		}
+	}
+	return s
+}
+
 // prepare takes a TCP connection over from package net for the event loop. One that it cannot take over (descriptors
 // may be short) is served as it is, at a higher cost.
 func (m *messageServer) prepare(conn net.Conn, proxied bool) net.Conn {
@@ -113,7 +163,7 @@ func (m *messageServer) serve(s *Session) {
 
 // serveAdmitted gives a session that is ready to the event loop, or serves it.
 func (m *messageServer) serveAdmitted(s *Session) {
-	if m.loop == nil || s.sock == nil || s.parser == nil {
+	if m.loop == nil || s.sock == nil || s.framing().parser == nil {
 		m.server.runMessages(s, m.handler)
 		return
 	}
@@ -141,7 +191,7 @@ func (s *Session) callHandshake() (err error) {
 // adopt is serveAdmitted for a session of another process, of which there may be many thousands: one of which nothing has arrived takes
 // no goroutine.
 func (m *messageServer) adopt(s *Session) {
-	if m.loop == nil || s.sock == nil || s.parser == nil || !s.in.Empty() || s.throttle() != nil {
+	if m.loop == nil || s.sock == nil || s.framing().parser == nil || !s.in.Empty() || s.throttle() != nil {
 		go m.serveAdmitted(s)
 		return
 	}

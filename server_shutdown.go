@@ -404,7 +404,7 @@ func (a *arrival) makeCodec(r *moving.Record) error {
 			s.makeCodecBy(func() (Codec, error) { return s.movedCodec(p, r.Codec) })
 		}
 	}
-	if s.initCodec() && s.parser != nil && s.q.Counters().Bytes == 0 {
+	if s.initCodec() && s.framing().parser != nil && s.q.Counters().Bytes == 0 {
 		s.parsed = r.Parsed
 		s.read.Store(r.Read)
 		for rest := r.Unread; len(rest) > 0; {

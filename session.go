@@ -6,11 +6,9 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
-	"github.com/libnet-go/libnet/internal/lengthprefix"
 	"github.com/libnet-go/libnet/internal/lock"
 	"github.com/libnet-go/libnet/internal/ratelimit"
 	"github.com/libnet-go/libnet/internal/readbuf"
@@ -33,23 +31,17 @@ type Session struct {
 	owner  *owner
 	conn   net.Conn            // nil for a session made from a bare codec
 	sock   *sockets.Descriptor // nil when conn has no descriptor of its own
-	below  *syscall.RawConn    // then that of what conn runs on; nil if there is none
 	opened time.Time
 
-	// Immutable once hasCodec is set.
-	codec    Codec                // nil if the protocol failed to make one; then the session is closed
-	parser   FrameParser          // nil for a plain codec
-	appender FrameAppender        // nil for a plain codec
-	turn     chan struct{}        // of one place, taken by the one who calls codec.Send; nil for a FrameAppender and a bare codec
-	prefix   *lengthprefix.Prefix // how frames are cut, and made of bytes, without a call of the codec; nil for codecs with another framing
-	hasCodec atomic.Bool
+	// Immutable once framed is set.
+	codec  Codec                   // nil if the protocol failed to make one; then the session is closed
+	framed atomic.Pointer[framing] // nil while there is no codec
 
 	recvMu lock.Mutex[receiverLock]
 	// recvMu guards the following: they belong to the receiver, and to NewCodec before there is one.
 	returned  bool // the handler has returned; belongs to its goroutine, and fills a gap here
 	headShort bool // what the clock knows of the incomplete frame may be less than its header
 	usualRead readbuf.ReadSize
-	seen      uint32          // unread bytes that the codec found to be no whole frame; the largest may be more
 	serving   eventloop.State // started in event mode, when nobody may Receive; anybody's
 	in        readbuf.Buffer
 	parsed    uint64     // messages received
@@ -70,14 +62,11 @@ type Session struct {
 	// mu guards the following.
 	making    codecState
 	marks     marks
-	ended     bool // nothing more is written; done is closed
-	running   bool // the session has ended, and user code of its end, see ShutdownError.Running, has not returned
-	reason    error
-	done      chan struct{} // made by the first Done; closed by terminate
-	made      chan struct{} // closed when making has ended, or the session refuses sends; nil while nobody waits for that
-	extras    *extras       // nil until a name, a shutdown, or bytes that were dropped, need it
-	callbacks *callback     // the newest; nil while there is none
-	clock     *clock        // nil until a timeout or a heartbeat needs it
+	ended     bool      // nothing more is written; done is closed
+	running   bool      // the session has ended, and user code of its end, see ShutdownError.Running, has not returned
+	extras    *extras   // nil until something in it is needed; made with a session whose conn has no descriptor of its own
+	callbacks *callback // the newest; nil while there is none
+	clock     *clock    // nil until a timeout or a heartbeat needs it
 }
 
 // marks are two of a session's, in one byte.
@@ -106,6 +95,8 @@ type owner struct {
 	manager  *Manager // nil for a session that is in none
 	server   *Server  // nil for a dialled session
 	flusher  *flusher // nil for sessions made from a bare codec, which have no receiver to leave a message to
+
+	framing atomic.Pointer[framing] // what a codec that shares its had last; nil before the first
 }
 
 func newOwner(c Config, protocol Protocol, srv *Server, f *flusher) *owner {
@@ -180,7 +171,7 @@ func newBareSession(m *Manager, codec Codec, sendChanSize int) *Session {
 	o.manager = m
 	s := newSession(o, nil)
 	s.codec = codec
-	s.hasCodec.Store(true)
+	s.framed.Store(&noFraming)
 	return s
 }
 
@@ -206,9 +197,8 @@ func newNumberedSession(o *owner, conn net.Conn, id uint64) *Session {
 	}
 	if conn != nil {
 		if s.sock = sockets.Of(conn); s.sock == nil {
-			if below := sockets.Raw(conn); below != nil {
-				s.below = &below
-			} else {
+			s.extras = &extras{below: sockets.Raw(conn)}
+			if s.extras.below == nil {
 				s.conn = sockets.TakeTurns(conn)
 			}
 		}
@@ -299,7 +289,14 @@ func (s *Session) IsClosed() bool { return s.state.Load() != sessionOpen }
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.reason
+	return s.reasonLocked()
+}
+
+func (s *Session) reasonLocked() error {
+	if s.extras == nil {
+		return nil
+	}
+	return s.extras.ended
 }
 
 // closedErr is Err for the calls that answer a closed session.
@@ -377,10 +374,10 @@ func (s *Session) isWebSocket() bool {
 	if _, ok := s.owner.protocol.(handshakeProtocol); ok {
 		return true
 	}
-	if !s.hasCodec.Load() {
+	if !s.hasCodec() {
 		return false
 	}
-	_, ok := s.parser.(partParser)
+	_, ok := s.framing().parser.(partParser)
 	return ok
 }
 

@@ -49,7 +49,7 @@ func (s *Session) canReceive() bool {
 	case sessionOpen:
 		return true
 	case sessionOutputFailed:
-		return s.hasCodec.Load()
+		return s.hasCodec()
 	}
 	return false
 }
@@ -102,10 +102,11 @@ func (s *Session) doneChan() <-chan struct{} {
 	if s.ended {
 		return closedChan
 	}
-	if s.done == nil {
-		s.done = make(chan struct{})
+	e := s.extrasLocked()
+	if e.done == nil {
+		e.done = make(chan struct{})
 	}
-	return s.done
+	return e.done
 }
 
 // fail ends the session after a failed receive and returns the reason. An orderly end of the peer lets
@@ -218,7 +219,7 @@ func (s *Session) beginClosing(reason error) bool {
 		return false
 	}
 	s.state.Store(sessionClosing)
-	s.reason = reason
+	s.extrasLocked().ended = reason
 	s.codecKnownLocked()
 	s.mu.Unlock()
 	s.endPause()
@@ -267,10 +268,11 @@ func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error)
 		return false, nil
 	}
 	s.state.Store(sessionClosed)
-	if s.reason == nil || s.reason == ErrSessionClosed || s.reason == ErrServerClosed {
-		s.reason = reason // else it has been told already
+	e := s.extrasLocked()
+	if e.ended == nil || e.ended == ErrSessionClosed || e.ended == ErrServerClosed {
+		e.ended = reason // else it has been told already
 	}
-	reason = s.reason
+	reason = e.ended
 	if cut {
 		s.marks |= markCut
 	}
@@ -299,8 +301,8 @@ func (s *Session) closeDone(rest *settling, callbacks []*callback) []*callback {
 		srv.running.Add(1)
 	}
 	s.ended = true
-	if s.done != nil {
-		close(s.done)
+	if done := s.extrasLocked().done; done != nil {
+		close(done)
 	}
 	return callbacks
 }

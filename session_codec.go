@@ -27,7 +27,7 @@ const (
 // initCodec has the protocol make the codec, in the goroutine that first needs it, and reports whether
 // there is one; without, the session is closed. Others wait for it, but not on a closed session: its
 // callbacks may run while the codec is being made.
-func (s *Session) initCodec() bool { return s.hasCodec.Load() || s.makeOrAwaitCodec() }
+func (s *Session) initCodec() bool { return s.hasCodec() || s.makeOrAwaitCodec() }
 
 func (s *Session) makeOrAwaitCodec() bool {
 	mine, made := s.beginCodec()
@@ -37,7 +37,7 @@ func (s *Session) makeOrAwaitCodec() bool {
 	case made != nil:
 		<-made
 	}
-	return s.hasCodec.Load()
+	return s.hasCodec()
 }
 
 // startCodec is initCodec for those who must not wait: it returns a channel that is closed when it is known whether there is a
@@ -77,10 +77,11 @@ func (s *Session) beginCodec() (mine bool, made <-chan struct{}) {
 		s.making = codecMaking
 		return true, nil
 	}
-	if s.made == nil {
-		s.made = make(chan struct{})
+	e := s.extrasLocked()
+	if e.made == nil {
+		e.made = make(chan struct{})
 	}
-	return false, s.made
+	return false, e.made
 }
 
 // codecBeingMade returns what is closed when the codec is made that somebody is making; nil where nobody is.
@@ -97,9 +98,9 @@ func (s *Session) codecBeingMade() <-chan struct{} {
 
 // codecKnownLocked tells those who wait for the codec.
 func (s *Session) codecKnownLocked() {
-	if s.made != nil {
-		close(s.made)
-		s.made = nil
+	if e := s.extras; e != nil && e.made != nil {
+		close(e.made)
+		e.made = nil
 	}
 }
 
@@ -137,26 +138,75 @@ func (s *Session) makeCodecBy(newCodec func() (Codec, error)) {
 	}
 }
 
-func (s *Session) setCodec(codec Codec) {
-	s.codec = codec
-	s.parser, _ = codec.(FrameParser)
-	s.appender, _ = codec.(FrameAppender)
-	if s.appender == nil {
-		s.turn = make(chan struct{}, 1)
-	}
-	s.prefix = s.prefixOf(codec)
-	s.hasCodec.Store(true)
+// A framing is how a session's codec makes frames and cuts them. Immutable, once the session has its codec.
+type framing struct {
+	parser   FrameParser          // nil for a plain codec
+	appender FrameAppender        // nil for a plain codec
+	turn     chan struct{}        // of one place, taken by the one who calls codec.Send; nil for a FrameAppender and a bare codec
+	prefix   *lengthprefix.Prefix // how frames are cut, and made of bytes, without a call of the codec; nil for codecs with another framing
 }
 
-// prefixOf returns the framing of a codec of package codec's or ws's, whose frames are a length and as many bytes. It is nil where a frame may be
-// within the codec's bound and beyond the session's.
-func (s *Session) prefixOf(codec Codec) *lengthprefix.Prefix {
-	c, ok := codec.(interface{ LengthPrefix() *lengthprefix.Prefix })
-	if !ok || s.conn == nil {
+// noFraming is that of a session without a codec that libnet would frame messages with.
+var noFraming framing
+
+// A sharingCodec has its frames made and cut by a half that it shares with other sessions' codecs, and that knows none of them.
+type sharingCodec interface {
+	SharedHalf(inside.Call) interface {
+		FrameAppender
+		FrameParser
+	}
+}
+
+// framing returns the session's; noFraming while it has no codec.
+func (s *Session) framing() *framing {
+	if f := s.framed.Load(); f != nil {
+		return f
+	}
+	return &noFraming
+}
+
+// hasCodec reports whether there is a codec, and how frames are made with it is known.
+func (s *Session) hasCodec() bool { return s.framed.Load() != nil }
+
+func (s *Session) setCodec(codec Codec) {
+	s.codec = codec
+	f := s.owner.sharedFraming(codec)
+	if f == nil {
+		f = new(framing)
+		f.parser, _ = codec.(FrameParser)
+		f.appender, _ = codec.(FrameAppender)
+		if f.appender == nil {
+			f.turn = make(chan struct{}, 1)
+		}
+		f.prefix = s.owner.prefixOf(codec)
+	}
+	s.framed.Store(f)
+}
+
+// sharedFraming returns the framing of a codec of package codec's, which the owner's sessions share; nil for other codecs.
+func (o *owner) sharedFraming(codec Codec) *framing {
+	c, ok := codec.(sharingCodec)
+	if !ok {
+		return nil
+	}
+	half := c.SharedHalf(inside.Call{})
+	if last := o.framing.Load(); last != nil && last.parser == FrameParser(half) {
+		return last
+	}
+	f := &framing{parser: half, appender: half, prefix: o.prefixOf(half)}
+	o.framing.Store(f)
+	return f
+}
+
+// prefixOf returns the framing of frames that are a length and as many bytes. It is nil where a frame may be within the codec's bound and
+// beyond the session's.
+func (o *owner) prefixOf(half any) *lengthprefix.Prefix {
+	c, ok := half.(interface{ LengthPrefix() *lengthprefix.Prefix })
+	if !ok {
 		return nil
 	}
 	p := c.LengthPrefix()
-	if p == nil || p.Max > s.maxFrame()-p.Size {
+	if p == nil || p.Max > o.maxFrame(true)-p.Size {
 		return nil
 	}
 	return p
@@ -168,7 +218,7 @@ func (s *Session) codecIsMade() {
 	s.codecKnownLocked()
 	closed := s.state.Load() == sessionClosed
 	s.mu.Unlock()
-	if closed && s.hasCodec.Load() {
+	if closed && s.hasCodec() {
 		_ = s.closeCodec()
 	}
 }
@@ -192,7 +242,7 @@ func (s *Session) newCodec() (codec Codec, err error) {
 // panic the caller has the session end. The depth of this call counts, as offer's does.
 func (s *Session) encode(msg any) (c *sendqueue.Batch, err error) {
 	switch {
-	case s.appender != nil:
+	case s.framing().appender != nil:
 		return s.encodeFrame(msg)
 	case s.conn != nil:
 		return s.encodePlain(msg)
@@ -206,7 +256,7 @@ func (s *Session) encode(msg any) (c *sendqueue.Batch, err error) {
 func (s *Session) encodeFrame(msg any) (c *sendqueue.Batch, err error) {
 	defer s.recovered("codec", &err)
 	c = sendqueue.NewDraft()
-	frame, err := s.appender.AppendFrame(c.Room(), msg)
+	frame, err := s.framing().appender.AppendFrame(c.Room(), msg)
 	if err == nil && len(frame) > s.maxFrame() {
 		err = ErrFrameTooLarge
 	}
@@ -250,7 +300,7 @@ func (s *Session) codecSend(msg any) (err error) {
 func (s *Session) appendFrame(msg any) (frame []byte, err error) {
 	defer s.recovered("codec", &err)
 	room := broadcastRoom(msg)
-	frame, err = s.appender.AppendFrame(room, msg)
+	frame, err = s.framing().appender.AppendFrame(room, msg)
 	if err == nil && len(frame) >= shareAt && (cap(room) == 0 || &frame[0] != &room[:1][0] || cap(frame) > 2*len(frame)) {
 		frame = bytes.Clone(frame)
 	}
@@ -311,14 +361,14 @@ func (s *Session) takeTurn(ctx sendqueue.Context) error {
 
 func (s *Session) takeTurnWithin(ctx sendqueue.Context, bound time.Duration) bool {
 	select {
-	case s.turn <- struct{}{}:
+	case s.framing().turn <- struct{}{}:
 		return true
 	default:
 	}
 	timer := time.NewTimer(bound)
 	defer timer.Stop()
 	select {
-	case s.turn <- struct{}{}:
+	case s.framing().turn <- struct{}{}:
 		return true
 	case <-s.doneChan():
 	case <-ctx.Done():
@@ -327,7 +377,7 @@ func (s *Session) takeTurnWithin(ctx sendqueue.Context, bound time.Duration) boo
 	return false
 }
 
-func (s *Session) giveTurn() { <-s.turn }
+func (s *Session) giveTurn() { <-s.framing().turn }
 
 // stream is a session's connection as its codec sees it: reads come out of the input buffer, writes
 // go into the send queue.
@@ -387,8 +437,8 @@ func (st stream) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	outside := s.hasCodec.Load() && s.appender != nil // whose Send writes nothing
-	if !outside && s.isInReceive() {                  // an answer to what has come whole
+	outside := s.hasCodec() && s.framing().appender != nil // whose Send writes nothing
+	if !outside && s.isInReceive() {                       // an answer to what has come whole
 		outside, s.rare.plain.midFrame = true, false
 		s.frameStart.Store(0)
 	}

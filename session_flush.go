@@ -111,7 +111,9 @@ type flusher struct {
 	// is better written together. It may be too low, and too high until something was held for too long.
 	busy  atomic.Int32
 	holds atomic.Bool   // held is not empty
+	_     cacheLine     // all receivers change busy, and look at holdN for each message
 	holdN atomic.Uint32 // counts up when busy begins anew, because something was held for too long
+	_     cacheLine
 
 	mu lock.Mutex[flusherLock]
 	// mu guards the following.
@@ -123,6 +125,9 @@ type flusher struct {
 	deferred []*Session // their receivers are looked after
 	sweeping bool
 }
+
+// A cacheLine keeps what many processors change from what they read: 64 bytes are a line on most, 128 on some.
+type cacheLine [128]byte
 
 // work is a session's flush to be carried out.
 type work struct {

@@ -92,7 +92,7 @@ func (s *Session) deliverInBackground(reason error) { go s.deliver(reason) }
 
 // skips reports whether a nil payload is no message.
 func (s *Session) skips() bool {
-	_, is := s.parser.(partParser)
+	_, is := s.framing().parser.(partParser)
 	return is
 }
 
@@ -123,13 +123,13 @@ func (s *Session) tookNoMessage(n int) bool {
 func (s *Session) inFrame() bool { return !s.in.Empty() || s.inMessage() }
 
 func (s *Session) inMessage() bool {
-	p, ok := s.parser.(partParser)
+	p, ok := s.framing().parser.(partParser)
 	return ok && p.InMessage(inside.Call{})
 }
 
 // mayEnd reports whether an end of the connection is an orderly one now.
 func (s *Session) mayEnd() bool {
-	if p, ok := s.parser.(partParser); ok {
+	if p, ok := s.framing().parser.(partParser); ok {
 		return p.PeerClosed(inside.Call{})
 	}
 	return s.in.Empty()
@@ -137,7 +137,7 @@ func (s *Session) mayEnd() bool {
 
 // closeFrame returns the frame that ends the session's stream, nil if there is none. The reason may be the user's.
 func (s *Session) closeFrame(reason error) (frame []byte) {
-	if s.conn == nil || !s.hasCodec.Load() {
+	if s.conn == nil || !s.hasCodec() {
 		return nil
 	}
 	c, ok := s.codec.(closingCodec)
@@ -186,7 +186,7 @@ func (s *Session) writeCloseFrame(reason error) (lingers bool) {
 }
 
 func (s *Session) takesLast() bool {
-	if !s.hasCodec.Load() {
+	if !s.hasCodec() {
 		return false
 	}
 	if _, has := s.codec.(closingCodec); !has {

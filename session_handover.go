@@ -129,7 +129,7 @@ func (l *leaver) Stays() string {
 		return staysWebSocket
 	case s.sock == nil || s.owner != s.owner.server.sessionOwner():
 		return staysConn
-	case s.hasCodec.Load() && s.parser == nil:
+	case s.hasCodec() && s.framing().parser == nil:
 		return staysCodec
 	case s.state.Load() != sessionOpen:
 		return staysClosing
@@ -140,7 +140,7 @@ func (l *leaver) Stays() string {
 // hasMovingCodec reports whether the codec can say what it knows; it may still be in its handshake.
 func (s *Session) hasMovingCodec() bool {
 	_, handshakes := s.owner.protocol.(handshakeProtocol)
-	if !s.hasCodec.Load() {
+	if !s.hasCodec() {
 		return handshakes
 	}
 	_, moves := s.codec.(movingCodec)
@@ -223,7 +223,7 @@ func (l *leaver) Record() (r moving.Record, err error) {
 	switch {
 	case s.state.Load() != sessionOpen:
 		return r, stays(staysClosing)
-	case !s.hasCodec.Load() || s.parser == nil:
+	case !s.hasCodec() || s.framing().parser == nil:
 		return r, stays(staysCodec)
 	}
 	r = moving.Record{
@@ -243,7 +243,7 @@ func (l *leaver) Record() (r moving.Record, err error) {
 
 func (l *leaver) Introduce() (i moving.Introduction, ok bool) {
 	s := l.s
-	if !s.hasCodec.Load() { // which comes behind a proxy's header
+	if !s.hasCodec() { // which comes behind a proxy's header
 		return i, false
 	}
 	i = moving.Introduction{ID: s.id, Age: s.now()}
@@ -330,12 +330,12 @@ func (s *Session) leave(reason error) {
 		return
 	}
 	s.state.Store(sessionClosed)
-	if s.reason == nil {
-		s.reason = reason
+	if e := s.extrasLocked(); e.ended == nil {
+		e.ended = reason
 	}
 	s.codecKnownLocked()
 	s.clock.stop()
-	rest := &settling{session: s, codecMade: s.making == codecMade, left: true, aside: true, reason: s.reason}
+	rest := &settling{session: s, codecMade: s.making == codecMade, left: true, aside: true, reason: s.extras.ended}
 	s.mu.Unlock()
 	s.q.Surrender()
 	s.q.Close()

@@ -25,7 +25,7 @@ func (s *Session) Receive() (msg []byte, err error) {
 	err = errGoroutineEnded
 	defer s.endReceive(&err)
 	payload, err := s.next()
-	if err != nil || s.parser == nil {
+	if err != nil || s.framing().parser == nil {
 		return payload, err
 	}
 	return s.in.Copy(payload), nil
@@ -114,7 +114,7 @@ func (s *Session) next() ([]byte, error) {
 	if !s.canReceive() || s.mustYield() {
 		return nil, s.closedErr()
 	}
-	if s.parser == nil {
+	if s.framing().parser == nil {
 		return s.nextPlain()
 	}
 	for {
@@ -130,19 +130,19 @@ func (s *Session) next() ([]byte, error) {
 
 // parse cuts a message from the input; not ok says that its end has not arrived, or that it has to wait for the rate limit.
 func (s *Session) parse() (payload []byte, ok bool, err error) {
-	if s.prefix == nil || s.rare != nil {
+	prefix := s.framing().prefix
+	if prefix == nil || s.rare != nil {
 		return s.parseAny()
 	}
 	var n int
-	if src := s.in.Unread(); s.prefix.Masked() {
-		payload, n = s.prefix.CutMasked(src)
+	if src := s.in.Unread(); prefix.Masked() {
+		payload, n = prefix.CutMasked(src)
 	} else {
-		payload, n = s.prefix.Cut(src)
+		payload, n = prefix.Cut(src)
 	}
 	if n == 0 {
 		return s.parseAny()
 	}
-	s.seen = 0
 	s.in.Advance(n)
 	if !s.countMessage(n) {
 		return nil, false, s.closedErr()
@@ -172,14 +172,13 @@ func (s *Session) parseAny() (payload []byte, ok bool, err error) {
 		case n == 0 && len(src) > s.maxFrame():
 			return nil, false, s.explainFrame(ErrFrameTooLarge, src)
 		case n == 0:
-			s.seen = uint32(min(len(src), math.MaxInt32))
+			s.in.SetSeen()
 			return nil, false, nil
 		case n < 0 || n > len(src):
 			return nil, false, badCut(n, len(src))
 		case over && s.owner.RateLimit.End:
 			return nil, false, ErrRateLimit
 		}
-		s.seen = 0
 		s.in.Advance(n)
 		if payload == nil && s.skips() {
 			if !s.tookNoMessage(n) {
@@ -198,12 +197,12 @@ func (s *Session) parseAny() (payload []byte, ok bool, err error) {
 // parseFrame has the codec look at src, and a codec that can go on where it ended look no more at what it has seen: a long line
 // that arrives in many pieces is then searched once.
 func (s *Session) parseFrame(src []byte) (payload []byte, n int, err error) {
-	if s.seen > 0 {
-		if r, ok := s.parser.(frameResumer); ok {
-			return r.ResumeFrame(src, int(s.seen))
+	if seen := s.in.Seen(); seen > 0 {
+		if r, ok := s.framing().parser.(frameResumer); ok {
+			return r.ResumeFrame(src, seen)
 		}
 	}
-	return s.parser.ParseFrame(src)
+	return s.framing().parser.ParseFrame(src)
 }
 
 // frameResumer is what package codec's codecs have: ParseFrame for a src of which the first seen bytes were no whole frame.
@@ -281,12 +280,14 @@ const (
 )
 
 // maxFrame bounds a frame by what the user set.
-func (s *Session) maxFrame() int {
-	limit := s.owner.maxMessage()
+func (s *Session) maxFrame() int { return s.owner.maxFrame(s.framing().parser != nil) }
+
+func (o *owner) maxFrame(parses bool) int {
+	limit := o.maxMessage()
 	switch {
-	case limit == 0 || s.owner.MaxMessage == 0 && s.parser != nil:
+	case limit == 0 || o.MaxMessage == 0 && parses:
 		return math.MaxInt
-	case s.parser != nil:
+	case parses:
 		return limit + frameRoom
 	}
 	return limit + plainFrameRoom

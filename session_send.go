@@ -102,7 +102,7 @@ func (s *Session) sendContext(ctx sendqueue.Context, msg any) error {
 	switch {
 	case s.owner.sendQueue() == 0:
 		err = s.sendNow(ctx, msg)
-	case s.turn != nil:
+	case s.framing().turn != nil:
 		err = s.waitInTurn(ctx, msg)
 	default:
 		err = s.wait(ctx, msg)
@@ -118,7 +118,7 @@ func (s *Session) sendContext(ctx sendqueue.Context, msg any) error {
 
 // awaitCodec waits until the session can send, or says why it cannot.
 func (s *Session) awaitCodec(ctx sendqueue.Context) error {
-	if !s.hasCodec.Load() && ctx.Err() == nil {
+	if !s.hasCodec() && ctx.Err() == nil {
 		if made := s.startCodec(); made != nil { // else it has just been made
 			select {
 			case <-made:
@@ -131,7 +131,7 @@ func (s *Session) awaitCodec(ctx sendqueue.Context) error {
 		return s.closedErr()
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case !s.hasCodec.Load():
+	case !s.hasCodec():
 		return s.closedErr()
 	}
 	return nil
@@ -153,7 +153,7 @@ func (s *Session) blocked() error {
 // offer encodes msg and queues it, if there is room or older messages may be dropped for it, and sees to it that it is
 // written. The depth of this call counts: it lies on the stack of a session's goroutine, which has to stay small.
 func (s *Session) offer(msg any, limit sendqueue.Limit) error {
-	if s.turn != nil {
+	if s.framing().turn != nil {
 		return s.offerInTurn(msg, limit)
 	}
 	if h, payload := s.headerOf(msg); h.Len > 0 {
@@ -302,7 +302,7 @@ type bytesCodec interface {
 }
 
 func (s *Session) bytesHeader(payload []byte) (h sendqueue.Header, isBytes bool) {
-	if p := s.prefix; p != nil && len(payload) <= p.Bytes {
+	if p := s.framing().prefix; p != nil && len(payload) <= p.Bytes {
 		h.Bytes, h.Len = p.Header(len(payload))
 		return h, true
 	}
@@ -347,7 +347,7 @@ func bytesOf(msg any) (payload []byte, ok bool) {
 
 // payloadHeader is bytesHeader for a [sendqueue.Payload].
 func (s *Session) payloadHeader(payload []byte) (h sendqueue.Header) {
-	if p := s.prefix; p != nil && p.Payloads && len(payload) <= p.Max {
+	if p := s.framing().prefix; p != nil && p.Payloads && len(payload) <= p.Max {
 		h.Bytes, h.Len = p.Header(len(payload))
 		return h
 	}
@@ -368,7 +368,7 @@ var boxes = sync.Pool{New: func() any { return new([]byte) }}
 
 // box returns payload as a message. Where the codec is known not to keep that, it is a box, for unbox to take back.
 func (s *Session) box(payload []byte) any {
-	if s.hasCodec.Load() {
+	if s.hasCodec() {
 		if _, isBytes := s.bytesHeader(payload); isBytes {
 			b := boxes.Get().(*[]byte)
 			*b = payload

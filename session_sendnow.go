@@ -23,7 +23,7 @@ func (s *Session) sendNow(ctx sendqueue.Context, msg any) error {
 	switch {
 	case ctx.Done() == nil:
 		return s.writeInTurn(ctx, c, w)
-	case s.turn != nil:
+	case s.framing().turn != nil:
 		return s.within(ctx, func() error { return s.writeEncoded(c, w) })
 	}
 	if err := s.awaitTurn(ctx, w); err != nil {
@@ -66,7 +66,7 @@ func (s *Session) awaitTurn(ctx sendqueue.Context, w *sendqueue.Waiter) error {
 // claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that; it returns no c where a queue that is
 // held has taken it.
 func (s *Session) claim(ctx sendqueue.Context, msg any) (c *sendqueue.Batch, w *sendqueue.Waiter, err error) {
-	if s.turn != nil {
+	if s.framing().turn != nil {
 		if err := s.takeTurn(ctx); err != nil {
 			return nil, nil, err
 		}
@@ -85,7 +85,7 @@ func (s *Session) claim(ctx sendqueue.Context, msg any) (c *sendqueue.Batch, w *
 	if err != nil {
 		return nil, nil, err
 	}
-	w, queued, err := s.q.Claim(c, s.turn != nil)
+	w, queued, err := s.q.Claim(c, s.framing().turn != nil)
 	switch {
 	case err != nil:
 		return nil, nil, s.refused(err)
@@ -188,7 +188,7 @@ func payloadSize(msg any) int {
 // returns nil for a message that must be encoded.
 func (s *Session) split(msg any) (c *sendqueue.Batch, err error) {
 	splitter, ok := s.codec.(FrameSplitter)
-	if !ok || s.appender == nil {
+	if !ok || s.framing().appender == nil {
 		return nil, nil
 	}
 	c = sendqueue.NewDraft()

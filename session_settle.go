@@ -39,7 +39,7 @@ func (r *settling) closesAtOnce() bool {
 	if s.sock == nil || s.sock.CloseWaits() {
 		return false
 	}
-	if !r.codecMade || !s.hasCodec.Load() {
+	if !r.codecMade || !s.hasCodec() {
 		return true
 	}
 	c, ok := s.codec.(streamCodec)
@@ -85,7 +85,7 @@ func (r *settling) closeTransport() error {
 	if r.cut || r.left || !s.writeCloseFrame(r.reason) {
 		err = s.closeConn(r.cut)
 	}
-	if r.codecMade && s.hasCodec.Load() {
+	if r.codecMade && s.hasCodec() {
 		_ = s.closeCodec() // its stream is closed already: only its own error could come
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/lock"
@@ -261,9 +262,15 @@ func (m *Manager) shutdown(sessions iter.Seq[*Session], one func(*Session) shutd
 	return sum
 }
 
-// An extras is what only a session needs that has a name, is being shut down, or has dropped what arrived.
+// An extras is what an open session seldom needs: one that has a name, whose end somebody waits for or has asked for, or that has
+// dropped what arrived.
 type extras struct {
+	below syscall.RawConn // of what a conn without a descriptor of its own runs on; nil if there is none. Immutable
+
 	// Guarded by the session's mu.
+	ended   error         // why the session has; nil while it is open
+	done    chan struct{} // made by the first Done; closed by terminate
+	made    chan struct{} // closed when the codec's making has ended, or the session refuses sends; nil while nobody waits for that
 	name    string
 	dropped uint64 // bytes
 	late    int    // calls of Receive after the end, as far as they are counted

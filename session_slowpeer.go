@@ -27,7 +27,7 @@ func (s *Session) slowAfter(timeout time.Duration) time.Duration {
 // PeerTimeout. Who knows that a write waits calls peerIsSlow at once.
 func (s *Session) whileWriting(n, held int) (end func()) {
 	wait := s.slowAfter(0)
-	if wait == 0 || s.below == nil || n+held <= max(s.owner.sendBuffer(), leastSendBuffer) {
+	if wait == 0 || s.descriptor() == nil || n+held <= max(s.owner.sendBuffer(), leastSendBuffer) {
 		return func() {}
 	}
 	timer := time.AfterFunc(wait, s.peerIsSlow)
@@ -78,10 +78,10 @@ func (s *Session) descriptor() syscall.RawConn {
 	if s.sock != nil {
 		return s.sock.Raw()
 	}
-	if s.below == nil {
+	if s.conn == nil {
 		return nil
 	}
-	return *s.below
+	return s.extras.below
 }
 
 // lookAtSlow returns an error if a slow peer has taken nothing at the last two looks.

@@ -440,7 +440,7 @@ func (s *Session) sendBeat(c *clock) {
 
 // sendHeartbeat drops a message that finds no room: then there is no lack of things to send.
 func (s *Session) sendHeartbeat(msg any) {
-	if s.startCodec(); !s.hasCodec.Load() {
+	if s.startCodec(); !s.hasCodec() {
 		return
 	}
 	if s.owner.sendQueue() == 0 {

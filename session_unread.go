@@ -287,8 +287,8 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 		c.over = now
 	}
 	end := io.EOF
-	if !left && s.hasCodec.Load() {
-		if p, ok := s.parser.(partParser); ok && !p.PeerClosed(inside.Call{}) {
+	if !left && s.hasCodec() {
+		if p, ok := s.framing().parser.(partParser); ok && !p.PeerClosed(inside.Call{}) {
 			end = io.ErrUnexpectedEOF
 		}
 	}

@@ -58,7 +58,7 @@ func (s *Session) endOutput(reason error) bool {
 	if s.state.Load() != sessionOpen {
 		return false
 	}
-	s.reason = reason
+	s.extrasLocked().ended = reason
 	s.state.Store(sessionOutputFailed)
 	return true
 }

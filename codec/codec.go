@@ -260,6 +260,17 @@ func (c *splittingCodec) Send(msg any) error           { return c.send(c.splitti
 func (c *framedCodec) Receive() ([]byte, error)        { return c.receive(c.framed) }
 func (c *framedCodec) Send(msg any) error              { return c.send(c.framed, msg) }
 
+// SharedHalf lets the sessions of a protocol share what they know of its framing. A half knows no connection.
+func (c *prefixedCodec) SharedHalf(inside.Call) half      { return c.prefixed }
+func (c *prefixedBytesCodec) SharedHalf(inside.Call) half { return c.prefixedBytes }
+func (c *splittingCodec) SharedHalf(inside.Call) half     { return c.splitting }
+func (c *framedCodec) SharedHalf(inside.Call) half        { return c.framed }
+
+type half = interface {
+	libnet.FrameAppender
+	libnet.FrameParser
+}
+
 type pureCodec interface {
 	libnet.Codec
 	libnet.FrameAppender

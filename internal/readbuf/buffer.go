@@ -19,9 +19,16 @@ func (b *Buffer) Unread() []byte {
 	return c.bytes[c.r:c.w]
 }
 
-// Advance drops the first n unread bytes, of which there are as many.
+// SetSeen notes that all unread bytes were looked at, and found to be the beginning of something.
+func (b *Buffer) SetSeen() { b.chunk.seen = b.chunk.w - b.chunk.r }
+
+// Seen is how many unread bytes SetSeen has noted. There are some.
+func (b *Buffer) Seen() int { return b.chunk.seen }
+
+// Advance drops the first n unread bytes, of which there are as many; of the others none is seen.
 func (b *Buffer) Advance(n int) {
 	c := b.chunk
+	c.seen = 0
 	c.r += n
 	if c.r == c.w {
 		c.r, c.w = 0, 0
@@ -131,6 +138,7 @@ func (b *Buffer) Release() {
 // moveTo moves what is unread to c, which is empty.
 func (b *Buffer) moveTo(c *chunk) {
 	c.w = copy(c.bytes, b.Unread())
+	c.seen = b.chunk.seen
 	putChunk(b.chunk)
 	b.chunk = c
 }

@@ -20,6 +20,7 @@ const (
 type chunk struct {
 	bytes []byte
 	r, w  int // bytes[r:w] is unread
+	seen  int // of these, how many were looked at in vain
 
 	filled bool // the last read took all the space it got: there may be more
 
@@ -54,7 +55,7 @@ func getChunk(n int) *chunk {
 }
 
 func putChunk(c *chunk) {
-	c.r, c.w, c.filled, c.copies = 0, 0, false, nil
+	c.r, c.w, c.seen, c.filled, c.copies = 0, 0, 0, false, nil
 	switch i := poolOf(len(c.bytes)); {
 	case i == poolOf(largeSize):
 		freeLarge.put(c)

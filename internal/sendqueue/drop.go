@@ -27,8 +27,8 @@ func (q *Queue) dropOldestLocked() {
 	}
 	q.bytes -= b.dropFirst()
 	q.messages--
-	q.discarded++
 	r := q.rareLocked()
+	r.discarded++
 	r.dropped++
 	r.waits.dropped(q.inflightLocked())
 	if b.messages > 0 || b == q.back {

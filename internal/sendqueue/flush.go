@@ -100,7 +100,7 @@ func (q *Queue) Gave(b *Batch, sent bool) (next *Batch, err error) {
 	case sent:
 		q.messagesOut++
 	case !b.own:
-		q.discarded++
+		q.rareLocked().discarded++
 	}
 	if q.rare != nil {
 		q.rare.waits.gave(sent)
@@ -189,12 +189,17 @@ func (q *Queue) Close() {
 
 // discardLocked counts as discarded, and drops, what is left. A message whose Send waits is not discarded: its Send says so.
 func (q *Queue) discardLocked() {
-	if b := q.inflight; b != nil && b.written > 0 {
-		q.rareLocked().isCut = true
+	discarded := q.messages
+	if b := q.inflight; b != nil {
+		if b.written > 0 {
+			q.rareLocked().isCut = true
+		}
+		if b.own {
+			discarded -= b.messages
+		}
 	}
-	q.discarded += uint64(q.messages)
-	if b := q.inflight; b != nil && b.own {
-		q.discarded -= uint64(b.messages)
+	if discarded > 0 {
+		q.rareLocked().discarded += uint64(discarded)
 	}
 	q.emptyLocked()
 }

@@ -88,10 +88,8 @@ func (q *Queue) Seal() (c Contents, ok bool) {
 		return c, false
 	}
 	q.state, q.rareLocked().isCut = sealed, true // whoever closes it now has no last frame to write
-	c.MessagesOut, c.BytesOut, c.Discarded = q.messagesOut, q.bytesOut, q.discarded
-	if q.rare != nil {
-		c.Dropped = q.rare.dropped
-	}
+	c.MessagesOut, c.BytesOut = q.messagesOut, q.bytesOut
+	c.Discarded, c.Dropped = q.rare.discarded, q.rare.dropped
 	if q.bytes == 0 && q.messages == 0 {
 		return c, true
 	}
@@ -177,9 +175,10 @@ func (q *Queue) Lose(c Contents) (lost uint64) {
 func (q *Queue) inheritLocked(c *Contents) {
 	q.messagesOut += c.MessagesOut
 	q.bytesOut += c.BytesOut
-	q.discarded += c.Discarded
-	if c.Dropped > 0 {
-		q.rareLocked().dropped += c.Dropped
+	if c.Discarded > 0 {
+		r := q.rareLocked()
+		r.discarded += c.Discarded
+		r.dropped += c.Dropped
 	}
 }
 

@@ -122,8 +122,8 @@ func runQueue(t *testing.T, random *rand.Rand) {
 		if queued := m.messages() + len0(q.inflight); q.messages != queued {
 			t.Fatalf("%d messages are queued; want %d", q.messages, queued)
 		}
-		if q.discarded != uint64(discarded) {
-			t.Fatalf("%d messages were discarded; want %d", q.discarded, discarded)
+		if q.Counters().Discarded != uint64(discarded) {
+			t.Fatalf("%d messages were discarded; want %d", q.Counters().Discarded, discarded)
 		}
 		if held := storage(q); held > q.bytes+2*keptBatch+keptBatch/8*batchCount(q) {
 			t.Fatalf("%d bytes of storage for %d in %d batches", held, q.bytes, batchCount(q))

@@ -36,7 +36,6 @@ type Queue struct {
 	bytesOut         uint64
 	messagesReceived uint64 // when the receiver last said so: it takes mu then anyway
 	bytesReceived    uint64
-	discarded        uint64
 }
 
 // flushing says how far a flush is.
@@ -68,8 +67,9 @@ type rare struct {
 	idle   chan struct{} // closed when nothing is queued or no flush can follow; nil while nobody waits
 	failed error         // what ended a flush
 
-	dropped uint64 // of what is discarded, what made room for newer messages
-	waits   *waits // nil where nobody measures them; immutable once something was queued
+	discarded uint64
+	dropped   uint64 // of what is discarded, what made room for newer messages
+	waits     *waits // nil where nobody measures them; immutable once something was queued
 
 	last      bool // bytes that end the stream are queued, or written; see Drain
 	lastIsOut bool // they are written
@@ -289,18 +289,16 @@ func (c Counters) Lost() uint64 { return c.Discarded - c.Dropped }
 func (q *Queue) Counters() Counters {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var dropped uint64
-	if q.rare != nil {
-		dropped = q.rare.dropped
-	}
-	own := 0
-	if b := q.inflight; b != nil && b.own {
-		own = b.messages
-	}
-	return Counters{
-		Messages: q.messages, Bytes: q.bytes, Own: own,
+	c := Counters{
+		Messages: q.messages, Bytes: q.bytes,
 		MessagesOut: q.messagesOut, BytesOut: q.bytesOut,
 		MessagesReceived: q.messagesReceived, BytesReceived: q.bytesReceived,
-		Discarded: q.discarded, Dropped: dropped,
 	}
+	if b := q.inflight; b != nil && b.own {
+		c.Own = b.messages
+	}
+	if q.rare != nil {
+		c.Discarded, c.Dropped = q.rare.discarded, q.rare.dropped
+	}
+	return c
 }

@@ -44,7 +44,7 @@ func runWaits(t *testing.T, random *rand.Rand) {
 	inflight := func() int { return q.inflightLocked() }
 
 	put := func() {
-		before := q.discarded
+		before := q.Counters().Discarded
 		var err error
 		switch random.IntN(4) {
 		case 0:
@@ -63,7 +63,7 @@ func runWaits(t *testing.T, random *rand.Rand) {
 			return
 		}
 		waiting = append(waiting, now())
-		for range q.discarded - before {
+		for range q.Counters().Discarded - before {
 			waiting = slices.Delete(waiting, inflight(), inflight()+1)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,5 +141,34 @@ func TestEveryModeShutsDownASessionThatIsBeingAdmitted(t *testing.T) {
 		testkit.Await(t, testkit.Patience, "OnSession", admitting)
 		time.AfterFunc(20*time.Millisecond, func() { close(shutting) })
 		testkit.Within(t, testkit.Patience, "Shutdown", func() { _ = r.Shutdown(context.Background()) })
+	})
+}
+
+// One OnSession that waits, or ends its goroutine, keeps none of those behind it.
+func TestEveryModeAdmitsAllAtATime(t *testing.T) {
+	testkit.OverModes(t, testkit.Modes[:6], func(t *testing.T, mode testkit.Mode) {
+		const sessions = 24 // in the last mode a handshake would wait for OnSession
+		var admitting atomic.Int32
+		all := make(chan struct{})
+		r := mode.Start(t, func(srv *libnet.Server) {
+			srv.OnSession = func(s *libnet.Session) error {
+				switch n := admitting.Add(1); {
+				case n == sessions:
+					close(all)
+				case n%4 == 0:
+					runtime.Goexit()
+				}
+				<-all
+				return nil
+			}
+		}, func(s *libnet.Session, msg []byte) { _ = s.Send(msg) })
+		for range sessions {
+			conn := r.Dial()
+			defer conn.Close()
+		}
+		testkit.Await(t, testkit.Patience, "all in OnSession", all)
+		conn := r.Dial()
+		testkit.MustWrite(t, conn, testkit.Frame("behind them"))
+		testkit.WantFrame(t, conn, "behind them")
 	})
 }
