@@ -197,7 +197,7 @@ func newNumberedSession(o *owner, conn net.Conn, id uint64) *Session {
 	}
 	if conn != nil {
 		if s.sock = sockets.Of(conn); s.sock == nil {
-			s.extras = &extras{below: sockets.Raw(conn)}
+			s.extras = &extras{below: sockets.Raw(conn), reading: make(chan struct{}, 1)}
 			if s.extras.below == nil {
 				s.conn = sockets.TakeTurns(conn)
 			}

@@ -439,7 +439,7 @@ func (s *Session) readPlain() (n int, err error) {
 	// 100 empty reads are what bufio allows a reader, too.
 	for range 100 {
 		p := s.in.WaitingSpace()
-		n, err = s.conn.Read(p)
+		n, err = s.readConn(p)
 		if n < 0 || n > len(p) {
 			return 0, badRead(n, len(p))
 		}
@@ -448,6 +448,16 @@ func (s *Session) readPlain() (n int, err error) {
 		}
 	}
 	return 0, nil
+}
+
+// readConn reads when nobody else does: a conn of the user's may have a reader before it, which two at a time would spoil.
+func (s *Session) readConn(p []byte) (int, error) {
+	if s.sock == nil {
+		turn := s.extras.reading
+		turn <- struct{}{}
+		defer func() { <-turn }()
+	}
+	return s.conn.Read(p)
 }
 
 func badRead(n, of int) error {

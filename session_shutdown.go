@@ -220,7 +220,7 @@ func (s *Session) dropInput(ended chan<- struct{}) {
 	space := dropped.Space(0)
 	for empty, total := 0, 0; err == nil && empty < 100 && total < drainLimit; empty++ {
 		var n int
-		if n, err = s.conn.Read(space); n > len(space) {
+		if n, err = s.readConn(space); n > len(space) {
 			return // a conn of the user's has said so
 		}
 		if n > 0 {
@@ -265,7 +265,9 @@ func (m *Manager) shutdown(sessions iter.Seq[*Session], one func(*Session) shutd
 // An extras is what an open session seldom needs: one that has a name, whose end somebody waits for or has asked for, or that has
 // dropped what arrived.
 type extras struct {
-	below syscall.RawConn // of what a conn without a descriptor of its own runs on; nil if there is none. Immutable
+	// Of a session whose conn has no descriptor of its own. Immutable.
+	below   syscall.RawConn // of what the conn runs on; nil if there is none
+	reading chan struct{}   // of one place, taken by the one who reads
 
 	// Guarded by the session's mu.
 	ended   error         // why the session has; nil while it is open

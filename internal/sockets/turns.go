@@ -7,16 +7,16 @@ import (
 
 // A turnTaker is a TLS conn over one in memory. Its callers wait for each other on channels: crypto/tls has them wait for mutexes
 // while another waits for the peer, and with a goroutine that waits for a mutex the clock of a testing/synctest bubble stands
-// still, so that no deadline would end that wait.
+// still, so that no deadline would end that wait. Of reads there is one at a time: a session sees to that.
 type turnTaker struct {
 	*tls.Conn
-	shaking, reading chan struct{} // of one place each
+	shaking chan struct{} // of one place
 }
 
 // TakeTurns returns conn, which has no descriptor below, or a conn in its place if it is TLS.
 func TakeTurns(conn net.Conn) net.Conn {
 	if c, ok := conn.(*tls.Conn); ok {
-		return turnTaker{c, make(chan struct{}, 1), make(chan struct{}, 1)}
+		return turnTaker{c, make(chan struct{}, 1)}
 	}
 	return conn
 }
@@ -46,8 +46,6 @@ func (c turnTaker) Read(p []byte) (int, error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err
 	}
-	c.reading <- struct{}{}
-	defer func() { <-c.reading }()
 	return c.Conn.Read(p)
 }
 
