@@ -57,6 +57,7 @@ func (c *chat) limit(srv *libnet.Server) {
 	srv.IdleTimeout = time.Minute                  // clients say something at least this often
 	srv.MaxMessage = 4 << 10                       // bytes
 	srv.RateLimit = libnet.RateLimit{Messages: 20} // a second; who sends more waits
+	srv.OnFull = libnet.CloseSession               // who is that many messages behind is ended, and misses none unawares
 	srv.OnSession = c.admit
 }
 

@@ -73,7 +73,7 @@ func talk(ctx context.Context, s *libnet.Session, in io.Reader) error {
 			if !more {
 				return nil
 			}
-			if err := s.Send(mux.Message{Kind: "say", Body: &say{text}}); err != nil {
+			if err := s.SendContext(ctx, mux.Message{Kind: "say", Body: &say{text}}); err != nil {
 				return err
 			}
 		case <-ctx.Done():
