@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
@@ -77,7 +79,7 @@ func (c *chat) admit(s *libnet.Session) error {
 }
 
 func (c *chat) login(_ context.Context, s *libnet.Session, req *login) (*welcome, error) {
-	if req.Password != c.password || req.Name == "" || len(req.Name) > 32 {
+	if req.Password != c.password || !isText(req.Name, 32) {
 		return nil, &mux.Error{Code: 401, Text: "wrong name or password"} // the client is told this; of another error, that there was one
 	}
 	s.State = req.Name
@@ -89,6 +91,14 @@ func (c *chat) login(_ context.Context, s *libnet.Session, req *login) (*welcome
 }
 
 func (c *chat) say(_ context.Context, s *libnet.Session, req *say) error {
+	if !isText(req.Text, 3000) {
+		return &mux.Error{Code: 400, Text: "no text, or too long"}
+	}
 	c.room.Broadcast(mux.Message{Kind: "said", Body: &said{s.State.(string), req.Text}}) // waits for no member
 	return nil
+}
+
+// isText is what others are shown: a terminal that prints it has nothing to obey.
+func isText(s string, most int) bool {
+	return s != "" && len(s) <= most && !strings.ContainsFunc(s, unicode.IsControl)
 }

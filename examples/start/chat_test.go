@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,6 +85,29 @@ func TestNothingButALoginComesFirst(t *testing.T) {
 		<-s.Done()
 		if s.Err() != errNoLogin {
 			t.Error(s.Err())
+		}
+	})
+}
+
+func TestWhatATerminalWouldObeyIsNotSaid(t *testing.T) {
+	inBubble(t, func(t *testing.T, clients *libnettest.Clients) {
+		ann, bob := begin(clients.Dial()), begin(clients.Dial())
+		if err := errors.Join(ann.login(t, "ann", "secret"), bob.login(t, "bob", "secret")); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"\x1b[2J", "", strings.Repeat("x", 3001)} {
+			_, err := mux.Call[say, struct{}](t.Context(), ann.peer, "say", &say{text})
+			var refused *mux.Error
+			if !errors.As(err, &refused) || refused.Code != 400 {
+				t.Errorf("%.10q: %v", text, err)
+			}
+		}
+		if err := begin(clients.Dial()).login(t, "\x1b[2J", "secret"); err == nil {
+			t.Error("the name is let in")
+		}
+		synctest.Wait() // until all that could be heard has been
+		if len(bob.heard) != 0 {
+			t.Errorf("bob hears %q", <-bob.heard)
 		}
 	})
 }

@@ -79,7 +79,7 @@ func talk(ctx context.Context, s *libnet.Session, in io.Reader) error {
 		case <-ctx.Done():
 			return nil
 		case <-s.Done():
-			return s.Err()
+			return fmt.Errorf("the server has ended the session: %w", s.Err())
 		}
 	}
 }

@@ -72,7 +72,11 @@ func serve(ctx context.Context, c *chat, srv *libnet.Server, pages net.Listener)
 	site.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })
 	site.Handle("/ws", ws.MessageHandler(srv, c.inside, &ws.HandlerOptions{Text: true})) // the same sessions, limits and login
 	web := &http.Server{Handler: site, ReadHeaderTimeout: 10 * time.Second}
-	go func() { log.Print(web.Serve(pages)) }()
+	go func() {
+		if err := web.Serve(pages); err != http.ErrServerClosed {
+			log.Print(err)
+		}
+	}()
 	defer web.Close() // its WebSockets are srv's, which has ended them by then
 	return srv.ServeUntil(ctx, 10*time.Second, func() error { return srv.ServeMessages(c.inside) })
 }
