@@ -61,6 +61,7 @@ type Session struct {
 	// Of a closed session.
 	Closed time.Time `json:"closed,omitzero"`
 	Reason string    `json:"reason,omitempty"` // as in Varz.Closed
+	Error  string    `json:"error,omitempty"`  // the text of the error with which it ended, with Options.ErrorTexts only
 }
 
 const (
@@ -228,6 +229,7 @@ func (m *monitor) describe(entries []*entry) []Session {
 			Dropped:      e.stats.Dropped,
 			Closed:       e.closed,
 			Reason:       e.reason,
+			Error:        peers[i].ended,
 		})
 	}
 	return sessions

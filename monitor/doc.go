@@ -39,7 +39,8 @@
 //
 // What peers send is never shown, unless the program makes a session's name of it: that is shown on one line, with
 // escapes, and is 128 bytes at most. Neither are their addresses, unless Options.RemoteAddrs asks for them, nor
-// the text of an error, which may quote both: a session's number finds the line in the log that has it.
+// the text of an error, which may quote both, unless Options.ErrorTexts does: without it, a session's number finds the line
+// in the log that has it.
 //
 // # What it costs
 //

@@ -23,6 +23,7 @@ type entry struct {
 	name   string
 	remote net.Addr
 	reason string
+	err    error
 	closed time.Time
 }
 
@@ -37,6 +38,7 @@ func closedEntry(c libnet.ClosedSession, reason string) entry {
 		stats:  c.Stats,
 		remote: c.RemoteAddr,
 		reason: reason,
+		err:    c.Err,
 		closed: c.Closed,
 	}
 }

@@ -2,7 +2,7 @@ package monitor_test
 
 import (
 	"context"
-
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -264,6 +264,41 @@ func TestAReasonThatMisbehavesKeepsNobody(t *testing.T) {
 		for _, path := range []string{"/", "/connz?state=closed"} {
 			w := within(t, 3*time.Second, h, request("GET", path))
 			if w.Code != http.StatusOK {
+				t.Errorf("%s: %d %q", path, w.Code, w.Body)
+			}
+		}
+		answers(t, h)
+	})
+}
+
+// speaker is an error that does what it likes when its text is asked for, but libnet's log may have it.
+type speaker struct {
+	asked     *atomic.Bool
+	misbehave func()
+}
+
+func (e speaker) Error() string {
+	if e.asked.Load() {
+		e.misbehave()
+	}
+	return "late"
+}
+
+func TestAnErrorWhoseTextMisbehavesKeepsNobody(t *testing.T) {
+	eachBadly(t, func(t *testing.T, misbehave func()) {
+		srv := newServer(t)
+		h := monitor.Handler(srv, monitor.Options{ErrorTexts: true})
+		var asked atomic.Bool
+		for _, err := range []error{speaker{&asked, misbehave}, errors.New("the last")} { // the latest is asked first
+			s, _ := adopt(t, srv)
+			_ = s.CloseWithError(err)
+			<-s.Done()
+			time.Sleep(time.Second)
+		}
+		asked.Store(true)
+		for _, path := range []string{"/", "/connz?state=closed"} {
+			w := within(t, 3*time.Second, h, request("GET", path))
+			if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "the last") {
 				t.Errorf("%s: %d %q", path, w.Code, w.Body)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net"
 	"net/http"
@@ -176,6 +177,36 @@ func TestNeitherAddressesNorPayloadsNorErrorsAreShownUnasked(t *testing.T) {
 		if want := map[string]int{"/": 2, "/connz": 1, "/connz?state=closed": 1}[path]; shown != want {
 			t.Errorf("%s, asked to, shows %d addresses; want %d", path, shown, want)
 		}
+	}
+}
+
+// What errors say is for who asks for it: made of one line, of a bounded length, and no markup.
+func TestTheTextsOfErrorsAreShownWhereTheyAreAskedFor(t *testing.T) {
+	srv := newServer(t)
+	hides, shows := monitor.Handler(srv, monitor.Options{}), monitor.Handler(srv, monitor.Options{ErrorTexts: true})
+	for text, want := range map[string]string{
+		"wrong password":               "wrong password",
+		"<b>bold</b>\nline":            `<b>bold</b>\nline`,
+		strings.Repeat("é", 100_000):   strings.Repeat("é", 128) + "…",
+		"turned \u202e round \xff\xfe": `turned \u202e round \xff\xfe`,
+		"":                             "",
+	} {
+		s, _ := adopt(t, srv)
+		_ = s.CloseWithError(errors.New(text))
+		<-s.Done()
+		query := fmt.Sprintf("/connz?state=closed&find=%d", s.ID())
+		if got := getJSON[monitor.Connz](t, shows, query).Sessions[0]; got.Error != want || got.Reason != "error" {
+			t.Errorf("%.30q: %q, %q; want %q", text, got.Reason, got.Error, want)
+		}
+		if page := get(t, shows, "/"); !strings.Contains(page, html.EscapeString(want)) || strings.Contains(page, "<b>bold") {
+			t.Errorf("%.30q is not on the page, or is markup", text)
+		}
+		if got := getJSON[monitor.Connz](t, hides, query).Sessions[0]; got.Error != "" {
+			t.Errorf("nobody has asked for %q", got.Error)
+		}
+	}
+	if page := get(t, hides, "/"); strings.Contains(page, "wrong password") {
+		t.Error("nobody has asked for the page's texts")
 	}
 }
 

@@ -34,6 +34,10 @@ type Options struct {
 	// RemoteAddrs shows the addresses of peers, and lets sessions be searched for by them.
 	RemoteAddrs bool
 
+	// ErrorTexts shows with what error each of the last sessions ended: a reason of the program's, or what the transport says. Such
+	// a text may quote what the peer has sent, and its address. It is shown on one line, with escapes, and is 256 bytes at most.
+	ErrorTexts bool
+
 	// Name is the server's, where there are several: it is on the page, in Varz, and the label server of each of libnet's metrics. The
 	// default is none, and no label.
 	Name string

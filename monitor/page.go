@@ -43,6 +43,7 @@ type view struct {
 	ClosedTotal uint64
 	Closes      []Session
 	RemoteAddrs bool
+	ErrorTexts  bool
 	CanClose    bool
 }
 
@@ -79,7 +80,7 @@ func (m *monitor) page(r *http.Request) answer {
 }
 
 func (m *monitor) view(sort, find string) view {
-	v := view{Sort: sort, Find: find, RemoteAddrs: m.RemoteAddrs, CanClose: m.Authorize != nil}
+	v := view{Sort: sort, Find: find, RemoteAddrs: m.RemoteAddrs, ErrorTexts: m.ErrorTexts, CanClose: m.Authorize != nil}
 	busiest := top{order: orders[sort], most: pageSessions}
 	found := m.found(newSearch(find))
 	v.Varz = m.look(func(e *entry) {

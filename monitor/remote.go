@@ -10,13 +10,14 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// maxShown is the longest text in bytes that is shown of an address or a name; the address of a Unix socket has 108, the name of a
+// maxShown is the longest text in bytes that is shown of an address, an error or a name; the address of a Unix socket has 108, the name of a
 // session 128.
 const maxShown = 256
 
-// peer is what is asked of a session's connection, whose methods may be the program's.
+// peer is what is asked of a session's connection, and of the error with which it ended; the methods of both may be the program's.
 type peer struct {
 	remote string
+	ended  string
 	info   libnet.ConnInfo
 }
 
@@ -26,6 +27,9 @@ func (m *monitor) peersOf(entries []*entry) []peer {
 		e := entries[i]
 		if m.RemoteAddrs {
 			p.remote = remoteText(e.addr())
+		}
+		if m.ErrorTexts && e.err != nil {
+			p.ended = shown(e.err.Error())
 		}
 		if e.session != nil {
 			p.info = e.session.ConnInfo()

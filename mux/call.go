@@ -63,8 +63,9 @@ func (m *Mux) Peer(s *libnet.Session) Peer { return Peer{mux: m, session: s} }
 // To fail in the place of waiting, use [Mux.Peer] with the client's Session.
 func (m *Mux) Through(l Link) Peer { return Peer{mux: m, link: l} }
 
-// SyncPeer returns the other end of a session that nobody receives on: in OnConnect of a reconnect.Client and OnSession
-// of a server, where a login belongs, and in a program that does nothing but call. One Call at a time receives, and has
+// SyncPeer returns the other end of a session that nobody receives on: in OnConnect of a reconnect.Client, where a login
+// belongs, in OnSession of a server that asks its clients (for a login that they send, see [Mux.ServeMessage]), and in a
+// program that does nothing but call. One Call at a time receives, and has
 // what else comes handled, until it has its reply. ctx's end, or that of Mux.CallTimeout, then ends the session.
 func (m *Mux) SyncPeer(s *libnet.Session) Peer { return Peer{mux: m, session: s, sync: true} }
 

@@ -21,6 +21,9 @@
 //	var refused *mux.Error
 //	if errors.As(err, &refused) && refused.Code == 401 { … }
 //
+// There a refused login may be tried again. One that ends the session belongs in the server's OnSession, as in the
+// example of [Mux.ServeMessage].
+//
 // # On the wire
 //
 // An [Envelope] says how kind and id lie in a message. Three come with the package: [Binary], compact; [JSON], which a

@@ -69,7 +69,8 @@ func (m *Mux) Start(s *libnet.Session) Peer {
 }
 
 // ServeMessage handles a message of s: one that is given to libnet.Server.ServeMessages, or that was received by
-// whoever serves s by itself. An envelope that cannot be read ends the session.
+// whoever serves s by itself: a server's OnSession, as in the example of a login. An envelope that cannot be read ends the
+// session.
 func (m *Mux) ServeMessage(s *libnet.Session, msg []byte) {
 	kinds := m.known()
 	h, body, ok := m.envelope.Open(kinds, msg)

@@ -138,6 +138,7 @@ var mayImport = map[string][]string{
 	module + "/examples/game":    {module, module + "/"},
 	module + "/examples/gateway": {module, module + "/"},
 	module + "/examples/proxy":   {module, module + "/"},
+	module + "/examples/start":   {module, module + "/"},
 
 	// What tests share.
 	module + "/internal/testkit": {module, module + "/codec", module + "/libnettest"},

@@ -96,7 +96,7 @@ func (hostile) RemoteAddr() net.Addr { return &net.UnixAddr{Name: markup, Net: "
 
 func peersChooseNoMarkup(t *testing.T, open opener) {
 	srv := newServer(t)
-	page := show(t, monitor.Options{RemoteAddrs: true}, srv)
+	page := show(t, monitor.Options{RemoteAddrs: true, ErrorTexts: true}, srv)
 	for _, err := range []error{nil, fmt.Errorf("%w: %s", libnet.ErrMalformedFrame, markup), errors.New(markup)} {
 		near, far := libnettest.Pipe()
 		t.Cleanup(func() { _ = far.Close() })
@@ -116,7 +116,7 @@ func peersChooseNoMarkup(t *testing.T, open opener) {
 		got := eval[[]string](b, `[...document.querySelectorAll("#sessions td.text, #closes td.text")].map((e) => e.textContent)
 			.filter((text) => text && !text.startsWith("127.") && text !== "tcp")`)
 		name := markup[:min(len(markup), 128)]
-		if want := []string{name, markup, "unix", name, markup, "error", name, markup, "malformed_frame"}; !slices.Equal(got, want) {
+		if want := []string{name, markup, "unix", name, markup, "error" + markup, name, markup, "malformed_framelibnet: malformed frame: " + markup}; !slices.Equal(got, want) {
 			t.Errorf("the page has %q; want %q", got, want)
 		}
 		if n := eval[int](b, `document.querySelectorAll("main b:not(.value b), main img, main script").length`); n != 0 {

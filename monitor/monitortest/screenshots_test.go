@@ -47,7 +47,7 @@ func fitsPhonesAndDesktops(t *testing.T, open opener) {
 		Gauges: []monitor.Gauge{{Name: "readings_behind", Help: "Readings not yet stored.", Value: func() float64 { return 12 }}},
 	}
 	page := show(t, options, srv)
-	full := show(t, monitor.Options{Name: "front", RemoteAddrs: true, Authorize: func(*http.Request) bool { return true }}, srv)
+	full := show(t, monitor.Options{Name: "front", RemoteAddrs: true, ErrorTexts: true, Authorize: func(*http.Request) bool { return true }}, srv)
 	ctx, cancel := context.WithCancel(t.Context())
 	wait := gather(ctx, t, srv, clients)
 	defer wait()
