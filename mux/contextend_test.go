@@ -17,7 +17,7 @@ func TestAContextCanBeMadeOfAHandlersWhileTheSessionEnds(t *testing.T) {
 		contexts <- ctx
 		return nil
 	})
-	for range testkit.Size(20_000, 200_000) {
+	for range testkit.Size(3_000, 200_000) {
 		s := libnet.NewSession(&testkit.FuncCodec{}, 8)
 		m.ServeMessage(s, []byte(`{"type":"k"}`))
 		ctx := <-contexts
