@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -14,26 +15,42 @@ import (
 
 // StartNATSCluster starts size servers that are one cluster, so that a stream can have as many replicas. Each is
 // as one of StartNATS, with a folder of its own in dir. It returns when a client of each can make streams.
-func StartNATSCluster(ctx context.Context, dir string, size int) ([]*NATS, error) {
-	members, err := WriteNATSCluster(dir, size)
-	if err != nil {
-		return nil, err
-	}
-	for _, member := range members {
-		if err = member.Start(ctx); err != nil {
+func StartNATSCluster(ctx context.Context, dir string, size int) (members []*NATS, err error) {
+	for range portTries {
+		members, err = startNATSCluster(ctx, dir, size)
+		if err == nil {
+			return members, nil
+		}
+		for _, member := range members {
+			member.Stop()
+			err = errors.Join(err, os.RemoveAll(member.dir))
+		}
+		if ctx.Err() != nil || !isAddressInUse(err) && !errors.Is(err, context.DeadlineExceeded) {
 			break
 		}
 	}
+	return nil, fmt.Errorf("embedded: NATS cluster: %w", err)
+}
+
+// clusterStart bounds one attempt: a port that somebody has taken since it was found free may look like a server that is slow.
+const clusterStart = 20 * time.Second
+
+func startNATSCluster(ctx context.Context, dir string, size int) (members []*NATS, err error) {
+	ctx, cancel := context.WithTimeout(ctx, clusterStart)
+	defer cancel()
+	members, err = WriteNATSCluster(dir, size)
+	if err != nil {
+		return nil, err
+	}
 	for _, member := range members {
-		if err == nil {
-			err = member.awaitOthers(ctx, size)
+		if member.running, err = member.start(ctx); err != nil {
+			return members, err
 		}
 	}
-	if err != nil {
-		for _, member := range members {
-			member.Stop()
+	for _, member := range members {
+		if err := member.awaitOthers(ctx, size); err != nil {
+			return members, err
 		}
-		return nil, err
 	}
 	return members, nil
 }
@@ -131,7 +148,7 @@ func (n *NATS) awaitOthers(ctx context.Context, size int) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("embedded: NATS cluster: %w", ctx.Err())
+			return ctx.Err()
 		case <-time.After(readyPoll / 10):
 		}
 	}
