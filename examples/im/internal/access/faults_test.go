@@ -39,17 +39,17 @@ func TestAMessageIsStoredBeforeItIsAcknowledged(t *testing.T) {
 	<-stored
 	// The server dies between storing and acknowledging; the client repeats the message at the other one.
 	one.down.Store(true)
-	two.down.Store(false)
 	killed := make(chan struct{})
 	go func() { one.Kill(); close(killed) }()
 	imtest.Eventually(t, "the session is gone", func() bool { return one.Load() == 0 })
 	select {
 	case err := <-result:
-		t.Fatalf("acknowledged by a dead server: %v", err)
+		t.Errorf("acknowledged by a dead server: %v", err)
 	default:
 	}
 	close(release)
 	<-killed
+	two.down.Store(false)
 	if err := <-result; err != nil {
 		t.Fatal(err)
 	}
