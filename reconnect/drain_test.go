@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,14 +102,15 @@ func TestClientsOfADrainedServerComeBackOverTheTimeThatItIsGiven(t *testing.T) {
 		10 * time.Second: 40,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var l *libnettest.Listener
+			var listener atomic.Pointer[libnettest.Listener]
 			r := &returning{clients: 2000, over: over}
 			r.listen = func() (net.Listener, error) {
-				l = libnettest.NewListener()
+				l := libnettest.NewListener()
+				listener.Store(l)
 				return l, nil
 			}
 			r.dial = func(ctx context.Context) (*libnet.Session, error) {
-				conn, err := l.Dial()
+				conn, err := listener.Load().Dial()
 				if err != nil {
 					return nil, err
 				}
