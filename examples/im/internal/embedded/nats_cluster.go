@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -48,11 +49,14 @@ func startNATSCluster(ctx context.Context, dir string, size int) (members []*NAT
 		}
 	}
 	for _, member := range members {
-		if err := member.awaitOthers(ctx, size); err != nil {
+		if err := member.await(ctx, func(s *server.Server) bool { return s.NumRoutes() >= size-1 && s.JetStreamIsCurrent() }); err != nil {
 			return members, err
 		}
 	}
-	return members, nil
+	leaderKnowsAll := func(*server.Server) bool {
+		return slices.ContainsFunc(members, func(m *NATS) bool { return len(m.running.JetStreamClusterPeers()) >= size })
+	}
+	return members, members[0].await(ctx, leaderKnowsAll)
 }
 
 // memberFile is in a member's folder and says who the member is.
@@ -137,19 +141,14 @@ func OpenNATSMember(dir string) (*NATS, error) {
 func (n *NATS) Name() string { return n.name }
 func (n *NATS) Dir() string  { return n.dir }
 
-// awaitOthers waits until the server has met the others, and they have agreed on who leads.
-func (n *NATS) awaitOthers(ctx context.Context, size int) error {
-	for {
-		n.mu.Lock()
-		running := n.running
-		n.mu.Unlock()
-		if running.NumRoutes() >= size-1 && running.JetStreamIsCurrent() {
-			return nil
-		}
+// await waits until the server, which runs, is so.
+func (n *NATS) await(ctx context.Context, isSo func(*server.Server) bool) error {
+	for !isSo(n.running) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(readyPoll / 10):
 		}
 	}
+	return nil
 }
