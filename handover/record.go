@@ -113,7 +113,7 @@ func (r *reader) bytes() []byte {
 
 func (r *reader) addr() (a netip.AddrPort) {
 	p := r.bytes()
-	if len(p) > 0 && a.UnmarshalBinary(p) != nil {
+	if len(p) > 0 && (a.UnmarshalBinary(p) != nil || !a.IsValid()) { // two bytes are a port without an address
 		r.fail("an address")
 	}
 	return a
