@@ -369,10 +369,10 @@ func makeCodecs(sessions []*Session) {
 // makeAtOnce makes those for which nobody has to wait, and returns the sessions of the others.
 func makeAtOnce(sessions []*Session) (others []*Session) {
 	for _, s := range sessions {
-		if !s.makesAtOnce() {
+		if s.makesAtOnce() {
+			s.startCodec()
+		} else {
 			others = append(others, s)
-		} else if mine, _ := s.beginCodec(); mine {
-			s.makeCodec()
 		}
 	}
 	return others

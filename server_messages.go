@@ -163,11 +163,16 @@ func (m *messageServer) serve(s *Session) {
 
 // serveAdmitted gives a session that is ready to the event loop, or serves it.
 func (m *messageServer) serveAdmitted(s *Session) {
-	if m.loop == nil || s.sock == nil || s.framing().parser == nil {
+	if !m.canLoop(s) {
 		m.server.runMessages(s, m.handler)
 		return
 	}
 	m.addToLoop(s)
+}
+
+// canLoop reports whether an event loop can serve the session, which has its codec.
+func (m *messageServer) canLoop(s *Session) bool {
+	return m.loop != nil && s.sock != nil && s.framing().parser != nil
 }
 
 // tlsHandshake does the handshake of TLS, if that is to be done before anything else; false if it failed, and the session with it.
@@ -191,7 +196,7 @@ func (s *Session) callHandshake() (err error) {
 // adopt is serveAdmitted for a session of another process, of which there may be many thousands: one of which nothing has arrived takes
 // no goroutine.
 func (m *messageServer) adopt(s *Session) {
-	if m.loop == nil || s.sock == nil || s.framing().parser == nil || !s.in.Empty() || s.throttle() != nil {
+	if !m.canLoop(s) || !s.in.Empty() || s.throttle() != nil {
 		go m.serveAdmitted(s)
 		return
 	}

@@ -27,14 +27,21 @@ func (r oddRand) Read(p []byte) (int, error) {
 // suites are those with CBC of TLS 1.2, which ask Config.Rand for each record.
 var suites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}
 
-// More sessions than a flusher has workers are written to, each with a Rand that hangs.
-func TestARandThatHangsKeepsNoOtherSession(t *testing.T) {
-	odd := oddRand{make(chan func(), 1)}
+// startWithOddRand starts a server whose records ask odd for random bytes, and returns the configuration of its clients.
+func startWithOddRand(t *testing.T, sendQueue int) (odd oddRand, r *testkit.Rig, clients *tls.Config) {
+	t.Helper()
+	odd = oddRand{make(chan func(), 1)}
 	config := testkit.ServerTLS()
 	config.Rand, config.MaxVersion, config.CipherSuites = odd, tls.VersionTLS12, suites
-	r := startTLS(t, config, func(srv *libnet.Server) { srv.SendQueue = 64 }, testkit.EchoMessage)
-	clients := testkit.ClientTLS()
+	r = startTLS(t, config, func(srv *libnet.Server) { srv.SendQueue = sendQueue }, testkit.EchoMessage)
+	clients = testkit.ClientTLS()
 	clients.CipherSuites, clients.MaxVersion = suites, tls.VersionTLS12
+	return odd, r, clients
+}
+
+// More sessions than a flusher has workers are written to, each with a Rand that hangs.
+func TestARandThatHangsKeepsNoOtherSession(t *testing.T) {
+	odd, r, clients := startWithOddRand(t, 64)
 	var conns []*tls.Conn
 	for range runtime.GOMAXPROCS(0) + 3 {
 		conn, err := tls.Dial("tcp", r.Listener().Addr().String(), clients)
@@ -76,12 +83,7 @@ func TestARandThatDoesNotReturnEndsItsSessionOnly(t *testing.T) {
 	does := map[string]func(){"panics": func() { panic("no more entropy") }, "ends its goroutine": runtime.Goexit}
 	for name, f := range does {
 		t.Run(name, func(t *testing.T) {
-			odd := oddRand{make(chan func(), 1)}
-			config := testkit.ServerTLS()
-			config.Rand, config.MaxVersion, config.CipherSuites = odd, tls.VersionTLS12, suites
-			r := startTLS(t, config, func(srv *libnet.Server) { srv.SendQueue = 64 }, testkit.EchoMessage)
-			clients := testkit.ClientTLS()
-			clients.CipherSuites, clients.MaxVersion = suites, tls.VersionTLS12
+			odd, r, clients := startWithOddRand(t, 64)
 			open := func() (*tls.Conn, *libnet.Session) {
 				var s *libnet.Session
 				before := r.Manager().Len()
@@ -130,12 +132,7 @@ func TestARandThatHangsKeepsNobodyWhoHasABound(t *testing.T) {
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			odd := oddRand{make(chan func(), 1)}
-			config := testkit.ServerTLS()
-			config.Rand, config.MaxVersion, config.CipherSuites = odd, tls.VersionTLS12, suites
-			r := startTLS(t, config, func(srv *libnet.Server) { srv.SendQueue = 0 }, testkit.EchoMessage)
-			clients := testkit.ClientTLS()
-			clients.CipherSuites, clients.MaxVersion = suites, tls.VersionTLS12
+			odd, r, clients := startWithOddRand(t, 0)
 			conn, err := tls.Dial("tcp", r.Listener().Addr().String(), clients)
 			if err != nil {
 				t.Fatal(err)
