@@ -20,19 +20,22 @@ func (s *Session) sendNow(ctx sendqueue.Context, msg any) error {
 	if w != nil && s.q.Begin() { // what a broadcast has queued, and a receiver was to write
 		go s.sendLoop()
 	}
-	switch {
-	case ctx.Done() == nil:
-		return s.writeInTurn(ctx, c, w)
-	case s.framing().turn != nil:
+	if ctx.Done() != nil && s.framing().turn != nil {
 		return s.within(ctx, func() error { return s.writeEncoded(c, w) })
 	}
 	if err := s.awaitTurn(ctx, w); err != nil {
 		return err
 	}
+	// Here, and not in writeOwn: what a stack has once grown to a session that waits keeps.
+	if s.writesAtOnce() && !s.takesPieces(c) {
+		if next, err := s.writeReady(c); next != c || err != nil {
+			return s.wroteOwn(next, err)
+		}
+	}
 	return s.writeOwnWithin(ctx, c)
 }
 
-// writeEncoded is writeInTurn for a SendContext of a plain codec, whose message cannot be taken back and may outlive its sender:
+// writeEncoded waits for its turn and writes for a SendContext of a plain codec, whose message cannot be taken back and may outlive its sender:
 // until it is being written, it keeps the codec from encoding another one, so that no more than two are left behind.
 func (s *Session) writeEncoded(c *sendqueue.Batch, w *sendqueue.Waiter) error {
 	err := s.awaitTurn(sendqueue.Background, w)
@@ -45,14 +48,7 @@ func (s *Session) writeEncoded(c *sendqueue.Batch, w *sendqueue.Waiter) error {
 	return s.writeOwn(c)
 }
 
-// writeInTurn writes c once w's turn has come; at once where w is nil.
-func (s *Session) writeInTurn(ctx sendqueue.Context, c *sendqueue.Batch, w *sendqueue.Waiter) error {
-	if err := s.awaitTurn(ctx, w); err != nil {
-		return err
-	}
-	return s.writeOwn(c)
-}
-
+// awaitTurn waits for w's turn; there is none to wait for where w is nil.
 func (s *Session) awaitTurn(ctx sendqueue.Context, w *sendqueue.Waiter) error {
 	if w == nil {
 		return nil
@@ -144,13 +140,10 @@ func (s *Session) giveOwn(c *sendqueue.Batch) error {
 }
 
 // writeOwnWithin is writeOwn until ctx ends. A write cannot be taken back, so what the kernel does not take at once is written
-// on another goroutine.
+// on another goroutine where ctx can end.
 func (s *Session) writeOwnWithin(ctx sendqueue.Context, c *sendqueue.Batch) error {
-	if s.writesAtOnce() {
-		next, err := s.writeReady(c)
-		if next != c || err != nil {
-			return s.wroteOwn(next, err)
-		}
+	if ctx.Done() == nil {
+		return s.writeOwn(c)
 	}
 	return s.within(ctx, func() error { return s.writeOwn(c) })
 }

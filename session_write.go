@@ -151,15 +151,27 @@ func (s *Session) writeError(err error) error {
 	return explainTLS(err)
 }
 
-// writeNow writes to the descriptor what the kernel takes at once.
+// writeNow writes to the descriptor what the kernel takes at once. Its variables are few: it is the deepest call of a Send, and what a
+// stack has once grown to a waiting session keeps.
 func (s *Session) writeNow(p []byte) (n int, err error) {
-	if !s.sock.Layered() {
-		n, err = s.sock.Write(p)
-		if err != nil && errorIs(err, os.ErrDeadlineExceeded) { // of whoever wants the queue: who may wait looks after it
-			err = nil
-		}
-		return n, err
+	if s.sock.Layered() {
+		return s.writeLayered(p)
 	}
+	if n, err = s.sock.Write(p); err != nil {
+		err = afterDeadline(err)
+	}
+	return n, err
+}
+
+// afterDeadline is nil for a deadline of whoever wants the queue: who may wait looks after it.
+func afterDeadline(err error) error {
+	if errorIs(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+func (s *Session) writeLayered(p []byte) (n int, err error) {
 	err = errGoroutineEnded
 	defer s.layerReturned(&err)
 	return s.sock.Write(p)

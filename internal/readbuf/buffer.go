@@ -51,6 +51,10 @@ const (
 
 // Copy returns a copy of a message that was just advanced over. Storage is allocated for what is
 // unread, too, as far as it may be shared, so a message that arrived alone gets its own size.
+//
+// It is not inlined: each session that waits for a message would have room for its variables on its stack.
+//
+//go:noinline
 func (b *Buffer) Copy(msg []byte) []byte {
 	if len(msg) > ownCopy {
 		own := make([]byte, len(msg))
@@ -82,8 +86,11 @@ func (b *Buffer) Space(usual ReadSize) []byte {
 	case c.w == len(c.bytes):
 		b.makeSpace()
 	}
-	return b.chunk.bytes[b.chunk.w:]
+	return b.Free()
 }
+
+// Free returns what Space has found.
+func (b *Buffer) Free() []byte { return b.chunk.bytes[b.chunk.w:] }
 
 // makeSpace is for a full chunk.
 func (b *Buffer) makeSpace() {

@@ -53,11 +53,11 @@ func (d *Descriptor) Raw() syscall.RawConn { return d.raw }
 // Binding that function once and keeping both in a pool makes a read free of allocations. A receiver that
 // waits holds one, so there is no more in it than a read needs.
 type readCall struct {
-	in    *readbuf.Buffer
-	n     int
-	err   error
-	wait  bool // let the poller wait when there is nothing to read
-	usual readbuf.ReadSize
+	in     *readbuf.Buffer // has space
+	n      int
+	err    error
+	wait   bool // let the poller wait when there is nothing to read
+	waited bool // it has, and now there may be something
 
 	try func(fd uintptr) bool
 }
@@ -84,8 +84,15 @@ func (d *Descriptor) readOnce(in *readbuf.Buffer, usual readbuf.ReadSize, wait b
 		return d.layer.readInto(in, usual, wait)
 	}
 	c := readCalls.Get().(*readCall)
-	c.in, c.usual, c.wait, c.n = in, usual, wait, 0
-	err := d.raw.Read(c.try)
+	c.in, c.wait, c.waited, c.n = in, wait, true, 0
+	var err error
+	for c.waited && err == nil {
+		// Here, and not in tryRead: to make a chunk takes as much of a stack as all that lies below, and what its stack has once
+		// grown to a session keeps.
+		in.Space(usual)
+		c.waited = false
+		err = d.raw.Read(c.try)
+	}
 	n := c.n
 	if err == nil {
 		err = c.err
@@ -97,7 +104,10 @@ func (d *Descriptor) readOnce(in *readbuf.Buffer, usual readbuf.ReadSize, wait b
 
 // tryRead is the body of Read: false says that the poller should wait.
 func (c *readCall) tryRead(fd uintptr) bool {
-	p := c.in.Space(c.usual)
+	if c.waited {
+		return true
+	}
+	p := c.in.Free()
 	for {
 		n, err := receiveNow(int(fd), p)
 		switch {
@@ -108,6 +118,7 @@ func (c *readCall) tryRead(fd uintptr) bool {
 			continue
 		case err == syscall.EAGAIN:
 			c.in.Shrink()
+			c.waited = c.wait
 			return !c.wait
 		case err != nil:
 			c.err = err
