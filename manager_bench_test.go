@@ -211,7 +211,7 @@ func (t *syncMap) each(yield func(*libnet.Session) bool) {
 	t.m.Range(func(_, s any) bool { return yield(s.(*libnet.Session)) })
 }
 
-// openShards is what Manager does: see manager_table.go.
+// openShards is what Manager does: see manager.go.
 type openShards []openShard
 
 type openShard struct {

@@ -279,7 +279,7 @@ const lookAgain = time.Millisecond
 // be this process that was away.
 const noDeadline = 10
 
-// writeBefore writes once. It takes the deadline back: after q.wrote the conn may be another flush's.
+// writeBefore writes once. It takes the deadline back: after q.Wrote the conn may be another flush's.
 func (s *Session) writeBefore(b *sendqueue.Batch, deadline time.Time, bounded bool) (int, error) {
 	if !bounded {
 		return s.writeSome(b)

@@ -1,7 +1,7 @@
 // Bench measures libnet's servers beside servers written by hand and beside other libraries, on the
 // same work, with the same client.
 //
-//	go run ./bench                     # from the repository's root: everything, about half an hour
+//	go run ./bench                     # from the repository's root: everything, about an hour
 //	go run ./bench -quick              # a first look, about a minute
 //	go run ./bench -rows 'ping|pipe' -servers '^net|^libnet'
 //

@@ -20,7 +20,7 @@ func (s *Session) dueLocked(manyBytes, atOnce bool) (*link, *ack) {
 	return nil, nil
 }
 
-// ackEvery is after how much that was taken an acknowledgement goes by itself.
+// ackEveryLocked is after how much that was taken an acknowledgement goes by itself.
 func (s *Session) ackEveryLocked() limits {
 	if s.config.ackDelay() == 0 {
 		return limits{1, 1}

@@ -29,7 +29,7 @@ func copyOptions(o *HandlerOptions) options {
 	return options{text: o.Text, compressFrom: max(0, o.CompressFrom), check: o.Check, accept: websocket.AcceptOptions{
 		OriginPatterns:  append([]string(nil), o.OriginPatterns...),
 		Subprotocols:    append([]string(nil), o.Subprotocols...),
-		CompressionMode: websocket.CompressionDisabled, // agreeToDeflate has its part
+		CompressionMode: websocket.CompressionDisabled, // compression is agreed on by acceptDeflate
 	}}
 }
 

@@ -216,7 +216,7 @@ func (b *Batch) Pieces() net.Buffers {
 	return pieces
 }
 
-// Wrote moves on by n bytes and returns how many messages that completed.
+// wrote moves on by n bytes and returns how many messages that completed.
 func (b *Batch) wrote(n int) (messages int) {
 	b.written += n
 	if b.written == b.size {

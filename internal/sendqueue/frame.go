@@ -1,6 +1,6 @@
 package sendqueue
 
-// BeginFrame has write put what a plain codec's Send writes into b.
+// BeginFrame has Write put what a plain codec's Send writes into b.
 func (q *Queue) BeginFrame(b *Batch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -169,7 +169,7 @@ func flushSome(t *testing.T, q *Queue, m *queueModel, random *rand.Rand) {
 	}
 }
 
-// Take moves what b holds, which a flush has just taken.
+// take moves what b holds, which a flush has just taken.
 func (m *queueModel) take(t *testing.T, b *Batch) {
 	left := b.size - b.written
 	for left > 0 && len(m.pending) > 0 {

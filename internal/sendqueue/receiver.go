@@ -168,7 +168,7 @@ func (q *Queue) receiverRests(state ReceiverState, messages, bytes uint64) (begu
 	return true
 }
 
-// NoteReceived is receiverWaits for a receiver that goes on, or has gone: it begins no flush.
+// NoteReceived is ReceiverWaits for a receiver that goes on, or has gone: it begins no flush.
 func (q *Queue) NoteReceived(messages, bytes uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -181,7 +181,7 @@ func (q *Queue) noteReceivedLocked(messages, bytes uint64) {
 	}
 }
 
-// NoteLastReceived is noteReceived for an end, behind which nothing more is counted. Of messages only the lowest bits are
+// NoteLastReceived is NoteReceived for an end, behind which nothing more is counted. Of messages only the lowest bits are
 // given, those of mask; fewer than half as many have come since the last note.
 func (q *Queue) NoteLastReceived(messages, mask, bytes uint64) {
 	q.mu.Lock()
