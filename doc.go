@@ -56,7 +56,7 @@
 //
 // # What libnet does not do
 //
-// It does not number, acknowledge, store or resend messages: delivered means handed to the kernel. It
-// does not route (package mux does), discover or authenticate. It has no global state that a user could trip over, installs
-// nothing at init, and does not panic for what happens on the network.
+// It does not number, acknowledge, store or resend messages (package resume does): delivered means handed to the
+// kernel. It does not route (package mux does), discover or authenticate. It has no global state that a user could trip
+// over, registers no flags, and does not panic for what happens on the network.
 package libnet

@@ -47,10 +47,11 @@ type Server struct {
 	// should not wait. HandshakeTimeout bounds how long a login may take.
 	OnSession func(*Session) error
 
-	// ServeArrived has Shutdown let each session receive what had arrived, and send its replies, before it is closed to sends: for
-	// at most Config.Linger or half the time that the Shutdown has. Of a connection without a descriptor (WebSocket, TLS but under ServeMessages on Linux) that
-	// is what had been read. Otherwise a handler gets no message after the one it is at work on; what arrived behind that
-	// is counted in ServerStats.Dropped.
+	// ServeArrived has Shutdown let each session receive what had arrived, and send its replies, before it is closed to
+	// sends: for at most Config.Linger or half the time that the Shutdown has. Of a connection without a descriptor
+	// (of package ws's Handler, with TLS under Accept, or one that wraps another) that is what had been read. Without
+	// ServeArrived a handler gets no message after the one it is at work on; what arrived behind that is counted in
+	// ServerStats.Dropped.
 	ServeArrived bool
 
 	// Histograms has the server measure how large the messages are that it receives, how long they are worked on, and how long

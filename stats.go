@@ -19,18 +19,26 @@ type SessionStats struct {
 	MessagesIn, MessagesOut uint64 // messages received; messages written
 	BytesIn, BytesOut       uint64 // the same in bytes on the wire (under TLS); 0 for a bare codec
 	Discarded               uint64 // messages that Send had accepted and that will not be written
-	Dropped                 uint64 // bytes that had arrived and that nobody received: they lay unread at the end, or Shutdown read them away. What is read at the very moment of a Close may be missing or be counted twice
-	Queued, QueuedBytes     int    // messages and bytes accepted and not yet written
-	Opened                  time.Time
-	LastReceived            time.Time // Opened while nothing has been received
+
+	// Dropped counts bytes that had arrived and that nobody received: they lay unread at the end, or Shutdown read them
+	// away. What is read at the very moment of a Close may be missing or be counted twice.
+	Dropped uint64
+
+	Queued, QueuedBytes int // messages and bytes accepted and not yet written
+	Opened              time.Time
+	LastReceived        time.Time // Opened while nothing has been received
 }
 
 // ServerStats is a snapshot of a server's counters. Those of sessions add up over the open and the
 // closed ones.
 type ServerStats struct {
-	Open, Peak              int    // sessions open now, and at most
-	Accepted                uint64 // sessions that were made
-	Rejected                uint64 // connections refused by MaxSessions or MaxSessionsPerIP, or whose own methods or options fail, and sessions by OnSession, or behind a proxy by MaxSessionsPerIP, which were accepted
+	Open, Peak int    // sessions open now, and at most
+	Accepted   uint64 // sessions that were made
+
+	// Rejected counts connections refused by MaxSessions or MaxSessionsPerIP, or whose own methods or options fail; and
+	// sessions refused by OnSession, or behind a proxy by MaxSessionsPerIP, which were accepted before.
+	Rejected uint64
+
 	AcceptErrors            uint64 // errors of the listener that were waited out
 	Blocked                 uint64 // messages refused because a queue was full
 	Discarded               uint64
