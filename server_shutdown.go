@@ -3,14 +3,12 @@ package libnet
 import (
 	"context"
 	"iter"
-	"math"
 	"net"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/eventloop"
-	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/moving"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
@@ -316,34 +314,6 @@ func (t taker) Adopt(i *moving.Introduction, fd int) (moving.Arrival, error) {
 	return &arrival{s}, nil
 }
 
-// arrive has a session that nobody knows wait for goOn.
-func (s *Session) arrive(i *moving.Introduction) {
-	s.extras = &extras{freezing: &freezing{arriving: true, over: make(chan struct{})}}
-	s.yieldAsked.Store(true)
-	s.q.Hold()
-	if i.Client.IsValid() {
-		s.watchLocked(math.MaxInt64)
-		s.clock.proxied = &proxied{over: closedChan, client: i.Client}
-		s.clock.proxied.begun.Store(true)
-	}
-}
-
-// Restore enters what a record says.
-func (a *arrival) Restore(r *moving.Record) error {
-	s := a.s
-	s.received.Store(r.Received)
-	if s.owner.frameTimeout() > 0 {
-		s.frameStart.Store(r.FrameStart)
-	}
-	if r.Name != "" || r.Dropped > 0 {
-		s.mu.Lock()
-		s.extrasLocked().name = r.Name
-		s.extrasLocked().dropped = r.Dropped
-		s.mu.Unlock()
-	}
-	return a.makeCodec(r)
-}
-
 // adopt counts a session, whatever the limits are: it was let in before.
 func (srv *Server) adopt(s *Session, i *moving.Introduction) error {
 	var p place
@@ -384,76 +354,6 @@ func (srv *Server) mayAdoptLocked() error {
 	return nil
 }
 
-// An arrival is a session that nobody serves yet.
-type arrival struct{ s *Session }
-
-func (a *arrival) ID() uint64   { return a.s.id }
-func (a *arrival) Session() any { return a.s }
-
-var errExchange = newError("libnet: a codec that begins with an exchange, or cannot parse, cannot come from another process")
-
-// makeCodec has the protocol make the codec, which must neither read nor write: that was done when the connection was new.
-func (a *arrival) makeCodec(r *moving.Record) error {
-	s := a.s
-	p, moves := s.owner.protocol.(movingProtocol)
-	if moves != r.HasCodec {
-		return errExchange
-	}
-	if moves {
-		if mine, _ := s.beginCodec(); mine {
-			s.makeCodecBy(func() (Codec, error) { return s.movedCodec(p, r.Codec) })
-		}
-	}
-	if s.initCodec() && s.framing().parser != nil && s.q.Counters().Bytes == 0 {
-		s.parsed = r.Parsed
-		s.read.Store(r.Read)
-		for rest := r.Unread; len(rest) > 0; {
-			n := copy(s.in.Space(s.usualRead), rest)
-			s.in.Commit(n)
-			rest = rest[n:]
-		}
-		s.handOver()
-		s.q.NoteReceived(r.Parsed, r.Read)
-		return nil
-	}
-	if err := s.Err(); err != nil {
-		return err
-	}
-	return errExchange
-}
-
-func (s *Session) movedCodec(p movingProtocol, state []byte) (codec Codec, err error) {
-	defer s.recoveredLocked("protocol", &err)
-	return p.Moved(stream{s}, state, inside.Call{})
-}
-
-func (a *arrival) Discard() { a.s.leave(ErrHandedOver) }
-
-func (a *arrival) Start(out *sendqueue.Contents) {
-	s, srv := a.s, a.s.owner.server
-	if !s.q.Restore(*out) {
-		a.lose(out)
-		return
-	}
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	srv.adopted = append(srv.adopted, s)
-}
-
-// lose counts what was to be written by a session that has ended since it came, with what its old process has counted: the server's sums
-// have the rest once Done tells so.
-func (a *arrival) lose(out *sendqueue.Contents) {
-	s := a.s
-	closedWithin(s.doneChan(), flushEnd)
-	lost := s.q.Lose(*out)
-	s.owner.server.addEnded(SessionStats{
-		MessagesOut: out.MessagesOut, BytesOut: out.BytesOut, Discarded: out.Discarded + lost,
-	})
-	if lost > 0 {
-		s.owner.eventLog().discarded(s, lost)
-	}
-}
-
 // nextAdopted returns a session that has arrived and nobody serves yet, nil if there is none.
 func (srv *Server) nextAdopted() *Session {
 	srv.mu.Lock()
@@ -467,25 +367,4 @@ func (srv *Server) nextAdopted() *Session {
 	srv.adopted[0] = nil
 	srv.adopted = srv.adopted[1:]
 	return s
-}
-
-// goOn is for who is about to serve the session: from now on its peer's time runs.
-func (s *Session) goOn() {
-	s.startClock()
-	s.mu.Lock()
-	close(s.extras.freezing.over)
-	s.endFreezingLocked()
-	if start := s.frameStart.Load(); start != 0 {
-		s.watchLocked(time.Duration(max(after(start, s.owner.frameTimeout())-s.now(), 0)))
-	}
-	if s.clock != nil {
-		s.clock.awaited.And(^awaitOnSession) // which the other process has called
-		if s.parsed > 0 {
-			s.clock.awaited.Store(0)
-		}
-	}
-	s.mu.Unlock()
-	if s.q.Unhold() {
-		s.flushNow()
-	}
 }
