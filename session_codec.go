@@ -312,16 +312,9 @@ const frameOverhead = 64
 
 // broadcastRoom is memory for msg's frame, if that is shared and its size can be known.
 func broadcastRoom(msg any) []byte {
-	n := 0
-	switch m := msg.(type) {
-	case []byte:
-		n = len(m)
-	case *[]byte:
-		if m != nil {
-			n = len(*m)
-		}
-	case string:
-		n = len(m)
+	n := payloadSize(msg)
+	if text, ok := msg.(string); ok {
+		n = len(text)
 	}
 	if n += frameOverhead; n < shareAt {
 		return nil

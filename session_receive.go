@@ -11,13 +11,14 @@ import (
 	"github.com/libnet-go/libnet/internal/firstbytes"
 )
 
-// Receive waits for the next message and returns it in a slice that is the caller's to keep and to
-// change; small ones that arrived together share an allocation, of 1 KiB at most. Only Config's timeouts
-// and Close bound how long it waits. Any error has closed the session; it is the session's [Session.Err],
-// among them io.EOF when the peer ended between two frames. Messages that arrived before the end are
-// returned first. Where messages are large, [Session.Messages] spares most of what one costs: 65,000 bytes of memory that is new each
-// time are four times as dear as the same in a buffer. A loop leaves at the first error: from the 1,000th call behind the end on, each takes 10 ms, and a line in the log says
-// so. Calls are serialised. On a session of [Server.ServeMessages] it panics, but in OnSession.
+// Receive waits for the next message and returns it in a slice that is the caller's to keep and to change; small ones
+// that arrived together share an allocation, of 1 KiB at most. Only Config's timeouts and Close bound how long it
+// waits. Any error has closed the session; it is the session's [Session.Err], among them io.EOF when the peer ended
+// between two frames. Messages that arrived before the end are returned first. Where messages are large,
+// [Session.Messages] spares most of what one costs: 65,000 bytes of memory that is new each time are four times as dear
+// as the same in a buffer. A loop leaves at the first error: from the 1,000th call behind the end on, each takes 10 ms,
+// and a line in the log says so. Calls are serialised. On a session of [Server.ServeMessages] it panics, but in
+// OnSession.
 func (s *Session) Receive() (msg []byte, err error) {
 	if !s.beginReceive() {
 		return nil, s.closedErr()
@@ -355,7 +356,7 @@ func (s *Session) isInterrupted(err error) bool {
 // arrivedWait is how long a read waits for what a protocol such as TLS makes of what has arrived in the kernel.
 const arrivedWait = 50 * time.Millisecond
 
-// longAgo is a deadline for reads that are not to wait.
+// longAgo is a deadline for what is not to wait.
 var longAgo = time.Unix(1, 0)
 
 // readArrived reads what has arrived on a session whose output has failed: it does not wait for more.

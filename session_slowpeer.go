@@ -220,7 +220,7 @@ func (g *writeGuard) isStuck(s *Session) bool {
 		g.setLocked(min(timeout, starvation))
 	default:
 		g.interrupted = true
-		_ = s.conn.SetWriteDeadline(time.Unix(1, 0))
+		_ = s.conn.SetWriteDeadline(longAgo)
 		g.setLocked(flushEnd)
 	}
 	return false

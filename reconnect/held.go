@@ -20,9 +20,9 @@ const retryHeld = 10 * time.Millisecond
 // sendHeld sends what is held on k's session, in order; what is sent meanwhile is held behind it. It ends when nothing
 // is left or the session has ended. A message may end the goroutine: another one goes on.
 func (c *Client) sendHeld(k *link) {
-	ended := false
+	done := false
 	defer func() {
-		if ended {
+		if done {
 			close(k.sent)
 		} else {
 			go c.sendHeld(k)
@@ -33,7 +33,7 @@ func (c *Client) sendHeld(k *link) {
 	c.mu.Unlock()
 	for c.sendFirst(k) {
 	}
-	ended = true
+	done = true
 }
 
 // sendFirst sends the first of what is held; false ends the sending. The message stays held until the session has accepted it.

@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // maxCloseReason is how many bytes of text a close frame has room for behind its code.
@@ -78,15 +79,7 @@ func appendClose(dst []byte, e websocket.CloseError, masked bool) []byte {
 
 func closeText(text string) string {
 	text = text[:min(len(text), 4*maxCloseReason)] // of what may be megabytes
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= maxCloseReason {
-		return text
-	}
-	end := maxCloseReason
-	for !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end]
+	return usercode.Cut(strings.ToValidUTF8(text, "\uFFFD"), maxCloseReason)
 }
 
 // sendable holds for the codes that RFC 6455, 7.4 lets an endpoint send.
