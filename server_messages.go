@@ -14,11 +14,11 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// A MessageHandler serves messages for [Server.ServeMessages]. ServeMessage is called for each message of
-// a session in order, one at a time per session; msg is valid until it returns, and may be changed and
-// appended to: a handler that keeps it keeps a copy, and Config.PoisonMessages finds one that does not. Replies sent from within it leave together, in one write for all messages that arrived
-// together. It must not call the session's Receive. When it panics, the session is closed with a reason that
-// wraps [ErrPanic].
+// A MessageHandler serves messages for [Server.ServeMessages]. ServeMessage is called for each message of a session in
+// order, one at a time per session; msg is valid until it returns, and may be changed and appended to: a handler that
+// keeps it keeps a copy, and Config.PoisonMessages finds one that does not. Replies sent from within it leave together,
+// in one write for all messages that arrived together. It must not call the session's Receive. When it panics, the
+// session is closed with a reason that wraps [ErrPanic].
 type MessageHandler interface {
 	ServeMessage(s *Session, msg []byte)
 }

@@ -15,9 +15,11 @@ import (
 // Give has the process at the other end of conn, a Unix stream socket, take over srv: its listener and its live sessions, whose peers
 // notice nothing but a pause. That process calls [Take].
 //
-// Until it has said that all is its own, nothing is lost here: with an error that wraps [ErrKept] srv goes on, with all its sessions, as
-// if nothing had been. A Stop, Shutdown or Drain of srv before that ends Give: the error then wraps [libnet.ErrServerClosed], too. After that the sessions that could not move are ended as [libnet.Server.Drain] does, and so is srv: Serve and
-// ServeMessages return when Give does. An error is then Drain's. ctx bounds all of it; conn stays the caller's, and is of no more use.
+// Until it has said that all is its own, nothing is lost here: with an error that wraps [ErrKept] srv goes on, with all
+// its sessions, as if nothing had been. A Stop, Shutdown or Drain of srv before that ends Give: the error then wraps
+// [libnet.ErrServerClosed], too. After that the sessions that could not move are ended as [libnet.Server.Drain] does,
+// and so is srv: Serve and ServeMessages return when Give does. An error is then Drain's. ctx bounds all of it; conn
+// stays the caller's, and is of no more use.
 //
 // The sessions that have moved end here with [libnet.ErrHandedOver]: Done, close callbacks and Receive tell of it.
 func Give(ctx context.Context, conn *net.UnixConn, srv *libnet.Server, o GiveOptions) (Result, error) {

@@ -40,8 +40,8 @@ type GiveOptions struct {
 	// drained; 0 means 250 ms, negative none: what is not idle stays. The others stand still for as long.
 	HandlerTime time.Duration
 
-	// Pause bounds how long the sessions stand still in all, and before that how long the other process takes to know them. When it is over the server goes on in this process. 0 means 5 s, negative
-	// that only the context bounds it.
+	// Pause bounds how long the sessions stand still in all, and before that how long the other process takes to know
+	// them. When it is over the server goes on in this process. 0 means 5 s, negative that only the context bounds it.
 	Pause time.Duration
 
 	// Drain is over how long the ends of the sessions that stay are spread: see libnet.Server.Drain. 0 means at once.

@@ -18,9 +18,10 @@ import (
 // environment names the variable that tells a new process the number of its end of the socket.
 const environment = "LIBNET_HANDOVER_FD"
 
-// Upgrade starts cmd, the new program, and gives it srv as [Give] does, with the same errors. The new program finds its end of the socket
-// with [Inherited]. Where nothing was given it is killed, and its output is no longer read half a second later; otherwise it runs, goes on when this process ends, and who stays for longer
-// may Wait for it. cmd must not have been started; its ExtraFiles and Env may be set.
+// Upgrade starts cmd, the new program, and gives it srv as [Give] does, with the same errors. The new program finds its
+// end of the socket with [Inherited]. Where nothing was given it is killed, and its output is no longer read half a
+// second later; otherwise it runs, goes on when this process ends, and who stays for longer may Wait for it. cmd must
+// not have been started; its ExtraFiles and Env may be set.
 func Upgrade(ctx context.Context, cmd *exec.Cmd, srv *libnet.Server, o GiveOptions) (Result, error) {
 	conn, err := start(cmd)
 	if err != nil {

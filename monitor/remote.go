@@ -10,8 +10,8 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// maxShown is the longest text in bytes that is shown of an address, an error or a name; the address of a Unix socket has 108, the name of a
-// session 128.
+// maxShown is the longest text in bytes that is shown of an address, an error or a name; the address of a Unix socket
+// has 108, the name of a session 128.
 const maxShown = 256
 
 // peer is what is asked of a session's connection, and of the error with which it ended; the methods of both may be the program's.

@@ -28,9 +28,10 @@ type Mux struct {
 	// slog.Default().
 	Logger *slog.Logger
 
-	// OnError is called with each error that a peer sends about a message which asked for no reply, and the
-	// kind of that; with an [OrderedEnvelope], whose errors do not say what they are about, with each that comes while no
-	// call is pending, and an empty kind. It runs as a handler does that is not [Concurrent]. Without it such an error counts as Stats.Unasked.
+	// OnError is called with each error that a peer sends about a message which asked for no reply, and the kind of
+	// that; with an [OrderedEnvelope], whose errors do not say what they are about, with each that comes while no call
+	// is pending, and an empty kind. It runs as a handler does that is not [Concurrent]. Without it such an error
+	// counts as Stats.Unasked.
 	OnError func(s *libnet.Session, k Kind, err *Error)
 
 	// Immutable after New.

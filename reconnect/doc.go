@@ -15,11 +15,11 @@
 //
 // # What connected means
 //
-// A session is up when Dial has returned it and OnConnect has returned nil; from then on it is given what Send held and sends. Without an
-// OnConnect that waits for an answer this says no more than that something took the connection: a proxy does so although nobody is
-// behind it, and so does a machine whose server hangs. What is written then is gone, and nobody counts it. So have OnConnect make a round
-// trip: log in and receive the answer, or send a ping and receive its echo. What is held waits for it, and the attempt that gets no answer has
-// failed.
+// A session is up when Dial has returned it and OnConnect has returned nil; from then on it is given what Send held and
+// sends. Without an OnConnect that waits for an answer this says no more than that something took the connection: a
+// proxy does so although nobody is behind it, and so does a machine whose server hangs. What is written then is gone,
+// and nobody counts it. So have OnConnect make a round trip: log in and receive the answer, or send a ping and receive
+// its echo. What is held waits for it, and the attempt that gets no answer has failed.
 //
 // An attempt has failed, and is counted in [Stats].Failures, if there was no session, or if it ended before it had lasted
 // MaxBackoff and before it had brought a message. Logger is told why.
@@ -43,9 +43,9 @@
 //
 // # Bounds
 //
-// While there is no session Send holds at most HoldMessages messages of together at most HoldBytes bytes, 256
-// and 1 MiB by default, and refuses more. Dial and OnConnect together take at most AttemptTimeout, 10 s by
-// default; one that goes on after its context has ended holds the client up, which the log is told of after 5 s. A client has one goroutine,
+// While there is no session Send holds at most HoldMessages messages of together at most HoldBytes bytes, 256 and 1 MiB
+// by default, and refuses more. Dial and OnConnect together take at most AttemptTimeout, 10 s by default; one that goes
+// on after its context has ended holds the client up, which the log is told of after 5 s. A client has one goroutine,
 // one more while held messages are being sent, and those of its session.
 //
 // # What becomes of a message

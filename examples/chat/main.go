@@ -5,8 +5,9 @@
 //	                               the same; SIGHUP starts the program anew, which takes over (Linux)
 //	chat -as ann                   a terminal of ann's; also to be typed: /join ROOM, /who, /w NAME TEXT
 //
-// server.go has what the server does with messages, upgrade.go what becomes of it in a new process, client.go the terminal, page.html the
-// browser, messages.go what they say to each other. Passwords cross the network as they are: a server for others needs a certificate (libnet.Server.TLSConfig).
+// server.go has what the server does with messages, upgrade.go what becomes of it in a new process, client.go the
+// terminal, page.html the browser, messages.go what they say to each other. Passwords cross the network as they are: a
+// server for others needs a certificate (libnet.Server.TLSConfig).
 package main
 
 import (

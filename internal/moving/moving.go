@@ -44,7 +44,8 @@ type Giver interface {
 	// Resume takes Pause back.
 	Resume()
 
-	// Listener is the listener's descriptor, nil for one that cannot be given; unlinks says that the server removes the socket's file at its end.
+	// Listener is the listener's descriptor, nil for one that cannot be given; unlinks says that the server removes the
+	// socket's file at its end.
 	Listener() (raw syscall.RawConn, unlinks bool)
 
 	// Sessions returns those that are open.
