@@ -153,9 +153,9 @@ func TestADetachedConnKeepsItsSocketOptions(t *testing.T) {
 	if err := conn.SetDeadline(time.Now().Add(time.Hour)); err != nil { // which only package net's can
 		t.Fatal(err)
 	}
-	idle := socketOption(t, set, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE)
-	probes := socketOption(t, set, syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT)
-	if timeout := socketOption(t, set, syscall.IPPROTO_TCP, userTimeout); idle != 5 || probes != 2 || timeout != 4321 {
+	idle := testkit.SocketOption(t, set, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE)
+	probes := testkit.SocketOption(t, set, syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT)
+	if timeout := testkit.SocketOption(t, set, syscall.IPPROTO_TCP, userTimeout); idle != 5 || probes != 2 || timeout != 4321 {
 		t.Errorf("a probe after %d s, %d of them, and %d ms; want 5, 2 and 4321", idle, probes, timeout)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"os"
@@ -18,50 +19,14 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// socketOption reads an option of the socket in conn.
-func socketOption(t *testing.T, conn syscall.Conn, level, option int) (value int) {
-	t.Helper()
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ctlErr := raw.Control(func(fd uintptr) { value, err = syscall.GetsockoptInt(int(fd), level, option) }); ctlErr != nil {
-		t.Fatal(ctlErr)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return value
-}
-
-// Ways to wrap a conn that lead to its socket.
-type (
-	aConn interface{ net.Conn }
-
-	embedsInterface struct{ net.Conn }
-	embedsTCPConn   struct{ *net.TCPConn }
-	hasNetConn      struct{ aConn }
-	hasSyscallConn  struct {
-		aConn
-		socket syscall.Conn
-	}
-)
-
-func (c hasNetConn) NetConn() net.Conn                         { return c.aConn }
-func (c hasSyscallConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
+// aConn is a conn to embed where the type has a method of its own that leads to another.
+type aConn interface{ net.Conn }
 
 func TestAWrappedConnGetsItsSocketOptions(t *testing.T) {
-	for name, wrap := range map[string]func(*net.TCPConn) net.Conn{
-		"not wrapped":                   func(c *net.TCPConn) net.Conn { return c },
-		"a value that embeds net.Conn":  func(c *net.TCPConn) net.Conn { return embedsInterface{c} },
-		"a pointer that embeds it":      func(c *net.TCPConn) net.Conn { return &embedsInterface{c} },
-		"one that embeds *net.TCPConn":  func(c *net.TCPConn) net.Conn { return &embedsTCPConn{c} },
-		"NetConn":                       func(c *net.TCPConn) net.Conn { return hasNetConn{c} },
-		"SyscallConn":                   func(c *net.TCPConn) net.Conn { return hasSyscallConn{c, c} },
-		"NetConn around an embedding":   func(c *net.TCPConn) net.Conn { return hasNetConn{embedsInterface{c}} },
-		"several that embed each other": func(c *net.TCPConn) net.Conn { return embedsInterface{&embedsInterface{embedsInterface{c}}} },
-		"TLS":                           func(c *net.TCPConn) net.Conn { return tls.Server(embedsInterface{c}, testkit.ServerTLS()) },
-	} {
+	wraps := maps.Clone(testkit.Wraps)
+	wrapped := wraps["a value that embeds net.Conn"]
+	wraps["TLS"] = func(c *net.TCPConn) net.Conn { return tls.Server(wrapped(c), testkit.ServerTLS()) }
+	for name, wrap := range wraps {
 		t.Run(name, func(t *testing.T) {
 			near, far := testkit.ConnectTCP(t)
 			srv := testkit.NewServer(t, testkit.Frames, 0)
@@ -74,9 +39,9 @@ func TestAWrappedConnGetsItsSocketOptions(t *testing.T) {
 			}
 			defer s.Close()
 			for _, conn := range []net.Conn{near, far} {
-				idle := socketOption(t, conn.(*net.TCPConn), syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE)
-				size := socketOption(t, conn.(*net.TCPConn), syscall.SOL_SOCKET, syscall.SO_SNDBUF)
-				receive := socketOption(t, conn.(*net.TCPConn), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+				idle := testkit.SocketOption(t, conn.(*net.TCPConn), syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE)
+				size := testkit.SocketOption(t, conn.(*net.TCPConn), syscall.SOL_SOCKET, syscall.SO_SNDBUF)
+				receive := testkit.SocketOption(t, conn.(*net.TCPConn), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
 				if idle != 30 || size != 40_000 || receive != 60_000 {
 					t.Errorf("a probe after %d s and buffers of %d and %d; want 30 s, twice 20,000 and twice 30,000", idle, size, receive)
 				}
@@ -110,9 +75,9 @@ func TestSocketOptionsEndWhereTheKernelDoes(t *testing.T) {
 				}, testkit.EchoMessage)
 				testkit.Ask(t, r.Dial(), "works")
 				file := <-accepted
-				idle := socketOption(t, file, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE)
-				user := socketOption(t, file, syscall.IPPROTO_TCP, userTimeout)
-				size := socketOption(t, file, syscall.SOL_SOCKET, syscall.SO_SNDBUF)
+				idle := testkit.SocketOption(t, file, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE)
+				user := testkit.SocketOption(t, file, syscall.IPPROTO_TCP, userTimeout)
+				size := testkit.SocketOption(t, file, syscall.SOL_SOCKET, syscall.SO_SNDBUF)
 				_ = file.Close()
 				if idle != test.idle || user != test.user || buffer > 1 && size < 100_000 {
 					t.Errorf("%v: %d s and %d ms; want %d and %d; a buffer of %d for %d", test.timeout, idle, user, test.idle, test.user, size, buffer)
