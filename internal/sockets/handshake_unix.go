@@ -83,7 +83,9 @@ func (c *Secured) doHandshake() error {
 		close(s.over)
 	}()
 	if err = c.tls.Handshake(); err == nil {
-		c.asksRand = strings.Contains(tls.CipherSuiteName(c.tls.ConnectionState().CipherSuite), "_CBC_")
+		state := c.tls.ConnectionState()
+		c.asksRand = strings.Contains(tls.CipherSuiteName(state.CipherSuite), "_CBC_")
+		c.wire.around = aroundPayload(state)
 		c.wire.in.whole = manyRecords
 		if !c.attached {
 			LetGo(c.below)

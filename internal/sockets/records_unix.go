@@ -2,7 +2,11 @@
 
 package sockets
 
-import "math"
+import (
+	"crypto/tls"
+	"math"
+	"strings"
+)
 
 // records follows the records that crypto/tls is given, to spare it a read that finds nothing: that costs as much as decrypting a
 // small message, and an allocation. It counts those that crypto/tls has whole and may not have decrypted.
@@ -42,3 +46,18 @@ func (r *records) pass(p []byte) {
 func (r *records) took() { r.whole-- }
 
 func (r *records) none() bool { return r.whole <= 0 }
+
+// aroundPayload is what a record of a connection has beyond its payload: its header, an explicit nonce, the type that TLS 1.3 hides, and
+// the tag (RFC 8446, 5.2; RFC 5288, 3; RFC 7905, 2). It is 0 for others, where it depends on the length, or is seldom asked for.
+func aroundPayload(state tls.ConnectionState) int {
+	const nonce, innerType, tag = 8, 1, 16
+	switch suite := tls.CipherSuiteName(state.CipherSuite); {
+	case state.Version == tls.VersionTLS13:
+		return recordHeader + innerType + tag
+	case strings.Contains(suite, "_GCM_"):
+		return recordHeader + nonce + tag
+	case strings.Contains(suite, "_CHACHA20_"):
+		return recordHeader + tag
+	}
+	return 0
+}

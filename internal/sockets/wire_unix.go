@@ -24,6 +24,7 @@ type wire struct {
 	raw   syscall.RawConn
 
 	handshake atomic.Pointer[handshake] // nil when the handshake is over
+	around    int                       // set by then: what a record has beyond its payload, in bytes; 0 where that is not always the same
 
 	// These belong to who reads.
 	in    records
@@ -36,6 +37,7 @@ type wire struct {
 	kept  *ciphertext // nil when there is none
 	plain int         // bytes that were to be written, and have not been reported as written
 	mark  int         // they are, when so many bytes of what is kept have been taken
+	told  int         // bytes of the same write that have been reported
 }
 
 // wireLock is the class of the lock in docs/locks.md.
@@ -115,9 +117,35 @@ func (w *wire) send(fd int) (taken int, full bool, err error) {
 	defer w.mu.Unlock()
 	full, err = w.sendLocked(fd)
 	if w.mark <= 0 {
-		taken, w.plain, w.mark = w.plain, 0, 0
+		taken, w.plain, w.mark, w.told = w.plain, 0, 0, 0
+		return taken, full, err
+	}
+	if taken = w.goneLocked(); taken > 0 {
+		w.plain -= taken
+		w.told += taken
 	}
 	return taken, full, err
+}
+
+// goneLocked is how many bytes that have not been reported are in records which the kernel has taken whole: its peer gets them, whatever
+// becomes of the others. It is 0 where something else was kept with them, such as an answer.
+func (w *wire) goneLocked() int {
+	if w.around == 0 || w.kept == nil {
+		return 0
+	}
+	records, gone, all := w.kept.bytes[:w.kept.sent+w.mark], 0, 0
+	for at := 0; at+recordHeader <= len(records); {
+		n := recordHeader + int(records[at+3])<<8 + int(records[at+4])
+		at += n
+		all += n - w.around
+		if at <= w.kept.sent {
+			gone = all
+		}
+	}
+	if all != w.plain+w.told {
+		return 0
+	}
+	return gone - w.told
 }
 
 // maxKept bounds what is kept of a peer that does not read. No write adds to more than a record, so what goes beyond are answers.
