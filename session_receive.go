@@ -339,6 +339,9 @@ func (s *Session) afterInterrupt(err error) (int, error) {
 		if n, err = s.readArrived(); n > 0 {
 			return n, err
 		}
+		if err == nil && s.yieldAsked.Load() && s.yieldNow() { // what had arrived was a part of a record of TLS
+			break
+		}
 		if err == nil { // it was to stop for a while, and may go on
 			if n, err = s.sock.Read(&s.in, s.usualRead); n > 0 {
 				return n, err
@@ -350,8 +353,11 @@ func (s *Session) afterInterrupt(err error) (int, error) {
 
 // isInterrupted reports whether a read ended because it was asked to, perhaps by somebody who has changed his mind.
 func (s *Session) isInterrupted(err error) bool {
-	return s.sock != nil && !s.sock.Layered() && s.state.Load() == sessionOpen && errorIs(err, os.ErrDeadlineExceeded)
+	return s.canInterrupt() && s.state.Load() == sessionOpen && errorIs(err, os.ErrDeadlineExceeded)
 }
+
+// canInterrupt reports whether a read can go on behind a deadline: the handshake of TLS could not.
+func (s *Session) canInterrupt() bool { return s.sock != nil && s.sock.PendingHandshake() == nil }
 
 // arrivedWait is how long a read waits for what a protocol such as TLS makes of what has arrived in the kernel.
 const arrivedWait = 50 * time.Millisecond

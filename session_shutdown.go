@@ -310,8 +310,7 @@ func (s *Session) askReceiver(reason error) <-chan struct{} {
 // mayHaveRead reports whether a receiver that says it waits is to be asked all the same: with Server.ServeArrived it may hold what
 // it has just read.
 func (s *Session) mayHaveRead() bool {
-	return s.servesArrived() && !s.serving.Started() && s.sock != nil && !s.sock.Layered() &&
-		s.q.Receiver() != sendqueue.ReceiverAbsent
+	return s.servesArrived() && !s.serving.Started() && s.canInterrupt() && s.q.Receiver() != sendqueue.ReceiverAbsent
 }
 
 // interruptAsked has a receiver that waits look at yieldAsked. Nothing is interrupted that reads once the closing has begun.
@@ -340,10 +339,11 @@ func (s *Session) yieldRequest(reason error) (asked chan struct{}, first bool) {
 }
 
 // atWork reports whether the receiver is sure to look at yieldAsked. In event mode the read that somebody is about to do says so,
-// too: he looks again.
+// too: he looks again. The input comes first: who takes it from behind that look is seen to be at work by the others.
 func (s *Session) atWork() bool {
-	receiver := s.q.Receiver()
-	return s.serving.LookAgain() || receiver >= sendqueue.ReceiverActive || s.inputPending() ||
+	pending := s.inputPending()
+	looksAgain, receiver := s.serving.LookAgain(), s.q.Receiver()
+	return pending || looksAgain || receiver >= sendqueue.ReceiverActive ||
 		receiver == sendqueue.ReceiverPaused && s.servesArrived() // with what it holds
 }
 

@@ -328,7 +328,7 @@ func TestEveryModeLetsAHandlerAppendToItsMessage(t *testing.T) {
 
 // What has arrived when a shutdown begins is served, by pollers, too, and no shutdown waits for a receiver that has nothing to do.
 func TestServeArrivedServesWhatHasArrivedInEveryMode(t *testing.T) {
-	testkit.OverModes(t, testkit.Modes[:3], func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, append(testkit.Modes[:4:4], testkit.Modes[6]), func(t *testing.T, mode testkit.Mode) {
 		for range 20 {
 			r := mode.Start(t, func(srv *libnet.Server) { srv.ServeArrived, srv.Linger = true, time.Minute },
 				func(s *libnet.Session, msg []byte) { _ = s.Send(msg) })
