@@ -125,8 +125,13 @@ func (srv *Server) stop(patience time.Duration) {
 	first := !srv.isStopped
 	srv.isStopped = true
 	idle := srv.idleLoopsLocked()
+	adopted := srv.adopted
+	srv.adopted = nil
 	srv.mu.Unlock()
 	closeLoops(idle)
+	for _, s := range adopted { // nobody comes to serve them: what they have to write is delivered all the same
+		s.goOn()
+	}
 	if first {
 		close(srv.stopping)
 		srv.closeListener(patience)

@@ -427,8 +427,14 @@ func (a *arrival) Start(out *sendqueue.Contents) {
 		return
 	}
 	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	srv.adopted = append(srv.adopted, s)
+	stopped := srv.isStopped
+	if !stopped {
+		srv.adopted = append(srv.adopted, s)
+	}
+	srv.mu.Unlock()
+	if stopped {
+		s.goOn()
+	}
 }
 
 // lose counts what was to be written by a session that has ended since it came, with what its old process has counted: the server's sums

@@ -105,6 +105,26 @@ func TestATakeThatHasFailedMayBeTriedAgain(t *testing.T) {
 	}
 }
 
+// As a program does that is told to end while it starts.
+func TestAShutdownOfWhoHasTakenOverAndServesNobodyDelivers(t *testing.T) {
+	r := newRig(t, "event", func(srv *libnet.Server) { srv.SendBuffer = 16 << 10 })
+	conn := r.dial(t)
+	s := r.srv.Manager().GetSession(askFacts(t, conn).ID)
+	big := strings.Repeat("abcdefgh", 8000)
+	sent := fill(t, s, big)
+	if result, err := r.give(t, settings{Mode: "event", Leaves: true}, handover.GiveOptions{}); err != nil || result.Moved != 1 {
+		t.Fatal(result, err)
+	}
+	for i := range sent {
+		if msg := hear(t, conn); msg != numbered(uint64(i))+big {
+			t.Fatalf("message %d is %d bytes: %.30q", i, len(msg), msg)
+		}
+	}
+	if msg, err := readMessage(conn); err != io.EOF {
+		t.Errorf("behind the last message came %.30q, %v", msg, err)
+	}
+}
+
 func TestWhatASessionHadToWriteIsCountedWhenThawEndsIt(t *testing.T) {
 	overModes(t, func(t *testing.T, mode string) {
 		r := newRig(t, mode, func(srv *libnet.Server) { srv.SendBuffer = 16 << 10 })

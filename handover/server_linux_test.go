@@ -41,6 +41,7 @@ type settings struct {
 	PerIP            int      // MaxSessionsPerIP
 	Asks             string   // the Unix socket at which it asks to be given the server, and fails the first time
 	Hangs            bool     // it takes nothing, and does not end
+	Leaves           bool     // it takes over, and shuts down without having served anybody
 	Sync             bool     // SendQueue 0
 	ThawSends        bool
 	Handshake        time.Duration // HandshakeTimeout
@@ -90,6 +91,10 @@ func runServer(set settings) {
 	if err != nil {
 		report{What: "failed", Error: err.Error()}.write()
 		os.Exit(1)
+	}
+	if set.Leaves {
+		_ = srv.Shutdown(context.Background())
+		return
 	}
 	served := make(chan error, 1)
 	go func() { served <- serve(srv, set.Mode) }()
