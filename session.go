@@ -69,12 +69,13 @@ type Session struct {
 	clock     *clock    // nil until a timeout or a heartbeat needs it
 }
 
-// marks are two of a session's, in one byte.
+// marks are some of a session's, in one byte.
 type marks uint8
 
 const (
 	markCut       marks = 1 << iota // a shutdown whose time was up ended it
 	markAdmitting                   // OnSession is at work
+	markCounted                     // what it has received and dropped is counted to the last
 )
 
 type (

@@ -397,7 +397,7 @@ func (s *Session) noteDropped(n int) {
 }
 
 func (s *Session) noteDroppedLocked(n int) {
-	if n > 0 && !s.ended {
+	if n > 0 && s.marks&markCounted == 0 {
 		s.extrasLocked().dropped += uint64(n)
 	}
 }

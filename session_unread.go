@@ -54,6 +54,7 @@ func (s *Session) noteLastReceived() {
 	if first {
 		s.noteDroppedLocked(int(uint32(read) - uint32(bytes)))
 	}
+	s.marks |= markCounted // before the server takes the counters into its sums
 	s.mu.Unlock()
 	if first {
 		s.q.NoteLastReceived(messages, handedMessages, read)

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -402,4 +403,46 @@ func adoptPipe(t *testing.T, srv *libnet.Server) *libnet.Session {
 	near, far := libnettest.Pipe()
 	t.Cleanup(func() { _ = far.Close() })
 	return testkit.Adopt(t, srv, near)
+}
+
+// lateReads is a conn whose Read goes on bringing bytes for a while though it is closed.
+type lateReads struct {
+	net.Conn
+	closed chan struct{}
+	left   atomic.Int32
+}
+
+func (c *lateReads) Read(p []byte) (int, error) {
+	<-c.closed
+	if c.left.Add(-1) < 0 {
+		return 0, io.EOF
+	}
+	time.Sleep(100 * time.Microsecond)
+	return 1, nil
+}
+
+func (c *lateReads) Close() error {
+	close(c.closed)
+	return c.Conn.Close()
+}
+
+func TestAServersSumsHaveWhatASessionDropsAsItEnds(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	srv := testkit.NewServer(t, testkit.Frames, 8)
+	conn := &lateReads{Conn: near, closed: make(chan struct{})}
+	conn.left.Store(100)
+	s := testkit.Adopt(t, srv, conn)
+	var group libnet.Group[int] // leaving it so many times takes a while
+	for i := range 50_000 {
+		group.Put(i, s)
+	}
+	testkit.MustSend(t, s, []byte("never read")) // while that is to be written, a Shutdown reads
+	_ = s.Shutdown(testkit.TimeoutContext(t, 20*time.Millisecond))
+	testkit.Await(t, testkit.Patience, "the end", s.Done())
+	final := s.Stats().Dropped
+	testkit.Eventually(t, "the last read", func() bool { return conn.left.Load() < 0 })
+	if now, sum := s.Stats().Dropped, srv.Stats().Dropped; now != final || sum != final {
+		t.Errorf("%d bytes were dropped at Done, %d later, and %d by the server's sums", final, now, sum)
+	}
 }
