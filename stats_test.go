@@ -408,11 +408,13 @@ func adoptPipe(t *testing.T, srv *libnet.Server) *libnet.Session {
 // lateReads is a conn whose Read goes on bringing bytes for a while though it is closed.
 type lateReads struct {
 	net.Conn
-	closed chan struct{}
-	left   atomic.Int32
+	begun, closed chan struct{}
+	once          sync.Once
+	left          atomic.Int32
 }
 
 func (c *lateReads) Read(p []byte) (int, error) {
+	c.once.Do(func() { close(c.begun) })
 	<-c.closed
 	if c.left.Add(-1) < 0 {
 		return 0, io.EOF
@@ -430,7 +432,7 @@ func TestAServersSumsHaveWhatASessionDropsAsItEnds(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
 	srv := testkit.NewServer(t, testkit.Frames, 8)
-	conn := &lateReads{Conn: near, closed: make(chan struct{})}
+	conn := &lateReads{Conn: near, begun: make(chan struct{}), closed: make(chan struct{})}
 	conn.left.Store(100)
 	s := testkit.Adopt(t, srv, conn)
 	var group libnet.Group[int] // leaving it so many times takes a while
@@ -438,7 +440,9 @@ func TestAServersSumsHaveWhatASessionDropsAsItEnds(t *testing.T) {
 		group.Put(i, s)
 	}
 	testkit.MustSend(t, s, []byte("never read")) // while that is to be written, a Shutdown reads
-	_ = s.Shutdown(testkit.TimeoutContext(t, 20*time.Millisecond))
+	go func() { _ = s.Shutdown(t.Context()) }()
+	testkit.Await(t, testkit.Patience, "the drain", conn.begun)
+	_ = s.Close()
 	testkit.Await(t, testkit.Patience, "the end", s.Done())
 	final := s.Stats().Dropped
 	testkit.Eventually(t, "the last read", func() bool { return conn.left.Load() < 0 })
