@@ -5,6 +5,7 @@ package sockets
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type handshake struct {
 	byUse   bool // whoever would wait for it does it, if nobody has begun
 	begun   atomic.Bool
 	over    chan struct{} // closed at the end
+	hello   hello
 }
 
 func (s *handshake) takeSlot() {
@@ -51,6 +53,13 @@ func (s *handshake) giveSlot() {
 		<-s.slots
 		s.hasSlot = false
 	}
+}
+
+func (s *handshake) read(below io.Reader, p []byte) (int, error) {
+	if !s.hello.isWhole() {
+		return s.hello.next(p)
+	}
+	return s.wait(func(p []byte) (int, error) { return s.hello.read(below, p) }, p)
 }
 
 // wait has f, which may wait for the peer, called without a slot.

@@ -60,7 +60,7 @@ func (w *wire) readsOn() bool {
 
 func (w *wire) Read(p []byte) (int, error) {
 	if s := w.handshake.Load(); s != nil {
-		n, err := s.wait(w.below.Read, p)
+		n, err := s.read(w.below, p)
 		w.in.pass(p[:n])
 		return n, err
 	}
