@@ -105,7 +105,7 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 		"in a fleet of 8": func(released <-chan struct{}) { <-released },
 	} {
 		t.Run(name, func(t *testing.T) {
-			testkit.OverModes(t, loopModes, func(t *testing.T, mode testkit.Mode) {
+			testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 				released := make(chan struct{})
 				var inside atomic.Int32
 				r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
