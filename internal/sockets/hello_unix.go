@@ -2,7 +2,10 @@
 
 package sockets
 
-import "io"
+import (
+	"io"
+	"sync"
+)
 
 // A hello gives crypto/tls the client's first record in parts. crypto/tls keeps for the life of a connection a buffer that held the
 // longest record, with 512 bytes to spare, and one in which the messages of the handshake were put together: of a ClientHello of 1.5 KB,
@@ -15,6 +18,7 @@ type hello struct {
 	header [recordHeader]byte
 	part   int    // bytes of the payload in each record
 	rest   []byte // of the payload
+	room   *[longestHello]byte
 }
 
 const (
@@ -27,6 +31,8 @@ const (
 	// longestHello bounds what is kept of a record while it is handed over. A longer one stays as it is.
 	longestHello = 4 << 10
 )
+
+var helloRooms = sync.Pool{New: func() any { return new([longestHello]byte) }}
 
 // isWhole reports whether nothing is left to hand over.
 func (h *hello) isWhole() bool { return len(h.rest) == 0 }
@@ -56,10 +62,11 @@ func (h *hello) read(below io.Reader, p []byte) (n int, err error) {
 
 // readLong is read for a record for which p, of which n bytes have come, has no room.
 func (h *hello) readLong(below io.Reader, p []byte, n, size int) (int, error) {
-	payload := make([]byte, size)
+	h.room = helloRooms.Get().(*[longestHello]byte)
+	payload := h.room[:size]
 	came := copy(payload, p[recordHeader:n])
 	if _, err := io.ReadFull(below, payload[came:]); err != nil {
-		return n, err
+		return n, err // the handshake ends, and nobody else gets what it has
 	}
 	h.rest, h.part = payload, (size+helloParts-1)/helloParts
 	copy(h.header[:], p)
@@ -75,6 +82,9 @@ func (h *hello) next(p []byte) (int, error) {
 	h.header[3], h.header[4] = byte(k>>8), byte(k)
 	copy(p, h.header[:])
 	copy(p[recordHeader:], h.rest[:k])
-	h.rest = h.rest[k:]
+	if h.rest = h.rest[k:]; h.isWhole() {
+		helloRooms.Put(h.room)
+		h.room = nil
+	}
 	return recordHeader + k, nil
 }
