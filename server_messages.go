@@ -180,11 +180,15 @@ func (s *Session) tlsHandshake() bool {
 	if s.sock == nil {
 		return true
 	}
-	err := s.callHandshake()
-	if err != nil {
+	if err := s.callHandshake(); err != nil {
 		_ = s.fail(err)
+		return false
 	}
-	return err == nil
+	if s.sock.Layered() && s.owner.setsNoClock() {
+		s.admitted(awaitTLS)
+		s.askClock()
+	}
+	return true
 }
 
 // callHandshake calls callbacks of the TLSConfig, which are the user's.

@@ -130,6 +130,16 @@ func (s *Session) admitted(what int32) {
 	}
 }
 
+// askClock has the timer fire now: the clock may have nothing left to do, and then goes.
+func (s *Session) askClock() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.clock; c != nil && !c.ticking {
+		c.due = s.now()
+		c.timer.Reset(0)
+	}
+}
+
 // tick runs on the timer's goroutine, with no lock held. A heartbeat comes last, when the timer is set again:
 // it may wait for the peer, or for its user.
 func (c *clock) tick() {

@@ -59,12 +59,24 @@ func parseRequest(raw string, s *libnet.Session) (*http.Request, error) {
 	if err != nil {
 		return nil, badRequest("a malformed HTTP request")
 	}
+	if hostLines(raw) > 1 { // RFC 9112, 3.2
+		return nil, badRequest("a request with several Hosts")
+	}
 	r.Body = http.NoBody
 	r.RemoteAddr = addrText(s.RemoteAddr())
 	if state, ok := s.TLS(); ok {
 		r.TLS = &state
 	}
 	return r.WithContext(sessionContext{s, context.Background()}), nil
+}
+
+func hostLines(raw string) (n int) {
+	for line := range strings.Lines(raw) {
+		if name, _, isField := strings.Cut(line, ":"); isField && strings.EqualFold(name, "Host") {
+			n++
+		}
+	}
+	return n
 }
 
 // addrText is empty for the address of a user's conn that has none.
@@ -78,6 +90,8 @@ func addrText(addr net.Addr) string {
 // checkRequest refuses what net/http's server would refuse, too, and what has a body, which would be taken for frames.
 func checkRequest(r *http.Request) error {
 	switch {
+	case r.ProtoMajor != 1:
+		return refuse(http.StatusHTTPVersionNotSupported, "a request of another version of HTTP than 1")
 	case r.ProtoAtLeast(1, 1) && r.Host == "":
 		return badRequest("a request without a Host")
 	case r.ContentLength > 0 || len(r.TransferEncoding) > 0:

@@ -4,6 +4,7 @@ package ws_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 	"testing"
 
 	"github.com/libnet-go/libnet/internal/testkit"
@@ -24,4 +25,22 @@ func TestTheSuitesOverTLS(t *testing.T) {
 	layer = testkit.ServerTLS()
 	defer func() { layer = nil }()
 	inModes(t, allModes, suite)
+}
+
+// eachOwnListener runs test for servers that serve WebSockets themselves, without TLS and with it.
+func eachOwnListener(t *testing.T, test func(t *testing.T)) {
+	eachProtocolMode(t, test)
+	t.Run("TLS", func(t *testing.T) {
+		layer = testkit.ServerTLS()
+		defer func() { layer = nil }()
+		eachProtocolMode(t, test)
+	})
+}
+
+// below is the connection that a client's runs on.
+func below(conn net.Conn) *net.TCPConn {
+	if secured, ok := conn.(*tls.Conn); ok {
+		conn = secured.NetConn()
+	}
+	return conn.(*net.TCPConn)
 }

@@ -3,6 +3,7 @@ package ws_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -32,6 +33,9 @@ func (r *rig) connect(t testing.TB) net.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(soon))
+	if r.tls {
+		return tls.Client(conn, testkit.ClientTLS())
+	}
 	return conn
 }
 
@@ -52,7 +56,7 @@ func wantUpgrade(t testing.TB, in *bufio.Reader) {
 }
 
 func TestFramesInTheSegmentOfTheRequestAreNotLost(t *testing.T) {
-	eachProtocolMode(t, func(t *testing.T) {
+	eachOwnListener(t, func(t *testing.T) {
 		r := start(t, setup{queue: 8})
 		conn := r.connect(t)
 		write(t, conn, upgradeRequest+frame(fin|binaryFrame, "early")+frame(ping, "?")+frame(fin|text, "half a frame")[:9])
@@ -66,10 +70,9 @@ func TestFramesInTheSegmentOfTheRequestAreNotLost(t *testing.T) {
 }
 
 func TestARequestAndFramesMayArriveByteByByte(t *testing.T) {
-	eachProtocolMode(t, func(t *testing.T) {
+	eachOwnListener(t, func(t *testing.T) {
 		r := start(t, setup{queue: 8})
 		conn := r.connect(t)
-		conn.(*net.TCPConn).SetNoDelay(true)
 		for _, b := range []byte(upgradeRequest + frame(binaryFrame, "frag") + frame(ping, "?") + frame(fin, "ments")) {
 			write(t, conn, string([]byte{b}))
 		}
@@ -94,7 +97,7 @@ func masked(first byte, payload string) string {
 
 // A frame that is not whole is looked at again when more of it has come: it must be unmasked once.
 func TestAFrameInPiecesIsUnmaskedOnce(t *testing.T) {
-	eachProtocolMode(t, func(t *testing.T) {
+	eachOwnListener(t, func(t *testing.T) {
 		r := start(t, setup{queue: 8})
 		conn, in := r.raw(t)
 		msg := strings.Repeat("0123456789", 30)
@@ -144,11 +147,18 @@ func TestARequestThatIsWrongIsAnsweredAndClosed(t *testing.T) {
 		"a short key":         {strings.Replace(upgradeRequest, "AAAAAAAAAAAAAAAAAAAAAA==", base64.StdEncoding.EncodeToString(make([]byte, 15)), 1), 400},
 		"two keys":            {request("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), 400},
 		"a foreign origin":    {request("Origin: https://evil.test"), 403},
+		"HTTP/2.0":            {strings.Replace(upgradeRequest, "HTTP/1.1", "HTTP/2.0", 1), 505},
+		"HTTP/0.9":            {strings.Replace(upgradeRequest, "HTTP/1.1", "HTTP/0.9", 1), 505},
+		"an HTTP/2 preface":   {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", 505},
+		"HEAD":                {strings.Replace(upgradeRequest, "GET", "HEAD", 1), 405},
+		"CONNECT":             {strings.Replace(upgradeRequest, "GET /", "CONNECT libnet.test:443", 1), 405},
+		"a lower-case method": {strings.Replace(upgradeRequest, "GET", "get", 1), 400},
+		"two hosts":           {request("Host: other.test"), 400},
 		"16 KiB of header":    {request("X: " + strings.Repeat("x", 16<<10)), 431},
 		"an endless line":     {"GET /" + strings.Repeat("x", 17<<10), 431},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachProtocolMode(t, func(t *testing.T) {
+			eachOwnListener(t, func(t *testing.T) {
 				seen := make(chan struct{}, 1)
 				r := start(t, setup{config: func(srv *libnet.Server) {
 					srv.OnSession = func(*libnet.Session) error { seen <- struct{}{}; return nil }
@@ -464,13 +474,13 @@ func TestAnEchoAllocatesNothing(t *testing.T) {
 
 // B31 of docs/faults.md.
 func TestAPeerThatPingsAServerOfItsOwnAndNeverReadsIsClosed(t *testing.T) {
-	eachProtocolMode(t, func(t *testing.T) {
+	eachOwnListener(t, func(t *testing.T) {
 		r := start(t, setup{handler: sink, config: func(srv *libnet.Server) {
 			srv.WriteTimeout, srv.SendBuffer = 50*time.Millisecond, 4<<10
 		}})
 		conn, _ := r.raw(t)
 		s := r.session(t)
-		conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		below(conn).SetReadBuffer(4 << 10)
 		burst := strings.Repeat(frame(ping, strings.Repeat("x", 125)), 1000)
 		for !s.IsClosed() {
 			if _, err := io.WriteString(conn, burst); err != nil {

@@ -8,7 +8,7 @@
 //
 // A [Secured] conn is TLS that keeps to the same: its descriptor decrypts what has arrived, and encrypts what the kernel takes.
 // secured_unix.go has it as a net.Conn, secured_calls_unix.go what a session calls of it, handshake_unix.go the bound on handshakes
-// at a time, wire_unix.go the conn below crypto/tls, records_unix.go where a TLS record ends, and tlsbuffers_lent.go
+// at a time, wire_unix.go the conn below crypto/tls, hello_unix.go the first record that this gives it, records_unix.go where one ends, and tlsbuffers_lent.go
 // what the build tag lendtlsbuffers takes from crypto/tls's conns between two reads.
 //
 // [TakeTurns] makes TLS over a conn in memory fit for the clock of a test.

@@ -4,35 +4,34 @@ package sockets
 
 import (
 	"crypto/tls"
-	"math"
 	"strings"
 )
 
 // records follows the records that crypto/tls is given, to spare it a read that finds nothing: that costs as much as decrypting a
 // small message, and an allocation. It counts those that crypto/tls has whole and may not have decrypted.
 type records struct {
-	whole  int
+	whole  int32
+	rest   uint16 // bytes of the payload that have not come
+	n      uint8  // bytes of the header that have
 	header [recordHeader]byte
-	n      int // bytes of the header that have come
-	rest   int // bytes of the payload that have not
 }
 
 // recordHeader is the length of a TLS record's header, of which the last two bytes are that of its payload (RFC 8446, 5.1).
 const recordHeader = 5
 
-// manyRecords is for not knowing how many: as many reads follow as it takes to find nothing.
-const manyRecords = math.MaxInt32
+// manyRecords is for not knowing how many: as many reads follow as it takes to find nothing. No read brings as many more.
+const manyRecords = 1 << 30
 
 func (r *records) pass(p []byte) {
 	for len(p) > 0 {
 		var k int
 		if r.n < recordHeader {
 			k = copy(r.header[r.n:], p)
-			r.n += k
-			r.rest = int(r.header[3])<<8 | int(r.header[4])
+			r.n += uint8(k)
+			r.rest = uint16(r.header[3])<<8 | uint16(r.header[4])
 		} else {
-			k = min(r.rest, len(p))
-			r.rest -= k
+			k = min(int(r.rest), len(p))
+			r.rest -= uint16(k)
 		}
 		p = p[k:]
 		if r.n == recordHeader && r.rest == 0 {

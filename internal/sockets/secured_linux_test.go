@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,13 +49,18 @@ func (c *pieces) Write(p []byte) (n int, err error) {
 // secured returns a server's conn whose handshake is over, and its client with a conn below it.
 func secured(t testing.TB, kind int) (conn net.Conn, client *tls.Conn, below *pieces) {
 	t.Helper()
-	accepted, raw := testkit.ConnectTCP(t)
 	config := testkit.ServerTLS()
 	config.MinVersion, config.MaxVersion = suites[kind].version, suites[kind].version
 	config.CipherSuites = []uint16{suites[kind].suite}
+	return shaken(t, config, testkit.AnyTLS(), func() int { return 1 << 20 })
+}
+
+// shaken is secured with these configs, and pieces of these sizes.
+func shaken(t testing.TB, config, clientConfig *tls.Config, sizes func() int) (conn net.Conn, client *tls.Conn, below *pieces) {
+	t.Helper()
+	accepted, raw := testkit.ConnectTCP(t)
 	conn = sockets.Secure(accepted, config, accepted.LocalAddr, sockets.NewSlots(1))
-	below = &pieces{raw, func() int { return 1 << 20 }}
-	clientConfig := testkit.AnyTLS()
+	below = &pieces{raw, sizes}
 	clientConfig.MinVersion, clientConfig.DynamicRecordSizingDisabled = tls.VersionTLS10, true
 	client = tls.Client(below, clientConfig)
 	_ = raw.SetDeadline(time.Now().Add(testkit.Patience))
@@ -69,6 +75,30 @@ func secured(t testing.TB, kind int) (conn net.Conn, client *tls.Conn, below *pi
 	t.Cleanup(func() { _, _ = conn.Close(), raw.Close() })
 	_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
 	return conn, client, below
+}
+
+// A client's first message may be of any length, and come in any pieces. One that offers no key which the server takes says it twice.
+func TestAHandshakeSucceedsWhateverTheClientHelloIsLike(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, more := range []int{0, 400, 1000, 2000, 2500, 3000, 12_000} {
+			for name, sizes := range map[string]func() int{"bytes": just(1), "anything": upTo(2000), "one piece": just(1 << 20)} {
+				for _, again := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s, %d bytes more, %s, again %v", tls.VersionName(version), more, name, again), func(t *testing.T) {
+						config, clientConfig := testkit.ServerTLS(), testkit.AnyTLS()
+						config.MaxVersion = version
+						if again {
+							config.CurvePreferences = []tls.CurveID{tls.CurveP521}
+						}
+						for range more / 100 {
+							clientConfig.NextProtos = append(clientConfig.NextProtos, strings.Repeat("x", 99))
+						}
+						conn, client, _ := shaken(t, config, clientConfig, sizes)
+						echoes(t, conn, client, randomBytes(1000), upTo(500), upTo(500))
+					})
+				}
+			}
+		}
+	}
 }
 
 // echoBack writes to conn what it reads from it, in reads of the sizes that next returns, until the stream ends.

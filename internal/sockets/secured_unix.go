@@ -23,19 +23,17 @@ type Secured struct {
 	below net.Conn
 	sock  Descriptor
 
-	attached bool // below stays so behind the handshake, until LetGo: an HTTP server waits in it next
-
 	wire wire // what is below tls
 
-	// Immutable once the handshake is over.
-	err      error // why it failed
-	asksRand bool  // each record that is written asks the config's Rand
+	err error // why the handshake failed; immutable once that is over, as asksRand
 
 	reading lock.Mutex[decryptLock]
 	// reading guards the following.
 	failed error // what a read found behind what it brought
 
-	left atomic.Bool // a read left something decrypted behind, which the kernel does not know of
+	left     atomic.Bool // a read left something decrypted behind, which the kernel does not know of
+	attached bool        // below stays so behind the handshake, until LetGo: an HTTP server waits in it next; immutable after Secure
+	asksRand bool        // each record that is written asks the config's Rand
 }
 
 // decryptLock is the class of the lock in docs/locks.md.

@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"reflect"
+	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/lock"
 )
 
 // wired returns a wire whose handshake is over, and its peer.
@@ -197,5 +202,15 @@ func TestRecordsAreCountedHoweverTheyArrive(t *testing.T) {
 		if r.whole != n || r.n != 0 || r.rest != 0 {
 			t.Errorf("%d bytes at a time: %+v", step, r)
 		}
+	}
+}
+
+// Each session over TLS has one, so it fills a size class of the runtime's.
+func TestASecuredConnIsOf192Bytes(t *testing.T) {
+	if reflect.TypeFor[lock.Mutex[wireLock]]().Size() != reflect.TypeFor[sync.Mutex]().Size() || strconv.IntSize < 64 {
+		t.Skip("locks are checked, or words are short")
+	}
+	if size := reflect.TypeFor[Secured]().Size(); size != 192 {
+		t.Errorf("it is of %d", size)
 	}
 }

@@ -28,7 +28,7 @@ type wire struct {
 
 	// These belong to who reads.
 	in    records
-	fd    int
+	fd    int32
 	dry   bool // the next read finds nothing, and need not ask the kernel
 	empty bool // for that the kernel has said so
 
@@ -52,7 +52,7 @@ func (nothing) Error() string   { return "libnet: nothing has arrived" }
 func (nothing) Timeout() bool   { return true }
 func (nothing) Temporary() bool { return true }
 
-func (w *wire) startReading(fd int, held bool) { w.fd, w.dry, w.empty = fd, held, held }
+func (w *wire) startReading(fd int, held bool) { w.fd, w.dry, w.empty = int32(fd), held, held }
 
 // readsOn has the next read ask the kernel, unless that has said itself that there is nothing.
 func (w *wire) readsOn() bool {
@@ -62,7 +62,7 @@ func (w *wire) readsOn() bool {
 
 func (w *wire) Read(p []byte) (int, error) {
 	if s := w.handshake.Load(); s != nil {
-		n, err := s.wait(w.below.Read, p)
+		n, err := s.read(w.below, p)
 		w.in.pass(p[:n])
 		return n, err
 	}
@@ -70,10 +70,10 @@ func (w *wire) Read(p []byte) (int, error) {
 		return 0, errNothing
 	}
 	for {
-		n, err := receiveNow(w.fd, p)
+		n, err := receiveNow(int(w.fd), p)
 		switch {
 		case n > 0:
-			raceReceive(w.fd, p[:n])
+			raceReceive(int(w.fd), p[:n])
 			w.in.pass(p[:n])
 			w.dry = n < len(p)
 			return n, nil
@@ -84,7 +84,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		case err != nil:
 			return 0, os.NewSyscallError("recvfrom", err) // which, unlike a bare number, is never Temporary
 		default:
-			raceReceive(w.fd, nil)
+			raceReceive(int(w.fd), nil)
 			return 0, io.EOF
 		}
 	}

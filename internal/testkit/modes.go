@@ -31,6 +31,7 @@ var Modes = []Mode{
 	{Name: "Pipe", Network: "pipe", Protocol: Frames, Serve: (*libnet.Server).ServeMessages},
 	{Name: "plain codec", Network: "tcp", Protocol: Plain, Serve: (*libnet.Server).ServeMessages},
 	{Name: "Serve with TLS", Network: "tls", Protocol: Frames, Serve: ReceiveLoop},
+	{Name: "Serve over Unix", Network: "unix", Protocol: Frames, Serve: ReceiveLoop},
 }
 
 // LoopModes are the modes that have no goroutine a session, where there is an event loop.

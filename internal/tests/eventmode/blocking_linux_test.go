@@ -157,7 +157,7 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 }
 
 func TestHandlersThatBlockOftenGetGoroutinesOfTheirOwnUntilNoneDoes(t *testing.T) {
-	testkit.OverModesAtOnce(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModesAtOnce(t, loopModes, func(t *testing.T, mode testkit.Mode) {
 		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 			switch string(msg) {
 			case "ping":
@@ -236,7 +236,7 @@ func TestAHandlerThatNeverReturnsDoesNotKeepTheServer(t *testing.T) {
 }
 
 func TestAPeerThatSendsWithoutPauseStarvesNobody(t *testing.T) {
-	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, loopModes, func(t *testing.T, mode testkit.Mode) {
 		var floods atomic.Int64
 		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 			if string(msg) == "ping" {

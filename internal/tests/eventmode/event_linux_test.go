@@ -44,7 +44,7 @@ func eventHasTag(msg []byte, tag uint64) bool {
 // Both sides close at any time, and the lowest free descriptor is the next connection's: an event, a read or
 // a write that outlived its connection would show in another.
 func TestNoByteOfAConnectionShowsUpInAnotherThatGotItsDescriptor(t *testing.T) {
-	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, loopModes, func(t *testing.T, mode testkit.Mode) {
 		const clients, rounds = 8, 40
 		var served atomic.Int64
 		r := mode.Start(t, func(srv *libnet.Server) { srv.SendBuffer = 8 << 10 }, func(s *libnet.Session, msg []byte) {
@@ -107,6 +107,9 @@ func eventExchange(t *testing.T, r *testkit.Rig, tag uint64) {
 			t.Errorf("connection %x got %.32x", tag, got)
 		}
 	}
+	if web, ok := conn.(*webConn); ok {
+		conn = web.Conn
+	}
 	if secured, ok := conn.(*tls.Conn); ok && rand.IntN(2) == 0 {
 		conn = secured.NetConn() // the end is then no close_notify
 		defer conn.Close()
@@ -117,7 +120,7 @@ func eventExchange(t *testing.T, r *testkit.Rig, tag uint64) {
 }
 
 func TestAReconnectingFleetLeavesNoDescriptor(t *testing.T) {
-	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, loopModes, func(t *testing.T, mode testkit.Mode) {
 		r := mode.Start(t, nil, testkit.EchoMessage)
 		testkit.Ask(t, r.Dial(), "so that what is made once exists")
 		before := eventDescriptors(t)

@@ -109,7 +109,7 @@ func TestASessionOfTheLoopThatPausesHasNoGoroutine(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("there is no event loop")
 	}
-	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, loopModes, func(t *testing.T, mode testkit.Mode) {
 		const sessions = 50
 		r := mode.Start(t, func(srv *libnet.Server) {
 			srv.RateLimit = libnet.RateLimit{Messages: 1, Per: time.Hour}

@@ -24,8 +24,11 @@ var webModes = []testkit.Mode{
 	webMode("WebSocket with TLS", "tls", (*libnet.Server).ServeMessages),
 }
 
-// allModes are those of package testkit and these.
-var allModes = slices.Concat(testkit.Modes, webModes)
+// allModes are those of package testkit and these, loopModes those of them that have no goroutine a session.
+var (
+	allModes  = slices.Concat(testkit.Modes, webModes)
+	loopModes = append(slices.Clip(testkit.LoopModes), webModes[1], webModes[3])
+)
 
 func webMode(name, network string, serve func(*libnet.Server, libnet.MessageHandler) error) testkit.Mode {
 	return testkit.Mode{
