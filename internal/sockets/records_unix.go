@@ -48,11 +48,12 @@ func (r *records) none() bool { return r.whole <= 0 }
 
 // aroundPayload is what a record of a connection has beyond its payload: its header, an explicit nonce, the type that TLS 1.3 hides, and
 // the tag (RFC 8446, 5.2; RFC 5288, 3; RFC 7905, 2). It is 0 for others, where it depends on the length, or is seldom asked for.
-func aroundPayload(state tls.ConnectionState) int {
+func aroundPayload(state tls.ConnectionState) uint8 {
 	const nonce, innerType, tag = 8, 1, 16
-	switch suite := tls.CipherSuiteName(state.CipherSuite); {
-	case state.Version == tls.VersionTLS13:
+	if state.Version == tls.VersionTLS13 { // which has one answer for all suites, and is spared the table of their names
 		return recordHeader + innerType + tag
+	}
+	switch suite := tls.CipherSuiteName(state.CipherSuite); {
 	case strings.Contains(suite, "_GCM_"):
 		return recordHeader + nonce + tag
 	case strings.Contains(suite, "_CHACHA20_"):

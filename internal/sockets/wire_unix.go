@@ -24,7 +24,7 @@ type wire struct {
 	raw   syscall.RawConn
 
 	handshake atomic.Pointer[handshake] // nil when the handshake is over
-	around    int                       // set by then: what a record has beyond its payload, in bytes; 0 where that is not always the same
+	around    uint8                     // set by then: what a record has beyond its payload, in bytes; 0 where that is not always the same
 
 	// These belong to who reads.
 	in    records
@@ -37,7 +37,6 @@ type wire struct {
 	kept  *ciphertext // nil when there is none
 	plain int         // bytes that were to be written, and have not been reported as written
 	mark  int         // they are, when so many bytes of what is kept have been taken
-	told  int         // bytes of the same write that have been reported
 }
 
 // wireLock is the class of the lock in docs/locks.md.
@@ -117,12 +116,15 @@ func (w *wire) send(fd int) (taken int, full bool, err error) {
 	defer w.mu.Unlock()
 	full, err = w.sendLocked(fd)
 	if w.mark <= 0 {
-		taken, w.plain, w.mark, w.told = w.plain, 0, 0, 0
+		taken, w.plain, w.mark = w.plain, 0, 0
+		if w.kept != nil {
+			w.kept.told = 0
+		}
 		return taken, full, err
 	}
 	if taken = w.goneLocked(); taken > 0 {
 		w.plain -= taken
-		w.told += taken
+		w.kept.told += taken
 	}
 	return taken, full, err
 }
@@ -137,15 +139,15 @@ func (w *wire) goneLocked() int {
 	for at := 0; at+recordHeader <= len(records); {
 		n := recordHeader + int(records[at+3])<<8 + int(records[at+4])
 		at += n
-		all += n - w.around
+		all += n - int(w.around)
 		if at <= w.kept.sent {
 			gone = all
 		}
 	}
-	if all != w.plain+w.told {
+	if all != w.plain+w.kept.told {
 		return 0
 	}
-	return gone - w.told
+	return gone - w.kept.told
 }
 
 // maxKept bounds what is kept of a peer that does not read. No write adds to more than a record, so what goes beyond are answers.
@@ -207,6 +209,7 @@ func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 type ciphertext struct {
 	bytes []byte
 	sent  int
+	told  int // bytes of the write that they are of and that have been reported as written
 }
 
 var ciphertexts = sync.Pool{New: func() any { return new(ciphertext) }}
@@ -225,6 +228,6 @@ func (c *ciphertext) free() {
 	if cap(c.bytes) > 2*recordSize {
 		return
 	}
-	c.bytes, c.sent = c.bytes[:0], 0
+	c.bytes, c.sent, c.told = c.bytes[:0], 0, 0
 	ciphertexts.Put(c)
 }
