@@ -153,7 +153,8 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, e
 	if err := d.check("Dial"); err != nil {
 		return nil, err
 	}
-	conn, err := d.NetDialer.DialContext(ctx, network, address)
+	dialer := sockets.GuardDialer(&d.NetDialer, func(value any) error { return caughtPanic("function of the NetDialer", value) })
+	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/libnet-go/libnet/internal/moving"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A session can be stopped between two messages, taken apart, and put together in another process: package handover does that. What it
@@ -374,7 +375,7 @@ func (a *arrival) Restore(r *moving.Record) error {
 	}
 	if r.Name != "" || r.Dropped > 0 {
 		s.mu.Lock()
-		s.extrasLocked().name = r.Name
+		s.extrasLocked().name = usercode.Cut(r.Name, maxName)
 		s.extrasLocked().dropped = r.Dropped
 		s.mu.Unlock()
 	}

@@ -205,7 +205,7 @@ func (s *Session) awaitFlush() {
 // callback is a function to run when the session has closed, in the list of those.
 type callback struct {
 	f     func()
-	leave bool // removes the session from a group: these run before Done is closed
+	leave bool // is of this module, as one that removes the session from a group: these run before Done is closed
 
 	// Guarded by Session.mu.
 	older, newer *callback
@@ -225,6 +225,16 @@ func (s *Session) OnClose(f func()) (stop func() bool) {
 		s.call(c)
 	}
 	return func() bool { return s.forget(c) }
+}
+
+func init() {
+	inside.OnEnd = func(session any, f func()) (stop func() bool) {
+		s, c := session.(*Session), &callback{f: f, leave: true}
+		if !s.register(c) {
+			f()
+		}
+		return func() bool { return s.forget(c) }
+	}
 }
 
 // register appends c to the callbacks; false if they have been taken to be run.

@@ -69,7 +69,7 @@ func text(v slog.Value) string {
 func anyText(v any) (s string) {
 	defer func() {
 		if r := recover(); r != nil {
-			s = fmt.Sprintf("!PANIC: %v", r)
+			s = "!PANIC: " + panicText(r)
 			if value := reflect.ValueOf(v); value.Kind() == reflect.Pointer && value.IsNil() {
 				s = "<nil>"
 			}
@@ -88,4 +88,14 @@ func anyText(v any) (s string) {
 		return string(v)
 	}
 	return fmt.Sprintf("%+v", v)
+}
+
+// panicText is what a panic was given, or its type: a method of it may panic in its turn.
+func panicText(r any) (s string) {
+	defer func() {
+		if recover() != nil {
+			s = fmt.Sprintf("a %T", r)
+		}
+	}()
+	return fmt.Sprint(r)
 }

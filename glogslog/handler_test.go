@@ -275,11 +275,12 @@ func TestValuesAreWrittenOnOneLineAndCannotBeTakenForOthers(t *testing.T) {
 		"v=<text>":               text("text"),
 		`v="!ERROR: no text"`:    failingText{},
 		`v="!PANIC: no error"`:   &panickingError{},
-		"v=<nil>":                nil,
-		"v={A:1}":                struct{ A int }{1},
-		"v.a=1 v.b.c=2":          slog.GroupValue(slog.Int("a", 1), slog.Group("b", "c", 2)),
-		"":                       slog.GroupValue(),
-		"v.a=1":                  slog.GroupValue(slog.Group("", "a", 1), slog.Attr{}),
+		`v="!PANIC: a glogslog_test.panickingValue"`: panickingValue{},
+		"v=<nil>":       nil,
+		"v={A:1}":       struct{ A int }{1},
+		"v.a=1 v.b.c=2": slog.GroupValue(slog.Int("a", 1), slog.Group("b", "c", 2)),
+		"":              slog.GroupValue(),
+		"v.a=1":         slog.GroupValue(slog.Group("", "a", 1), slog.Attr{}),
 	} {
 		got := one(t, func() { logger().Info("m", "v", value) }).text
 		if got != strings.TrimSpace("m "+want) {
@@ -324,3 +325,8 @@ func FuzzLine(f *testing.F) {
 		}
 	})
 }
+
+// A panickingValue panics with itself, also where it is to be printed.
+type panickingValue struct{}
+
+func (v panickingValue) Error() string { panic(v) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/moving"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Give has the process at the other end of conn, a Unix stream socket, take over srv: its listener and its live sessions, whose peers
@@ -23,6 +24,7 @@ import (
 //
 // The sessions that have moved end here with [libnet.ErrHandedOver]: Done, close callbacks and Receive tell of it.
 func Give(ctx context.Context, conn *net.UnixConn, srv *libnet.Server, o GiveOptions) (Result, error) {
+	ctx = usercode.Context(ctx, "handover.Give")
 	g := &giving{link: newLink(conn), giver: moving.The.Giver(srv), options: o, introduced: map[uint64]bool{}}
 	defer g.link.close()
 	if err := g.giveUntilStopped(ctx); err != nil {

@@ -9,6 +9,9 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A kind says what a message is. docs/handover.md has the exchange.
@@ -243,7 +246,7 @@ func (l *link) takeFD() (int, error) {
 
 // quit tells the other end why, if there is room for it.
 func (l *link) quit(why error) {
-	text := why.Error()
+	text := usercode.Text(why)
 	l.out, l.outFDs = l.out[:0], l.outFDs[:0]
 	_ = l.conn.SetWriteDeadline(time.Now().Add(quitTime))
 	_ = l.send(kindQuit, []byte(text[:min(len(text), 200)]))
@@ -265,8 +268,14 @@ func because(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+	if cause := context.Cause(ctx); cause != nil && !is(err, cause) {
 		return fmt.Errorf("%w: %w", cause, err)
 	}
 	return err
+}
+
+// is reports errors.Is of errors that may be the user's, and no where their methods do not answer.
+func is(err, target error) bool {
+	yes, _ := usercode.Answer(func() bool { return errchain.Is(err, target) })
+	return yes
 }

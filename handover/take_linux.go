@@ -11,6 +11,7 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/moving"
 	"github.com/libnet-go/libnet/internal/sendqueue"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Take takes over the server that another process gives by [Give] at the other end of conn, a Unix stream socket. make is called with the
@@ -23,6 +24,7 @@ import (
 // with another conn, if no session was made here meanwhile. ctx bounds the waiting;
 // let it be longer than the other side's, which decides. conn stays the caller's.
 func Take(ctx context.Context, conn *net.UnixConn, make func(net.Listener) (*libnet.Server, error), o TakeOptions) (*libnet.Server, Result, error) {
+	ctx = usercode.Context(ctx, "handover.Take")
 	t := &taking{link: newLink(conn), options: o, arrived: map[uint64]*arrived{}}
 	defer t.link.close()
 	stop := bounded(ctx, conn)
@@ -40,6 +42,7 @@ type taking struct {
 	options  TakeOptions
 	listener net.Listener
 	server   *libnet.Server
+	taker    moving.Taker
 	arrived  map[uint64]*arrived
 	order    []*arrived // whose records have come
 	records  uint64     // that have come
@@ -102,20 +105,26 @@ func (t *taking) begin(ctx context.Context, make func(net.Listener) (*libnet.Ser
 	if t.listener, err = t.takeListener(h.unlinks); err != nil {
 		return err
 	}
-	err = call(ctx, func() (err error) {
-		t.server, err = make(t.listener)
-		return err
-	})
-	if err == nil && t.server == nil {
-		err = errors.New("handover: no server was made")
-	}
-	if err != nil {
+	if err := call(ctx, func() error { return t.makeServer(make) }); err != nil {
 		return err
 	}
 	step("made", 0)
 	err = t.sendNow(kindReady, nil)
 	step("ready", 0)
 	return err
+}
+
+// makeServer has the user make it. One that can serve nothing panics when it is asked to take sessions.
+func (t *taking) makeServer(make func(net.Listener) (*libnet.Server, error)) (err error) {
+	t.server, err = make(t.listener)
+	switch {
+	case err != nil:
+		return asked(err)
+	case t.server == nil:
+		return errors.New("handover: no server was made")
+	}
+	t.taker = moving.The.Taker(t.server)
+	return nil
 }
 
 func (t *taking) takeListener(unlinks bool) (net.Listener, error) {
@@ -141,7 +150,6 @@ func (t *taking) sendNow(k kind, payload []byte) error {
 
 // receiveSessions puts the sessions together as they come.
 func (t *taking) receiveSessions(ctx context.Context) error {
-	taker := moving.The.Taker(t.server)
 	for {
 		k, p, err := t.link.receive()
 		if err != nil {
@@ -149,7 +157,7 @@ func (t *taking) receiveSessions(ctx context.Context) error {
 		}
 		switch k {
 		case kindIntro:
-			err = t.adopt(taker, p)
+			err = t.adopt(p)
 		case kindRecord:
 			err = t.restore(p)
 		case kindEnd:
@@ -164,7 +172,7 @@ func (t *taking) receiveSessions(ctx context.Context) error {
 }
 
 // adopt makes a session of its introduction, or leaves it to the old process. An error says that nothing more can come.
-func (t *taking) adopt(taker moving.Taker, p []byte) error {
+func (t *taking) adopt(p []byte) error {
 	i, err := parseIntroduction(p)
 	if err != nil {
 		return err
@@ -176,7 +184,7 @@ func (t *taking) adopt(taker moving.Taker, p []byte) error {
 	if err != nil {
 		return err
 	}
-	a, err := taker.Adopt(i, fd)
+	a, err := t.taker.Adopt(i, fd)
 	if err != nil {
 		a = nil
 	}

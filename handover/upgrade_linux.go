@@ -7,12 +7,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // environment names the variable that tells a new process the number of its end of the socket.
@@ -23,6 +25,7 @@ const environment = "LIBNET_HANDOVER_FD"
 // second later; otherwise it runs, goes on when this process ends, and who stays for longer may Wait for it. cmd must
 // not have been started; its ExtraFiles and Env may be set.
 func Upgrade(ctx context.Context, cmd *exec.Cmd, srv *libnet.Server, o GiveOptions) (Result, error) {
+	ctx = usercode.Context(ctx, "handover.Upgrade")
 	conn, err := start(cmd)
 	if err != nil {
 		return Result{}, fmt.Errorf("%w: %w", ErrKept, err)
@@ -63,12 +66,12 @@ func start(cmd *exec.Cmd) (*net.UnixConn, error) {
 		return nil, err
 	}
 	defer far.Close()
-	fd := 3 + len(cmd.ExtraFiles) // as os/exec numbers them
-	cmd.ExtraFiles = append(cmd.ExtraFiles, far)
+	fd := 3 + len(cmd.ExtraFiles)                             // as os/exec numbers them
+	cmd.ExtraFiles = append(slices.Clip(cmd.ExtraFiles), far) // what lies behind a part of a slice is not ours
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}
-	cmd.Env = append(cmd.Env, environment+"="+strconv.Itoa(fd))
+	cmd.Env = append(slices.Clip(cmd.Env), environment+"="+strconv.Itoa(fd))
 	if err := cmd.Start(); err != nil {
 		_ = near.Close()
 		return nil, err
@@ -113,16 +116,17 @@ func Inherited() (*net.UnixConn, error) {
 		return nil, nil
 	}
 	_ = os.Unsetenv(environment)
-	fd, err := strconv.Atoi(value)
+	fd, err := strconv.ParseUint(value, 10, 31)
 	if err != nil {
 		return nil, fmt.Errorf("handover: %s: %w", environment, err)
 	}
-	syscall.CloseOnExec(fd)
-	return unixConn(fd)
+	syscall.CloseOnExec(int(fd))
+	return unixConn(int(fd))
 }
 
 // Notify tells systemd, or who else has set NOTIFY_SOCKET, of the service's state (sd_notify(3)): "READY=1" and "MAINPID=" with the
-// process's number after a Take, so that the service is the new process. It does nothing where that is not set.
+// process's number after a Take, so that the service is the new process. It does nothing where that is not set, and
+// waits for no longer than a second where whoever has set it does not listen.
 func Notify(state ...string) error {
 	name := os.Getenv("NOTIFY_SOCKET")
 	if name == "" {
@@ -133,6 +137,10 @@ func Notify(state ...string) error {
 		return err
 	}
 	defer conn.Close()
+	_ = conn.SetWriteDeadline(time.Now().Add(notifyTime))
 	_, err = conn.Write([]byte(strings.Join(state, "\n")))
 	return err
 }
+
+// notifyTime is how long Notify waits for room in the other's socket.
+const notifyTime = time.Second

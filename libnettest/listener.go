@@ -3,6 +3,8 @@ package libnettest
 import (
 	"net"
 	"syscall"
+
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A Listener is a [net.Listener] in memory: Accept returns what Dial and Push put in, in that order,
@@ -120,6 +122,8 @@ func (a accepted) refuse() {
 			conn.Reset()
 		}
 	default:
-		conn.Close()
+		if !usercode.IsNil(conn) {
+			conn.Close()
+		}
 	}
 }

@@ -62,7 +62,7 @@ func NewProxy(t testing.TB, network, target string, chaos Chaos) *Proxy {
 // Addr returns the address to dial.
 func (p *Proxy) Addr() net.Addr { return p.listener.Addr() }
 
-// Cuts returns how many connections the proxy has ended.
+// Cuts returns how many connections the proxy has ended, by a fault or CutAll.
 func (p *Proxy) Cuts() uint64 { return p.cuts.Load() }
 
 // Stalls returns how often a direction has stopped and gone on.
@@ -73,12 +73,14 @@ func (p *Proxy) Connections() uint64 { return p.connections.Load() }
 
 // CutAll resets all connections that are open, and says how many.
 func (p *Proxy) CutAll() int {
-	all := p.snapshot()
-	for c := range all {
+	n := 0
+	for c := range p.snapshot() {
+		if c.cut() {
+			n++
+		}
 		c.reset()
 	}
-	p.cuts.Add(uint64(len(all)))
-	return len(all)
+	return n
 }
 
 // Close ends the proxy and its connections, and waits for its goroutines.
@@ -155,6 +157,7 @@ type proxied struct {
 	proxy          *Proxy
 	client, server net.Conn
 	once           sync.Once
+	isCut          atomic.Bool   // a fault, or CutAll, has ended it
 	over           chan struct{} // closed by end
 }
 
@@ -214,18 +217,36 @@ func (c *proxied) fault(to net.Conn, r *rand.Rand) (over bool) {
 		c.proxy.stalls.Add(1)
 		return c.stall(time.Duration(r.Int64N(int64(longest)) + 1))
 	case kind == 2 && longest > 0:
-		c.proxy.cuts.Add(1)
+		c.cut()
 		to.Close()
 		c.stall(time.Duration(r.Int64N(int64(longest)) + 1))
 		c.close()
 	case kind == 1:
-		c.proxy.cuts.Add(1)
+		c.cut()
 		c.reset()
 	default:
-		c.proxy.cuts.Add(1)
+		c.cut()
 		c.close()
 	}
 	return true
+}
+
+// cut counts the connection as one that is cut, once: both directions may have a fault at a time. It comes before the end of it.
+func (c *proxied) cut() (first bool) {
+	if isClosed(c.over) || c.isCut.Swap(true) {
+		return false
+	}
+	c.proxy.cuts.Add(1)
+	return true
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (c *proxied) stall(d time.Duration) (over bool) {

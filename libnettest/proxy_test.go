@@ -65,7 +65,7 @@ func TestAProxyCutsConnectionsAtRandomBytesAndChangesNone(t *testing.T) {
 		}
 		lengths[len(got)] = true
 	}
-	if p.Cuts() < 50 || p.Stalls() == 0 || len(lengths) < 5 {
+	if p.Cuts() != 50 || p.Connections() != 50 || p.Stalls() == 0 || len(lengths) < 5 {
 		t.Error(p.Cuts(), p.Stalls(), len(lengths))
 	}
 }
@@ -84,8 +84,8 @@ func TestAProxyResetsAllConnectionsWhenTold(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if n := p.CutAll(); n != 1 {
-		t.Errorf("%d cut", n)
+	if n, again := p.CutAll(), p.CutAll(); n != 1 || again != 0 || p.Cuts() != 1 {
+		t.Errorf("%d cut, and then %d; %d counted", n, again, p.Cuts())
 	}
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection goes on")

@@ -61,14 +61,19 @@ func (o Options) Listen(addr string) (net.Listener, error) {
 }
 
 // Serve is the second half of [Options.ListenAndServe], on a listener that it closes in any case. It refuses
-// one that Listen would have.
+// one that Listen would have. It does not wait for longer than a second for a Close of the listener's, and says so where
+// that has not returned.
 func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Server) error {
+	if usercode.IsNil(l) {
+		return errors.New("libnet: monitor: Serve without a listener")
+	}
 	err := o.check()
 	if err == nil {
-		err = o.mayListen(l.Addr())
+		addr, _ := usercode.Answer(l.Addr)
+		err = o.mayListen(addr)
 	}
 	if err != nil {
-		_ = l.Close()
+		_, _ = usercode.Answer(l.Close)
 		return err
 	}
 	m := newMonitor(server, o)
@@ -86,11 +91,17 @@ func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Serve
 	go func() { defer close(looked); m.keepLooking(ctx) }()
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); stopWith(ctx, web) }()
-	err = web.Serve(l)
+	listener := newUserListener(l)
+	err = web.Serve(listener)
 	cancel()
 	<-stopped
 	<-looked
-	if errors.Is(err, http.ErrServerClosed) {
+	_ = listener.Close() // or wait for who does
+	switch {
+	case err != http.ErrServerClosed:
+	case listener.unclosed:
+		return errUnclosed
+	default:
 		return nil
 	}
 	return fmt.Errorf("libnet: monitor: %w", err)
@@ -98,7 +109,7 @@ func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Serve
 
 func (o Options) mayListen(addr net.Addr) error {
 	if o.Authorize == nil && !isLoopback(addr) {
-		return fmt.Errorf("libnet: monitor: %v is not loopback, so others could reach it: use a loopback address, or set Options.Authorize", addr)
+		return fmt.Errorf("libnet: monitor: %s is not loopback, so others could reach it: use a loopback address, or set Options.Authorize", usercode.Text(addr))
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // maxWatched is how many numbers of the program's own there may be of a kind.
@@ -104,6 +106,9 @@ func (o *Options) check() error {
 			return fmt.Errorf("libnet: monitor: the gauge %.100q has no function", g.Name)
 		}
 		known[g.Name] = true
+	}
+	if o.Resume != nil && usercode.IsNil(o.Resume) {
+		return errors.New("libnet: monitor: Options.Resume is a nil pointer")
 	}
 	return o.checkOthers()
 }

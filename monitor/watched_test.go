@@ -18,6 +18,7 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/monitor"
+	"github.com/libnet-go/libnet/resume"
 )
 
 // named gives srv a session with a name, and a peer at an address.
@@ -198,6 +199,7 @@ func TestOptionsThatCannotBeAreRefused(t *testing.T) {
 		{Name: "a", Others: map[string]*libnet.Server{"a": srv}},
 		{Name: "a", Others: map[string]*libnet.Server{"": srv}},
 		{Name: "a", Others: map[string]*libnet.Server{"b": nil}},
+		{Resume: (*resume.Server)(nil)},
 	} {
 		if l, err := o.Listen("127.0.0.1:0"); err == nil {
 			_ = l.Close()

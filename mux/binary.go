@@ -6,13 +6,14 @@ import (
 	"math"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Binary returns the compact envelope: the kind's number as an unsigned varint, a second varint that is the id times
 // four plus the [Role], and the body as p encodes it. A Failure's body is its code as a varint, and the text. A message
 // without an id costs two bytes. Ids are at most 2^62 - 1. It panics without p.
 func Binary(p Payload) Envelope {
-	if p == nil {
+	if usercode.IsMissing(p) {
 		panic("libnet: mux: Binary without a Payload")
 	}
 	return &binaryEnvelope{p}
@@ -77,8 +78,11 @@ func (*binaryEnvelope) Open(kinds *Kinds, msg []byte) (h Header, body []byte, ok
 	if m <= 0 || role > Failure || role == Reply && tag>>roleBits == 0 {
 		return h, nil, false
 	}
-	if role == Ask {
+	switch {
+	case role == Ask:
 		h = kinds.Numbered(kind)
+	case role == Failure && tag>>roleBits == 0:
+		h.Kind = kinds.Numbered(kind).Kind
 	}
 	h.Role, h.ID = role, tag>>roleBits
 	return h, msg[n+m:], true

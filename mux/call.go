@@ -61,7 +61,12 @@ func (m *Mux) Peer(s *libnet.Session) Peer { return Peer{mux: m, session: s} }
 // Through returns the other end of the sessions that a reconnect.Client keeps up, whose Handler m must be. Call waits for
 // one while there is none; its error is then Ready's. A call whose session ends is not repeated: it may have been served.
 // To fail in the place of waiting, use [Mux.Peer] with the client's Session.
-func (m *Mux) Through(l Link) Peer { return Peer{mux: m, link: l} }
+func (m *Mux) Through(l Link) Peer {
+	if usercode.IsMissing(l) {
+		l = nil
+	}
+	return Peer{mux: m, link: l}
+}
 
 // SyncPeer returns the other end of a session that nobody receives on: in OnConnect of a reconnect.Client, where a login
 // belongs, in OnSession of a server that asks its clients (for a login that they send, see [Mux.ServeMessage]), and in a

@@ -20,7 +20,7 @@ type Carrier interface {
 // Over returns a peer whose calls c takes to it. Mux.CallTimeout bounds them where their context has no deadline, and
 // Mux.MaxCalls does not count them. A reply that cannot be read is [ErrMalformed]. It panics without c.
 func (m *Mux) Over(c Carrier) Peer {
-	if c == nil {
+	if usercode.IsMissing(c) {
 		panic("libnet: mux: Over without a Carrier")
 	}
 	return Peer{mux: m, carrier: c}
@@ -67,31 +67,39 @@ func (m *Mux) Answer(ctx context.Context, request []byte) (reply []byte, err err
 	if to := kinds.route(&h); to != nil {
 		r.to, r.Kind = to, to.kind
 	}
-	reply, err = m.handleCarried(ctx, r)
-	switch {
-	case err == nil:
-		return reply, nil
-	case errchain.Is(err, ErrNoReply):
-		return nil, ErrNoReply
+	reply, failure, why := m.handleCarried(ctx, r)
+	if failure == nil {
+		return reply, why
 	}
-	failure, meant := told(err)
-	if !meant {
-		m.log(r, err)
+	if why != nil {
+		m.log(r, why)
 	}
 	return m.envelope.Append(nil, Header{Kind: r.Kind, ID: r.ID, Role: Failure, to: r.to}, failure)
 }
 
-// handleCarried calls the handler and encodes what it returns. What either panics with is an error that the peer is not
-// told: there is no session to end.
-func (m *Mux) handleCarried(ctx context.Context, r Request) (reply []byte, err error) {
+// handleCarried calls the handler and encodes what it returns. A failure is what answers in the place of a reply; why is then the error of
+// which the peer is told no more: what the handler, or a method of its error, panics with is one, for there is no session to end. Without a
+// failure why is nil or ErrNoReply.
+func (m *Mux) handleCarried(ctx context.Context, r Request) (reply []byte, failure *Error, why error) {
 	defer func() {
 		if value := recover(); value != nil {
-			err = fmt.Errorf("%w in a handler: %s\n%s", libnet.ErrPanic, clip(usercode.Text(value), maxText), debug.Stack())
+			why = fmt.Errorf("%w in a handler: %s\n%s", libnet.ErrPanic, clip(usercode.Text(value), maxText), debug.Stack())
+			reply, failure = nil, internalError()
 		}
 	}()
 	result, err := r.to.handler(ctx, r)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		reply, err = m.envelope.Append(nil, Header{Kind: r.Kind, ID: r.ID, Role: Reply, to: r.to}, result)
 	}
-	return m.envelope.Append(nil, Header{Kind: r.Kind, ID: r.ID, Role: Reply, to: r.to}, result)
+	switch {
+	case err == nil:
+		return reply, nil, nil
+	case errchain.Is(err, ErrNoReply):
+		return nil, nil, ErrNoReply
+	}
+	failure, meant := told(err)
+	if meant {
+		return nil, failure, nil
+	}
+	return nil, failure, err
 }

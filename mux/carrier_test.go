@@ -99,6 +99,33 @@ func TestAHandlerWhoseTimeHasPassedIsAnsweredWithThat(t *testing.T) {
 	}
 }
 
+// An oddError is one of which a method panics.
+type oddError struct{ method string }
+
+func (e oddError) Error() string { return e.panic("Error") }
+func (e oddError) Is(error) bool { return e.panic("Is") == "" }
+func (e oddError) As(any) bool   { return e.panic("As") == "" }
+func (e oddError) Unwrap() error { e.panic("Unwrap"); return nil }
+
+func (e oddError) panic(method string) string {
+	if e.method == method {
+		panic(e)
+	}
+	return "odd"
+}
+
+func TestAnErrorThatCannotBeAskedIsCarriedAsAnInternalOne(t *testing.T) {
+	for _, method := range []string{"Error", "Is", "As", "Unwrap"} {
+		far := newMux()
+		mux.Handle(far, double, func(context.Context, *libnet.Session, *num) (*num, error) { return nil, oddError{method} })
+		_, err := mux.Call[num, num](t.Context(), newMux().Over(direct{far}), double, &num{1})
+		var failure *mux.Error
+		if !errors.As(err, &failure) || failure.Code != mux.CodeInternal {
+			t.Errorf("whose %s panics: %v", method, err)
+		}
+	}
+}
+
 func TestARequestOrReplyThatCannotBeReadIsMalformed(t *testing.T) {
 	m := newMux()
 	mux.Handle(m, double, doubled)

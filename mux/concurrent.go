@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
@@ -41,8 +42,16 @@ func (c inOrder) Value(key any) any {
 }
 
 // AfterFunc spares package context a goroutine that waits, for each context that is derived from this one. That holds a lock, which f takes,
-// while it calls this: f is not to run before it returns, as OnClose would have it where the session ends just then.
-func (c inOrder) AfterFunc(f func()) (stop func() bool) { return c.s.OnClose(func() { go f() }) }
+// while it calls this: f is not to run before it returns. Nor is it before Done is closed, since it asks for Err, and it does not come behind
+// the user's close callbacks: one may wait for a handler that waits for a derived context.
+func (c inOrder) AfterFunc(f func()) (stop func() bool) {
+	return inside.OnEnd(c.s, func() {
+		go func() {
+			<-c.s.Done()
+			f()
+		}()
+	})
+}
 
 // A place is one of the n of a [Concurrent] handler, and its context. It is given up while the handler waits in a Call,
 // or n handlers that wait for replies would keep those from being received.

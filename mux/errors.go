@@ -70,8 +70,10 @@ func told(err error) (e *Error, meant bool) {
 	case errchain.Is(err, context.DeadlineExceeded):
 		return &Error{Code: CodeTimeout, Text: "deadline exceeded"}, true
 	}
-	return &Error{Code: CodeInternal, Text: "internal error"}, false
+	return internalError(), false
 }
+
+func internalError() *Error { return &Error{Code: CodeInternal, Text: "internal error"} }
 
 // clip is text up to n bytes, cut between two characters.
 func clip(text string, n int) string {

@@ -65,7 +65,7 @@ type route struct {
 // New returns a Mux without handlers. The middleware is put around those of all kinds, and around what answers unknown
 // ones; the first is the outermost. It panics without an envelope.
 func New(e Envelope, around ...Middleware) *Mux {
-	if e == nil {
+	if usercode.IsMissing(e) {
 		panic("libnet: mux: New without an envelope")
 	}
 	_, ordered := e.(OrderedEnvelope)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/mux"
+	"github.com/libnet-go/libnet/reconnect"
 )
 
 // panics returns what f panics with.
@@ -47,7 +48,11 @@ func TestWhatIsRegisteredWronglyPanicsAtOnce(t *testing.T) {
 			mux.Handle(mux.New(mux.Proto(90001)), double, doubled, mux.Concurrent(2))
 		}},
 		{"no envelope", "without an envelope", func(*mux.Mux) { mux.New(nil) }},
+		{"a nil pointer as an envelope", "without an envelope", func(*mux.Mux) { mux.New((*ownEnvelope)(nil)) }},
 		{"no payload", "without a Payload", func(*mux.Mux) { mux.Binary(nil) }},
+		{"a nil pointer as a payload", "without a Payload", func(*mux.Mux) { mux.Binary((*ownPayload)(nil)) }},
+		{"no carrier", "without a Carrier", func(m *mux.Mux) { m.Over(nil) }},
+		{"a nil pointer as a carrier", "without a Carrier", func(m *mux.Mux) { m.Over((*direct)(nil)) }},
 		{"no error kind", "error kind", func(*mux.Mux) { mux.Proto(0) }},
 		{"no function", "nil function", func(m *mux.Mux) {
 			mux.Handle[num, num](m, double, nil)
@@ -112,5 +117,18 @@ func TestKindsOfNumbersAreTheirDigits(t *testing.T) {
 		if n, ok := k.Number(); ok {
 			t.Errorf("%q is %d", k, n)
 		}
+	}
+}
+
+// An ownEnvelope and an ownPayload are pointers to something, where they are not nil.
+type (
+	ownEnvelope struct{ mux.Envelope }
+	ownPayload  struct{ mux.Payload }
+)
+
+func TestALinkThatIsANilPointerIsNone(t *testing.T) {
+	var c *reconnect.Client
+	if err := <-call(t.Context(), newMux().Through(c), 1); err != libnet.ErrSessionClosed {
+		t.Errorf("a call: %v", err)
 	}
 }

@@ -319,7 +319,7 @@ func TestAHandlerMayLeaveARequestWithoutReply(t *testing.T) {
 }
 
 func TestOnErrorHearsOfErrorsAboutWhatAskedForNoReply(t *testing.T) {
-	for _, e := range []mux.Envelope{mux.Proto(90001), mux.JSON} {
+	for _, e := range []mux.Envelope{mux.Proto(90001), mux.JSON, mux.Binary(mux.JSONBody)} {
 		type heard struct {
 			kind mux.Kind
 			err  mux.Error

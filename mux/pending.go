@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
@@ -61,7 +62,7 @@ func (m *Mux) callsOf(s *libnet.Session) *calls {
 	if other, loaded := m.calls.LoadOrStore(s, c); loaded {
 		return other.(*calls)
 	}
-	s.OnClose(c.end)
+	inside.OnEnd(s, c.end)
 	return c
 }
 
@@ -144,7 +145,8 @@ func (cs *calls) oldest(k Kind, any bool) (c *call, forgotten bool) {
 	return nil, false
 }
 
-// end fails what is pending when the session has ended.
+// end fails what is pending when the session has ended. It does not come behind the user's close callbacks: one may wait for a handler, and
+// that for a call.
 func (cs *calls) end() {
 	cs.mux.calls.Delete(cs.session)
 	cs.reason = cs.session.Err()

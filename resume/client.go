@@ -131,10 +131,10 @@ func (e *clientEnd) ServeMessage(conn *libnet.Session, frame []byte) {
 	}
 }
 
-// tell passes a change on, and ends the session with its reconnect.Client.
+// tell passes a change on, and ends the session with its reconnect.Client, whatever the user does then.
 func (e *clientEnd) tell(change reconnect.Change) {
 	if change.State == reconnect.Closed {
-		defer e.session.finish(change.Err)
+		e.session.finish(change.Err)
 	}
 	if e.onState != nil {
 		e.onState(change)

@@ -3,6 +3,8 @@ package resume
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/usercode"
@@ -126,7 +128,7 @@ func (s *Session) finish(reason error) bool {
 	}
 	s.end.closed(s, conn, last)
 	if callbacks := s.closeDone(); len(callbacks) > 0 {
-		go runAll(callbacks)
+		go runAll(callbacks, loggerOf(conn))
 	}
 	return true
 }
@@ -152,18 +154,37 @@ func (r *rare) takeLeaves() (all []func()) {
 	return all
 }
 
-// runAll goes on behind a callback that panics or ends its goroutine.
-func runAll(callbacks []func()) {
+// runAll goes on behind a callback that panics, which is logged, or ends its goroutine.
+func runAll(callbacks []func(), l *slog.Logger) {
 	for i, f := range callbacks {
 		returned := false
 		func() {
 			defer func() {
-				if !returned && recover() == nil {
-					go runAll(callbacks[i+1:])
+				if returned {
+					return
 				}
+				v := recover()
+				if v == nil {
+					go runAll(callbacks[i+1:], l)
+					return
+				}
+				value, stack := fmt.Sprintf("%.256q", usercode.Text(v)), string(debug.Stack())
+				callbackLog.Write(func() {
+					l.Error("libnet: resume: panic in a close callback", "value", value, "stack", stack)
+				})
 			}()
 			f()
 			returned = true
 		}()
 	}
+}
+
+// callbackLog is of all sessions: those without a connection have no logger of their own.
+var callbackLog usercode.Log
+
+func loggerOf(conn *libnet.Session) *slog.Logger {
+	if conn == nil {
+		return slog.Default()
+	}
+	return logger(conn)
 }

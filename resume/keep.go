@@ -2,6 +2,7 @@ package resume
 
 import (
 	"container/list"
+	"math"
 	"net"
 	"net/netip"
 	"time"
@@ -131,7 +132,7 @@ func (srv *Server) evictLocked(addr netip.Addr) (evicted []*Session) {
 		same = k.byAddr[addr]
 	}
 	for k.order.Len() > resolve(srv.MaxKept, defaultMaxKept, noBound) ||
-		k.order.Len() > 0 && k.bytes > resolve(srv.MaxKeptBytes, defaultMaxKeptBytes, noBound) {
+		k.order.Len() > 0 && k.bytes > resolve(srv.MaxKeptBytes, defaultMaxKeptBytes, math.MaxInt) {
 		if unused := first(&k.unused); unused != nil {
 			evict(unused)
 		} else {

@@ -293,6 +293,32 @@ func TestTheOldestSessionsEndWhereThoseWithoutAConnectionHoldTooMuch(t *testing.
 	})
 }
 
+// A broadcast's bytes are shared, and count in each session that holds them.
+func TestWithoutABoundOfBytesSessionsMayHoldMoreThanAnInt32(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const sessions, messages, size = 300, 8, 1<<20 - 100
+		r := newRig(t, func(s *resume.Server) { s.MaxBytes, s.MaxKeptBytes = messages*size, -1 })
+		var group resume.Group[uint64]
+		hello := binary.AppendUvarint(append([]byte{0x12, 1, 0, 0, 0}, messages), messages*size)
+		for range sessions {
+			conn, _ := r.byHand(hello)
+			_ = conn.Close()
+		}
+		synctest.Wait()
+		for s := range r.server.Sessions() {
+			group.Put(s.ID(), s)
+		}
+		for range messages {
+			if sent := group.Broadcast(make([]byte, size), nil); sent.Sent != sessions {
+				t.Fatalf("%+v", sent)
+			}
+		}
+		if stats := r.server.Stats(); stats.Kept != sessions || stats.KeptBytes != sessions*messages*(size+100) || stats.Evicted != 0 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
 func TestSessionsExpireEachAfterItsWindow(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, func(s *resume.Server) { s.Window = time.Minute })

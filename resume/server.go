@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -43,7 +43,8 @@ type Server struct {
 	MaxKept, MaxKeptPerIP, MaxKeptBytes int
 
 	links     linkTable
-	toldDrops sync.Once
+	toldDrops atomic.Bool
+	log       usercode.Log
 
 	mu lock.Mutex[serverLock]
 	// mu guards the following.
@@ -123,7 +124,9 @@ func (srv *Server) welcome(conn *libnet.Session, frame []byte) *link {
 		panic("libnet: resume: a Server with neither a Handler nor a MessageHandler")
 	}
 	if err := keepsAll(conn); err != nil {
-		srv.toldDrops.Do(func() { logError(logger(conn), err.Error()) })
+		if !srv.toldDrops.Swap(true) {
+			srv.logError(logger(conn), err.Error())
+		}
 		refuse(conn, refusedBusy, err)
 		return nil
 	}
@@ -177,10 +180,8 @@ func (srv *Server) open(t claim, l *link, own counts) {
 	}
 }
 
-// logError harms nobody where the logger, which is the user's, panics.
-func logError(l *slog.Logger, text string, args ...any) {
-	defer func() { _ = recover() }()
-	l.Error(text, args...)
+func (srv *Server) logError(l *slog.Logger, text string, args ...any) {
+	srv.log.Write(func() { l.Error(text, args...) })
 }
 
 // linger is how long what is said last may take.
@@ -202,7 +203,7 @@ func (srv *Server) run(s *Session, l *slog.Logger) {
 		v := recover() // nil: it has ended its goroutine
 		s.finish(errHandler)
 		if v != nil {
-			logError(l, "libnet: resume: panic in a handler", "session", s.ID(), "value", fmt.Sprintf("%.256q", usercode.Text(v)),
+			srv.logError(l, "libnet: resume: panic in a handler", "session", s.ID(), "value", fmt.Sprintf("%.256q", usercode.Text(v)),
 				"stack", string(debug.Stack()))
 		}
 	}()

@@ -192,9 +192,12 @@ func (s *Session) Done() <-chan struct{} {
 	return r.done
 }
 
-// OnClose has f called once when the session has ended, on a goroutine of its own behind those registered before; on a session
-// that has ended, at once.
+// OnClose has f called once when the session has ended, on a goroutine of its own behind those registered before, of which one
+// that panics is logged; on a session that has ended, at once.
 func (s *Session) OnClose(f func()) {
+	if f == nil {
+		panic("libnet: resume: OnClose with a nil function")
+	}
 	s.mu.Lock()
 	over := s.phase == gone
 	if !over {

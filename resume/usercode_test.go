@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,8 +15,106 @@ import (
 	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/reconnect"
 	"github.com/libnet-go/libnet/resume"
 )
+
+func TestALoggerThatDoesNotReturnKeepsNoConnection(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		l := libnettest.NewListener()
+		srv := libnet.NewServer(l, protocol, 8)
+		srv.OnFull = libnet.DropOldest
+		release := make(chan struct{})
+		defer close(release)
+		srv.Logger = slog.New(hangingLog{testkit.Quiet.Handler(), release})
+		go func() { _ = srv.Serve(r.server) }()
+		defer srv.Stop()
+		for i := range 3 {
+			pipe, err := l.Dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := rawSession(t, pipe)
+			answered := make(chan []byte, 1)
+			go func() {
+				answer, _ := conn.Receive()
+				answered <- answer
+			}()
+			sendRaw(t, conn, newHello)
+			time.Sleep(2 * time.Second)
+			select {
+			case answer := <-answered:
+				wantRefused(t, conn, answer, 2)
+			default:
+				t.Errorf("connection %d is not answered", i)
+			}
+		}
+	})
+}
+
+// A hangingLog takes lines of errors and keeps who writes them.
+type hangingLog struct {
+	slog.Handler
+	release chan struct{}
+}
+
+func (hangingLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
+
+func (h hangingLog) Handle(context.Context, slog.Record) error { <-h.release; return nil }
+
+func TestAClientsSessionEndsThoughItsOnStateDoesNotReturn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		over := newRig(t, nil).over()
+		over.Dial = func(context.Context) (*libnet.Session, error) { return nil, io.ErrUnexpectedEOF }
+		over.Final = func(error) bool { return true }
+		over.OnState = func(c reconnect.Change) {
+			if c.State == reconnect.Closed {
+				<-release
+			}
+		}
+		near := new(resume.Client).Start(over)
+		synctest.Wait()
+		select {
+		case <-near.Done():
+		default:
+			t.Errorf("it is %v, and waits for the user", near.State())
+		}
+		close(release)
+		<-over.Done()
+	})
+}
+
+func TestAPanicOfACloseCallbackIsInTheLog(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		log := new(testkit.Log)
+		before := slog.Default()
+		slog.SetDefault(slog.New(log))
+		defer slog.SetDefault(before)
+		near := new(resume.Client).Start(newRig(t, nil).over())
+		near.OnClose(func() { panic("on purpose") })
+		_ = near.Close()
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if lines := log.With("panic in a close callback"); len(lines) != 1 {
+			t.Errorf("%q", log.With(""))
+		}
+	})
+}
+
+func TestACloseCallbackThatIsNilPanicsAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		near := new(resume.Client).Start(newRig(t, nil).over())
+		defer near.Close()
+		defer func() {
+			if text, _ := recover().(string); !strings.HasPrefix(text, "libnet: ") {
+				t.Errorf("%q", text)
+			}
+		}()
+		near.OnClose(nil)
+	})
+}
 
 // What of the user's a session runs over, and on, may panic or be of another kind.
 

@@ -94,12 +94,13 @@ func newTransport(d *libnet.Dialer) *http.Transport {
 	}
 	config = sockets.GuardKeyLog(config).Clone()
 	config.NextProtos = []string{"http/1.1"}
+	dialer := sockets.GuardDialer(&d.NetDialer, panicInDial)
 	t := &http.Transport{
 		Proxy:           http.ProxyFromEnvironment,
-		DialContext:     d.NetDialer.DialContext,
+		DialContext:     dialer.DialContext,
 		TLSClientConfig: config,
 		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return dialTLS(ctx, network, address, d, config)
+			return dialTLS(ctx, network, address, dialing{dialer, config, d.HandshakeTimeout == 0})
 		},
 	}
 	if d.HandshakeTimeout == 0 { // for a handshake through a proxy, which is net/http's own
@@ -110,18 +111,26 @@ func newTransport(d *libnet.Dialer) *http.Transport {
 
 var errServerSaysNoTLS = fmt.Errorf("%w: %s", libnet.ErrHandshakeTimeout, sockets.NoTLSAnswer)
 
+// dialing is what dialTLS is to know of a libnet.Dialer.
+type dialing struct {
+	dialer  *net.Dialer
+	config  *tls.Config
+	bounded bool // by sockets.TLSTimeout
+}
+
 // dialTLS is what package net/http does itself through a proxy, and does then on a goroutine of its own, on which a function of the
 // config's that panics ends the process.
-func dialTLS(ctx context.Context, network, address string, d *libnet.Dialer, config *tls.Config) (net.Conn, error) {
-	conn, err := d.NetDialer.DialContext(ctx, network, address)
+func dialTLS(ctx context.Context, network, address string, d dialing) (net.Conn, error) {
+	conn, err := d.dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	if d.HandshakeTimeout == 0 {
+	if d.bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, sockets.TLSTimeout, errServerSaysNoTLS)
 		defer cancel()
 	}
+	config := d.config
 	if config.ServerName == "" {
 		config = config.Clone()
 		config.ServerName, _, _ = net.SplitHostPort(address)
@@ -137,13 +146,16 @@ func dialTLS(ctx context.Context, network, address string, d *libnet.Dialer, con
 	return secured, nil
 }
 
-// panicInHandshake calls no method of value, which might panic in its turn.
-func panicInHandshake(value any) error {
+func panicInHandshake(value any) error { return panicIn("TLS handshake", value) }
+func panicInDial(value any) error      { return panicIn("function of the NetDialer", value) }
+
+// panicIn calls no method of value, which might panic in its turn.
+func panicIn(what string, value any) error {
 	text, ok := value.(string)
 	if !ok {
 		text = fmt.Sprintf("a %T", value)
 	}
-	return fmt.Errorf("%w in a TLS handshake: %s", libnet.ErrPanic, text)
+	return fmt.Errorf("%w in a %s: %s", libnet.ErrPanic, what, text)
 }
 
 // A clientUpgrade keeps hold of the connection that the WebSocket library has upgraded.

@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -180,12 +181,16 @@ func TestAProtocolThatCannotEncodeWithoutTheConnectionIsRefused(t *testing.T) {
 func TestMisuseOfHandlerPanicsWhereItIsSaid(t *testing.T) {
 	srv := libnet.NewServer(libnettest.NewListener(), frames, 0)
 	for name, misuse := range map[string]func(){
-		"no server":   func() { ws.Handler(nil, echo, nil) },
-		"no handler":  func() { ws.Handler(srv, nil, nil) },
-		"nil func":    func() { ws.Handler(srv, libnet.HandlerFunc(nil), nil) },
-		"zero server": func() { ws.Handler(new(libnet.Server), echo, nil) },
-		"no context":  func() { var nobody context.Context; _, _ = ws.Dial(nobody, "ws://127.0.0.1:1", nil, nil) },
-		"bad pattern": func() { ws.Handler(srv, echo, &ws.HandlerOptions{OriginPatterns: []string{"["}}) },
+		"no server":                        func() { ws.Handler(nil, echo, nil) },
+		"no handler":                       func() { ws.Handler(srv, nil, nil) },
+		"nil func":                         func() { ws.Handler(srv, libnet.HandlerFunc(nil), nil) },
+		"zero server":                      func() { ws.Handler(new(libnet.Server), echo, nil) },
+		"no protocol":                      func() { ws.Protocol(nil, nil) },
+		"a protocol that is a nil pointer": func() { ws.Protocol((*codec.Composed)(nil), nil) },
+		"no listener":                      func() { ws.TLSListener(nil, new(tls.Config)) },
+		"a listener that is a nil pointer": func() { ws.TLSListener((*libnettest.Listener)(nil), new(tls.Config)) },
+		"no context":                       func() { var nobody context.Context; _, _ = ws.Dial(nobody, "ws://127.0.0.1:1", nil, nil) },
+		"bad pattern":                      func() { ws.Handler(srv, echo, &ws.HandlerOptions{OriginPatterns: []string{"["}}) },
 	} {
 		func() {
 			defer func() {

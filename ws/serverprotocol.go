@@ -8,6 +8,7 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/lengthprefix"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // Protocol returns a protocol whose sessions are WebSockets on the server's own listener, with TLS where the server has a
@@ -30,7 +31,7 @@ import (
 //
 // It panics without inner, and for a pattern that path.Match does not accept. For a client's side there is [Dial].
 func Protocol(inner libnet.Protocol, o *HandlerOptions) libnet.Protocol {
-	if inner == nil {
+	if usercode.IsMissing(inner) {
 		panic("libnet: ws.Protocol needs a protocol")
 	}
 	return &serverProtocol{inner: inner, options: copyOptions(o)}

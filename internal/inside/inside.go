@@ -5,3 +5,8 @@ package inside
 
 // A Call is the last parameter of such a method. It has no size, and costs nothing to pass.
 type Call struct{}
+
+// OnEnd has f called once when a *libnet.Session has ended, before its Done is closed and the user's close callbacks run, of which one may
+// not return; on one that has ended at once. f calls nothing of the user's, and does not wait. stop takes it back, as that of
+// libnet.Session.OnClose. Package libnet sets it when that is initialised.
+var OnEnd func(session any, f func()) (stop func() bool)

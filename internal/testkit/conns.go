@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -42,4 +43,23 @@ func CloseWrite(t testing.TB, conn net.Conn) {
 // DialTCP is for what may dial a server that is busy.
 func DialTCP(address string) (net.Conn, error) {
 	return net.DialTimeout("tcp", address, 2*Patience)
+}
+
+// UnixPair returns both ends of a Unix socket.
+func UnixPair(t testing.TB) (near, far *net.UnixConn) {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	far, err = net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if near, err = l.AcceptUnix(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
+	return near, far
 }

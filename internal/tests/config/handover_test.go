@@ -3,8 +3,6 @@ package config
 import (
 	"context"
 	"errors"
-	"net"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -49,7 +47,7 @@ func given(field func(*handover.GiveOptions) *time.Duration) number {
 		defer end()
 		var o handover.GiveOptions
 		*field(&o) = time.Duration(n)
-		near, far := unixPair(t)
+		near, far := testkit.UnixPair(t)
 		if _, err := far.Write([]byte{'R', 0, 0, 0, 0}); err != nil {
 			t.Fatal(err)
 		}
@@ -94,23 +92,4 @@ func echoing(t *testing.T, configure func(*libnet.Config)) (srv *libnet.Server, 
 		srv.Stop()
 		<-served
 	}
-}
-
-// unixPair returns both ends of a Unix socket.
-func unixPair(t *testing.T) (near, far *net.UnixConn) {
-	t.Helper()
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	far, err = net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if near, err = l.AcceptUnix(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-	return near, far
 }

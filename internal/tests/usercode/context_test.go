@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/handover"
 	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/monitor"
 	"github.com/libnet-go/libnet/mux"
@@ -126,6 +127,16 @@ func TestAContextWhoseMethodsPanicEndsItsCallAndNotTheProcess(t *testing.T) {
 		},
 		"monitor.ListenAndServe": func(t *testing.T, ctx context.Context) {
 			_ = monitor.ListenAndServe(ctx, "127.0.0.1:0", testkit.NewServer(t, frames, 4))
+		},
+		"handover.Give": func(t *testing.T, ctx context.Context) {
+			near, _ := testkit.UnixPair(t)
+			srv := libnet.NewServer(testkit.Listen(t, "tcp"), frames, 4)
+			defer srv.Stop()
+			_, _ = handover.Give(ctx, near, srv, handover.GiveOptions{})
+		},
+		"handover.Take": func(t *testing.T, ctx context.Context) {
+			near, _ := testkit.UnixPair(t)
+			_, _, _ = handover.Take(ctx, near, nil, handover.TakeOptions{})
 		},
 		"resume": func(t *testing.T, ctx context.Context) {
 			s := new(resume.Client).Start(unconnected(t))
