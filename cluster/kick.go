@@ -22,6 +22,9 @@ func (n *Node) KickSession(ctx context.Context, at Presence, reason string) erro
 	if err := n.open(); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if !validInstance(at.Run) {
 		return ErrOffline
 	}
