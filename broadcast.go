@@ -357,12 +357,17 @@ func makeCodecs(sessions []*Session) {
 		return
 	}
 	makeMissing(makeAtOnce(sessions))
-	var making []<-chan struct{}
+	var prompt, making []<-chan struct{}
 	for _, s := range sessions {
-		if made := s.codecBeingMade(); made != nil {
+		switch made := s.codecBeingMade(); {
+		case made == nil:
+		case s.makesAtOnce(): // whoever makes it waits for nothing but a processor
+			prompt = append(prompt, made)
+		default:
 			making = append(making, made)
 		}
 	}
+	awaitEach(prompt, codecHangs)
 	awaitEach(making, codecPatience)
 }
 

@@ -29,9 +29,6 @@ type roundResult struct {
 	err         error
 }
 
-// pingNow is a ping that is answered though messages which came before it are held, for a post that may wait for the answer (late.go).
-var pingNow = []byte("!")
-
 const (
 	// pingAgain is after how long a dispatcher that does not answer is asked again: a full channel loses
 	// barriers as it loses messages.
@@ -82,7 +79,7 @@ func (n *Node) runRounds(b *barriers) {
 		if len(waiting) == 0 {
 			return
 		}
-		r := n.round(b.ping)
+		r := n.round(n.life, b.ping, nil)
 		for _, w := range waiting {
 			w <- r
 		}
@@ -93,6 +90,7 @@ func (n *Node) runRounds(b *barriers) {
 type round struct {
 	node    *Node
 	ping    []byte
+	missed  func(instance string) error // asks a node again what it was asked before the ping
 	call    *call
 	targets []*target
 	open    int // targets that have not answered
@@ -102,23 +100,25 @@ type round struct {
 type target struct {
 	instance string
 	done     bool
+	missed   bool // what was asked before, once
 	asked    time.Time
 }
 
-func (n *Node) round(ping []byte) roundResult {
+// round may ask members of a group through missed; nil for a ping that asks for nothing else.
+func (n *Node) round(ctx context.Context, ping []byte, missed func(instance string) error) roundResult {
 	reachable, unreachable := n.peers.split()
-	r := &round{node: n, ping: ping, lost: unreachable}
+	r := &round{node: n, ping: ping, missed: missed, lost: unreachable}
 	for _, instance := range append(reachable, n.instance) {
 		r.targets = append(r.targets, &target{instance: instance})
 	}
 	r.open = len(r.targets)
 	r.call = n.calls.begin(2 * len(r.targets))
 	defer n.calls.end(r.call)
-	err := r.run()
+	err := r.run(ctx)
 	return roundResult{unreachable: r.lost, err: err}
 }
 
-func (r *round) run() error {
+func (r *round) run(ctx context.Context) error {
 	for i := range r.targets {
 		if err := r.ask(i); err != nil {
 			return err
@@ -134,7 +134,9 @@ func (r *round) run() error {
 			if a.code == answerLost {
 				return ErrDisconnected
 			}
-			r.answered(a)
+			if err := r.answered(a); err != nil {
+				return err
+			}
 		case <-tick.C:
 			if err := r.look(); err != nil {
 				return err
@@ -147,6 +149,8 @@ func (r *round) run() error {
 			return nil
 		case <-r.node.done:
 			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return nil
@@ -159,17 +163,33 @@ func (r *round) ask(i int) error {
 	return natsError(err)
 }
 
-func (r *round) answered(a answer) {
+func (r *round) answered(a answer) error {
 	if a.target < 1 || a.target > len(r.targets) {
-		return
+		return nil
 	}
 	t := r.targets[a.target-1]
 	switch a.code {
 	case answerPong:
 		r.end(t, false)
+	case answerMissed:
+		return r.askMissed(a.target-1, t)
 	case answerNoResponders: // no route to it
 		r.end(t, !r.node.peers.holdsNoUsers(t.instance))
 	}
+	return nil
+}
+
+// askMissed has a node asked what it was not asked, and whether it was now.
+func (r *round) askMissed(i int, t *target) error {
+	if t.done {
+		return nil
+	}
+	if t.missed || r.missed == nil || r.missed(t.instance) != nil {
+		r.end(t, true)
+		return nil
+	}
+	t.missed = true
+	return r.ask(i)
 }
 
 func (r *round) end(t *target, lost bool) {

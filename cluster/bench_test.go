@@ -257,3 +257,38 @@ func distinct(b *testing.B, nodes []*cluster.Node, count, senders int, send func
 	b.ReportMetric(float64(count)-float64(delivered()-before), "lost")
 	b.ReportMetric(0, "ns/op")
 }
+
+// BenchmarkGroupOf100000 is the time from a Broadcast to a group of 100,000 members on four nodes until each of their sessions has written it.
+func BenchmarkGroupOf100000(b *testing.B) {
+	const members = 100_000
+	nodes := mesh(b, 4)
+	server := libnet.NewServer(libnettest.NewListener(), lines, 64)
+	server.Logger = quiet
+	defer server.Stop()
+	var written atomic.Int64
+	for i := range members {
+		session, err := server.NewSession(newSink(func([]byte) { written.Add(1) }))
+		if err == nil {
+			err = nodes[i%len(nodes)].Join(session, "g")
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, n := range nodes {
+		if err := n.Sync(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var took []time.Duration
+	for range min(b.N, 20) {
+		due := written.Load() + members
+		begin := time.Now()
+		if err := nodes[0].Broadcast("g", payload128); err != nil {
+			b.Fatal(err)
+		}
+		eventually(b, "all members to have it", func() bool { return written.Load() == due })
+		took = append(took, time.Since(begin))
+	}
+	report(b, took, time.Millisecond, "ms")
+}

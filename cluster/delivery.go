@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/binary"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 )
@@ -46,6 +47,9 @@ func (n *Node) BroadcastContext(ctx context.Context, group string, payload []byt
 
 // askGroup asks all nodes with members of a group, and has all answers when it returns, up to most a node. That nobody
 // answers is no error.
+//
+// The question goes where interest is known, and behind it each node says whether it has members that were not asked: of those who have
+// just joined, interest may not have spread, and a node whose channel is full loses questions. Such a node is then asked alone.
 func (n *Node) askGroup(ctx context.Context, token string, kind byte, body []byte, most int, each func(answer)) error {
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
@@ -56,35 +60,58 @@ func (n *Node) askGroup(ctx context.Context, token string, kind byte, body []byt
 	const mayJoin = 8 // nodes that come up meanwhile
 	k := n.calls.begin((len(reachable) + 1 + mayJoin) * most)
 	defer n.calls.end(k)
-	if err := n.publish(n.subjects.group(token), n.replySubject(k, 0), kind, 0, body); err != nil {
+	reply := n.replySubject(k, 0)
+	if err := n.publish(n.subjects.group(token), reply, kind, 0, body); err != nil {
 		return err
 	}
-	r, err := n.barrier(ctx) // behind it, all answers are in
+	r := n.round(ctx, appendGroupPing(reply, token), func(instance string) error {
+		return natsError(n.conn.PublishRequest(n.subjects.nodeOf(instance), reply, appendGroupQuestion(nil, token, kind, body)))
+	}) // behind it, all answers are in
 	for len(k.answers) > 0 {
 		each(<-k.answers)
-	}
-	if err != nil {
-		return err
 	}
 	return n.incomplete(r)
 }
 
+func appendGroupPing(reply, token string) []byte {
+	return append([]byte{pingGroup}, reply+" "+token...)
+}
+
+// handleGroupPing answers whether members here were asked, as all that came before has been handled.
+func (d *dispatcher) handleGroupPing(m *nats.Msg, body []byte) {
+	reply, token, _ := strings.Cut(string(body), " ")
+	if d.groupOf(token) != nil && !d.asked.known[reply] {
+		d.answer(m, answerMissed)
+		return
+	}
+	d.answerPing(m)
+}
+
+// groupOf is nil for a group without members here.
+func (d *dispatcher) groupOf(token string) *group {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.groups[token]
+}
+
 // handleGroup handles a message to a group: a payload, or with a reply subject a question, which begins with its kind.
 func (d *dispatcher) handleGroup(m *nats.Msg, token string) {
-	d.mu.Lock()
-	g := d.groups[token]
-	d.mu.Unlock()
-	switch {
+	switch g := d.groupOf(token); {
 	case g == nil || g.sub != m.Sub: // a group that has just ended and begun again has two subscriptions for a moment
 	case m.Reply == "":
 		d.deliverTo(g, m.Data)
-	case len(m.Data) > 0:
-		d.handleGroupQuestion(m, g, m.Data[0], m.Data[1:])
+	default:
+		d.handleGroupQuestion(m, g, m.Data)
 	}
 }
 
-func (d *dispatcher) handleGroupQuestion(m *nats.Msg, g *group, kind byte, body []byte) {
-	switch kind {
+// handleGroupQuestion handles each question once, on whichever way it comes.
+func (d *dispatcher) handleGroupQuestion(m *nats.Msg, g *group, question []byte) {
+	if g == nil || len(question) == 0 || d.asked.known[m.Reply] {
+		return
+	}
+	d.asked.note(m.Reply)
+	switch body := question[1:]; question[0] {
 	case kindMessage:
 		d.answerWith(m, appendDelivery(answers[answerDelivered], d.deliverTo(g, body)))
 	case kindCount:

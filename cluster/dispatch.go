@@ -21,8 +21,9 @@ type dispatcher struct {
 	ping     *nats.Subscription
 	own      *nats.Subscription // to questions to this node
 	here     *nats.Subscription
-	late     late   // used by run alone
-	kicked   kicked // the same
+	late     late    // used by run alone
+	kicked   replies // the same: kicks that have ended a session
+	asked    replies // the same: questions to groups that were handled
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -199,7 +200,10 @@ func (d *dispatcher) answerWith(m *nats.Msg, data []byte) {
 
 // handlePing answers that all this node was sent before has been handled.
 func (d *dispatcher) handlePing(m *nats.Msg) {
-	if len(m.Data) > 0 || !d.late.holdPing(m) {
+	switch {
+	case len(m.Data) > 0 && m.Data[0] == pingGroup:
+		d.handleGroupPing(m, m.Data[1:])
+	case len(m.Data) > 0 || !d.late.holdPing(m):
 		d.answerPing(m)
 	}
 }

@@ -14,7 +14,14 @@ var (
 	AppendDelivery    = func(src []byte) ([]byte, error) { d, err := parseDelivery(src); return appendDelivery(nil, d), err }
 	AppendCount       = func(src []byte) ([]byte, error) { c, err := parseCount(src); return appendCount(nil, c), err }
 	AppendKick        = func(src []byte) ([]byte, error) { s, r, err := parseKick(src); return appendKick(nil, s, r), err }
-	AppendHeartbeat   = func(src []byte) ([]byte, error) { h, err := parseHeartbeat(src); return h.append(nil), err }
+	AppendQuestion    = func(src []byte) ([]byte, error) {
+		token, question, err := parseGroupQuestion(src)
+		if err != nil {
+			return nil, err
+		}
+		return appendGroupQuestion(nil, token, question[0], question[1:])[1:], nil
+	}
+	AppendHeartbeat = func(src []byte) ([]byte, error) { h, err := parseHeartbeat(src); return h.append(nil), err }
 )
 
 func ReceivedHeader(wire map[string][]string) (Header, time.Duration) {
@@ -39,6 +46,11 @@ func LoseInterest(n *Node, user string) error {
 	return errors.Join(n.dispatcher.bound(token(user)).sub.Unsubscribe(), n.conn.Flush())
 }
 
+// LoseGroupInterest has NATS know nothing of a group's members who are here.
+func LoseGroupInterest(n *Node, group string) error {
+	return errors.Join(n.dispatcher.groupOf(token(group)).sub.Unsubscribe(), n.conn.Flush())
+}
+
 // Deaf reports whether NATS says that nobody has the user.
 func Deaf(n *Node, user string) bool {
 	k := n.calls.begin(1)
@@ -54,4 +66,14 @@ func BeatSizes(known []uint32) (sizes []int) {
 		sizes = append(sizes, len(said.next(heartbeat{instance: "A", known: k}).append(nil)))
 	}
 	return sizes
+}
+
+// RunTime is what a node's clock shows that has ticked after these times.
+func RunTime(at time.Duration, ticks ...time.Duration) time.Duration {
+	var c runClock
+	begin := time.Now()
+	for _, t := range ticks {
+		c.tick(begin.Add(t))
+	}
+	return c.at(begin.Add(at))
 }

@@ -139,6 +139,41 @@ func TestEachNodeKnowsAllMembersOfAGroup(t *testing.T) {
 	}
 }
 
+// A session that has just joined is not known to NATS everywhere, and a node that does not keep up loses a question: neither makes an answer that
+// looks like all there is.
+func TestAQuestionToAGroupReachesMembersOfWhomInterestDoesNotKnow(t *testing.T) {
+	nodes, members, clients := crowded(t)
+	if err := cluster.LoseGroupInterest(nodes[1], "g"); err != nil {
+		t.Fatal(err)
+	}
+	if err := nodes[1].Sync(patience(t)); err != nil { // and now all know
+		t.Fatal(err)
+	}
+	for _, node := range nodes {
+		if count, err := node.Count(patience(t), "g"); count != 4 || err != nil {
+			t.Errorf("Count on %s: %d, %v", node.ID(), count, err)
+		}
+		if list, err := node.Members(patience(t), "g"); len(list) != 4 || err != nil {
+			t.Errorf("Members on %s: %+v, %v", node.ID(), list, err)
+		}
+		delivery, err := node.BroadcastContext(patience(t), "g", []byte("once"))
+		if want := (cluster.Delivery{Nodes: 2, Members: 4}); delivery != want || err != nil {
+			t.Errorf("BroadcastContext on %s: %+v, %v; want %+v", node.ID(), delivery, err, want)
+		}
+		for i, client := range clients {
+			send(t, node, fmt.Sprint("user", i), "next")
+			read(t, client, "once\nnext\n")
+		}
+	}
+	if closed, err := nodes[2].KickGroup(patience(t), "g", "enough"); closed != 4 || err != nil {
+		t.Errorf("KickGroup: %d, %v", closed, err)
+	}
+	for i, session := range members {
+		clients[i].Close()
+		wantClosed(t, session, cluster.ErrKicked)
+	}
+}
+
 func TestALargeGroupIsListedInPartsAndOneThatIsTooLargeNotAtAll(t *testing.T) {
 	nodes := mesh(t, 2)
 	server := libnet.NewServer(libnettest.NewListener(), lines, 1)

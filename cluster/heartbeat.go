@@ -90,6 +90,8 @@ func (n *Node) heartbeatLoop() {
 		case <-n.done:
 			return
 		}
+		n.peers.tick()
+		n.posts.tick()
 		if i%looks == 0 {
 			n.heartbeat(&said)
 		}

@@ -22,6 +22,9 @@ func (n *Node) KickSession(ctx context.Context, at Presence, reason string) erro
 	if err := n.open(); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if !validInstance(at.Run) {
 		return ErrOffline
 	}
@@ -35,14 +38,19 @@ func (n *Node) KickSession(ctx context.Context, at Presence, reason string) erro
 	return err
 }
 
-// handleOwn handles what is sent to this node, and to no user or group.
+// handleOwn handles what is sent to this node, and to no user or group by their own subjects.
 func (d *dispatcher) handleOwn(m *nats.Msg) {
-	if len(m.Data) == 0 || m.Data[0] != kindKick {
+	if len(m.Data) == 0 {
 		return
 	}
-	session, reason, err := parseKick(m.Data[1:])
-	if err != nil {
-		return
+	switch m.Data[0] {
+	case kindKick:
+		if session, reason, err := parseKick(m.Data[1:]); err == nil {
+			d.kick(m, session, reason)
+		}
+	case kindGroup:
+		if token, question, err := parseGroupQuestion(m.Data[1:]); err == nil {
+			d.handleGroupQuestion(m, d.groupOf(token), question)
+		}
 	}
-	d.kick(m, session, reason)
 }

@@ -2,37 +2,37 @@ package cluster
 
 import "github.com/nats-io/nats.go"
 
-// kicked remembers which kicks have ended a session, by where their answers go: a kick whose answer was lost is asked again, and
-// is to count the session. The dispatcher's goroutine alone uses it.
-type kicked struct {
-	replies map[string]bool
-	order   []string
+// replies remembers questions that were handled, by where their answers go. The dispatcher's goroutine alone uses it.
+type replies struct {
+	known map[string]bool
+	order []string
 }
 
-// maxKicked is how many are remembered. Kicks are asked again within heartbeatTimeout of the first time.
-const maxKicked = 4096
+// maxReplies is how many are remembered. Questions are asked again within heartbeatTimeout of the first time.
+const maxReplies = 4096
 
-func (k *kicked) note(reply string) {
-	if reply == "" || k.replies[reply] {
+func (r *replies) note(reply string) {
+	if reply == "" || r.known[reply] {
 		return
 	}
-	if k.replies == nil {
-		k.replies = make(map[string]bool)
+	if r.known == nil {
+		r.known = make(map[string]bool)
 	}
-	if len(k.order) >= maxKicked {
-		delete(k.replies, k.order[0])
-		k.order = k.order[1:]
+	if len(r.order) >= maxReplies {
+		delete(r.known, r.order[0])
+		r.order = r.order[1:]
 	}
-	k.replies[reply] = true
-	k.order = append(k.order, reply)
+	r.known[reply] = true
+	r.order = append(r.order, reply)
 }
 
-// kick ends the session that b holds, or any one here, and answers whether this question has.
+// kick ends the session that b holds, or any one here, and answers whether this question has: a kick whose answer was lost is asked again, and
+// is to count the session.
 func (d *dispatcher) kick(m *nats.Msg, session uint64, reason string) {
 	switch {
 	case d.evict(session, &KickedError{reason}):
 		d.kicked.note(m.Reply)
-	case !d.kicked.replies[m.Reply]:
+	case !d.kicked.known[m.Reply]:
 		d.answer(m, answerGone)
 		return
 	}

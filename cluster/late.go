@@ -18,7 +18,8 @@ type late struct {
 	held    list.List                // of *heldMessage and, where a ping came, of its *nats.Msg: in order of arrival
 	waiting map[lane][]*list.Element // the messages of held, in order
 	count   int                      // of them
-	due     <-chan time.Time         // when the first of them may have waited long enough
+	steps   uint64
+	due     <-chan time.Time // the next step, while something is held
 }
 
 // A lane is a sender's way to a user, on which nothing overtakes.
@@ -34,7 +35,7 @@ type heldMessage struct {
 	m      *nats.Msg
 	lane   lane
 	after  uint64
-	since  time.Time
+	step   uint64 // since which it waits
 	direct bool
 }
 
@@ -42,11 +43,13 @@ const (
 	// recentLogin is how long after a login interest may be behind, on a network that has very much to do.
 	recentLogin = 10 * time.Second
 
-	// holdFor is how long a message waits for a post that it follows, which may never come: the node that the user has left may have had it.
-	// A detour takes a few milliseconds.
-	holdFor = 100 * time.Millisecond
+	// holdSteps of holdStep are how long a message waits for a post that it follows, which may never come: the node that the user has left may
+	// have had it. A detour takes a few milliseconds. Where there is much to do it takes longer, and each step as well, for which this
+	// process has to be woken.
+	holdSteps = 10
+	holdStep  = 10 * time.Millisecond
 
-	maxKnown = 4096
+	maxKnown = 12 << 10
 	maxHeld  = 4096 // messages, and as many pings
 )
 
@@ -57,14 +60,14 @@ func (d *dispatcher) hold(m *nats.Msg, token string, after uint64, direct bool) 
 	if !l.mustWait(h) && len(l.waiting[h.lane]) == 0 || l.count >= maxHeld {
 		return false
 	}
-	h.since = time.Now()
+	h.step = l.steps
 	if l.waiting == nil {
 		l.waiting = make(map[lane][]*list.Element)
 	}
 	l.waiting[h.lane] = append(l.waiting[h.lane], l.held.PushBack(h))
 	l.count++
 	if l.due == nil {
-		l.due = time.After(holdFor)
+		l.due = time.After(holdStep)
 	}
 	return true
 }
@@ -95,15 +98,18 @@ func (d *dispatcher) arrived(post *nats.Msg, token string) {
 	d.release(lane{d.node.subjects.asker(post.Reply), token})
 }
 
-// expire delivers what has waited long enough, and what follows that.
+// expire delivers what has waited long enough, and what follows that. First it handles what has come: the post may be there.
 func (d *dispatcher) expire() {
 	l := &d.late
-	now := time.Now()
 	l.due = nil
+	for range len(d.incoming) {
+		d.handle(<-d.incoming)
+	}
+	l.steps++
 	for front := l.held.Front(); front != nil; front = l.held.Front() {
 		h := front.Value.(*heldMessage) // a ping that comes first has been answered
-		if left := holdFor - now.Sub(h.since); left > 0 {
-			l.due = time.After(left)
+		if l.steps-h.step <= holdSteps {
+			l.due = time.After(holdStep)
 			return
 		}
 		l.know(postID{h.lane.instance, h.after})

@@ -123,7 +123,7 @@ func newNode(o Options) *Node {
 	}
 	n.health.current.Store(&healthChange{Whole, nil})
 	n.subjects = newSubjects(o.cluster(), n.instance)
-	n.hasty.ping = pingNow
+	n.hasty.ping = []byte{pingNow}
 	n.calls.open = make(map[uint64]*call)
 	n.peers = peers{
 		self:        peer{id: n.id, instance: n.instance, started: n.started.UnixNano()},

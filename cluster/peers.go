@@ -15,10 +15,11 @@ type peer struct {
 	started      int64
 	state        nodeState
 	users        int
-	heard        time.Time // its last heartbeat here; zero if only others have heard it
-	known        time.Time // when anybody is known to have heard it
-	digest       uint32    // of the nodes that it knows
-	asked        uint32    // its digest when it was asked for them
+	heard        time.Time     // its last heartbeat here; zero if only others have heard it
+	ran          time.Duration // the same by peers.clock
+	known        time.Time     // when anybody is known to have heard it
+	digest       uint32        // of the nodes that it knows
+	asked        uint32        // its digest when it was asked for them
 }
 
 func (p *peer) last() time.Time {
@@ -28,7 +29,10 @@ func (p *peer) last() time.Time {
 	return p.known
 }
 
-func (p *peer) fresh(now time.Time) bool { return now.Sub(p.heard) < heartbeatTimeout }
+// fresh reports whether the peer was heard lately, by peers.clock.
+func (p *peer) fresh(now time.Duration) bool {
+	return !p.heard.IsZero() && now-p.ran < heartbeatTimeout
+}
 
 // peers are the other nodes that this one knows of: those it hears, those that others hear, and those that
 // have fallen silent without leaving and may be on the other side of a broken network.
@@ -40,6 +44,7 @@ type peers struct {
 
 	mu sync.Mutex
 	// mu guards the following.
+	clock     runClock
 	known     map[string]*peer     // by instance
 	gone      map[string]time.Time // instances that have left, and when: gossip must not bring them back
 	metOthers bool
@@ -55,6 +60,13 @@ const (
 
 	maxGone = 4 * maxPeers // that have left lately
 )
+
+// tick has the clock go on. heartbeatLoop calls it each watchInterval.
+func (ps *peers) tick() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.clock.tick(time.Now())
+}
 
 // heard notes an announcement. It reports whether the node was new or had been silent.
 func (ps *peers) heard(a announcement) bool {
@@ -73,8 +85,9 @@ func (ps *peers) heard(a announcement) bool {
 		p = &peer{id: a.ID, instance: a.Instance, started: a.Started}
 		ps.known[a.Instance] = p
 	}
-	found := !p.fresh(now)
-	p.heard, p.known, p.state, p.users, p.digest = now, now, a.State, a.Users, a.Known
+	ran := ps.clock.at(now)
+	found := !p.fresh(ran)
+	p.heard, p.ran, p.known, p.state, p.users, p.digest = now, ran, now, a.State, a.Users, a.Known
 	if len(a.Peers) > 0 {
 		newest := ps.newestLocked()
 		for _, brief := range a.Peers {
@@ -95,8 +108,9 @@ func (ps *peers) beat(b heartbeat) (known, found bool) {
 		_, gone := ps.gone[b.instance]
 		return gone, false
 	}
-	found = !p.fresh(now)
-	p.heard, p.known = now, now
+	ran := ps.clock.at(now)
+	found = !p.fresh(ran)
+	p.heard, p.ran, p.known = now, ran, now
 	if !b.brief {
 		p.users, p.digest = b.users, b.known
 	}
@@ -131,11 +145,11 @@ func (ps *peers) digest() uint32 {
 
 // agree reports whether all that are heard know of the nodes that this one knows.
 func (ps *peers) agree() bool {
-	now := time.Now()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	ran := ps.clock.now()
 	for _, p := range ps.known {
-		if p.fresh(now) && p.digest != ps.sumLocked() {
+		if p.fresh(ran) && p.digest != ps.sumLocked() {
 			return false
 		}
 	}
@@ -198,9 +212,9 @@ func (ps *peers) sweep() (forgotten []*peer) {
 	now := time.Now()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	newest := ps.newestLocked()
+	newest, ran := ps.newestLocked(), ps.clock.at(now)
 	for instance, p := range ps.known {
-		if p.fresh(now) {
+		if p.fresh(ran) {
 			continue
 		}
 		expired := ps.forgetAfter > 0 && now.Sub(p.last()) > ps.forgetAfter
@@ -239,12 +253,12 @@ func (p *peer) superseded(newest map[string]int64) bool {
 
 // split returns the instances that are heard, and how many others may hold users.
 func (ps *peers) split() (reachable []string, unreachable int) {
-	now := time.Now()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	ran := ps.clock.now()
 	for instance, p := range ps.known {
 		switch {
-		case p.fresh(now):
+		case p.fresh(ran):
 			reachable = append(reachable, instance)
 		case p.state != stateDrained:
 			unreachable++
@@ -255,16 +269,16 @@ func (ps *peers) split() (reachable []string, unreachable int) {
 
 // view returns the nodes that may hold users and are alive, this one included, and how many others may hold users.
 func (ps *peers) view(self nodeState) (members []string, missing int) {
-	now := time.Now()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if self < stateDrained {
 		members = append(members, ps.self.instance)
 	}
+	ran := ps.clock.now()
 	for instance, p := range ps.known {
 		switch {
 		case p.state == stateDrained:
-		case p.fresh(now):
+		case p.fresh(ran):
 			members = append(members, instance)
 		default:
 			missing++
@@ -277,7 +291,7 @@ func (ps *peers) fresh(instance string) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p := ps.known[instance]
-	return p != nil && p.fresh(time.Now())
+	return p != nil && p.fresh(ps.clock.now())
 }
 
 // holdsNoUsers reports whether no user can be at a node that does not answer: it has left, or was drained.
@@ -313,7 +327,7 @@ func (ps *peers) briefs() []peerBrief {
 type NodeInfo struct {
 	ID       string
 	Self     bool
-	Alive    bool      // its last heartbeat is younger than 1.5 s
+	Alive    bool      // its last heartbeat is younger than 1.5 s, time in which this process stood still left out
 	Draining bool      // it takes no more users
 	Users    int       // as of its last whole heartbeat, two seconds ago at the most
 	LastSeen time.Time // when that arrived, here or, for one that is not alive, at another node
@@ -331,12 +345,12 @@ func (n *Node) Nodes() []NodeInfo {
 }
 
 func (ps *peers) infos() (list []NodeInfo) {
-	now := time.Now()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	ran := ps.clock.now()
 	for _, p := range ps.known {
 		list = append(list, NodeInfo{
-			ID: p.id, Alive: p.fresh(now), Draining: p.state > stateServing, Users: p.users, LastSeen: p.last(),
+			ID: p.id, Alive: p.fresh(ran), Draining: p.state > stateServing, Users: p.users, LastSeen: p.last(),
 		})
 	}
 	return list

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Interest spreads by itself, and may be behind a Bind that has returned: then NATS says of a message that nobody is there, or only a node
@@ -23,13 +22,14 @@ type posts struct {
 	kept    []post            // by number, modulo its length; made when there is one
 	latest  map[string]uint64 // by token: of what is kept
 	detours map[string]*detour
+	ticks   uint64
 }
 
 type post struct {
 	number  uint64
 	token   string
 	payload []byte
-	at      time.Time
+	tick    uint64 // when it was sent
 	after   uint64 // the post to the same user before it, 0 for none that was in doubt
 	refused bool
 	left    bool // by a node that the user had left: another one may have had it
@@ -54,8 +54,18 @@ const (
 	maxWaiting = 1024
 )
 
-// inDoubt is how long a post may be refused after it was sent, as far as order is concerned.
-const inDoubt = 100 * time.Millisecond
+// inDoubt is how many ticks after it was sent a post may be refused, as far as order is concerned: 200 ms at least. Ticks come late where this
+// process gets no processor for a while, and then it reads the refusal late, too.
+const inDoubt = 2
+
+// tick is called each watchInterval.
+func (p *posts) tick() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ticks++
+}
+
+func (p *posts) inDoubtLocked(k *post) bool { return p.ticks-k.tick <= inDoubt }
 
 // note gives a post its number, and says which one it follows, 0 for none that is in doubt. It is false for a post that waits behind others,
 // and for one that is lost.
@@ -69,25 +79,24 @@ func (p *posts) note(token string, payload []byte) (number, after uint64, send b
 		}
 		return 0, 0, false
 	}
-	now := time.Now()
-	after = p.beforeLocked(token, now)
-	p.keepLocked(token, payload, now).after = after
+	after = p.beforeLocked(token)
+	p.keepLocked(token, payload).after = after
 	return p.last, after, true
 }
 
 // beforeLocked returns the user's latest post if that is in doubt.
-func (p *posts) beforeLocked(token string, now time.Time) uint64 {
+func (p *posts) beforeLocked(token string) uint64 {
 	number, ok := p.latest[token]
 	if !ok {
 		return 0
 	}
-	if k := &p.kept[number%postsKept]; k.refused || k.settled || now.Sub(k.at) > inDoubt {
+	if k := &p.kept[number%postsKept]; k.refused || k.settled || !p.inDoubtLocked(k) {
 		return 0
 	}
 	return number
 }
 
-func (p *posts) keepLocked(token string, payload []byte, now time.Time) *post {
+func (p *posts) keepLocked(token string, payload []byte) *post {
 	if p.kept == nil {
 		p.kept = make([]post, postsKept)
 		p.latest = make(map[string]uint64)
@@ -97,7 +106,7 @@ func (p *posts) keepLocked(token string, payload []byte, now time.Time) *post {
 		p.dropLocked()
 	}
 	k := &p.kept[p.last%postsKept]
-	*k = post{number: p.last, token: token, payload: append(k.payload[:0], payload...), at: now}
+	*k = post{number: p.last, token: token, payload: append(k.payload[:0], payload...), tick: p.ticks}
 	p.latest[token] = p.last
 	for p.bytes += len(payload); p.bytes > postsBytes && p.oldest < p.last; {
 		p.dropLocked()
@@ -129,7 +138,7 @@ func (p *posts) noteSend(token string) (after uint64, detour <-chan struct{}) {
 		return 0, d.done
 	}
 	if len(p.latest) > 0 {
-		after = p.beforeLocked(token, time.Now())
+		after = p.beforeLocked(token)
 	}
 	return after, nil
 }
@@ -185,7 +194,7 @@ func (p *posts) refuse(number uint64, left bool) (token string, begins bool) {
 		return "", false
 	}
 	k := &p.kept[number%postsKept]
-	if k.number != number || k.refused || k.settled || left && time.Since(k.at) > inDoubt {
+	if k.number != number || k.refused || k.settled || left && !p.inDoubtLocked(k) {
 		return "", false
 	}
 	k.refused = true
@@ -202,7 +211,7 @@ func (p *posts) refuse(number uint64, left bool) (token string, begins bool) {
 		begins = true
 	}
 	at, _ := slices.BinarySearchFunc(d.waiting, number, func(w post, n uint64) int { return int(int64(w.number - n)) })
-	d.waiting = slices.Insert(d.waiting, at, post{number: number, token: k.token, payload: slices.Clone(k.payload), at: k.at, left: left})
+	d.waiting = slices.Insert(d.waiting, at, post{number: number, token: k.token, payload: slices.Clone(k.payload), left: left})
 	return k.token, begins
 }
 

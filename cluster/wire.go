@@ -18,6 +18,13 @@ const (
 	kindKick    byte = 'k' // then the session, 0 for any, and the reason
 	kindCount   byte = 'c' // of a group
 	kindFence   byte = 'f' // asks whether all that was sent before was handled
+	kindGroup   byte = 'G' // then a group and a question to it, for the members at one node
+)
+
+// A ping is empty, or begins with one of these.
+const (
+	pingNow   byte = '!' // answer though messages which came before are held, for a post that may wait for the answer (late.go)
+	pingGroup byte = 'g' // then where a question to a group is answered, and the group: have its members here been asked?
 )
 
 // What is sent to a node's own subject begins with one of these, or is a message of its directory.
@@ -44,6 +51,7 @@ const (
 	answerKicked       byte = 'k'
 	answerPong         byte = 'o' // what was sent to the node before has been handled
 	answerFence        byte = 'f'
+	answerMissed       byte = '-' // the group has members here, and they were not asked
 	answerNoResponders byte = 'n' // made of NATS' status: nobody subscribes to the subject
 	answerLost         byte = 'l' // made when the connection broke
 	answerNone         byte = 0   // no answer came in time
@@ -60,6 +68,21 @@ func parseKick(src []byte) (session uint64, reason string, err error) {
 		return 0, "", errMalformed
 	}
 	return binary.BigEndian.Uint64(src), string(src[8:]), nil
+}
+
+// appendGroupQuestion is a question to the members that one node has, whether it is known to have any or not.
+func appendGroupQuestion(dst []byte, token string, kind byte, body []byte) []byte {
+	dst = binary.BigEndian.AppendUint16(append(dst, kindGroup), uint16(len(token)))
+	return append(append(append(dst, token...), kind), body...)
+}
+
+// parseGroupQuestion takes apart what follows the kind.
+func parseGroupQuestion(src []byte) (token string, question []byte, err error) {
+	if len(src) < 2 || len(src) < 3+int(binary.BigEndian.Uint16(src)) {
+		return "", nil, errMalformed
+	}
+	n := 2 + int(binary.BigEndian.Uint16(src))
+	return string(src[2:n]), src[n:], nil
 }
 
 // A heartbeat is what a node says of itself twice a second: all others hear it, so it is small, and brief while nothing changes.

@@ -81,15 +81,19 @@ func (f *fleet) addNode(ctx context.Context, server *cluster.Server) error {
 	return err
 }
 
+// formedWithin is long for nodes that have a processor: each of a hundred hears 200 heartbeats a second, which all together takes a third of one.
+const formedWithin = 3 * time.Minute
+
 // formed waits until each node hears all others.
 func (f *fleet) formed(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, formedWithin)
 	defer cancel()
-	for _, m := range f.members {
+	for i, m := range f.members {
 		for alive(m.node) < len(f.members) {
 			select {
 			case <-ctx.Done():
-				return ctx.Err()
+				return fmt.Errorf("after %v node %d hears %d of %d, as does each before it all: is the machine busy? %w",
+					formedWithin, i+1, alive(m.node), len(f.members), ctx.Err())
 			case <-time.After(10 * time.Millisecond):
 			}
 		}

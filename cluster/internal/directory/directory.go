@@ -39,7 +39,7 @@ type Directory struct {
 	silent     int                  // nodes that may hold users and are not in the view
 	registered *view                // for which all that is held was registered
 	again      bool                 // register all, whatever was registered
-	wants      map[string]bool      // homes that asked for all that concerns them
+	wants      map[string]uint64    // homes that asked for all that concerns them, and the number of the latest question of each
 	members    map[string]member    // the others of the view
 	whole      bool                 // all of the view have said whom they hold
 	changed    chan struct{}        // closed when view or whole has changed
@@ -49,6 +49,8 @@ type Directory struct {
 	typical    time.Duration        // how long the first answer of a home takes, averaged
 	records    map[string]Login     // by token: what this node knows as a home
 	strangers  map[string]time.Time // nodes that have registered and are not in the view, and since when
+	tellings   map[string][]telling // by token
+	heard      map[string][]entry   // by who has told of it: logins that were lost
 	calls      map[uint64]*call
 	lastCall   uint64
 	stopped    bool
@@ -56,7 +58,7 @@ type Directory struct {
 
 // A member is another node of the view.
 type member struct {
-	owes      bool      // has not registered with this node since it came into the view
+	owes      uint64    // the question to it that it has not answered, to register all since it came into the view; 0: it has
 	done      uint32    // the view for which it says it has registered all that concerns this node
 	slowUntil time.Time // until then others are asked first
 }
@@ -84,7 +86,9 @@ func New(self string, bus Bus, host Host) *Directory {
 		view:       alone,
 		registered: alone,
 		whole:      true,
-		wants:      make(map[string]bool),
+		wants:      make(map[string]uint64),
+		heard:      make(map[string][]entry),
+		tellings:   make(map[string][]telling),
 		members:    make(map[string]member),
 		changed:    make(chan struct{}),
 		held:       make(map[string]held),
@@ -121,8 +125,18 @@ func (d *Directory) SetView(members []string, silent int) {
 	d.mu.Unlock()
 	d.host.Announce() // that Done is 0 now
 	d.wake()
-	for _, node := range entered {
-		_ = d.send(node, message{kind: kindWant})
+	d.want(entered)
+}
+
+// want asks nodes of the view to register all that they hold.
+func (d *Directory) want(nodes []string) {
+	for _, node := range nodes {
+		d.mu.Lock()
+		number := d.members[node].owes
+		d.mu.Unlock()
+		if number != 0 {
+			_ = d.send(node, message{kind: kindWant, call: number})
+		}
 	}
 }
 
@@ -137,7 +151,8 @@ func (d *Directory) adoptLocked(v *view) (entered []string) {
 	}
 	for _, node := range v.members {
 		if _, known := d.members[node]; !known && node != d.self {
-			d.members[node] = member{owes: true}
+			d.lastCall++
+			d.members[node] = member{owes: d.lastCall}
 			entered = append(entered, node)
 		}
 	}
@@ -163,7 +178,7 @@ func (d *Directory) changedLocked() {
 func (d *Directory) wholeLocked() {
 	whole := d.view == d.registered
 	for _, m := range d.members {
-		whole = whole && !m.owes && m.done == d.view.digest
+		whole = whole && m.owes == 0 && m.done == d.view.digest
 	}
 	if whole != d.whole {
 		d.whole = whole
@@ -200,21 +215,26 @@ func (d *Directory) Tick() {
 	d.forgetStrangersLocked()
 	var owing []string
 	for node, m := range d.members {
-		if m.owes {
+		if m.owes != 0 {
 			owing = append(owing, node)
 		}
 	}
+	unheard, heard := d.unheardLocked(), d.heard
+	d.heard = make(map[string][]entry)
 	d.mu.Unlock()
-	for _, node := range owing {
-		_ = d.send(node, message{kind: kindWant})
+	d.want(owing)
+	for _, t := range unheard {
+		d.sendLost(t.token, t.loser, t.by)
 	}
+	d.sayHeard(heard)
 }
 
 // Resync is for a node that may have lost messages: it learns from the others whom they hold, and tells them whom it does.
 func (d *Directory) Resync() {
 	d.mu.Lock()
 	for node, m := range d.members {
-		m.owes = true
+		d.lastCall++
+		m.owes = d.lastCall
 		d.members[node] = m
 	}
 	d.again = true

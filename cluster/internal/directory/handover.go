@@ -33,7 +33,7 @@ type handover struct {
 	view    *view
 	changed chan struct{}
 	again   bool
-	wants   map[string]bool    // homes that asked, and are told when they have all
+	wants   map[string]uint64  // homes that asked, and are told when they have all
 	logins  map[string][]entry // by home
 }
 
@@ -55,8 +55,8 @@ func (d *Directory) handOver(ctx context.Context) bool {
 		d.wholeLocked()
 	} else {
 		d.again = d.again || h.again
-		for home := range h.wants {
-			d.wants[home] = true
+		for home, number := range h.wants {
+			d.wants[home] = max(d.wants[home], number)
 		}
 	}
 	stopped := d.stopped || ctx.Err() != nil
@@ -75,7 +75,7 @@ func (d *Directory) planHandover() *handover {
 	if d.view == d.registered && !h.again && len(h.wants) == 0 {
 		return nil
 	}
-	d.again, d.wants = false, make(map[string]bool)
+	d.again, d.wants = false, make(map[string]uint64)
 	for home := range h.wants {
 		h.logins[home] = nil
 	}
@@ -83,7 +83,7 @@ func (d *Directory) planHandover() *handover {
 		homes := h.view.homes(token)
 		all := h.again || homes != d.registered.homes(token)
 		for _, home := range homes.list() {
-			if all || h.wants[home] {
+			if all || h.wants[home] != 0 {
 				h.logins[home] = append(h.logins[home], entry{token, l.session, l.number})
 			}
 		}
@@ -98,12 +98,12 @@ func (d *Directory) handOverTo(ctx context.Context, h *handover, home string) {
 			return
 		}
 	}
-	if h.wants[home] {
+	if number := h.wants[home]; number != 0 {
 		d.mu.Lock()
 		current := d.view == h.view
 		d.mu.Unlock()
 		if current {
-			_ = d.send(home, message{kind: kindDone})
+			_ = d.send(home, message{kind: kindDone, call: number})
 		}
 	}
 }
@@ -114,8 +114,9 @@ func (d *Directory) deliver(ctx context.Context, h *handover, home string, batch
 	c := d.beginLocked()
 	d.mu.Unlock()
 	defer d.endCall(c)
-	again := time.NewTicker(askAgain)
-	defer again.Stop()
+	var again repetition
+	late := time.NewTimer(again.next())
+	defer late.Stop()
 	changed := h.changed
 	for {
 		if !d.registerBatch(home, c.number, batch) {
@@ -125,7 +126,8 @@ func (d *Directory) deliver(ctx context.Context, h *handover, home string, batch
 			select {
 			case <-c.answers:
 				return true
-			case <-again.C:
+			case <-late.C:
+				late.Reset(again.next())
 				wait = false
 			case <-changed:
 				d.mu.Lock()

@@ -57,6 +57,7 @@ type meeting struct {
 
 func (d *Directory) handleRegister(m message) {
 	var meetings []meeting
+	answer := message{kind: kindAccepted, call: m.call}
 	d.mu.Lock()
 	if !d.meetLocked(m.from) {
 		d.mu.Unlock()
@@ -65,11 +66,13 @@ func (d *Directory) handleRegister(m message) {
 	node := d.internLocked(m.from)
 	for _, e := range m.entries {
 		l := Login{e.number, node, e.session}
+		d.heardLocked(node, e)
 		if m.from == d.self && d.held[e.token].session != e.session {
 			continue // it has ended meanwhile
 		}
 		switch before, stored := d.storeLocked(e.token, l); {
 		case before.none():
+			answer.login = d.replacedLocked(e.token, l) // asks again, perhaps because the answer was lost
 		case stored:
 			meetings = append(meetings, meeting{e.token, before, l})
 		default:
@@ -84,7 +87,7 @@ func (d *Directory) handleRegister(m message) {
 		return
 	}
 	if m.call != 0 {
-		_ = d.send(m.from, message{kind: kindAccepted, call: m.call})
+		_ = d.send(m.from, answer)
 	}
 }
 
@@ -144,7 +147,7 @@ func (d *Directory) internLocked(node string) string {
 func (d *Directory) settleAll(meetings []meeting, told Login) {
 	for _, t := range meetings {
 		if t.lesser.Node != t.greater.Node && !t.lesser.same(told) {
-			_ = d.send(t.lesser.Node, message{kind: kindLost, login: t.greater, entries: []entry{{token: t.token, session: t.lesser.Session}}})
+			d.tell(t.token, t.lesser, t.greater)
 		}
 	}
 }
@@ -154,14 +157,17 @@ func (d *Directory) answerMeeting(m message, t meeting) {
 	switch {
 	case t.lesser.Node == m.from && t.lesser.Session == m.entries[0].session:
 		_ = d.send(m.from, message{kind: kindRefused, call: m.call, login: t.greater})
+		d.remember(t.token, t.lesser, t.greater, false) // a majority may have had it before, and then nobody there waits for this
 	case t.lesser.Node == m.from: // an earlier login there, which its node has closed
 		_ = d.send(m.from, message{kind: kindAccepted, call: m.call})
 	case m.flags&flagTell != 0:
 		_ = d.send(t.lesser.Node, message{
 			kind: kindLost, call: m.call, about: m.from, login: t.greater, entries: []entry{{token: t.token, session: t.lesser.Session}},
 		})
+		d.remember(t.token, t.lesser, t.greater, false)
 	default:
 		_ = d.send(m.from, message{kind: kindAccepted, call: m.call, login: t.lesser})
+		d.remember(t.token, t.lesser, t.greater, true)
 	}
 }
 
@@ -169,6 +175,7 @@ func (d *Directory) handleUnregister(m message) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range m.entries {
+		d.heardLocked(m.from, e)
 		if l := d.records[e.token]; l.Node == m.from && l.Number <= e.number && (e.session == 0 || e.session == l.Session) {
 			delete(d.records, e.token)
 		}
@@ -179,6 +186,9 @@ func (d *Directory) handleUnregister(m message) {
 func (d *Directory) handleLost(m message) {
 	token := m.entries[0].token
 	lost, ours := d.lose(token, m.login)
+	if ours.none() {
+		d.noteHeard(m)
+	}
 	switch {
 	case lost.session != 0:
 		d.host.Replaced(token, lost.session)
@@ -193,6 +203,15 @@ func (d *Directory) handleLost(m message) {
 		told := Login{Node: d.self, Session: m.entries[0].session}
 		_ = d.send(m.about, message{kind: kindAccepted, call: m.call, about: m.from, login: told})
 	}
+}
+
+// noteHeard has the next Tick say that a login has lost its user.
+func (d *Directory) noteHeard(m message) {
+	e := m.entries[0]
+	e.number = m.login.Number
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.heard[m.from] = append(d.heard[m.from], e)
 }
 
 // lose decides between a login here and one elsewhere. A login that is still being registered is decided then.
@@ -229,7 +248,7 @@ func (d *Directory) handleLocate(m message) {
 
 func (d *Directory) handleWant(m message) {
 	d.mu.Lock()
-	d.wants[m.from] = true
+	d.wants[m.from] = m.call
 	d.mu.Unlock()
 	d.wake()
 }
@@ -237,8 +256,9 @@ func (d *Directory) handleWant(m message) {
 func (d *Directory) handleDone(m message) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if p, ok := d.members[m.from]; ok {
-		p.owes, p.done = false, m.digest
+	// An answer to an earlier question is of logins whose records went when the node left the view.
+	if p, ok := d.members[m.from]; ok && p.owes == m.call {
+		p.owes, p.done = 0, m.digest
 		d.members[m.from] = p
 		d.wholeLocked()
 	}

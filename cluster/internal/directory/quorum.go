@@ -13,12 +13,22 @@ const (
 	hedgeAfter  = 15 * time.Millisecond
 	hedgeAtMost = 250 * time.Millisecond
 
-	// askAgain is when a question is repeated, in case it was lost. Questions may be asked any number of times.
-	askAgain = 100 * time.Millisecond
+	// askAgain is when a question is repeated, in case it was lost: then after twice as long each time, up to askAgainAtMost, since an answer
+	// may also be late because there is more to do than all can, and questions are more of that. They may be asked any number of times.
+	askAgain       = 100 * time.Millisecond
+	askAgainAtMost = 4 * askAgain
 
 	// slowFor is how long a home that was late is asked after others.
 	slowFor = time.Second
 )
+
+// A repetition says after how long a question is asked again. The zero value is that of one that was asked once.
+type repetition time.Duration
+
+func (r *repetition) next() time.Duration {
+	*r = min(max(2**r, repetition(askAgain)), repetition(askAgainAtMost))
+	return time.Duration(*r)
+}
 
 // errViewChanged says that other homes have to be asked.
 var errViewChanged = errors.New("directory: the view has changed")
@@ -102,6 +112,7 @@ func (q *quorum) run(ctx context.Context, ask func(home string, first, late bool
 	}
 	timer := time.NewTimer(q.hedge)
 	defer timer.Stop()
+	var again repetition
 	for count := 0; count < q.need; {
 		select {
 		case m := <-q.call.answers:
@@ -119,7 +130,7 @@ func (q *quorum) run(ctx context.Context, ask func(home string, first, late bool
 			if err := q.askRest(ask); err != nil {
 				return err
 			}
-			timer.Reset(askAgain)
+			timer.Reset(again.next())
 		case <-q.changed:
 			if err := q.moved(); err != nil {
 				return err

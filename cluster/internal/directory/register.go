@@ -103,8 +103,10 @@ func (d *Directory) propose(ctx context.Context, token string, session uint64) (
 	defer p.end()
 	switch err := p.run(ctx, p.ask, p.answer); {
 	case err == errRefused:
+		p.tellLater() // homes do not know them any more
 		return p.greater, nil
 	case err != nil:
+		p.tellLater()
 		return Login{}, err
 	}
 	if err := p.tellRest(ctx); err != nil {
@@ -136,7 +138,8 @@ func (p *proposal) tellRest(ctx context.Context) error {
 			case m := <-p.call.answers:
 				waiting = m.login.Node != l.Node || m.about == ""
 			case <-timer.C:
-				return nil // it will hear of it when it hears anything
+				p.tellLater()
+				return nil
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-p.d.closed:
@@ -146,6 +149,15 @@ func (p *proposal) tellRest(ctx context.Context) error {
 		p.told = l
 	}
 	return nil
+}
+
+// tellLater has those told who do not know yet, for as long as it takes.
+func (p *proposal) tellLater() {
+	for _, l := range p.untold {
+		if !l.same(p.told) {
+			p.d.tell(p.token, l, p.login)
+		}
+	}
 }
 
 // ask has the first home tell whom the login replaces, who then answers: a login that waits for it is true for all. When that takes too long,

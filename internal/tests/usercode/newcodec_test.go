@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
@@ -137,6 +138,29 @@ func TestABroadcastWaitsForOneSlowCodecNoLongerThanItSays(t *testing.T) {
 		_ = s.Close()
 		_ = far.Close()
 		srv.Stop()
+	})
+}
+
+// A busyProtocol's codecs neither wait nor call a user's code, as package codec's: what takes its time is to get a processor.
+type busyProtocol struct{ libnet.Protocol }
+
+func (p busyProtocol) NewCodec(rw io.ReadWriter) libnet.Codec {
+	time.Sleep(300 * time.Millisecond)
+	return p.Protocol.NewCodec(rw)
+}
+
+func (busyProtocol) MakesAtOnce(libnet.Protocol, inside.Call) bool { return true }
+
+func TestABroadcastWaitsForACodecThatSomebodyIsAboutToHaveMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, busyProtocol{testkit.Frames}, 64)
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, near)
+		go s.Codec()
+		synctest.Wait()
+		if result := srv.Manager().Broadcast([]byte("x")); result.Sent != 1 {
+			t.Errorf("%+v", result)
+		}
 	})
 }
 

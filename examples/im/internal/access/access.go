@@ -130,6 +130,7 @@ type Server struct {
 	log    *slog.Logger
 	failed *said           // of requests that failed for a fault of this system
 	denied *said           // of logins that were refused
+	slow   *said           // of logins that were let in late
 	ctx    context.Context // of all requests; ends with Kill
 	cancel context.CancelFunc
 
@@ -149,7 +150,7 @@ func Start(o Options) (*Server, error) {
 	}
 	o = o.withDefaults()
 	s := &Server{o: o, log: o.Logger.With("server", o.Cluster.ID())}
-	s.failed, s.denied = newSaid(s.log, slog.LevelError), newSaid(s.log, slog.LevelWarn)
+	s.failed, s.denied, s.slow = newSaid(s.log, slog.LevelError), newSaid(s.log, slog.LevelWarn), newSaid(s.log, slog.LevelWarn)
 	tcp, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("access: %w", err)

@@ -140,12 +140,34 @@ func (c *client) logRefused(user int64, cause error) {
 	c.server.denied.say("access: login refused", "user", user, "peer", c.session.RemoteAddr(), "err", cause)
 }
 
+// slowLogin is from when on the log says what a login waited for.
+const slowLogin = time.Second
+
+// A stopwatch says how long the steps of something took.
+type stopwatch struct{ last time.Time }
+
+func (w *stopwatch) lap() time.Duration {
+	now := time.Now()
+	took := now.Sub(w.last)
+	w.last = now
+	return took.Round(time.Millisecond)
+}
+
 // admit makes the session the user's, whose token has been checked.
 func (c *client) admit(ctx context.Context, user int64) error {
+	began := time.Now()
+	watch := stopwatch{began}
+	var groupsTook, warningTook time.Duration
+	defer func() {
+		if bindTook := watch.lap(); time.Since(began) > slowLogin {
+			c.server.slow.say("access: a login took long", "user", user, "groups", groupsTook, "warning", warningTook, "bind", bindTook)
+		}
+	}()
 	groups, err := c.server.o.History.Groups(ctx, user)
 	if err != nil {
 		return err
 	}
+	groupsTook = watch.lap()
 	name := userName(user)
 	for group := range groups { // first: Bind returns when these, too, are known everywhere
 		if err := c.server.o.Cluster.Join(c.session, groupName(group)); err != nil {
@@ -153,6 +175,7 @@ func (c *client) admit(ctx context.Context, user int64) error {
 		}
 	}
 	c.warnOthers(ctx, name)
+	warningTook = watch.lap()
 	if err := c.server.o.Cluster.Bind(ctx, c.session, name); err != nil {
 		return err
 	}

@@ -35,7 +35,8 @@ type Options struct {
 // limits are what figures are held to.
 type limits struct {
 	uneven      float64       // how many times as many clients one of several equal servers may have than another
-	drainNotice time.Duration // from a drain's begin until the gateway sends nobody there
+	drainNotice time.Duration // from a drain's begin until the gateway sends nobody there, and drainNews times what news take then
+	drainNews   int
 	crashNotice time.Duration // the same from a crash
 	etcdReturn  time.Duration // from etcd's return until all access servers have registered again
 }
@@ -45,7 +46,7 @@ var Whole = Options{
 	clients: 3000, users: 300, twins: 100,
 	talking: 2 * time.Second, outage: 30 * time.Second, delivery: 20 * time.Second,
 	limits: limits{
-		uneven: 1.05, drainNotice: 50 * time.Millisecond, crashNotice: registry.TTL + time.Second, etcdReturn: 3 * time.Second,
+		uneven: 1.05, drainNotice: 50 * time.Millisecond, drainNews: 2, crashNotice: registry.TTL + time.Second, etcdReturn: 3 * time.Second,
 	},
 }
 

@@ -183,7 +183,7 @@ func clockAhead(ctx context.Context, p *programme, f *finding) error {
 		f.check(false, "with the wrong clock: %s", why)
 		return nil
 	}
-	_, held := p.logInEach(ctx, []*server{s})
+	_, held := p.logInEach(ctx, logins, []*server{s})
 	f.check(held == logins, "%d of %d logins there last", held, logins)
 	s.Kill()
 	if err := s.Start(); err != nil {
@@ -193,7 +193,7 @@ func clockAhead(ctx context.Context, p *programme, f *finding) error {
 		f.check(false, "with the right clock again: %s", why)
 		return nil
 	}
-	_, held = p.logInEach(ctx, p.in.access)
+	_, held = p.logInEach(ctx, logins, p.in.access)
 	f.check(held == logins, "%d of %d of the same users' later ones do", held, logins)
 	return nil
 }
@@ -203,8 +203,8 @@ const logins = 30
 
 // logInEach has the same users log in as every time, at these servers in turn, and returns how long each took and how many
 // still were there a moment later.
-func (p *programme) logInEach(ctx context.Context, at []*server) (took []time.Duration, held int) {
-	for i := range logins {
+func (p *programme) logInEach(ctx context.Context, count int, at []*server) (took []time.Duration, held int) {
+	for i := range count {
 		began := time.Now()
 		c := p.crowd.NewClient(client.Options{User: firstProbe + 1 + int64(i), Pick: only(at[i%len(at)])})
 		defer func() {

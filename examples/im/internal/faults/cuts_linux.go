@@ -95,7 +95,10 @@ func cutEtcd(ctx context.Context, p *programme, f *finding) error {
 
 // slowNode looks at users elsewhere: what they wait for is not that server.
 func slowNode(ctx context.Context, p *programme, f *finding) error {
-	const away = 300 * time.Millisecond
+	const (
+		away  = 300 * time.Millisecond
+		times = 150 // of so many the 99th percentile is not the slowest: one packet that is lost costs a second
+	)
 	slow := p.busiest()
 	var quick []*server
 	var asker *trial.User
@@ -108,17 +111,18 @@ func slowNode(ctx context.Context, p *programme, f *finding) error {
 		return errors.New("nobody is elsewhere")
 	}
 	f.note("%d users at it", len(p.crowd.At(slow.addr)))
-	took, _ := p.logInEach(ctx, quick)
+	took, _ := p.logInEach(ctx, times, quick)
 	_, well := trial.Percentiles(took)
 	elsewhere := (50*time.Millisecond + 2*well).Round(time.Millisecond) // a busy machine is slow without a fault, too
-	f.note("p99 of a login before it %v", round(well))
+	f.note("p99 of a login before it %v, slowest %v", round(well), round(longest(took)))
 	p.in.wires(network.Wire{Delay: away / 2}, both, slow.host, p.in.natsHosts()...)
 	wait.Pause(ctx, 2*time.Second)
-	took, held := p.logInEach(ctx, quick)
-	f.check(held == logins, "%d of %d logins elsewhere", held, logins)
+	took, held := p.logInEach(ctx, times, quick)
+	f.check(held == times, "%d of %d logins elsewhere", held, times)
 	_, p99 := trial.Percentiles(took)
 	f.most("p99", p99, elsewhere)
-	p99, unknown, err := p.askPresence(ctx, asker, quick)
+	f.note("slowest %v", round(longest(took)))
+	p99, unknown, err := p.askPresence(ctx, times, asker, quick)
 	if err != nil {
 		return err
 	}
@@ -127,22 +131,24 @@ func slowNode(ctx context.Context, p *programme, f *finding) error {
 	return nil
 }
 
-// askPresence asks for users who are at these servers.
-func (p *programme) askPresence(ctx context.Context, asker *trial.User, at []*server) (p99 time.Duration, unknown int, err error) {
-	var took []time.Duration
+// askPresence asks so often for users who are at these servers.
+func (p *programme) askPresence(ctx context.Context, times int, asker *trial.User, at []*server) (p99 time.Duration, unknown int, err error) {
+	var there []*trial.User
 	for _, s := range at {
-		for _, u := range p.crowd.At(s.addr) {
-			asking, cancel := context.WithTimeout(ctx, trial.Patience)
-			began := time.Now()
-			found, err := asker.Client.Presence(asking, u.ID)
-			cancel()
-			if err != nil {
-				return 0, 0, err
-			}
-			took = append(took, time.Since(began))
-			if found[0].Presence != wire.Presence_ONLINE {
-				unknown++
-			}
+		there = append(there, p.crowd.At(s.addr)...)
+	}
+	var took []time.Duration
+	for i := range times {
+		asking, cancel := context.WithTimeout(ctx, trial.Patience)
+		began := time.Now()
+		found, err := asker.Client.Presence(asking, there[i%len(there)].ID)
+		cancel()
+		if err != nil {
+			return 0, 0, err
+		}
+		took = append(took, time.Since(began))
+		if found[0].Presence != wire.Presence_ONLINE {
+			unknown++
 		}
 	}
 	_, p99 = trial.Percentiles(took)

@@ -17,7 +17,7 @@ var errNoStream = errors.New("the stream has no leader, or no followers")
 
 // leaderAndFollower are NATS servers, as the stream has them.
 func (p *programme) leaderAndFollower(ctx context.Context) (leader, follower *server, err error) {
-	name, followers, _ := p.observer.stream(ctx)
+	name, followers, _ := p.observer.stream(ctx, streamName)
 	if leader = p.in.natsNamed(name); leader == nil {
 		return nil, nil, errNoStream
 	}
@@ -174,7 +174,7 @@ func etcdAway(ctx context.Context, p *programme, f *finding) error {
 	began := time.Now()
 	p.in.etcd.Kill()
 	wait.Pause(ctx, away/2)
-	took, held := p.logInEach(ctx, p.in.access)
+	took, held := p.logInEach(ctx, logins, p.in.access)
 	f.check(held == logins, "%d of %d logins meanwhile", held, logins)
 	f.most("the slowest after", longest(took), noticed)
 	wait.Pause(ctx, time.Until(began.Add(away)))

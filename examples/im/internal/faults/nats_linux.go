@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// streamName is that of the messages' stream.
-	streamName = "im"
+	// streamName is that of the messages' stream, and groupsName and sendersName are those of the buckets.
+	streamName  = "im"
+	groupsName  = "KV_im-groups"
+	sendersName = "KV_im-senders"
 	// adminUser is this programme at NATS, whose password stays when that of the access servers is changed.
 	adminUser = "admin"
 	// askTimeout bounds one question to NATS.
@@ -78,11 +80,21 @@ func (in *installation) observe() (*observer, error) {
 	return &observer{nc, js}, nil
 }
 
-// stream says who leads the stream, who follows, and whether all of them are there and have all of it.
-func (o *observer) stream(ctx context.Context) (leader string, followers []string, whole bool) {
+// behind names a stream that has no leader, or of which not all replicas are there and have all of it; "" when none does.
+func (o *observer) behind(ctx context.Context) string {
+	for _, name := range []string{streamName, groupsName, sendersName} {
+		if _, _, whole := o.stream(ctx, name); !whole {
+			return name
+		}
+	}
+	return ""
+}
+
+// stream says who leads a stream, who follows, and whether all of them are there and have all of it.
+func (o *observer) stream(ctx context.Context, name string) (leader string, followers []string, whole bool) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	stream, err := o.js.Stream(ctx, streamName)
+	stream, err := o.js.Stream(ctx, name)
 	if err != nil {
 		return "", nil, false
 	}

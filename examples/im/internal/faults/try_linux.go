@@ -190,8 +190,8 @@ func (p *programme) missing(ctx context.Context) string {
 	if user := p.loggedOut(); user != "" {
 		return user
 	}
-	if _, _, whole := p.observer.stream(ctx); !whole {
-		return "the stream has no leader, or a replica is behind"
+	if name := p.observer.behind(ctx); name != "" {
+		return name + " has no leader, or a replica is behind"
 	}
 	if p.crowd != nil {
 		return p.unserved(ctx)

@@ -135,7 +135,7 @@ func silent(ctx context.Context, p *programme, f *finding) error {
 		}
 	}
 	f.note("%d silent connections", len(conns))
-	took, held := p.logInEach(ctx, p.in.access)
+	took, held := p.logInEach(ctx, logins, p.in.access)
 	f.check(held == logins, "%d of %d others' logins", held, logins)
 	f.most("the slowest after", longest(took), noticed)
 	return nil

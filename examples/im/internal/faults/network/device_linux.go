@@ -11,6 +11,10 @@ import (
 
 const deviceName = "wire0"
 
+// queued is how many packets of a host wait for this process to carry them. More are dropped, and the first packet of a connection is sent
+// again after a second: only the wires that are cut should do so, and not a machine that gives this process no time for a while.
+const queued = 1 << 13
+
 // openDevice makes a TUN device in the thread's namespace, with these addresses of a network, and brings it and the
 // loopback device up.
 func openDevice(addrs []netip.Addr, prefix netip.Prefix) (*os.File, error) {
@@ -79,6 +83,13 @@ func up(socket int) error {
 	r.SetUint32(mtu)
 	if err := unix.IoctlIfreq(socket, unix.SIOCSIFMTU, r); err != nil {
 		return fmt.Errorf("mtu: %w", err)
+	}
+	if r, err = unix.NewIfreq(deviceName); err != nil {
+		return err
+	}
+	r.SetUint32(queued)
+	if err := unix.IoctlIfreq(socket, unix.SIOCSIFTXQLEN, r); err != nil {
+		return fmt.Errorf("queue: %w", err)
 	}
 	for _, name := range []string{deviceName, "lo"} {
 		if r, err = unix.NewIfreq(name); err != nil {
