@@ -70,7 +70,8 @@ func (appending) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	return append(dst, *msg.(*[]byte)...), nil
 }
 
-// Its room has a guard in front while it appends: a frame that fits only without that needs more room, but not each time.
+// Its room has a guard in front while it appends: a frame that fits only without that needs more room, but not each
+// time.
 func TestAReplyThroughAUsersMarshalerAllocatesNothing(t *testing.T) {
 	near, far := testkit.ConnectTCP(t)
 	s := testkit.Adopt(t, testkit.NewServer(t, codec.New(codec.Uint16BE, appending{}), 8), near)
@@ -138,8 +139,8 @@ func echoWith(s *libnet.Session, receive func(*libnet.Session, []byte) ([]byte, 
 	}
 }
 
-// A session's timer, and what it keeps, is for those that have a limit: the others neither allocate it nor look at the clock for a
-// message.
+// A session's timer, and what it keeps, is for those that have a limit: the others neither allocate it nor look at the
+// clock for a message.
 func TestASessionWithoutARateLimitPaysNothingForIt(t *testing.T) {
 	size := func(limit libnet.RateLimit) float64 {
 		srv := testkit.NewServer(t, testkit.Frames, 0)

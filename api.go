@@ -45,9 +45,9 @@ type Codec interface {
 // Stream is what the rw handed to [Protocol.NewCodec] offers beyond reading and writing, when it
 // comes from a [Server] or a [Dialer].
 //
-// What is written while the codec's Send runs is a part of that message, but for what the goroutine writes that is in the codec's
-// Receive: that goes by itself, as all does that is written at another time. Close ends the session, and does not wait for its
-// close callbacks.
+// What is written while the codec's Send runs is a part of that message, but for what the goroutine writes that is in
+// the codec's Receive: that goes by itself, as all does that is written at another time. Close ends the session, and
+// does not wait for its close callbacks.
 type Stream interface {
 	io.ReadWriteCloser
 
@@ -60,10 +60,11 @@ type Stream interface {
 // FrameAppender is an optional interface of a [Codec]: it encodes without the connection. A session
 // whose codec has it encodes straight into its send queue, and a broadcast encodes once for all.
 //
-// AppendFrame appends one whole frame to dst. With an error it returns dst as it was. It keeps
-// neither argument, depends on nothing but them, and may be called by several goroutines at a time. Of what it returns, the memory of
-// dst is the session's, and that of other sessions later: one that kept dst and wrote to it would change frames of any of them. A
-// frame that it puts elsewhere is copied, but for one above 128 KiB that Send queues: it may change it only when that is written.
+// AppendFrame appends one whole frame to dst. With an error it returns dst as it was. It keeps neither argument,
+// depends on nothing but them, and may be called by several goroutines at a time. Of what it returns, the memory of dst
+// is the session's, and that of other sessions later: one that kept dst and wrote to it would change frames of any of
+// them. A frame that it puts elsewhere is copied, but for one above 128 KiB that Send queues: it may change it only
+// when that is written.
 type FrameAppender interface {
 	AppendFrame(dst []byte, msg any) ([]byte, error)
 }
@@ -72,12 +73,13 @@ type FrameAppender interface {
 // whose codec has it cuts frames from its read buffer and does not call Receive; event mode
 // ([Server.ServeMessages]) needs it.
 //
-// ParseFrame returns the first frame's payload, usually a part of src and never memory that the codec uses again, and the frame's
-// whole length n. n == 0 without an error says that src ends inside the frame. It must tell a frame that is too
-// large from its header alone. It depends on nothing but src.
+// ParseFrame returns the first frame's payload, usually a part of src and never memory that the codec uses again, and
+// the frame's whole length n. n == 0 without an error says that src ends inside the frame. It must tell a frame that is
+// too large from its header alone. It depends on nothing but src.
 //
-// A codec may also have the method ResumeFrame(src []byte, seen int) (payload []byte, n int, err error): ParseFrame for a src whose first
-// seen bytes were found, by themselves, to be no whole frame. A session asks it for the rest of a frame that arrives in pieces.
+// A codec may also have the method ResumeFrame(src []byte, seen int) (payload []byte, n int, err error): ParseFrame for
+// a src whose first seen bytes were found, by themselves, to be no whole frame. A session asks it for the rest of a
+// frame that arrives in pieces.
 type FrameParser interface {
 	ParseFrame(src []byte) (payload []byte, n int, err error)
 }
@@ -85,8 +87,8 @@ type FrameParser interface {
 // FrameSplitter is an optional interface of a [Codec]: it says where a frame's payload already lies
 // in memory, so that a large one is written from there (writev) and not copied first.
 //
-// SplitFrame appends the frame's header to dst and returns the payload as the message holds it.
-// A nil payload says that this message must be encoded by AppendFrame. With an error the header is dst as it was, or nil.
+// SplitFrame appends the frame's header to dst and returns the payload as the message holds it. A nil payload says that
+// this message must be encoded by AppendFrame. With an error the header is dst as it was, or nil.
 type FrameSplitter interface {
 	SplitFrame(dst []byte, msg any) (header, payload []byte, err error)
 }
@@ -102,11 +104,11 @@ type MessageConn interface {
 	WrapProtocol(p Protocol) Protocol
 }
 
-// Serve listens on address and returns a server that has not begun to accept: set the fields of
-// [Server] that should differ from their defaults, then call [Server.Accept] in a loop, or
-// [Server.Serve], or [Server.ServeMessages]. The networks are those of [net.Listen] but "unixpacket", which keeps
-// messages apart where libnet needs a stream. On "unix" the socket that a server left behind when it ended does not
-// keep a new one from listening; the end of a server removes its socket, but not one that another server listens on by then.
+// Serve listens on address and returns a server that has not begun to accept: set the fields of [Server] that should
+// differ from their defaults, then call [Server.Accept] in a loop, or [Server.Serve], or [Server.ServeMessages]. The
+// networks are those of [net.Listen] but "unixpacket", which keeps messages apart where libnet needs a stream. On
+// "unix" the socket that a server left behind when it ended does not keep a new one from listening; the end of a server
+// removes its socket, but not one that another server listens on by then.
 //
 // sendChanSize is how many messages a session queues before Send answers [ErrSessionBlocked];
 // with 0, Send writes before it returns. It is Config.SendQueue.
@@ -145,9 +147,10 @@ type Dialer struct {
 	Protocol  Protocol
 }
 
-// Dial connects, completes the TLS handshake if there is a TLSConfig, and has the protocol make the
-// codec. ctx bounds all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake (15 s where that is 0) and the
-// codec's making, each; ctx and HandshakeTimeout have no bearing on the session that it returns. On an error nothing is left open.
+// Dial connects, completes the TLS handshake if there is a TLSConfig, and has the protocol make the codec. ctx bounds
+// all of it, NetDialer's timeout the connecting, and HandshakeTimeout the TLS handshake (15 s where that is 0) and the
+// codec's making, each; ctx and HandshakeTimeout have no bearing on the session that it returns. On an error nothing is
+// left open.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Session, error) {
 	ctx = usercode.Context(ctx, "Dial")
 	if err := d.check("Dial"); err != nil {

@@ -59,8 +59,8 @@ func BenchmarkEcho(b *testing.B) {
 	}
 }
 
-// BenchmarkManyAtATime is for -cpu and -mutexprofile: what all processors share shows where they wait for each other. An operation is a
-// window of 16 messages on one of 8 connections a processor.
+// BenchmarkManyAtATime is for -cpu and -mutexprofile: what all processors share shows where they wait for each other.
+// An operation is a window of 16 messages on one of 8 connections a processor.
 func BenchmarkManyAtATime(b *testing.B) {
 	srv, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Uint16BE, codec.Bytes), 1024)
 	if err != nil {

@@ -126,8 +126,8 @@ func (b *broadcast) offerTo(s *Session) {
 	}
 }
 
-// patience is how long the broadcast waits for one plain codec before it goes on to the next member: all of it together, at most
-// maxSlowCodecs times as long as for one. What is not encoded by then is waited for at the end.
+// patience is how long the broadcast waits for one plain codec before it goes on to the next member: all of it
+// together, at most maxSlowCodecs times as long as for one. What is not encoded by then is waited for at the end.
 func (b *broadcast) patience() time.Duration {
 	return min(codecPatience, max(0, maxSlowCodecs*codecPatience-b.waited))
 }
@@ -150,7 +150,8 @@ func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) {
 	}
 }
 
-// awaitSlow waits for those whose codecs were at work when their turn ended, codecHangs for all, and then ends their sessions.
+// awaitSlow waits for those whose codecs were at work when their turn ended, codecHangs for all, and then ends their
+// sessions.
 func (b *broadcast) awaitSlow() {
 	hung := b.finishEach(b.slow, codecHangs)
 	for _, o := range hung {
@@ -172,8 +173,8 @@ func (b *broadcast) finishEach(offers []slowOffer, d time.Duration) (unknown []s
 	return unknown
 }
 
-// codecHangs is how long a broadcast waits for plain codecs with its message, before it ends their sessions: a message that is
-// being encoded can neither be taken back nor counted.
+// codecHangs is how long a broadcast waits for plain codecs with its message, before it ends their sessions: a message
+// that is being encoded can neither be taken back nor counted.
 const codecHangs = 2 * time.Second
 
 var errCodecHangs = newError("libnet: the codec does not come back")
@@ -270,8 +271,9 @@ func (s *Session) putFrame(frame []byte, limit sendqueue.Limit) (by sendqueue.By
 	return s.q.PutCopy(sendqueue.Header{}, frame, &limit)
 }
 
-// makeRoom writes what the kernel takes of a queue that nobody is writing: its flush waits for the receiver, for more, or for a worker,
-// and the peer would be refused messages for this side's delay. False says that nothing was to be done.
+// makeRoom writes what the kernel takes of a queue that nobody is writing: its flush waits for the receiver, for more,
+// or for a worker, and the peer would be refused messages for this side's delay. False says that nothing was to be
+// done.
 func (s *Session) makeRoom() bool {
 	if !s.writesAtOnce() || !s.q.Begin() && !s.q.TakeOver() {
 		return false
@@ -335,15 +337,15 @@ type encoding struct {
 	maxMessage int
 }
 
-// A codec that is only allocated is there at once; one that first talks to its peer may never be. A broadcast waits so long for
-// one, and no longer than for maxSlowCodecs of them.
+// A codec that is only allocated is there at once; one that first talks to its peer may never be. A broadcast waits so
+// long for one, and no longer than for maxSlowCodecs of them.
 const (
 	codecPatience = 10 * time.Millisecond
 	maxSlowCodecs = 10
 )
 
-// codecMaker makes the codecs of sessions that have none, one behind the other, on a goroutine of its own; or on several, where one
-// takes its time. One that somebody else is making already it leaves to them.
+// codecMaker makes the codecs of sessions that have none, one behind the other, on a goroutine of its own; or on
+// several, where one takes its time. One that somebody else is making already it leaves to them.
 type codecMaker struct {
 	sessions []*Session
 	taken    atomic.Int64
@@ -351,7 +353,8 @@ type codecMaker struct {
 	done     chan struct{} // closed when all are made
 }
 
-// makeCodecs returns when the sessions have their codecs, or when it has waited long enough: the rest are made when they are.
+// makeCodecs returns when the sessions have their codecs, or when it has waited long enough: the rest are made when
+// they are.
 func makeCodecs(sessions []*Session) {
 	if len(sessions) == 0 {
 		return

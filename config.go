@@ -24,9 +24,9 @@ type Config struct {
 	// Send writes before it returns. Why a queue is bounded at all: see docs/architecture.md.
 	SendQueue int
 
-	// SendQueueBytes bounds the bytes that a session's queue holds; default 1 MiB. One message is
-	// always accepted by an empty queue, whatever its size. A codec that is not a [FrameAppender] tells a message's size only
-	// by encoding it: where it remembers what it has encoded, as gob does, set this below 0 and let SendQueue be the bound.
+	// SendQueueBytes bounds the bytes that a session's queue holds; default 1 MiB. One message is always accepted by an
+	// empty queue, whatever its size. A codec that is not a [FrameAppender] tells a message's size only by encoding it:
+	// where it remembers what it has encoded, as gob does, set this below 0 and let SendQueue be the bound.
 	SendQueueBytes int
 
 	// OnFull is what Send does when the queue is full. What is no FullPolicy counts as RejectNewest.
@@ -37,18 +37,18 @@ type Config struct {
 	// MaxMessage is for codecs without a session.)
 	MaxMessage int
 
-	// HandshakeTimeout bounds the time from accept until OnSession, if there is one, has returned and a first complete message
-	// has come, and so covers the TLS handshake and a login; default off, but for the TLS handshake of a Server and of a Dialer, which
-	// then has 15 s by itself.
+	// HandshakeTimeout bounds the time from accept until OnSession, if there is one, has returned and a first complete
+	// message has come, and so covers the TLS handshake and a login; default off, but for the TLS handshake of a Server
+	// and of a Dialer, which then has 15 s by itself.
 	HandshakeTimeout time.Duration
 
 	// FrameTimeout bounds the time from a frame's first byte to its last; default 30 s.
 	FrameTimeout time.Duration
 
-	// WriteTimeout ends a session whose peer takes no byte of what is to be written for this long,
-	// and is noticed within twice as long; default 10 s. On Linux what leaves the kernel's send buffer counts, too. The
-	// first write over TLS completes the handshake, for as long at most. A connection of the user's whose write deadlines
-	// have no effect is given up after ten times as long.
+	// WriteTimeout ends a session whose peer takes no byte of what is to be written for this long, and is noticed
+	// within twice as long; default 10 s. On Linux what leaves the kernel's send buffer counts, too. The first write
+	// over TLS completes the handshake, for as long at most. A connection of the user's whose write deadlines have no
+	// effect is given up after ten times as long.
 	WriteTimeout time.Duration
 
 	// IdleTimeout ends a session from which nothing came for this long; default off.
@@ -65,15 +65,15 @@ type Config struct {
 	Linger time.Duration
 
 	// PeerTimeout is how long a TCP peer may be unreachable, without a FIN or RST, before the kernel ends the
-	// connection (keepalive, and TCP_USER_TIMEOUT on Linux); default 15 s, whole seconds, at least 1 s.
-	// A peer that reads slowly is not ended, though the kernel would: a session that has to wait for it looks itself whether it
-	// takes anything, and ends with ErrWriteTimeout if it takes nothing for two to three times PeerTimeout and WriteTimeout has not
-	// passed. 24 days are the most that Linux takes. Negative leaves the socket's own settings.
+	// connection (keepalive, and TCP_USER_TIMEOUT on Linux); default 15 s, whole seconds, at least 1 s. A peer that
+	// reads slowly is not ended, though the kernel would: a session that has to wait for it looks itself whether it
+	// takes anything, and ends with ErrWriteTimeout if it takes nothing for two to three times PeerTimeout and
+	// WriteTimeout has not passed. 24 days are the most that Linux takes. Negative leaves the socket's own settings.
 	//
-	// For PeerTimeout, SendBuffer and ReceiveBuffer a connection that wraps another one must lead to its socket: by embedding
-	// it, or by a method SyscallConn() (syscall.RawConn, error) or NetConn() net.Conn. An option that the kernel
-	// refuses is logged, and the session goes on without it; what its own SetWriteBuffer(int) error or SetReadBuffer(int) error
-	// refuses, if it has that method and the size is set, refuses the connection.
+	// For PeerTimeout, SendBuffer and ReceiveBuffer a connection that wraps another one must lead to its socket: by
+	// embedding it, or by a method SyscallConn() (syscall.RawConn, error) or NetConn() net.Conn. An option that the
+	// kernel refuses is logged, and the session goes on without it; what its own SetWriteBuffer(int) error or
+	// SetReadBuffer(int) error refuses, if it has that method and the size is set, refuses the connection.
 	PeerTimeout time.Duration
 
 	// SendBuffer is the size in bytes of the kernel's send buffer of a TCP or Unix socket, the
@@ -82,17 +82,17 @@ type Config struct {
 	// which grows to megabytes.
 	SendBuffer int
 
-	// ReceiveBuffer is the size in bytes of the kernel's receive buffer of a TCP socket, the bound on what a peer can pin there
-	// that sends while its handler is at work or RateLimit has it wait; default the system's own, which on Linux grows to the
-	// third figure of net.ipv4.tcp_rmem: megabytes, for a peer that was quick once. A peer sends no more than this in a
-	// round-trip time. The kernel doubles it, and has bounds of its own (net.core.rmem_max). Of a Unix socket on Linux it is the
-	// peer's send buffer that counts, and this has no effect.
+	// ReceiveBuffer is the size in bytes of the kernel's receive buffer of a TCP socket, the bound on what a peer can
+	// pin there that sends while its handler is at work or RateLimit has it wait; default the system's own, which on
+	// Linux grows to the third figure of net.ipv4.tcp_rmem: megabytes, for a peer that was quick once. A peer sends no
+	// more than this in a round-trip time. The kernel doubles it, and has bounds of its own (net.core.rmem_max). Of a
+	// Unix socket on Linux it is the peer's send buffer that counts, and this has no effect.
 	ReceiveBuffer int
 
-	// PoisonMessages is for tests: it has a handler that keeps a message beyond its end find it overwritten with 0xDB, and the
-	// race detector see that. A [MessageHandler]'s message is overwritten when that returns, and of [Session.ReceiveInto] all of buf,
-	// up to its capacity, when it is called, in all modes; one of [Session.Messages] when the loop asks for the next.
-	// [libnettest.Serve] sets it. Default off, which costs nothing.
+	// PoisonMessages is for tests: it has a handler that keeps a message beyond its end find it overwritten with 0xDB,
+	// and the race detector see that. A [MessageHandler]'s message is overwritten when that returns, and of
+	// [Session.ReceiveInto] all of buf, up to its capacity, when it is called, in all modes; one of [Session.Messages]
+	// when the loop asks for the next. [libnettest.Serve] sets it. Default off, which costs nothing.
 	//
 	// [libnettest.Serve]: https://pkg.go.dev/github.com/libnet-go/libnet/libnettest#Serve
 	PoisonMessages bool
@@ -113,18 +113,20 @@ type Heartbeat struct {
 	Message  func(*Session) any
 }
 
-// RateLimit says how many messages, and bytes of them, a session receives within Per: as many at once of a peer that was
-// silent, and from then on no faster than they come back, one each Per/Messages. Twenty a second are {Messages: 20}; a
-// hundred a minute of which ten may come at once are {Messages: 10, Per: 6 * time.Second}. What is 0 or less is not limited.
+// RateLimit says how many messages, and bytes of them, a session receives within Per: as many at once of a peer that
+// was silent, and from then on no faster than they come back, one each Per/Messages. Twenty a second are {Messages:
+// 20}; a hundred a minute of which ten may come at once are {Messages: 10, Per: 6 * time.Second}. What is 0 or less is
+// not limited.
 //
-// Beyond the limit the session pauses: it reads no more, so that the kernel's buffers fill and the peer has to wait. Nothing
-// is lost, no timeout passes for that time, and sending goes on; in event mode no goroutine waits. A peer's end is noticed
-// behind what it has sent before. Close and Shutdown do not wait for a pause; with Server.ServeArrived, Server.Shutdown
-// receives what has arrived without one.
+// Beyond the limit the session pauses: it reads no more, so that the kernel's buffers fill and the peer has to wait.
+// Nothing is lost, no timeout passes for that time, and sending goes on; in event mode no goroutine waits. A peer's end
+// is noticed behind what it has sent before. Close and Shutdown do not wait for a pause; with Server.ServeArrived,
+// Server.Shutdown receives what has arrived without one.
 //
-// Both are counted as in [SessionStats], when a message is handed over. A message comes as soon as a byte may, and the rest of
-// its size is made up for by those behind it: so a large one is never refused. Over WebSocket a control frame counts as a
-// message, too, and so does each fragment of 131 bytes or less, with its header, that does not end a message.
+// Both are counted as in [SessionStats], when a message is handed over. A message comes as soon as a byte may, and the
+// rest of its size is made up for by those behind it: so a large one is never refused. Over WebSocket a control frame
+// counts as a message, too, and so does each fragment of 131 bytes or less, with its header, that does not end a
+// message.
 type RateLimit struct {
 	Messages int           // within Per
 	Bytes    int           // within Per, on the wire but under TLS
@@ -132,21 +134,24 @@ type RateLimit struct {
 	End      bool          // a message beyond the limit ends the session with ErrRateLimit, instead of a pause
 }
 
-// ProxyProtocol says which peers of a [Server] are proxies that speak the PROXY protocol (versions 1 and 2, as haproxy's
-// doc/proxy-protocol.txt has them): such a peer begins each connection with a header, which tells whose connection it passes on. Who
-// is no proxy is read as any client, header or not, and so cannot choose its address.
+// ProxyProtocol says which peers of a [Server] are proxies that speak the PROXY protocol (versions 1 and 2, as
+// haproxy's doc/proxy-protocol.txt has them): such a peer begins each connection with a header, which tells whose
+// connection it passes on. Who is no proxy is read as any client, header or not, and so cannot choose its address.
 //
-// The header is read before all else, the handshake of TLS included, on the session's own goroutine; with [Server.Accept], with the
-// session's first use, by Receive, Send, TLS or Codec. From then on the client's address is that of [Session.RemoteAddr], of log
-// lines and of [Server.LastClosed], and what MaxSessionsPerIP counts by: a session of a client beyond that is closed, and counts as
-// rejected as well as accepted. What is no client's connection (LOCAL, UNKNOWN, a header with the proxy's own address), or is one of
-// a Unix socket, keeps the connection's address, by which nobody counts. What else version 2 can say is skipped, but for a checksum,
-// which must be right. Counters of bytes do not know of the header.
+// The header is read before all else, the handshake of TLS included, on the session's own goroutine; with
+// [Server.Accept], with the session's first use, by Receive, Send, TLS or Codec. From then on the client's address is
+// that of [Session.RemoteAddr], of log lines and of [Server.LastClosed], and what MaxSessionsPerIP counts by: a session
+// of a client beyond that is closed, and counts as rejected as well as accepted. What is no client's connection (LOCAL,
+// UNKNOWN, a header with the proxy's own address), or is one of a Unix socket, keeps the connection's address, by which
+// nobody counts. What else version 2 can say is skipped, but for a checksum, which must be right. Counters of bytes do
+// not know of the header.
 //
-// It must come whole within Timeout, and within HandshakeTimeout; one of version 2 may be 16 KiB long. Otherwise its session ends for
-// a reason that wraps [ErrProxyHeader]; with io.EOF where the connection ends without a byte, as some checks do.
+// It must come whole within Timeout, and within HandshakeTimeout; one of version 2 may be 16 KiB long. Otherwise its
+// session ends for a reason that wraps [ErrProxyHeader]; with io.EOF where the connection ends without a byte, as some
+// checks do.
 //
-// It is for connections that the server accepts, and not for those of NewSession and ServeConn, as package ws's handlers have them.
+// It is for connections that the server accepts, and not for those of NewSession and ServeConn, as package ws's
+// handlers have them.
 type ProxyProtocol struct {
 	Trusted   []netip.Prefix // networks of the proxies; IPv4 addresses are those of IPv4 prefixes, also on a socket of both families
 	TrustUnix bool           // peers without an IP address are proxies: all that connect to a Unix socket
@@ -178,8 +183,8 @@ const (
 	defaultProxyTimeout   = 5 * time.Second // a header may be lost once, for 3 s (proxy-protocol.txt, 2)
 )
 
-// Bounds of what a user may set. A timer of a nanosecond would fire all the time and find nothing to do; a time stamp of
-// a session and a duration may be added up without an overflow, and so may a message's size and its frame's header.
+// Bounds of what a user may set. A timer of a nanosecond would fire all the time and find nothing to do; a time stamp
+// of a session and a duration may be added up without an overflow, and so may a message's size and its frame's header.
 const (
 	minDuration    = time.Millisecond
 	maxDuration    = time.Duration(1 << 61)
@@ -216,7 +221,8 @@ func (c *Config) receiveBuffer() int { return resolve(c.ReceiveBuffer, 0) }
 
 func (c *Config) handshakeTimeout() time.Duration { return resolveTime(c.HandshakeTimeout, 0) }
 
-// tlsTimeout is the bound on the handshake of TLS alone, where there is none on the whole login: 0 where there is, or where that is off.
+// tlsTimeout is the bound on the handshake of TLS alone, where there is none on the whole login: 0 where there is, or
+// where that is off.
 func (c *Config) tlsTimeout() time.Duration {
 	if c.HandshakeTimeout == 0 {
 		return sockets.TLSTimeout
@@ -349,8 +355,8 @@ func (c *Config) socketOptions() sockets.Options {
 	return sockets.Options{SendBuffer: c.sendBuffer(), ReceiveBuffer: c.receiveBuffer(), PeerTimeout: c.peerTimeout()}
 }
 
-// setSocketOptions sets what bounds the cost of a silent peer. What the kernel refuses is logged and is no error. A conn that
-// is no stream is one, and so is what a conn's own SetWriteBuffer or SetReadBuffer answers.
+// setSocketOptions sets what bounds the cost of a silent peer. What the kernel refuses is logged and is no error. A
+// conn that is no stream is one, and so is what a conn's own SetWriteBuffer or SetReadBuffer answers.
 func setSocketOptions(conn net.Conn, c *Config) error {
 	o := c.socketOptions()
 	if err := guardConn(conn, o.AskBuffers); err != nil {

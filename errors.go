@@ -13,9 +13,9 @@ import (
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
-// Errors of Send, Receive and the lifecycle. A session's [Session.Err] is one of these, io.EOF or
-// io.ErrUnexpectedEOF after the peer's end, the transport's own error, or an error that wraps one. About bytes that are no
-// frame, errors end with how these begin: eight bytes at the most, and whose protocol that looks like.
+// Errors of Send, Receive and the lifecycle. A session's [Session.Err] is one of these, io.EOF or io.ErrUnexpectedEOF
+// after the peer's end, the transport's own error, or an error that wraps one. About bytes that are no frame, errors
+// end with how these begin: eight bytes at the most, and whose protocol that looks like.
 var (
 	// ErrSessionClosed is returned by Send, by Receive and by a second Close after the session was
 	// closed on this side. errors.Is(ErrSessionClosed, net.ErrClosed) holds.
@@ -40,17 +40,17 @@ var (
 	// queued, the session is open.
 	ErrEncode error = newError("libnet: message cannot be encoded")
 
-	// ErrHandshakeTimeout is the reason of a session that brought no complete message within
-	// Config.HandshakeTimeout of being accepted. It is wrapped, where that is 0, by the reason of a session without a handshake
-	// of TLS within 15 s, and by the error of such a Dial.
+	// ErrHandshakeTimeout is the reason of a session that brought no complete message within Config.HandshakeTimeout of
+	// being accepted. It is wrapped, where that is 0, by the reason of a session without a handshake of TLS within 15
+	// s, and by the error of such a Dial.
 	ErrHandshakeTimeout error = &timeoutError{text: "libnet: handshake timeout"}
 
-	// ErrProxyHeader is wrapped by the reason of a session whose peer, a proxy by Server.ProxyProtocol, did not begin with a header of
-	// the PROXY protocol in time, or with one that is malformed or too long. Its text says which.
+	// ErrProxyHeader is wrapped by the reason of a session whose peer, a proxy by Server.ProxyProtocol, did not begin
+	// with a header of the PROXY protocol in time, or with one that is malformed or too long. Its text says which.
 	ErrProxyHeader error = newError("libnet: PROXY header")
 
-	// ErrFrameTimeout is the reason of a session whose peer began a frame and did not complete it
-	// within Config.FrameTimeout. It is wrapped by one that says how much came, and of how much, where the codec tells that.
+	// ErrFrameTimeout is the reason of a session whose peer began a frame and did not complete it within
+	// Config.FrameTimeout. It is wrapped by one that says how much came, and of how much, where the codec tells that.
 	ErrFrameTimeout error = &timeoutError{text: "libnet: frame timeout"}
 
 	// ErrWriteTimeout is the reason of a session whose peer took no byte for Config.WriteTimeout.
@@ -66,7 +66,8 @@ var (
 	// ErrRateLimit is the reason of a session whose peer sent more than Config.RateLimit allows, where that says End.
 	ErrRateLimit error = newError("libnet: rate limit exceeded")
 
-	// ErrHandedOver is the reason, in this process, of a session that package handover has given to another: its peer was told nothing.
+	// ErrHandedOver is the reason, in this process, of a session that package handover has given to another: its peer
+	// was told nothing.
 	ErrHandedOver error = newError("libnet: session handed over to another process")
 
 	// ErrPanic is wrapped by the reason of a session whose handler, codec, callback or heartbeat
@@ -77,8 +78,8 @@ var (
 	// are open.
 	ErrTooManySessions error = newError("libnet: too many sessions")
 
-	// ErrTooManySessionsPerIP is returned by Server.NewSession, and counted, when
-	// Server.MaxSessionsPerIP are open from one address. It is the reason of a session behind a proxy that is one too many.
+	// ErrTooManySessionsPerIP is returned by Server.NewSession, and counted, when Server.MaxSessionsPerIP are open from
+	// one address. It is the reason of a session behind a proxy that is one too many.
 	ErrTooManySessionsPerIP error = newError("libnet: too many sessions from one address")
 )
 
@@ -144,8 +145,8 @@ func explainedTimeout(kind error, text string) error {
 	return &timeoutError{text: kind.Error() + ": " + text, kind: kind}
 }
 
-// An explainedError is an error of this package, package codec or the transport, with what is known of how it came about. The text is
-// libnet's own, so it may go into logs whole.
+// An explainedError is an error of this package, package codec or the transport, with what is known of how it came
+// about. The text is libnet's own, so it may go into logs whole.
 type explainedError struct {
 	err  error
 	text string
@@ -164,8 +165,8 @@ func (e *explainedError) Unwrap() error { return e.err }
 
 // What a session's first bytes tell of a peer that speaks something else. See internal/firstbytes, which has the words.
 
-// explainFrame adds to the error of a frame that cannot be one what the frame begins with: src is what has arrived of it. The errors of
-// a user's codec stay as they are.
+// explainFrame adds to the error of a frame that cannot be one what the frame begins with: src is what has arrived of
+// it. The errors of a user's codec stay as they are.
 func (s *Session) explainFrame(err error, src []byte) error {
 	if s.skips() || !saysBadFrame(err) {
 		return err
@@ -173,9 +174,10 @@ func (s *Session) explainFrame(err error, src []byte) error {
 	return explain(err, s.beginning(src, s.parsed == 0, false))
 }
 
-// beginning says how a frame begins, of which src has arrived: its header, for the rest is a message, which is nobody's to see. Of the
-// first of a session it also says what that looks like, and shows bytes that are known to be another protocol's. Text is only taken for
-// another framing's where the frame is not legal; where frames have no header it may be a message, and so only other bytes are shown.
+// beginning says how a frame begins, of which src has arrived: its header, for the rest is a message, which is nobody's
+// to see. Of the first of a session it also says what that looks like, and shows bytes that are known to be another
+// protocol's. Text is only taken for another framing's where the frame is not legal; where frames have no header it may
+// be a message, and so only other bytes are shown.
 func (s *Session) beginning(src []byte, first, legal bool) string {
 	shown, what := s.header(src), ""
 	if first {
@@ -216,8 +218,8 @@ func saysBadFrame(err error) bool {
 	return err == ErrFrameTooLarge || err == ErrMalformedFrame
 }
 
-// explainEnd adds to the error that ends a session within its first frame what the peer has sent, if that is known to be the beginning of
-// something else.
+// explainEnd adds to the error that ends a session within its first frame what the peer has sent, if that is known to
+// be the beginning of something else.
 func (s *Session) explainEnd(err error) error {
 	src := s.in.Unread()
 	if s.parsed > 0 || len(src) == 0 || s.skips() || firstbytes.DescribeForeign(src) == "" {
@@ -240,13 +242,14 @@ type frameHead struct {
 	n     int
 }
 
-// frameAnnouncer is what package codec's codecs have: how long a frame says that it is which begins so; not ok where that cannot be told.
+// frameAnnouncer is what package codec's codecs have: how long a frame says that it is which begins so; not ok where
+// that cannot be told.
 type frameAnnouncer interface {
 	FrameLength(head []byte) (n firstbytes.Length, ok bool)
 }
 
-// frameTimeout is ErrFrameTimeout with what is known of the frame: nothing where it is a plain codec's, or no more of it has come than a
-// part of its header.
+// frameTimeout is ErrFrameTimeout with what is known of the frame: nothing where it is a plain codec's, or no more of
+// it has come than a part of its header.
 func (s *Session) frameTimeout(c *clock) error {
 	s.mu.Lock()
 	head := c.head

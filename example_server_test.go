@@ -335,8 +335,8 @@ func ExampleServer_histograms() {
 	// 1 message of 128 bytes or less
 }
 
-// Behind a load balancer that speaks the PROXY protocol a session's peer is the client. Here the balancer is a connection from this
-// machine, which is trusted, and says that it passes on one from 192.0.2.1.
+// Behind a load balancer that speaks the PROXY protocol a session's peer is the client. Here the balancer is a
+// connection from this machine, which is trusted, and says that it passes on one from 192.0.2.1.
 func ExampleProxyProtocol() {
 	server, err := libnet.Serve("tcp", "127.0.0.1:0", lines, 64)
 	if err != nil {

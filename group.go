@@ -11,8 +11,8 @@ import (
 // All methods may be called by any goroutine, also from close callbacks and from within All; no lock is
 // held while a session is sent to or user code runs.
 //
-// A session leaves when it closes, before its Done is closed and its close callbacks run. It may be in many groups, and in one
-// under many keys.
+// A session leaves when it closes, before its Done is closed and its close callbacks run. It may be in many groups, and
+// in one under many keys.
 type Group[K comparable] struct {
 	mu lock.RWMutex[groupLock]
 	// mu guards the following.
@@ -39,15 +39,16 @@ func (m *member) forget() { m.session.forget(&m.leave) }
 // [Group.Close] none is. Neither is one under a key that does not equal itself, as NaN does not: nobody would find it.
 func (g *Group[K]) Put(key K, s *Session) { g.swap(key, s) }
 
-// Swap is [Group.Put], and returns the session that had the key before: nil if none had, if s had it itself, or if s was not
-// added. Of several calls at the same time each returns another session, so if each caller closes what it was returned, one
-// session is left: the one that [Group.Get] returns.
+// Swap is [Group.Put], and returns the session that had the key before: nil if none had, if s had it itself, or if s
+// was not added. Of several calls at the same time each returns another session, so if each caller closes what it was
+// returned, one session is left: the one that [Group.Get] returns.
 //
 //	if old := users.Swap(name, s); old != nil {
 //		go old.ShutdownWithError(ctx, errElsewhere)
 //	}
 //
-// Until that has begun, old's handlers run: one that would enter its session again looks first whether Get still returns it.
+// Until that has begun, old's handlers run: one that would enter its session again looks first whether Get still
+// returns it.
 func (g *Group[K]) Swap(key K, s *Session) (old *Session) {
 	old, _ = g.swap(key, s)
 	return old
@@ -180,16 +181,16 @@ func (g *Group[K]) list() (keys []K, sessions []*Session) {
 // made at the same time may reach members in different orders: where all must see one order, hold a lock of
 // your own around Broadcast.
 //
-// The codec of each protocol is a part of the call: a [FrameAppender] encodes msg in the caller, as for Send. It waits for other
-// codecs of the user's: 10 ms for one that is being made or has another message, and
-// no longer than 0.1 s for all of those; such a member counts as Blocked. Codecs that are at work on this message by then it leaves
-// to themselves until it has been to all members. Those that keep it for two seconds more have their sessions ended.
+// The codec of each protocol is a part of the call: a [FrameAppender] encodes msg in the caller, as for Send. It waits
+// for other codecs of the user's: 10 ms for one that is being made or has another message, and no longer than 0.1 s for
+// all of those; such a member counts as Blocked. Codecs that are at work on this message by then it leaves to
+// themselves until it has been to all members. Those that keep it for two seconds more have their sessions ended.
 //
 // A member whose codec cannot encode msg is in none of the counts; its server logs that.
 func (g *Group[K]) Broadcast(msg any) BroadcastResult { return g.BroadcastExcept(msg, nil) }
 
-// BroadcastExcept is [Group.Broadcast] to all members but one, such as the one whose message it was. That one need not be a
-// member, and is in none of the counts.
+// BroadcastExcept is [Group.Broadcast] to all members but one, such as the one whose message it was. That one need not
+// be a member, and is in none of the counts.
 func (g *Group[K]) BroadcastExcept(msg any, except *Session) BroadcastResult {
 	b := broadcast{msg: msg}
 	return g.broadcast(&b, except)
@@ -204,8 +205,8 @@ func (g *Group[K]) broadcast(b *broadcast, except *Session) BroadcastResult {
 	return b.end()
 }
 
-// BroadcastBytes is [Group.Broadcast] of a []byte, which it puts into an any only for codecs that do not send bytes as they are: see
-// [Session.SendBytes].
+// BroadcastBytes is [Group.Broadcast] of a []byte, which it puts into an any only for codecs that do not send bytes as
+// they are: see [Session.SendBytes].
 func (g *Group[K]) BroadcastBytes(msg []byte) BroadcastResult {
 	return g.BroadcastBytesExcept(msg, nil)
 }
@@ -255,8 +256,8 @@ func (g *Group[K]) isClosed() bool {
 	return g.closed
 }
 
-// Groups are groups by name: the rooms of a chat, the tables of a game. There is one for as long as it has a member. The zero
-// value is ready. All methods may be called by any goroutine, as those of [Group].
+// Groups are groups by name: the rooms of a chat, the tables of a game. There is one for as long as it has a member.
+// The zero value is ready. All methods may be called by any goroutine, as those of [Group].
 type Groups[N, K comparable] struct {
 	mu lock.RWMutex[groupsLock]
 	// mu guards the following.
@@ -265,8 +266,8 @@ type Groups[N, K comparable] struct {
 
 type groupsLock struct{}
 
-// Put adds s under key to the group of that name, as [Group.Put] does, and makes the group if there is none. A name that does not
-// equal itself names none.
+// Put adds s under key to the group of that name, as [Group.Put] does, and makes the group if there is none. A name
+// that does not equal itself names none.
 func (r *Groups[N, K]) Put(name N, key K, s *Session) {
 	if equal(name, name) {
 		for !r.putIn(r.findOrMake(name), name, key, s) {
@@ -310,9 +311,9 @@ func (r *Groups[N, K]) forget(name N, g *Group[K]) {
 	}
 }
 
-// Get returns the group of that name, for everything but Put: to broadcast, to remove a member, to count them. Where there is none it
-// returns a closed one, which has no members. A group closes with its last member, and another has its name from the next Put on: so
-// ask for it each time.
+// Get returns the group of that name, for everything but Put: to broadcast, to remove a member, to count them. Where
+// there is none it returns a closed one, which has no members. A group closes with its last member, and another has its
+// name from the next Put on: so ask for it each time.
 func (r *Groups[N, K]) Get(name N) *Group[K] {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

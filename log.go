@@ -15,8 +15,8 @@ const logLines = 10
 
 // A logger is the user's: it may be slow, and may not return.
 const (
-	// loggerPatience is how long whoever has something to log waits for a logger, and how long that may take until one of its calls
-	// returns. As long as none does, it gets no other.
+	// loggerPatience is how long whoever has something to log waits for a logger, and how long that may take until one
+	// of its calls returns. As long as none does, it gets no other.
 	loggerPatience = 500 * time.Millisecond
 
 	// loggerCalls is how many calls of one logger may be at work.
@@ -84,8 +84,9 @@ func (l *eventLog) allow(limit *lineLimit) (dropped int, ok bool) {
 	return dropped, true
 }
 
-// call has f call a logger, on a goroutine of its own, which the logger may end or keep, and with no lock held: it may call the
-// session and the server. It returns when f has, or after loggerPatience. A logger that hangs already is not called.
+// call has f call a logger, on a goroutine of its own, which the logger may end or keep, and with no lock held: it may
+// call the session and the server. It returns when f has, or after loggerPatience. A logger that hangs already is not
+// called.
 func (l *eventLog) call(logger *slog.Logger, f func()) (called, returned bool) {
 	if !l.beginCall(logger) {
 		return false, false
@@ -144,7 +145,8 @@ func (l *eventLog) miss(level slog.Level, lines int) {
 	}
 }
 
-// write writes a line within limit, if there is one. It is written when write returns, but for a logger that takes its time.
+// write writes a line within limit, if there is one. It is written when write returns, but for a logger that takes its
+// time.
 func (l *eventLog) write(limit *lineLimit, logger *slog.Logger, level slog.Level, text string, attrs ...slog.Attr) {
 	if dropped, ok := l.allow(limit); ok {
 		l.writeAllowed(dropped, logger, level, text, attrs...)
@@ -192,8 +194,8 @@ func (l *eventLog) changedLate(logger *slog.Logger, fields string) {
 	}
 }
 
-// discardLines is how often a server, or all dialled sessions together, may say what a Close has thrown away: who closes on purpose with
-// messages queued does so often.
+// discardLines is how often a server, or all dialled sessions together, may say what a Close has thrown away: who
+// closes on purpose with messages queued does so often.
 const discardLines = time.Minute
 
 // discarded is about a Close that was given no reason.

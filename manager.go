@@ -9,8 +9,8 @@ import (
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
-// managerShards is the original design's number. docs/measurements.md has the measurement: these tables against shards of
-// maps with a lock each, and sync.Map.
+// managerShards is the original design's number. docs/measurements.md has the measurement: these tables against shards
+// of maps with a lock each, and sync.Map.
 const managerShards = 32
 
 // A Manager knows open sessions by their id. All methods may be called by any goroutine; no lock is

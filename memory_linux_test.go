@@ -65,8 +65,8 @@ func TestASessionThatOnlyWaitsKeepsLittle(t *testing.T) {
 					clients = append(clients, echoOnce(t, srv))
 				}
 			}
-			// The runtime gives a new goroutine the stack that the average one used at the last collection, and one that has
-			// ended with the mode before, if there is. So the first sessions make the measure for the others.
+			// The runtime gives a new goroutine the stack that the average one used at the last collection, and one
+			// that has ended with the mode before, if there is. So the first sessions make the measure for the others.
 			for range 3 {
 				open()
 			}
@@ -149,8 +149,8 @@ func echoOnce(t testing.TB, srv *libnet.Server) (fd int) {
 	return fd
 }
 
-// The same over TLS in event mode, for a message of a byte and for one that fills a record: without the tag lendtlsbuffers,
-// crypto/tls keeps the buffers of the ClientHello's parts, or the record's.
+// The same over TLS in event mode, for a message of a byte and for one that fills a record: without the tag
+// lendtlsbuffers, crypto/tls keeps the buffers of the ClientHello's parts, or the record's.
 func TestASilentTLSSessionKeepsLittle(t *testing.T) {
 	if testkit.Race {
 		t.Skip("the race detector keeps more")

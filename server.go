@@ -18,8 +18,8 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// A Server accepts connections and makes sessions of them. Set its fields before the first call of
-// Accept, Serve, ServeMessages or NewSession. All methods may be called by any goroutine. They panic for a zero Server, and for
+// A Server accepts connections and makes sessions of them. Set its fields before the first call of Accept, Serve,
+// ServeMessages or NewSession. All methods may be called by any goroutine. They panic for a zero Server, and for
 // settings that contradict each other, such as a Heartbeat.Interval without a Message.
 //
 // With [Server.Accept] the caller runs each session; with [Server.Serve] the server does, a goroutine
@@ -27,9 +27,10 @@ import (
 type Server struct {
 	Config
 
-	// TLSConfig makes sessions of accepted connections secure; the handshake takes place on the
-	// session's first use, under ServeMessages on Linux before OnSession, never in the accept loop, within HandshakeTimeout. With a
-	// KeyLogWriter it is a copy that is used, made with the first connection, whose session tickets have keys of their own.
+	// TLSConfig makes sessions of accepted connections secure; the handshake takes place on the session's first use,
+	// under ServeMessages on Linux before OnSession, never in the accept loop, within HandshakeTimeout. With a
+	// KeyLogWriter it is a copy that is used, made with the first connection, whose session tickets have keys of their
+	// own.
 	TLSConfig *tls.Config
 
 	// MaxSessions and MaxSessionsPerIP bound the open sessions, in all and from one IPv4 address or
@@ -37,7 +38,8 @@ type Server struct {
 	// answers it first.
 	MaxSessions, MaxSessionsPerIP int
 
-	// ProxyProtocol says which peers are proxies, such as load balancers, that tell whose connection they pass on; default none.
+	// ProxyProtocol says which peers are proxies, such as load balancers, that tell whose connection they pass on;
+	// default none.
 	ProxyProtocol ProxyProtocol
 
 	// OnSession, if set, admits a session before its handler sees it. It may Receive a login and Send an
@@ -54,9 +56,9 @@ type Server struct {
 	// ServerStats.Dropped.
 	ServeArrived bool
 
-	// Histograms has the server measure how large the messages are that it receives, how long they are worked on, and how long
-	// what is sent waits in its queue: ServerStats.MessageSize, HandlerTime and QueueWait. It costs some 0.1 µs a message received
-	// and 0.05 µs and 8 bytes a message sent, and so is off by default.
+	// Histograms has the server measure how large the messages are that it receives, how long they are worked on, and
+	// how long what is sent waits in its queue: ServerStats.MessageSize, HandlerTime and QueueWait. It costs some 0.1
+	// µs a message received and 0.05 µs and 8 bytes a message sent, and so is off by default.
 	Histograms bool
 
 	// Immutable after NewServer.
@@ -155,8 +157,8 @@ func (srv *Server) mustBeReady() {
 	}
 }
 
-// Listener returns the server's listener. Of one for a Unix socket that [Serve] has made, [Server.Stop] and [Server.Shutdown] remove
-// the socket's path, if it is still this socket's: its own Close does not.
+// Listener returns the server's listener. Of one for a Unix socket that [Serve] has made, [Server.Stop] and
+// [Server.Shutdown] remove the socket's path, if it is still this socket's: its own Close does not.
 func (srv *Server) Listener() net.Listener {
 	srv.mustBeMade()
 	return sockets.Unwrap(srv.listener)
@@ -183,7 +185,8 @@ func (srv *Server) Stopping() <-chan struct{} {
 
 // Accept waits for the next session. It waits out errors that pass, with a back-off of 5 ms to 1 s, a listener that
 // panics or returns no connection among them, and returns [io.EOF] after Stop or Shutdown and other errors of the
-// listener as they are, wrapped. A connection whose own methods panic, or take longer than a second, is closed and counts as rejected.
+// listener as they are, wrapped. A connection whose own methods panic, or take longer than a second, is closed and
+// counts as rejected.
 func (srv *Server) Accept() (*Session, error) {
 	srv.mustBeReady()
 	if s := srv.nextAdopted(); s != nil {
@@ -234,17 +237,17 @@ func (srv *Server) Serve(h Handler) error {
 	return srv.acceptEach(secure, func(s *Session) { go srv.run(s, h) }, func(s *Session) { go s.runHandler(h) })
 }
 
-// ServeUntil has serve, in which Serve, ServeMessages or a loop of Accept runs, go on until ctx ends, and then shuts the server down, within
-// drain: 10 s where that is 0, and as long as [Server.Shutdown] takes by itself where it is negative. It is what a program does that ends
-// at SIGTERM:
+// ServeUntil has serve, in which Serve, ServeMessages or a loop of Accept runs, go on until ctx ends, and then shuts
+// the server down, within drain: 10 s where that is 0, and as long as [Server.Shutdown] takes by itself where it is
+// negative. It is what a program does that ends at SIGTERM:
 //
 //	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 //	defer stop()
 //	err := srv.ServeUntil(ctx, 10*time.Second, func() error { return srv.ServeMessages(h) })
 //
-// It shuts the server down, too, when serve returns before, as it does where the listener breaks. It returns when both have returned,
-// nil if the listener has not failed and all was delivered, else what serve or Shutdown returned, joined. serve runs on the caller's
-// goroutine, and must return once the server has stopped.
+// It shuts the server down, too, when serve returns before, as it does where the listener breaks. It returns when both
+// have returned, nil if the listener has not failed and all was delivered, else what serve or Shutdown returned,
+// joined. serve runs on the caller's goroutine, and must return once the server has stopped.
 func (srv *Server) ServeUntil(ctx context.Context, drain time.Duration, serve func() error) error {
 	srv.mustBeMade()
 	if serve == nil {
@@ -272,8 +275,8 @@ func (srv *Server) shutdownWithin(drain time.Duration) error {
 	return srv.Shutdown(ctx)
 }
 
-// acceptEach passes each session admitted on a connection, as prepare returns it, to start, which may not wait; and before these the
-// sessions of another process to adopt.
+// acceptEach passes each session admitted on a connection, as prepare returns it, to start, which may not wait; and
+// before these the sessions of another process to adopt.
 func (srv *Server) acceptEach(prepare preparing, start, adopt func(*Session)) error {
 	if srv.stopped() {
 		return ErrServerClosed

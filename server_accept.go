@@ -89,7 +89,8 @@ func (srv *Server) tryAccept() (net.Conn, error) {
 	return srv.acceptApart()
 }
 
-// acceptApart asks a listener of the user's on a goroutine of its own, which it may end, and keep beyond the server's end.
+// acceptApart asks a listener of the user's on a goroutine of its own, which it may end, and keep beyond the server's
+// end.
 func (srv *Server) acceptApart() (net.Conn, error) {
 	type result struct {
 		conn net.Conn
@@ -147,8 +148,8 @@ func acceptError(err error) error {
 // listenerPatience is how long a Shutdown without time waits for its listener: the next one wants the address.
 const listenerPatience = 100 * time.Millisecond
 
-// closeListener closes the listener, and waits for that. One of the user's may panic, end the goroutine or not return; a Unix
-// socket's waits for who else looks after its directory.
+// closeListener closes the listener, and waits for that. One of the user's may panic, end the goroutine or not return;
+// a Unix socket's waits for who else looks after its directory.
 func (srv *Server) closeListener(patience time.Duration) {
 	within(max(patience, listenerPatience), func() {
 		defer func() {
@@ -196,8 +197,8 @@ const (
 	// refusalsAtOnce is how many refused connections are answered at a time. More are closed without an answer.
 	refusalsAtOnce = 32
 
-	// refusalTime is how long the answer may take, and how long it counts against refusalsAtOnce: so a server that is flooded
-	// answers no more than 64 connections a second, which is what TLS handshakes may cost it.
+	// refusalTime is how long the answer may take, and how long it counts against refusalsAtOnce: so a server that is
+	// flooded answers no more than 64 connections a second, which is what TLS handshakes may cost it.
 	refusalTime = 500 * time.Millisecond
 
 	// refusalRequest is how much of a request is read, so that the connection is not reset before the answer is read.
@@ -254,8 +255,8 @@ func (srv *Server) answerRefused(conn net.Conn, proxied bool, answer []byte) {
 	}
 }
 
-// answersRefused reports whether the client behind a proxy is told why it is refused, when its session is made a codec. It has as long for
-// that as a connection that becomes no session.
+// answersRefused reports whether the client behind a proxy is told why it is refused, when its session is made a codec.
+// It has as long for that as a connection that becomes no session.
 func (srv *Server) answersRefused(s *Session, reason error) bool {
 	if _, ok := srv.protocol.(refusingProtocol); !ok || !isLimit(reason) || !srv.takeRefusal() {
 		return false
@@ -291,7 +292,8 @@ func awaitPeersEnd(conn net.Conn, room []byte) {
 	_, _ = io.CopyBuffer(io.Discard, io.LimitReader(below, refusalRequest), room)
 }
 
-// A refusableConn has a way of its own to tell its peer why it is closed without having become a session: package ws's has.
+// A refusableConn has a way of its own to tell its peer why it is closed without having become a session: package ws's
+// has.
 type refusableConn interface {
 	Refuse(reason error, _ inside.Call)
 }
@@ -359,8 +361,8 @@ func (s *Session) client() netip.AddrPort {
 	return p.client
 }
 
-// proxyHeader reads the header that the peer begins with, if it is a proxy. Of several callers one reads, and the others wait: not for a
-// mutex, with which the clock of a testing/synctest bubble would stand still.
+// proxyHeader reads the header that the peer begins with, if it is a proxy. Of several callers one reads, and the
+// others wait: not for a mutex, with which the clock of a testing/synctest bubble would stand still.
 func (s *Session) proxyHeader() error {
 	p := s.proxied()
 	if p == nil {
@@ -408,8 +410,8 @@ func inClear(conn net.Conn) net.Conn {
 	return conn
 }
 
-// awaitProxyHeader is proxyHeader for who runs the session: false says that it has ended. A client that is refused and is told so is
-// told by who makes the codec.
+// awaitProxyHeader is proxyHeader for who runs the session: false says that it has ended. A client that is refused and
+// is told so is told by who makes the codec.
 func (s *Session) awaitProxyHeader() bool {
 	err := s.proxyHeader()
 	if err == nil || s.proxied().answers {

@@ -43,8 +43,8 @@ func (srv *Server) admitAndStart(conn net.Conn, prepare preparing, start func(*S
 	}
 }
 
-// admitWithin is admit for Accept, which has nobody else to go on with the next connection: it refuses a conn of the user's whose
-// methods end their goroutine, or take longer than usercode.Patience.
+// admitWithin is admit for Accept, which has nobody else to go on with the next connection: it refuses a conn of the
+// user's whose methods end their goroutine, or take longer than usercode.Patience.
 func (srv *Server) admitWithin(conn net.Conn) (*Session, error) {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
@@ -81,11 +81,12 @@ func (srv *Server) admitWithin(conn net.Conn) (*Session, error) {
 // errNoAnswer is what a connection is refused for whose methods do not return.
 var errNoAnswer = newError("libnet: a method of the connection does not return")
 
-// A preparing returns the conn to go on with, of one that was accepted. It may not wait. Of a peer that is a proxy something is to be
-// read before.
+// A preparing returns the conn to go on with, of one that was accepted. It may not wait. Of a peer that is a proxy
+// something is to be read before.
 type preparing func(conn net.Conn, proxied bool) net.Conn
 
-// admit makes and registers a session of what prepare returns, or closes conn. Without prepare conn came from elsewhere.
+// admit makes and registers a session of what prepare returns, or closes conn. Without prepare conn came from
+// elsewhere.
 func (srv *Server) admit(conn net.Conn, prepare preparing) (*Session, error) {
 	s, err := srv.enter(conn, prepare)
 	if err != nil {

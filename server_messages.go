@@ -29,10 +29,10 @@ type MessageHandlerFunc func(s *Session, msg []byte)
 // ServeMessage calls f.
 func (f MessageHandlerFunc) ServeMessage(s *Session, msg []byte) { f(s, msg) }
 
-// ServeMessages accepts sessions and calls h for each message: event mode. On Linux, over TCP and Unix
-// sockets, with and without TLS, and with a codec that is a [FrameParser], a session that waits has no goroutine and
-// no buffer but those of crypto/tls; elsewhere each session has a goroutine, and the same holds otherwise. A handler that
-// waits delays only its own session. The handshake of TLS comes before OnSession, on a goroutine that ends with it.
+// ServeMessages accepts sessions and calls h for each message: event mode. On Linux, over TCP and Unix sockets, with
+// and without TLS, and with a codec that is a [FrameParser], a session that waits has no goroutine and no buffer but
+// those of crypto/tls; elsewhere each session has a goroutine, and the same holds otherwise. A handler that waits
+// delays only its own session. The handshake of TLS comes before OnSession, on a goroutine that ends with it.
 // ServeMessages returns as [Server.Serve] does.
 func (srv *Server) ServeMessages(h MessageHandler) error {
 	if usercode.IsMissing(h) {
@@ -81,8 +81,9 @@ func (m *messageServer) startLoop() error {
 	return nil
 }
 
-// starters do for sessions what may wait, each for one at a time. Nobody waits behind another, and yet, where nothing waits, a burst of
-// connections takes a few goroutines and not one each: the runtime keeps for good what it has made for the most that there ever were.
+// starters do for sessions what may wait, each for one at a time. Nobody waits behind another, and yet, where nothing
+// waits, a burst of connections takes a few goroutines and not one each: the runtime keeps for good what it has made
+// for the most that there ever were.
 type starters struct {
 	serve func(*Session)
 
@@ -175,7 +176,8 @@ func (m *messageServer) canLoop(s *Session) bool {
 	return m.loop != nil && s.sock != nil && s.framing().parser != nil
 }
 
-// tlsHandshake does the handshake of TLS, if that is to be done before anything else; false if it failed, and the session with it.
+// tlsHandshake does the handshake of TLS, if that is to be done before anything else; false if it failed, and the
+// session with it.
 func (s *Session) tlsHandshake() bool {
 	if s.sock == nil {
 		return true
@@ -197,8 +199,8 @@ func (s *Session) callHandshake() (err error) {
 	return s.sock.Handshake()
 }
 
-// adopt is serveAdmitted for a session of another process, of which there may be many thousands: one of which nothing has arrived takes
-// no goroutine.
+// adopt is serveAdmitted for a session of another process, of which there may be many thousands: one of which nothing
+// has arrived takes no goroutine.
 func (m *messageServer) adopt(s *Session) {
 	if !m.canLoop(s) || !s.in.Empty() || s.throttle() != nil {
 		go m.serveAdmitted(s)
@@ -247,8 +249,8 @@ func (m *messageServer) addToLoop(s *Session) {
 		s.yieldNow()
 	}
 	m.loop.Release((*eventSession)(s))
-	// From here on the loop serves s. It is told of what has arrived by then, and had it been before, this goroutine would
-	// go on with a peer that sends without pause.
+	// From here on the loop serves s. It is told of what has arrived by then, and had it been before, this goroutine
+	// would go on with a peer that sends without pause.
 	if err == nil {
 		m.register(s)
 	}
@@ -371,8 +373,9 @@ func (s *Session) dispatch(h MessageHandler) (err error) {
 	return err
 }
 
-// sessionHandlers is what package resume's handler has, which keeps something for each session: it is asked once for all messages that
-// one read has brought, and not at each of them. What it answers is for of alone, and not for a handler of the user's that embeds that.
+// sessionHandlers is what package resume's handler has, which keeps something for each session: it is asked once for
+// all messages that one read has brought, and not at each of them. What it answers is for of alone, and not for a
+// handler of the user's that embeds that.
 type sessionHandlers interface {
 	HandlerOf(s *Session, _ inside.Call) (h, of MessageHandler)
 }

@@ -15,9 +15,10 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// Stop closes the listener and all sessions, discarding what they have queued, and returns when their
-// close callbacks have run, but after Config.Linger at the latest, or after a second where that is longer, and a second more
-// for a listener that does not close: called from a callback or a handler it cannot wait for that one. To lose nothing, see [Server.Shutdown].
+// Stop closes the listener and all sessions, discarding what they have queued, and returns when their close callbacks
+// have run, but after Config.Linger at the latest, or after a second where that is longer, and a second more for a
+// listener that does not close: called from a callback or a handler it cannot wait for that one. To lose nothing, see
+// [Server.Shutdown].
 func (srv *Server) Stop() {
 	srv.mustBeMade()
 	defer srv.stopReturns()
@@ -28,21 +29,20 @@ func (srv *Server) Stop() {
 	_ = srv.awaitNone(context.Background())
 }
 
-// Shutdown closes the listener and shuts all sessions down as [Session.Shutdown] does, all at once. A
-// handler that is at work on a message may still send its reply, for at most Config.Linger or half the
-// time that ctx leaves; with ServeArrived it also receives, for as long, what has arrived. It returns nil when everything was
-// delivered and the close callbacks have run, or a [*ShutdownError] when ctx ended first: the sessions that were
-// left were then cut off. Like Session.Shutdown it does not outlive ctx, but for 0.1 s more
-// that a listener may take to be closed. Where ctx has no deadline it waits for close callbacks
-// as [Server.Stop] does. Of several calls each waits. It does not wait for handlers to return, and may be called from one; from a
-// close callback, too, for which it then waits itself.
+// Shutdown closes the listener and shuts all sessions down as [Session.Shutdown] does, all at once. A handler that is
+// at work on a message may still send its reply, for at most Config.Linger or half the time that ctx leaves; with
+// ServeArrived it also receives, for as long, what has arrived. It returns nil when everything was delivered and the
+// close callbacks have run, or a [*ShutdownError] when ctx ended first: the sessions that were left were then cut off.
+// Like Session.Shutdown it does not outlive ctx, but for 0.1 s more that a listener may take to be closed. Where ctx
+// has no deadline it waits for close callbacks as [Server.Stop] does. Of several calls each waits. It does not wait for
+// handlers to return, and may be called from one; from a close callback, too, for which it then waits itself.
 func (srv *Server) Shutdown(ctx context.Context) error { return srv.Drain(ctx, 0) }
 
-// Drain is [Server.Shutdown] that spreads the ends of the sessions evenly over a time, so that their clients do not all come back at
-// once, to this server's successor or another: the lame-duck phase of a server. The listener is closed at once, and Stopping tells the
-// load balancer so; each session is served as before until it is its turn, and is then shut down as Shutdown does. It takes less time
-// where all sessions have ended before, and where ctx leaves less than over and Config.Linger. With no time to spread over it is
-// Shutdown.
+// Drain is [Server.Shutdown] that spreads the ends of the sessions evenly over a time, so that their clients do not all
+// come back at once, to this server's successor or another: the lame-duck phase of a server. The listener is closed at
+// once, and Stopping tells the load balancer so; each session is served as before until it is its turn, and is then
+// shut down as Shutdown does. It takes less time where all sessions have ended before, and where ctx leaves less than
+// over and Config.Linger. With no time to spread over it is Shutdown.
 func (srv *Server) Drain(ctx context.Context, over time.Duration) error {
 	srv.mustBeMade()
 	ctx = sendqueue.NewContext(ctx)
@@ -119,7 +119,8 @@ func closeLoops(loops []*eventloop.Loop) {
 	}
 }
 
-// stop ends accepting. Accept, Serve and NewSession answer so from now on. It waits for the listener for so long at most.
+// stop ends accepting. Accept, Serve and NewSession answer so from now on. It waits for the listener for so long at
+// most.
 func (srv *Server) stop(patience time.Duration) {
 	srv.mu.Lock()
 	first := !srv.isStopped
@@ -148,8 +149,9 @@ func (srv *Server) stopped() bool {
 	}
 }
 
-// awaitNone waits until no session is open and all close callbacks have run, or until ctx ends: then it returns of how many
-// sessions user code is at work. Without a deadline Linger is the bound: called from a callback it waits for itself.
+// awaitNone waits until no session is open and all close callbacks have run, or until ctx ends: then it returns of how
+// many sessions user code is at work. Without a deadline Linger is the bound: called from a callback it waits for
+// itself.
 func (srv *Server) awaitNone(ctx context.Context) (running int) {
 	bounded := ctx
 	if _, ok := ctx.Deadline(); !ok {

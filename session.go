@@ -20,8 +20,8 @@ import (
 // lastSessionID makes ids unique in a process, whichever server or dialer a session belongs to.
 var lastSessionID atomic.Uint64
 
-// A Session is a connection that carries messages. Send, Close and all other methods may be called by
-// any goroutine at any time; calls of Receive and ReceiveInto are serialised. A zero Session is none, and its methods panic.
+// A Session is a connection that carries messages. Send, Close and all other methods may be called by any goroutine at
+// any time; calls of Receive and ReceiveInto are serialised. A zero Session is none, and its methods panic.
 type Session struct {
 	// State is the user's; libnet never looks at it.
 	State any
@@ -157,9 +157,9 @@ func (s *Session) forgetPlain() {
 	s.rare = nil
 }
 
-// NewSession makes a session from a codec that was made elsewhere, over a connection that libnet does
-// not see. Send encodes when the message is written: with a sendChanSize over 0, do not change a
-// message that Send has taken, nor one whose SendContext returned ctx's error. The timeouts of [Config] need a connection and do not apply.
+// NewSession makes a session from a codec that was made elsewhere, over a connection that libnet does not see. Send
+// encodes when the message is written: with a sendChanSize over 0, do not change a message that Send has taken, nor one
+// whose SendContext returned ctx's error. The timeouts of [Config] need a connection and do not apply.
 func NewSession(codec Codec, sendChanSize int) *Session {
 	return newBareSession(nil, codec, sendChanSize)
 }
@@ -208,7 +208,8 @@ func newNumberedSession(o *owner, conn net.Conn, id uint64) *Session {
 	return s
 }
 
-// mustBeMade panics for a zero Session, where something happens once: what each message passes through gets there first.
+// mustBeMade panics for a zero Session, where something happens once: what each message passes through gets there
+// first.
 func (s *Session) mustBeMade() {
 	if s == nil || s.owner == nil {
 		panic("libnet: a zero or nil Session: Connect, a Dialer, a Server or NewSession makes one")
@@ -221,10 +222,10 @@ func (s *Session) ID() uint64 { return s.id }
 // maxName is the longest name of a session in bytes.
 const maxName = 128
 
-// SetName gives the session a name for people to find it by: of the user who has logged in, of a device. The lines of its end in the
-// log have it, [Server.LastClosed], and package monitor; libnet itself never looks a session up by it. It may come from the peer: it
-// is made printable where it is shown, and of one that is longer than 128 bytes the whole characters at the beginning are kept. An
-// empty one takes the name back.
+// SetName gives the session a name for people to find it by: of the user who has logged in, of a device. The lines of
+// its end in the log have it, [Server.LastClosed], and package monitor; libnet itself never looks a session up by it.
+// It may come from the peer: it is made printable where it is shown, and of one that is longer than 128 bytes the whole
+// characters at the beginning are kept. An empty one takes the name back.
 func (s *Session) SetName(name string) {
 	name = strings.Clone(usercode.Cut(name, maxName)) // not to keep the message that it may be a part of
 	s.mu.Lock()
@@ -253,8 +254,8 @@ func (s *Session) Codec() Codec {
 	return s.codec
 }
 
-// Config returns the session's settings, as its Server or Dialer had them when the first session was made: for packages that build on
-// sessions, and need some.
+// Config returns the session's settings, as its Server or Dialer had them when the first session was made: for packages
+// that build on sessions, and need some.
 func (s *Session) Config() Config {
 	s.mustBeMade()
 	return s.owner.Config
@@ -268,8 +269,8 @@ func (s *Session) LocalAddr() net.Addr {
 	return s.conn.LocalAddr()
 }
 
-// RemoteAddr returns the peer's address; nil for a session made from a bare codec. Behind a proxy of [Server.ProxyProtocol] it is the
-// client's, once the proxy's header has been read, for which it does not wait.
+// RemoteAddr returns the peer's address; nil for a session made from a bare codec. Behind a proxy of
+// [Server.ProxyProtocol] it is the client's, once the proxy's header has been read, for which it does not wait.
 func (s *Session) RemoteAddr() net.Addr {
 	if s.conn == nil {
 		return nil
@@ -308,9 +309,9 @@ func (s *Session) closedErr() error {
 	return ErrSessionClosed
 }
 
-// TLS returns the state of the session's TLS connection, in which the peer's certificates are, and whether
-// there is one. It completes the handshake, and what a proxy says before that, first, so call it where waiting is allowed: in a handler, in
-// OnSession under [Server.Serve]. It is false, too, when the handshake fails; Receive then says why.
+// TLS returns the state of the session's TLS connection, in which the peer's certificates are, and whether there is
+// one. It completes the handshake, and what a proxy says before that, first, so call it where waiting is allowed: in a
+// handler, in OnSession under [Server.Serve]. It is false, too, when the handshake fails; Receive then says why.
 func (s *Session) TLS() (tls.ConnectionState, bool) {
 	conn, ok := s.conn.(interface{ ConnectionState() tls.ConnectionState })
 	if !ok || s.proxyHeader() != nil {
@@ -328,19 +329,21 @@ func (s *Session) TLS() (tls.ConnectionState, bool) {
 
 // A ConnInfo says how a session is connected.
 type ConnInfo struct {
-	// Transport is tcp, unix, tls, ws (a WebSocket), wss (one over TLS), or other: a connection of the user's, whatever that runs on,
-	// or none.
+	// Transport is tcp, unix, tls, ws (a WebSocket), wss (one over TLS), or other: a connection of the user's, whatever
+	// that runs on, or none.
 	Transport string
 
-	// TLSVersion and CipherSuite are as crypto/tls numbers them; 0 without TLS, and until something was received or written.
+	// TLSVersion and CipherSuite are as crypto/tls numbers them; 0 without TLS, and until something was received or
+	// written.
 	TLSVersion, CipherSuite uint16
 
-	// RTT is the kernel's estimate of the round-trip time to the peer; 0 where it has none. Only Linux tells, and only of TCP.
+	// RTT is the kernel's estimate of the round-trip time to the peer; 0 where it has none. Only Linux tells, and only
+	// of TCP.
 	RTT time.Duration
 }
 
-// ConnInfo looks at the session's connection. Unlike [Session.TLS] it does not wait for a handshake. It makes a system call, and calls
-// methods of a conn of the user's, which may wait or panic.
+// ConnInfo looks at the session's connection. Unlike [Session.TLS] it does not wait for a handshake. It makes a system
+// call, and calls methods of a conn of the user's, which may wait or panic.
 func (s *Session) ConnInfo() ConnInfo {
 	info := ConnInfo{Transport: "other"}
 	if s.conn == nil {
@@ -382,8 +385,8 @@ func (s *Session) isWebSocket() bool {
 	return ok
 }
 
-// tlsInfo is what TLS has agreed on, and whether there is TLS. A conn of crypto/tls would keep who asks before its handshake is over,
-// which it is once it has carried something.
+// tlsInfo is what TLS has agreed on, and whether there is TLS. A conn of crypto/tls would keep who asks before its
+// handshake is over, which it is once it has carried something.
 func (s *Session) tlsInfo() (version, suite uint16, secure bool) {
 	conn, ok := s.conn.(interface{ ConnectionState() tls.ConnectionState })
 	if !ok {
@@ -413,8 +416,8 @@ func (s *Session) tlsIsLate(c *clock, now int64) error {
 	return errNoTLS
 }
 
-// shookHands reports whether the handshake of TLS is over, which it may have been before libnet got the conn. While somebody is at it,
-// crypto/tls keeps who asks waiting.
+// shookHands reports whether the handshake of TLS is over, which it may have been before libnet got the conn. While
+// somebody is at it, crypto/tls keeps who asks waiting.
 func (s *Session) shookHands() bool {
 	conn, ok := s.conn.(interface{ ConnectionState() tls.ConnectionState })
 	if !ok || s.sock != nil {
@@ -427,7 +430,8 @@ func (s *Session) shookHands() bool {
 var errNoTLS = explainedTimeout(ErrHandshakeTimeout, fmt.Sprintf("no handshake of TLS within %v, the bound where "+
 	"Config.HandshakeTimeout is 0: the peer may not speak TLS", sockets.TLSTimeout))
 
-// tlsBound is how long the handshake of TLS may take by itself: 0 where there is none, or it is over as far as can be told.
+// tlsBound is how long the handshake of TLS may take by itself: 0 where there is none, or it is over as far as can be
+// told.
 func (s *Session) tlsBound() time.Duration {
 	if s.owner.server == nil || s.owner.tlsTimeout() == 0 || s.conn == nil || s.owner.begun {
 		return 0

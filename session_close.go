@@ -19,8 +19,8 @@ const (
 	// flushEnd is how long Close waits for a write that its closing of the conn has interrupted.
 	flushEnd = time.Second
 
-	// endAsideTimeout is how long a Send that ends its session waits for that, so that it is seen to have ended where nothing of the
-	// user's has to wait for the sender.
+	// endAsideTimeout is how long a Send that ends its session waits for that, so that it is seen to have ended where
+	// nothing of the user's has to wait for the sender.
 	endAsideTimeout = 100 * time.Millisecond
 )
 
@@ -32,8 +32,8 @@ const (
 //	closing        refuses  is written  the end                          Shutdown, refusal, peer's end   the queue's end, and the peer's or Linger
 //	closed         refuses  discards    the end                          all others, at once
 //
-// The first step away from open has the reason: it is what Err, Send and Receive answer from then on. A state changes before
-// the queue does, so nobody is refused without a reason. Done and the close callbacks tell of closed.
+// The first step away from open has the reason: it is what Err, Send and Receive answer from then on. A state changes
+// before the queue does, so nobody is refused without a reason. Done and the close callbacks tell of closed.
 type sessionState = int32
 
 const (
@@ -57,11 +57,12 @@ func (s *Session) canReceive() bool {
 // closedChan is what Done returns once a session has ended and nobody had asked before.
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// Close throws away what Send has accepted and not yet written, and ends the session at once: to deliver that first, which is what a client
-// that has sent and is done wants, call [Session.Shutdown]. What is thrown away is counted in Stats().Discarded, and once a minute a
-// line in the log says so. The connection is closed, the session leaves its manager and groups, and the close callbacks run, all before
-// Close returns the error of closing the connection. Of several calls one does so; the others return
-// [ErrSessionClosed], perhaps before it is done. [Session.ShutdownWithError] is for a last word with a reason.
+// Close throws away what Send has accepted and not yet written, and ends the session at once: to deliver that first,
+// which is what a client that has sent and is done wants, call [Session.Shutdown]. What is thrown away is counted in
+// Stats().Discarded, and once a minute a line in the log says so. The connection is closed, the session leaves its
+// manager and groups, and the close callbacks run, all before Close returns the error of closing the connection. Of
+// several calls one does so; the others return [ErrSessionClosed], perhaps before it is done.
+// [Session.ShutdownWithError] is for a last word with a reason.
 func (s *Session) Close() error { return s.CloseWithError(ErrSessionClosed) }
 
 // CloseWithError is [Session.Close] with a reason of the caller's, which becomes [Session.Err]; nil
@@ -81,13 +82,13 @@ func (s *Session) CloseWithError(reason error) error {
 	return err
 }
 
-// Done returns a channel that is closed when the session has ended: nothing more is written, the
-// counters of Stats are final, and its manager and groups do not have it any more. Close callbacks may still be running.
+// Done returns a channel that is closed when the session has ended: nothing more is written, the counters of Stats are
+// final, and its manager and groups do not have it any more. Close callbacks may still be running.
 //
-// Whoever waits for it need not receive: a session whose Done was asked for, in event mode by a handler that is at work, also looks
-// for its peer's end itself, every two seconds, on Linux where the connection has a descriptor. It ends with io.EOF when nothing lies
-// unread before that end, which nobody can tell over TLS, or when nobody has ever received and Config.Linger has passed since it was
-// seen.
+// Whoever waits for it need not receive: a session whose Done was asked for, in event mode by a handler that is at
+// work, also looks for its peer's end itself, every two seconds, on Linux where the connection has a descriptor. It
+// ends with io.EOF when nothing lies unread before that end, which nobody can tell over TLS, or when nobody has ever
+// received and Config.Linger has passed since it was seen.
 func (s *Session) Done() <-chan struct{} {
 	s.mustBeMade()
 	s.mu.Lock()
@@ -153,11 +154,13 @@ func (s *Session) receivedLate() {
 	}
 }
 
-// protocolVersion is a fatal alert (RFC 8446, 6.2) for a peer whose first record is none of TLS: OpenSSL sends the same, and crypto/tls
-// none. That of an unexpected message would end in a line feed, and be a message to a peer whose framing is lines.
+// protocolVersion is a fatal alert (RFC 8446, 6.2) for a peer whose first record is none of TLS: OpenSSL sends the
+// same, and crypto/tls none. That of an unexpected message would end in a line feed, and be a message to a peer whose
+// framing is lines.
 var protocolVersion = []byte{21, 3, 1, 0, 2, 2, 70}
 
-// answerInTLS tells a server's peer which does not speak TLS that this side does. It writes what a kernel's empty buffer takes.
+// answerInTLS tells a server's peer which does not speak TLS that this side does. It writes what a kernel's empty
+// buffer takes.
 func (s *Session) answerInTLS(notTLS tls.RecordHeaderError) {
 	below := sockets.Transport(s.conn)
 	if s.owner.server == nil || notTLS.Conn == nil || sockets.Of(below) == nil {
@@ -247,8 +250,8 @@ func (s *Session) isGone() bool {
 
 func (s *Session) end(reason error) (ended bool, err error) { return s.endWith(reason, false, false) }
 
-// endAside is terminate for a caller who may hold a lock that a close callback, the connection, the codec or the logger wants: a
-// Send. It waits for no longer than endAsideTimeout.
+// endAside is terminate for a caller who may hold a lock that a close callback, the connection, the codec or the logger
+// wants: a Send. It waits for no longer than endAsideTimeout.
 func (s *Session) endAside(reason error) { _, _ = s.endWith(reason, false, true) }
 
 // endSoon is endAside for a caller who must not wait for the transport either. The session refuses sends at once.
@@ -257,9 +260,9 @@ func (s *Session) endSoon(reason error) {
 	go s.terminate(reason)
 }
 
-// endWith is the session's end, whatever the reason. One caller gets through. The order: no more sends,
-// no more bytes, final counters, which the server has before Done tells of them, no group, and only then the callbacks and
-// the count of open sessions. With aside, the user's callbacks run on a goroutine of their own.
+// endWith is the session's end, whatever the reason. One caller gets through. The order: no more sends, no more bytes,
+// final counters, which the server has before Done tells of them, no group, and only then the callbacks and the count
+// of open sessions. With aside, the user's callbacks run on a goroutine of their own.
 func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error) {
 	s.mustBeMade()
 	s.mu.Lock()

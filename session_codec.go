@@ -40,8 +40,8 @@ func (s *Session) makeOrAwaitCodec() bool {
 	return s.hasCodec()
 }
 
-// startCodec is initCodec for those who must not wait: it returns a channel that is closed when it is known whether there is a
-// codec; nil when it is known already.
+// startCodec is initCodec for those who must not wait: it returns a channel that is closed when it is known whether
+// there is a codec; nil when it is known already.
 func (s *Session) startCodec() <-chan struct{} {
 	mine, made := s.beginCodec()
 	switch {
@@ -54,8 +54,9 @@ func (s *Session) startCodec() <-chan struct{} {
 	return made
 }
 
-// A promptProtocol can say that its NewCodec neither waits nor calls code of a user's, as package codec's: then a goroutine for it would only
-// be another one that a busy machine has to come to. It answers for of alone, and not for a protocol that embeds it.
+// A promptProtocol can say that its NewCodec neither waits nor calls code of a user's, as package codec's: then a
+// goroutine for it would only be another one that a busy machine has to come to. It answers for of alone, and not for a
+// protocol that embeds it.
 type promptProtocol interface {
 	MakesAtOnce(of Protocol, _ inside.Call) bool
 }
@@ -149,7 +150,8 @@ type framing struct {
 // noFraming is that of a session without a codec that libnet would frame messages with.
 var noFraming framing
 
-// A sharingCodec has its frames made and cut by a half that it shares with other sessions' codecs, and that knows none of them.
+// A sharingCodec has its frames made and cut by a half that it shares with other sessions' codecs, and that knows none
+// of them.
 type sharingCodec interface {
 	SharedHalf(inside.Call) interface {
 		FrameAppender
@@ -183,7 +185,8 @@ func (s *Session) setCodec(codec Codec) {
 	s.framed.Store(f)
 }
 
-// sharedFraming returns the framing of a codec of package codec's, which the owner's sessions share; nil for other codecs.
+// sharedFraming returns the framing of a codec of package codec's, which the owner's sessions share; nil for other
+// codecs.
 func (o *owner) sharedFraming(codec Codec) *framing {
 	c, ok := codec.(sharingCodec)
 	if !ok {
@@ -198,8 +201,8 @@ func (o *owner) sharedFraming(codec Codec) *framing {
 	return f
 }
 
-// prefixOf returns the framing of frames that are a length and as many bytes. It is nil where a frame may be within the codec's bound and
-// beyond the session's.
+// prefixOf returns the framing of frames that are a length and as many bytes. It is nil where a frame may be within the
+// codec's bound and beyond the session's.
 func (o *owner) prefixOf(half any) *lengthprefix.Prefix {
 	c, ok := half.(interface{ LengthPrefix() *lengthprefix.Prefix })
 	if !ok {
@@ -238,8 +241,8 @@ func (s *Session) newCodec() (codec Codec, err error) {
 	return codec, err
 }
 
-// encode returns msg as a draft, for the queue to take. It runs the codec with no lock held. After an error that comes of a
-// panic the caller has the session end. The depth of this call counts, as offer's does.
+// encode returns msg as a draft, for the queue to take. It runs the codec with no lock held. After an error that comes
+// of a panic the caller has the session end. The depth of this call counts, as offer's does.
 func (s *Session) encode(msg any) (c *sendqueue.Batch, err error) {
 	switch {
 	case s.framing().appender != nil:
@@ -295,8 +298,8 @@ func (s *Session) codecSend(msg any) (err error) {
 	return s.codec.Send(msg)
 }
 
-// appendFrame encodes msg for a broadcast. What many sessions are to write from must be nobody's own: a codec may use its memory again.
-// Nor is it to keep much more than the frame, as where that is the compressed message.
+// appendFrame encodes msg for a broadcast. What many sessions are to write from must be nobody's own: a codec may use
+// its memory again. Nor is it to keep much more than the frame, as where that is the compressed message.
 func (s *Session) appendFrame(msg any) (frame []byte, err error) {
 	defer s.recovered("codec", &err)
 	room := broadcastRoom(msg)
@@ -386,8 +389,8 @@ func (st stream) MaxMessage() int      { return st.s.owner.MaxMessage }
 func (st stream) LocalAddr() net.Addr  { return st.s.conn.LocalAddr() }
 func (st stream) RemoteAddr() net.Addr { return st.s.RemoteAddr() }
 
-// Close ends the session, as a codec's Close ended the connection in the original libnet. The codec is at work, so that its session's
-// Send, or the receiver's lock, must not wait for what the end calls of the user's.
+// Close ends the session, as a codec's Close ended the connection in the original libnet. The codec is at work, so that
+// its session's Send, or the receiver's lock, must not wait for what the end calls of the user's.
 func (st stream) Close() error {
 	if !st.s.IsClosed() {
 		st.s.endAside(ErrSessionClosed)
@@ -443,8 +446,8 @@ func (st stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// isInReceive reports whether the caller, a codec, was called to receive. It may be called to send at the same time, so only the
-// caller's own stack tells: that is looked at where a receiver is at work and does not wait.
+// isInReceive reports whether the caller, a codec, was called to receive. It may be called to send at the same time, so
+// only the caller's own stack tells: that is looked at where a receiver is at work and does not wait.
 func (s *Session) isInReceive() bool {
 	if s.q.Receiver() < sendqueue.ReceiverActive {
 		return false

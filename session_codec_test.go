@@ -402,7 +402,8 @@ func TestK12ABatchOfMessagesIsFewWritesAndReads(t *testing.T) {
 	}
 }
 
-// A codec that was made without the session's bound has its own, and a session cuts and writes a length's frames itself.
+// A codec that was made without the session's bound has its own, and a session cuts and writes a length's frames
+// itself.
 func TestACodecWithAWiderBoundThanItsSessionMeetsTheSessions(t *testing.T) {
 	wide := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
 		return codec.New(codec.Uint32BE, codec.Bytes).NewCodec(struct{ io.ReadWriter }{rw})

@@ -38,8 +38,9 @@ func (s *Session) flushNow() {
 // writesAtOnce reports whether a write waits for nobody, and calls nothing of the user's.
 func (s *Session) writesAtOnce() bool { return s.sock != nil && !s.sock.WriteMayWait() }
 
-// flushSoon has a flush that has begun carried out on another goroutine: one of the flusher's, which never wait for a peer, or
-// one of the session's own where a write may wait. crypto/tls and conns of the user's have no write that does not.
+// flushSoon has a flush that has begun carried out on another goroutine: one of the flusher's, which never wait for a
+// peer, or one of the session's own where a write may wait. crypto/tls and conns of the user's have no write that does
+// not.
 func (s *Session) flushSoon() {
 	if s.writesAtOnce() {
 		s.owner.flusher.flush(s, awaited)
@@ -70,10 +71,10 @@ func (s *Session) sendLoop() {
 	err = failed
 }
 
-// flushReady writes b, which was taken from the queue, and what follows it until the queue is empty. It does not wait: what the
-// kernel does not take at once it leaves to a send loop. A receiver must not wait for a peer that may itself be waiting to be
-// read from. Nor must anybody be kept by others who go on sending: after flushTurn batches another goes on, behind all whose
-// flush has begun.
+// flushReady writes b, which was taken from the queue, and what follows it until the queue is empty. It does not wait:
+// what the kernel does not take at once it leaves to a send loop. A receiver must not wait for a peer that may itself
+// be waiting to be read from. Nor must anybody be kept by others who go on sending: after flushTurn batches another
+// goes on, behind all whose flush has begun.
 func (s *Session) flushReady(b *sendqueue.Batch) {
 	for turn := flushTurn; b != nil; turn-- {
 		if turn == 0 {
@@ -107,8 +108,8 @@ const flushTurn = 16
 // before it waits: a reply then costs no goroutine switch, and a run of replies one write. The
 // flusher looks after receivers that do not come back within flushDelay.
 type flusher struct {
-	// busy is how many receivers have more messages in hand than the one that they have handed over: what these make them send
-	// is better written together. It may be too low, and too high until something was held for too long.
+	// busy is how many receivers have more messages in hand than the one that they have handed over: what these make
+	// them send is better written together. It may be too low, and too high until something was held for too long.
 	busy  atomic.Int32
 	holds atomic.Bool   // held is not empty
 	_     cacheLine     // all receivers change busy, and look at holdN for each message
@@ -208,16 +209,16 @@ func (f *flusher) startWorkers(n int) {
 	}
 }
 
-// A hold is a receiver's part in flusher.busy. It has more messages in hand than the one that it hands over, and what these make it
-// send to others leaves in one write when it has worked through them, or when that takes too long.
+// A hold is a receiver's part in flusher.busy. It has more messages in hand than the one that it hands over, and what
+// these make it send to others leaves in one write when it has worked through them, or when that takes too long.
 type hold struct {
 	on    bool
 	quick uint8  // how many messages it has to hand over before it holds again
 	n     uint16 // flusher.holdN when it began; counted so far as it goes
 }
 
-// quickMessages is how many messages a receiver hands over, after something was held for too long, before it holds again: one whose
-// handler waits for each message seldom gets there.
+// quickMessages is how many messages a receiver hands over, after something was held for too long, before it holds
+// again: one whose handler waits for each message seldom gets there.
 const quickMessages = 4
 
 // lasts reports whether the receiver is one of busy.

@@ -265,8 +265,8 @@ func TestWhatACodecWritesWhileReceivingLeavesAtOnce(t *testing.T) {
 	})
 }
 
-// holdRig serves over pipes: what a client of it sends in one write is one chunk for the handler. Members join with their first
-// message.
+// holdRig serves over pipes: what a client of it sends in one write is one chunk for the handler. Members join with
+// their first message.
 func holdRig(t *testing.T, queue int, handle func(r *testkit.Rig, s *libnet.Session, msg string)) *testkit.Rig {
 	var r *testkit.Rig
 	ready := make(chan struct{})

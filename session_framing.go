@@ -12,30 +12,31 @@ import (
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
-// What the framing of package ws has beyond that of others: a handshake before the first frame, frames that are no messages,
-// messages of several frames, and a frame that ends the stream. All of it is optional, and no user's: a
+// What the framing of package ws has beyond that of others: a handshake before the first frame, frames that are no
+// messages, messages of several frames, and a frame that ends the stream. All of it is optional, and no user's: a
 // method that takes an inside.Call can only be one of this module's.
 type (
 	// A handshakeProtocol's sessions begin with a handshake, before OnSession where that may wait.
 	handshakeProtocol interface {
-		// Handshake reads the peer's part from rw and makes the codec; what lies behind it stays unread. The answer is written in
-		// any case: with an error it is all that the peer gets. Nothing else is written before.
+		// Handshake reads the peer's part from rw and makes the codec; what lies behind it stays unread. The answer is
+		// written in any case: with an error it is all that the peer gets. Nothing else is written before.
 		Handshake(rw io.ReadWriter, _ inside.Call) (codec Codec, answer []byte, err error)
 	}
 
-	// A partParser is a [FrameParser] whose frames are not a message each: ParseFrame returns a nil payload for one that is none, or
-	// that does not end a message. It may change src where it returns n > 0, since it gets those bytes once. With an error n is
-	// the length of the frame that ends the stream.
+	// A partParser is a [FrameParser] whose frames are not a message each: ParseFrame returns a nil payload for one
+	// that is none, or that does not end a message. It may change src where it returns n > 0, since it gets those bytes
+	// once. With an error n is the length of the frame that ends the stream.
 	partParser interface {
 		// InMessage reports whether a message has begun that the frames so far do not end.
 		InMessage(inside.Call) bool
 
-		// PeerClosed reports whether the peer has said that nothing follows. An end of the connection without is not orderly.
+		// PeerClosed reports whether the peer has said that nothing follows. An end of the connection without is not
+		// orderly.
 		PeerClosed(inside.Call) bool
 	}
 
-	// A movingCodec's sessions can move to another process though it knows more than its protocol: that makes it there from what Moves
-	// returns. It is called between two messages.
+	// A movingCodec's sessions can move to another process though it knows more than its protocol: that makes it there
+	// from what Moves returns. It is called between two messages.
 	movingCodec interface {
 		Moves(inside.Call) (state []byte, ok bool)
 	}
@@ -99,8 +100,9 @@ func (s *Session) skips() bool {
 // maxControlFrame is the length of the longest control frame (RFC 6455, 5.5).
 const maxControlFrame = 2 + 4 + 125
 
-// tookNoMessage notes that a frame of n bytes was cut that was no message, or not the last of one; false if the session has ended
-// and its counters are final. For a rate limit a small one counts as a message: else there would be no bound on how many come.
+// tookNoMessage notes that a frame of n bytes was cut that was no message, or not the last of one; false if the session
+// has ended and its counters are final. For a rate limit a small one counts as a message: else there would be no bound
+// on how many come.
 func (s *Session) tookNoMessage(n int) bool {
 	if !s.handOver() {
 		return false
@@ -158,22 +160,23 @@ func (s *Session) closeFrame(reason error) (frame []byte) {
 }
 
 const (
-	// lastFrameWait is how long an end waits for a flush that is under way, so that its last frame is not within another.
+	// lastFrameWait is how long an end waits for a flush that is under way, so that its last frame is not within
+	// another.
 	lastFrameWait = 50 * time.Millisecond
 
 	// lastFrameTimeout is how long the last frame may wait for room where a write cannot do without waiting.
 	lastFrameTimeout = 100 * time.Millisecond
 
-	// lingerTimeout is how long a connection is read on after its last frame: closed with input unread, it would be reset, and the
-	// peer might never see that frame.
+	// lingerTimeout is how long a connection is read on after its last frame: closed with input unread, it would be
+	// reset, and the peer might never see that frame.
 	lingerTimeout = 500 * time.Millisecond
 
 	// firstLook is when a connection that lingers is looked at first; each time is twice as long.
 	firstLook = 5 * time.Millisecond
 )
 
-// writeCloseFrame writes the frame that tells the peer why the session ends, unless that is done, or the stream ends within a frame. It
-// reports whether the connection is closed in the background.
+// writeCloseFrame writes the frame that tells the peer why the session ends, unless that is done, or the stream ends
+// within a frame. It reports whether the connection is closed in the background.
 func (s *Session) writeCloseFrame(reason error) (lingers bool) {
 	switch {
 	case s.q.LastIsOut():
@@ -219,8 +222,8 @@ func (s *Session) writeLast(frame []byte) (written bool) {
 	return done && written
 }
 
-// closeLater ends the output and has the connection closed when the peer has ended, too, or lingerTimeout has passed. False says
-// that it is to be closed at once: it has no descriptor, so nothing resets it.
+// closeLater ends the output and has the connection closed when the peer has ended, too, or lingerTimeout has passed.
+// False says that it is to be closed at once: it has no descriptor, so nothing resets it.
 func (s *Session) closeLater() bool {
 	if s.descriptor() == nil || !s.endBothOutputs() {
 		return false
@@ -266,11 +269,11 @@ func (l *lingering) look() {
 	time.AfterFunc(wait, l.look)
 }
 
-// Package ws's sessions behind net/http: that has accepted the connection and read the request, and package ws has answered it. What is
-// left for the server is a conn, some input that was read from it, and who makes the codec.
+// Package ws's sessions behind net/http: that has accepted the connection and read the request, and package ws has
+// answered it. What is left for the server is a conn, some input that was read from it, and who makes the codec.
 
-// An upgradedConn is one that becomes such a session, by [Server.ServeConn]. It belongs to no session before: [MessageConn]'s method is
-// asked once for all conns that come with the same handler.
+// An upgradedConn is one that becomes such a session, by [Server.ServeConn]. It belongs to no session before:
+// [MessageConn]'s method is asked once for all conns that come with the same handler.
 type upgradedConn interface {
 	MessageConn
 	handshakeProtocol // which is over: it makes the codec
@@ -294,8 +297,9 @@ type entrant struct {
 	through *entrance
 }
 
-// serveUpgraded begins a session and returns. The goroutine of whoever calls it, and what that has on its stack, is not the session's.
-// The handler is package ws's own, so it can be compared. One that is a MessageHandler, too, is called a message.
+// serveUpgraded begins a session and returns. The goroutine of whoever calls it, and what that has on its stack, is not
+// the session's. The handler is package ws's own, so it can be compared. One that is a MessageHandler, too, is called a
+// message.
 func (srv *Server) serveUpgraded(up upgradedConn, h Handler) error {
 	through := srv.entrance(up, h)
 	s, err := srv.enter(&entrant{up, through}, nil)
@@ -345,7 +349,8 @@ func (e *entrant) conn() net.Conn {
 	return conn
 }
 
-// upgradedCodec makes the codec, and enters what was read. Where that fails the peer is told why. The caller holds recvMu.
+// upgradedCodec makes the codec, and enters what was read. Where that fails the peer is told why. The caller holds
+// recvMu.
 func (s *Session) upgradedCodec(up upgradedConn, m *messageServer) (codec Codec, err error) {
 	defer func() {
 		if codec == nil { // also where NewCodec has ended the goroutine

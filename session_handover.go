@@ -12,9 +12,9 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// A session can be stopped between two messages, taken apart, and put together in another process: package handover does that. What it
-// needs is registered here, and known to nobody else. All of it hangs on the request by which a Shutdown, too, has the receiver
-// stop, so that a message pays nothing for it.
+// A session can be stopped between two messages, taken apart, and put together in another process: package handover
+// does that. What it needs is registered here, and known to nobody else. All of it hangs on the request by which a
+// Shutdown, too, has the receiver stop, so that a message pays nothing for it.
 
 func init() {
 	moving.The = moving.Root{
@@ -50,8 +50,8 @@ func (s *Session) freezing() *freezing {
 	return s.extras.freezing
 }
 
-// freeze is the receiver's part. True says that the session has ended meanwhile. An event loop is stopped by who asks, and a session
-// that is not admitted yet does not stop.
+// freeze is the receiver's part. True says that the session has ended meanwhile. An event loop is stopped by who asks,
+// and a session that is not admitted yet does not stop.
 func (s *Session) freeze(f *freezing) (ended bool) {
 	switch {
 	case f.arriving:
@@ -66,7 +66,8 @@ func (s *Session) freeze(f *freezing) (ended bool) {
 	return !s.canReceive()
 }
 
-// awaitThaw waits until the session goes on, or is another process's, or has ended: meanwhile its input may be that one's.
+// awaitThaw waits until the session goes on, or is another process's, or has ended: meanwhile its input may be that
+// one's.
 func (s *Session) awaitThaw() {
 	if f := s.freezing(); f != nil {
 		select {
@@ -384,7 +385,8 @@ func (a *arrival) Restore(r *moving.Record) error {
 
 var errExchange = newError("libnet: a codec that begins with an exchange, or cannot parse, cannot come from another process")
 
-// makeCodec has the protocol make the codec, which must neither read nor write: that was done when the connection was new.
+// makeCodec has the protocol make the codec, which must neither read nor write: that was done when the connection was
+// new.
 func (a *arrival) makeCodec(r *moving.Record) error {
 	s := a.s
 	p, moves := s.owner.protocol.(movingProtocol)
@@ -438,8 +440,8 @@ func (a *arrival) Start(out *sendqueue.Contents) {
 	}
 }
 
-// lose counts what was to be written by a session that has ended since it came, with what its old process has counted: the server's sums
-// have the rest once Done tells so.
+// lose counts what was to be written by a session that has ended since it came, with what its old process has counted:
+// the server's sums have the rest once Done tells so.
 func (a *arrival) lose(out *sendqueue.Contents) {
 	s := a.s
 	closedWithin(s.doneChan(), flushEnd)

@@ -53,10 +53,11 @@ func (s *Session) ReceiveInto(buf []byte) (msg []byte, err error) {
 //	}
 //	// s.Err() says why the session has ended
 //
-// msg is lent: it is valid until the next one, and may be changed and appended to. So nothing is allocated for a message of up to
-// 128 KiB. The loop ends when the session has ended and what arrived before has been received; [Session.Err] then has the reason,
-// which is io.EOF where the peer ended in good order. One that is left goes on with the next message in another loop, or in Receive,
-// which may also be called within. On a session of [Server.ServeMessages] it panics, but in OnSession.
+// msg is lent: it is valid until the next one, and may be changed and appended to. So nothing is allocated for a
+// message of up to 128 KiB. The loop ends when the session has ended and what arrived before has been received;
+// [Session.Err] then has the reason, which is io.EOF where the peer ended in good order. One that is left goes on with
+// the next message in another loop, or in Receive, which may also be called within. On a session of
+// [Server.ServeMessages] it panics, but in OnSession.
 func (s *Session) Messages() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		var buf []byte
@@ -76,7 +77,8 @@ func (s *Session) Messages() iter.Seq[[]byte] {
 // keptMessage is the most that is kept for the next message where messages are lent.
 const keptMessage = 128 << 10
 
-// beginReceive makes the caller the receiver; false if the session has ended without a codec, which somebody may still be making.
+// beginReceive makes the caller the receiver; false if the session has ended without a codec, which somebody may still
+// be making.
 func (s *Session) beginReceive() bool {
 	if s.serving.Started() {
 		panic("libnet: Receive on a session of ServeMessages")
@@ -129,7 +131,8 @@ func (s *Session) next() ([]byte, error) {
 	}
 }
 
-// parse cuts a message from the input; not ok says that its end has not arrived, or that it has to wait for the rate limit.
+// parse cuts a message from the input; not ok says that its end has not arrived, or that it has to wait for the rate
+// limit.
 func (s *Session) parse() (payload []byte, ok bool, err error) {
 	prefix := s.framing().prefix
 	if prefix == nil || s.rare != nil {
@@ -195,8 +198,8 @@ func (s *Session) parseAny() (payload []byte, ok bool, err error) {
 	}
 }
 
-// parseFrame has the codec look at src, and a codec that can go on where it ended look no more at what it has seen: a long line
-// that arrives in many pieces is then searched once.
+// parseFrame has the codec look at src, and a codec that can go on where it ended look no more at what it has seen: a
+// long line that arrives in many pieces is then searched once.
 func (s *Session) parseFrame(src []byte) (payload []byte, n int, err error) {
 	if seen := s.in.Seen(); seen > 0 {
 		if r, ok := s.framing().parser.(frameResumer); ok {
@@ -206,7 +209,8 @@ func (s *Session) parseFrame(src []byte) (payload []byte, n int, err error) {
 	return s.framing().parser.ParseFrame(src)
 }
 
-// frameResumer is what package codec's codecs have: ParseFrame for a src of which the first seen bytes were no whole frame.
+// frameResumer is what package codec's codecs have: ParseFrame for a src of which the first seen bytes were no whole
+// frame.
 type frameResumer interface {
 	ResumeFrame(src []byte, seen int) (payload []byte, n int, err error)
 }
@@ -244,8 +248,8 @@ func (s *Session) nextPlain() ([]byte, error) {
 	return payload, nil
 }
 
-// countMessage counts a message of n bytes. Others learn of it when the receiver next reads, but of the first at
-// once, and of a frame's end: timeouts hang on these. And whoever sends may know that it is the last. False says that the
+// countMessage counts a message of n bytes. Others learn of it when the receiver next reads, but of the first at once,
+// and of a frame's end: timeouts hang on these. And whoever sends may know that it is the last. False says that the
 // session has ended and its counters are final.
 func (s *Session) countMessage(n int) bool {
 	s.parsed++
@@ -328,8 +332,8 @@ func (s *Session) fill(inFrame bool) error {
 	return err
 }
 
-// afterInterrupt is for a read that brought nothing, which may have been interrupted: because the output has failed, or for a
-// shutdown that lets the session receive what has arrived. Something may have arrived since.
+// afterInterrupt is for a read that brought nothing, which may have been interrupted: because the output has failed, or
+// for a shutdown that lets the session receive what has arrived. Something may have arrived since.
 func (s *Session) afterInterrupt(err error) (int, error) {
 	if s.state.Load() == sessionOutputFailed && s.inputWaits() {
 		return s.readArrived()
@@ -457,7 +461,8 @@ func (s *Session) readPlain() (n int, err error) {
 	return 0, nil
 }
 
-// readConn reads when nobody else does: a conn of the user's may have a reader before it, which two at a time would spoil.
+// readConn reads when nobody else does: a conn of the user's may have a reader before it, which two at a time would
+// spoil.
 func (s *Session) readConn(p []byte) (int, error) {
 	if s.sock == nil {
 		turn := s.extras.reading

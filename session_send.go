@@ -19,10 +19,10 @@ import (
 // while others send, in the order they came; nil means that the kernel has the message, and an error of the
 // transport closes the session.
 //
-// Send runs the codec and the message's own methods, with no lock held, and no other code of the user's: a session
-// that has to end, ends on a goroutine of its own. With a codec that is not a [FrameAppender] one Send at a time
-// encodes; who waits for another's codec gets [ErrSessionBlocked] after Config.WriteTimeout. Before there is a codec Send
-// waits for its making, in which a NewCodec may wait for the peer: on a server HandshakeTimeout bounds that.
+// Send runs the codec and the message's own methods, with no lock held, and no other code of the user's: a session that
+// has to end, ends on a goroutine of its own. With a codec that is not a [FrameAppender] one Send at a time encodes;
+// who waits for another's codec gets [ErrSessionBlocked] after Config.WriteTimeout. Before there is a codec Send waits
+// for its making, in which a NewCodec may wait for the peer: on a server HandshakeTimeout bounds that.
 func (s *Session) Send(msg any) error {
 	if !s.initCodec() || s.IsClosed() {
 		return s.closedErr()
@@ -39,8 +39,9 @@ func (s *Session) Send(msg any) error {
 	return nil
 }
 
-// SendBytes is [Session.Send] of a []byte. It spares what Go allocates to put a slice into an any: where the codec sends bytes as they are
-// (package codec's Bytes, behind any of its framings) it allocates nothing. Any other codec gets the slice as from Send.
+// SendBytes is [Session.Send] of a []byte. It spares what Go allocates to put a slice into an any: where the codec
+// sends bytes as they are (package codec's Bytes, behind any of its framings) it allocates nothing. Any other codec
+// gets the slice as from Send.
 func (s *Session) SendBytes(msg []byte) error {
 	if !s.initCodec() || s.IsClosed() {
 		return s.closedErr()
@@ -78,10 +79,10 @@ func (s *Session) notSent(err error) error {
 // SendContext is [Session.Send] that waits for room in a full queue, whatever Config.OnFull says, behind those who
 // came before. It returns ctx's error when ctx ends first; the message is then not queued.
 //
-// On a synchronous session it waits until the kernel has the message. When ctx ends while it is being written, which cannot
-// be undone, SendContext gives the write 5 ms to return; what is left of the message is then written without the caller, within
-// Config.WriteTimeout: the peer may get it though SendContext returned ctx's error. The same holds from when a codec that
-// is not a [FrameAppender] has encoded the message.
+// On a synchronous session it waits until the kernel has the message. When ctx ends while it is being written, which
+// cannot be undone, SendContext gives the write 5 ms to return; what is left of the message is then written without the
+// caller, within Config.WriteTimeout: the peer may get it though SendContext returned ctx's error. The same holds from
+// when a codec that is not a [FrameAppender] has encoded the message.
 func (s *Session) SendContext(ctx context.Context, msg any) error {
 	return s.sendContext(sendqueue.NewContext(ctx), msg)
 }
@@ -175,7 +176,8 @@ func (s *Session) put(by sendqueue.By, err error) error {
 	return nil
 }
 
-// notEncoded is the error of a Send whose message was not encoded: that a queue is full goes before what is wrong with a message.
+// notEncoded is the error of a Send whose message was not encoded: that a queue is full goes before what is wrong with
+// a message.
 func (s *Session) notEncoded(err error, limit sendqueue.Limit) error {
 	if !errorIs(err, ErrPanic) && s.q.IsFull(limit) {
 		return ErrSessionBlocked
@@ -204,8 +206,8 @@ func (s *Session) offerAndGiveTurn(msg any, before, then sendqueue.Limit) error 
 	return s.offerPlain(msg, before, then)
 }
 
-// offerPlain is offer for the one who has the turn. It looks for room before the codec changes what it remembers of the stream.
-// What is encoded then needs room within the second limit.
+// offerPlain is offer for the one who has the turn. It looks for room before the codec changes what it remembers of the
+// stream. What is encoded then needs room within the second limit.
 func (s *Session) offerPlain(msg any, before, then sendqueue.Limit) error {
 	if s.q.IsFull(before) {
 		return ErrSessionBlocked
@@ -244,8 +246,9 @@ func (s *Session) wait(ctx sendqueue.Context, msg any) error {
 	return s.refused(s.q.Await(ctx, w))
 }
 
-// waitInTurn is wait with a plain codec. It encodes when there is room: a message that the codec has made cannot be taken back.
-// Who waits keeps the turn, so that all are served in their order; but where a Send that drops the oldest is not to wait for that.
+// waitInTurn is wait with a plain codec. It encodes when there is room: a message that the codec has made cannot be
+// taken back. Who waits keeps the turn, so that all are served in their order; but where a Send that drops the oldest
+// is not to wait for that.
 func (s *Session) waitInTurn(ctx sendqueue.Context, msg any) error {
 	limit := s.owner.queueLimit()
 	mayPass := limit.Drop
@@ -279,7 +282,8 @@ func (s *Session) waitWithTurn(ctx sendqueue.Context, msg any, limit sendqueue.L
 	}
 }
 
-// takeTurnToWait is takeTurn behind those who may wait for room: it waits on for as long as the queue is full or takes messages.
+// takeTurnToWait is takeTurn behind those who may wait for room: it waits on for as long as the queue is full or takes
+// messages.
 func (s *Session) takeTurnToWait(ctx sendqueue.Context, limit sendqueue.Limit) error {
 	for {
 		before := s.accepted()
@@ -295,8 +299,9 @@ func (s *Session) accepted() uint64 {
 	return uint64(c.Messages) + c.MessagesOut + c.Discarded
 }
 
-// bytesCodec is what package codec's codecs have, and package ws's. With isBytes it sends bytes as they are, and a *[]byte is to it
-// what it points to. The header, if there is one, spares payload a draft, which costs as much as all else that its Send does.
+// bytesCodec is what package codec's codecs have, and package ws's. With isBytes it sends bytes as they are, and a
+// *[]byte is to it what it points to. The header, if there is one, spares payload a draft, which costs as much as all
+// else that its Send does.
 type bytesCodec interface {
 	BytesHeader(payload []byte) (h sendqueue.Header, isBytes bool)
 }

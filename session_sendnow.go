@@ -35,8 +35,9 @@ func (s *Session) sendNow(ctx sendqueue.Context, msg any) error {
 	return s.writeOwnWithin(ctx, c)
 }
 
-// writeEncoded waits for its turn and writes for a SendContext of a plain codec, whose message cannot be taken back and may outlive its sender:
-// until it is being written, it keeps the codec from encoding another one, so that no more than two are left behind.
+// writeEncoded waits for its turn and writes for a SendContext of a plain codec, whose message cannot be taken back and
+// may outlive its sender: until it is being written, it keeps the codec from encoding another one, so that no more than
+// two are left behind.
 func (s *Session) writeEncoded(c *sendqueue.Batch, w *sendqueue.Waiter) error {
 	err := s.awaitTurn(sendqueue.Background, w)
 	if w != nil {
@@ -59,8 +60,8 @@ func (s *Session) awaitTurn(ctx sendqueue.Context, w *sendqueue.Waiter) error {
 	return nil
 }
 
-// claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that; it returns no c where a queue that is
-// held has taken it.
+// claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that; it returns no c
+// where a queue that is held has taken it.
 func (s *Session) claim(ctx sendqueue.Context, msg any) (c *sendqueue.Batch, w *sendqueue.Waiter, err error) {
 	if s.framing().turn != nil {
 		if err := s.takeTurn(ctx); err != nil {
@@ -139,8 +140,8 @@ func (s *Session) giveOwn(c *sendqueue.Batch) error {
 	return err
 }
 
-// writeOwnWithin is writeOwn until ctx ends. A write cannot be taken back, so what the kernel does not take at once is written
-// on another goroutine where ctx can end.
+// writeOwnWithin is writeOwn until ctx ends. A write cannot be taken back, so what the kernel does not take at once is
+// written on another goroutine where ctx can end.
 func (s *Session) writeOwnWithin(ctx sendqueue.Context, c *sendqueue.Batch) error {
 	if ctx.Done() == nil {
 		return s.writeOwn(c)
@@ -177,8 +178,8 @@ func payloadSize(msg any) int {
 	return len(payload)
 }
 
-// split is encode for a large payload, which stays where the caller has it: Send does not return before it is written. It
-// returns nil for a message that must be encoded.
+// split is encode for a large payload, which stays where the caller has it: Send does not return before it is written.
+// It returns nil for a message that must be encoded.
 func (s *Session) split(msg any) (c *sendqueue.Batch, err error) {
 	splitter, ok := s.codec.(FrameSplitter)
 	if !ok || s.framing().appender == nil {

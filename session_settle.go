@@ -9,7 +9,8 @@ import (
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
-// A settling is the rest of an end. It follows the closing of the transport, or does not wait for it for longer than flushEnd.
+// A settling is the rest of an end. It follows the closing of the transport, or does not wait for it for longer than
+// flushEnd.
 type settling struct {
 	session        *Session
 	codecMade, cut bool
@@ -33,7 +34,8 @@ func (r *settling) run() error {
 	return err
 }
 
-// closesAtOnce reports whether closing the transport is a system call that does not wait, and calls nothing of the user's.
+// closesAtOnce reports whether closing the transport is a system call that does not wait, and calls nothing of the
+// user's.
 func (r *settling) closesAtOnce() bool {
 	s := r.session
 	if s.sock == nil || s.sock.CloseWaits() {
@@ -46,7 +48,8 @@ func (r *settling) closesAtOnce() bool {
 	return ok && c.OnlyCloses(inside.Call{}) == io.ReadWriter(stream{s})
 }
 
-// What the Close of package codec's codecs closes, and nothing else: for a session's own stream, that is nothing to wait for.
+// What the Close of package codec's codecs closes, and nothing else: for a session's own stream, that is nothing to
+// wait for.
 type streamCodec interface {
 	OnlyCloses(inside.Call) io.ReadWriter
 }
@@ -91,7 +94,8 @@ func (r *settling) closeTransport() error {
 	return err
 }
 
-// settle is what follows when no byte can be written any more. Whoever has waited for Done finds the session in no group.
+// settle is what follows when no byte can be written any more. Whoever has waited for Done finds the session in no
+// group.
 func (s *Session) settle(rest *settling) {
 	s.awaitFlush()
 	s.noteLastReceived()
@@ -104,8 +108,8 @@ func (s *Session) settle(rest *settling) {
 	s.conclude(rest, callbacks)
 }
 
-// conclude is the last of an end. What the session ended for is in the log before the callbacks run, of which one may end the
-// goroutine. The server counts the session for as long as its connection is open.
+// conclude is the last of an end. What the session ended for is in the log before the callbacks run, of which one may
+// end the goroutine. The server counts the session for as long as its connection is open.
 func (s *Session) conclude(rest *settling, callbacks []*callback) {
 	defer func() {
 		if rest.isClosed() {
@@ -183,7 +187,8 @@ func (s *Session) closeConn(cut bool) (err error) {
 	case s.sock != nil || !s.secure():
 		return s.conn.Close()
 	}
-	// On a goroutine of its own: crypto/tls may hold the lock that this needs while it calls a conn of the user's that closes the session.
+	// On a goroutine of its own: crypto/tls may hold the lock that this needs while it calls a conn of the user's that
+	// closes the session.
 	var closeErr error
 	closed := within(2*closeNotifyTimeout, func() {
 		defer s.recovered("connection", &closeErr)

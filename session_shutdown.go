@@ -23,11 +23,11 @@ const (
 	cutPatience = 300 * time.Millisecond
 )
 
-// Shutdown ends the session without losing what Send has accepted: further sends answer
-// [ErrSessionClosed], the queue is written, the connection is half-closed so that the peer sees EOF
-// behind the last message, and is closed when the peer ends its side too or Config.Linger has passed.
-// What the peer sends meanwhile, 16 MiB of it at most, is read, dropped, and counted in Stats().Dropped: left unread, it
-// would make the kernel reset the connection and the peer lose what it had been sent.
+// Shutdown ends the session without losing what Send has accepted: further sends answer [ErrSessionClosed], the queue
+// is written, the connection is half-closed so that the peer sees EOF behind the last message, and is closed when the
+// peer ends its side too or Config.Linger has passed. What the peer sends meanwhile, 16 MiB of it at most, is read,
+// dropped, and counted in Stats().Dropped: left unread, it would make the kernel reset the connection and the peer lose
+// what it had been sent.
 //
 // Shutdown returns nil when everything was written and the close callbacks have run, and a [*ShutdownError] when ctx
 // ended first, or the connection failed, with messages undelivered. It does not outlive ctx, whatever the
@@ -82,8 +82,8 @@ func (s *Session) shutdownWhole(ctx context.Context, reason error) shutdownResul
 	return r
 }
 
-// shutdown begins the closing, if nobody has, and waits for the end. The channel, nil where somebody else does the work, is
-// closed when the callbacks have run.
+// shutdown begins the closing, if nobody has, and waits for the end. The channel, nil where somebody else does the
+// work, is closed when the callbacks have run.
 func (s *Session) shutdown(ctx context.Context, reason error) (r shutdownResult, ended <-chan struct{}) {
 	return s.shutdownSince(ctx, reason, s.q.Counters().Lost())
 }
@@ -161,9 +161,9 @@ func (s *Session) shutdownServed(ctx context.Context, reason error, patience tim
 	return r
 }
 
-// drain writes what is queued, half-closes, and waits for the peer's EOF or Linger's end: a little longer for a conn that
-// does not keep to its deadline. Meanwhile it reads: a peer may have to get rid of what it sends before it reads, too. A conn that
-// cannot end its output alone is read until the queue is written.
+// drain writes what is queued, half-closes, and waits for the peer's EOF or Linger's end: a little longer for a conn
+// that does not keep to its deadline. Meanwhile it reads: a peer may have to get rid of what it sends before it reads,
+// too. A conn that cannot end its output alone is read until the queue is written.
 func (s *Session) drain() {
 	reads := s.conn != nil && s.owner.linger() > 0
 	var half sockets.CloseWriter
@@ -262,8 +262,8 @@ func (m *Manager) shutdown(sessions iter.Seq[*Session], one func(*Session) shutd
 	return sum
 }
 
-// An extras is what an open session seldom needs: one that has a name, whose end somebody waits for or has asked for, or that has
-// dropped what arrived.
+// An extras is what an open session seldom needs: one that has a name, whose end somebody waits for or has asked for,
+// or that has dropped what arrived.
 type extras struct {
 	// Of a session whose conn has no descriptor of its own. Immutable.
 	below   syscall.RawConn // of what the conn runs on; nil if there is none
@@ -292,8 +292,8 @@ func (s *Session) extrasLocked() *extras {
 	return s.extras
 }
 
-// askReceiver returns a channel that is closed when the receiver has begun the closing, or turns out not to be at work; nil when
-// that is known at once. Who asks second waits for the same.
+// askReceiver returns a channel that is closed when the receiver has begun the closing, or turns out not to be at work;
+// nil when that is known at once. Who asks second waits for the same.
 func (s *Session) askReceiver(reason error) <-chan struct{} {
 	asked, first := s.yieldRequest(reason)
 	s.endPause()
@@ -307,13 +307,14 @@ func (s *Session) askReceiver(reason error) <-chan struct{} {
 	return asked
 }
 
-// mayHaveRead reports whether a receiver that says it waits is to be asked all the same: with Server.ServeArrived it may hold what
-// it has just read.
+// mayHaveRead reports whether a receiver that says it waits is to be asked all the same: with Server.ServeArrived it
+// may hold what it has just read.
 func (s *Session) mayHaveRead() bool {
 	return s.servesArrived() && !s.serving.Started() && s.canInterrupt() && s.q.Receiver() != sendqueue.ReceiverAbsent
 }
 
-// interruptAsked has a receiver that waits look at yieldAsked. Nothing is interrupted that reads once the closing has begun.
+// interruptAsked has a receiver that waits look at yieldAsked. Nothing is interrupted that reads once the closing has
+// begun.
 func (s *Session) interruptAsked() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -338,8 +339,9 @@ func (s *Session) yieldRequest(reason error) (asked chan struct{}, first bool) {
 	return e.granted, true
 }
 
-// atWork reports whether the receiver is sure to look at yieldAsked. In event mode the read that somebody is about to do says so,
-// too: he looks again. The input comes first: who takes it from behind that look is seen to be at work by the others.
+// atWork reports whether the receiver is sure to look at yieldAsked. In event mode the read that somebody is about to
+// do says so, too: he looks again. The input comes first: who takes it from behind that look is seen to be at work by
+// the others.
 func (s *Session) atWork() bool {
 	pending := s.inputPending()
 	looksAgain, receiver := s.serving.LookAgain(), s.q.Receiver()

@@ -252,7 +252,8 @@ func TestShutdownReadsAPeerThatFloodsItWithinABound(t *testing.T) {
 	}
 }
 
-// doc.go: Server.Shutdown delivers "what was accepted, and otherwise" says "exactly how many messages were not written".
+// doc.go: Server.Shutdown delivers "what was accepted, and otherwise" says "exactly how many messages were not
+// written".
 func TestServerShutdownTellsWhatIsLostWhileAHandlerIsAtWork(t *testing.T) {
 	for _, busy := range []bool{true, false} {
 		name := "handler at work"
@@ -362,7 +363,8 @@ func TestAServersShutdownSaysThatCallbacksStillRunWhenItsContextIsCancelled(t *t
 	})
 }
 
-// DropOldest drops as it was told to: what it drops while a handler is at work on its last message is no loss of the shutdown.
+// DropOldest drops as it was told to: what it drops while a handler is at work on its last message is no loss of the
+// shutdown.
 func TestAShutdownDoesNotReportWhatDropOldestDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := libnettest.PipeSize(10)

@@ -9,10 +9,11 @@ import (
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
-// TCP_USER_TIMEOUT, by which PeerTimeout finds a peer that vanished with data under way, also ends one that reads so slowly that
-// its window is small or shut whenever the kernel looks. A session that has to wait for its peer therefore does without it and
-// looks itself, every PeerTimeout, whether the peer has taken anything, until the kernel's buffer is empty. A window that was
-// shut opens in steps, of 64 KB on a loopback interface, and the kernel may ask seconds later: so one look in vain does not count.
+// TCP_USER_TIMEOUT, by which PeerTimeout finds a peer that vanished with data under way, also ends one that reads so
+// slowly that its window is small or shut whenever the kernel looks. A session that has to wait for its peer therefore
+// does without it and looks itself, every PeerTimeout, whether the peer has taken anything, until the kernel's buffer
+// is empty. A window that was shut opens in steps, of 64 KB on a loopback interface, and the kernel may ask seconds
+// later: so one look in vain does not count.
 
 // slowAfter is how long a write with a timeout, 0 for none, may wait before peerIsSlow is to be called.
 func (s *Session) slowAfter(timeout time.Duration) time.Duration {
@@ -23,8 +24,8 @@ func (s *Session) slowAfter(timeout time.Duration) time.Duration {
 	return max(timeout, half)
 }
 
-// whileWriting has peerIsSlow called for a write of n bytes, held more being in the kernel, if that still waits after half of
-// PeerTimeout. Who knows that a write waits calls peerIsSlow at once.
+// whileWriting has peerIsSlow called for a write of n bytes, held more being in the kernel, if that still waits after
+// half of PeerTimeout. Who knows that a write waits calls peerIsSlow at once.
 func (s *Session) whileWriting(n, held int) (end func()) {
 	wait := s.slowAfter(0)
 	if wait == 0 || s.descriptor() == nil || n+held <= max(s.owner.sendBuffer(), leastSendBuffer) {
@@ -60,9 +61,9 @@ func (s *Session) isSlow() bool {
 	return s.clock != nil && s.clock.slow.Load() != 0
 }
 
-// taken is how many bytes the peer has taken, and how many the kernel holds for it. A session that always has something to write
-// keeps the kernel's buffer full: that level alone says nothing. Through TLS, whose records are longer than what they carry, the
-// count is only good for seeing that it changes.
+// taken is how many bytes the peer has taken, and how many the kernel holds for it. A session that always has something
+// to write keeps the kernel's buffer full: that level alone says nothing. Through TLS, whose records are longer than
+// what they carry, the count is only good for seeing that it changes.
 func (s *Session) taken() (taken int64, held int) {
 	out := s.q.Counters().BytesOut
 	held = s.unsent()
@@ -203,8 +204,8 @@ func (g *writeGuard) look() {
 	stuck = s.inHandshake() || g.isStuck(s)
 }
 
-// isStuck reports whether the conn did not care for a deadline. Before, it sees to it that there is one, unless the peer
-// has made progress since the last look.
+// isStuck reports whether the conn did not care for a deadline. Before, it sees to it that there is one, unless the
+// peer has made progress since the last look.
 func (g *writeGuard) isStuck(s *Session) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

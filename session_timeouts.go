@@ -249,9 +249,9 @@ func (s *Session) expired(c *clock, now int64) error {
 	return nil
 }
 
-// What is late ends the session, unless the peer has done its part: what has arrived may wait for the receiver, or the receiver
-// be at work on it. One that has just gone to wait, or whose read has just returned, cannot be told from one that waits in vain:
-// therefore a recheck.
+// What is late ends the session, unless the peer has done its part: what has arrived may wait for the receiver, or the
+// receiver be at work on it. One that has just gone to wait, or whose read has just returned, cannot be told from one
+// that waits in vain: therefore a recheck.
 
 // A recheck is a second look at something late, once for each: starvation after the first.
 type recheck struct {
@@ -314,8 +314,8 @@ func (s *Session) frameIsLate(c *clock, now int64) error {
 	return s.frameTimeout(c)
 }
 
-// staysFromWaiting reports whether the receiver does not wait for the peer. One at work, which may be about to wait, has some
-// microseconds for it: a peer that sends a byte at a time gets no more than its time for a frame.
+// staysFromWaiting reports whether the receiver does not wait for the peer. One at work, which may be about to wait,
+// has some microseconds for it: a peer that sends a byte at a time gets no more than its time for a frame.
 func (s *Session) staysFromWaiting() bool {
 	for range 1000 {
 		if receiver := s.q.Receiver(); receiver < sendqueue.ReceiverActive {
@@ -347,8 +347,9 @@ func (s *Session) inputIsLate(c *clock, now int64) error {
 // silentSince is when something last came, or what is as good.
 func (s *Session) silentSince(c *clock) int64 { return max(s.received.Load(), c.quiet.Load()) }
 
-// mayBeTaking reports whether the receiver has, for all that can be told, just come for what was seen to wait at lastLook: it has not
-// noted a read since, or is at work. Where there was no such look, it must be the first that it reads.
+// mayBeTaking reports whether the receiver has, for all that can be told, just come for what was seen to wait at
+// lastLook: it has not noted a read since, or is at work. Where there was no such look, it must be the first that it
+// reads.
 func (s *Session) mayBeTaking(lastLook int64) bool {
 	works, received := s.q.Receiver() >= sendqueue.ReceiverActive, s.received.Load()
 	if lastLook <= openedNow {

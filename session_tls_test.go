@@ -388,7 +388,8 @@ func TestCloseOfWrappedTLSDoesNotWaitForThePeer(t *testing.T) {
 	}
 }
 
-// The handshake comes with the first use, so a handler that takes its time before it receives owes it, and not the peer.
+// The handshake comes with the first use, so a handler that takes its time before it receives owes it, and not the
+// peer.
 func TestAHandlerThatBeginsLateDoesNotEndItsTLSPeer(t *testing.T) {
 	srv, _ := listenOn(t, "tls", 8, func(srv *libnet.Server) { srv.HandshakeTimeout = 300 * time.Millisecond })
 	go srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {

@@ -10,9 +10,9 @@ import (
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
-// A handed says how far the receiver has come, for an end that does not wait for it: the messages that it handed over to its
-// user are received, and the bytes behind them dropped. Bit 63 says that the session's counters are final: no message is handed
-// over any more. The next 31 bits count messages, the rest bytes, both without what is above.
+// A handed says how far the receiver has come, for an end that does not wait for it: the messages that it handed over
+// to its user are received, and the bytes behind them dropped. Bit 63 says that the session's counters are final: no
+// message is handed over any more. The next 31 bits count messages, the rest bytes, both without what is above.
 type handed struct{ n atomic.Uint64 }
 
 const (
@@ -36,8 +36,8 @@ func (h *handed) end() (messages, bytes uint64, first bool) {
 	return n >> 32 & handedMessages, n & (1<<32 - 1), n&handedFinal == 0
 }
 
-// handOver is called by the receiver, with a message that it is about to hand over; false if that must not be any more. What
-// NewCodec has read is handed over, too.
+// handOver is called by the receiver, with a message that it is about to hand over; false if that must not be any more.
+// What NewCodec has read is handed over, too.
 func (s *Session) handOver() bool {
 	return s.handed.set(s.parsed, s.read.Load()-uint64(len(s.in.Unread())))
 }
@@ -45,8 +45,8 @@ func (s *Session) handOver() bool {
 // notHanded is what of the bytes read has not been handed over.
 func (s *Session) notHanded() int { return int(uint32(s.read.Load()) - uint32(s.handed.n.Load())) }
 
-// noteLastReceived makes what was received since the receiver last waited a part of the final counters, and what it will not
-// receive any more.
+// noteLastReceived makes what was received since the receiver last waited a part of the final counters, and what it
+// will not receive any more.
 func (s *Session) noteLastReceived() {
 	s.mu.Lock()
 	messages, bytes, first := s.handed.end()
@@ -68,8 +68,8 @@ func (s *Session) noteLastReceived() {
 	}
 }
 
-// dropUnread gives the input's storage back. It belongs to the receiver. Of it and an end that comes meanwhile, one counts the
-// bytes.
+// dropUnread gives the input's storage back. It belongs to the receiver. Of it and an end that comes meanwhile, one
+// counts the bytes.
 func (s *Session) dropUnread() {
 	s.mu.Lock()
 	if s.handed.set(s.parsed, s.read.Load()) {
@@ -87,7 +87,8 @@ func (s *Session) throttle() *throttle {
 	return s.rare.throttle
 }
 
-// overLimit reports whether the next message is beyond the rate limit. Where there is none, that costs a comparison, and no call.
+// overLimit reports whether the next message is beyond the rate limit. Where there is none, that costs a comparison,
+// and no call.
 func (s *Session) overLimit() bool { return s.rare != nil && s.beyondLimit() }
 
 func (s *Session) beyondLimit() bool {
@@ -155,7 +156,8 @@ func (s *Session) beforePause() {
 	}
 }
 
-// beginPause has endOfPause called when the next message may come; false if the pause is over. Who ends it behind that look finds the timer.
+// beginPause has endOfPause called when the next message may come; false if the pause is over. Who ends it behind that
+// look finds the timer.
 func (s *Session) beginPause(t *throttle) bool {
 	now := s.now()
 	wait := t.Next() - now
@@ -220,11 +222,12 @@ func (t *throttle) wakeUp() {
 	}
 }
 
-// What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has ended.
+// What lies unread says two things that a receiver who does not come cannot: that a peer is not silent, and that it has
+// ended.
 
-// isBehind reports whether something came that is still to be received, in the kernel or in hand. Where nobody can tell, a receiver
-// at work is taken to be behind. Where nobody has ever received, and OnSession is not about to, that must be more than at the
-// last look.
+// isBehind reports whether something came that is still to be received, in the kernel or in hand. Where nobody can
+// tell, a receiver at work is taken to be behind. Where nobody has ever received, and OnSession is not about to, that
+// must be more than at the last look.
 func (s *Session) isBehind(c *clock) bool {
 	if s.conn == nil {
 		return false
@@ -253,8 +256,8 @@ func (s *Session) inHand() int {
 // peerLook is how often a session looks for its peer's end that somebody waits for: it is noticed within twice as long.
 const peerLook = 2 * time.Second
 
-// watchPeerLocked has the clock look for the peer's end, which nobody may notice who does not receive. In event mode that is a handler
-// that is at work.
+// watchPeerLocked has the clock look for the peer's end, which nobody may notice who does not receive. In event mode
+// that is a handler that is at work.
 func (s *Session) watchPeerLocked() {
 	switch {
 	case s.conn == nil, s.state.Load() != sessionOpen, s.clock != nil && s.clock.look.Load() != 0:
@@ -307,8 +310,8 @@ func (s *Session) endLook(c *clock) {
 	}
 }
 
-// leftUnread reports whether something is to be received before the peer's end. What a layer has read of it nobody can tell, and so it
-// may be. Not ok says that there is a receiver at work.
+// leftUnread reports whether something is to be received before the peer's end. What a layer has read of it nobody can
+// tell, and so it may be. Not ok says that there is a receiver at work.
 func (s *Session) leftUnread() (left, ok bool) {
 	if s.sock == nil || s.sock.Layered() {
 		return true, true
@@ -323,11 +326,12 @@ func (s *Session) leftUnread() (left, ok bool) {
 	return !s.in.Empty() || sockets.Unread(s.descriptor()) > 0, true
 }
 
-// A bufferedConn holds in this process what has arrived, and says how many bytes: libnettest's pipes do. A bufio.Reader that is embedded in a
-// conn has a Buffered that means less, and may not be asked while it is read.
+// A bufferedConn holds in this process what has arrived, and says how many bytes: libnettest's pipes do. A bufio.Reader
+// that is embedded in a conn has a Buffered that means less, and may not be asked while it is read.
 type bufferedConn interface{ Arrived(inside.Call) int }
 
-// arrived is how many bytes have arrived and were not read, in the kernel or in this process; not known says that nobody can tell.
+// arrived is how many bytes have arrived and were not read, in the kernel or in this process; not known says that
+// nobody can tell.
 func (s *Session) arrived() (n int, known bool) {
 	if b, ok := s.conn.(bufferedConn); ok {
 		return b.Arrived(inside.Call{}), true

@@ -10,9 +10,9 @@ import (
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
-// outputFailed ends the output of a session for a flush that is the caller's and cannot go on; it returns the reason. What has
-// arrived from the peer is still to be received, for Linger at most: see sessionState. It does not wait, and calls nothing
-// of the user's in the caller, who may hold locks.
+// outputFailed ends the output of a session for a flush that is the caller's and cannot go on; it returns the reason.
+// What has arrived from the peer is still to be received, for Linger at most: see sessionState. It does not wait, and
+// calls nothing of the user's in the caller, who may hold locks.
 func (s *Session) outputFailed(err error) error {
 	rest, reason := s.failOutput(err)
 	if rest != nil {
@@ -21,8 +21,8 @@ func (s *Session) outputFailed(err error) error {
 	return reason
 }
 
-// ownOutputFailed is outputFailed for a Send that writes itself: nothing is left to do when it returns but to run close callbacks,
-// unless a conn of the user's keeps who looks for input.
+// ownOutputFailed is outputFailed for a Send that writes itself: nothing is left to do when it returns but to run close
+// callbacks, unless a conn of the user's keeps who looks for input.
 func (s *Session) ownOutputFailed(err error) error {
 	rest, reason := s.failOutput(err)
 	if rest != nil {
@@ -31,7 +31,8 @@ func (s *Session) ownOutputFailed(err error) error {
 	return reason
 }
 
-// failOutput returns what is left to do, which may end the session with what it is given, nil for nothing; and the reason.
+// failOutput returns what is left to do, which may end the session with what it is given, nil for nothing; and the
+// reason.
 func (s *Session) failOutput(err error) (rest func(end func(error)), reason error) {
 	if err == sendqueue.ErrClosed {
 		return nil, s.closedErr() // somebody else ended it
@@ -104,16 +105,16 @@ func openIf(open bool) inputLeft {
 	return inputEnded
 }
 
-// interruptReceiver has a read that waits return; false if the conn cannot. One that has been closed, as a net.Pipe says also when
-// only its peer has, has the read return by itself.
+// interruptReceiver has a read that waits return; false if the conn cannot. One that has been closed, as a net.Pipe
+// says also when only its peer has, has the read return by itself.
 func (s *Session) interruptReceiver() (can bool) {
 	defer func() { _ = recover() }() // of a conn of the user's
 	err := s.conn.SetReadDeadline(longAgo)
 	return err == nil || errorIs(err, io.ErrClosedPipe) || errorIs(err, net.ErrClosed)
 }
 
-// lookForInput ends a session whose output has failed and whose input has come to its end, too. It reads for a receiver that
-// has not come yet, and does not wait: that one may come, and wait for it in turn.
+// lookForInput ends a session whose output has failed and whose input has come to its end, too. It reads for a receiver
+// that has not come yet, and does not wait: that one may come, and wait for it in turn.
 func (s *Session) lookForInput(end func(error)) {
 	if s.inputWaits() || !s.recvMu.TryLock() { // or somebody reads already, perhaps the caller
 		return
@@ -151,8 +152,8 @@ func (s *Session) writeError(err error) error {
 	return explainTLS(err)
 }
 
-// writeNow writes to the descriptor what the kernel takes at once. Its variables are few: it is the deepest call of a Send, and what a
-// stack has once grown to a waiting session keeps.
+// writeNow writes to the descriptor what the kernel takes at once. Its variables are few: it is the deepest call of a
+// Send, and what a stack has once grown to a waiting session keeps.
 func (s *Session) writeNow(p []byte) (n int, err error) {
 	if s.sock.Layered() {
 		return s.writeLayered(p)
@@ -215,8 +216,9 @@ func (s *Session) takesPieces(b *sendqueue.Batch) bool {
 	return b.IsScattered() && s.sock != nil && !s.sock.Layered()
 }
 
-// awaitHandshake waits for the end of a handshake that somebody else does, for WriteTimeout at most. Where nobody has begun it, as where
-// a handler only sends, it is done on a goroutine of its own, which ends with the connection at the latest.
+// awaitHandshake waits for the end of a handshake that somebody else does, for WriteTimeout at most. Where nobody has
+// begun it, as where a handler only sends, it is done on a goroutine of its own, which ends with the connection at the
+// latest.
 func (s *Session) awaitHandshake() error {
 	if s.sock.AwaitsUse() {
 		go s.callHandshake()
@@ -275,8 +277,8 @@ func (s *Session) writeWithin(b *sendqueue.Batch, timeout time.Duration) (next *
 // lookAgain is how long the last look of a write waits whose time is up.
 const lookAgain = time.Millisecond
 
-// noDeadline is how many times WriteTimeout a write gets on a conn that takes no notice of its deadline: so many that it cannot
-// be this process that was away.
+// noDeadline is how many times WriteTimeout a write gets on a conn that takes no notice of its deadline: so many that
+// it cannot be this process that was away.
 const noDeadline = 10
 
 // writeBefore writes once. It takes the deadline back: after q.Wrote the conn may be another flush's.
@@ -340,7 +342,8 @@ func (s *Session) writeSome(b *sendqueue.Batch) (int, error) {
 	return n, err
 }
 
-// secure reports whether there is another conn below: not by comparing the two, of which one may be of a type that cannot be.
+// secure reports whether there is another conn below: not by comparing the two, of which one may be of a type that
+// cannot be.
 func (s *Session) secure() bool {
 	_, ok := s.conn.(interface{ NetConn() net.Conn })
 	return ok

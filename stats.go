@@ -48,15 +48,17 @@ type ServerStats struct {
 	BytesIn, BytesOut       uint64
 	Closed                  map[string]uint64 // closed sessions by reason; CloseReason has the names
 
-	// With Server.Histograms only, and else without a bound. MessageSize has each message received, in bytes without its frame.
-	// HandlerTime has, in seconds, how long ServeMessage took, and under Serve the time from Receive's return to its next call, or
-	// to the return of the handler. One that panics is in it no more than one that has not returned. QueueWait has each message
-	// written, that is all of MessagesOut but what was written in another process before a handover: how long, in seconds, from when
-	// Send had put it into the queue until the system's write, or the connection's Write, had taken its last byte.
+	// With Server.Histograms only, and else without a bound. MessageSize has each message received, in bytes without
+	// its frame. HandlerTime has, in seconds, how long ServeMessage took, and under Serve the time from Receive's
+	// return to its next call, or to the return of the handler. One that panics is in it no more than one that has not
+	// returned. QueueWait has each message written, that is all of MessagesOut but what was written in another process
+	// before a handover: how long, in seconds, from when Send had put it into the queue until the system's write, or
+	// the connection's Write, had taken its last byte.
 	MessageSize, HandlerTime, QueueWait Histogram
 }
 
-// A Histogram says how many values there were of which size. It counts from the server's beginning; nothing in it goes down.
+// A Histogram says how many values there were of which size. It counts from the server's beginning; nothing in it goes
+// down.
 type Histogram struct {
 	Bounds []float64 // upper bounds of the buckets, each twice the one before it
 	Counts []uint64  // values in each bucket: above the bound before, and not above its own; the last, one more, above all bounds
@@ -78,11 +80,11 @@ func (s *Session) Stats() SessionStats {
 	return stats
 }
 
-// CloseReason returns the short name under which ServerStats.Closed counts a session that ended with
-// err, one of: eof, closed, server_closed, reset, frame_too_large, malformed_frame, unexpected_eof,
-// handshake_timeout, proxy_header, frame_timeout, write_timeout, idle_timeout, slow_consumer, rate_limit, handed_over, panic, error. The last
-// is for all others: the transport's own, and the user's (of OnSession, of [Session.CloseWithError]), also where
-// their methods panic. Of nil it is empty.
+// CloseReason returns the short name under which ServerStats.Closed counts a session that ended with err, one of: eof,
+// closed, server_closed, reset, frame_too_large, malformed_frame, unexpected_eof, handshake_timeout, proxy_header,
+// frame_timeout, write_timeout, idle_timeout, slow_consumer, rate_limit, handed_over, panic, error. The last is for all
+// others: the transport's own, and the user's (of OnSession, of [Session.CloseWithError]), also where their methods
+// panic. Of nil it is empty.
 func CloseReason(err error) string {
 	if err == nil {
 		return ""
@@ -195,8 +197,8 @@ func snapshotOf(h *histogram.Histogram, scale histogram.Scale, units float64) (s
 	return snapshot
 }
 
-// handing is called by the receiver with a message that it is about to hand over. Most sessions, of which nothing is measured, have
-// nothing rare: that costs a comparison.
+// handing is called by the receiver with a message that it is about to hand over. Most sessions, of which nothing is
+// measured, have nothing rare: that costs a comparison.
 func (s *Session) handing(size int) {
 	if s.rare != nil {
 		s.rare.handing(s, size)

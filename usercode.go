@@ -16,8 +16,8 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// within has f called on a goroutine of its own and waits until it is done, but for d at most; false if f is not. f guards against
-// panics itself.
+// within has f called on a goroutine of its own and waits until it is done, but for d at most; false if f is not. f
+// guards against panics itself.
 func within(d time.Duration, f func()) (done bool) {
 	ended := make(chan struct{})
 	go func() {
@@ -39,8 +39,8 @@ func closedWithin(c <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// errorIs is errors.Is where err may be the user's, whose methods may panic, hang, end their goroutine or lead round in a circle: then
-// it is not. Call it with no lock held.
+// errorIs is errors.Is where err may be the user's, whose methods may panic, hang, end their goroutine or lead round in
+// a circle: then it is not. Call it with no lock held.
 func errorIs(err, target error) bool {
 	return asked(err, func() bool { return errchain.Is(err, target) })
 }
@@ -134,8 +134,8 @@ func (s *Session) recoveredLocked(what string, err *error) {
 // errGoroutineEnded stays where user code has called runtime.Goexit. Nobody is told.
 var errGoroutineEnded = newError("libnet: user code ended the goroutine")
 
-// layerReturned is deferred around a read or write that does not wait, with *err at errGoroutineEnded: it calls the TLSConfig's
-// Rand, which is the user's, on a goroutine that is not the session's own.
+// layerReturned is deferred around a read or write that does not wait, with *err at errGoroutineEnded: it calls the
+// TLSConfig's Rand, which is the user's, on a goroutine that is not the session's own.
 func (s *Session) layerReturned(err *error) {
 	if r := recover(); r != nil {
 		*err = s.panickedLocked("function of the TLSConfig", r)

@@ -37,8 +37,8 @@ func smallJob(kind rowKind) job {
 	}
 }
 
-// skipIfHidden leaves out, under the race detector, servers whose buffers come from the pools of nbio. Its functions are marked as
-// not to be instrumented (go:norace), so that the detector does not learn what orders them.
+// skipIfHidden leaves out, under the race detector, servers whose buffers come from the pools of nbio. Its functions
+// are marked as not to be instrumented (go:norace), so that the detector does not learn what orders them.
 func skipIfHidden(t *testing.T, s server) {
 	t.Helper()
 	if raceDetector() && strings.HasPrefix(s.name, "nbio") && s.over != overTCP {

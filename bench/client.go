@@ -230,7 +230,8 @@ func (c *client) closeAll() {
 	}
 }
 
-// A batch is one window of frames: what is sent, and what comes back. The payloads differ, so that a reply out of order is noticed.
+// A batch is one window of frames: what is sent, and what comes back. The payloads differ, so that a reply out of order
+// is noticed.
 type batch struct{ out, back []byte }
 
 func (c *client) batch(mark byte) batch { return c.makeBatch(mark, c.Row.sizes()...) }

@@ -8,8 +8,8 @@ import (
 	"net/http"
 )
 
-// The benchmark's WebSocket client writes and compares bytes, as it does without WebSocket: a library's would cost more than the
-// servers that are measured.
+// The benchmark's WebSocket client writes and compares bytes, as it does without WebSocket: a library's would cost more
+// than the servers that are measured.
 
 const upgradeRequest = "GET / HTTP/1.1\r\nHost: bench.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"

@@ -33,7 +33,8 @@ type usage struct {
 // controlTimeout bounds one command: longer than a garbage collection of a busy server.
 const controlTimeout = 20 * time.Second
 
-// settleTime lets goroutines that are about to end do so before memory is given back. Tests, which look at no figure, shorten it.
+// settleTime lets goroutines that are about to end do so before memory is given back. Tests, which look at no figure,
+// shorten it.
 var settleTime = 200 * time.Millisecond
 
 // serveControl answers the commands of one client after the other, and returns the address.

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls of a server are counted as strace does it, by tracing its process: in event mode there is no conn to put
-// a counter into. Times are of no matter: a traced process is slow, and does what it does all the same.
+// The system calls of a server are counted as strace does it, by tracing its process: in event mode there is no conn to
+// put a counter into. Times are of no matter: a traced process is slow, and does what it does all the same.
 
 func TestAWindowIsReadAndWrittenAsOftenAsItsGuardSays(t *testing.T) {
 	for _, g := range guards {

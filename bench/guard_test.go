@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// What a window of messages costs in allocations and in system calls is exact where times are not, so this file guards the
-// rows: a change by which a message allocates, is read or is written once more fails here before anybody measures.
+// What a window of messages costs in allocations and in system calls is exact where times are not, so this file guards
+// the rows: a change by which a message allocates, is read or is written once more fails here before anybody measures.
 
 // The windows of the rows, on one connection. A client's window is one write, and in event mode one read.
 var guardedWindows = []row{

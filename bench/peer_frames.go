@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// What the servers on libraries that hand over bytes as they came do by hand: find the frames, and join what leaves at once.
+// What the servers on libraries that hand over bytes as they came do by hand: find the frames, and join what leaves at
+// once.
 
 // cutFrame is the first frame of in, header and all, or nil where it is not whole.
 func cutFrame(in []byte) []byte {
@@ -19,8 +20,8 @@ func cutFrame(in []byte) []byte {
 	return in[:n]
 }
 
-// A frameHandler takes the whole frames of in, adds what the sender gets and what all get behind one another, and says how
-// many bytes of in it has taken.
+// A frameHandler takes the whole frames of in, adds what the sender gets and what all get behind one another, and says
+// how many bytes of in it has taken.
 type frameHandler func(out *outgoing, in []byte) (taken int)
 
 // outgoing is what leaves in one write each.

@@ -61,7 +61,8 @@ func serveProcess(name string, kind rowKind) error {
 	return err
 }
 
-// takeOutput keeps the standard output for what the orchestrator reads: what libraries log there goes to the standard error.
+// takeOutput keeps the standard output for what the orchestrator reads: what libraries log there goes to the standard
+// error.
 func takeOutput() (*os.File, error) {
 	fd, err := unix.Dup(int(os.Stdout.Fd()))
 	if err != nil {

@@ -71,8 +71,8 @@ func (r *Report) row(name string) (RowReport, bool) {
 	return r.Rows[i], true
 }
 
-// addTo begins the row with the rounds that the report has of it. They must be of the same servers, Go and window: what else
-// may have changed meanwhile, the code that is measured above all, is for the caller to know.
+// addTo begins the row with the rounds that the report has of it. They must be of the same servers, Go and window: what
+// else may have changed meanwhile, the code that is measured above all, is for the caller to know.
 func (r *RowReport) addTo(report *Report) error {
 	old, ok := report.row(r.Name)
 	if !ok {

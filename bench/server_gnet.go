@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gnet: a loop a processor, each locked to its thread, as its authors' own benchmark has it. gnet keeps what of a frame has
-// come, and all replies to what a read brought leave in one Write, as in its example of a protocol.
+// gnet: a loop a processor, each locked to its thread, as its authors' own benchmark has it. gnet keeps what of a frame
+// has come, and all replies to what a read brought leave in one Write, as in its example of a protocol.
 
 func gnetEcho(before func([]byte)) (net.Addr, error) {
 	return startGnet(&gnetServer{handle: replyToEach(before)})

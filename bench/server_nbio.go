@@ -7,8 +7,8 @@ import (
 	"github.com/lesismal/nbio"
 )
 
-// nbio as its README has it: OnData is called with what the poller has read, and what a Write cannot hand to the kernel is
-// kept by nbio. With two cores its default is one poller.
+// nbio as its README has it: OnData is called with what the poller has read, and what a Write cannot hand to the kernel
+// is kept by nbio. With two cores its default is one poller.
 
 func nbioEcho(pollers int) func(func([]byte)) (net.Addr, error) {
 	return func(before func([]byte)) (net.Addr, error) {
@@ -95,7 +95,8 @@ func startNbio(pollers int, set func(*nbio.Engine)) (net.Addr, error) {
 		Addrs:   []string{"127.0.0.1:0"},
 		NPoller: pollers,
 		Listen:  at.listen,
-		// A poller has one buffer. In its default of 64 KiB no two messages of 65,000 bytes fit, and their parts are copied.
+		// A poller has one buffer. In its default of 64 KiB no two messages of 65,000 bytes fit, and their parts are
+		// copied.
 		ReadBufferSize: peerReadBuffer,
 	})
 	set(engine)

@@ -29,8 +29,8 @@ type nbioSecured struct {
 	remainder
 }
 
-// nbioTLSEcho does by hand what nbio's extension/tls does, with one buffer to decrypt into in place of one for each read: there
-// is one poller.
+// nbioTLSEcho does by hand what nbio's extension/tls does, with one buffer to decrypt into in place of one for each
+// read: there is one poller.
 func nbioTLSEcho(before func([]byte)) (net.Addr, error) {
 	config, err := nbioTLS()
 	if err != nil {
@@ -89,8 +89,8 @@ func nbioSecureWebSocketEcho(before func([]byte)) (net.Addr, error) {
 	})
 }
 
-// startNbioWebSocket is nbio's server of a million WebSockets: its buffers go back to their pool behind each message, and
-// connections have no deadline.
+// startNbioWebSocket is nbio's server of a million WebSockets: its buffers go back to their pool behind each message,
+// and connections have no deadline.
 func startNbioWebSocket(before func([]byte), set func(*nbhttp.Config) error) (net.Addr, error) {
 	upgrader := websocket.NewUpgrader()
 	upgrader.KeepaliveTime = 0

@@ -11,7 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// losing has a node lose the first message of a kind to the user, and hear those after it. It returns how many were sent before.
+// losing has a node lose the first message of a kind to the user, and hear those after it. It returns how many were
+// sent before.
 func losing(t *testing.T, node *cluster.Node, user string, kind byte) {
 	t.Helper()
 	hear, err := cluster.Deafen(node)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A question goes to one node. What carries it may break and be whole again before anybody notices, and a full channel loses messages, so
-// silence is no answer while the node is heard.
+// A question goes to one node. What carries it may break and be whole again before anybody notices, and a full channel
+// loses messages, so silence is no answer while the node is heard.
 type question struct {
 	call    *call
 	node    string // the instance
@@ -16,8 +16,8 @@ type question struct {
 	payload []byte
 }
 
-// await asks, and waits for the answer while the node is heard. Errors: [ErrDegraded] when it is not, or when the question or its answer was
-// lost and must not be asked twice; [ErrDisconnected]; [ErrClosed]; ctx's.
+// await asks, and waits for the answer while the node is heard. Errors: [ErrDegraded] when it is not, or when the
+// question or its answer was lost and must not be asked twice; [ErrDisconnected]; [ErrClosed]; ctx's.
 func (n *Node) await(ctx context.Context, q *question) (answer, error) {
 	if err := n.put(q, q.kind, q.target); err != nil {
 		return answer{}, err
@@ -49,8 +49,8 @@ func (n *Node) put(q *question, kind byte, target int) error {
 	return n.publish(q.subject, n.replySubject(q.call, target), kind, q.call.after, q.payload)
 }
 
-// putAgain repeats a question, which its node answers alike. A message would come twice, so it is followed by a fence, which is
-// answered behind it.
+// putAgain repeats a question, which its node answers alike. A message would come twice, so it is followed by a fence,
+// which is answered behind it.
 func (n *Node) putAgain(q *question) error {
 	if q.kind == kindMessage {
 		return n.publish(q.subject, n.replySubject(q.call, q.target+1), kindFence, q.call.after, nil)

@@ -258,7 +258,8 @@ func distinct(b *testing.B, nodes []*cluster.Node, count, senders int, send func
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkGroupOf100000 is the time from a Broadcast to a group of 100,000 members on four nodes until each of their sessions has written it.
+// BenchmarkGroupOf100000 is the time from a Broadcast to a group of 100,000 members on four nodes until each of their
+// sessions has written it.
 func BenchmarkGroupOf100000(b *testing.B) {
 	const members = 100_000
 	nodes := mesh(b, 4)

@@ -7,10 +7,10 @@ import (
 )
 
 // Bind makes s the session of user, and closes all others that the user has, on whichever nodes they are, with
-// [ErrReplaced], after what is queued for them and within Options.Farewell. When it returns nil, messages to the user that
-// are sent from then on reach s, from every node that this one can reach. It unbinds when s closes. Binding a session
-// to its user again changes nothing; two goroutines should not do so at once, for one that fails unbinds for both. A
-// session may be bound to several users.
+// [ErrReplaced], after what is queued for them and within Options.Farewell. When it returns nil, messages to the user
+// that are sent from then on reach s, from every node that this one can reach. It unbinds when s closes. Binding a
+// session to its user again changes nothing; two goroutines should not do so at once, for one that fails unbinds for
+// both. A session may be bound to several users.
 //
 // Bind takes the caller's word for who the user is: check the login before. A session without a queue
 // (Config.SendQueue 0) takes one message at a time, further ones are [ErrBlocked] until it is written: give

@@ -51,10 +51,10 @@ func (n *Node) Leave(s *libnet.Session, group string) error {
 	return nil
 }
 
-// Broadcast sends payload to all members of group, on every node: one message to each node, which encodes it
-// once for all its members of one protocol. It waits for nobody; a member whose queue is full does without,
-// as [libnet.Group.Broadcast] has it. What one goroutine broadcasts, posts and sends arrives at each session in that order.
-// The caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName], [ErrDisconnected], [ErrClosed].
+// Broadcast sends payload to all members of group, on every node: one message to each node, which encodes it once for
+// all its members of one protocol. It waits for nobody; a member whose queue is full does without, as
+// [libnet.Group.Broadcast] has it. What one goroutine broadcasts, posts and sends arrives at each session in that
+// order. The caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName], [ErrDisconnected], [ErrClosed].
 func (n *Node) Broadcast(group string, payload []byte) error {
 	token, err := n.check(group, payload)
 	if err != nil {

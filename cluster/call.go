@@ -28,10 +28,10 @@ const busyAgain = 3
 // handler's context ends with ctx's deadline, and is given the header of [WithHeader] and the trace that ctx carries.
 // Bounds: request and header together may have MaxPayload bytes. The reply is the caller's.
 //
-// Errors: [ErrNoService] when no node serves it that can be reached; [ErrBusy] when the nodes that were asked serve as many
-// calls as they may; [ErrUnanswered]; [ErrTooLarge], of a reply, too; [ErrInvalidName]; [ErrInvalidHeader]; [ErrDisconnected];
-// [ErrClosed]; ctx's. After ErrUnanswered, ErrDisconnected and ctx's the call may have been served. Without a deadline in
-// ctx, Options.Timeout bounds the call.
+// Errors: [ErrNoService] when no node serves it that can be reached; [ErrBusy] when the nodes that were asked serve as
+// many calls as they may; [ErrUnanswered]; [ErrTooLarge], of a reply, too; [ErrInvalidName]; [ErrInvalidHeader];
+// [ErrDisconnected]; [ErrClosed]; ctx's. After ErrUnanswered, ErrDisconnected and ctx's the call may have been served.
+// Without a deadline in ctx, Options.Timeout bounds the call.
 func (s Service) Carry(ctx context.Context, request []byte) (reply []byte, err error) {
 	n := s.node
 	ctx, cancel := n.bounded(ctx)

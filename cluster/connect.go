@@ -69,7 +69,8 @@ func (n *Node) needs() []nats.Option {
 }
 
 // reconnectDelay is how long the client waits after it has tried all servers as many times: a server that restarts is
-// back at once, and one that refuses logins, or is away for longer, must not be called ten times a second by every node.
+// back at once, and one that refuses logins, or is away for longer, must not be called ten times a second by every
+// node.
 func reconnectDelay(tried int) time.Duration {
 	if tried < 20 {
 		return 100 * time.Millisecond

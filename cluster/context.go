@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// usersContext returns the context that a caller has passed, or one in its place whose methods do not panic: package context asks it on
-// goroutines of its own, where a panic would end the process. It panics where there is none.
+// usersContext returns the context that a caller has passed, or one in its place whose methods do not panic: package
+// context asks it on goroutines of its own, where a panic would end the process. It panics where there is none.
 func usersContext(ctx context.Context) (guarded context.Context) {
 	needContext(ctx)
 	if harmless[reflect.TypeOf(ctx)] {

@@ -55,7 +55,8 @@ func (d *dispatcher) dataOf(b *binding) map[string]string {
 	return b.data
 }
 
-// member is what is known of a member of a group: its users' names are sorted, and the data is that of the first of them.
+// member is what is known of a member of a group: its users' names are sorted, and the data is that of the first of
+// them.
 func (d *dispatcher) member(session uint64) Member {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// decodeList takes a JSON array apart, one element at a time, and fails at the first one too many, with those before it: elements that are
-// short on the wire, as {}, may be large here.
+// decodeList takes a JSON array apart, one element at a time, and fails at the first one too many, with those before
+// it: elements that are short on the wire, as {}, may be large here.
 func decodeList[T any](src []byte, most int) (list []T, err error) {
 	in := json.NewDecoder(bytes.NewReader(src))
 	if token, err := in.Token(); err != nil || token != json.Delim('[') {

@@ -48,8 +48,9 @@ func (n *Node) BroadcastContext(ctx context.Context, group string, payload []byt
 // askGroup asks all nodes with members of a group, and has all answers when it returns, up to most a node. That nobody
 // answers is no error.
 //
-// The question goes where interest is known, and behind it each node says whether it has members that were not asked: of those who have
-// just joined, interest may not have spread, and a node whose channel is full loses questions. Such a node is then asked alone.
+// The question goes where interest is known, and behind it each node says whether it has members that were not asked:
+// of those who have just joined, interest may not have spread, and a node whose channel is full loses questions. Such a
+// node is then asked alone.
 func (n *Node) askGroup(ctx context.Context, token string, kind byte, body []byte, most int, each func(answer)) error {
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()

@@ -8,8 +8,8 @@ import (
 	"github.com/libnet-go/libnet/cluster"
 )
 
-// A node that announces itself and answers nothing has all questions to homes wait; a post that was refused asks them, and a Send to the
-// same user waits for that. Options.Timeout bounds both waits together.
+// A node that announces itself and answers nothing has all questions to homes wait; a post that was refused asks them,
+// and a Send to the same user waits for that. Options.Timeout bounds both waits together.
 func TestASendBehindAPostThatWasRefusedEndsWithItsTimeout(t *testing.T) {
 	const timeout = 3 * time.Second
 	node := startNode(t, cluster.Options{Timeout: timeout})

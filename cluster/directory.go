@@ -87,8 +87,8 @@ func (n *Node) register(ctx context.Context, d *dispatcher, b *binding) error {
 	return err
 }
 
-// locate returns where the user is: nowhere, if there is no error and the login is empty. Errors: [ErrDegraded] when that is not certain;
-// [ErrDisconnected]; [ErrClosed]; ctx's.
+// locate returns where the user is: nowhere, if there is no error and the login is empty. Errors: [ErrDegraded] when
+// that is not certain; [ErrDisconnected]; [ErrClosed]; ctx's.
 func (n *Node) locate(ctx context.Context, token string) (directory.Login, error) {
 	if !n.conn.IsConnected() {
 		return directory.Login{}, ErrDisconnected

@@ -166,8 +166,8 @@ func (d *dispatcher) handlePost(m *nats.Msg, b *binding, payload []byte, direct 
 	}
 }
 
-// holder returns the binding that a message is for, nil if there is none with an open session. sub is the user's subscription that it came
-// by, nil if it came by the node's.
+// holder returns the binding that a message is for, nil if there is none with an open session. sub is the user's
+// subscription that it came by, nil if it came by the node's.
 func (d *dispatcher) holder(token string, sub *nats.Subscription) *binding {
 	d.mu.Lock()
 	b := d.users[token]

@@ -15,11 +15,11 @@
 // # Guarantees
 //
 // Messages arrive at most once, and those of one goroutine to one session in order, whichever of its users and groups
-// they were sent to; a [Node.Kick] ends a session behind what the same goroutine sent it before. A [Node.Send] that returns nil
-// was queued by a session of the user: it will be written, or counted in that session's Stats().Discarded.
-// [ErrOffline] is only said when a majority of the three nodes that would know the user are certain that nobody holds him; otherwise, and
-// when an answer was lost, it is [ErrDegraded]. A user has one session: of several logins the latest stays, on
-// whichever nodes they were, and the others are closed with [ErrReplaced].
+// they were sent to; a [Node.Kick] ends a session behind what the same goroutine sent it before. A [Node.Send] that
+// returns nil was queued by a session of the user: it will be written, or counted in that session's Stats().Discarded.
+// [ErrOffline] is only said when a majority of the three nodes that would know the user are certain that nobody holds
+// him; otherwise, and when an answer was lost, it is [ErrDegraded]. A user has one session: of several logins the
+// latest stays, on whichever nodes they were, and the others are closed with [ErrReplaced].
 //
 // Calls wait as long as their context says, or Options.Timeout when it has no deadline; a NATS server that
 // stopped reading may add 3 s. Queues are bounded, refuse what does not fit and count it: a session's own, and

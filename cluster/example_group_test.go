@@ -150,7 +150,8 @@ func ExampleNode_BindWith() {
 	// b map[device:phone roles:moderator] <nil>
 }
 
-// A user with several devices: each device is a login of its own, which its next login replaces, and the user is a group.
+// A user with several devices: each device is a login of its own, which its next login replaces, and the user is a
+// group.
 func ExampleNode_Members_devices() {
 	a, b := twoNodes()
 	defer a.Close()

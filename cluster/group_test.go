@@ -139,8 +139,8 @@ func TestEachNodeKnowsAllMembersOfAGroup(t *testing.T) {
 	}
 }
 
-// A session that has just joined is not known to NATS everywhere, and a node that does not keep up loses a question: neither makes an answer that
-// looks like all there is.
+// A session that has just joined is not known to NATS everywhere, and a node that does not keep up loses a question:
+// neither makes an answer that looks like all there is.
 func TestAQuestionToAGroupReachesMembersOfWhomInterestDoesNotKnow(t *testing.T) {
 	nodes, members, clients := crowded(t)
 	if err := cluster.LoseGroupInterest(nodes[1], "g"); err != nil {

@@ -9,7 +9,8 @@ import (
 )
 
 // A Header is what travels beside a call: pairs of a key and a value. Keys have up to 64 letters in lower case, digits,
-// '-' and '_'; values no control characters; all of them together 4,096 bytes. Keys that begin with "libnet-" are this package's.
+// '-' and '_'; values no control characters; all of them together 4,096 bytes. Keys that begin with "libnet-" are this
+// package's.
 type Header map[string]string
 
 const (
@@ -96,7 +97,8 @@ func validValue(value string) bool {
 	return value == strings.TrimSpace(value)
 }
 
-// receivedHeader is what came with a call. Whoever may publish to NATS can have sent it: what no Carry would send is left out.
+// receivedHeader is what came with a call. Whoever may publish to NATS can have sent it: what no Carry would send is
+// left out.
 func receivedHeader(wire nats.Header) Header {
 	h := make(Header)
 	size := 0

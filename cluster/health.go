@@ -39,8 +39,8 @@ func (h Health) String() string {
 	return fmt.Sprintf("health %d", int32(h))
 }
 
-// Health returns how the node is, as it was at most half a second ago, and why: nil, [ErrDisconnected] or [ErrDegraded], wrapped
-// or not. It waits for nothing.
+// Health returns how the node is, as it was at most half a second ago, and why: nil, [ErrDisconnected] or
+// [ErrDegraded], wrapped or not. It waits for nothing.
 func (n *Node) Health() (Health, error) {
 	c := n.health.current.Load()
 	return c.health, c.err

@@ -47,8 +47,8 @@ func (n *Node) publishBeat(b heartbeat) error {
 	return natsError(n.conn.Publish(n.subjects.heartbeats, b.append(nil)))
 }
 
-// Of the beats that say the same the first three are whole, in case one is lost, and then each fourth: whoever has missed something, or
-// counts users, waits for two seconds at the most.
+// Of the beats that say the same the first three are whole, in case one is lost, and then each fourth: whoever has
+// missed something, or counts users, waits for two seconds at the most.
 const (
 	wholeFirst = 3
 	wholeEvery = 4

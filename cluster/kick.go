@@ -15,7 +15,8 @@ func clipReason(reason string) string { return reason[:min(len(reason), maxReaso
 // [Node.Kick] closes those of a user. Of at it uses Run and Session. nil: the session takes no more messages, and ends.
 //
 // Errors: [ErrOffline] when the session has ended, or has neither a user nor a group any more; [ErrDegraded] when its
-// node could not be asked; [ErrDisconnected]; [ErrClosed]; ctx's. Without a deadline in ctx, Options.Timeout bounds the call.
+// node could not be asked; [ErrDisconnected]; [ErrClosed]; ctx's. Without a deadline in ctx, Options.Timeout bounds the
+// call.
 func (n *Node) KickSession(ctx context.Context, at Presence, reason string) error {
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()

@@ -26,8 +26,8 @@ func (r *replies) note(reply string) {
 	r.order = append(r.order, reply)
 }
 
-// kick ends the session that b holds, or any one here, and answers whether this question has: a kick whose answer was lost is asked again, and
-// is to count the session.
+// kick ends the session that b holds, or any one here, and answers whether this question has: a kick whose answer was
+// lost is asked again, and is to count the session.
 func (d *dispatcher) kick(m *nats.Msg, session uint64, reason string) {
 	switch {
 	case d.evict(session, &KickedError{reason}):

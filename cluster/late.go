@@ -10,8 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// late puts posts that took a detour back into their order, for users who have just logged in: only of those does interest know nothing yet.
-// A message says which post it follows, and waits until that has come. The dispatcher's goroutine alone uses it.
+// late puts posts that took a detour back into their order, for users who have just logged in: only of those does
+// interest know nothing yet. A message says which post it follows, and waits until that has come. The dispatcher's
+// goroutine alone uses it.
 type late struct {
 	known   map[postID]bool // what users who have just logged in were delivered, or will do without
 	order   []postID
@@ -43,9 +44,9 @@ const (
 	// recentLogin is how long after a login interest may be behind, on a network that has very much to do.
 	recentLogin = 10 * time.Second
 
-	// holdSteps of holdStep are how long a message waits for a post that it follows, which may never come: the node that the user has left may
-	// have had it. A detour takes a few milliseconds. Where there is much to do it takes longer, and each step as well, for which this
-	// process has to be woken.
+	// holdSteps of holdStep are how long a message waits for a post that it follows, which may never come: the node
+	// that the user has left may have had it. A detour takes a few milliseconds. Where there is much to do it takes
+	// longer, and each step as well, for which this process has to be woken.
 	holdSteps = 10
 	holdStep  = 10 * time.Millisecond
 
@@ -98,7 +99,8 @@ func (d *dispatcher) arrived(post *nats.Msg, token string) {
 	d.release(lane{d.node.subjects.asker(post.Reply), token})
 }
 
-// expire delivers what has waited long enough, and what follows that. First it handles what has come: the post may be there.
+// expire delivers what has waited long enough, and what follows that. First it handles what has come: the post may be
+// there.
 func (d *dispatcher) expire() {
 	l := &d.late
 	l.due = nil

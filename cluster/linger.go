@@ -6,14 +6,16 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// lingerFor is how long a node goes on to hear what is sent to a user who has left it, to say so. A server that still believes in the
-// interest, and does not know of that of the user's next node yet, sends messages here; had the interest ended, they would vanish.
+// lingerFor is how long a node goes on to hear what is sent to a user who has left it, to say so. A server that still
+// believes in the interest, and does not know of that of the user's next node yet, sends messages here; had the
+// interest ended, they would vanish.
 const lingerFor = time.Second
 
 // confirmFor is how long after a login posts are answered: as long as another node may say that the user has left it.
 const confirmFor = 3 * lingerFor
 
-// lingering is the interest in a user who has left. It is the user's again who comes back meanwhile: with two, each message would come twice.
+// lingering is the interest in a user who has left. It is the user's again who comes back meanwhile: with two, each
+// message would come twice.
 type lingering struct {
 	sub         *nats.Subscription
 	seen, since time.Time

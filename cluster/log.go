@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// A carefulHandler calls a handler of the user's on a goroutine that nothing else needs: most lines are written on goroutines of the node's,
-// or of the NATS client's, where one that panics would end the process, and one that hangs, or ends its goroutine, the node.
+// A carefulHandler calls a handler of the user's on a goroutine that nothing else needs: most lines are written on
+// goroutines of the node's, or of the NATS client's, where one that panics would end the process, and one that hangs,
+// or ends its goroutine, the node.
 type carefulHandler struct {
 	user  slog.Handler
 	lines *lines

@@ -18,17 +18,17 @@ type Member struct {
 }
 
 const (
-	// partSize is from which size on a node begins another answer: one with a member of the largest size more is below what the NATS
-	// server takes. A member has some 150 bytes, and what BindOptions.Data and names add.
+	// partSize is from which size on a node begins another answer: one with a member of the largest size more is below
+	// what the NATS server takes. A member has some 150 bytes, and what BindOptions.Data and names add.
 	partSize = 256 << 10
 
 	maxParts       = 32  // that a node sends of a group
 	maxMemberUsers = 100 // names of users that are listed of a session
 )
 
-// Count returns how many members a group has, over all nodes. A session that is closing is none. Errors: [ErrDegraded] when some node
-// could not be asked, with what the others have; [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. Without a
-// deadline in ctx, Options.Timeout bounds the call.
+// Count returns how many members a group has, over all nodes. A session that is closing is none. Errors: [ErrDegraded]
+// when some node could not be asked, with what the others have; [ErrInvalidName]; [ErrDisconnected]; [ErrClosed];
+// ctx's. Without a deadline in ctx, Options.Timeout bounds the call.
 func (n *Node) Count(ctx context.Context, group string) (int, error) {
 	needContext(ctx)
 	token, err := n.check(group, nil)
@@ -47,8 +47,9 @@ func (n *Node) count(ctx context.Context, token string) (total int, err error) {
 	return total, err
 }
 
-// Members lists the members of a group, over all nodes, in no order. It counts them first: of more than [MaxMembers], or
-// of so much data that a node would send more than 8 MiB, it lists none. Errors: [ErrTooManyMembers], and those of [Node.Count], with what was heard.
+// Members lists the members of a group, over all nodes, in no order. It counts them first: of more than [MaxMembers],
+// or of so much data that a node would send more than 8 MiB, it lists none. Errors: [ErrTooManyMembers], and those of
+// [Node.Count], with what was heard.
 func (n *Node) Members(ctx context.Context, group string) ([]Member, error) {
 	needContext(ctx)
 	token, err := n.check(group, nil)
@@ -161,7 +162,8 @@ func parseCount(src []byte) (int, error) {
 	return int(binary.BigEndian.Uint32(src) & (1<<31 - 1)), nil
 }
 
-// parseMembers refuses what no node sends: more than Members lists, and members that are no session's or have more than one can have.
+// parseMembers refuses what no node sends: more than Members lists, and members that are no session's or have more than
+// one can have.
 func parseMembers(src []byte) (list []Member, err error) {
 	list, err = decodeList[Member](src, MaxMembers)
 	if err != nil {

@@ -89,8 +89,8 @@ var metrics = []metric{
 	{"libnet_cluster_reconnects_total", "counter", "How often the connection to NATS was made again.", plain(func(s *snapshot) uint64 { return s.reconnects })},
 }
 
-// WriteMetrics writes the numbers of nodes in Prometheus' text format, version 0.0.4, each with the label node. It costs a
-// microsecond or so for each other node that they know of, whatever the users. The error is w's.
+// WriteMetrics writes the numbers of nodes in Prometheus' text format, version 0.0.4, each with the label node. It
+// costs a microsecond or so for each other node that they know of, whatever the users. The error is w's.
 func WriteMetrics(w io.Writer, nodes ...*Node) error {
 	var snapshots []*snapshot
 	for _, n := range nodes {
@@ -120,7 +120,8 @@ func (s sample) write(text *bytes.Buffer, name, node string) {
 	fmt.Fprintf(text, "} %d\n", s.number)
 }
 
-// Metrics returns a handler of what [WriteMetrics] writes. It answers whoever asks: where it listens is the caller's matter.
+// Metrics returns a handler of what [WriteMetrics] writes. It answers whoever asks: where it listens is the caller's
+// matter.
 func Metrics(nodes ...*Node) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", metricsType)

@@ -195,10 +195,11 @@ func (n *Node) spawn(f func()) {
 	}
 }
 
-// Close leaves the cluster and stops the embedded server. The others are told, and so do not wait for this
-// node, but messages that are under way to its users are lost: call [Node.Drain] before. Sessions stay open;
-// they belong to their server. When Close returns, nothing of the node runs any more, but for close callbacks
-// of sessions that it closed before, handlers of services, whose contexts have ended, and Options.OnHealth. A second call waits for the first. Close returns nil.
+// Close leaves the cluster and stops the embedded server. The others are told, and so do not wait for this node, but
+// messages that are under way to its users are lost: call [Node.Drain] before. Sessions stay open; they belong to their
+// server. When Close returns, nothing of the node runs any more, but for close callbacks of sessions that it closed
+// before, handlers of services, whose contexts have ended, and Options.OnHealth. A second call waits for the first.
+// Close returns nil.
 func (n *Node) Close() error {
 	n.closing.Do(n.close)
 	return nil

@@ -61,8 +61,8 @@ type Options struct {
 	Timeout time.Duration
 
 	// Farewell bounds how long a session that Kick or a later login ends has for what is queued for it, as
-	// Config.WriteTimeout of its server does; default 5 s. Negative: no time at all, and what is queued is lost. Once that is
-	// written, its peer has half a second to end its side.
+	// Config.WriteTimeout of its server does; default 5 s. Negative: no time at all, and what is queued is lost. Once
+	// that is written, its peer has half a second to end its side.
 	Farewell time.Duration
 
 	// ForgetAfter is how long a node that fell silent without having left is unknown: as long, users who
@@ -74,12 +74,14 @@ type Options struct {
 	Trace Trace
 
 	// OnHealth is told of each change of the node's [Health], and why, as [Node.Health] says it: from New on, which
-	// begins with Whole, until Close. It is called on a goroutine of its own, one call at a time; of changes that come while it
-	// runs it is told the latest. It may block, and call the node, Close included: only the next call waits for it. One that panics is logged.
+	// begins with Whole, until Close. It is called on a goroutine of its own, one call at a time; of changes that come
+	// while it runs it is told the latest. It may block, and call the node, Close included: only the next call waits
+	// for it. One that panics is logged.
 	OnHealth func(h Health, err error)
 
-	// Logger receives what happens to nodes, and never payloads; default slog.Default(). It is called on a goroutine of its own, one
-	// line at a time. It may panic, and may block: a line is waited for 100 ms at most, and of those that wait 256 are kept.
+	// Logger receives what happens to nodes, and never payloads; default slog.Default(). It is called on a goroutine of
+	// its own, one line at a time. It may panic, and may block: a line is waited for 100 ms at most, and of those that
+	// wait 256 are kept.
 	Logger *slog.Logger
 }
 

@@ -53,8 +53,8 @@ type peers struct {
 }
 
 const (
-	// maxPeers is how many nodes are known, and maxGossiped how many of them when it comes to those that only others have heard. Each
-	// costs memory here and a part of what all do at each heartbeat.
+	// maxPeers is how many nodes are known, and maxGossiped how many of them when it comes to those that only others
+	// have heard. Each costs memory here and a part of what all do at each heartbeat.
 	maxPeers    = 4096
 	maxGossiped = maxPeers / 2
 

@@ -9,10 +9,11 @@ import (
 	"sync"
 )
 
-// Interest spreads by itself, and may be behind a Bind that has returned: then NATS says of a message that nobody is there, or only a node
-// hears it that no longer holds the user. A Send learns that from its answer. A Post has gone on, so posts are kept for the moment in which
-// they may be refused, and those that are take a detour by the user's homes. Later ones to the same user wait for that, and so does a Send;
-// those that have gone out before the refusal came say which post they follow, and wait for it where they arrive (late.go).
+// Interest spreads by itself, and may be behind a Bind that has returned: then NATS says of a message that nobody is
+// there, or only a node hears it that no longer holds the user. A Send learns that from its answer. A Post has gone on,
+// so posts are kept for the moment in which they may be refused, and those that are take a detour by the user's homes.
+// Later ones to the same user wait for that, and so does a Send; those that have gone out before the refusal came say
+// which post they follow, and wait for it where they arrive (late.go).
 type posts struct {
 	mu sync.Mutex
 	// mu guards the following.
@@ -43,8 +44,8 @@ type detour struct {
 }
 
 const (
-	// postsKept and postsBytes bound what is kept: at 200,000 posts a second those of 80 ms. A refusal takes as long as a message
-	// to the NATS server and back, or to the node that a user has left.
+	// postsKept and postsBytes bound what is kept: at 200,000 posts a second those of 80 ms. A refusal takes as long as
+	// a message to the NATS server and back, or to the node that a user has left.
 	postsKept  = 16 << 10
 	postsBytes = 4 << 20
 	keptPost   = 1 << 10 // the largest buffer that is used again
@@ -54,8 +55,8 @@ const (
 	maxWaiting = 1024
 )
 
-// inDoubt is how many ticks after it was sent a post may be refused, as far as order is concerned: 200 ms at least. Ticks come late where this
-// process gets no processor for a while, and then it reads the refusal late, too.
+// inDoubt is how many ticks after it was sent a post may be refused, as far as order is concerned: 200 ms at least.
+// Ticks come late where this process gets no processor for a while, and then it reads the refusal late, too.
 const inDoubt = 2
 
 // tick is called each watchInterval.
@@ -67,8 +68,8 @@ func (p *posts) tick() {
 
 func (p *posts) inDoubtLocked(k *post) bool { return p.ticks-k.tick <= inDoubt }
 
-// note gives a post its number, and says which one it follows, 0 for none that is in doubt. It is false for a post that waits behind others,
-// and for one that is lost.
+// note gives a post its number, and says which one it follows, 0 for none that is in doubt. It is false for a post that
+// waits behind others, and for one that is lost.
 func (p *posts) note(token string, payload []byte) (number, after uint64, send bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,8 +130,8 @@ func (p *posts) dropLocked() {
 	p.oldest++
 }
 
-// noteSend returns the post that a message to the user follows, 0 for none that is in doubt. While posts to the user are on a detour, it
-// returns what is closed at its end.
+// noteSend returns the post that a message to the user follows, 0 for none that is in doubt. While posts to the user
+// are on a detour, it returns what is closed at its end.
 func (p *posts) noteSend(token string) (after uint64, detour <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -160,7 +161,8 @@ func (n *Node) behindDetours(ctx context.Context, token string) (after uint64, e
 	}
 }
 
-// confirm notes that a message that followed a post has arrived: so have the post and those before, unless they were refused.
+// confirm notes that a message that followed a post has arrived: so have the post and those before, unless they were
+// refused.
 func (p *posts) confirm(after uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -273,8 +275,8 @@ func (n *Node) detour(token string) {
 	}
 }
 
-// stillLost returns those that no session has had. Beside the node that a user has left, others may have heard a post: behind a round
-// they have said so. Messages that are held for it must not hold that up.
+// stillLost returns those that no session has had. Beside the node that a user has left, others may have heard a post:
+// behind a round they have said so. Messages that are held for it must not hold that up.
 func (n *Node) stillLost(ctx context.Context, posts []post) []post {
 	left := func(p post) bool { return p.left }
 	posts = n.posts.lost(posts)
@@ -297,8 +299,8 @@ func (n *Node) postSubject(number uint64) string {
 	return string(strconv.AppendUint(b, number, 36))
 }
 
-// handlePostAnswer is called by the NATS client for what comes back of a post: where it went, or from NATS itself, without data, that it went
-// nowhere.
+// handlePostAnswer is called by the NATS client for what comes back of a post: where it went, or from NATS itself,
+// without data, that it went nowhere.
 func (n *Node) handlePostAnswer(suffix string, data []byte) bool {
 	text, ok := strings.CutPrefix(suffix, postReplies)
 	if !ok {

@@ -28,9 +28,9 @@ func (e *KickedError) Error() string { return "cluster: kicked: " + e.Reason }
 // Unwrap returns ErrKicked.
 func (e *KickedError) Unwrap() error { return ErrKicked }
 
-// Online asks the node that holds the user for his sessions: there is none when the user is offline. Errors: [ErrDegraded] when none was
-// found, and it is not certain that there is none; [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. Without a deadline in ctx,
-// Options.Timeout bounds the call.
+// Online asks the node that holds the user for his sessions: there is none when the user is offline. Errors:
+// [ErrDegraded] when none was found, and it is not certain that there is none; [ErrInvalidName]; [ErrDisconnected];
+// [ErrClosed]; ctx's. Without a deadline in ctx, Options.Timeout bounds the call.
 func (n *Node) Online(ctx context.Context, user string) ([]Presence, error) {
 	ctx = usersContext(ctx)
 	token, err := n.check(user, nil)
@@ -80,7 +80,8 @@ func (n *Node) Kick(ctx context.Context, user, reason string) (int, error) {
 	return 0, err
 }
 
-// kick ends the login that the user's homes know. One that they know later, and that began later, is none of its business.
+// kick ends the login that the user's homes know. One that they know later, and that began later, is none of its
+// business.
 func (n *Node) kick(ctx context.Context, k *call, token, reason string) (answer, error) {
 	p := pursuit{node: n, call: k, token: token, kind: kindKick, last: answerNoResponders}
 	began := n.directory.Now()
@@ -133,7 +134,8 @@ func parsePresence(src []byte) (p Presence, err error) {
 	return p, nil
 }
 
-// wellFormed reports whether a node may have sent it. Data that is no UTF-8 grows on the way, by a factor of 3 at the most.
+// wellFormed reports whether a node may have sent it. Data that is no UTF-8 grows on the way, by a factor of 3 at the
+// most.
 func (p *Presence) wellFormed() bool { return validInstance(p.Run) && sizeOf(p.Data) <= 3*MaxData }
 
 // handleKick unbinds before it answers: what Kick counts takes no more messages.

@@ -57,8 +57,8 @@ func (p *pursuit) arrived() (answer, bool) {
 	return answer{}, false
 }
 
-// at asks the node that is known to hold the user. Whoever had the question before and is not this node gave no answer that counts; whether
-// this node had it, a fence tells, which it answers after all that came before.
+// at asks the node that is known to hold the user. Whoever had the question before and is not this node gave no answer
+// that counts; whether this node had it, a fence tells, which it answers after all that came before.
 func (p *pursuit) at(ctx context.Context, l directory.Login) (answer, error) {
 	subject := p.node.subjects.at(l.Node, p.token)
 	if p.last != answerNoResponders {
@@ -77,8 +77,8 @@ func (p *pursuit) at(ctx context.Context, l directory.Login) (answer, error) {
 	return a, err
 }
 
-// lateAnswer waits until whoever has a message that was not answered must have answered: if none did, it or its answer was lost, and sent
-// again it might arrive twice.
+// lateAnswer waits until whoever has a message that was not answered must have answered: if none did, it or its answer
+// was lost, and sent again it might arrive twice.
 func (p *pursuit) lateAnswer(ctx context.Context) (answer, error) {
 	_, err := p.node.barrier(ctx)
 	answered := false

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// answerTimeout is how long an answer is waited for before the user's homes are asked where the user is. Questions about
-// a session that closes meanwhile are lost, as are those that a full channel drops, and some nodes are far away.
+// answerTimeout is how long an answer is waited for before the user's homes are asked where the user is. Questions
+// about a session that closes meanwhile are lost, as are those that a full channel drops, and some nodes are far away.
 const answerTimeout = 50 * time.Millisecond
 
-// request asks a user's subject and returns the first final answer: one of a node that holds the user. Other answers prove
-// nothing: while the user moves to another node, or a route comes up, there may be no subscriber, or one that has just
-// lost the user. Then the user's homes say which node to ask, or that there is none.
+// request asks a user's subject and returns the first final answer: one of a node that holds the user. Other answers
+// prove nothing: while the user moves to another node, or a route comes up, there may be no subscriber, or one that has
+// just lost the user. Then the user's homes say which node to ask, or that there is none.
 func (n *Node) request(ctx context.Context, k *call, token string, kind byte, payload []byte) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, err

@@ -13,8 +13,8 @@ import (
 // for its answer. nil: the message is in its queue. The caller may then change payload.
 //
 // Errors: [ErrOffline]; [ErrDegraded] when the user was not found and some node could not be asked, or the answer was
-// lost; [ErrBlocked]; [ErrRejected]; [ErrTooLarge]; [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. After ErrDegraded,
-// ErrDisconnected and ctx's the message may or may not arrive, after the others it does not. Without a
+// lost; [ErrBlocked]; [ErrRejected]; [ErrTooLarge]; [ErrInvalidName]; [ErrDisconnected]; [ErrClosed]; ctx's. After
+// ErrDegraded, ErrDisconnected and ctx's the message may or may not arrive, after the others it does not. Without a
 // deadline in ctx, Options.Timeout bounds the call.
 func (n *Node) Send(ctx context.Context, user string, payload []byte) error {
 	ctx = usersContext(ctx)
@@ -61,9 +61,9 @@ func outcome(a answer) error {
 	return ErrRejected
 }
 
-// Post sends payload to user without waiting for anything: nil says that the NATS server was given the
-// message, and blocks only while that reads nothing, for 3 s at most. What one goroutine sends,
-// posts and broadcasts arrives at each session in that order. The caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName],
+// Post sends payload to user without waiting for anything: nil says that the NATS server was given the message, and
+// blocks only while that reads nothing, for 3 s at most. What one goroutine sends, posts and broadcasts arrives at each
+// session in that order. The caller may then change payload. Errors: [ErrTooLarge], [ErrInvalidName],
 // [ErrDisconnected], [ErrClosed].
 func (n *Node) Post(user string, payload []byte) error {
 	token, err := n.check(user, payload)

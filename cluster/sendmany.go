@@ -15,8 +15,9 @@ const (
 )
 
 // SendMany is [Node.Send] of one payload to many users, who are asked at the same time: it takes as long as the slowest
-// answer of each 1,024. It returns an error for each user, nil where the message is queued, with the meaning that it has for
-// Send; a user who is named twice is sent two messages. To a group that has members, [Node.Broadcast] costs less.
+// answer of each 1,024. It returns an error for each user, nil where the message is queued, with the meaning that it
+// has for Send; a user who is named twice is sent two messages. To a group that has members, [Node.Broadcast] costs
+// less.
 func (n *Node) SendMany(ctx context.Context, users []string, payload []byte) []error {
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
@@ -113,8 +114,8 @@ func (b *batch) answered(a answer) {
 }
 
 // settle ends what had no answer, or none that is certain, once all that was published has been handled everywhere: a
-// user who moved to another node meanwhile is sent the message again, and one whose message was lost is not. What nobody
-// heard may be sent again in any case.
+// user who moved to another node meanwhile is sent the message again, and one whose message was lost is not. What
+// nobody heard may be sent again in any case.
 func (b *batch) settle(ctx context.Context) {
 	var err error
 	if b.heard() {

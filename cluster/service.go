@@ -52,11 +52,12 @@ type Serving struct {
 
 // Serve has this node serve calls to the service of a name, beside all others that do: each call reaches one node. It
 // takes calls from when it returns until [Serving.Drain], [Node.Drain] or [Node.Close]; other nodes learn of it as fast
-// as a message reaches them, at the latest when a [Node.Sync] that begins after it has returned. A name may be served several times.
+// as a message reaches them, at the latest when a [Node.Sync] that begins after it has returned. A name may be served
+// several times.
 //
-// Each call is answered on a goroutine of its own. Its context ends when the caller's time is over or the node is closed,
-// and [HeaderOf] has what came with it. A panic is logged, and the caller gets [ErrUnanswered]. Errors: [ErrInvalidName];
-// [ErrDraining]; [ErrDisconnected]; [ErrClosed]. It panics without a.
+// Each call is answered on a goroutine of its own. Its context ends when the caller's time is over or the node is
+// closed, and [HeaderOf] has what came with it. A panic is logged, and the caller gets [ErrUnanswered]. Errors:
+// [ErrInvalidName]; [ErrDraining]; [ErrDisconnected]; [ErrClosed]. It panics without a.
 func (n *Node) Serve(name string, a Answerer, o ServeOptions) (*Serving, error) {
 	if a == nil {
 		panic("cluster: Serve without an Answerer")

@@ -19,7 +19,8 @@ import (
 // stoppedNode is where the node of another process finds the server, and has that process be one.
 const stoppedNode = "LIBNET_CLUSTER_STOPPED_NODE"
 
-// A machine that gives a process no time for a while, or a signal, is no fault of the others: they must not seem to have fallen silent.
+// A machine that gives a process no time for a while, or a signal, is no fault of the others: they must not seem to
+// have fallen silent.
 func TestAProcessThatWasStoppedMissesNobodyWhenItGoesOn(t *testing.T) {
 	if server := os.Getenv(stoppedNode); server != "" {
 		beStopped(t, server)

@@ -25,7 +25,8 @@ const (
 // Without one, a handler's calls carry the traceparent and tracestate that it was called with. Both are called on the
 // goroutine of the call or the handler; one that panics is logged, and does without.
 type Trace struct {
-	// Inject writes the trace of ctx into the header of a call, which already has what the caller was itself called with.
+	// Inject writes the trace of ctx into the header of a call, which already has what the caller was itself called
+	// with.
 	Inject func(ctx context.Context, h Header)
 
 	// Extract returns a context made of ctx for the handler of a call that came with h. nil is ctx.
@@ -75,8 +76,8 @@ func carryTrace(h, received Header) {
 	}
 }
 
-// validTraceparent is the check of the specification, 3.2.2: version, trace id, parent id and flags in lower case hex; ids
-// that are not zero; and no more than that in version 00.
+// validTraceparent is the check of the specification, 3.2.2: version, trace id, parent id and flags in lower case hex;
+// ids that are not zero; and no more than that in version 00.
 func validTraceparent(text string) bool {
 	const length = len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	if len(text) < length || len(text) > maxHeader {

@@ -26,7 +26,8 @@ func (c *counted) note(p []byte) {
 	}
 }
 
-// The node in the middle had a post, and the one before it says that the user has left: the next node must not be sent it again.
+// The node in the middle had a post, and the one before it says that the user has left: the next node must not be sent
+// it again.
 func TestAPostToAUserWhoMovesTwiceAtOnceComesOnceAtMost(t *testing.T) {
 	nodes := mesh(t, 4)
 	server := libnet.NewServer(libnettest.NewListener(), lines, 1<<14)

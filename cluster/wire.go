@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// What is sent to a user's or node's subject begins with its kind, and so does a question to a group. Numbers are big-endian.
+// What is sent to a user's or node's subject begins with its kind, and so does a question to a group. Numbers are
+// big-endian.
 const (
 	kindMessage byte = 'm' // then the payload
 	kindPost    byte = 'n' // a message that is answered only when the user has left
@@ -85,7 +86,8 @@ func parseGroupQuestion(src []byte) (token string, question []byte, err error) {
 	return string(src[2:n]), src[n:], nil
 }
 
-// A heartbeat is what a node says of itself twice a second: all others hear it, so it is small, and brief while nothing changes.
+// A heartbeat is what a node says of itself twice a second: all others hear it, so it is small, and brief while nothing
+// changes.
 type heartbeat struct {
 	instance string
 	brief    bool   // what follows is as it was

@@ -76,8 +76,9 @@ type searcher interface {
 	unfinished(src []byte, seen int) bool // where src[:seen] was, by itself
 }
 
-// FrameLength says how long a frame is that begins with head, header and all, whatever this codec would accept. It is not ok where that
-// cannot be told: a part of a header, or a framing that announces no length. It is for the texts of errors.
+// FrameLength says how long a frame is that begins with head, header and all, whatever this codec would accept. It is
+// not ok where that cannot be told: a part of a header, or a framing that announces no length. It is for the texts of
+// errors.
 func (c *framed) FrameLength(head []byte) (n firstbytes.Length, ok bool) {
 	if f, is := c.framing.(announcer); is {
 		claim, ok := f.frameLength(head)

@@ -105,7 +105,8 @@ func newPrefixed(p prefix, limit int) prefixed {
 	return prefixed{prefix: p, wire: lengthprefix.New(p.size(), p.bigEndian(), limit)}
 }
 
-// LengthPrefix lets a session cut the frames itself, and put them together if messages are bytes: no code of a user's runs there.
+// LengthPrefix lets a session cut the frames itself, and put them together if messages are bytes: no code of a user's
+// runs there.
 func (c *prefixed) LengthPrefix() *lengthprefix.Prefix { return &c.wire }
 
 // MaxMessage is the longest message in bytes that this codec sends and accepts.
@@ -171,9 +172,9 @@ func (c *prefixedBytes) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	return append(c.prefix.appendHeader(dst, len(payload)), payload...), nil
 }
 
-// BytesHeader says how a session may put the frame of payload together by itself, under its queue's lock, where no code of a
-// user's may run. It answers no header for what AppendFrame has to see. isBytes says that the codec's messages are bytes as they
-// are, and that it takes a pointer to a slice for that.
+// BytesHeader says how a session may put the frame of payload together by itself, under its queue's lock, where no code
+// of a user's may run. It answers no header for what AppendFrame has to see. isBytes says that the codec's messages are
+// bytes as they are, and that it takes a pointer to a slice for that.
 func (c *prefixedBytes) BytesHeader(payload []byte) (h sendqueue.Header, isBytes bool) {
 	return c.header(payload), true
 }
@@ -194,8 +195,8 @@ func (c *prefixed) PayloadHeader(payload []byte) (h sendqueue.Header) {
 	return c.header(payload)
 }
 
-// takesPayloads reports whether a marshaler says of itself that it appends a [sendqueue.Payload] as it is, as package resume's does. One
-// that is put around it does not say so, and sees each message.
+// takesPayloads reports whether a marshaler says of itself that it appends a [sendqueue.Payload] as it is, as package
+// resume's does. One that is put around it does not say so, and sees each message.
 func takesPayloads(m Marshaler) bool {
 	p, ok := m.(interface{ TakesPayload(sendqueue.Payload) bool })
 	return ok && p.TakesPayload(sendqueue.Payload{})

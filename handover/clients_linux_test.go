@@ -175,8 +175,9 @@ func (f *fleet) killed(death string, n int) {
 // window is how many messages of a client without a pace are under way.
 const window = 4
 
-// A client never stops sending numbered messages, and checks that each comes back once and in order. With a pace it sends one each time
-// that has passed, whatever has come back, and otherwise one for each that comes back, of window that are under way.
+// A client never stops sending numbered messages, and checks that each comes back once and in order. With a pace it
+// sends one each time that has passed, whatever has come back, and otherwise one for each that comes back, of window
+// that are under way.
 type client struct {
 	conn     net.Conn
 	in       *bufio.Reader

@@ -13,8 +13,8 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// Give has the process at the other end of conn, a Unix stream socket, take over srv: its listener and its live sessions, whose peers
-// notice nothing but a pause. That process calls [Take].
+// Give has the process at the other end of conn, a Unix stream socket, take over srv: its listener and its live
+// sessions, whose peers notice nothing but a pause. That process calls [Take].
 //
 // Until it has said that all is its own, nothing is lost here: with an error that wraps [ErrKept] srv goes on, with all
 // its sessions, as if nothing had been. A Stop, Shutdown or Drain of srv before that ends Give: the error then wraps
@@ -124,8 +124,9 @@ func (g *giving) bounded(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// introduceAll has the other process know the sessions, and have their descriptors, before anything stands still. A connection that is
-// closed here meanwhile is so for its peer when the other process has closed it, too; so this is bounded as well.
+// introduceAll has the other process know the sessions, and have their descriptors, before anything stands still. A
+// connection that is closed here meanwhile is so for its peer when the other process has closed it, too; so this is
+// bounded as well.
 func (g *giving) introduceAll(ctx context.Context) error {
 	ctx, cancel := g.bounded(ctx)
 	defer cancel()
@@ -306,8 +307,8 @@ func (g *giving) sendOutputs() error {
 	return g.link.flush()
 }
 
-// awaitTaken waits for the other process's word that all is its own. That word, in the socket or not, decides: where it does not come in
-// time, none can come any more once the socket takes no input.
+// awaitTaken waits for the other process's word that all is its own. That word, in the socket or not, decides: where it
+// does not come in time, none can come any more once the socket takes no input.
 func (g *giving) awaitTaken() error {
 	_, err := g.link.expect(kindTaken)
 	if err == nil {
@@ -320,8 +321,8 @@ func (g *giving) awaitTaken() error {
 	return err
 }
 
-// leave ends here what the other process has. Nothing of that is urgent but that nobody here is woken by what arrives there: so it goes
-// in steps, between which the other process, whose peers wait, has the machine.
+// leave ends here what the other process has. Nothing of that is urgent but that nobody here is woken by what arrives
+// there: so it goes in steps, between which the other process, whose peers wait, has the machine.
 func (g *giving) leave() {
 	g.giver.Left()
 	for i := range g.leaving {

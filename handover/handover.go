@@ -8,13 +8,15 @@ import (
 )
 
 var (
-	// ErrKept is wrapped by Give's error where nothing has happened: the server goes on as before, with all its sessions.
+	// ErrKept is wrapped by Give's error where nothing has happened: the server goes on as before, with all its
+	// sessions.
 	ErrKept = errors.New("handover: the server goes on in this process")
 
 	// ErrNotTaken is wrapped by Take's error: nothing was taken, and what came was closed without a word to its peers.
 	ErrNotTaken = errors.New("handover: nothing was taken over")
 
-	// ErrVersion is wrapped where the two processes speak different versions of the exchange, or the other end speaks something else.
+	// ErrVersion is wrapped where the two processes speak different versions of the exchange, or the other end speaks
+	// something else.
 	ErrVersion = errors.New("handover: another version of the exchange, or none")
 
 	// ErrMalformed is wrapped where what the other process sends breaks the exchange.
@@ -31,13 +33,13 @@ func (unsupported) Is(target error) bool { return target == errors.ErrUnsupporte
 
 // GiveOptions are for who gives a server away. The zero value is usable.
 type GiveOptions struct {
-	// Freeze returns what the new process is to know of a session beyond what libnet knows: State, the user, the rooms it is in. It is
-	// called by one goroutine, with no handler of a moving session at work; it may send, but not wait for messages. With an error, a
-	// panic, or the end of its goroutine, the session stays and is drained.
+	// Freeze returns what the new process is to know of a session beyond what libnet knows: State, the user, the rooms
+	// it is in. It is called by one goroutine, with no handler of a moving session at work; it may send, but not wait
+	// for messages. With an error, a panic, or the end of its goroutine, the session stays and is drained.
 	Freeze func(*libnet.Session) ([]byte, error)
 
-	// HandlerTime is how long handlers at work, and then writes under way, may each take to end before their session stays and is
-	// drained; 0 means 250 ms, negative none: what is not idle stays. The others stand still for as long.
+	// HandlerTime is how long handlers at work, and then writes under way, may each take to end before their session
+	// stays and is drained; 0 means 250 ms, negative none: what is not idle stays. The others stand still for as long.
 	HandlerTime time.Duration
 
 	// Pause bounds how long the sessions stand still in all, and before that how long the other process takes to know
@@ -72,9 +74,10 @@ func (o *GiveOptions) pause() time.Duration {
 
 // TakeOptions are for who takes a server over.
 type TakeOptions struct {
-	// Thaw gives a session what Freeze returned for it, nil without one: State, groups, callbacks. It is called by one goroutine, before
-	// anything of the session is received, or written, here. What it sends goes behind what the old process has accepted. With an error,
-	// a panic, or the end of its goroutine, the session stays in the old process, which drains it.
+	// Thaw gives a session what Freeze returned for it, nil without one: State, groups, callbacks. It is called by one
+	// goroutine, before anything of the session is received, or written, here. What it sends goes behind what the old
+	// process has accepted. With an error, a panic, or the end of its goroutine, the session stays in the old process,
+	// which drains it.
 	Thaw func(*libnet.Session, []byte) error
 }
 

@@ -81,8 +81,8 @@ func TestAProcessThatDiesBeforeItHasTakenAllLeavesTheOldOneServing(t *testing.T)
 	}
 }
 
-// A process that takes over is killed at random times, from its start until it would serve: LIBNET_HANDOVER_KILLS has the number of a long
-// run, and LIBNET_HANDOVER_SEED repeats one.
+// A process that takes over is killed at random times, from its start until it would serve: LIBNET_HANDOVER_KILLS has
+// the number of a long run, and LIBNET_HANDOVER_SEED repeats one.
 func TestAProcessThatIsKilledAtARandomTimeLeavesTheOldOneServing(t *testing.T) {
 	for _, mode := range []string{"event", "goroutine"} {
 		t.Run(mode, func(t *testing.T) {

@@ -32,7 +32,8 @@ const (
 )
 
 const (
-	// maxMessage bounds a message: a session with what it has not read and the user's state, or with what it has not written.
+	// maxMessage bounds a message: a session with what it has not read and the user's state, or with what it has not
+	// written.
 	maxMessage = 64 << 20
 
 	// Descriptors go in messages of the socket's, so many at a time; the kernel takes 253 (SCM_MAX_FD).
@@ -193,8 +194,8 @@ func (l *link) read() error {
 	return nil
 }
 
-// readLast has the socket take no input any more, and reads what it holds: not by way of its deadline, which a context that ends may
-// set at any time.
+// readLast has the socket take no input any more, and reads what it holds: not by way of its deadline, which a context
+// that ends may set at any time.
 func (l *link) readLast() {
 	_ = l.conn.CloseRead()
 	raw, err := l.conn.SyscallConn()

@@ -10,8 +10,8 @@ import (
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
-// What the messages hold is written with numbers of variable length, as encoding/binary has them, and strings behind their length. Who
-// reads takes no memory for a length that is not there.
+// What the messages hold is written with numbers of variable length, as encoding/binary has them, and strings behind
+// their length. Who reads takes no memory for a length that is not there.
 
 // version is that of the exchange. A process that speaks another refuses it before anything stands still.
 const version = 2
@@ -29,7 +29,8 @@ func appendBytes[T string | []byte](b []byte, p T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(p))), p...)
 }
 
-// appendIntroduction appends what of a session does not change. Its client's address is the only one that may be missing over TCP.
+// appendIntroduction appends what of a session does not change. Its client's address is the only one that may be
+// missing over TCP.
 func appendIntroduction(b []byte, i *moving.Introduction) []byte {
 	b = binary.AppendUvarint(b, i.ID)
 	b = binary.AppendUvarint(b, uint64(i.Age))

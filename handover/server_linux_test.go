@@ -310,7 +310,8 @@ func factsOf(s *libnet.Session) []byte {
 
 var theServer *libnet.Server
 
-// answer echoes a numbered message, and says so where it is not the next one. An empty message asks for the session's numbers.
+// answer echoes a numbered message, and says so where it is not the next one. An empty message asks for the session's
+// numbers.
 func answer(s *libnet.Session, msg []byte) {
 	c := s.State.(*counter)
 	switch {

@@ -39,7 +39,8 @@ func (g *giving) stop(ctx context.Context) {
 // staysBusy says that a handler was at work, or a write under way, for longer than HandlerTime.
 const staysBusy = "busy"
 
-// until asks each until it says yes, and returns those that have not within HandlerTime. Each is asked once in any case.
+// until asks each until it says yes, and returns those that have not within HandlerTime. Each is asked once in any
+// case.
 func (g *giving) until(ctx context.Context, all []*leaving, ask func(moving.Leaver) bool) (late map[*leaving]bool) {
 	ctx, cancel := context.WithTimeout(ctx, g.options.handlerTime())
 	defer cancel()

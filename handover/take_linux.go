@@ -14,15 +14,15 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// Take takes over the server that another process gives by [Give] at the other end of conn, a Unix stream socket. make is called with the
-// listener, and returns the new server with all its fields set; it does not accept yet. When Take returns, the sessions are the server's,
-// with their numbers and counters, and they go on as soon as Serve, ServeMessages or Accept is called: that is to be at once, for until
-// then their peers wait. Sessions that are made in this process later have numbers above all of the old process's; so none may have been
-// made before.
+// Take takes over the server that another process gives by [Give] at the other end of conn, a Unix stream socket. make
+// is called with the listener, and returns the new server with all its fields set; it does not accept yet. When Take
+// returns, the sessions are the server's, with their numbers and counters, and they go on as soon as Serve,
+// ServeMessages or Accept is called: that is to be at once, for until then their peers wait. Sessions that are made in
+// this process later have numbers above all of the old process's; so none may have been made before.
 //
-// An error wraps [ErrNotTaken]: the old process goes on, and nothing was read, written or told to a peer here; Take may be called again,
-// with another conn, if no session was made here meanwhile. ctx bounds the waiting;
-// let it be longer than the other side's, which decides. conn stays the caller's.
+// An error wraps [ErrNotTaken]: the old process goes on, and nothing was read, written or told to a peer here; Take may
+// be called again, with another conn, if no session was made here meanwhile. ctx bounds the waiting; let it be longer
+// than the other side's, which decides. conn stays the caller's.
 func Take(ctx context.Context, conn *net.UnixConn, make func(net.Listener) (*libnet.Server, error), o TakeOptions) (*libnet.Server, Result, error) {
 	ctx = usercode.Context(ctx, "handover.Take")
 	t := &taking{link: newLink(conn), options: o, arrived: map[uint64]*arrived{}}

@@ -38,8 +38,8 @@ func Upgrade(ctx context.Context, cmd *exec.Cmd, srv *libnet.Server, o GiveOptio
 	return result, err
 }
 
-// killTime is how long Upgrade waits for the end of a process that it has killed, and then for what reads its output: processes that it
-// has started may keep that open.
+// killTime is how long Upgrade waits for the end of a process that it has killed, and then for what reads its output:
+// processes that it has started may keep that open.
 const killTime = 500 * time.Millisecond
 
 // kill ends a process that was given nothing.
@@ -108,8 +108,8 @@ func unixConn(fd int) (*net.UnixConn, error) {
 	return unix, nil
 }
 
-// Inherited returns this process's end of the socket of an [Upgrade] that has started it, for [Take]; nil where none has. Programs that
-// it starts do not inherit it. The second call returns nil.
+// Inherited returns this process's end of the socket of an [Upgrade] that has started it, for [Take]; nil where none
+// has. Programs that it starts do not inherit it. The second call returns nil.
 func Inherited() (*net.UnixConn, error) {
 	value := os.Getenv(environment)
 	if value == "" {
@@ -124,9 +124,9 @@ func Inherited() (*net.UnixConn, error) {
 	return unixConn(int(fd))
 }
 
-// Notify tells systemd, or who else has set NOTIFY_SOCKET, of the service's state (sd_notify(3)): "READY=1" and "MAINPID=" with the
-// process's number after a Take, so that the service is the new process. It does nothing where that is not set, and
-// waits for no longer than a second where whoever has set it does not listen.
+// Notify tells systemd, or who else has set NOTIFY_SOCKET, of the service's state (sd_notify(3)): "READY=1" and
+// "MAINPID=" with the process's number after a Take, so that the service is the new process. It does nothing where that
+// is not set, and waits for no longer than a second where whoever has set it does not listen.
 func Notify(state ...string) error {
 	name := os.Getenv("NOTIFY_SOCKET")
 	if name == "" {

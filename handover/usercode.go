@@ -12,7 +12,8 @@ import (
 
 var errGoroutine = errors.New("handover: a function of the user's has ended its goroutine")
 
-// call calls what calls functions of the user's, which may end its goroutine, or not return. After an error f may still be at work.
+// call calls what calls functions of the user's, which may end its goroutine, or not return. After an error f may still
+// be at work.
 func call(ctx context.Context, f func() error) error {
 	result := make(chan error, 1)
 	go func() {
@@ -28,8 +29,8 @@ func call(ctx context.Context, f func() error) error {
 	}
 }
 
-// callEach calls f for each of n, which calls a function of the user's, and returns those for which that has failed, panicked or ended
-// the goroutine. After an error f may still be at work.
+// callEach calls f for each of n, which calls a function of the user's, and returns those for which that has failed,
+// panicked or ended the goroutine. After an error f may still be at work.
 func callEach(ctx context.Context, n int, f func(i int) error) (refused []bool, err error) {
 	refused = make([]bool, n)
 	for next := 0; next < n; {

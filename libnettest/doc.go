@@ -7,8 +7,8 @@
 //	libnettest.TestProtocol(t, myProtocol, msg)  // does my codec keep what libnet relies on?
 //	libnettest.VerifyNone(t)                     // no goroutine and no descriptor left
 //
-// A test of a handler needs five lines, and as many with time in it. [Serve] is for a libnet.Handler, [ServeMessages] for a
-// MessageHandler, as a mux.Mux is one; both fail the test for what is lost or left behind:
+// A test of a handler needs five lines, and as many with time in it. [Serve] is for a libnet.Handler, [ServeMessages]
+// for a MessageHandler, as a mux.Mux is one; both fail the test for what is lost or left behind:
 //
 //	func TestTheServerEndsASilentClientAfterAMinute(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) { // here a minute takes no time

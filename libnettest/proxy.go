@@ -13,11 +13,12 @@ import (
 
 // Chaos says what a [Proxy] does to connections. Zero means the default, a negative number none.
 type Chaos struct {
-	// Seed decides at which bytes of its n-th connection what happens. When that is depends on the peers and the machine.
+	// Seed decides at which bytes of its n-th connection what happens. When that is depends on the peers and the
+	// machine.
 	Seed uint64
 
-	// Every is how many bytes pass between two faults of one direction of a connection, on average: each number up to twice as
-	// many is as likely. Default 64 KiB. Negative: there are no faults.
+	// Every is how many bytes pass between two faults of one direction of a connection, on average: each number up to
+	// twice as many is as likely. Default 64 KiB. Negative: there are no faults.
 	Every int
 
 	// Stall is the longest time for which a direction stops, and goes on; default 20 ms. Negative: it never does.
@@ -29,9 +30,10 @@ const (
 	defaultChaosStall = 20 * time.Millisecond
 )
 
-// A Proxy stands between clients and a server, and treats their connections as a bad network does. At a random byte of either
-// direction it stalls; or it ends the connection, having delivered what came before that byte of what one write had sent: in order,
-// for one peer a moment before the other, or by a reset, which also loses what is on its way in the other direction.
+// A Proxy stands between clients and a server, and treats their connections as a bad network does. At a random byte of
+// either direction it stalls; or it ends the connection, having delivered what came before that byte of what one write
+// had sent: in order, for one peer a moment before the other, or by a reset, which also loses what is on its way in the
+// other direction.
 type Proxy struct {
 	network, target string
 	chaos           Chaos
@@ -46,7 +48,8 @@ type Proxy struct {
 	closed bool
 }
 
-// NewProxy listens on a free port of 127.0.0.1 (network "tcp"), and connects each client to target. It ends with the test.
+// NewProxy listens on a free port of 127.0.0.1 (network "tcp"), and connects each client to target. It ends with the
+// test.
 func NewProxy(t testing.TB, network, target string, chaos Chaos) *Proxy {
 	t.Helper()
 	l, err := net.Listen(network, "127.0.0.1:0")
@@ -231,7 +234,8 @@ func (c *proxied) fault(to net.Conn, r *rand.Rand) (over bool) {
 	return true
 }
 
-// cut counts the connection as one that is cut, once: both directions may have a fault at a time. It comes before the end of it.
+// cut counts the connection as one that is cut, once: both directions may have a fault at a time. It comes before the
+// end of it.
 func (c *proxied) cut() (first bool) {
 	if isClosed(c.over) || c.isCut.Swap(true) {
 		return false

@@ -32,18 +32,19 @@ type Clients struct {
 	admitted map[string]chan *libnet.Session // by the client's address
 }
 
-// Serve has srv serve h for as long as the test runs, and returns what dials it. A srv made on [NewListener] is dialled in memory, which
-// is at home in a [testing/synctest] bubble; any other at its listener's address.
+// Serve has srv serve h for as long as the test runs, and returns what dials it. A srv made on [NewListener] is dialled
+// in memory, which is at home in a [testing/synctest] bubble; any other at its listener's address.
 //
 //	srv := libnet.NewServer(libnettest.NewListener(), protocol, 64)
 //	client := libnettest.Serve(t, srv, handler).Dial()
 //
-// When the test ends, the clients that are left are shut down, and then srv. The test fails for what is lost or left: a message that
-// Send took, a client's or the server's, and that was not written, unless the peer ended the session; a panic; a handler that has not returned within 2 s; an
-// error with which serving ended. [Clients.MayLose] is for tests that are about the first two. What arrived and was not
-// received is noted in the test's log.
+// When the test ends, the clients that are left are shut down, and then srv. The test fails for what is lost or left: a
+// message that Send took, a client's or the server's, and that was not written, unless the peer ended the session; a
+// panic; a handler that has not returned within 2 s; an error with which serving ended. [Clients.MayLose] is for tests
+// that are about the first two. What arrived and was not received is noted in the test's log.
 //
-// Serve sets srv's PoisonMessages, and so finds handlers that keep a message. It must not be called for a srv that serves already.
+// Serve sets srv's PoisonMessages, and so finds handlers that keep a message. It must not be called for a srv that
+// serves already.
 func Serve(t testing.TB, srv *libnet.Server, h libnet.Handler) *Clients {
 	t.Helper()
 	if h == nil {
@@ -52,8 +53,8 @@ func Serve(t testing.TB, srv *libnet.Server, h libnet.Handler) *Clients {
 	return serve(t, srv, func(c *Clients) error { return srv.Serve(countedHandler{c, h}) })
 }
 
-// ServeMessages is [Serve] in event mode, which has a goroutine a session in memory, and none over sockets on Linux. A mux.Mux
-// is a handler for both.
+// ServeMessages is [Serve] in event mode, which has a goroutine a session in memory, and none over sockets on Linux. A
+// mux.Mux is a handler for both.
 func ServeMessages(t testing.TB, srv *libnet.Server, h libnet.MessageHandler) *Clients {
 	t.Helper()
 	if h == nil {
@@ -86,9 +87,9 @@ func serve(t testing.TB, srv *libnet.Server, run func(*Clients) error) *Clients 
 // MayLose has the end of the test not complain of lost messages and of panics.
 func (c *Clients) MayLose() { c.mayLose.Store(true) }
 
-// Dial returns a client's session, of the server's protocol and with a queue of 64 messages, which is closed with the test. It ends the
-// test where that cannot be. With srv.TLSConfig set it speaks TLS, and takes any certificate. A server of ws.Protocol is
-// dialled by [Clients.DialConn] or ws.Dial.
+// Dial returns a client's session, of the server's protocol and with a queue of 64 messages, which is closed with the
+// test. It ends the test where that cannot be. With srv.TLSConfig set it speaks TLS, and takes any certificate. A
+// server of ws.Protocol is dialled by [Clients.DialConn] or ws.Dial.
 func (c *Clients) Dial() *libnet.Session {
 	c.t.Helper()
 	s, _ := c.dial(&libnet.Dialer{Config: libnet.Config{SendQueue: 64, PoisonMessages: true}, Protocol: c.srv.Protocol()})
@@ -102,8 +103,8 @@ func (c *Clients) DialWith(d *libnet.Dialer) *libnet.Session {
 	return s
 }
 
-// Pair is [Clients.Dial] that returns the server's session as well, as soon as the server's OnSession is called with it. In a
-// test the server's session may be looked at, sent to and closed; it is its handler's to receive from it.
+// Pair is [Clients.Dial] that returns the server's session as well, as soon as the server's OnSession is called with
+// it. In a test the server's session may be looked at, sent to and closed; it is its handler's to receive from it.
 func (c *Clients) Pair() (client, server *libnet.Session) {
 	c.t.Helper()
 	if c.srv.Listener().Addr().Network() == "unix" {
@@ -120,8 +121,8 @@ func (c *Clients) Pair() (client, server *libnet.Session) {
 	return client, server
 }
 
-// DialConn returns a connection to the server on which nothing was said yet, TLS neither: for what no session would send. It is closed
-// with the test.
+// DialConn returns a connection to the server on which nothing was said yet, TLS neither: for what no session would
+// send. It is closed with the test.
 func (c *Clients) DialConn() net.Conn {
 	c.t.Helper()
 	conn, err := c.connect()

@@ -15,8 +15,8 @@ const (
 	// endPatience is how long the shutdown behind a test may take.
 	endPatience = 10 * time.Second
 
-	// clientsFirst is how long the clients' ends may take before the server is shut down. A handler that receives ends with
-	// its client, and has had all that one sent; one that does not receive notices nothing.
+	// clientsFirst is how long the clients' ends may take before the server is shut down. A handler that receives ends
+	// with its client, and has had all that one sent; one that does not receive notices nothing.
 	clientsFirst = 200 * time.Millisecond
 )
 

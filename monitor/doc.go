@@ -38,8 +38,8 @@
 // origin.
 //
 // What peers send is never shown, unless the program makes a session's name of it: that is shown on one line, with
-// escapes, and is 128 bytes at most. Neither are their addresses, unless Options.RemoteAddrs asks for them, nor
-// the text of an error, which may quote both, unless Options.ErrorTexts does: without it, a session's number finds the line
+// escapes, and is 128 bytes at most. Neither are their addresses, unless Options.RemoteAddrs asks for them, nor the
+// text of an error, which may quote both, unless Options.ErrorTexts does: without it, a session's number finds the line
 // in the log that has it.
 //
 // # What it costs
@@ -53,12 +53,12 @@
 //
 // # What the program's own code can do to it
 //
-// The options, and the methods of addresses and errors that the monitor shows, run on goroutines of their own.
-// One that panics is logged with its stack, to the server's Logger, and one that does not return is not waited
-// for: 10 s for Options.Authorize and Options.Ready, which then count as no, with status 503; 10 s for the callbacks of a
-// session that is closed from here; 1 s for addresses, groups and gauges, which are then left out. Once 64 of such
-// calls hang, no other is begun until one returns; nor is a group or gauge asked again whose last call hangs. The
-// logger, too, has 64 calls at work at most. Addresses are shown up to 256 bytes, and what a request says is quoted up to 100.
+// The options, and the methods of addresses and errors that the monitor shows, run on goroutines of their own. One that
+// panics is logged with its stack, to the server's Logger, and one that does not return is not waited for: 10 s for
+// Options.Authorize and Options.Ready, which then count as no, with status 503; 10 s for the callbacks of a session
+// that is closed from here; 1 s for addresses, groups and gauges, which are then left out. Once 64 of such calls hang,
+// no other is begun until one returns; nor is a group or gauge asked again whose last call hangs. The logger, too, has
+// 64 calls at work at most. Addresses are shown up to 256 bytes, and what a request says is quoted up to 100.
 //
 // It is plain net/http and depends on nothing but the standard library: Prometheus' own package for /metrics
 // would bring nine modules to every user of libnet, whether they want a monitor or not.

@@ -12,7 +12,8 @@ import (
 // The exposition is written by hand: the package's documentation says why. Prometheus' own linter and parser
 // check it, in the nested module monitortest, and Prometheus itself reads it.
 
-// An exposition is a text of Prometheus' format, in which all samples of a metric stand together, whichever server they are of.
+// An exposition is a text of Prometheus' format, in which all samples of a metric stand together, whichever server they
+// are of.
 type exposition struct {
 	families []*family // in the order in which they were first named
 	byName   map[string]*family
@@ -76,7 +77,8 @@ func decimal(value float64) string {
 	return strconv.FormatFloat(value, 'g', -1, 64)
 }
 
-// byReason has all of them from the beginning: a counter that appears with its first event has no increase for that one.
+// byReason has all of them from the beginning: a counter that appears with its first event has no increase for that
+// one.
 func (x *exposition) byReason(name, help string, values map[string]uint64) {
 	all := maps.Clone(values)
 	if all == nil {

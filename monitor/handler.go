@@ -12,8 +12,8 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// Handler returns a handler that shows server, at the paths that the package's documentation names. To have
-// them under a prefix use http.StripPrefix; the page's own links are relative. It panics without a server, and with options that
+// Handler returns a handler that shows server, at the paths that the package's documentation names. To have them under
+// a prefix use http.StripPrefix; the page's own links are relative. It panics without a server, and with options that
 // [Options.Listen] refuses.
 func Handler(server *libnet.Server, o Options) http.Handler { return newMonitor(server, o) }
 

@@ -60,9 +60,9 @@ func (o Options) Listen(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve is the second half of [Options.ListenAndServe], on a listener that it closes in any case. It refuses
-// one that Listen would have. It does not wait for longer than a second for a Close of the listener's, and says so where
-// that has not returned.
+// Serve is the second half of [Options.ListenAndServe], on a listener that it closes in any case. It refuses one that
+// Listen would have. It does not wait for longer than a second for a Close of the listener's, and says so where that
+// has not returned.
 func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Server) error {
 	if usercode.IsNil(l) {
 		return errors.New("libnet: monitor: Serve without a listener")

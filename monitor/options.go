@@ -11,8 +11,9 @@ import (
 
 // Options say what a monitor shows and to whom. The zero value answers this machine only, and hides addresses.
 //
-// The functions of Groups and Gauges may be called by many goroutines at a time, with each answer that has them: the page, /varz and
-// /metrics. One that panics, or has not returned within a second, is left out, and is not called while an earlier call has not returned.
+// The functions of Groups and Gauges may be called by many goroutines at a time, with each answer that has them: the
+// page, /varz and /metrics. One that panics, or has not returned within a second, is left out, and is not called while
+// an earlier call has not returned.
 type Options struct {
 	// Authorize, if set, is asked about every request but those of /healthz and /readyz, which say one
 	// word; false answers 401 with a challenge for a password, a panic or no answer within 10 s 503. It may be
@@ -34,26 +35,28 @@ type Options struct {
 	// RemoteAddrs shows the addresses of peers, and lets sessions be searched for by them.
 	RemoteAddrs bool
 
-	// ErrorTexts shows with what error each of the last sessions ended: a reason of the program's, or what the transport says. Such
-	// a text may quote what the peer has sent, and its address. It is shown on one line, with escapes, and is 256 bytes at most.
+	// ErrorTexts shows with what error each of the last sessions ended: a reason of the program's, or what the
+	// transport says. Such a text may quote what the peer has sent, and its address. It is shown on one line, with
+	// escapes, and is 256 bytes at most.
 	ErrorTexts bool
 
-	// Name is the server's, where there are several: it is on the page, in Varz, and the label server of each of libnet's metrics. The
-	// default is none, and no label.
+	// Name is the server's, where there are several: it is on the page, in Varz, and the label server of each of
+	// libnet's metrics. The default is none, and no label.
 	Name string
 
-	// Others are further servers of the program, by their names: /metrics has their numbers, too. They need Name to be set.
+	// Others are further servers of the program, by their names: /metrics has their numbers, too. They need Name to be
+	// set.
 	Others map[string]*libnet.Server
 
-	// Groups are what the program wants counted beside its sessions, by name; a [libnet.Group]'s Len is such a function, and so is that
-	// of [libnet.Groups]. At most 100.
+	// Groups are what the program wants counted beside its sessions, by name; a [libnet.Group]'s Len is such a
+	// function, and so is that of [libnet.Groups]. At most 100.
 	Groups map[string]func() int
 
 	// Gauges are further numbers of the program's. At most 100.
 	Gauges []Gauge
 
-	// Resume, if set, is a *resume.Server, whose sessions are shown, too, those without a connection among them: on the page, in
-	// /resumez, and their numbers in /metrics.
+	// Resume, if set, is a *resume.Server, whose sessions are shown, too, those without a connection among them: on the
+	// page, in /resumez, and their numbers in /metrics.
 	Resume resumable.Source
 }
 

@@ -123,8 +123,8 @@ type numbered[T any] struct {
 	v  T
 }
 
-// askEach asks f about 0 to n-1, one after the other. One that panics or ends its goroutine has no answer; with one that does not
-// return, nor have those behind it.
+// askEach asks f about 0 to n-1, one after the other. One that panics or ends its goroutine has no answer; with one
+// that does not return, nor have those behind it.
 func askEach[T any](o *outside, what string, n int, f func(i int) T) []T {
 	answers := make([]T, n)
 	if n == 0 {

@@ -224,7 +224,8 @@ func TestAMonitorThatListensLooksWhileNobodyAsks(t *testing.T) {
 	})
 }
 
-// A page that asks a moment after the monitor's own look makes no second point of that moment, and needs one at the end.
+// A page that asks a moment after the monitor's own look makes no second point of that moment, and needs one at the
+// end.
 func TestTheChartsEndWithTheNumbersBesideThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t)

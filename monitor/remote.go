@@ -14,7 +14,8 @@ import (
 // has 108, the name of a session 128.
 const maxShown = 256
 
-// peer is what is asked of a session's connection, and of the error with which it ended; the methods of both may be the program's.
+// peer is what is asked of a session's connection, and of the error with which it ended; the methods of both may be the
+// program's.
 type peer struct {
 	remote string
 	ended  string
@@ -52,8 +53,8 @@ func remoteText(addr net.Addr) string {
 	return shown(addr.String())
 }
 
-// shown makes text fit to be shown, whoever made it: one line, with characters that cannot be seen, or change how others are, as the
-// log writes them.
+// shown makes text fit to be shown, whoever made it: one line, with characters that cannot be seen, or change how
+// others are, as the log writes them.
 func shown(text string) string {
 	if cut := usercode.Cut(text, maxShown); cut != text {
 		text = cut + "…"

@@ -12,13 +12,14 @@ import (
 	"github.com/libnet-go/libnet/internal/resumable"
 )
 
-// Resumez is what /resumez answers, with Options.Resume: package resume's sessions, those with the most messages that are not
-// acknowledged first. Its parameters, each at most once:
+// Resumez is what /resumez answers, with Options.Resume: package resume's sessions, those with the most messages that
+// are not acknowledged first. Its parameters, each at most once:
 //
 //	state   connected, or detached: without a connection; default all
 //	limit   how many at most, 1 to 1000; default 100
 //
-// What is wrong with the parameters is answered with status 400 and {"error": "..."}, and so is the path with 404 without Options.Resume.
+// What is wrong with the parameters is answered with status 400 and {"error": "..."}, and so is the path with 404
+// without Options.Resume.
 type Resumez struct {
 	Now       time.Time `json:"now"`
 	Open      int       `json:"open"`       // sessions, those without a connection included

@@ -20,7 +20,8 @@ import (
 	"github.com/libnet-go/libnet/resume"
 )
 
-// resumable starts a session of h for a client, which comes back while down is false, and has the server send so many messages.
+// resumable starts a session of h for a client, which comes back while down is false, and has the server send so many
+// messages.
 func resumable(t *testing.T, h *resume.Server, pipes *libnettest.Listener, down *atomic.Bool, sent int) *resume.Session {
 	t.Helper()
 	sessions := make(chan *resume.Session, 1)

@@ -10,8 +10,8 @@ import (
 // maxSearch bounds what is searched for, in bytes: a name that is shown has as many at most.
 const maxSearch = maxShown
 
-// search says which sessions are meant by a text: those that have it in their name, whatever its case, or in their address where that is
-// shown, and the one whose number it is.
+// search says which sessions are meant by a text: those that have it in their name, whatever its case, or in their
+// address where that is shown, and the one whose number it is.
 type search struct {
 	text string // in lower case; "" means all
 	id   uint64

@@ -11,8 +11,9 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// A userListener is the program's, under net/http, which would wait in its Close with a lock held, and on whose goroutines a panic ends the
-// process. One goroutine waits in the program's Accept, and is left behind where neither Accept nor Close returns.
+// A userListener is the program's, under net/http, which would wait in its Close with a lock held, and on whose
+// goroutines a panic ends the process. One goroutine waits in the program's Accept, and is left behind where neither
+// Accept nor Close returns.
 type userListener struct {
 	net.Listener
 	accepted chan accepted

@@ -17,8 +17,8 @@ import (
 // maxWatched is how many numbers of the program's own there may be of a kind.
 const maxWatched = 100
 
-// watched is a function of the program's whose value the monitor shows. Each is called beside the others: one that hangs delays no
-// other, and it is one goroutine that it keeps.
+// watched is a function of the program's whose value the monitor shows. Each is called beside the others: one that
+// hangs delays no other, and it is one goroutine that it keeps.
 type watched struct {
 	name, help string
 	value      func() float64

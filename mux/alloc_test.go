@@ -18,8 +18,8 @@ func discarding(t testing.TB, p libnet.Protocol) *libnet.Session {
 	return testkit.Adopt(t, testkit.NewServer(t, p, 0), near)
 }
 
-// wide is a body of 32 bytes. A frame of 14 would leave no room for what codec.New puts before a user's marshaler's bytes in a
-// buffer of 16, which is then made anew for each message.
+// wide is a body of 32 bytes. A frame of 14 would leave no room for what codec.New puts before a user's marshaler's
+// bytes in a buffer of 16, which is then made anew for each message.
 type wide struct{ N, Padding [16]byte }
 
 func (w *wide) AppendBinary(b []byte) ([]byte, error) {

@@ -37,8 +37,8 @@ func (m *Mux) bounded(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, d)
 }
 
-// A Peer is the other end of a session, to call. It is a small value, to be made when it is needed; any goroutine may use
-// it.
+// A Peer is the other end of a session, to call. It is a small value, to be made when it is needed; any goroutine may
+// use it.
 type Peer struct {
 	mux     *Mux
 	session *libnet.Session
@@ -54,13 +54,14 @@ type Link interface {
 	Ready(ctx context.Context) (*libnet.Session, error)
 }
 
-// Peer returns the other end of s, whose messages m must be given: by a server, by [Mux.Start], or by a reconnect.Client.
-// Where s is nil, as that client's Session while there is none, Call fails at once with [libnet.ErrSessionClosed].
+// Peer returns the other end of s, whose messages m must be given: by a server, by [Mux.Start], or by a
+// reconnect.Client. Where s is nil, as that client's Session while there is none, Call fails at once with
+// [libnet.ErrSessionClosed].
 func (m *Mux) Peer(s *libnet.Session) Peer { return Peer{mux: m, session: s} }
 
-// Through returns the other end of the sessions that a reconnect.Client keeps up, whose Handler m must be. Call waits for
-// one while there is none; its error is then Ready's. A call whose session ends is not repeated: it may have been served.
-// To fail in the place of waiting, use [Mux.Peer] with the client's Session.
+// Through returns the other end of the sessions that a reconnect.Client keeps up, whose Handler m must be. Call waits
+// for one while there is none; its error is then Ready's. A call whose session ends is not repeated: it may have been
+// served. To fail in the place of waiting, use [Mux.Peer] with the client's Session.
 func (m *Mux) Through(l Link) Peer {
 	if usercode.IsMissing(l) {
 		l = nil
@@ -68,26 +69,27 @@ func (m *Mux) Through(l Link) Peer {
 	return Peer{mux: m, link: l}
 }
 
-// SyncPeer returns the other end of a session that nobody receives on: in OnConnect of a reconnect.Client, where a login
-// belongs, in OnSession of a server that asks its clients (for a login that they send, see [Mux.ServeMessage]), and in a
-// program that does nothing but call. One Call at a time receives, and has
-// what else comes handled, until it has its reply. ctx's end, or that of Mux.CallTimeout, then ends the session.
+// SyncPeer returns the other end of a session that nobody receives on: in OnConnect of a reconnect.Client, where a
+// login belongs, in OnSession of a server that asks its clients (for a login that they send, see [Mux.ServeMessage]),
+// and in a program that does nothing but call. One Call at a time receives, and has what else comes handled, until it
+// has its reply. ctx's end, or that of Mux.CallTimeout, then ends the session.
 func (m *Mux) SyncPeer(s *libnet.Session) Peer { return Peer{mux: m, session: s, sync: true} }
 
-// Call sends a request and waits for its reply, from client to server or from server to client; a nil req is one without
-// a body. Calls of a session may be made by any number of goroutines, and be answered in any order.
+// Call sends a request and waits for its reply, from client to server or from server to client; a nil req is one
+// without a body. Calls of a session may be made by any number of goroutines, and be answered in any order.
 //
-// ctx bounds the wait, or Mux.CallTimeout where it has no deadline; its end forgets the call, whose reply is then counted
-// and dropped. Errors: ctx's, or context.DeadlineExceeded after CallTimeout; the reason for which the session has ended;
-// an *[Error] that the peer has sent in the place of a reply; [ErrTooManyCalls]; those of SendContext, with
+// ctx bounds the wait, or Mux.CallTimeout where it has no deadline; its end forgets the call, whose reply is then
+// counted and dropped. Errors: ctx's, or context.DeadlineExceeded after CallTimeout; the reason for which the session
+// has ended; an *[Error] that the peer has sent in the place of a reply; [ErrTooManyCalls]; those of SendContext, with
 // [libnet.ErrEncode] among them; and the envelope's, for a reply that cannot be decoded.
 //
 // From a handler of the same session that is not [Concurrent] it returns [ErrCallInOrder] at once: nobody would receive
-// the reply. The handler is known by the ctx that it was given; with a context of another origin the call ends with that.
+// the reply. The handler is known by the ctx that it was given; with a context of another origin the call ends with
+// that.
 //
-// Requests and replies are messages as others are: one that Config.OnFull DropOldest drops leaves its call to wait for ctx.
-// With an [OrderedEnvelope] a full queue is an error, [libnet.ErrSessionBlocked], and the writing of a session without
-// a queue is bounded by Config.WriteTimeout only.
+// Requests and replies are messages as others are: one that Config.OnFull DropOldest drops leaves its call to wait for
+// ctx. With an [OrderedEnvelope] a full queue is an error, [libnet.ErrSessionBlocked], and the writing of a session
+// without a queue is bounded by Config.WriteTimeout only.
 func Call[Req, Resp any](ctx context.Context, p Peer, k Kind, req *Req) (*Resp, error) {
 	var body any
 	if req != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// A Carrier takes a request to a Mux that has no session with this one, whose [Mux.Answer] it is given to, and brings back
-// what that returns: a Service of package cluster. Carry may be called by any goroutine, keeps no part of request, and
-// ends with ctx; the reply is the caller's. Its error is Call's.
+// A Carrier takes a request to a Mux that has no session with this one, whose [Mux.Answer] it is given to, and brings
+// back what that returns: a Service of package cluster. Carry may be called by any goroutine, keeps no part of request,
+// and ends with ctx; the reply is the caller's. Its error is Call's.
 type Carrier interface {
 	Carry(ctx context.Context, request []byte) (reply []byte, err error)
 }
@@ -51,8 +51,8 @@ func (p Peer) carry(ctx context.Context, k Kind, body any) (answer, error) {
 	return answer{}, ErrMalformed
 }
 
-// Answer handles a request that came on no session, as a [Carrier] brings it, and returns what answers it: a reply, or a
-// [Failure] with the error of the handler, as [Error] says. Handlers and middleware are given a nil session. ctx is
+// Answer handles a request that came on no session, as a [Carrier] brings it, and returns what answers it: a reply, or
+// a [Failure] with the error of the handler, as [Error] says. Handlers and middleware are given a nil session. ctx is
 // theirs, and ends when nobody waits any more. Requests are not put in any order, and [Concurrent] does not bound them:
 // whoever calls Answer does. A handler that panics is answered with [CodeInternal], and logged.
 //
@@ -77,9 +77,9 @@ func (m *Mux) Answer(ctx context.Context, request []byte) (reply []byte, err err
 	return m.envelope.Append(nil, Header{Kind: r.Kind, ID: r.ID, Role: Failure, to: r.to}, failure)
 }
 
-// handleCarried calls the handler and encodes what it returns. A failure is what answers in the place of a reply; why is then the error of
-// which the peer is told no more: what the handler, or a method of its error, panics with is one, for there is no session to end. Without a
-// failure why is nil or ErrNoReply.
+// handleCarried calls the handler and encodes what it returns. A failure is what answers in the place of a reply; why
+// is then the error of which the peer is told no more: what the handler, or a method of its error, panics with is one,
+// for there is no session to end. Without a failure why is nil or ErrNoReply.
 func (m *Mux) handleCarried(ctx context.Context, r Request) (reply []byte, failure *Error, why error) {
 	defer func() {
 		if value := recover(); value != nil {

@@ -41,9 +41,10 @@ func (c inOrder) Value(key any) any {
 	return nil
 }
 
-// AfterFunc spares package context a goroutine that waits, for each context that is derived from this one. That holds a lock, which f takes,
-// while it calls this: f is not to run before it returns. Nor is it before Done is closed, since it asks for Err, and it does not come behind
-// the user's close callbacks: one may wait for a handler that waits for a derived context.
+// AfterFunc spares package context a goroutine that waits, for each context that is derived from this one. That holds a
+// lock, which f takes, while it calls this: f is not to run before it returns. Nor is it before Done is closed, since
+// it asks for Err, and it does not come behind the user's close callbacks: one may wait for a handler that waits for a
+// derived context.
 func (c inOrder) AfterFunc(f func()) (stop func() bool) {
 	return inside.OnEnd(c.s, func() {
 		go func() {
@@ -118,8 +119,8 @@ func (p *place) resume(ctx context.Context) {
 	}
 }
 
-// mayResume holds for one call at a time: a second that waited for a place would wait for the first, which its handler may
-// hold until both are back.
+// mayResume holds for one call at a time: a second that waited for a place would wait for the first, which its handler
+// may hold until both are back.
 func (p *place) mayResume() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -65,7 +65,8 @@ func TestACloseCallbackThatWaitsForAHandlerKeepsNoCallAndNoContextOfIts(t *testi
 	}
 }
 
-// Package context has a lock of its own while it asks a handler's context to be told of the end, which may come just then.
+// Package context has a lock of its own while it asks a handler's context to be told of the end, which may come just
+// then.
 func TestAContextCanBeMadeOfAHandlersWhileTheSessionEnds(t *testing.T) {
 	m := mux.New(mux.JSON)
 	contexts := make(chan context.Context, 1)

@@ -45,28 +45,29 @@ type Header struct {
 	to *route // nil where Kinds has no handler
 }
 
-// An Envelope says how kind, role and id lie in a message, and how bodies are encoded. Its methods depend on nothing but
-// their arguments, keep none of them, and may be called by several goroutines at a time.
+// An Envelope says how kind, role and id lie in a message, and how bodies are encoded. Its methods depend on nothing
+// but their arguments, keep none of them, and may be called by several goroutines at a time.
 type Envelope interface {
 	// Append appends a message to dst and returns the longer slice, or dst as it was with an error, which wraps
 	// libnet.ErrEncode: among others for a kind that it cannot carry. A nil body is one that is absent; the body of a
 	// Failure is an *[Error].
 	Append(dst []byte, h Header, body any) ([]byte, error)
 
-	// Open takes a message apart. The body may be a part of msg, and is empty where there is none. It has kinds make the
-	// header, which spares a known kind's name an allocation. What is no message of the envelope's is not ok, and ends the
-	// session; so does a Role of one's own.
+	// Open takes a message apart. The body may be a part of msg, and is empty where there is none. It has kinds make
+	// the header, which spares a known kind's name an allocation. What is no message of the envelope's is not ok, and
+	// ends the session; so does a Role of one's own.
 	Open(kinds *Kinds, msg []byte) (h Header, body []byte, ok bool)
 
-	// Unmarshal decodes a body into a pointer, which is an *[Error] where the body is a Failure's. It keeps no part of body.
+	// Unmarshal decodes a body into a pointer, which is an *[Error] where the body is a Failure's. It keeps no part of
+	// body.
 	Unmarshal(body []byte, into any) error
 }
 
 // An OrderedEnvelope is an [Envelope] whose messages have no ids: the peer answers the requests of each kind in their
 // order, with messages of the same kind. A message of a kind for which a call is pending is the reply to the oldest of
-// these, a Failure is one to the oldest call of any kind, and everything else is for a handler. A call whose context has
-// ended waits on for its reply, and counts as pending, so that the next call does not get that. [Concurrent] is not to
-// be had, since replies would lose their order, nor is Config.OnFull DropOldest, which drops requests.
+// these, a Failure is one to the oldest call of any kind, and everything else is for a handler. A call whose context
+// has ended waits on for its reply, and counts as pending, so that the next call does not get that. [Concurrent] is not
+// to be had, since replies would lose their order, nor is Config.OnFull DropOldest, which drops requests.
 type OrderedEnvelope interface {
 	Envelope
 

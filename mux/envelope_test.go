@@ -14,8 +14,8 @@ import (
 	"github.com/libnet-go/libnet/mux"
 )
 
-// fish is a message in the manner of FishChatServer2's, which has its command in field 1, a code in field 2 and a text in
-// field 3.
+// fish is a message in the manner of FishChatServer2's, which has its command in field 1, a code in field 2 and a text
+// in field 3.
 type fish struct {
 	Cmd, Code uint32
 	Text      string

@@ -23,9 +23,9 @@ var (
 	// receive the reply before the handler has returned. Register the kind with [Concurrent].
 	ErrCallInOrder = errors.New("libnet: mux: a call on the session whose handler runs in order would wait for itself")
 
-	// ErrNoReply is returned by a handler, wrapped or not, for a message that is to have neither a reply nor a [Failure].
-	// A Call that waits for one ends with its context. With an [OrderedEnvelope] it is for messages to which the peer expects no
-	// reply: it would take the next one for that.
+	// ErrNoReply is returned by a handler, wrapped or not, for a message that is to have neither a reply nor a
+	// [Failure]. A Call that waits for one ends with its context. With an [OrderedEnvelope] it is for messages to which
+	// the peer expects no reply: it would take the next one for that.
 	ErrNoReply = errors.New("libnet: mux: no reply")
 )
 

@@ -12,8 +12,9 @@ import (
 	"github.com/libnet-go/libnet/mux"
 )
 
-// A login that ends the session where it fails: OnSession gives the first message to a Mux that knows nothing else. Who is refused is
-// told so first, and Config.HandshakeTimeout bounds all of it. The handlers behind it see those who have logged in, and no others.
+// A login that ends the session where it fails: OnSession gives the first message to a Mux that knows nothing else. Who
+// is refused is told so first, and Config.HandshakeTimeout bounds all of it. The handlers behind it see those who have
+// logged in, and no others.
 func ExampleMux_ServeMessage_login() {
 	door, inside := mux.New(mux.JSON), mux.New(mux.JSON)
 	mux.Handle(door, "login", logIn) // sets the session's State

@@ -25,7 +25,8 @@ func try(peer mux.Peer, k mux.Kind, password string) {
 	fmt.Println(k, welcome.Rooms)
 }
 
-// Nothing but Login before Login. A kind that has no handler is refused as others are: who has not logged in learns nothing.
+// Nothing but Login before Login. A kind that has no handler is refused as others are: who has not logged in learns
+// nothing.
 func ExampleMiddleware_authentication() {
 	authenticated := func(next mux.Handler) mux.Handler {
 		return func(ctx context.Context, r mux.Request) (any, error) {
@@ -127,7 +128,8 @@ func ExampleMiddleware_deadlines() {
 	// Output: search libnet: mux: error 504: deadline exceeded
 }
 
-// Kinds are known when they are registered, so each has its counters without a lookup. All unknown kinds share those of "".
+// Kinds are known when they are registered, so each has its counters without a lookup. All unknown kinds share those of
+// "".
 func ExampleMiddleware_metrics() {
 	type counters struct{ requests, failures, nanoseconds atomic.Int64 }
 	var mu sync.Mutex

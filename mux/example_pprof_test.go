@@ -10,8 +10,8 @@ import (
 	"github.com/libnet-go/libnet/mux"
 )
 
-// A CPU profile says which kind of message takes the time, and of whom: go tool pprof -tagfocus kind=login, or its tags command.
-// It costs some 0.3 µs a message, so register it while you look.
+// A CPU profile says which kind of message takes the time, and of whom: go tool pprof -tagfocus kind=login, or its tags
+// command. It costs some 0.3 µs a message, so register it while you look.
 func ExampleMiddleware_profiling() {
 	labelled := func(next mux.Handler) mux.Handler {
 		return func(ctx context.Context, r mux.Request) (reply any, err error) {

@@ -17,8 +17,8 @@ type Request struct {
 	to *route
 }
 
-// WantsReply reports whether the peer waits for a reply. Of an [OrderedEnvelope], whose messages do not say so, it does if
-// the kind was registered with [Handle], or not at all.
+// WantsReply reports whether the peer waits for a reply. Of an [OrderedEnvelope], whose messages do not say so, it does
+// if the kind was registered with [Handle], or not at all.
 func (r Request) WantsReply() bool {
 	return r.ID != 0 || r.to != nil && r.to.mux.ordered && r.to.replies
 }
@@ -42,9 +42,9 @@ type registration struct {
 
 // Concurrent has up to n messages of the kind that came on one session handled at a time, each on a goroutine of its
 // own, and replied to in the order in which they are done; an n below 1 counts as 1. Such a handler may call its own
-// session's peer, with the ctx that it was given or one made of it, and does not count among the n while it waits for the
-// reply. When there are n, the session receives nothing until one has returned or waits so. A Shutdown does not wait for
-// them.
+// session's peer, with the ctx that it was given or one made of it, and does not count among the n while it waits for
+// the reply. When there are n, the session receives nothing until one has returned or waits so. A Shutdown does not
+// wait for them.
 func Concurrent(n int) Option {
 	return func(o *registration) { o.places = max(n, 1) }
 }
@@ -55,17 +55,18 @@ func With(around ...Middleware) Option {
 }
 
 // Handle has f handle the messages of a kind and reply to them. A message that asks for no reply is handled as well;
-// what f returns is then dropped. A nil reply is one without a body. It is queued when f has returned, behind what f has sent: where
-// its order beside messages of others matters, f sends a [Message] of its own under the lock that keeps that order. f may keep and
-// change req. ctx ends with the session.
+// what f returns is then dropped. A nil reply is one without a body. It is queued when f has returned, behind what f
+// has sent: where its order beside messages of others matters, f sends a [Message] of its own under the lock that keeps
+// that order. f may keep and change req. ctx ends with the session.
 //
-// An error of f is sent in the place of a reply, as [Error] says; about a message that asked for none, an Error is sent,
-// too, but with an [OrderedEnvelope]. [ErrNoReply] has nothing sent.
+// An error of f is sent in the place of a reply, as [Error] says; about a message that asked for none, an Error is
+// sent, too, but with an [OrderedEnvelope]. [ErrNoReply] has nothing sent.
 //
 // Messages of a session are handled one at a time, in order, on the goroutine that receives: f should wait for nothing
 // that takes long, and cannot call its own session's peer, unless the kind is [Concurrent].
 //
-// It panics without an f, for a kind that is registered already, or that the envelope cannot carry, and after serving began.
+// It panics without an f, for a kind that is registered already, or that the envelope cannot carry, and after serving
+// began.
 func Handle[Req, Resp any](
 	m *Mux, k Kind, f func(ctx context.Context, s *libnet.Session, req *Req) (*Resp, error), options ...Option,
 ) {

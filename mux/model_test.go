@@ -19,8 +19,8 @@ import (
 	"github.com/libnet-go/libnet/mux"
 )
 
-// The model of calls: what each ends with, and what is counted, whatever the peer answers, and whenever contexts and the
-// session end. The test is the session's receiver, so each step is over before the next begins.
+// The model of calls: what each ends with, and what is counted, whatever the peer answers, and whenever contexts and
+// the session end. The test is the session's receiver, so each step is over before the next begins.
 
 // A modelCall is a call that was made, in the order of which ids count.
 type modelCall struct {

@@ -8,8 +8,8 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// guarded calls f, which runs handlers on a goroutine of the package's own: one that panics, or ends the goroutine, ends
-// the session.
+// guarded calls f, which runs handlers on a goroutine of the package's own: one that panics, or ends the goroutine,
+// ends the session.
 func (m *Mux) guarded(r Request, f func()) {
 	returned := false
 	defer func() {

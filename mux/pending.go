@@ -145,8 +145,8 @@ func (cs *calls) oldest(k Kind, any bool) (c *call, forgotten bool) {
 	return nil, false
 }
 
-// end fails what is pending when the session has ended. It does not come behind the user's close callbacks: one may wait for a handler, and
-// that for a call.
+// end fails what is pending when the session has ended. It does not come behind the user's close callbacks: one may
+// wait for a handler, and that for a call.
 func (cs *calls) end() {
 	cs.mux.calls.Delete(cs.session)
 	cs.reason = cs.session.Err()
@@ -161,8 +161,8 @@ func (cs *calls) drop() {
 	cs.pending, cs.queue = nil, nil
 }
 
-// answered ends the call that a reply or failure belongs to. OnError is told of a failure about a message that asked for no
-// reply. Any other that belongs to no call is counted, and dropped.
+// answered ends the call that a reply or failure belongs to. OnError is told of a failure about a message that asked
+// for no reply. Any other that belongs to no call is counted, and dropped.
 func (m *Mux) answered(s *libnet.Session, h Header, body []byte) {
 	c, late := m.existing(s).asked(h)
 	if c == nil && !late && h.Role == Failure && h.ID == 0 && m.OnError != nil {

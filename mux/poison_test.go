@@ -11,7 +11,8 @@ import (
 	"github.com/libnet-go/libnet/mux"
 )
 
-// A Mux is a handler of both kinds, and so is tested in a bubble in both modes; what middleware keeps of a body is found.
+// A Mux is a handler of both kinds, and so is tested in a bubble in both modes; what middleware keeps of a body is
+// found.
 func TestABodyThatIsKeptIsPoisonedOnceItsHandlerHasReturned(t *testing.T) {
 	for name, serve := range map[string]func(testing.TB, *libnet.Server, *mux.Mux) *libnettest.Clients{
 		"Serve": func(t testing.TB, srv *libnet.Server, m *mux.Mux) *libnettest.Clients {

@@ -11,8 +11,8 @@ import (
 )
 
 // Proto returns the envelope of protobuf messages whose field 1, a uint32, is the kind and which have no ids, as the
-// clients of FishChatServer2 speak: an [OrderedEnvelope]. The body is the whole message, encoded by [ProtoBody]. Where it
-// leaves field 1 unset, the kind is put before it; one that has another number there is an error.
+// clients of FishChatServer2 speak: an [OrderedEnvelope]. The body is the whole message, encoded by [ProtoBody]. Where
+// it leaves field 1 unset, the kind is put before it; one that has another number there is an error.
 //
 // A Failure is a message of the kind errorKind with the code in field 2 and the text in field 3; FishChatServer2's is
 // 90001. No handler gets messages of that kind. It panics for an errorKind of 0.
@@ -100,8 +100,8 @@ func (*protoEnvelope) Unmarshal(body []byte, into any) error {
 	return ProtoBody.Unmarshal(body, into)
 }
 
-// protoKind is field 1 of a message, 0 where it is not set; not ok says that this is no protobuf message. Who decodes the
-// message takes the last of several, cuts it to 32 bits, and does not see a field 1 of another type: so does this.
+// protoKind is field 1 of a message, 0 where it is not set; not ok says that this is no protobuf message. Who decodes
+// the message takes the last of several, cuts it to 32 bits, and does not see a field 1 of another type: so does this.
 func protoKind(msg []byte) (kind uint64, ok bool) {
 	for len(msg) > 0 {
 		field, t, value, n := nextField(msg)

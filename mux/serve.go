@@ -28,8 +28,8 @@ type outgoing struct {
 	encoded atomic.Uint32 // the last use that was encoded: nobody looks at it any more
 }
 
-// AppendMarshal encodes a [Message], or a pointer to one; a []byte is taken for one that is encoded already, as by another
-// process. It makes the Mux a [codec.Marshaler].
+// AppendMarshal encodes a [Message], or a pointer to one; a []byte is taken for one that is encoded already, as by
+// another process. It makes the Mux a [codec.Marshaler].
 func (m *Mux) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	switch msg := msg.(type) {
 	case *outgoing:
@@ -69,8 +69,8 @@ func (m *Mux) Start(s *libnet.Session) Peer {
 }
 
 // ServeMessage handles a message of s: one that is given to libnet.Server.ServeMessages, or that was received by
-// whoever serves s by itself: a server's OnSession, as in the example of a login. An envelope that cannot be read ends the
-// session.
+// whoever serves s by itself: a server's OnSession, as in the example of a login. An envelope that cannot be read ends
+// the session.
 func (m *Mux) ServeMessage(s *libnet.Session, msg []byte) {
 	kinds := m.known()
 	h, body, ok := m.envelope.Open(kinds, msg)

@@ -58,8 +58,8 @@ func (c *Client) connect(ctx context.Context) (s *libnet.Session, err error) {
 // overdue is how long after their context's end Dial and OnConnect may go on before a line in the log says so.
 const overdue = 5 * time.Second
 
-// watchOver logs that a callback is still at work although ctx has ended, which holds the client up. It is over when stop is
-// called.
+// watchOver logs that a callback is still at work although ctx has ended, which holds the client up. It is over when
+// stop is called.
 func (c *Client) watchOver(ctx context.Context) (stop func()) {
 	returned := make(chan struct{})
 	unwatch := context.AfterFunc(ctx, func() {

@@ -29,8 +29,8 @@ func (c *Client) recovered(what string, err *error) {
 	}
 }
 
-// log may be called with no lock held only: the logger is the user's. A panic of its has nowhere to be told, and one that does not return
-// keeps neither the client nor who sends.
+// log may be called with no lock held only: the logger is the user's. A panic of its has nowhere to be told, and one
+// that does not return keeps neither the client nor who sends.
 func (c *Client) log(level slog.Level, msg string, attrs ...slog.Attr) {
 	logger := c.Logger
 	if logger == nil {
@@ -39,7 +39,8 @@ func (c *Client) log(level slog.Level, msg string, attrs ...slog.Attr) {
 	c.lines.Write(func() { logger.LogAttrs(context.Background(), level, msg, attrs...) })
 }
 
-// text is that of an error, or of what a panic was given: one line, with a bound, since a part of it may come from a peer.
+// text is that of an error, or of what a panic was given: one line, with a bound, since a part of it may come from a
+// peer.
 func text(value any) string {
 	quoted := fmt.Sprintf("%.256q", usercode.Text(value))
 	return quoted[1 : len(quoted)-1]
@@ -51,8 +52,8 @@ func is(err, target error) bool {
 	return errchain.Is(err, target)
 }
 
-// goroutineID is the number of the calling goroutine, which only its stack trace tells. Shutdown asks for it, so as not to
-// wait for the goroutine that it was called on.
+// goroutineID is the number of the calling goroutine, which only its stack trace tells. Shutdown asks for it, so as not
+// to wait for the goroutine that it was called on.
 func goroutineID() (id uint64) {
 	var room [32]byte
 	_, _ = fmt.Sscanf(string(room[:runtime.Stack(room[:], false)]), "goroutine %d", &id)

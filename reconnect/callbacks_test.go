@@ -52,7 +52,8 @@ func inState(state reconnect.State, f func()) func(reconnect.Change) {
 	}
 }
 
-// callbacks is every place where a client runs the user's code. Each has f called there, again and again if the client lives so long.
+// callbacks is every place where a client runs the user's code. Each has f called there, again and again if the client
+// lives so long.
 var callbacks = map[string]func(c *reconnect.Client, f func()){
 	"Dial": func(c *reconnect.Client, f func()) {
 		dial := c.Dial

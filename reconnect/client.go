@@ -32,16 +32,16 @@ type Client struct {
 	// a failure. An error through [Permanent] ends the client.
 	Dial func(ctx context.Context) (*libnet.Session, error)
 
-	// OnConnect, if set, prepares each new session before anything else is sent on it: it logs in. It may
-	// send and receive. Only when it has returned nil is the session up, and is given what is held: where it waits for
-	// an answer, no message goes to a server that is not there. An error of it ends the session, and another attempt
-	// follows after the back-off: where that is of no use, as with a wrong password, return it through [Permanent]. When ctx
-	// ends, after AttemptTimeout or Close, the session is closed.
+	// OnConnect, if set, prepares each new session before anything else is sent on it: it logs in. It may send and
+	// receive. Only when it has returned nil is the session up, and is given what is held: where it waits for an
+	// answer, no message goes to a server that is not there. An error of it ends the session, and another attempt
+	// follows after the back-off: where that is of no use, as with a wrong password, return it through [Permanent].
+	// When ctx ends, after AttemptTimeout or Close, the session is closed.
 	OnConnect func(ctx context.Context, s *libnet.Session) error
 
-	// Final, if set, is asked about the reason of each session that has ended and of each attempt that has failed. True ends the
-	// client for that reason, as [Permanent] does: for a server that says that there is no use in coming back, such as by the
-	// code of a close frame. It is called on the client's goroutine.
+	// Final, if set, is asked about the reason of each session that has ended and of each attempt that has failed. True
+	// ends the client for that reason, as [Permanent] does: for a server that says that there is no use in coming back,
+	// such as by the code of a close frame. It is called on the client's goroutine.
 	Final func(reason error) bool
 
 	// Handler is given the messages, one at a time and in order, on the client's goroutine. A message is valid
@@ -51,9 +51,9 @@ type Client struct {
 	// OnState, if set, is told each change, one at a time, on the client's goroutine.
 	OnState func(Change)
 
-	// MinBackoff and MaxBackoff bound the delay before an attempt, as the package's documentation says;
-	// default 1 s and 30 s. MaxBackoff is 10 ms at least: no client makes more than some 200 attempts a second for long.
-	// A MinBackoff beyond it counts as MaxBackoff, a negative one as 1 ns.
+	// MinBackoff and MaxBackoff bound the delay before an attempt, as the package's documentation says; default 1 s and
+	// 30 s. MaxBackoff is 10 ms at least: no client makes more than some 200 attempts a second for long. A MinBackoff
+	// beyond it counts as MaxBackoff, a negative one as 1 ns.
 	MinBackoff, MaxBackoff time.Duration
 
 	// AttemptTimeout bounds Dial and OnConnect together; default 10 s.
@@ -63,12 +63,12 @@ type Client struct {
 	// 1 MiB. With a negative HoldMessages nothing is held; with a negative HoldBytes only the number counts.
 	HoldMessages, HoldBytes int
 
-	// Size says how many bytes of HoldBytes a message counts for; the default is the length of a []byte
-	// or string, and 0 for others. Less than 0 counts as 0. It is called on the goroutine of Send, for what is to be held.
+	// Size says how many bytes of HoldBytes a message counts for; the default is the length of a []byte or string, and
+	// 0 for others. Less than 0 counts as 0. It is called on the goroutine of Send, for what is to be held.
 	Size func(msg any) int
 
-	// Logger is told of panics, of held messages that turned out to be ones that cannot be sent, and why attempts fail: of
-	// the first of a row, and when the reason changes, at most ten lines a minute. Default slog.Default().
+	// Logger is told of panics, of held messages that turned out to be ones that cannot be sent, and why attempts fail:
+	// of the first of a row, and when the reason changes, at most ten lines a minute. Default slog.Default().
 	Logger *slog.Logger
 
 	startOnce sync.Once
@@ -133,8 +133,8 @@ func (c *Client) lifetimeLocked() *lifetime {
 	return c.lifetime
 }
 
-// Err returns nil until the client ends, then why: [libnet.ErrSessionClosed] after Close, or at the end of a Shutdown; the error
-// that was [Permanent], or the reason that was Final.
+// Err returns nil until the client ends, then why: [libnet.ErrSessionClosed] after Close, or at the end of a Shutdown;
+// the error that was [Permanent], or the reason that was Final.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

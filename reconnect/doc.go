@@ -21,8 +21,8 @@
 // and nobody counts it. So have OnConnect make a round trip: log in and receive the answer, or send a ping and receive
 // its echo. What is held waits for it, and the attempt that gets no answer has failed.
 //
-// An attempt has failed, and is counted in [Stats].Failures, if there was no session, or if it ended before it had lasted
-// MaxBackoff and before it had brought a message. Logger is told why.
+// An attempt has failed, and is counted in [Stats].Failures, if there was no session, or if it ended before it had
+// lasted MaxBackoff and before it had brought a message. Logger is told why.
 //
 // # Back-off
 //
@@ -33,13 +33,14 @@
 //
 // # When there is no use in another attempt
 //
-// A client goes on for ever, unless it is told otherwise. Dial and OnConnect return an error through [Permanent], for a password that
-// is wrong. Final is asked about the reasons that come from elsewhere, for a server that throws a user out for good: over WebSocket
-// the code of its close frame says so.
+// A client goes on for ever, unless it is told otherwise. Dial and OnConnect return an error through [Permanent], for a
+// password that is wrong. Final is asked about the reasons that come from elsewhere, for a server that throws a user
+// out for good: over WebSocket the code of its close frame says so.
 //
 //	client.Final = func(reason error) bool { return websocket.CloseStatus(reason) == 4001 } // logged in elsewhere
 //
-// The client then ends as with Close: [Client.Err], OnState, and whoever waits in [Client.Ready] have the reason, and so has the log.
+// The client then ends as with Close: [Client.Err], OnState, and whoever waits in [Client.Ready] have the reason, and
+// so has the log.
 //
 // # Bounds
 //
@@ -50,13 +51,14 @@
 //
 // # What becomes of a message
 //
-// Each message for which Send returned nil is written to a connection, once, or counted in [Stats].Lost. It is lost when its session had
-// accepted it and not written it when the connection broke, when Close found it held or queued, or when it was held and turned out
-// to be one that cannot be sent: its encoding fails, or ended two sessions. While a message is held no session's end loses it. Messages are
-// sent in the order of Send, but those that are lost.
+// Each message for which Send returned nil is written to a connection, once, or counted in [Stats].Lost. It is lost
+// when its session had accepted it and not written it when the connection broke, when Close found it held or queued, or
+// when it was held and turned out to be one that cannot be sent: its encoding fails, or ended two sessions. While a
+// message is held no session's end loses it. Messages are sent in the order of Send, but those that are lost.
 //
-// The session's own queue does not know who sent what. What OnConnect has sent, or a Heartbeat, is never counted beyond the number of
-// Send's messages that the session had; where others send beside Send, some of theirs may be counted for some of Send's.
+// The session's own queue does not know who sent what. What OnConnect has sent, or a Heartbeat, is never counted beyond
+// the number of Send's messages that the session had; where others send beside Send, some of theirs may be counted for
+// some of Send's.
 //
 // # What it does not do
 //

@@ -131,7 +131,8 @@ func TestClientsOfADrainedServerComeBackOverTheTimeThatItIsGiven(t *testing.T) {
 	}
 }
 
-// LIBNET_DRAIN=3s has 2,000 clients measured over TCP, with a server that is shut down and one that is drained over that time.
+// LIBNET_DRAIN=3s has 2,000 clients measured over TCP, with a server that is shut down and one that is drained over
+// that time.
 func TestHowClientsComeBackOverTCP(t *testing.T) {
 	over, err := time.ParseDuration(os.Getenv("LIBNET_DRAIN"))
 	if err != nil {

@@ -36,7 +36,8 @@ func (c *Client) sendHeld(k *link) {
 	done = true
 }
 
-// sendFirst sends the first of what is held; false ends the sending. The message stays held until the session has accepted it.
+// sendFirst sends the first of what is held; false ends the sending. The message stays held until the session has
+// accepted it.
 func (c *Client) sendFirst(k *link) (goOn bool) {
 	msg, ok := c.beginSend(k)
 	if !ok {
@@ -106,8 +107,8 @@ func classify(s *libnet.Session, err error) sendResult {
 	return ended
 }
 
-// settleSend keeps a message that is neither sent nor refused. One that two sessions ended over is refused, or no session would get any
-// further.
+// settleSend keeps a message that is neither sent nor refused. One that two sessions ended over is refused, or no
+// session would get any further.
 func (c *Client) settleSend(k *link, v sendResult) sendResult {
 	c.mu.Lock()
 	defer c.mu.Unlock()

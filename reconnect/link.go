@@ -61,8 +61,8 @@ func (c *Client) account(k *link) {
 	}
 }
 
-// countLostLocked may be called again when given has changed. What others have sent on the session, such as OnConnect, came first
-// as a rule, so what is left in the queue is Send's.
+// countLostLocked may be called again when given has changed. What others have sent on the session, such as OnConnect,
+// came first as a rule, so what is left in the queue is Send's.
 func (c *Client) countLostLocked(k *link) {
 	if k.ended {
 		lost := min(k.discarded, k.given)

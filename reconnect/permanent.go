@@ -11,9 +11,9 @@ type permanentError struct{ err error }
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
 
-// Permanent returns err for Dial or OnConnect to return, alone or wrapped, where another attempt is of no use: a password is wrong,
-// a name does not exist. It ends the client, whose Err returns it and whose OnState is told it with Closed; errors.Is and errors.As
-// find err in it. What is held is lost. Permanent(nil) is nil.
+// Permanent returns err for Dial or OnConnect to return, alone or wrapped, where another attempt is of no use: a
+// password is wrong, a name does not exist. It ends the client, whose Err returns it and whose OnState is told it with
+// Closed; errors.Is and errors.As find err in it. What is held is lost. Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

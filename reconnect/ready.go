@@ -7,11 +7,11 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// Ready waits until a session is up, and returns that. It may end at any time, also before Ready returns; what Ready returns was
-// open when it looked. Any goroutine may call it.
+// Ready waits until a session is up, and returns that. It may end at any time, also before Ready returns; what Ready
+// returns was open when it looked. Any goroutine may call it.
 //
-// Errors: ctx's; [ErrNotStarted]; [libnet.ErrSessionClosed] after Close or Shutdown; what Err returns, once the client has
-// ended. In a callback of the client's, which no session comes up beside, it does not wait and returns an error.
+// Errors: ctx's; [ErrNotStarted]; [libnet.ErrSessionClosed] after Close or Shutdown; what Err returns, once the client
+// has ended. In a callback of the client's, which no session comes up beside, it does not wait and returns an error.
 func (c *Client) Ready(ctx context.Context) (*libnet.Session, error) {
 	ctx = usercode.Context(ctx, "Ready")
 	for {
@@ -42,7 +42,8 @@ func (c *Client) sessionOrWait() (s *libnet.Session, changed <-chan struct{}, er
 	return nil, c.changeLocked(), nil
 }
 
-// isOwnLocked reports whether the goroutine with this number is one of the client's, for which another session cannot come up.
+// isOwnLocked reports whether the goroutine with this number is one of the client's, for which another session cannot
+// come up.
 func (c *Client) isOwnLocked(id uint64) bool { return id == c.sender || id == c.runner }
 
 // changeLocked returns what is closed when held, link or closing changes.

@@ -34,8 +34,8 @@ type outcome struct {
 	err      error
 }
 
-// run is the client's goroutine. A callback may end it (runtime.Goexit): each phase says what follows before it begins, and another
-// goroutine goes on from there.
+// run is the client's goroutine. A callback may end it (runtime.Goexit): each phase says what follows before it begins,
+// and another goroutine goes on from there.
 func (c *Client) run(r *loop) {
 	defer func() {
 		if r.ended {

@@ -7,9 +7,10 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// Send sends msg as [libnet.Session.Send] does while there is a session, and holds it while there is none, also before Start, which is
-// logged once: a Start that was forgotten loses what is held. A message that is held must not be changed until it has been sent,
-// except for a []byte, which is copied. A session that has just ended is none: Send then holds msg, or says that there is no room.
+// Send sends msg as [libnet.Session.Send] does while there is a session, and holds it while there is none, also before
+// Start, which is logged once: a Start that was forgotten loses what is held. A message that is held must not be
+// changed until it has been sent, except for a []byte, which is copied. A session that has just ended is none: Send
+// then holds msg, or says that there is no room.
 //
 // Errors: [libnet.ErrSessionClosed] after Close or Shutdown; what Err returns, once the client has ended;
 // [libnet.ErrSessionBlocked] when what is held, or the session's queue, is full; those of Session.Send that leave a

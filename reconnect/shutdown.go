@@ -36,14 +36,14 @@ func (c *Client) end(reason error) (first bool) {
 	return first
 }
 
-// Shutdown takes no further messages, sends what is held, connecting for it if need be, shuts the session down
-// as [libnet.Session.Shutdown] does, and ends the client. It returns nil when everything was written that it found held or
-// queued and the last session has lost nothing, or a [*libnet.ShutdownError] that says how many messages were not written: ctx
-// ended first, or a session failed, perhaps a moment before. It returns within 1.5 s of ctx's end.
+// Shutdown takes no further messages, sends what is held, connecting for it if need be, shuts the session down as
+// [libnet.Session.Shutdown] does, and ends the client. It returns nil when everything was written that it found held or
+// queued and the last session has lost nothing, or a [*libnet.ShutdownError] that says how many messages were not
+// written: ctx ended first, or a session failed, perhaps a moment before. It returns within 1.5 s of ctx's end.
 //
-// A callback, or a client that was not started, cannot wait for the next session: then what is held without one is given up at
-// once. A client that has ended by
-// itself, for an error that was [Permanent], had lost what it held before, and Shutdown returns nil.
+// A callback, or a client that was not started, cannot wait for the next session: then what is held without one is
+// given up at once. A client that has ended by itself, for an error that was [Permanent], had lost what it held before,
+// and Shutdown returns nil.
 func (c *Client) Shutdown(ctx context.Context) error {
 	ctx = usercode.Context(ctx, "Shutdown")
 	before := c.beginShutdown()

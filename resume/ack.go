@@ -2,8 +2,9 @@ package resume
 
 import "time"
 
-// When an acknowledgement goes: with the next message, if the one it is for was the first for a while or many wait; by itself when
-// a quarter of what may be unacknowledged waits, when the peer asks for it, or AckDelay after the first that waits.
+// When an acknowledgement goes: with the next message, if the one it is for was the first for a while or many wait; by
+// itself when a quarter of what may be unacknowledged waits, when the peer asks for it, or AckDelay after the first
+// that waits.
 
 // due returns what is to be sent at once about what the application has taken, if anything; sendAck sends it.
 func (s *Session) dueLocked(manyBytes, atOnce bool) (*link, *ack) {

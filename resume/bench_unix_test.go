@@ -22,9 +22,9 @@ import (
 	"github.com/libnet-go/libnet/resume"
 )
 
-// What a resumable session costs a server beside a plain one: 64 clients send 64 messages of 64 bytes at a time, which are echoed.
-// The clients are the same code, which writes bytes by hand: those of resumable sessions acknowledge once a burst. cpu-ns/op is
-// the server's processor time.
+// What a resumable session costs a server beside a plain one: 64 clients send 64 messages of 64 bytes at a time, which
+// are echoed. The clients are the same code, which writes bytes by hand: those of resumable sessions acknowledge once a
+// burst. cpu-ns/op is the server's processor time.
 func BenchmarkPipelined(b *testing.B) {
 	for _, mode := range []struct {
 		name  string
@@ -62,7 +62,8 @@ func BenchmarkPipelined(b *testing.B) {
 	}
 }
 
-// pipelined has 64 clients of another process exchange b.N messages with a server. Where it resumes they speak resume's protocol.
+// pipelined has 64 clients of another process exchange b.N messages with a server. Where it resumes they speak resume's
+// protocol.
 func pipelined(b *testing.B, addr net.Addr, resumes bool) {
 	clients := exec.Command(os.Args[0], "-test.run=^TestClientsOfABenchmark$", "-test.v")
 	clients.Env = append(os.Environ(), fmt.Sprintf("%s=%s %v %d", benchmarkClients, addr, resumes, b.N))

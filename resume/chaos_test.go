@@ -15,8 +15,8 @@ import (
 	"github.com/libnet-go/libnet/resume"
 )
 
-// Messages both ways over connections that are cut, reset, stalled and half-delivered at random bytes. In CI some hundred cuts; the
-// long run, with 5,000 and more over 1,000,000 messages each way, is
+// Messages both ways over connections that are cut, reset, stalled and half-delivered at random bytes. In CI some
+// hundred cuts; the long run, with 5,000 and more over 1,000,000 messages each way, is
 //
 //	LIBNET_RESUME_CUTS=5000 go test ./resume -run TestNoMessageIsLost -v -timeout 60m
 func TestNoMessageIsLostTwiceOrOutOfOrderThoughConnectionsAreCut(t *testing.T) {

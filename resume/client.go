@@ -12,17 +12,18 @@ import (
 type Client struct {
 	Config
 
-	// Handler, if set, is given the messages, one at a time and in order, on the goroutine of the reconnect.Client. A message is
-	// valid until it returns. Without it they wait for [Session.Receive].
+	// Handler, if set, is given the messages, one at a time and in order, on the goroutine of the reconnect.Client. A
+	// message is valid until it returns. Without it they wait for [Session.Receive].
 	Handler func(s *Session, msg []byte)
 }
 
-// Start starts over, which makes the connections, and returns the session that goes on over them; their protocol's marshaler must
-// be [Frames]. It begins with the first connection: what is sent before is kept. The session ends over, and ends with it.
+// Start starts over, which makes the connections, and returns the session that goes on over them; their protocol's
+// marshaler must be [Frames]. It begins with the first connection: what is sent before is kept. The session ends over,
+// and ends with it.
 //
-// Start sets over's Handler, and has its OnConnect and OnState do more than before: set them, and its back-off, before. An
-// OnConnect of yours is called first, on each connection, and may send nothing that its protocol does not take. over must not have a
-// Handler, and is not to be used otherwise; it panics for one that has.
+// Start sets over's Handler, and has its OnConnect and OnState do more than before: set them, and its back-off, before.
+// An OnConnect of yours is called first, on each connection, and may send nothing that its protocol does not take. over
+// must not have a Handler, and is not to be used otherwise; it panics for one that has.
 func (c *Client) Start(over *reconnect.Client) *Session {
 	if over.Handler != nil {
 		panic("libnet: resume: the reconnect.Client has a Handler")

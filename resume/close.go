@@ -12,8 +12,8 @@ import (
 
 var errHandler = fmt.Errorf("%w in a handler", libnet.ErrPanic)
 
-// Close ends the session at once, on both ends: the peer's ends with io.EOF. Messages that were not acknowledged may or may not
-// arrive; Err counts them. It returns the session's error if that had ended before.
+// Close ends the session at once, on both ends: the peer's ends with io.EOF. Messages that were not acknowledged may or
+// may not arrive; Err counts them. It returns the session's error if that had ended before.
 func (s *Session) Close() error {
 	if !s.finish(libnet.ErrSessionClosed) {
 		return s.Err()
@@ -21,11 +21,13 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// Shutdown takes no further messages, waits until the peer's application has taken all, over as many connections as that needs,
-// and ends the session on both ends. Meanwhile messages still arrive. It returns nil, also where another end came first that lost
-// nothing, or a [*libnet.ShutdownError] that says how many were not acknowledged when ctx or the session ended.
+// Shutdown takes no further messages, waits until the peer's application has taken all, over as many connections as
+// that needs, and ends the session on both ends. Meanwhile messages still arrive. It returns nil, also where another
+// end came first that lost nothing, or a [*libnet.ShutdownError] that says how many were not acknowledged when ctx or
+// the session ended.
 //
-// In the session's handler for messages it would wait for itself, until ctx ends: acknowledgements come behind the message at work.
+// In the session's handler for messages it would wait for itself, until ctx ends: acknowledgements come behind the
+// message at work.
 func (s *Session) Shutdown(ctx context.Context) error {
 	ctx = usercode.Context(ctx, "Shutdown")
 	s.drain()
@@ -61,8 +63,8 @@ func (s *Session) lost() uint64 {
 	return s.err.Unacknowledged
 }
 
-// endIfDrained tells the peer that a Shutdown has all acknowledged. The peer's answer ends the session; where it gets lost, it is
-// told again on the next connection.
+// endIfDrained tells the peer that a Shutdown has all acknowledged. The peer's answer ends the session; where it gets
+// lost, it is told again on the next connection.
 func (s *Session) endIfDrained() {
 	s.mu.Lock()
 	conn, last, stuck := s.lastWordLocked()
@@ -75,8 +77,9 @@ func (s *Session) endIfDrained() {
 	}
 }
 
-// lastWordLocked returns what a Shutdown is to tell the peer, if anything: that all is acknowledged, or before, that nothing more will be
-// taken here. A Shutdown is stuck when that is so on both ends: each would wait for what the other does not take.
+// lastWordLocked returns what a Shutdown is to tell the peer, if anything: that all is acknowledged, or before, that
+// nothing more will be taken here. A Shutdown is stuck when that is so on both ends: each would wait for what the other
+// does not take.
 func (s *Session) lastWordLocked() (conn *libnet.Session, last any, stuck bool) {
 	l, r := s.link, s.rare
 	if s.phase != draining || l == nil || s.opening {

@@ -12,17 +12,19 @@ type Config struct {
 	// Marshaler turns the application's messages into bytes; default [codec.Bytes].
 	Marshaler codec.Marshaler
 
-	// Window is how long a session is kept that has no connection; default 2 minutes. Negative: it ends with its connection.
+	// Window is how long a session is kept that has no connection; default 2 minutes. Negative: it ends with its
+	// connection.
 	Window time.Duration
 
-	// MaxMessages and MaxBytes bound what a session keeps of its messages that the peer has not acknowledged: beyond, Send
-	// answers [libnet.ErrSessionBlocked]. They also bound what the peer may have unacknowledged, and so what a session holds
-	// of messages that have arrived and that nobody has received: of both ends' numbers the smaller counts. Default 1,024
-	// messages and 1 MiB, of which each message counts for its length; negative: no bound but the other.
+	// MaxMessages and MaxBytes bound what a session keeps of its messages that the peer has not acknowledged: beyond,
+	// Send answers [libnet.ErrSessionBlocked]. They also bound what the peer may have unacknowledged, and so what a
+	// session holds of messages that have arrived and that nobody has received: of both ends' numbers the smaller
+	// counts. Default 1,024 messages and 1 MiB, of which each message counts for its length; negative: no bound but the
+	// other.
 	MaxMessages, MaxBytes int
 
-	// AckDelay bounds how long an acknowledgement waits for a message to travel with; default 50 ms. Negative: each message
-	// is acknowledged at once.
+	// AckDelay bounds how long an acknowledgement waits for a message to travel with; default 50 ms. Negative: each
+	// message is acknowledged at once.
 	AckDelay time.Duration
 }
 

@@ -12,8 +12,8 @@ type link struct {
 	session *Session
 	conn    *libnet.Session
 
-	// gate counts what comes for a handler, which takes no lock of the session's for a message: gateOne for each that has arrived,
-	// and flags. What has arrived was taken, but for the one that the handler is at work on.
+	// gate counts what comes for a handler, which takes no lock of the session's for a message: gateOne for each that
+	// has arrived, and flags. What has arrived was taken, but for the one that the handler is at work on.
 	gate atomic.Uint64
 	due  atomic.Uint32 // the count, its low bits, at which an acknowledgement goes by itself; written under the session's lock
 	room int32         // how many bytes may be taken before one does; belongs to the receiver

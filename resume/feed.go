@@ -9,13 +9,15 @@ import (
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
-// feeding is the place, from 1 on, of the message that is being given to a connection; 0: none is. Who gives it, and nobody else,
-// sets it to 0, without the session's lock if nobody has asked it to look again: then nothing is left to do.
+// feeding is the place, from 1 on, of the message that is being given to a connection; 0: none is. Who gives it, and
+// nobody else, sets it to 0, without the session's lock if nobody has asked it to look again: then nothing is left to
+// do.
 type feeding struct{ place atomic.Uint64 }
 
 const askedToLook = 1 << 63
 
-// isFedLocked reports whether somebody is giving a message to a connection, and has been asked to look again behind that.
+// isFedLocked reports whether somebody is giving a message to a connection, and has been asked to look again behind
+// that.
 func (f *feeding) isFedLocked() bool {
 	for {
 		place := f.place.Load()
@@ -53,8 +55,8 @@ type feed struct {
 // maxFed is how many messages a Send gives the connection before it leaves the rest, others' messages, to a goroutine.
 const maxFed = 256
 
-// feedAndUnlock gives the connection what was not sent on it, one message at a time and with no lock held. Who finds another at it
-// leaves its message to that one: so they keep their order.
+// feedAndUnlock gives the connection what was not sent on it, one message at a time and with no lock held. Who finds
+// another at it leaves its message to that one: so they keep their order.
 func (s *Session) feedAndUnlock() {
 	if s.feeding.isFedLocked() {
 		s.mu.Unlock()
@@ -124,7 +126,8 @@ func (s *Session) nextLocked() (f feed, ok bool) {
 	return f, true
 }
 
-// lockFed locks, and notes that a message is in flight no more. False: the session has ended over it, and is not locked.
+// lockFed locks, and notes that a message is in flight no more. False: the session has ended over it, and is not
+// locked.
 func (s *Session) lockFed(f feed, err error) (goOn bool) {
 	s.mu.Lock()
 	s.feeding.endLocked()

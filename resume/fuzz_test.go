@@ -85,8 +85,8 @@ func (s *side) check(t *testing.T, other *side) {
 	}
 }
 
-// Sends, receives, cuts and pauses in any order: what one side sends the other receives, once and in order, and counters agree with
-// what was done at every moment.
+// Sends, receives, cuts and pauses in any order: what one side sends the other receives, once and in order, and
+// counters agree with what was done at every moment.
 func FuzzSessionAgainstItsModel(f *testing.F) {
 	f.Add([]byte("asdf"), byte(0))
 	f.Add([]byte{0, 1, 4, 2, 3, 0, 1, 5, 6, 2, 3, 0, 0, 0, 4, 7, 5, 2, 2, 2}, byte(2))

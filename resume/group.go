@@ -10,16 +10,17 @@ import (
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
-// A Group knows sessions by keys of the user's choice, as [libnet.Group] does those of connections: a session stays in it while it
-// has no connection, and what is broadcast then reaches it with its next one. The zero value is ready. All methods may be called by
-// any goroutine; no lock is held while a session is sent to.
+// A Group knows sessions by keys of the user's choice, as [libnet.Group] does those of connections: a session stays in
+// it while it has no connection, and what is broadcast then reaches it with its next one. The zero value is ready. All
+// methods may be called by any goroutine; no lock is held while a session is sent to.
 type Group[K comparable] struct {
 	mu lock.Mutex[groupLock]
 	// mu guards the following. Keys are compared under it.
 	members map[K]*member
 }
 
-// A member is one Put. It is compared by identity: the end of a session that was replaced does not touch the one that replaced it.
+// A member is one Put. It is compared by identity: the end of a session that was replaced does not touch the one that
+// replaced it.
 type member struct {
 	session *Session
 	leave   *list.Element // the session's, for when it ends
@@ -27,9 +28,9 @@ type member struct {
 
 func (m *member) forget() { m.session.unregister(m.leave) }
 
-// Put adds s under key, in the place of another session that had the key, which it returns; that one stays open. It leaves the group
-// when it ends, before Done is closed. One that has ended is not added, nor is one under a key that does not equal itself,
-// as NaN does not.
+// Put adds s under key, in the place of another session that had the key, which it returns; that one stays open. It
+// leaves the group when it ends, before Done is closed. One that has ended is not added, nor is one under a key that
+// does not equal itself, as NaN does not.
 func (g *Group[K]) Put(key K, s *Session) (old *Session) {
 	m := &member{session: s}
 	if !equal(key, key) { // panics for a key of a type that no map takes
@@ -78,7 +79,8 @@ func (g *Group[K]) Get(key K) *Session {
 	return nil
 }
 
-// Remove removes s from key and reports whether it was there. It leaves another session under the key alone, and s open.
+// Remove removes s from key and reports whether it was there. It leaves another session under the key alone, and s
+// open.
 func (g *Group[K]) Remove(key K, s *Session) bool {
 	m := g.member(key)
 	if m == nil || m.session != s || !g.delete(key, m) {
@@ -125,9 +127,10 @@ func (g *Group[K]) All() iter.Seq2[K, *Session] {
 	}
 }
 
-// Broadcast sends msg to all members but except, which may be nil, and says what happened to how many. It never waits; Blocked are
-// those that have as much unacknowledged as Config allows. The message is encoded once for all sessions of one Server or Client, which
-// share its bytes for as long as one of them keeps it. A member for which msg cannot be encoded, or is too long, is in none of the counts.
+// Broadcast sends msg to all members but except, which may be nil, and says what happened to how many. It never waits;
+// Blocked are those that have as much unacknowledged as Config allows. The message is encoded once for all sessions of
+// one Server or Client, which share its bytes for as long as one of them keeps it. A member for which msg cannot be
+// encoded, or is too long, is in none of the counts.
 func (g *Group[K]) Broadcast(msg any, except *Session) (result libnet.BroadcastResult) {
 	var encoded []sharedMessage
 	for _, s := range g.All() {

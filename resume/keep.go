@@ -16,7 +16,8 @@ const (
 	defaultMaxKeptBytes = 64 << 20
 )
 
-// A keeper knows the sessions that have no connection, in the order in which they lost it: so they expire. Server.mu guards it.
+// A keeper knows the sessions that have no connection, in the order in which they lost it: so they expire. Server.mu
+// guards it.
 type keeper struct {
 	order  list.List // of *ticket
 	unused list.List // of those that never brought or acknowledged a message: they are evicted first
@@ -168,8 +169,8 @@ func finishAll(sessions []*Session, reason error) {
 	}
 }
 
-// network is what MaxKeptPerIP counts by: the address, or the /64 network that one IPv6 subscriber has to choose addresses from
-// (RFC 6177); invalid for what is not IP, or panics: a net.Conn may be the user's.
+// network is what MaxKeptPerIP counts by: the address, or the /64 network that one IPv6 subscriber has to choose
+// addresses from (RFC 6177); invalid for what is not IP, or panics: a net.Conn may be the user's.
 func network(conn *libnet.Session) (of netip.Addr) {
 	defer func() { _ = recover() }()
 	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)

@@ -8,8 +8,8 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// fence has the session leave its connection, so that its counts stay what they are until the next one is attached, and returns
-// them.
+// fence has the session leave its connection, so that its counts stay what they are until the next one is attached, and
+// returns them.
 func (s *Session) fence() counts {
 	s.mu.Lock()
 	l := s.link
@@ -28,8 +28,9 @@ func (s *Session) countsLocked() counts {
 	return counts{received, taken, s.config.limits()}
 }
 
-// attach has the session go on over conn, where the peer has come as far as it says, and returns our counts. Until opened, no
-// message goes out on conn. An error is why the session cannot go on there: it is to be ended for it, unless it is errLeft.
+// attach has the session go on over conn, where the peer has come as far as it says, and returns our counts. Until
+// opened, no message goes out on conn. An error is why the session cannot go on there: it is to be ended for it, unless
+// it is errLeft.
 func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *link, own counts, err error) {
 	longest, late := maxLength(conn), encodesLate(conn) // which call the user's code
 	s.mu.Lock()

@@ -5,8 +5,8 @@ import (
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
-// A linkTable finds the link of a server's connection, in event mode once for all that one read has brought. It takes a third of the
-// memory that a sync.Map takes.
+// A linkTable finds the link of a server's connection, in event mode once for all that one read has brought. It takes a
+// third of the memory that a sync.Map takes.
 type linkTable [16]linkShard
 
 type linkShard struct {

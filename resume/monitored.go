@@ -6,8 +6,8 @@ import (
 	"github.com/libnet-go/libnet/internal/resumable"
 )
 
-// Sessions iterates over the sessions of the moment it begins, those without a connection included, in no order. No lock is held
-// meanwhile; some may have ended.
+// Sessions iterates over the sessions of the moment it begins, those without a connection included, in no order. No
+// lock is held meanwhile; some may have ended.
 func (srv *Server) Sessions() iter.Seq[*Session] {
 	return func(yield func(*Session) bool) {
 		for _, s := range srv.all() {

@@ -11,19 +11,22 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// NetConn returns the session as a connection, for what is made for those: a libnet.Session over it has groups, package mux, package
-// monitor, rates and timeouts, and goes on over any number of connections. Its protocol's framing must be codec.Uint32BE: each of its
-// messages is one of this session's, without that length, and as it is, whatever Config.Marshaler.
+// NetConn returns the session as a connection, for what is made for those: a libnet.Session over it has groups, package
+// mux, package monitor, rates and timeouts, and goes on over any number of connections. Its protocol's framing must be
+// codec.Uint32BE: each of its messages is one of this session's, without that length, and as it is, whatever
+// Config.Marshaler.
 //
 //	&resume.Server{Handler: func(s *resume.Session) { server.ServeConn(s.NetConn(), m) }} // one end; m is a mux.Mux
 //	dialer.NewSession(client.Start(over).NetConn())                                        // the other
 //
-// What Read has returned is taken, and acknowledged, when Read is called for more: so the libnet.Session's handler has returned from
-// it. Write waits while as much is unacknowledged as Config allows, and fails at its deadline, as which the libnet.Session has its
-// WriteTimeout: set that longer than clients may be away with as much. CloseWrite is [Session.Shutdown] in the background, and Close is
-// [Session.Close]. Read's last error is io.EOF where the peer ended the session, or both have; else the session's.
+// What Read has returned is taken, and acknowledged, when Read is called for more: so the libnet.Session's handler has
+// returned from it. Write waits while as much is unacknowledged as Config allows, and fails at its deadline, as which
+// the libnet.Session has its WriteTimeout: set that longer than clients may be away with as much. CloseWrite is
+// [Session.Shutdown] in the background, and Close is [Session.Close]. Read's last error is io.EOF where the peer ended
+// the session, or both have; else the session's.
 //
-// Nobody else may Receive on the session, and it must have no handler for messages. Each call returns another connection: make one.
+// Nobody else may Receive on the session, and it must have no handler for messages. Each call returns another
+// connection: make one.
 func (s *Session) NetConn() net.Conn { return &netConn{s: s, writing: make(chan struct{}, 1)} }
 
 type netConn struct {
@@ -137,7 +140,8 @@ func (c *netConn) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// mayWrite reports why nothing can be written of a message as long, though there were room. It is asked before there is a whole one.
+// mayWrite reports why nothing can be written of a message as long, though there were room. It is asked before there is
+// a whole one.
 func (c *netConn) mayWrite(length int64) error {
 	s := c.s
 	s.mu.Lock()
@@ -151,7 +155,8 @@ func (c *netConn) mayWrite(length int64) error {
 	return nil
 }
 
-// cut returns the frame that ends in p, and how much of p it has; nil where it does not end there: the rest comes with later calls.
+// cut returns the frame that ends in p, and how much of p it has; nil where it does not end there: the rest comes with
+// later calls.
 func (c *netConn) cut(p []byte) (frame []byte, used int, err error) {
 	if n := frameSize(p); len(c.out) == 0 && int64(len(p)) >= max(n, lengthSize) {
 		return p[:n], int(n), nil

@@ -7,8 +7,8 @@ import (
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
-// A queue holds encoded messages in order, as their frames: so a connection is given them as they lie. Small ones lie in blocks that
-// are pooled; a message stays where it is until it is dropped. The zero value is empty.
+// A queue holds encoded messages in order, as their frames: so a connection is given them as they lie. Small ones lie
+// in blocks that are pooled; a message stays where it is until it is dropped. The zero value is empty.
 type queue struct {
 	first, last *block
 	next        *block // of the next to send; nil: it must be looked for
@@ -116,8 +116,8 @@ func (q *queue) recycle(b *block) {
 	blocks.Put(b)
 }
 
-// get returns the frame with n before it, and the block it is in; nil if there is none. The next call must be for the one behind it,
-// or follow a rewind.
+// get returns the frame with n before it, and the block it is in; nil if there is none. The next call must be for the
+// one behind it, or follow a rewind.
 func (q *queue) get(n int) (*sendqueue.Payload, *block) {
 	if n >= int(q.count) {
 		return nil, nil

@@ -6,9 +6,9 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// Receive waits for the next message, and returns it in a slice that is the caller's. It waits over the ends of connections. The
-// error is an [*Error], when the session has ended: what Receive has not returned by then, the peer counts as not acknowledged.
-// Where there is a handler for messages, they go to that, and Receive waits for the end.
+// Receive waits for the next message, and returns it in a slice that is the caller's. It waits over the ends of
+// connections. The error is an [*Error], when the session has ended: what Receive has not returned by then, the peer
+// counts as not acknowledged. Where there is a handler for messages, they go to that, and Receive waits for the end.
 func (s *Session) Receive() (msg []byte, err error) {
 	s.mu.Lock()
 	r := s.rareLocked()
@@ -31,7 +31,8 @@ func (s *Session) Receive() (msg []byte, err error) {
 	return msg, nil
 }
 
-// ServeMessage handles a frame that has come on the connection. What comes on one that the session has left is dropped, uncounted.
+// ServeMessage handles a frame that has come on the connection. What comes on one that the session has left is dropped,
+// uncounted.
 func (l *link) ServeMessage(_ *libnet.Session, frame []byte) {
 	if !l.serve(frame) && l.isCurrent() {
 		l.session.finish(ErrProtocol)

@@ -10,20 +10,20 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// Send encodes msg and keeps it until the peer's application has taken it, over as many connections as that needs. It never waits,
-// unless the connection has no queue (libnet.Config.SendQueue is 0): on such a one it writes. nil means that the message will be
-// acknowledged or be among those that the session's Err counts. It may then be changed.
+// Send encodes msg and keeps it until the peer's application has taken it, over as many connections as that needs. It
+// never waits, unless the connection has no queue (libnet.Config.SendQueue is 0): on such a one it writes. nil means
+// that the message will be acknowledged or be among those that the session's Err counts. It may then be changed.
 //
-// Errors: an [*Error] when the session has ended or is shutting down; [libnet.ErrSessionBlocked] when as much is unacknowledged
-// as Config allows; [libnet.ErrFrameTooLarge], and errors that wrap [libnet.ErrEncode] or [libnet.ErrPanic], for a message that
-// cannot be sent. The last three leave the session open.
+// Errors: an [*Error] when the session has ended or is shutting down; [libnet.ErrSessionBlocked] when as much is
+// unacknowledged as Config allows; [libnet.ErrFrameTooLarge], and errors that wrap [libnet.ErrEncode] or
+// [libnet.ErrPanic], for a message that cannot be sent. The last three leave the session open.
 func (s *Session) Send(msg any) error {
 	_, err := s.send(msg, false)
 	return err
 }
 
-// SendBytes is [Session.Send] of a []byte. It spares what Go allocates to put a slice into an any, where Config.Marshaler is
-// [codec.Bytes], and then allocates nothing.
+// SendBytes is [Session.Send] of a []byte. It spares what Go allocates to put a slice into an any, where
+// Config.Marshaler is [codec.Bytes], and then allocates nothing.
 func (s *Session) SendBytes(msg []byte) error {
 	if !s.sendsBytes() {
 		return s.Send(msg)
@@ -32,20 +32,21 @@ func (s *Session) SendBytes(msg []byte) error {
 	return err
 }
 
-// SendContext is [Session.Send] that waits for room, in no particular order among those who do. It returns ctx's error when ctx
-// ends first; the message is then not sent. In the session's handler for messages it waits for itself where there is no room, until
-// ctx ends: acknowledgements come behind the message at work.
+// SendContext is [Session.Send] that waits for room, in no particular order among those who do. It returns ctx's error
+// when ctx ends first; the message is then not sent. In the session's handler for messages it waits for itself where
+// there is no room, until ctx ends: acknowledgements come behind the message at work.
 func (s *Session) SendContext(ctx context.Context, msg any) error {
 	ctx = usercode.Context(ctx, "SendContext")
 	_, err := s.sendContext(ctx, msg, false)
 	return err
 }
 
-// SendAcked is [Session.SendContext] that returns when the peer's application has taken the message: its handler has returned, or
-// its Receive has returned the message. The peer acknowledges it at once. When ctx ends before that, the message may have been
-// accepted, and then arrives all the same; so it may after an [*Error].
+// SendAcked is [Session.SendContext] that returns when the peer's application has taken the message: its handler has
+// returned, or its Receive has returned the message. The peer acknowledges it at once. When ctx ends before that, the
+// message may have been accepted, and then arrives all the same; so it may after an [*Error].
 //
-// In a handler of the same session it waits for itself, until ctx ends: acknowledgements come behind the message at work.
+// In a handler of the same session it waits for itself, until ctx ends: acknowledgements come behind the message at
+// work.
 func (s *Session) SendAcked(ctx context.Context, msg any) error {
 	ctx = usercode.Context(ctx, "SendAcked")
 	place, err := s.sendContext(ctx, msg, true)
@@ -143,8 +144,8 @@ func encode(m codec.Marshaler, dst []byte, msg any) (data []byte, err error) {
 	return data, err
 }
 
-// accept keeps an encoded message, and sends it if it can be sent now. A shared frame, if there is one, is that message's: it is not
-// copied, and must not change.
+// accept keeps an encoded message, and sends it if it can be sent now. A shared frame, if there is one, is that
+// message's: it is not copied, and must not change.
 func (s *Session) accept(kind byte, data, shared []byte) (place uint64, err error) {
 	s.mu.Lock()
 	if err := s.mayAcceptLocked(len(data)); err != nil {

@@ -15,31 +15,33 @@ import (
 )
 
 // A Server keeps the sessions of clients whose connections come and go. It is the [libnet.Handler] and the
-// [libnet.MessageHandler] of any number of libnet.Servers, over any transport, whose protocol's marshaler is [Frames], and
-// outlives them: a session may go on over another of them. Set its fields before it is given a connection. All methods may be
-// called by any goroutine.
+// [libnet.MessageHandler] of any number of libnet.Servers, over any transport, whose protocol's marshaler is [Frames],
+// and outlives them: a session may go on over another of them. Set its fields before it is given a connection. All
+// methods may be called by any goroutine.
 //
-// The connections' queue takes messages as long as it has room, and the session keeps the rest. Their Config.OnFull is best the
-// default, RejectNewest: CloseSession ends a connection where it only has to wait, and one with DropOldest is refused, and ends with
-// [ErrDropOldest], of which the log has one line. Without a queue (SendQueue 0) who sends on a session waits for the connection.
+// The connections' queue takes messages as long as it has room, and the session keeps the rest. Their Config.OnFull is
+// best the default, RejectNewest: CloseSession ends a connection where it only has to wait, and one with DropOldest is
+// refused, and ends with [ErrDropOldest], of which the log has one line. Without a queue (SendQueue 0) who sends on a
+// session waits for the connection.
 type Server struct {
 	Config
 
-	// Handler, if set, runs each session on a goroutine of its own, which receives by [Session.Receive]. When it returns, the
-	// session is shut down, for [libnet.Config]'s default Linger at the most. A panic ends the session, and the
-	// log of the libnet.Server has it; the process's other sessions go on.
+	// Handler, if set, runs each session on a goroutine of its own, which receives by [Session.Receive]. When it
+	// returns, the session is shut down, for [libnet.Config]'s default Linger at the most. A panic ends the session,
+	// and the log of the libnet.Server has it; the process's other sessions go on.
 	Handler func(*Session)
 
-	// MessageHandler, if set, is given the messages, one at a time and in order, on the goroutine that receives from the
-	// connection; with libnet.Server.ServeMessages a session then has no goroutine. A message is valid until it returns. One of
-	// Handler and MessageHandler must be set.
+	// MessageHandler, if set, is given the messages, one at a time and in order, on the goroutine that receives from
+	// the connection; with libnet.Server.ServeMessages a session then has no goroutine. A message is valid until it
+	// returns. One of Handler and MessageHandler must be set.
 	MessageHandler func(s *Session, msg []byte)
 
-	// MaxKept, MaxKeptPerIP and MaxKeptBytes bound the sessions that have no connection, in all and of one address (one /64
-	// network of IPv6 addresses), and the messages that these hold, of which each counts for its length and 100 bytes. Beyond,
-	// the one that has been without a connection for longest, of that address or of all, ends with [ErrEvicted]; of all, those
-	// go first that never brought or acknowledged a message. Default 16,384, 1,024 and 64 MiB; negative: no bound. What is not
-	// IP counts as one address, as do all clients behind a proxy that the libnet.Server's ProxyProtocol does not know.
+	// MaxKept, MaxKeptPerIP and MaxKeptBytes bound the sessions that have no connection, in all and of one address (one
+	// /64 network of IPv6 addresses), and the messages that these hold, of which each counts for its length and 100
+	// bytes. Beyond, the one that has been without a connection for longest, of that address or of all, ends with
+	// [ErrEvicted]; of all, those go first that never brought or acknowledged a message. Default 16,384, 1,024 and 64
+	// MiB; negative: no bound. What is not IP counts as one address, as do all clients behind a proxy that the
+	// libnet.Server's ProxyProtocol does not know.
 	MaxKept, MaxKeptPerIP, MaxKeptBytes int
 
 	links     linkTable
@@ -109,8 +111,8 @@ func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
 	}
 }
 
-// HandlerOf is for package libnet, which asks once for all messages that one read has brought. of is srv: a type that embeds a Server has
-// this method, too, and a ServeMessage of its own that is not to be passed by.
+// HandlerOf is for package libnet, which asks once for all messages that one read has brought. of is srv: a type that
+// embeds a Server has this method, too, and a ServeMessage of its own that is not to be passed by.
 func (srv *Server) HandlerOf(conn *libnet.Session, _ inside.Call) (h, of libnet.MessageHandler) {
 	if l := srv.links.get(conn); l != nil {
 		return l, srv
@@ -264,8 +266,8 @@ func (srv *Server) replaceLocked(t *ticket, used, next tokenHash) {
 	srv.tickets[used], srv.tickets[next] = t, t
 }
 
-// Close ends all sessions with [libnet.ErrServerClosed], those with a connection on both ends, and takes no more. Call it behind
-// the libnet.Servers' Shutdown when no session is to go on elsewhere in this process.
+// Close ends all sessions with [libnet.ErrServerClosed], those with a connection on both ends, and takes no more. Call
+// it behind the libnet.Servers' Shutdown when no session is to go on elsewhere in this process.
 func (srv *Server) Close() {
 	srv.mu.Lock()
 	srv.closing = true

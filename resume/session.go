@@ -11,8 +11,8 @@ import (
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
-// A Session carries messages between a client and a server over any number of connections, one at a time. All methods may be
-// called by any goroutine; calls of Receive are serialised.
+// A Session carries messages between a client and a server over any number of connections, one at a time. All methods
+// may be called by any goroutine; calls of Receive are serialised.
 type Session struct {
 	// Immutable.
 	id     uint64
@@ -97,7 +97,8 @@ const (
 // A State is what a session is doing.
 type State int32
 
-// The states of a session. It goes from Connecting to Connected, from there to Detached and back, and from each to Closed.
+// The states of a session. It goes from Connecting to Connected, from there to Detached and back, and from each to
+// Closed.
 const (
 	Connecting State = iota // a client's, until its first connection is up
 	Connected
@@ -128,15 +129,15 @@ func newSession(config *Config, e end) *Session {
 	return &Session{id: lastID.Add(1), config: config, end: e, limits: config.limits(), maxLength: noBound}
 }
 
-// ID returns the session's number, unique among the process's resumable sessions and never 0. It has nothing to do with its
-// connections' ids, or with the peer's number for it.
+// ID returns the session's number, unique among the process's resumable sessions and never 0. It has nothing to do with
+// its connections' ids, or with the peer's number for it.
 func (s *Session) ID() uint64 { return s.id }
 
 // State returns what the session is doing.
 func (s *Session) State() State { return State(s.state.Load()) }
 
-// Conn returns the connection that the session has at the moment, nil if it has none. It may end at any time. What is sent on it
-// must be sent on the session instead.
+// Conn returns the connection that the session has at the moment, nil if it has none. It may end at any time. What is
+// sent on it must be sent on the session instead.
 func (s *Session) Conn() *libnet.Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,8 +193,8 @@ func (s *Session) Done() <-chan struct{} {
 	return r.done
 }
 
-// OnClose has f called once when the session has ended, on a goroutine of its own behind those registered before, of which one
-// that panics is logged; on a session that has ended, at once.
+// OnClose has f called once when the session has ended, on a goroutine of its own behind those registered before, of
+// which one that panics is logged; on a session that has ended, at once.
 func (s *Session) OnClose(f func()) {
 	if f == nil {
 		panic("libnet: resume: OnClose with a nil function")

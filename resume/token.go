@@ -15,8 +15,8 @@ func newToken() (t token) {
 	return t
 }
 
-// A tokenHash is what a server keeps of a token, and looks a session up by. How long a look-up takes says something of hashes, and
-// nothing of tokens: nobody can choose a token whose hash is near another's.
+// A tokenHash is what a server keeps of a token, and looks a session up by. How long a look-up takes says something of
+// hashes, and nothing of tokens: nobody can choose a token whose hash is near another's.
 type tokenHash [tokenSize]byte
 
 func (t token) hash() tokenHash {

@@ -286,7 +286,8 @@ func (a around) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	return a.Marshaler.AppendMarshal(dst, msg)
 }
 
-// What package codec puts behind its header by itself where the marshaler is Frames, it leaves to a marshaler around that.
+// What package codec puts behind its header by itself where the marshaler is Frames, it leaves to a marshaler around
+// that.
 func TestAMarshalerAroundFramesSeesEachMessage(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, nil)

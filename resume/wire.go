@@ -37,7 +37,8 @@ func (frames) AppendMarshal(dst []byte, msg any) ([]byte, error) {
 	return dst, fmt.Errorf("%w: send a %T on the resume.Session, and not on its connection", libnet.ErrEncode, msg)
 }
 
-// TakesPayload has package codec put such a message behind its header without asking. A marshaler around Frames has no such method.
+// TakesPayload has package codec put such a message behind its header without asking. A marshaler around Frames has no
+// such method.
 func (frames) TakesPayload(sendqueue.Payload) bool { return true }
 
 // The first byte of a frame. That of a message has flags.
@@ -204,7 +205,8 @@ func parseWelcome(frame []byte) (w welcome, ok bool) {
 // An ending is a session's last frame. It says, once more, how many messages of the peer's were taken.
 type ending struct{ taken uint64 }
 
-// A lastTaken says that the application takes no message more, though its end of the session waits for acknowledgements still.
+// A lastTaken says that the application takes no message more, though its end of the session waits for acknowledgements
+// still.
 type lastTaken struct{ taken uint64 }
 
 // A refusal says why a hello is not answered with a welcome.

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Sections 12 and 13 of the Autobahn|Testsuite: an echoing server gets messages of all sizes and kinds, in one compressed frame and in
-// fragments, by every offer of the suite. The suite sends 1,000 of each; here are fewer, of the sizes at which something changes.
+// Sections 12 and 13 of the Autobahn|Testsuite: an echoing server gets messages of all sizes and kinds, in one
+// compressed frame and in fragments, by every offer of the suite. The suite sends 1,000 of each; here are fewer, of the
+// sizes at which something changes.
 func TestTheCasesOfAutobahnAboutCompression(t *testing.T) {
 	eachMode(t, func(t *testing.T) {
 		r := start(t, setup{queue: 64, options: withCompressFrom(nil, 1)})
@@ -38,7 +39,8 @@ func TestTheCasesOfAutobahnAboutCompression(t *testing.T) {
 	})
 }
 
-// autobahnOffers are those of 12, and of 13.1 to 13.7, and how a server answers them that cannot make its window smaller.
+// autobahnOffers are those of 12, and of 13.1 to 13.7, and how a server answers them that cannot make its window
+// smaller.
 var autobahnOffers = map[string]struct{ sent, answer string }{
 	"12":   {"permessage-deflate; client_no_context_takeover; client_max_window_bits", deflateAnswer},
 	"13.1": {"permessage-deflate; client_max_window_bits", deflateAnswer},

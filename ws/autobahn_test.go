@@ -11,9 +11,9 @@ import (
 	"github.com/libnet-go/libnet/ws"
 )
 
-// The server cases of the Autobahn|Testsuite by number, written anew from RFC 6455: what a client sends, what an echoing server answers,
-// byte by byte, and which close code it ends with. The cases of performance (9) are those of small sizes; those of compression (12, 13)
-// are in a file of their own.
+// The server cases of the Autobahn|Testsuite by number, written anew from RFC 6455: what a client sends, what an
+// echoing server answers, byte by byte, and which close code it ends with. The cases of performance (9) are those of
+// small sizes; those of compression (12, 13) are in a file of their own.
 type autobahnCase struct {
 	sent string
 	want string // the frames that come back before the close frame

@@ -17,8 +17,8 @@ import (
 	"github.com/libnet-go/libnet/ws"
 )
 
-// What compression costs a server, and what it saves: CPU time of the whole process, whose clients send what was compressed before and
-// do not inflate, and bytes on the wire, both ways, for each message.
+// What compression costs a server, and what it saves: CPU time of the whole process, whose clients send what was
+// compressed before and do not inflate, and bytes on the wire, both ways, for each message.
 func BenchmarkCompression(b *testing.B) {
 	for _, size := range []int{200, 1 << 10, 16 << 10} {
 		for _, from := range []int{0, 1} {
@@ -100,7 +100,8 @@ func benchmarkBroadcast(b *testing.B, size, compressFrom int) {
 	}
 }
 
-// reportCPU returns a function that reports what the process has computed since, for each of b.N operations, and their bytes.
+// reportCPU returns a function that reports what the process has computed since, for each of b.N operations, and their
+// bytes.
 func reportCPU(b *testing.B, wireBytes int) (report func()) {
 	start := cpuTime(b)
 	return func() {

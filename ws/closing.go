@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// closeFrameTimeout is how long Close, which does not wait for the peer, lets the Close frame wait for room in the kernel.
+	// closeFrameTimeout is how long Close, which does not wait for the peer, lets the Close frame wait for room in the
+	// kernel.
 	closeFrameTimeout = 100 * time.Millisecond
 
 	// closeFrameWait is how long Close waits for a write that is under way, so that the Close frame can follow it.
@@ -20,9 +21,9 @@ const (
 	lingerTimeout = 500 * time.Millisecond
 )
 
-// close does this side's part of the closing handshake (RFC 6455, 7.1) and closes the connection. The Close frame, if it is not
-// written yet, has closeFrameWait and closeFrameTimeout to be. Where the receive loop is at work, that closes the connection, after reading on
-// for lingerTimeout at most.
+// close does this side's part of the closing handshake (RFC 6455, 7.1) and closes the connection. The Close frame, if
+// it is not written yet, has closeFrameWait and closeFrameTimeout to be. Where the receive loop is at work, that closes
+// the connection, after reading on for lingerTimeout at most.
 func (l *link) close(frame []byte) error {
 	defer close(l.closed)
 	lingers := false
@@ -42,7 +43,8 @@ func (l *link) close(frame []byte) error {
 	return l.closeSocket()
 }
 
-// startLingering has the receive loop read on and close the connection; false if there is no loop, or nothing that could be reset.
+// startLingering has the receive loop read on and close the connection; false if there is no loop, or nothing that
+// could be reset.
 func (l *link) startLingering() bool {
 	if _, ok := sockets.Transport(l.conn).(syscall.Conn); !ok {
 		return false

@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// Compression as RFC 7692 has it, of each message by itself. A compressor takes 1.2 MB and an inflater 41 KB, while it has a message.
+// Compression as RFC 7692 has it, of each message by itself. A compressor takes 1.2 MB and an inflater 41 KB, while it
+// has a message.
 
 const (
 	// deflateTail ends what a flush makes, and is not sent (RFC 7692, 7.2.1).
@@ -16,16 +17,17 @@ const (
 	// deflateEnd is an empty last block, behind which there is no more.
 	deflateEnd = "\x01\x00\x00\xff\xff"
 
-	// maxLastBlocks is how often a message may begin anew behind a block that says it is the last, as RFC 7692, 7.2.3.4 lets it: each
-	// time costs as much as thousands of bytes.
+	// maxLastBlocks is how often a message may begin anew behind a block that says it is the last, as RFC 7692, 7.2.3.4
+	// lets it: each time costs as much as thousands of bytes.
 	maxLastBlocks = 64
 
 	// window is how far back a message may refer.
 	window = 1 << windowBits
 )
 
-// maxDeflated bounds the compressed form of a message of up to limit bytes: what cannot be compressed becomes longer, by 5 bytes in
-// 16 KiB at the most as zlib does it. It leaves a session's own bound, of 64 KiB beside a message, to the header.
+// maxDeflated bounds the compressed form of a message of up to limit bytes: what cannot be compressed becomes longer,
+// by 5 bytes in 16 KiB at the most as zlib does it. It leaves a session's own bound, of 64 KiB beside a message, to the
+// header.
 func maxDeflated(limit int) int { return limit + min(limit>>10+1024, 32<<10, longest-limit) }
 
 // Those who compress or inflate share the processors: more at a time would only take more memory.
@@ -79,7 +81,8 @@ var inflaters = sync.Pool{New: func() any {
 
 var deflateBehind = []byte(deflateTail + deflateEnd)
 
-// appendInflated appends to dst the message, of limit bytes at most, of which src is the compressed form. An error is a *fault.
+// appendInflated appends to dst the message, of limit bytes at most, of which src is the compressed form. An error is a
+// *fault.
 func appendInflated(dst, src []byte, limit int) ([]byte, error) {
 	deflateSlots <- struct{}{}
 	defer func() { <-deflateSlots }()
@@ -109,8 +112,8 @@ func (f *inflater) appendTo(dst []byte, limit int) ([]byte, error) {
 	return dst, malformed("a compressed message with too many last blocks")
 }
 
-// appendBlocks inflates up to a block that says it is the last. dst grows to most bytes, and no further: at once to what is usual for
-// what there is to inflate, and by doubling from then on.
+// appendBlocks inflates up to a block that says it is the last. dst grows to most bytes, and no further: at once to
+// what is usual for what there is to inflate, and by doubling from then on.
 func (f *inflater) appendBlocks(dst []byte, most int) ([]byte, error) {
 	for {
 		if len(dst) == cap(dst) && len(dst) < most {
@@ -134,7 +137,8 @@ func (f *inflater) appendBlocks(dst []byte, most int) ([]byte, error) {
 	}
 }
 
-// Read and ReadByte read the message and what was cut off behind it. flate reads no more than it needs where there is a ReadByte.
+// Read and ReadByte read the message and what was cut off behind it. flate reads no more than it needs where there is a
+// ReadByte.
 func (f *inflater) Read(p []byte) (int, error) {
 	if !f.more() {
 		return 0, io.EOF

@@ -22,8 +22,8 @@ type DialOptions struct {
 	// Text is HandlerOptions.Text for what this side sends.
 	Text bool
 
-	// CompressFrom offers compression, if it is above 0, and is HandlerOptions.CompressFrom for what this side sends where the server
-	// agrees. Dial fails where the server agrees to what was not offered.
+	// CompressFrom offers compression, if it is above 0, and is HandlerOptions.CompressFrom for what this side sends
+	// where the server agrees. Dial fails where the server agrees to what was not offered.
 	CompressFrom int
 
 	// Header is sent with the request, for example Authorization.
@@ -118,8 +118,8 @@ type dialing struct {
 	bounded bool // by sockets.TLSTimeout
 }
 
-// dialTLS is what package net/http does itself through a proxy, and does then on a goroutine of its own, on which a function of the
-// config's that panics ends the process.
+// dialTLS is what package net/http does itself through a proxy, and does then on a goroutine of its own, on which a
+// function of the config's that panics ends the process.
 func dialTLS(ctx context.Context, network, address string, d dialing) (net.Conn, error) {
 	conn, err := d.dialer.DialContext(ctx, network, address)
 	if err != nil {

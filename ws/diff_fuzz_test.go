@@ -19,8 +19,8 @@ import (
 	"github.com/libnet-go/libnet/ws"
 )
 
-// The reference is a server of github.com/coder/websocket, which has come to its own reading of RFC 6455. Both read the same bytes
-// and must find the same messages in them, and close for the same kind of reason.
+// The reference is a server of github.com/coder/websocket, which has come to its own reading of RFC 6455. Both read the
+// same bytes and must find the same messages in them, and close for the same kind of reason.
 func FuzzWeReadWhatTheReferenceReads(f *testing.F) {
 	for _, seed := range []string{
 		"",
@@ -63,8 +63,8 @@ func FuzzWeReadWhatTheReferenceReads(f *testing.F) {
 	})
 }
 
-// What ends a reading, as far as both say it: 1000 for an orderly end, 1002 and 1009 for what is wrong, 0 for a connection that ends, and
-// the code of the peer otherwise.
+// What ends a reading, as far as both say it: 1000 for an orderly end, 1002 and 1009 for what is wrong, 0 for a
+// connection that ends, and the code of the peer otherwise.
 const fuzzLimit = 100 << 10
 
 func readByUs(t *testing.T, request string, input []byte, o *ws.HandlerOptions) (messages []string, code int) {

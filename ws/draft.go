@@ -1,7 +1,7 @@
 package ws
 
-// A draft is a message where compression is agreed on, before it is a frame. It is made in buffers of its own: what a frame is
-// appended to may wait for a slow peer, and is not to have room for what the message was before.
+// A draft is a message where compression is agreed on, before it is a frame. It is made in buffers of its own: what a
+// frame is appended to may wait for a slow peer, and is not to have room for what the message was before.
 type draft struct {
 	plain    *outbuf
 	deflated *outbuf // nil where the message is not compressed
@@ -17,8 +17,8 @@ type draftRules struct {
 	compressFrom int
 }
 
-// make has an inner codec make the message. The caller frees the draft also after an error, but not where the codec panics: it may
-// still have the buffer.
+// make has an inner codec make the message. The caller frees the draft also after an error, but not where the codec
+// panics: it may still have the buffer.
 func (d *draft) make(inner innerCodec, msg any, rules draftRules) error {
 	d.plain = outbufs.Get().(*outbuf)
 	framed, payload, err := appendInner(inner, inner, d.plain.bytes[:0], msg)

@@ -13,8 +13,9 @@ const (
 	windowBits = 15
 )
 
-// acceptDeflate answers the first offer of permessage-deflate that can be kept to, without a context that outlives a message on
-// either side; "" if there is none. An offer that RFC 7692, 7.1 does not know is declined. An error says that the field is malformed.
+// acceptDeflate answers the first offer of permessage-deflate that can be kept to, without a context that outlives a
+// message on either side; "" if there is none. An offer that RFC 7692, 7.1 does not know is declined. An error says
+// that the field is malformed.
 func acceptDeflate(fields []string) (answer string, err error) {
 	offers, ok := parseExtensions(fields)
 	if !ok {
@@ -100,7 +101,8 @@ type extension struct {
 	params []string
 }
 
-// parseExtensions reads a field of RFC 6455, 9.1, which may come in several lines. It is not ok where the field is malformed.
+// parseExtensions reads a field of RFC 6455, 9.1, which may come in several lines. It is not ok where the field is
+// malformed.
 func parseExtensions(fields []string) (list []extension, ok bool) {
 	s := scanner{strings.Join(fields, ",")}
 	for {

@@ -91,7 +91,8 @@ func TestARequestWhoseOffersCannotBeReadIsRefused(t *testing.T) {
 	})
 }
 
-// The answers that RFC 7692, 7.1 allows to what Dial offers, which is that neither side keeps a context; and those that it does not.
+// The answers that RFC 7692, 7.1 allows to what Dial offers, which is that neither side keeps a context; and those that
+// it does not.
 func TestDialAgreesToNothingButWhatItHasOffered(t *testing.T) {
 	const agreed, plain, wrong = "agreed", "plain", "wrong"
 	for answer, want := range map[string]string{

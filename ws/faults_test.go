@@ -264,8 +264,8 @@ func TestAPeersReasonThatIsRightIsThatOfTheSession(t *testing.T) {
 	wantEnd(t, s, websocket.CloseError{Code: 4001, Reason: "wörld"})
 }
 
-// A session cuts most frames without the codec, which alone knows what may follow a fragment: whole reads of their own are what that
-// must not be done with.
+// A session cuts most frames without the codec, which alone knows what may follow a fragment: whole reads of their own
+// are what that must not be done with.
 func TestAMessageAmongAnothersFragmentsIsRefusedInAReadOfItsOwn(t *testing.T) {
 	eachProtocolMode(t, func(t *testing.T) {
 		for name, test := range map[string]struct {

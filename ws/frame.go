@@ -49,7 +49,8 @@ func appendFrame(dst []byte, first byte, payload []byte, masked bool) []byte {
 		return append(appendHeader(dst, first, len(payload), 0), payload...)
 	}
 	dst = appendHeader(dst, first, len(payload), maskBit)
-	// Unpredictable to whoever chooses the payload, as RFC 6455, 10.3 wants: the generator is ChaCha8 with a random seed.
+	// Unpredictable to whoever chooses the payload, as RFC 6455, 10.3 wants: the generator is ChaCha8 with a random
+	// seed.
 	key := rand.Uint32()
 	dst = binary.LittleEndian.AppendUint32(dst, key)
 	start := len(dst)

@@ -9,7 +9,8 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// HandlerOptions is what a [Handler], a [MessageHandler] or a [Protocol] can be told. The zero value is the default. It is copied.
+// HandlerOptions is what a [Handler], a [MessageHandler] or a [Protocol] can be told. The zero value is the default. It
+// is copied.
 type HandlerOptions struct {
 	// Text sends messages as text, which browsers hand out as strings: for JSON. A message that is not
 	// UTF-8 is then an error of Send that wraps libnet.ErrEncode. The default is binary.
@@ -25,16 +26,16 @@ type HandlerOptions struct {
 	// is, Subprotocol tells.
 	Subprotocols []string
 
-	// CompressFrom is how many bytes of a message, before it is compressed, are worth it: messages of so many and more are sent
-	// compressed (permessage-deflate, RFC 7692) to clients that offer it, and clients may compress what they send. 0, the default,
-	// agrees to no compression. It costs CPU time, most of it for each message that is sent and once for a broadcast, and
-	// no memory between messages. The section "Compression" says more.
+	// CompressFrom is how many bytes of a message, before it is compressed, are worth it: messages of so many and more
+	// are sent compressed (permessage-deflate, RFC 7692) to clients that offer it, and clients may compress what they
+	// send. 0, the default, agrees to no compression. It costs CPU time, most of it for each message that is sent and
+	// once for a broadcast, and no memory between messages. The section "Compression" says more.
 	CompressFrom int
 
 	// Check is asked about each request that is right otherwise, before it is agreed to. An error refuses it: with the
-	// status, header and body of a [*HandshakeError] that it is or wraps, which are 300 to 599, and with 403 without. Check may wait,
-	// and may be called by several goroutines at a time. A browser's script does not get to see a status: what OnSession
-	// refuses, it does.
+	// status, header and body of a [*HandshakeError] that it is or wraps, which are 300 to 599, and with 403 without.
+	// Check may wait, and may be called by several goroutines at a time. A browser's script does not get to see a
+	// status: what OnSession refuses, it does.
 	Check func(*http.Request) error
 }
 
@@ -48,10 +49,9 @@ type HandlerOptions struct {
 // OnSession refuses is told by close code and text, which is also all that a browser's script gets to see.
 // [Request] tells both what was asked for.
 //
-// The HTTP server's own timeouts apply until the upgrade and the session's from then on; srv's
-// Shutdown ends the sessions, the HTTP server's does not. A request that comes when srv is stopped or has too
-// many sessions is upgraded and closed with 1001 or 1013. srv.TLSConfig has no effect here: TLS is the HTTP server's, or
-// that of a [TLSListener].
+// The HTTP server's own timeouts apply until the upgrade and the session's from then on; srv's Shutdown ends the
+// sessions, the HTTP server's does not. A request that comes when srv is stopped or has too many sessions is upgraded
+// and closed with 1001 or 1013. srv.TLSConfig has no effect here: TLS is the HTTP server's, or that of a [TLSListener].
 //
 // It panics without srv or h, and for a pattern that path.Match does not accept.
 func Handler(srv *libnet.Server, h libnet.Handler, o *HandlerOptions) http.Handler {

@@ -20,8 +20,8 @@ import (
 // maxRequest is how long a request may be. Browsers with many cookies come to half of that.
 const maxRequest = 16 << 10
 
-// readRequest reads up to the empty line behind the header, and no further. It reads byte by byte: the session's stream has them in
-// memory.
+// readRequest reads up to the empty line behind the header, and no further. It reads byte by byte: the session's stream
+// has them in memory.
 func readRequest(r io.Reader, dst []byte) ([]byte, error) {
 	lineStart := len(dst)
 	for len(dst) < maxRequest {
@@ -121,8 +121,8 @@ func (c sessionContext) Err() error {
 	}
 }
 
-// An answer is the ResponseWriter that the WebSocket library gets to see where there is no HTTP server. The library asks for the
-// connection once the request is known to be right. It gets none: its part was the handshake.
+// An answer is the ResponseWriter that the WebSocket library gets to see where there is no HTTP server. The library
+// asks for the connection once the request is known to be right. It gets none: its part was the handshake.
 type answer struct {
 	header http.Header
 	status int
@@ -168,8 +168,8 @@ type agreement struct {
 	deflates    bool   // messages may be compressed
 }
 
-// agree has the library check a request, and then the user. It returns what to answer, and what is agreed on; with an error the
-// answer refuses.
+// agree has the library check a request, and then the user. It returns what to answer, and what is agreed on; with an
+// error the answer refuses.
 func (o *options) agree(r *http.Request) (agreed agreement, reply []byte, err error) {
 	if err := checkRequest(r); err != nil {
 		return agreed, refusalOf(err).bytes(), err

@@ -10,8 +10,9 @@ import (
 )
 
 // A HandshakeError is wrapped by the error of a [Dial] whose server has answered, and not agreed to a WebSocket: find
-// it with errors.As. Its StatusCode tells what to try again (503, 429) from what will not get better (401, 404). On a server it is what
-// HandlerOptions.Check refuses with, and the reason of a session of a [Protocol] whose handshake has failed.
+// it with errors.As. Its StatusCode tells what to try again (503, 429) from what will not get better (401, 404). On a
+// server it is what HandlerOptions.Check refuses with, and the reason of a session of a [Protocol] whose handshake has
+// failed.
 type HandshakeError struct {
 	StatusCode int         // of the answer; 101 if the rest of it was wrong
 	Header     http.Header // of the answer, Retry-After perhaps among it

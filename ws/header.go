@@ -57,9 +57,9 @@ func (r *receiver) readLength(length byte) (int64, error) {
 	return parseLength(length, b)
 }
 
-// parseHeader reads the header of a client's frame at the start of src, and its size. At size 0 src ends within the header. It
-// refuses what no client may send, and data of more than room bytes, or a compressed message's counterpart of that, as soon as the
-// bytes tell it.
+// parseHeader reads the header of a client's frame at the start of src, and its size. At size 0 src ends within the
+// header. It refuses what no client may send, and data of more than room bytes, or a compressed message's counterpart
+// of that, as soon as the bytes tell it.
 func parseHeader(src []byte, rules rules, room int) (h header, size int, err error) {
 	if len(src) < 2 {
 		return h, 0, nil

@@ -30,7 +30,8 @@ const soon = 2 * time.Minute
 
 var frames = codec.New(codec.Uint32BE, codec.Bytes)
 
-// A rig is an HTTP server whose only handler is a ws.Handler, or a server that serves WebSockets itself: see currentMode.
+// A rig is an HTTP server whose only handler is a ws.Handler, or a server that serves WebSockets itself: see
+// currentMode.
 type rig struct {
 	*libnet.Server
 	listener net.Listener

@@ -11,8 +11,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Whatever a compressed message is, we find in it what RFC 7692, 7.2.2 says, or close for what is wrong; and what we find, the reference
-// finds, too. It finds more: the beginning of what is cut.
+// Whatever a compressed message is, we find in it what RFC 7692, 7.2.2 says, or close for what is wrong; and what we
+// find, the reference finds, too. It finds more: the beginning of what is cut.
 func FuzzWeInflateWhatTheReferenceInflates(f *testing.F) {
 	for _, seed := range []string{
 		"", "\x00", "\x01", "\x02\x00", "\xff\xff", "\x01\x00\x00\xff\xff\x00",
@@ -40,8 +40,8 @@ func FuzzWeInflateWhatTheReferenceInflates(f *testing.F) {
 	})
 }
 
-// inflateStrictly returns the message and 1000, or the code with which what is wrong is told; last says that a block was the last, behind
-// which the reference does not look.
+// inflateStrictly returns the message and 1000, or the code with which what is wrong is told; last says that a block
+// was the last, behind which the reference does not look.
 func inflateStrictly(compressed []byte) (message string, code int, last bool) {
 	src := bytes.NewReader(slices.Concat(compressed, []byte("\x00\x00\xff\xff\x01\x00\x00\xff\xff")))
 	var out []byte

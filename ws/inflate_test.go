@@ -43,7 +43,8 @@ func TestTheExamplesOfTheRFCInflate(t *testing.T) {
 	})
 }
 
-// What is wrong with a compressed message ends the session, with one close frame, and what is right before it is a message.
+// What is wrong with a compressed message ends the session, with one close frame, and what is right before it is a
+// message.
 func TestACompressedMessageThatIsWrongEndsItsSession(t *testing.T) {
 	const limit = 10_000
 	hello := "\xf2\x48\xcd\xc9\xc9\x07\x00"
@@ -148,7 +149,8 @@ func TestABombAllocatesNoMoreThanAMessageMay(t *testing.T) {
 		for range bombs {
 			explode()
 		}
-		// The storage of an inflated message doubles until it is there; that of what is read grows by a quarter at a time.
+		// The storage of an inflated message doubles until it is there; that of what is read grows by a quarter at a
+		// time.
 		if each := (allocated() - before) / bombs; each > 2*limit+5*uint64(len(bomb))+100<<10 {
 			t.Errorf("%d bytes were allocated for a bomb, whose message may have %d", each, limit)
 		}

@@ -200,8 +200,8 @@ func (l *link) tryFlush(within time.Duration) bool {
 	}
 }
 
-// flushLast is tryFlush for who closes the connection then. It waits for others: what these write has often reached the peer, and
-// only they do not know yet.
+// flushLast is tryFlush for who closes the connection then. It waits for others: what these write has often reached the
+// peer, and only they do not know yet.
 func (l *link) flushLast(wait, within time.Duration) bool {
 	patience := time.NewTimer(wait)
 	defer patience.Stop()

@@ -16,8 +16,8 @@ import (
 	"github.com/libnet-go/libnet/ws"
 )
 
-// What a silent session keeps of the heap and of stacks in event mode, after it has echoed one message: what one over TCP keeps, its
-// request, and a codec. The bound is about a tenth more than was measured.
+// What a silent session keeps of the heap and of stacks in event mode, after it has echoed one message: what one over
+// TCP keeps, its request, and a codec. The bound is about a tenth more than was measured.
 func TestASilentWebSocketKeepsLittleAndNoGoroutine(t *testing.T) {
 	wantSilentCost(t, 0, upgradeRequest, masked(fin|binaryFrame, "x"))
 }
@@ -94,8 +94,8 @@ func upgradeAndEcho(t testing.TB, addr *net.TCPAddr, request, message string) (f
 	return fd
 }
 
-// What a peer has sent and nobody has read must not reset the connection: the peer would lose the close frame. Nor must the descriptor
-// stay open for a peer that has closed.
+// What a peer has sent and nobody has read must not reset the connection: the peer would lose the close frame. Nor must
+// the descriptor stay open for a peer that has closed.
 func TestTheConnectionLingersBehindACloseFrame(t *testing.T) {
 	libnettest.VerifyNone(t)
 	eachProtocolMode(t, func(t *testing.T) {

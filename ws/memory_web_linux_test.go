@@ -16,9 +16,9 @@ import (
 	"github.com/libnet-go/libnet/ws"
 )
 
-// What a silent session of net/http's keeps in event mode, after it has echoed one message: what one on the server's own listener does,
-// and the context of its request. Over TLS there is crypto/tls's connection, on both sides here. The bounds are about a tenth more than
-// was measured.
+// What a silent session of net/http's keeps in event mode, after it has echoed one message: what one on the server's
+// own listener does, and the context of its request. Over TLS there is crypto/tls's connection, on both sides here. The
+// bounds are about a tenth more than was measured.
 func TestASilentWebSocketOfNetHTTPKeepsLittleAndNoGoroutine(t *testing.T) {
 	if testkit.Race {
 		t.Skip("the race detector keeps more")

@@ -9,13 +9,14 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// MessageHandler is [Handler] for event mode: h is called for each message, as by [libnet.Server.ServeMessages]. The request is over
-// when the session has begun: net/http's goroutine and its buffers are given back. On Linux a session that waits has neither a
-// goroutine nor a buffer, where the HTTP server's connections are those of package net, or of a [TLSListener]. Elsewhere, and on
-// connections of crypto/tls or of the user's own, each session has a goroutine, and the same holds otherwise.
+// MessageHandler is [Handler] for event mode: h is called for each message, as by [libnet.Server.ServeMessages]. The
+// request is over when the session has begun: net/http's goroutine and its buffers are given back. On Linux a session
+// that waits has neither a goroutine nor a buffer, where the HTTP server's connections are those of package net, or of
+// a [TLSListener]. Elsewhere, and on connections of crypto/tls or of the user's own, each session has a goroutine, and
+// the same holds otherwise.
 //
-// OnSession is called on a goroutine of the session's own, behind the upgrade. What the section "On a server's own listener" says of
-// sessions holds for these, and what Handler says of requests.
+// OnSession is called on a goroutine of the session's own, behind the upgrade. What the section "On a server's own
+// listener" says of sessions holds for these, and what Handler says of requests.
 //
 // It panics without srv or h, and for a pattern that path.Match does not accept.
 func MessageHandler(srv *libnet.Server, h libnet.MessageHandler, o *HandlerOptions) http.Handler {
@@ -35,8 +36,8 @@ type messagesHandler struct {
 	protocol *serverProtocol // of all sessions, so that a broadcast encodes once for them
 }
 
-// A passedHandler is the user's, as the server is given it: one that can be compared. It is a Handler only to be let through
-// ServeConn.
+// A passedHandler is the user's, as the server is given it: one that can be compared. It is a Handler only to be let
+// through ServeConn.
 type passedHandler struct {
 	libnet.MessageHandler
 	libnet.Handler // nil

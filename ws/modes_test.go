@@ -35,8 +35,8 @@ var (
 	compressing = false
 )
 
-// suiteCompressFrom is the size of the messages that are compressed where compressing is set. The race detector has pools forget what
-// they are given, and a compressor for each of the many small messages would take minutes.
+// suiteCompressFrom is the size of the messages that are compressed where compressing is set. The race detector has
+// pools forget what they are given, and a compressor for each of the many small messages would take minutes.
 func suiteCompressFrom() int {
 	if testkit.Race {
 		return 4 << 10
@@ -136,8 +136,8 @@ func messageHandler(h libnet.Handler) libnet.MessageHandler {
 	return nil
 }
 
-// What holds for a Handler's sessions holds for those of a MessageHandler, and of a server that serves WebSockets itself, in both modes;
-// what is different, doc.go says.
+// What holds for a Handler's sessions holds for those of a MessageHandler, and of a server that serves WebSockets
+// itself, in both modes; what is different, doc.go says.
 func TestTheSuites(t *testing.T) {
 	inModes(t, []mode{protocolServe, protocolEvents, messageHandlerMode}, slices.Concat(suite, plainSuite))
 }
@@ -209,8 +209,8 @@ var suite = []func(*testing.T){
 	TestAcceptedIsReceivedOrReported,
 }
 
-// plainSuite is not run over TLS: these tests are about the connection itself, or have a clock of their own, which stands still while
-// a goroutine waits for one of crypto/tls's locks.
+// plainSuite is not run over TLS: these tests are about the connection itself, or have a clock of their own, which
+// stands still while a goroutine waits for one of crypto/tls's locks.
 var plainSuite = []func(*testing.T){
 	TestWhatAPeerDoesWrongEndsItsSessionAtOnce,
 	TestNothingFollowsTheCloseFrame,

@@ -13,7 +13,8 @@ import (
 // layer is what the servers that start makes have below WebSocket; nil is none. Only TestTheSuitesOverTLS changes it.
 var layer *tls.Config
 
-// Clients that are told of no roots trust the certificate of these tests and no other: so they need not know of the layer.
+// Clients that are told of no roots trust the certificate of these tests and no other: so they need not know of the
+// layer.
 func init() {
 	roots := x509.NewCertPool()
 	roots.AddCert(testkit.Certificate().Leaf)

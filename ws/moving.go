@@ -9,7 +9,8 @@ import (
 	"github.com/libnet-go/libnet/internal/inside"
 )
 
-// A session of Protocol's may move to another process (package handover), between two messages: what its codec knows goes with it.
+// A session of Protocol's may move to another process (package handover), between two messages: what its codec knows
+// goes with it.
 
 // moved is that.
 type moved struct {

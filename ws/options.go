@@ -33,8 +33,8 @@ func copyOptions(o *HandlerOptions) options {
 	}}
 }
 
-// admit returns the answer to what a request offers, "" for none, and refuses one whose offers cannot be read (RFC 6455, 9.1). It asks the
-// user about a request that is right otherwise.
+// admit returns the answer to what a request offers, "" for none, and refuses one whose offers cannot be read (RFC
+// 6455, 9.1). It asks the user about a request that is right otherwise.
 func (o *options) admit(r *http.Request) (extensions string, err error) {
 	if o.compressFrom > 0 {
 		if extensions, err = acceptDeflate(r.Header[extensionsField]); err != nil {

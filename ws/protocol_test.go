@@ -434,8 +434,8 @@ func TestAcceptDoesNotWaitForTheHandshake(t *testing.T) {
 	wantEcho(t, in, "answer")
 }
 
-// serveLastMessage starts a server in event mode that sends each message back from a variable, which allocates nothing. It has one
-// client.
+// serveLastMessage starts a server in event mode that sends each message back from a variable, which allocates nothing.
+// It has one client.
 func serveLastMessage(t *testing.T, p libnet.Protocol) *rig {
 	t.Helper()
 	srv, err := libnet.Serve("tcp", "127.0.0.1:0", p, 64)

@@ -49,8 +49,8 @@ func (f *frameRate) lift() {
 // keepsWaiting reports whether the receive loop keeps the peer waiting. f may be nil.
 func (f *frameRate) keepsWaiting() bool { return f != nil && f.waits.Load() }
 
-// isSmall reports whether a frame is one of those that cost their peer little and bring no message: there is no other bound on how
-// many may come.
+// isSmall reports whether a frame is one of those that cost their peer little and bring no message: there is no other
+// bound on how many may come.
 func (h header) isSmall() bool {
 	return h.opcode() > opClose || h.opcode() < opClose && !h.fin() && h.length <= maxControlPayload
 }

@@ -259,8 +259,8 @@ func (r *receiver) receiveClose(payload []byte) error {
 // that message by then.
 const endGrace = time.Second
 
-// receiveEnd calls Receive, which ends the session, once all that came before is taken and endGrace has passed: a handler
-// that only sends, or waits for Done, does not call it. Before that the handler may.
+// receiveEnd calls Receive, which ends the session, once all that came before is taken and endGrace has passed: a
+// handler that only sends, or waits for Done, does not call it. Before that the handler may.
 func (r *receiver) receiveEnd() {
 	s := r.session.Load()
 	for r.taken.Load() < r.whole {

@@ -6,14 +6,15 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// Request returns the request with which the peer of a session of [Handler], [MessageHandler] or [Protocol] asked for its WebSocket: its path, query,
-// header and cookies, and what middleware has left in its context, which ends when the session's handler has returned.
-// It is not to be changed, and has no body. Request may be called by any goroutine, in OnSession too. It returns nil
-// for any other session.
+// Request returns the request with which the peer of a session of [Handler], [MessageHandler] or [Protocol] asked for
+// its WebSocket: its path, query, header and cookies, and what middleware has left in its context, which ends when the
+// session's handler has returned. It is not to be changed, and has no body. Request may be called by any goroutine, in
+// OnSession too. It returns nil for any other session.
 //
-// For a session of MessageHandler or Protocol the context ends with the session, and the request is made anew by each call: keep what you
-// need more than once, not the request. Of what net/http and middleware have made of it, it has the header, URL, RemoteAddr, pattern and
-// path values, and what its context holds. For one of Protocol it is nil, too, if the handshake has failed; a session that Accept has returned is to do it first.
+// For a session of MessageHandler or Protocol the context ends with the session, and the request is made anew by each
+// call: keep what you need more than once, not the request. Of what net/http and middleware have made of it, it has the
+// header, URL, RemoteAddr, pattern and path values, and what its context holds. For one of Protocol it is nil, too, if
+// the handshake has failed; a session that Accept has returned is to do it first.
 func Request(s *libnet.Session) *http.Request {
 	switch c := codecOf(s).(type) {
 	case *messageCodec:
@@ -24,8 +25,9 @@ func Request(s *libnet.Session) *http.Request {
 	return nil
 }
 
-// Subprotocol returns the WebSocket subprotocol that the two sides of a session of [Handler], [MessageHandler], [Protocol] or [Dial] have agreed on,
-// "" if there is none, as for any other session. It may be called by any goroutine, in OnSession too.
+// Subprotocol returns the WebSocket subprotocol that the two sides of a session of [Handler], [MessageHandler],
+// [Protocol] or [Dial] have agreed on, "" if there is none, as for any other session. It may be called by any
+// goroutine, in OnSession too.
 func Subprotocol(s *libnet.Session) string {
 	switch c := codecOf(s).(type) {
 	case *messageCodec:

@@ -11,7 +11,8 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// keptRequest is what a session keeps of its request: all but the fields of the handshake, which are half of a short one.
+// keptRequest is what a session keeps of its request: all but the fields of the handshake, which are half of a short
+// one.
 func keptRequest(raw string) string {
 	var kept strings.Builder
 	for line := range strings.Lines(raw) {
@@ -71,8 +72,8 @@ func beyondText(r *http.Request, conn net.Conn) *beyond {
 	return b
 }
 
-// withoutCancels returns the context below those that only add a cancellation, as net/http's two do for each request: they are over
-// with it, and cost as much as a request's text. Where package context is made otherwise, they are kept.
+// withoutCancels returns the context below those that only add a cancellation, as net/http's two do for each request:
+// they are over with it, and cost as much as a request's text. Where package context is made otherwise, they are kept.
 func withoutCancels(ctx context.Context) context.Context {
 	for reflect.TypeOf(ctx) == cancelType {
 		field := reflect.ValueOf(ctx).Elem().FieldByName("Context")
@@ -125,8 +126,8 @@ func (b *beyond) addTo(r *http.Request, s *libnet.Session) *http.Request {
 	return r
 }
 
-// requestOf makes the request anew: a session that keeps one would cost twice as much. Of the fields of the handshake it has those that
-// are the same in every one.
+// requestOf makes the request anew: a session that keeps one would cost twice as much. Of the fields of the handshake
+// it has those that are the same in every one.
 func (c *serverCodec) requestOf(s *libnet.Session) *http.Request {
 	r, err := parseRequest(c.request, s)
 	if err != nil {

@@ -47,7 +47,8 @@ func helloLength(t *testing.T) int {
 	return len(header) + int(header[3])<<8 + int(header[4])
 }
 
-// Wherever a connection is on its way to a session, a shutdown ends it, and at once: a minute would be the handshake's bound.
+// Wherever a connection is on its way to a session, a shutdown ends it, and at once: a minute would be the handshake's
+// bound.
 func TestAShutdownEndsASecureHandshakeAtEachOfItsSteps(t *testing.T) {
 	hello := helloLength(t)
 	request := func(n int) func(*tls.Conn) {
@@ -111,7 +112,8 @@ func TestAShutdownEndsASecureHandshakeAtEachOfItsSteps(t *testing.T) {
 	}
 }
 
-// However a close frame meets this side's own end, one close frame answers, with the code of one of both, and then the stream ends.
+// However a close frame meets this side's own end, one close frame answers, with the code of one of both, and then the
+// stream ends.
 func TestACloseFrameThatMeetsAnEndIsAnsweredOnce(t *testing.T) {
 	chosen := websocket.CloseError{Code: 4001, Reason: "enough"}
 	for name, end := range map[string]func(*libnet.Session){
@@ -149,7 +151,8 @@ func TestACloseFrameThatMeetsAnEndIsAnsweredOnce(t *testing.T) {
 	}
 }
 
-// Frames that are no messages, without end and from a peer that never reads: over TLS, too, they cost their session only.
+// Frames that are no messages, without end and from a peer that never reads: over TLS, too, they cost their session
+// only.
 func TestAFloodOfControlFramesDelaysNobodyElse(t *testing.T) {
 	eachOwnListener(t, func(t *testing.T) {
 		r := start(t, setup{queue: 8, config: func(srv *libnet.Server) { srv.SendBuffer = 4 << 10 }})

@@ -12,11 +12,11 @@ import (
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
-// A serverCodec cuts a client's frames from what its session has read, and makes frames of what that sends. A session uses nothing
-// else of it: its Receive and Send are the inner codec's and would speak the wrong framing.
+// A serverCodec cuts a client's frames from what its session has read, and makes frames of what that sends. A session
+// uses nothing else of it: its Receive and Send are the inner codec's and would speak the wrong framing.
 //
-// ParseFrame belongs to the session's receiver; all else may be called by any goroutine. A session keeps one, so it is small: what it
-// can ask of the inner codec it asks each time.
+// ParseFrame belongs to the session's receiver; all else may be called by any goroutine. A session keeps one, so it is
+// small: what it can ask of the inner codec it asks each time.
 type serverCodec struct {
 	libnet.Codec // the inner one, an innerCodec
 	protocol     *serverProtocol
@@ -80,7 +80,8 @@ func (c *serverCodec) room() int {
 	}
 }
 
-// collect returns the message that a frame completes, nil while there are fragments to come. Their storage grows with what arrives.
+// collect returns the message that a frame completes, nil while there are fragments to come. Their storage grows with
+// what arrives.
 func (c *serverCodec) collect(h header, payload []byte) []byte {
 	m := c.message
 	switch {
@@ -97,7 +98,8 @@ func (c *serverCodec) collect(h header, payload []byte) []byte {
 	return m.bytes
 }
 
-// receiveMessage returns the message that ends with a frame, as it was before it was compressed, and what is wrong with it.
+// receiveMessage returns the message that ends with a frame, as it was before it was compressed, and what is wrong with
+// it.
 func (c *serverCodec) receiveMessage(h header, payload []byte) ([]byte, error) {
 	text, deflated := h.opcode() == opText, h.deflated()
 	if m := c.message; m != nil {
@@ -180,7 +182,8 @@ func (c *serverCodec) PayloadHeader(payload []byte) (h sendqueue.Header) {
 	return c.headerInPlaceOf(inner.PayloadHeader(payload), payload)
 }
 
-// headerInPlaceOf is a frame's where the inner codec has one for the payload, and where AppendFrame has nothing to say about it.
+// headerInPlaceOf is a frame's where the inner codec has one for the payload, and where AppendFrame has nothing to say
+// about it.
 func (c *serverCodec) headerInPlaceOf(inner sendqueue.Header, payload []byte) (h sendqueue.Header) {
 	n := len(payload)
 	if inner.Len == 0 || n > lengthprefix.MaxWebSocketBytes || c.compresses(n) || checkSent(payload, c.wire.Max, c.protocol.options.text) != nil {
@@ -190,8 +193,8 @@ func (c *serverCodec) headerInPlaceOf(inner sendqueue.Header, payload []byte) (h
 	return h
 }
 
-// LengthPrefix lets a session cut most frames itself, and put them together if messages are bytes; nil where the inner codec may have
-// something to say about a payload.
+// LengthPrefix lets a session cut most frames itself, and put them together if messages are bytes; nil where the inner
+// codec may have something to say about a payload.
 func (c *serverCodec) LengthPrefix() *lengthprefix.Prefix {
 	if innerPrefix(c.Codec) == nil {
 		return nil
@@ -199,8 +202,8 @@ func (c *serverCodec) LengthPrefix() *lengthprefix.Prefix {
 	return c.wire
 }
 
-// bytesHeader asks an inner codec whether its messages are bytes as they are, and whether its frames are a header and these. Only
-// package codec's know.
+// bytesHeader asks an inner codec whether its messages are bytes as they are, and whether its frames are a header and
+// these. Only package codec's know.
 func bytesHeader(inner libnet.Codec, payload []byte) (h sendqueue.Header, isBytes bool) {
 	if c, ok := inner.(interface {
 		BytesHeader(payload []byte) (sendqueue.Header, bool)

@@ -11,23 +11,24 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// Protocol returns a protocol whose sessions are WebSockets on the server's own listener, with TLS where the server has a
-// TLSConfig, and with no HTTP server behind it:
+// Protocol returns a protocol whose sessions are WebSockets on the server's own listener, with TLS where the server has
+// a TLSConfig, and with no HTTP server behind it:
 //
 //	protocol := ws.Protocol(codec.New(codec.Uint16BE, codec.JSON), &ws.HandlerOptions{Text: true})
 //	server, err := libnet.Serve("tcp", ":8080", protocol, 64)
 //	...
 //	server.ServeMessages(handler)
 //
-// A session is all that such a server has to offer: a request that is no WebSocket's is answered with an error. In event mode one
-// that waits has neither a goroutine nor a buffer, as over TCP. Under Serve and ServeMessages the handshake comes before OnSession, on
-// a goroutine of the session's own; Config.HandshakeTimeout bounds it, and the login behind it: set it. Of a request that has begun
-// Config.FrameTimeout bounds the rest. A session whose handshake fails is closed, for a reason that wraps a [*HandshakeError] if
-// there was anything to answer; OnSession does not see it. With Accept and NewSession the handshake comes with the session's first
-// use, be it by [Request].
+// A session is all that such a server has to offer: a request that is no WebSocket's is answered with an error. In
+// event mode one that waits has neither a goroutine nor a buffer, as over TCP. Under Serve and ServeMessages the
+// handshake comes before OnSession, on a goroutine of the session's own; Config.HandshakeTimeout bounds it, and the
+// login behind it: set it. Of a request that has begun Config.FrameTimeout bounds the rest. A session whose handshake
+// fails is closed, for a reason that wraps a [*HandshakeError] if there was anything to answer; OnSession does not see
+// it. With Accept and NewSession the handshake comes with the session's first use, be it by [Request].
 //
-// inner's messages are what the WebSocket carries, without inner's framing: the section "On a server's own listener" says what is
-// different from [Handler]. A server of this protocol may also have a Handler, whose sessions then have the same messages.
+// inner's messages are what the WebSocket carries, without inner's framing: the section "On a server's own listener"
+// says what is different from [Handler]. A server of this protocol may also have a Handler, whose sessions then have
+// the same messages.
 //
 // It panics without inner, and for a pattern that path.Match does not accept. For a client's side there is [Dial].
 func Protocol(inner libnet.Protocol, o *HandlerOptions) libnet.Protocol {
@@ -37,8 +38,8 @@ func Protocol(inner libnet.Protocol, o *HandlerOptions) libnet.Protocol {
 	return &serverProtocol{inner: inner, options: copyOptions(o)}
 }
 
-// A serverProtocol is another one without its framing, for connections that are not upgraded yet. Its sessions share it, so a
-// broadcast encodes once for them all.
+// A serverProtocol is another one without its framing, for connections that are not upgraded yet. Its sessions share
+// it, so a broadcast encodes once for them all.
 type serverProtocol struct {
 	inner   libnet.Protocol
 	options options
@@ -125,8 +126,8 @@ func refusalFor(err error) []byte {
 	return nil
 }
 
-// Refusal answers a connection that becomes no session, with the status that proxies and clients know to wait after. An upgrade and a
-// close code would have the server agree to each request first.
+// Refusal answers a connection that becomes no session, with the status that proxies and clients know to wait after. An
+// upgrade and a close code would have the server agree to each request first.
 func (p *serverProtocol) Refusal(reason error, _ inside.Call) []byte {
 	return (&HandshakeError{StatusCode: http.StatusServiceUnavailable, Body: []byte(reason.Error() + "\n")}).bytes()
 }

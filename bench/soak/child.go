@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// serveForm is the hidden command line of the process that has the servers. It obeys a line of a command on standard input and answers with
-// a line of JSON, and ends when its input does, so it never outlives who started it.
+// serveForm is the hidden command line of the process that has the servers. It obeys a line of a command on standard
+// input and answers with a line of JSON, and ends when its input does, so it never outlives who started it.
 const serveForm = "serve"
 
 const (

@@ -1,11 +1,11 @@
-// Soak runs libnet's servers for hours under clients that come, go, break, stall and lie, restarts every server once a minute,
-// and looks for what grows: memory, goroutines, descriptors, and messages that no count accounts for.
+// Soak runs libnet's servers for hours under clients that come, go, break, stall and lie, restarts every server once a
+// minute, and looks for what grows: memory, goroutines, descriptors, and messages that no count accounts for.
 //
 //	go run ./bench/soak -for 2h        # from the repository's root, on Linux
 //	go run ./bench/soak -for 3m -round 10s
 //
-// It writes soak.csv and soak.svg and prints a verdict; ../README.md says what it does and what it asserts. It exits with 1 when something
-// is not as it should be.
+// It writes soak.csv and soak.svg and prints a verdict; ../README.md says what it does and what it asserts. It exits
+// with 1 when something is not as it should be.
 package main
 
 import (

@@ -28,7 +28,8 @@ const patience = 20 * time.Second
 
 var insecure = &tls.Config{InsecureSkipVerify: true}
 
-// dial connects to the station and upgrades to a WebSocket where it serves those. The round's end closes the connection.
+// dial connects to the station and upgrades to a WebSocket where it serves those. The round's end closes the
+// connection.
 func (c *crowd) dial(st *station) (*peer, error) {
 	p, err := c.connect(st)
 	if err == nil && webSockets(st) {

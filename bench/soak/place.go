@@ -111,7 +111,8 @@ func (l *life) stop() account {
 	return a
 }
 
-// awaitHandlers waits until serve has returned and no handler is at work, of event mode either, which no Serve waits for.
+// awaitHandlers waits until serve has returned and no handler is at work, of event mode either, which no Serve waits
+// for.
 func (l *life) awaitHandlers() bool {
 	bound := time.After(handlerTime)
 	select {
@@ -129,7 +130,8 @@ func (l *life) awaitHandlers() bool {
 	return true
 }
 
-// cutTime is for sessions that Shutdown has cut off at the end of its time: it no longer waits for their close callbacks.
+// cutTime is for sessions that Shutdown has cut off at the end of its time: it no longer waits for their close
+// callbacks.
 const cutTime = time.Second
 
 func (l *life) awaitClosed() {

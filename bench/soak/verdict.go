@@ -12,7 +12,8 @@ type verdict struct {
 	text string
 }
 
-// A figure must not grow from the first to the last third of the quiet points: its median may be larger by a share and an amount.
+// A figure must not grow from the first to the last third of the quiet points: its median may be larger by a share and
+// an amount.
 type figure struct {
 	name   string
 	of     func(sample) float64

@@ -81,7 +81,8 @@ func (f *fleet) addNode(ctx context.Context, server *cluster.Server) error {
 	return err
 }
 
-// formedWithin is long for nodes that have a processor: each of a hundred hears 200 heartbeats a second, which all together takes a third of one.
+// formedWithin is long for nodes that have a processor: each of a hundred hears 200 heartbeats a second, which all
+// together takes a third of one.
 const formedWithin = 3 * time.Minute
 
 // formed waits until each node hears all others.

@@ -1,5 +1,6 @@
-// Command sim drives many nodes of a cluster in one process, on a few embedded NATS servers, and prints what they cost: what they say when
-// nothing happens, what a login takes, and how long others wait for one node that is far away or stopped.
+// Command sim drives many nodes of a cluster in one process, on a few embedded NATS servers, and prints what they cost:
+// what they say when nothing happens, what a login takes, and how long others wait for one node that is far away or
+// stopped.
 package main
 
 import (

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// idle returns the bytes a second that the servers give to nodes with nothing to do: the messages, and all that is on the wire.
+// idle returns the bytes a second that the servers give to nodes with nothing to do: the messages, and all that is on
+// the wire.
 func (f *fleet) idle(span time.Duration) (payload, wire float64) {
 	count := func() (payload, wire int64) {
 		for _, m := range f.members {

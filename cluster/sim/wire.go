@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A wire is the network between a node and its server: it counts what comes out of the server, and may be slow, or stand still.
+// A wire is the network between a node and its server: it counts what comes out of the server, and may be slow, or
+// stand still.
 type wire struct {
 	listener net.Listener
 	target   string

@@ -1,4 +1,5 @@
-// Chat is libnet's second example: logins, rooms, whispers, and who is there; for terminals over TCP and browsers over WebSocket.
+// Chat is libnet's second example: logins, rooms, whispers, and who is there; for terminals over TCP and browsers over
+// WebSocket.
 //
 //	chat -listen localhost:7000    the server, whose page is at http://localhost:8080/
 //	chat -listen localhost:7000 -upgrade
@@ -71,8 +72,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 //go:embed page.html
 var page []byte
 
-// serve is chat -listen: one server, whose sessions come over TCP and, beside the page, over WebSocket. Those of pages outlive their
-// connections. At a hangup, if there is any, another process is to take over.
+// serve is chat -listen: one server, whose sessions come over TCP and, beside the page, over WebSocket. Those of pages
+// outlive their connections. At a hangup, if there is any, another process is to take over.
 func serve(ctx context.Context, tcp, address, password string, hangups <-chan os.Signal, stdout io.Writer) error {
 	c := &chat{password: password}
 	m := c.routes()

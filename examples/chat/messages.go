@@ -6,11 +6,11 @@ import (
 	"unicode"
 )
 
-// On the wire a message is {"type":"say","data":{"text":"hello"}}, with an "id" if it asks for a reply. Over TCP 4 bytes of
-// length come before it; a browser's session, which package resume keeps up, sends and gets just this.
+// On the wire a message is {"type":"say","data":{"text":"hello"}}, with an "id" if it asks for a reply. Over TCP 4
+// bytes of length come before it; a browser's session, which package resume keeps up, sends and gets just this.
 
-// What clients send. The server replies with nothing, or with an error. A user is in one room at a time. There is also a
-// "who", without data, to which the reply is Members.
+// What clients send. The server replies with nothing, or with an error. A user is in one room at a time. There is also
+// a "who", without data, to which the reply is Members.
 type (
 	Login struct { // "login"
 		Name     string `json:"name"`

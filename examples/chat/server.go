@@ -11,7 +11,8 @@ import (
 	"github.com/libnet-go/libnet/mux"
 )
 
-// limits are those of a server to which anybody may connect. Others, like the time that a write may take, have defaults.
+// limits are those of a server to which anybody may connect. Others, like the time that a write may take, have
+// defaults.
 var limits = libnet.Config{
 	SendQueue:        256,                            // messages may wait for each client
 	OnFull:           libnet.CloseSession,            // one that takes none of them is thrown out, and nobody waits for it

@@ -17,8 +17,9 @@ import (
 	"github.com/libnet-go/libnet/handover"
 )
 
-// With -upgrade, SIGHUP starts the program anew, and that takes over: terminals notice nothing. The connections of pages are the HTTP
-// server's, and cannot move; their sessions are drained, and the pages enter again at the new process, which has the listener of pages, too.
+// With -upgrade, SIGHUP starts the program anew, and that takes over: terminals notice nothing. The connections of
+// pages are the HTTP server's, and cannot move; their sessions are drained, and the pages enter again at the new
+// process, which has the listener of pages, too.
 
 // pagesFD is where a process that takes over finds the listener of pages: the first of exec.Cmd's ExtraFiles.
 const pagesFD = 3
@@ -33,7 +34,8 @@ func hangups(upgrade bool) <-chan os.Signal {
 	return c
 }
 
-// listen makes the server of terminals, and the listener of pages. Where an upgrade has started this process, both are the old one's.
+// listen makes the server of terminals, and the listener of pages. Where an upgrade has started this process, both are
+// the old one's.
 func (c *chat) listen(ctx context.Context, tcp, web string, p libnet.Protocol, stdout io.Writer) (*libnet.Server, net.Listener, error) {
 	conn, err := handover.Inherited()
 	if err != nil {

@@ -25,7 +25,8 @@ func hangups(upgrade bool) <-chan os.Signal {
 	return c
 }
 
-// listenOrTake takes over the server of the process that has started this one, or listens. An echo server has no state to thaw.
+// listenOrTake takes over the server of the process that has started this one, or listens. An echo server has no state
+// to thaw.
 func listenOrTake(ctx context.Context, address string, stdout io.Writer) (*libnet.Server, error) {
 	conn, err := handover.Inherited()
 	if err != nil {
@@ -47,7 +48,8 @@ func listenOrTake(ctx context.Context, address string, stdout io.Writer) (*libne
 	return server, err
 }
 
-// await waits until the server has ended, or is to. What comes of a hangup that gives nothing away is told, and no more.
+// await waits until the server has ended, or is to. What comes of a hangup that gives nothing away is told, and no
+// more.
 func await(ctx context.Context, server *libnet.Server, served <-chan error, hangups <-chan os.Signal, stdout io.Writer) error {
 	for {
 		select {

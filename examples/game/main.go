@@ -1,12 +1,14 @@
-// Game is the loop of a game's server: a world that goes on 20 times a second, and players who are sent its newest state.
+// Game is the loop of a game's server: a world that goes on 20 times a second, and players who are sent its newest
+// state.
 //
 //	$ game -listen localhost:7100                 $ game -bots 50    # in another terminal; each until Ctrl-C
 //	players at 127.0.0.1:7100; Ctrl-C ends it     50 bots: 1000 states in a second
 //	                                              $ game -bots 1 -think 500ms    # half a second for each state
 //	157 ticks; of 3005 steps 3005 taken           1 bots: 2 states in a second
 //
-// A player's message is the newest tick that it has seen, and a step: {tick uint32, dx, dy uint8}. A state is the tick, where the
-// player is, and where everybody is: {tick uint32, x, y uint8}, and {x, y uint8} of each. The world's edges meet.
+// A player's message is the newest tick that it has seen, and a step: {tick uint32, dx, dy uint8}. A state is the tick,
+// where the player is, and where everybody is: {tick uint32, x, y uint8}, and {x, y uint8} of each. The world's edges
+// meet.
 package main
 
 import (
@@ -31,8 +33,9 @@ import (
 
 var protocol = codec.New(codec.Uint16BE, codec.Bytes)
 
-// A slow player is to get fewer states, and not older ones. SendQueue 1 with DropOldest has this process keep only the newest. What the
-// kernels of both sides hold, many seconds of states, nobody can take back: so tick looks at what a player has seen.
+// A slow player is to get fewer states, and not older ones. SendQueue 1 with DropOldest has this process keep only the
+// newest. What the kernels of both sides hold, many seconds of states, nobody can take back: so tick looks at what a
+// player has seen.
 var limits = libnet.Config{
 	SendQueue:        1,
 	OnFull:           libnet.DropOldest,
@@ -42,12 +45,12 @@ var limits = libnet.Config{
 	IdleTimeout:      30 * time.Second,
 }
 
-// window is how many ticks a player may be behind before it gets no state until it has seen the last. A round trip below that, 200 ms,
-// misses no state; a longer one brings one, the newest.
+// window is how many ticks a player may be behind before it gets no state until it has seen the last. A round trip
+// below that, 200 ms, misses no state; a longer one brings one, the newest.
 const window = 4
 
-// A world belongs to the goroutine of serve. Others give it functions to call, and wait where it is behind: no step is lost, and in
-// event mode a handler that waits holds up its own player only.
+// A world belongs to the goroutine of serve. Others give it functions to call, and wait where it is behind: no step is
+// lost, and in event mode a handler that waits holds up its own player only.
 type world struct {
 	todo    chan func()
 	now     uint32 // the tick

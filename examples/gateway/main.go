@@ -1,4 +1,5 @@
-// Gateway keeps sessions with electricity meters, which connect to it and push readings, and asks one of them when it is told its name.
+// Gateway keeps sessions with electricity meters, which connect to it and push readings, and asks one of them when it
+// is told its name.
 //
 //	$ gateway -listen :4059                                          $ gateway -simulate 10000    # in another process
 //	meters at [::]:4059; type a name to ask one, Ctrl-C to end       10000 meters push each 10s; Ctrl-C ends them
@@ -6,8 +7,9 @@
 //	3 Wh, error: <nil>; 10000 meters, 18730 readings
 //	20927 readings in 10000 sessions
 //
-// The protocol is DLMS/COSEM, as much of it as this takes. A meter is who it says it is: a gateway for strangers asks for certificates
-// (libnet.Server.TLSConfig), or does DLMS's security. With 20,000 descriptors a process has 18,000 meters, or simulates as many.
+// The protocol is DLMS/COSEM, as much of it as this takes. A meter is who it says it is: a gateway for strangers asks
+// for certificates (libnet.Server.TLSConfig), or does DLMS's security. With 20,000 descriptors a process has 18,000
+// meters, or simulates as many.
 package main
 
 import (
@@ -35,11 +37,13 @@ import (
 	"github.com/libnet-go/libnet/reconnect"
 )
 
-// The wrapper of IEC 62056-4-7, once 62056-47, and the Green Book: version, source, destination, length, 2 bytes each; an APDU so long.
+// The wrapper of IEC 62056-4-7, once 62056-47, and the Green Book: version, source, destination, length, 2 bytes each;
+// an APDU so long.
 var protocol = codec.New(codec.LengthField{Offset: 6, Size: 2}, codec.Bytes)
 
-// The APDUs (IEC 62056-5-3) between logical device 1 and client 102, whose association is established: a data-notification of the logical
-// device name and what a meter shows, the imported energy (OBIS 1-0:1.8.0*255); a get-request-normal for that; its get-response-normal.
+// The APDUs (IEC 62056-5-3) between logical device 1 and client 102, whose association is established: a
+// data-notification of the logical device name and what a meter shows, the imported energy (OBIS 1-0:1.8.0*255); a
+// get-request-normal for that; its get-response-normal.
 func push(name string, shows uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(append([]byte{0, 1, 0, 1, 0, 102, 0, 0, 0x0F, 0, 0, 0, 1, 0, 2, 2, 9, 16}, name...), 6), shows)
 }
@@ -107,7 +111,8 @@ func serve(ctx context.Context, address string, proxies netip.Prefix, stdin io.R
 	return err
 }
 
-// login is the server's OnSession. A meter that lost its connection may be back before its old session is known to have ended.
+// login is the server's OnSession. A meter that lost its connection may be back before its old session is known to have
+// ended.
 func (g *gateway) login(s *libnet.Session) error {
 	msg, err := s.Receive()
 	if err != nil || !isPush(msg) {
@@ -156,7 +161,8 @@ func (g *gateway) ask(name string) (uint32, error) {
 	}
 }
 
-// simulate is gateway -simulate. Each 50 meters have an IP address of this machine, of which Linux's loopback has enough.
+// simulate is gateway -simulate. Each 50 meters have an IP address of this machine, of which Linux's loopback has
+// enough.
 func simulate(ctx context.Context, address string, n int, every time.Duration, stdout io.Writer) {
 	var meters sync.WaitGroup
 	var sent atomic.Uint64

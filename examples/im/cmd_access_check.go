@@ -42,8 +42,8 @@ func checkAccess(o access.InstanceOptions) error {
 	)
 }
 
-// dialable returns an error for a listener on all of a machine's addresses, none of which is one that every client could
-// dial, when it is not said with a flag what clients should dial.
+// dialable returns an error for a listener on all of a machine's addresses, none of which is one that every client
+// could dial, when it is not said with a flag what clients should dial.
 func dialable(listen, advertise, flag string) error {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil || advertise != "" {

@@ -4,8 +4,8 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/access"
 )
 
-// withStore adds the flags about what is stored. What is left at 0 has its default in a new store, and is left as it is in
-// one that exists.
+// withStore adds the flags about what is stored. What is left at 0 has its default in a new store, and is left as it is
+// in one that exists.
 func withStore(flags *flags, o *access.InstanceOptions) {
 	h, q := &o.History, &o.Quotas
 	flags.IntVar(&h.Replicas, "replicas", 0, "how many NATS servers hold what is stored; 1 in a new store. A store is never reduced")

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// secret reads what nobody else on this machine should see, and which therefore is no argument: the first of a file, whose
-// name an option gave, and a variable of the environment. Neither there, it is "".
+// secret reads what nobody else on this machine should see, and which therefore is no argument: the first of a file,
+// whose name an option gave, and a variable of the environment. Neither there, it is "".
 func secret(file, variable string) (string, error) {
 	if file == "" {
 		return os.Getenv(variable), nil

@@ -6,11 +6,13 @@
 //	                                                            hello  (910µs)
 //	1 connections: 18 bytes from clients, 18 to them            world  (96µs)
 //
-// A side that takes nothing stops the reading of the other, so a connection holds a bounded amount of memory (-buffer), however quick
-// the one and slow the other. A side that has sent all may still receive (a half-close); one that breaks off breaks off the other.
+// A side that takes nothing stops the reading of the other, so a connection holds a bounded amount of memory (-buffer),
+// however quick the one and slow the other. A side that has sent all may still receive (a half-close); one that breaks
+// off breaks off the other.
 //
-// A libnet session ends with its peer's end, and half-closes only to end itself. So wire.go has a codec that makes the peer's end a
-// message, and half-closes the connection. Where half-closes need not pass, a codec.Framing that takes any bytes does.
+// A libnet session ends with its peer's end, and half-closes only to end itself. So wire.go has a codec that makes the
+// peer's end a message, and half-closes the connection. Where half-closes need not pass, a codec.Framing that takes any
+// bytes does.
 package main
 
 import (

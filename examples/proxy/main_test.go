@@ -30,7 +30,8 @@ const patience = 20 * time.Second
 
 const buffer = 32 << 10
 
-// start is a proxy before an upstream whose connections serve has. end is Ctrl-C; it returns what the proxy says in the end.
+// start is a proxy before an upstream whose connections serve has. end is Ctrl-C; it returns what the proxy says in the
+// end.
 func start(t *testing.T, grace time.Duration, serve func(*net.TCPConn)) (dial func() *net.TCPConn, end func() string) {
 	t.Helper()
 	upstream, err := net.Listen("tcp", "127.0.0.1:0")

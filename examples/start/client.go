@@ -15,7 +15,8 @@ import (
 	"github.com/libnet-go/libnet/mux"
 )
 
-// trusting is the TLS of a client that trusts one certificate: the test's. For a certificate of an authority's an empty Config does.
+// trusting is the TLS of a client that trusts one certificate: the test's. For a certificate of an authority's an empty
+// Config does.
 func trusting(file string) (*tls.Config, error) {
 	pem, err := os.ReadFile(file)
 	roots := x509.NewCertPool()

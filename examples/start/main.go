@@ -1,5 +1,5 @@
-// Start is what to copy for a program of your own: a chat with a login, over TLS for terminals and WebSocket for browsers, with a
-// monitor, and tests that take no time. docs/start.md walks through it.
+// Start is what to copy for a program of your own: a chat with a login, over TLS for terminals and WebSocket for
+// browsers, with a monitor, and tests that take no time. docs/start.md walks through it.
 //
 //	start                 the server; it needs cert.pem and key.pem
 //	start ann secret      a terminal of ann's: what is typed is said

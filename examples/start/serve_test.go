@@ -18,7 +18,8 @@ import (
 	"github.com/libnet-go/libnet/ws"
 )
 
-// A terminal over TLS and a browser over WebSocket, on real sockets: both hear what is said, and the end of the server is in order.
+// A terminal over TLS and a browser over WebSocket, on real sockets: both hear what is said, and the end of the server
+// is in order.
 func TestATerminalAndABrowserTalkOverTLS(t *testing.T) {
 	secure, certFile := testCertificate(t)
 	c := newChat("secret")

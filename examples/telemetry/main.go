@@ -1,10 +1,10 @@
-// Telemetry shows what OpenTelemetry gets to know of a libnet server: a span a message, under the span of whoever asked, and the
-// server's counters as metrics.
+// Telemetry shows what OpenTelemetry gets to know of a libnet server: a span a message, under the span of whoever
+// asked, and the server's counters as metrics.
 //
 //	$ go run .                # in examples/telemetry: a server and a client, spans and metrics as JSON on standard output
 //
-// tracing.go and metrics.go are what a server of yours may take over. Here the exporters write to standard output; with those of OTLP,
-// which need no other change, the same goes to a collector.
+// tracing.go and metrics.go are what a server of yours may take over. Here the exporters write to standard output; with
+// those of OTLP, which need no other change, the same goes to a collector.
 package main
 
 import (

@@ -11,7 +11,8 @@ import (
 	"github.com/libnet-go/libnet/mux"
 )
 
-// instruments are the metrics of servers. A server counts by itself, and is asked when somebody collects: a message costs nothing more.
+// instruments are the metrics of servers. A server counts by itself, and is asked when somebody collects: a message
+// costs nothing more.
 type instruments struct {
 	meter                             metric.Meter
 	open                              metric.Int64ObservableUpDownCounter

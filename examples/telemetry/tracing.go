@@ -13,8 +13,8 @@ import (
 	"github.com/libnet-go/libnet/mux"
 )
 
-// A Carrier is a part of each message that is to be traced across the connection: libnet's messages have no headers. Its fields are
-// those of W3C's Trace Context.
+// A Carrier is a part of each message that is to be traced across the connection: libnet's messages have no headers.
+// Its fields are those of W3C's Trace Context.
 type Carrier struct {
 	Traceparent string `json:"traceparent,omitempty"`
 	Tracestate  string `json:"tracestate,omitempty"`

@@ -1,5 +1,6 @@
-// Package errchain looks through the chain of an error that may be anybody's: what package errors does, but in a bounded number
-// of steps, also where an Unwrap returns the error itself. A chain that goes on beyond that holds nothing more.
+// Package errchain looks through the chain of an error that may be anybody's: what package errors does, but in a
+// bounded number of steps, also where an Unwrap returns the error itself. A chain that goes on beyond that holds
+// nothing more.
 package errchain
 
 // most is how many errors of a chain, or of a tree, are looked at.

@@ -86,8 +86,8 @@ func (q *queue) pollOnce(epfd uintptr) bool {
 	return n > 0 || !q.block || err != nil && err != syscall.EINTR
 }
 
-// pollNow is epoll_wait that does not wait. It returns in microseconds, so the runtime's scheduler is not told of it, which
-// would cost more than the call.
+// pollNow is epoll_wait that does not wait. It returns in microseconds, so the runtime's scheduler is not told of it,
+// which would cost more than the call.
 func pollNow(epfd int, events []syscall.EpollEvent) (int, error) {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))),
 		uintptr(len(events)), 0, 0, 0)

@@ -36,8 +36,8 @@ type Loop struct {
 	watch   watch
 }
 
-// New makes a loop, to be closed when no source needs it any more. Its error is [errors.ErrUnsupported] where the system has
-// nothing to wait for many descriptors with.
+// New makes a loop, to be closed when no source needs it any more. Its error is [errors.ErrUnsupported] where the
+// system has nothing to wait for many descriptors with.
 func New(h Host) (*Loop, error) {
 	l := &Loop{host: h}
 	for range runtime.GOMAXPROCS(0) {
@@ -69,8 +69,8 @@ func (l *Loop) Register(id uint64, raw syscall.RawConn) error {
 	return l.pollers[l.added.Add(1)%uint64(len(l.pollers))].queue.add(id, raw)
 }
 
-// Forget has no poller tell of a descriptor any more that is to be closed here and stays open in another process: the system would go on
-// telling of it.
+// Forget has no poller tell of a descriptor any more that is to be closed here and stays open in another process: the
+// system would go on telling of it.
 func (l *Loop) Forget(raw syscall.RawConn) {
 	for _, p := range l.pollers {
 		p.queue.remove(raw)

@@ -31,8 +31,8 @@ func (s *State) Started() bool { return s.bits.Load() != 0 }
 // will tell.
 func (s *State) ReadAll() bool { return s.bits.Load()&readAll != 0 }
 
-// Hold keeps whoever wants to begin serving the source from it, until Unhold, and reports whether nobody serves it now. What arrives
-// meanwhile stays where it is: who takes the hold back has the loop serve the source.
+// Hold keeps whoever wants to begin serving the source from it, until Unhold, and reports whether nobody serves it now.
+// What arrives meanwhile stays where it is: who takes the hold back has the loop serve the source.
 func (s *State) Hold() (alone bool) { return s.bits.Or(held)&serving == 0 }
 
 // Unhold takes a Hold back.

@@ -7,9 +7,9 @@ import (
 	"unsafe"
 )
 
-// A tick is a timer of the kernel's (timerfd_create(2)), whose end comes as an event does. A timer of the runtime's that is pending
-// while the pollers wait, as between two messages of a single peer, has the runtime wake a second thread with each event, which was a
-// fifth of what such a message costs. One goroutine at a time waits.
+// A tick is a timer of the kernel's (timerfd_create(2)), whose end comes as an event does. A timer of the runtime's
+// that is pending while the pollers wait, as between two messages of a single peer, has the runtime wake a second
+// thread with each event, which was a fifth of what such a message costs. One goroutine at a time waits.
 type tick struct {
 	file *os.File // nil where the kernel has no timer to give: then it is the runtime's
 	raw  syscall.RawConn

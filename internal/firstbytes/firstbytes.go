@@ -1,5 +1,6 @@
-// Package firstbytes names the protocol of a peer that speaks another than was expected, by the first bytes that it sent. It is for
-// the texts of errors: it may be wrong about a peer whose bytes happen to look like another's, so nothing is decided by it.
+// Package firstbytes names the protocol of a peer that speaks another than was expected, by the first bytes that it
+// sent. It is for the texts of errors: it may be wrong about a peer whose bytes happen to look like another's, so
+// nothing is decided by it.
 package firstbytes
 
 import (
@@ -12,8 +13,8 @@ import (
 // Shown is how many bytes Hex shows at the most: those of a header, and not a message's.
 const Shown = 8
 
-// A Length is how long a frame says that it is, in bytes. Users of libnet cannot name it: so no method of a codec of theirs is taken
-// for package codec's FrameLength, which timers call, where nobody would recover from its panic.
+// A Length is how long a frame says that it is, in bytes. Users of libnet cannot name it: so no method of a codec of
+// theirs is taken for package codec's FrameLength, which timers call, where nobody would recover from its panic.
 type Length uint64
 
 // Hex returns the first bytes of b, such as "16 03 01 …".
@@ -31,8 +32,8 @@ func Hex(b []byte) string {
 	return text.String()
 }
 
-// Describe says what b, the beginning of what a peer has sent, is the beginning of; it returns "" for what it does not know. It holds
-// nothing of b but the numbers of a TLS alert.
+// Describe says what b, the beginning of what a peer has sent, is the beginning of; it returns "" for what it does not
+// know. It holds nothing of b but the numbers of a TLS alert.
 func Describe(b []byte) string {
 	if text := DescribeForeign(b); text != "" || len(b) < 4 {
 		return text

@@ -11,8 +11,8 @@ const maxBuckets = 28
 // shards keep processors from taking a cache line from one another; a power of two.
 const shards = 16
 
-// A Scale says the bounds of a histogram: First, and each the double of the one before it. A value lies in the first bucket whose
-// bound it does not exceed, or beyond all of them.
+// A Scale says the bounds of a histogram: First, and each the double of the one before it. A value lies in the first
+// bucket whose bound it does not exceed, or beyond all of them.
 type Scale struct {
 	First uint64 // a power of two
 	N     int    // bounds; maxBuckets at most
@@ -62,8 +62,8 @@ func (s Scale) Bounds() []uint64 {
 	return bounds
 }
 
-// Counts returns how many values each bucket has, the last one those beyond all bounds, and the sum of all values. The sum may lack
-// what is being noted, or be ahead of the counts by it.
+// Counts returns how many values each bucket has, the last one those beyond all bounds, and the sum of all values. The
+// sum may lack what is being noted, or be ahead of the counts by it.
 func (h *Histogram) Counts() (counts []uint64, sum uint64) {
 	counts = make([]uint64, h.scale.N+1)
 	for i := range h.of {

@@ -1,5 +1,6 @@
-// Package lengthprefix is the framing by a length before the payload, as one type whose calls the compiler can put in line: package
-// codec makes it, and sessions cut and write such frames themselves, for which they would else call through two interfaces a message.
+// Package lengthprefix is the framing by a length before the payload, as one type whose calls the compiler can put in
+// line: package codec makes it, and sessions cut and write such frames themselves, for which they would else call
+// through two interfaces a message.
 package lengthprefix
 
 import (
@@ -15,8 +16,8 @@ type Prefix struct {
 	big   bool
 	first byte // of a WebSocket's frames; 0 for all others
 
-	// Bytes is the longest message of those that are bytes, which go into frames as they are, or by a pointer to them; -1 where they
-	// are not.
+	// Bytes is the longest message of those that are bytes, which go into frames as they are, or by a pointer to them;
+	// -1 where they are not.
 	Bytes int
 
 	// Payloads says that the codec puts a sendqueue.Payload behind its length as it is.
@@ -28,8 +29,9 @@ func New(size int, big bool, limit int) Prefix {
 	return Prefix{Size: size, Max: limit, Bytes: -1, shift: uint8(64 - 8*size), big: big}
 }
 
-// Cut returns the payload of the frame at the beginning of src, and the length of the frame. It is 0 where src has no whole frame
-// that may be as long, and where it cannot be told in one look, with fewer than 8 bytes: [Prefix.Length] tells more.
+// Cut returns the payload of the frame at the beginning of src, and the length of the frame. It is 0 where src has no
+// whole frame that may be as long, and where it cannot be told in one look, with fewer than 8 bytes: [Prefix.Length]
+// tells more.
 func (p *Prefix) Cut(src []byte) (payload []byte, n int) {
 	if len(src) < 8 {
 		return nil, 0

@@ -17,11 +17,12 @@ const (
 	maxHeader    = 14
 )
 
-// MaxWebSocketBytes is the longest payload that a server's frame may have here: the header of a longer one is longer than 8 bytes.
+// MaxWebSocketBytes is the longest payload that a server's frame may have here: the header of a longer one is longer
+// than 8 bytes.
 const MaxWebSocketBytes = 0xffff
 
-// WebSocket returns the framing of a WebSocket's server where a frame is a message: of text or of bytes, as the opcode says, and not
-// compressed. It says nothing of all other frames.
+// WebSocket returns the framing of a WebSocket's server where a frame is a message: of text or of bytes, as the opcode
+// says, and not compressed. It says nothing of all other frames.
 func WebSocket(opcode byte, limit int) Prefix {
 	return Prefix{Size: maxHeader, Max: limit, Bytes: -1, first: finBit | opcode}
 }
@@ -29,8 +30,8 @@ func WebSocket(opcode byte, limit int) Prefix {
 // Masked says that frames are cut by CutMasked, and not by Cut.
 func (p *Prefix) Masked() bool { return p.first != 0 }
 
-// CutMasked is Cut for a client's frame of less than 126 bytes, and unmasks that in place: who calls it has to take the frame. A text
-// that is not UTF-8 stays as it was.
+// CutMasked is Cut for a client's frame of less than 126 bytes, and unmasks that in place: who calls it has to take the
+// frame. A text that is not UTF-8 stays as it was.
 func (p *Prefix) CutMasked(src []byte) (payload []byte, n int) {
 	if len(src) < 8 {
 		return nil, 0
@@ -59,7 +60,8 @@ func (p *Prefix) webSocketHeader(n int) (head uint64, size int) {
 	return uint64(p.first) | lengthIn16<<8 | uint64(bits.ReverseBytes16(uint16(n)))<<16, 4
 }
 
-// Mask masks or unmasks p with a WebSocket's key, whose first byte is the lowest, and returns the key for what follows p.
+// Mask masks or unmasks p with a WebSocket's key, whose first byte is the lowest, and returns the key for what follows
+// p.
 func Mask(p []byte, key uint32) uint32 {
 	both := uint64(key)<<32 | uint64(key)
 	for ; len(p) >= 32; p = p[32:] {

@@ -1,5 +1,6 @@
-// Package moving is what package handover needs of package libnet and no user does: a session stopped between two messages, taken apart,
-// and put together in another process. The root package registers it, so that its API knows nothing of it.
+// Package moving is what package handover needs of package libnet and no user does: a session stopped between two
+// messages, taken apart, and put together in another process. The root package registers it, so that its API knows
+// nothing of it.
 package moving
 
 import (
@@ -20,7 +21,8 @@ type Introduction struct {
 	Age    int64          // in nanoseconds
 }
 
-// A Record is what of a session moves once it has stopped, and before its output does. Times are nanoseconds since it was opened.
+// A Record is what of a session moves once it has stopped, and before its output does. Times are nanoseconds since it
+// was opened.
 type Record struct {
 	ID   uint64
 	Name string
@@ -37,8 +39,8 @@ type Record struct {
 
 // A Giver is a server whose sessions leave it.
 type Giver interface {
-	// Pause begins the giving, which one may do at a time, and has nobody accept. It fails where the server, or its listener, cannot
-	// be given.
+	// Pause begins the giving, which one may do at a time, and has nobody accept. It fails where the server, or its
+	// listener, cannot be given.
 	Pause() error
 
 	// Resume takes Pause back.

@@ -20,10 +20,10 @@ const (
 
 const errNoHeader = Error("the connection does not begin with one")
 
-// Parse looks for a header at the beginning of src. At n > 0 the first n bytes are one, and client is what it tells: the
-// address of the client, which is invalid where the header says that the connection is the proxy's own, or does not say whose
-// it is, or names a socket that is no IP. At n == 0 without an error the header is not complete: at least more bytes of it are
-// missing. Bytes that can become no header are refused at once.
+// Parse looks for a header at the beginning of src. At n > 0 the first n bytes are one, and client is what it tells:
+// the address of the client, which is invalid where the header says that the connection is the proxy's own, or does not
+// say whose it is, or names a socket that is no IP. At n == 0 without an error the header is not complete: at least
+// more bytes of it are missing. Bytes that can become no header are refused at once.
 func Parse(src []byte) (client netip.AddrPort, n, more int, err error) {
 	switch {
 	case begins(src, signatureV1):
@@ -68,8 +68,8 @@ const tcp4, tcp6, unknown = "TCP4", "TCP6", "UNKNOWN"
 // fields is how many a line has, of those that tell an address: PROXY, the protocol, two addresses and two ports.
 const fields = 6
 
-// mayBecomeLine reports whether src, which has the signature as far as it goes, is the beginning of a line, as far as can be told
-// without its end.
+// mayBecomeLine reports whether src, which has the signature as far as it goes, is the beginning of a line, as far as
+// can be told without its end.
 func mayBecomeLine(src []byte) bool {
 	if len(src) <= len(signatureV1) {
 		return true
@@ -127,8 +127,8 @@ func parseLine(line []byte) (client netip.AddrPort, err error) {
 	return netip.AddrPortFrom(source.Unmap(), port), nil
 }
 
-// parseAddr parses an address of the protocol's family. An IPv4 address within IPv6 may end in four decimal numbers, as systems
-// write it.
+// parseAddr parses an address of the protocol's family. An IPv4 address within IPv6 may end in four decimal numbers, as
+// systems write it.
 func parseAddr(protocol string, field []byte) (addr netip.Addr, ok bool) {
 	addr, err := netip.ParseAddr(string(field))
 	if err != nil || addr.Zone() != "" {

@@ -13,9 +13,9 @@ const (
 	maxEmpty = 100
 )
 
-// Read reads a header from r and returns what [Parse] does of it. It asks for no byte that may lie behind the header, and returns when
-// there is one, or bytes that can become none. Those are an [Error], and so is an end of r within the header; an end of r before
-// its first byte is io.EOF, and other errors of r are returned as they are.
+// Read reads a header from r and returns what [Parse] does of it. It asks for no byte that may lie behind the header,
+// and returns when there is one, or bytes that can become none. Those are an [Error], and so is an end of r within the
+// header; an end of r before its first byte is io.EOF, and other errors of r are returned as they are.
 func Read(r io.Reader) (client netip.AddrPort, err error) {
 	src := make([]byte, 0, firstRoom)
 	for {

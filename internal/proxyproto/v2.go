@@ -25,9 +25,9 @@ const (
 	transportDatagram    = 0x2 // the last one
 )
 
-// maxLength bounds what may follow the fixed part of version 2: the addresses, and what a proxy has to say beyond them. The field
-// could say 65,535; a header is meant to fit into one segment of 536 bytes (2), but a client's certificate may be in it, and haproxy's
-// buffers, by default, have 16 KiB.
+// maxLength bounds what may follow the fixed part of version 2: the addresses, and what a proxy has to say beyond them.
+// The field could say 65,535; a header is meant to fit into one segment of 536 bytes (2), but a client's certificate
+// may be in it, and haproxy's buffers, by default, have 16 KiB.
 const maxLength = 16 << 10
 
 // addressLength is how many bytes the addresses of a family are.
@@ -82,8 +82,8 @@ func checkFixed(src []byte) error {
 	return nil
 }
 
-// parseBlock parses a whole header, whose fixed part is known to be right. What it has beyond the addresses is skipped, but for a
-// checksum.
+// parseBlock parses a whole header, whose fixed part is known to be right. What it has beyond the addresses is skipped,
+// but for a checksum.
 func parseBlock(header []byte) (client netip.AddrPort, err error) {
 	if header[len(signatureV2)]&0xf == commandLocal {
 		return client, nil // the block is to be discarded
@@ -120,7 +120,8 @@ const (
 	sumLength   = 4
 )
 
-// findChecksum goes through the TLVs, which begin at from. It returns where the first checksum is, 0 where there is none.
+// findChecksum goes through the TLVs, which begin at from. It returns where the first checksum is, 0 where there is
+// none.
 func findChecksum(header []byte, from int) (at int, err error) {
 	for from < len(header) {
 		if len(header)-from < tlvHeader {

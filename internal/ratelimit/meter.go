@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A Limit is how many messages, and bytes, may pass within Per, at the most at once. What is not above 0 is not limited.
+// A Limit is how many messages, and bytes, may pass within Per, at the most at once. What is not above 0 is not
+// limited.
 type Limit struct {
 	Messages, Bytes int
 	Per             time.Duration // 1 << 61 at most
@@ -31,8 +32,8 @@ func (m *Meter) Take(now int64, messages, bytes int) {
 	m.bytes.take(now, bytes)
 }
 
-// A bucket of size tokens, which is filled from empty within per. A token takes per/size nanoseconds to come, and so the
-// time at which it will be full says what is in it.
+// A bucket of size tokens, which is filled from empty within per. A token takes per/size nanoseconds to come, and so
+// the time at which it will be full says what is in it.
 type bucket struct {
 	size uint64 // 0: it never lacks any
 	per  uint64

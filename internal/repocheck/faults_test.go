@@ -17,8 +17,9 @@ var (
 	namedCodes = regexp.MustCompile(`^([A-Z][0-9]+)+`)
 	singleCode = regexp.MustCompile(`[A-Z][0-9]+`)
 
-	// A code in a comment has a series of docs/faults.md. Other words have the same form (I32, P99), so the code stands at
-	// the beginning of a comment or of a sentence's end, before a colon or a full stop, or next to the document's name.
+	// A code in a comment has a series of docs/faults.md. Other words have the same form (I32, P99), so the code stands
+	// at the beginning of a comment or of a sentence's end, before a colon or a full stop, or next to the document's
+	// name.
 	commentedCode = regexp.MustCompile(`(?:^// |docs/faults\.md, )([A-GIKLMSV][0-9]{1,3})\b(?: of docs/faults\.md|:|\))`)
 )
 
@@ -39,7 +40,8 @@ func findCodedTests(t testing.TB) (tests []string, coded codedTests) {
 	return tests, coded
 }
 
-// testsOf returns the tests of a file, and enters their codes. What a comment within a test, or above it, says is the test's.
+// testsOf returns the tests of a file, and enters their codes. What a comment within a test, or above it, says is the
+// test's.
 func testsOf(file *ast.File, coded codedTests) (tests []string) {
 	comments := file.Comments
 	for _, decl := range file.Decls {

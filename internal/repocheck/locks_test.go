@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// A mutex of package sync would escape the check of the lock order, and the exploration of schedules. The examples show what
-// users write, who have no other.
+// A mutex of package sync would escape the check of the lock order, and the exploration of schedules. The examples show
+// what users write, who have no other.
 func TestEveryMutexIsOfPackageLock(t *testing.T) {
 	sources(t, parser.SkipObjectResolution, func(file string, parsed *ast.File) {
 		if dir := path.Dir(file); dir == "internal/lock" || dir == "internal/testkit" || path.Dir(dir) == "examples" { // testkit is for tests alone

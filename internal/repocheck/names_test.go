@@ -8,10 +8,12 @@ import (
 	"testing"
 )
 
-// An identifier of this repository's own, which no user writes and nobody else has: it begins with a lower-case letter and has a capital.
+// An identifier of this repository's own, which no user writes and nobody else has: it begins with a lower-case letter
+// and has a capital.
 var ownPattern = regexp.MustCompile("`([a-z]+[a-z0-9]*[A-Z]\\w*)`")
 
-// A member of a type, which is looked for where the type is declared here. What begins with a lower-case letter may be a variable's.
+// A member of a type, which is looked for where the type is declared here. What begins with a lower-case letter may be
+// a variable's.
 var memberPattern = regexp.MustCompile("`([A-Z]\\w*\\.\\w+)`")
 
 // foreignNames are named in the documents and not ours.

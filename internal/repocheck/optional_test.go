@@ -19,9 +19,10 @@ import (
 
 const optionalDocument = "docs/optional.md"
 
-// A method that is looked for by a type assertion is a promise to users, or nobody's but ours: a user's type that has one of the same name
-// by accident would be taken at a word that it has not given. An exported interface says by itself what is promised; of any other
-// each method is in the document, or no user's: it takes or returns a type of internal/, as that of internal/inside, or is unexported.
+// A method that is looked for by a type assertion is a promise to users, or nobody's but ours: a user's type that has
+// one of the same name by accident would be taken at a word that it has not given. An exported interface says by itself
+// what is promised; of any other each method is in the document, or no user's: it takes or returns a type of internal/,
+// as that of internal/inside, or is unexported.
 func TestEveryMethodThatIsLookedForIsDocumentedOrNobodysElse(t *testing.T) {
 	text, err := os.ReadFile(optionalDocument)
 	if err != nil {
@@ -57,7 +58,8 @@ type looker struct {
 	info  *types.Info
 }
 
-// lookersOf are the packages of this module, as they are on this system, but for those that are for tests alone and the examples.
+// lookersOf are the packages of this module, as they are on this system, but for those that are for tests alone and the
+// examples.
 func lookersOf(t *testing.T) (all []*looker) {
 	t.Helper()
 	var failed bytes.Buffer

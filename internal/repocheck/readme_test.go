@@ -18,7 +18,8 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// The README's two programs are what one pastes first. They are run as they stand, but for the port, and must print what it says.
+// The README's two programs are what one pastes first. They are run as they stand, but for the port, and must print
+// what it says.
 
 // A program is one of them, built.
 type program struct {
@@ -67,7 +68,8 @@ func build(t *testing.T, code string) (path string) {
 	return path
 }
 
-// freePort returns one as ":7000" is written, held until release is called: none that the kernel gives to a connection meanwhile.
+// freePort returns one as ":7000" is written, held until release is called: none that the kernel gives to a connection
+// meanwhile.
 func freePort(t *testing.T) (port string, release func()) {
 	t.Helper()
 	for range 100 {

@@ -1,5 +1,5 @@
-// Package resumable is what package monitor shows of package resume's sessions. Neither imports the other: resume needs codecs, and
-// with them modules that a monitor does not need.
+// Package resumable is what package monitor shows of package resume's sessions. Neither imports the other: resume needs
+// codecs, and with them modules that a monitor does not need.
 package resumable
 
 import "iter"

@@ -22,8 +22,8 @@ var batches = sync.Pool{New: func() any { return new(Batch) }}
 // behind the other in buf, except the shared ones, which lie where the broadcast that made them put them.
 // On a session made from a bare codec the messages themselves wait in msgs.
 //
-// A draft is a Batch on its way into the queue: one message, of size bytes, without its part. It is its maker's, until it is
-// Put into the queue or freed.
+// A draft is a Batch on its way into the queue: one message, of size bytes, without its part. It is its maker's, until
+// it is Put into the queue or freed.
 //
 // A Batch in flight is read by whoever flushes, with no lock held, and changed under the queue's lock only.
 type Batch struct {
@@ -69,12 +69,12 @@ func NewDraft() *Batch { return getBatch() }
 // Room is empty storage for c's frame, to append to.
 func (c *Batch) Room() []byte { return c.buf }
 
-// spareRoom is what a frame that did not fit its room leaves in the next: a codec may need a little more than its frames take, and
-// would else find too little each time.
+// spareRoom is what a frame that did not fit its room leaves in the next: a codec may need a little more than its
+// frames take, and would else find too little each time.
 const spareRoom = 64
 
-// SetFrame makes frame the draft's message. It began as c's room, or it is copied: what a codec keeps must not become storage
-// that other frames, of any session, are put into.
+// SetFrame makes frame the draft's message. It began as c's room, or it is copied: what a codec keeps must not become
+// storage that other frames, of any session, are put into.
 func (c *Batch) SetFrame(frame []byte) {
 	c.size = len(frame)
 	switch {

@@ -2,7 +2,8 @@ package sendqueue
 
 import "testing"
 
-// An operation of these benchmarks is a message of 64 bytes, of which 64 are written at a time: what a window of replies costs.
+// An operation of these benchmarks is a message of 64 bytes, of which 64 are written at a time: what a window of
+// replies costs.
 const window, size = 64, 64
 
 func BenchmarkPut(b *testing.B) {

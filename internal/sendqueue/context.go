@@ -6,8 +6,9 @@ import (
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
-// A Context is a context of the user's, whose Done was asked for once: by the call that it bounds, before that has taken anything
-// which others wait for. Its methods neither panic nor say that one which is done has no error, so it may be asked on any goroutine.
+// A Context is a context of the user's, whose Done was asked for once: by the call that it bounds, before that has
+// taken anything which others wait for. Its methods neither panic nor say that one which is done has no error, so it
+// may be asked on any goroutine.
 type Context struct {
 	context.Context
 	done <-chan struct{}

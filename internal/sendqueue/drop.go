@@ -17,8 +17,8 @@ func (q *Queue) inflightLocked() int {
 	return q.inflight.messages
 }
 
-// dropOldestLocked discards the oldest message that no flush has taken; there must be one. A Batch that has no message more
-// is given back, and what else it holds goes to one before it.
+// dropOldestLocked discards the oldest message that no flush has taken; there must be one. A Batch that has no message
+// more is given back, and what else it holds goes to one before it.
 func (q *Queue) dropOldestLocked() {
 	var before *Batch
 	b := q.front

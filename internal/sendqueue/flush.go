@@ -15,8 +15,8 @@ func (q *Queue) beginLocked() bool {
 	return begun
 }
 
-// TakeOver is for whoever comes to a flush that was begun ByAnother, or would rather have it carried out now. False says that somebody else
-// does so, or has: the caller leaves the queue alone.
+// TakeOver is for whoever comes to a flush that was begun ByAnother, or would rather have it carried out now. False
+// says that somebody else does so, or has: the caller leaves the queue alone.
 func (q *Queue) TakeOver() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -134,7 +134,8 @@ func (q *Queue) Failure(other error) error {
 	return other
 }
 
-// Abandon gives a flush up that does not come back though its conn was closed: what it has in flight counts as discarded.
+// Abandon gives a flush up that does not come back though its conn was closed: what it has in flight counts as
+// discarded.
 func (q *Queue) Abandon() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -187,7 +188,8 @@ func (q *Queue) Close() {
 	q.admitLocked()
 }
 
-// discardLocked counts as discarded, and drops, what is left. A message whose Send waits is not discarded: its Send says so.
+// discardLocked counts as discarded, and drops, what is left. A message whose Send waits is not discarded: its Send
+// says so.
 func (q *Queue) discardLocked() {
 	discarded := q.messages
 	if b := q.inflight; b != nil {

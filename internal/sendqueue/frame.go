@@ -18,8 +18,9 @@ func (q *Queue) EndFrame() error {
 	return err
 }
 
-// Write takes what a codec writes: a part of the frame that its Send makes, of maxFrame bytes at the most, or bytes that belong to
-// no message, for which loose is the limit and which somebody has to flush. With outside they are that though a frame is made.
+// Write takes what a codec writes: a part of the frame that its Send makes, of maxFrame bytes at the most, or bytes
+// that belong to no message, for which loose is the limit and which somebody has to flush. With outside they are that
+// though a frame is made.
 func (q *Queue) Write(p []byte, maxFrame, loose int, outside bool) (by By, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

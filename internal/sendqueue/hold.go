@@ -2,11 +2,11 @@ package sendqueue
 
 import "bytes"
 
-// A queue can be held: whoever holds it is the one who flushes, and does not. Sends go on to fill it. What is half written stays in
-// flight, so nothing of it is dropped, or written twice.
+// A queue can be held: whoever holds it is the one who flushes, and does not. Sends go on to fill it. What is half
+// written stays in flight, so nothing of it is dropped, or written twice.
 
-// Hold has nobody write from the queue until Unhold. False says that somebody writes still: he stops when his write returns, and the
-// caller asks again; or that the queue takes no messages any more.
+// Hold has nobody write from the queue until Unhold. False says that somebody writes still: he stops when his write
+// returns, and the caller asks again; or that the queue takes no messages any more.
 func (q *Queue) Hold() (held bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -21,8 +21,8 @@ func (q *Queue) Hold() (held bool) {
 	return q.flushing == flushHeld
 }
 
-// yieldLocked ends a flush that is asked to. A synchronous Send then returns as if its message was written: that is the queue's from now
-// on, and what lies in the sender's memory is copied.
+// yieldLocked ends a flush that is asked to. A synchronous Send then returns as if its message was written: that is the
+// queue's from now on, and what lies in the sender's memory is copied.
 func (q *Queue) yieldLocked() {
 	q.flushing = flushHeld
 	if b := q.inflight; b != nil && b.own {
@@ -44,12 +44,14 @@ const (
 	heldRoom     = 1 << 20 // bytes
 )
 
-// takesHeldLocked reports whether a held queue has room for a message that would else wait for its turn. An empty one takes any.
+// takesHeldLocked reports whether a held queue has room for a message that would else wait for its turn. An empty one
+// takes any.
 func (q *Queue) takesHeldLocked(msg *Batch) bool {
 	return q.messages == 0 || q.messages < heldMessages && q.bytes+msg.size <= heldRoom
 }
 
-// Unhold takes a Hold back, also one that was not granted yet. True says that something is queued, and that the caller has begun a flush.
+// Unhold takes a Hold back, also one that was not granted yet. True says that something is queued, and that the caller
+// has begun a flush.
 func (q *Queue) Unhold() (begun bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -70,7 +72,8 @@ func (q *Queue) Unhold() (begun bool) {
 
 // Contents is what a queue holds that is not written, for another queue to go on with.
 type Contents struct {
-	// Sizes has the length of each frame, and the complement of it for bytes that belong to no message. Bytes are all of them.
+	// Sizes has the length of each frame, and the complement of it for bytes that belong to no message. Bytes are all
+	// of them.
 	Sizes []int
 	Bytes []byte
 
@@ -144,8 +147,8 @@ func (c *Contents) Valid() bool {
 	return left == 0 && (!c.Cut || len(c.Sizes) > 0)
 }
 
-// Restore puts what another queue had before what this one, which is held, has. c is valid. A queue that was closed meanwhile takes
-// nothing: not ok says so.
+// Restore puts what another queue had before what this one, which is held, has. c is valid. A queue that was closed
+// meanwhile takes nothing: not ok says so.
 func (q *Queue) Restore(c Contents) (ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

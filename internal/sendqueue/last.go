@@ -1,10 +1,10 @@
 package sendqueue
 
-// A framing may have a frame that ends the stream, behind all others: WebSocket's has. It is queued when the queue refuses
-// messages, or written by who closes it, where nothing of the stream is left half written.
+// A framing may have a frame that ends the stream, behind all others: WebSocket's has. It is queued when the queue
+// refuses messages, or written by who closes it, where nothing of the stream is left half written.
 
-// Drain refuses further messages, and has last written behind those that are queued: bytes that belong to no message, perhaps none.
-// It does nothing twice.
+// Drain refuses further messages, and has last written behind those that are queued: bytes that belong to no message,
+// perhaps none. It does nothing twice.
 func (q *Queue) Drain(last []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -19,8 +19,8 @@ func (q *Queue) Drain(last []byte) {
 	q.admitLocked()
 }
 
-// lastWrittenLocked is called when nothing is in flight. Where nothing is left either, the bytes that end the stream are written,
-// if they were queued: also in a queue that was closed while a flush had them.
+// lastWrittenLocked is called when nothing is in flight. Where nothing is left either, the bytes that end the stream
+// are written, if they were queued: also in a queue that was closed while a flush had them.
 func (q *Queue) lastWrittenLocked() {
 	if q.front == nil && q.rare != nil && q.rare.last {
 		q.rare.lastIsOut = true
@@ -34,9 +34,9 @@ func (q *Queue) LastIsOut() bool {
 	return q.rare != nil && q.rare.lastIsOut
 }
 
-// TakesLast reports, of a closed queue, whether its owner may write the bytes that end the stream: nothing is in flight, what was
-// written ends with a whole frame, and these are not among it. Where it may not yet, soon says that a flush is under way that may
-// end so. begun says that the stream began with bytes that were not the queue's.
+// TakesLast reports, of a closed queue, whether its owner may write the bytes that end the stream: nothing is in
+// flight, what was written ends with a whole frame, and these are not among it. Where it may not yet, soon says that a
+// flush is under way that may end so. begun says that the stream began with bytes that were not the queue's.
 func (q *Queue) TakesLast(begun bool) (now, soon bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -4,9 +4,9 @@ import (
 	"errors"
 )
 
-// A waitingLine has those who wait for a queue, in the order they came: for room, with SendContext, or, on a synchronous
-// session, for their turn to write. Who comes first is served first, by whoever makes the room or ends a flush, so nobody
-// wakes up in vain.
+// A waitingLine has those who wait for a queue, in the order they came: for room, with SendContext, or, on a
+// synchronous session, for their turn to write. Who comes first is served first, by whoever makes the room or ends a
+// flush, so nobody wakes up in vain.
 type waitingLine struct{ first, last *Waiter }
 
 type Waiter struct {
@@ -61,8 +61,8 @@ func (l *waitingLine) remove(w *Waiter) bool {
 	return true
 }
 
-// LineUp queues the message of msg, a draft, which it takes in any case, or has its sender stand in line: it then returns
-// what to await.
+// LineUp queues the message of msg, a draft, which it takes in any case, or has its sender stand in line: it then
+// returns what to await.
 func (q *Queue) LineUp(msg *Batch, limit Limit) (w *Waiter, by By, err error) {
 	w, by, kept, err := q.lineUpDraft(msg, limit)
 	if !kept {
@@ -96,8 +96,8 @@ func (q *Queue) AwaitRoom(ctx Context, limit Limit) error {
 	return q.Await(ctx, w)
 }
 
-// Await waits until w's message is queued or, where it was a turn that was waited for, in flight and the caller's to write. When
-// ctx ends before, the message is taken back.
+// Await waits until w's message is queued or, where it was a turn that was waited for, in flight and the caller's to
+// write. When ctx ends before, the message is taken back.
 func (q *Queue) Await(ctx Context, w *Waiter) error {
 	for {
 		select {
@@ -120,16 +120,16 @@ func (q *Queue) Await(ctx Context, w *Waiter) error {
 	}
 }
 
-// maxPassed is how often the first in the line may lose its turn to one who runs already: as long as it takes to wake up. After that
-// the queue is kept for it.
+// maxPassed is how often the first in the line may lose its turn to one who runs already: as long as it takes to wake
+// up. After that the queue is kept for it.
 const maxPassed = 16
 
 // errYourTurn wakes the first in the line, who is then to take its turn.
 var errYourTurn = errors.New("libnet: the queue is idle")
 
-// Claim makes the caller the one who flushes, beginning with msg, a draft; or has it stand in line for that: behind all others
-// with inOrder, for messages that must be written as they were encoded. Of a queue that is held nobody knows for how long: queued says
-// that it has taken msg, if it has not taken many.
+// Claim makes the caller the one who flushes, beginning with msg, a draft; or has it stand in line for that: behind all
+// others with inOrder, for messages that must be written as they were encoded. Of a queue that is held nobody knows for
+// how long: queued says that it has taken msg, if it has not taken many.
 func (q *Queue) Claim(msg *Batch, inOrder bool) (w *Waiter, queued bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -183,8 +183,8 @@ func (q *Queue) flushOwnLocked(msg *Batch) {
 	q.countLocked(msg.size)
 }
 
-// grantTurnLocked wakes the first in the line, if it waits for its turn and nobody flushes; or gives it the queue, if it has been
-// passed too often.
+// grantTurnLocked wakes the first in the line, if it waits for its turn and nobody flushes; or gives it the queue, if
+// it has been passed too often.
 func (q *Queue) grantTurnLocked() {
 	if q.state != open || q.rare == nil || q.flushing != noFlush || q.front != nil {
 		return
@@ -224,8 +224,8 @@ func (q *Queue) takeTurn(w *Waiter) bool {
 	return true
 }
 
-// admitLocked queues the messages of those in the line for which there is room, and turns all away once the queue takes no
-// more.
+// admitLocked queues the messages of those in the line for which there is room, and turns all away once the queue takes
+// no more.
 func (q *Queue) admitLocked() {
 	if q.rare == nil {
 		return
@@ -258,8 +258,8 @@ func (w *Waiter) size() int {
 	return w.msg.size
 }
 
-// withdraw takes w out of the line and reports whether it was still there: else done has got what it waited for. Those behind it
-// may find room that was too small for it.
+// withdraw takes w out of the line and reports whether it was still there: else done has got what it waited for. Those
+// behind it may find room that was too small for it.
 func (q *Queue) withdraw(w *Waiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -57,8 +57,8 @@ func (m *queueModel) rest() (all []byte) {
 	return all
 }
 
-// TestAQueueHoldsWhatItTookInOrderWhateverIsDroppedAndWritten goes through random sequences of what happens to a queue. A
-// seed that failed is in the name of its test.
+// TestAQueueHoldsWhatItTookInOrderWhateverIsDroppedAndWritten goes through random sequences of what happens to a queue.
+// A seed that failed is in the name of its test.
 func TestAQueueHoldsWhatItTookInOrderWhateverIsDroppedAndWritten(t *testing.T) {
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { runQueue(t, rand.New(rand.NewPCG(seed, 1))) })

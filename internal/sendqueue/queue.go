@@ -87,9 +87,9 @@ func (q *Queue) rareLocked() *rare {
 	return q.rare
 }
 
-// A Limit is how much a queue may hold. 0 bytes means no bound in bytes. With Drop, older messages make room for a new one. Where
-// Busy is above 0, more is likely to follow: what another would flush may wait for that. It is looked at where that matters, and not
-// for each message: others change it all the time.
+// A Limit is how much a queue may hold. 0 bytes means no bound in bytes. With Drop, older messages make room for a new
+// one. Where Busy is above 0, more is likely to follow: what another would flush may wait for that. It is looked at
+// where that matters, and not for each message: others change it all the time.
 type Limit struct {
 	Messages, Bytes int
 	Drop            bool
@@ -124,8 +124,8 @@ func (q *Queue) fullLocked(n int, limit *Limit) bool {
 	return q.messages > 0 && (q.messages >= limit.Messages || limit.Bytes > 0 && n > limit.Bytes-q.bytes)
 }
 
-// IsFull reports whether not even an empty message would be accepted: for want of room, or because the queue is kept for those who
-// wait for it.
+// IsFull reports whether not even an empty message would be accepted: for want of room, or because the queue is kept
+// for those who wait for it.
 func (q *Queue) IsFull(limit Limit) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -151,8 +151,8 @@ func (q *Queue) putDraft(c *Batch, limit Limit) (by By, kept bool, err error) {
 	return q.tookLocked(&limit), kept, nil
 }
 
-// A Header is what the frame of a message begins with whose payload is as its sender has it: up to 8 bytes, the first of them
-// in the lowest bits. A number is passed in a register, and an array would not be.
+// A Header is what the frame of a message begins with whose payload is as its sender has it: up to 8 bytes, the first
+// of them in the lowest bits. A number is passed in a register, and an array would not be.
 type Header struct {
 	Bytes uint64
 	Len   int
@@ -162,12 +162,13 @@ type Header struct {
 // codec.Marshaler. Users cannot make one.
 type Payload struct{ Bytes []byte }
 
-// A Variant tells apart how sessions of one protocol encode a message. It is 0 for all but those of package ws that have agreed on
-// compression.
+// A Variant tells apart how sessions of one protocol encode a message. It is 0 for all but those of package ws that
+// have agreed on compression.
 type Variant uint8
 
-// PutCopy queues a message whose frame is head and then payload, of which it keeps neither. This is what most messages go through, and
-// what is true of most of them is told here: that there is room and nobody waits for it, and that the message is left to the receiver.
+// PutCopy queues a message whose frame is head and then payload, of which it keeps neither. This is what most messages
+// go through, and what is true of most of them is told here: that there is room and nobody waits for it, and that the
+// message is left to the receiver.
 func (q *Queue) PutCopy(head Header, payload []byte, limit *Limit) (by By, err error) {
 	n := head.Len + len(payload)
 	q.mu.Lock()
@@ -250,7 +251,8 @@ func (q *Queue) backForLocked(n int) *Batch {
 	return q.back
 }
 
-// linkLocked makes b the last of the chain. Where there is a chain, more is likely to follow: it gets its storage at once.
+// linkLocked makes b the last of the chain. Where there is a chain, more is likely to follow: it gets its storage at
+// once.
 func (q *Queue) linkLocked(b *Batch) {
 	if q.back == nil {
 		q.front, q.back = b, b
@@ -282,7 +284,8 @@ type Counters struct {
 	Dropped                         uint64 // those of them that made room for newer ones
 }
 
-// Lost is how many messages were discarded against the will of whoever sent them: not those that made room for newer ones.
+// Lost is how many messages were discarded against the will of whoever sent them: not those that made room for newer
+// ones.
 func (c Counters) Lost() uint64 { return c.Discarded - c.Dropped }
 
 // Counters returns a snapshot.

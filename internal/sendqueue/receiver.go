@@ -1,6 +1,7 @@
 package sendqueue
 
-// ReceiverState is what a session's receiver does, as far as those need to know who queue something: it writes what is queued before it waits.
+// ReceiverState is what a session's receiver does, as far as those need to know who queue something: it writes what is
+// queued before it waits.
 type ReceiverState = int32
 
 const (
@@ -40,8 +41,8 @@ func (q *Queue) Wake() By {
 	return q.wakeLocked(&NoLimit)
 }
 
-// isLeftToReceiverLocked reports whether what is queued is left to a receiver that somebody looks after already: wakeLocked then answers
-// ByNobody.
+// isLeftToReceiverLocked reports whether what is queued is left to a receiver that somebody looks after already:
+// wakeLocked then answers ByNobody.
 func (q *Queue) isLeftToReceiverLocked() bool {
 	return (q.deferral == deferralPending || q.deferral == deferralMoving) && q.receiver.Load() == ReceiverActive && q.state == open
 }
@@ -78,7 +79,8 @@ func (q *Queue) wakeLocked(limit *Limit) By {
 	return ByAnother
 }
 
-// heldBytes is from where it does not pay to wait for more: a write of so many costs what they do, and not what a write does.
+// heldBytes is from where it does not pay to wait for more: a write of so many costs what they do, and not what a write
+// does.
 const heldBytes = keptBatch / 2
 
 // heldShare is which part of the bytes that a queue may have may wait: a large message is to find room beside them.
@@ -99,8 +101,9 @@ func (q *Queue) Release() (begun bool) {
 	return q.beginLocked()
 }
 
-// Overdue is for whoever looks after a receiver. begun says that the caller has begun a flush, as ByAnother, for which the receiver did not
-// come; again, that it is to look again: the receiver is left alone for as long as there are flushes.
+// Overdue is for whoever looks after a receiver. begun says that the caller has begun a flush, as ByAnother, for which
+// the receiver did not come; again, that it is to look again: the receiver is left alone for as long as there are
+// flushes.
 func (q *Queue) Overdue() (begun, again bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -129,8 +132,9 @@ func (q *Queue) Receiver() ReceiverState { return q.receiver.Load() }
 // ReceiverWorks is called by the receiver when it has something to do.
 func (q *Queue) ReceiverWorks() { q.receiver.Store(ReceiverActive) }
 
-// ReceiverHasLast is called by the receiver when it has taken the last message that has arrived. The first reply to that is
-// written at once, with all that is queued; but where the last one was answered with several, the receiver writes them all.
+// ReceiverHasLast is called by the receiver when it has taken the last message that has arrived. The first reply to
+// that is written at once, with all that is queued; but where the last one was answered with several, the receiver
+// writes them all.
 func (q *Queue) ReceiverHasLast() {
 	if !q.manyReplies {
 		q.receiver.Store(ReceiverLast)
@@ -140,8 +144,8 @@ func (q *Queue) ReceiverHasLast() {
 // ReceiverGone is called when nobody receives any more.
 func (q *Queue) ReceiverGone() { q.receiver.Store(ReceiverAbsent) }
 
-// ReceiverWaits is called by the receiver before it waits, with what it has received so far. True says that something is queued
-// and that the caller has begun a flush.
+// ReceiverWaits is called by the receiver before it waits, with what it has received so far. True says that something
+// is queued and that the caller has begun a flush.
 func (q *Queue) ReceiverWaits(messages, bytes uint64) (begun bool) {
 	return q.receiverRests(ReceiverWaiting, messages, bytes)
 }
@@ -181,8 +185,8 @@ func (q *Queue) noteReceivedLocked(messages, bytes uint64) {
 	}
 }
 
-// NoteLastReceived is NoteReceived for an end, behind which nothing more is counted. Of messages only the lowest bits are
-// given, those of mask; fewer than half as many have come since the last note.
+// NoteLastReceived is NoteReceived for an end, behind which nothing more is counted. Of messages only the lowest bits
+// are given, those of mask; fewer than half as many have come since the last note.
 func (q *Queue) NoteLastReceived(messages, mask, bytes uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"github.com/libnet-go/libnet/internal/histogram"
 )
 
-// waits measures how long messages are in a queue, of those whose users ask for that. A queue of which nothing is measured pays
-// nothing for each message: what it asks for then is whether it has anything rare, which it asks anyway.
+// waits measures how long messages are in a queue, of those whose users ask for that. A queue of which nothing is
+// measured pays nothing for each message: what it asks for then is whether it has anything rare, which it asks anyway.
 type waits struct {
 	into *histogram.Histogram
 	key  uint64
@@ -21,8 +21,8 @@ type waits struct {
 // keptWaits is how many an empty queue keeps room for.
 const keptWaits = 256
 
-// MeasureWaits has each message that is written noted in h with key, in nanoseconds: from when the queue took it to when the write
-// that it was the end of has returned. It is called before anything is queued.
+// MeasureWaits has each message that is written noted in h with key, in nanoseconds: from when the queue took it to
+// when the write that it was the end of has returned. It is called before anything is queued.
 func (q *Queue) MeasureWaits(h *histogram.Histogram, key uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

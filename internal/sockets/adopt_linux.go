@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// Adopt makes a conn of a connection's descriptor that came from another process, and has it in any case. Without an address it is a Unix
-// socket's.
+// Adopt makes a conn of a connection's descriptor that came from another process, and has it in any case. Without an
+// address it is a Unix socket's.
 func Adopt(fd int, remote netip.AddrPort, listenAddr func() net.Addr) (net.Conn, error) {
 	unblock(uintptr(fd))
 	if kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE); err != nil || kind != syscall.SOCK_STREAM {

@@ -24,8 +24,9 @@ const lateHandshake = 300 * time.Millisecond
 
 var errHandshakeEnded = errors.New("libnet: a function of the TLS config ended the goroutine of the handshake")
 
-// Handshake does conn's handshake on a goroutine of its own: functions of its config may panic, end it, or keep it beyond ctx. caught
-// makes the error of a panic. An error that a server which speaks no TLS brings about says so. After an error the caller closes what conn runs on.
+// Handshake does conn's handshake on a goroutine of its own: functions of its config may panic, end it, or keep it
+// beyond ctx. caught makes the error of a panic. An error that a server which speaks no TLS brings about says so. After
+// an error the caller closes what conn runs on.
 func Handshake(ctx context.Context, conn *tls.Conn, caught func(value any) error) error {
 	result := make(chan error, 1)
 	go func() {
@@ -64,8 +65,8 @@ func explained(err error) error {
 	return err
 }
 
-// NotTLS says what came in the place of the first record. Text may be a part of a message, and is not shown, unless it is known to be
-// the beginning of another protocol.
+// NotTLS says what came in the place of the first record. Text may be a part of a message, and is not shown, unless it
+// is known to be the beginning of another protocol.
 func NotTLS(err tls.RecordHeaderError) string {
 	came := err.RecordHeader[:]
 	what := firstbytes.Describe(came)

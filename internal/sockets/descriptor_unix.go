@@ -20,8 +20,8 @@ type Descriptor struct {
 	layer *Secured // nil where the bytes that a session reads and writes are the descriptor's own
 }
 
-// Of returns the descriptor of conn. It returns nil for a conn whose own Read and Write must be used: a wrapper may embed a
-// *net.TCPConn and yet mean something else by them.
+// Of returns the descriptor of conn. It returns nil for a conn whose own Read and Write must be used: a wrapper may
+// embed a *net.TCPConn and yet mean something else by them.
 func Of(conn net.Conn) *Descriptor {
 	var sc syscall.Conn
 	switch c := conn.(type) {
@@ -87,8 +87,8 @@ func (d *Descriptor) readOnce(in *readbuf.Buffer, usual readbuf.ReadSize, wait b
 	c.in, c.wait, c.waited, c.n = in, wait, true, 0
 	var err error
 	for c.waited && err == nil {
-		// Here, and not in tryRead: to make a chunk takes as much of a stack as all that lies below, and what its stack has once
-		// grown to a session keeps.
+		// Here, and not in tryRead: to make a chunk takes as much of a stack as all that lies below, and what its stack
+		// has once grown to a session keeps.
 		in.Space(usual)
 		c.waited = false
 		err = d.raw.Read(c.try)
@@ -190,8 +190,8 @@ func (d *Descriptor) Broken() (is bool) {
 	return is
 }
 
-// CloseWaits reports whether closing the conn may wait: for its peer, because somebody has set SO_LINGER, or for a Rand of the user's,
-// which a last record asks.
+// CloseWaits reports whether closing the conn may wait: for its peer, because somebody has set SO_LINGER, or for a Rand
+// of the user's, which a last record asks.
 func (d *Descriptor) CloseWaits() bool {
 	if d.asksRand() {
 		return true
@@ -203,8 +203,9 @@ func (d *Descriptor) CloseWaits() bool {
 	return lingers != 0
 }
 
-// unblock gives a descriptor its non-blocking mode back, which belongs to all its duplicates: os.File.Fd takes it away from
-// all of them. A read or write of package net would then wait in the kernel, where neither a deadline nor Close reaches it.
+// unblock gives a descriptor its non-blocking mode back, which belongs to all its duplicates: os.File.Fd takes it away
+// from all of them. A read or write of package net would then wait in the kernel, where neither a deadline nor Close
+// reaches it.
 func unblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
 
 // Unblock is for who is about to wait in a call of the conn's.

@@ -17,8 +17,8 @@ import (
 
 // A Detached is a TCP connection whose descriptor the runtime's poller does not know, so that a message wakes one
 // poller, the caller's, and not two, and a silent connection costs a number and an address. When something must wait, a
-// write to a slow peer or the wait for its EOF, an [os.File] of the same descriptor does. That takes no other: a process that has
-// none left goes on waiting.
+// write to a slow peer or the wait for its EOF, an [os.File] of the same descriptor does. That takes no other: a
+// process that has none left goes on waiting.
 type Detached struct {
 	// Immutable after Attach.
 	remote     netip.AddrPort
@@ -26,8 +26,8 @@ type Detached struct {
 
 	fd int32 // changes only while connMoving keeps users away
 
-	// users counts those who use fd, and has connGivenUp added once it is to be closed. The last one closes
-	// it, so nobody can use its number when another connection has it. Those who wait in the owner are not counted: its Close
+	// users counts those who use fd, and has connGivenUp added once it is to be closed. The last one closes it, so
+	// nobody can use its number when another connection has it. Those who wait in the owner are not counted: its Close
 	// has them return.
 	users atomic.Int32
 
@@ -69,8 +69,8 @@ func IsDetached(conn net.Conn) bool {
 	return is
 }
 
-// Detach makes a Detached of a TCP conn, and closes that. It returns what it cannot detach. listenAddr, which may be asked at any
-// time, is the local address of a connection that is closed.
+// Detach makes a Detached of a TCP conn, and closes that. It returns what it cannot detach. listenAddr, which may be
+// asked at any time, is the local address of a connection that is closed.
 func Detach(conn net.Conn, listenAddr func() net.Addr) net.Conn {
 	c, ok := Attach(conn, listenAddr).(*Detached)
 	if !ok || !c.letGo() {
@@ -79,8 +79,8 @@ func Detach(conn net.Conn, listenAddr func() net.Addr) net.Conn {
 	return c
 }
 
-// Attach is [Detach] that leaves the descriptor to the conn, and so to the runtime's poller, until [LetGo]: for who is to wait for
-// the peer before. It returns what it cannot make a Detached of.
+// Attach is [Detach] that leaves the descriptor to the conn, and so to the runtime's poller, until [LetGo]: for who is
+// to wait for the peer before. It returns what it cannot make a Detached of.
 func Attach(conn net.Conn, listenAddr func() net.Addr) net.Conn {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
@@ -102,16 +102,16 @@ func Attach(conn net.Conn, listenAddr func() net.Addr) net.Conn {
 	return c
 }
 
-// LetGo detaches conn, or the conn below it, if that came from [Attach] or something has waited in it. Nobody waits in it now. It
-// leaves alone what it cannot detach.
+// LetGo detaches conn, or the conn below it, if that came from [Attach] or something has waited in it. Nobody waits in
+// it now. It leaves alone what it cannot detach.
 func LetGo(conn net.Conn) {
 	if c, ok := Transport(conn).(*Detached); ok {
 		c.letGo()
 	}
 }
 
-// letGo reports false for a conn that stays as it is, since it is closed or descriptors are short. Closing what the runtime's poller
-// knows takes another number for the socket.
+// letGo reports false for a conn that stays as it is, since it is closed or descriptors are short. Closing what the
+// runtime's poller knows takes another number for the socket.
 func (c *Detached) letGo() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,7 +130,8 @@ func (c *Detached) letGo() bool {
 	return true
 }
 
-// keepUsersAwayLocked adds connMoving to users, once there are none: they do not wait. It gives up soon, for one of them may want mu.
+// keepUsersAwayLocked adds connMoving to users, once there are none: they do not wait. It gives up soon, for one of
+// them may want mu.
 func (c *Detached) keepUsersAwayLocked() bool {
 	for range 100 {
 		switch {

@@ -133,8 +133,8 @@ func peek(fd uintptr) (int, error) {
 	return n, err
 }
 
-// What its owner has set, and has changed since, stays when the descriptor gets another owner: package net's conns would set the
-// socket's keepalive anew.
+// What its owner has set, and has changed since, stays when the descriptor gets another owner: package net's conns
+// would set the socket's keepalive anew.
 func TestADetachedConnKeepsItsSocketOptions(t *testing.T) {
 	const userTimeout = 18 // TCP_USER_TIMEOUT of linux/tcp.h
 	conn, _ := detached(t)

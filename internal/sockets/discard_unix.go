@@ -7,8 +7,8 @@ import "syscall"
 // mostDiscarded is how many bytes Discard reads at the most, so that it returns though a peer goes on sending.
 const mostDiscarded = 1 << 20
 
-// Discard reads and drops what has arrived. It reports whether nothing more can: the peer has ended, or the socket is closed. It
-// does not wait.
+// Discard reads and drops what has arrived. It reports whether nothing more can: the peer has ended, or the socket is
+// closed. It does not wait.
 func Discard(raw syscall.RawConn) (ended bool) {
 	err := raw.Control(func(fd uintptr) { ended = discard(int(fd)) })
 	return ended || err != nil

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// guarded returns raw, if that is package net's or this package's, and otherwise one that calls a method of the user's: it may
-// panic, end its goroutine, hang, and call what it is given never, twice or too late.
+// guarded returns raw, if that is package net's or this package's, and otherwise one that calls a method of the user's:
+// it may panic, end its goroutine, hang, and call what it is given never, twice or too late.
 func guarded(raw syscall.RawConn) syscall.RawConn {
 	if raw == nil {
 		return nil

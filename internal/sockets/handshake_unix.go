@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// Slots bound how many handshakes compute at a time, so that a fleet that comes back leaves the processors to those who are
-// served already. A handshake that waits for its peer has no slot.
+// Slots bound how many handshakes compute at a time, so that a fleet that comes back leaves the processors to those who
+// are served already. A handshake that waits for its peer has no slot.
 type Slots chan struct{}
 
 // NewSlots makes n of them.
 func NewSlots(n int) Slots { return make(Slots, n) }
 
-// slotPatience is how long a handshake waits for a slot. Then it goes on without one: those who have them may all be waiting in
-// a callback of their config's.
+// slotPatience is how long a handshake waits for a slot. Then it goes on without one: those who have them may all be
+// waiting in a callback of their config's.
 const slotPatience = time.Second
 
 // A handshake is what a conn has only while it is done. It belongs to who does that, but for begun and over.
@@ -103,8 +103,8 @@ func (c *Secured) doHandshake() error {
 	return err
 }
 
-// asksRand reports whether each record that is written has random bytes, as those of CBC do. TLS 1.3 has none: it is spared the table of
-// names, which is made anew for each question.
+// asksRand reports whether each record that is written has random bytes, as those of CBC do. TLS 1.3 has none: it is
+// spared the table of names, which is made anew for each question.
 func asksRand(state tls.ConnectionState) bool {
 	return state.Version < tls.VersionTLS13 && strings.Contains(tls.CipherSuiteName(state.CipherSuite), "_CBC_")
 }

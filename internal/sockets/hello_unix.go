@@ -7,10 +7,11 @@ import (
 	"sync"
 )
 
-// A hello gives crypto/tls the client's first record in parts. crypto/tls keeps for the life of a connection a buffer that held the
-// longest record, with 512 bytes to spare, and one in which the messages of the handshake were put together: of a ClientHello of 1.5 KB,
-// as most are since they offer a key of ML-KEM, that is 3.6 KB. Records are not what is encrypted or signed before the keys are agreed on, and a
-// message may lie in several (RFC 8446, 5.1): so nobody can tell the difference.
+// A hello gives crypto/tls the client's first record in parts. crypto/tls keeps for the life of a connection a buffer
+// that held the longest record, with 512 bytes to spare, and one in which the messages of the handshake were put
+// together: of a ClientHello of 1.5 KB, as most are since they offer a key of ML-KEM, that is 3.6 KB. Records are not
+// what is encrypted or signed before the keys are agreed on, and a message may lie in several (RFC 8446, 5.1): so
+// nobody can tell the difference.
 //
 // It belongs to who does the handshake.
 type hello struct {
@@ -25,7 +26,8 @@ const (
 	handshakeRecord = 22 // RFC 8446, 5.1
 	sslVersion3     = 3  // the first byte of all TLS versions' numbers
 
-	// helloParts is how many parts there are. The second buffer doubles with the first two of them, so it ends as long as the message.
+	// helloParts is how many parts there are. The second buffer doubles with the first two of them, so it ends as long
+	// as the message.
 	helloParts = 4
 
 	// longestHello bounds what is kept of a record while it is handed over. A longer one stays as it is.
@@ -37,8 +39,8 @@ var helloRooms = sync.Pool{New: func() any { return new([longestHello]byte) }}
 // isWhole reports whether nothing is left to hand over.
 func (h *hello) isWhole() bool { return len(h.rest) == 0 }
 
-// read reads from below what may be the first record. It waits for the whole of it: a read that ends within the record has crypto/tls make room for as
-// much once more.
+// read reads from below what may be the first record. It waits for the whole of it: a read that ends within the record
+// has crypto/tls make room for as much once more.
 func (h *hello) read(below io.Reader, p []byte) (n int, err error) {
 	if h.begun || len(p) <= recordHeader {
 		return below.Read(p)

@@ -73,8 +73,8 @@ func PeerEnded(raw syscall.RawConn) (ended bool) {
 	return ended
 }
 
-// SetUserTimeout sets how long sent data may stay unacknowledged before the kernel ends the connection; 0 leaves that to its
-// retransmissions. False says that this is no TCP.
+// SetUserTimeout sets how long sent data may stay unacknowledged before the kernel ends the connection; 0 leaves that
+// to its retransmissions. False says that this is no TCP.
 func SetUserTimeout(raw syscall.RawConn, d time.Duration) (ok bool) {
 	if raw == nil {
 		return false

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// GuardKeyLog returns a config whose KeyLogWriter may do anything: crypto/tls calls it under a lock of the whole process, which a
-// panic does not release. A config that has none is returned as it is; of another it is a copy, whose session tickets have keys of
-// their own.
+// GuardKeyLog returns a config whose KeyLogWriter may do anything: crypto/tls calls it under a lock of the whole
+// process, which a panic does not release. A config that has none is returned as it is; of another it is a copy, whose
+// session tickets have keys of their own.
 func GuardKeyLog(config *tls.Config) *tls.Config {
 	if _, is := config.KeyLogWriter.(keyLog); is || config.KeyLogWriter == nil {
 		return config

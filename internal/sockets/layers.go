@@ -35,8 +35,8 @@ func layers(conn net.Conn) iter.Seq[net.Conn] {
 	}
 }
 
-// Raw returns the handle of the outermost descriptor in conn; nil if there is none, or if a method of conn panics. Whatever a handle of
-// the user's does, a call of its Control returns soon, and only its results are lost.
+// Raw returns the handle of the outermost descriptor in conn; nil if there is none, or if a method of conn panics.
+// Whatever a handle of the user's does, a call of its Control returns soon, and only its results are lost.
 func Raw(conn net.Conn) (raw syscall.RawConn) {
 	defer func() {
 		if recover() != nil {
@@ -56,8 +56,8 @@ func Raw(conn net.Conn) (raw syscall.RawConn) {
 // A CloseWriter ends its output and leaves its input open.
 type CloseWriter interface{ CloseWrite() error }
 
-// HalfClose returns how conn ends its output: by its own method, or by that of a conn which it embeds, for a wrapper has no other
-// bytes than that one unless it says by NetConn that it has. It returns nil for a conn that cannot.
+// HalfClose returns how conn ends its output: by its own method, or by that of a conn which it embeds, for a wrapper
+// has no other bytes than that one unless it says by NetConn that it has. It returns nil for a conn that cannot.
 func HalfClose(conn net.Conn) CloseWriter {
 	defer func() { _ = recover() }()
 	for range maxWrapped {

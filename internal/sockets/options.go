@@ -11,15 +11,16 @@ import (
 // than a message would lose the rest of it.
 var ErrNotAStream = errors.New("libnet: a session needs a stream, as tcp and unix are; this network keeps messages apart")
 
-// Options bound what a silent peer can cost: how long it stays unnoticed and how much of the kernel's memory it can pin.
+// Options bound what a silent peer can cost: how long it stays unnoticed and how much of the kernel's memory it can
+// pin.
 type Options struct {
 	SendBuffer, ReceiveBuffer int           // bytes; 0 leaves the system's
 	PeerTimeout               time.Duration // for a peer that vanished; 0 leaves the system's
 }
 
 // Set sets the options of the socket in conn. It also takes back what made the socket blocking, since the waiting of
-// package net and all deadlines rest on that. It returns [ErrNotAStream], or what the kernel refused: the rest is set. It
-// calls methods of conn, which may panic.
+// package net and all deadlines rest on that. It returns [ErrNotAStream], or what the kernel refused: the rest is set.
+// It calls methods of conn, which may panic.
 func (o Options) Set(conn net.Conn) error { return o.set(conn) }
 
 // AskBuffers has a conn that is not one of package net bound its buffers itself, as far as it can. It returns what conn

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// records follows the records that crypto/tls is given, to spare it a read that finds nothing: that costs as much as decrypting a
-// small message, and an allocation. It counts those that crypto/tls has whole and may not have decrypted.
+// records follows the records that crypto/tls is given, to spare it a read that finds nothing: that costs as much as
+// decrypting a small message, and an allocation. It counts those that crypto/tls has whole and may not have decrypted.
 type records struct {
 	whole  int32
 	rest   uint16 // bytes of the payload that have not come
@@ -16,10 +16,12 @@ type records struct {
 	header [recordHeader]byte
 }
 
-// recordHeader is the length of a TLS record's header, of which the last two bytes are that of its payload (RFC 8446, 5.1).
+// recordHeader is the length of a TLS record's header, of which the last two bytes are that of its payload (RFC 8446,
+// 5.1).
 const recordHeader = 5
 
-// manyRecords is for not knowing how many: as many reads follow as it takes to find nothing. No read brings as many more.
+// manyRecords is for not knowing how many: as many reads follow as it takes to find nothing. No read brings as many
+// more.
 const manyRecords = 1 << 30
 
 func (r *records) pass(p []byte) {
@@ -41,13 +43,15 @@ func (r *records) pass(p []byte) {
 	}
 }
 
-// took notes a read of crypto/tls that brought something, and with it at least one record, unless it was left from the one before.
+// took notes a read of crypto/tls that brought something, and with it at least one record, unless it was left from the
+// one before.
 func (r *records) took() { r.whole-- }
 
 func (r *records) none() bool { return r.whole <= 0 }
 
-// aroundPayload is what a record of a connection has beyond its payload: its header, an explicit nonce, the type that TLS 1.3 hides, and
-// the tag (RFC 8446, 5.2; RFC 5288, 3; RFC 7905, 2). It is 0 for others, where it depends on the length, or is seldom asked for.
+// aroundPayload is what a record of a connection has beyond its payload: its header, an explicit nonce, the type that
+// TLS 1.3 hides, and the tag (RFC 8446, 5.2; RFC 5288, 3; RFC 7905, 2). It is 0 for others, where it depends on the
+// length, or is seldom asked for.
 func aroundPayload(state tls.ConnectionState) uint8 {
 	const nonce, innerType, tag = 8, 1, 16
 	if state.Version == tls.VersionTLS13 { // which has one answer for all suites, and is spared the table of their names

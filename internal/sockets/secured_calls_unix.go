@@ -100,8 +100,8 @@ func (w *securedWrite) tryWrite(fd uintptr) bool {
 
 // What a session asks of a descriptor that may have a layer.
 
-// Layered reports whether the bytes that are read and written are not those of the descriptor: what the kernel knows of a
-// peer is then counted in other bytes, may be held back in this process, and only Read and Write carry the session's.
+// Layered reports whether the bytes that are read and written are not those of the descriptor: what the kernel knows of
+// a peer is then counted in other bytes, may be held back in this process, and only Read and Write carry the session's.
 func (d *Descriptor) Layered() bool { return d.layer != nil }
 
 // Handshake does the layer's handshake, which may wait for the peer and call what the layer was configured with.

@@ -77,7 +77,8 @@ func shaken(t testing.TB, config, clientConfig *tls.Config, sizes func() int) (c
 	return conn, client, below
 }
 
-// A client's first message may be of any length, and come in any pieces. One that offers no key which the server takes says it twice.
+// A client's first message may be of any length, and come in any pieces. One that offers no key which the server takes
+// says it twice.
 func TestAHandshakeSucceedsWhateverTheClientHelloIsLike(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, more := range []int{0, 400, 1000, 2000, 2500, 3000, 12_000} {

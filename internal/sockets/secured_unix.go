@@ -12,11 +12,11 @@ import (
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
-// A Secured is a TLS server's conn that can be read and written without waiting, through its [Descriptor]. Its own Read and
-// Write wait, as those of any conn do, and may be mixed with those of the descriptor.
+// A Secured is a TLS server's conn that can be read and written without waiting, through its [Descriptor]. Its own Read
+// and Write wait, as those of any conn do, and may be mixed with those of the descriptor.
 //
-// One caller does the handshake, by [Descriptor.Handshake]; all others wait for that, or do nothing before. After [SecureWaiting] it is
-// the first of those who would wait.
+// One caller does the handshake, by [Descriptor.Handshake]; all others wait for that, or do nothing before. After
+// [SecureWaiting] it is the first of those who would wait.
 type Secured struct {
 	// Immutable after Secure.
 	tls   *tls.Conn
@@ -41,13 +41,14 @@ type decryptLock struct{}
 
 var _ net.Conn = (*Secured)(nil)
 
-// Secure returns a TLS server's conn over a TCP or Unix conn, which it takes over from package net when the handshake is
-// over. Over any other it is that of crypto/tls.
+// Secure returns a TLS server's conn over a TCP or Unix conn, which it takes over from package net when the handshake
+// is over. Over any other it is that of crypto/tls.
 func Secure(conn net.Conn, config *tls.Config, listenAddr func() net.Addr, slots Slots) net.Conn {
 	return secured(Attach(conn, listenAddr), config, &handshake{slots: slots})
 }
 
-// SecureWaiting is Secure for a goroutine that waits in it. The conn stays package net's, and who first uses it does the handshake.
+// SecureWaiting is Secure for a goroutine that waits in it. The conn stays package net's, and who first uses it does
+// the handshake.
 func SecureWaiting(conn net.Conn, config *tls.Config, slots Slots) net.Conn {
 	return secured(conn, config, &handshake{slots: slots, byUse: true})
 }
@@ -99,8 +100,8 @@ func (c *Secured) SetDeadline(t time.Time) error      { return c.below.SetDeadli
 func (c *Secured) SetReadDeadline(t time.Time) error  { return c.below.SetReadDeadline(t) }
 func (c *Secured) SetWriteDeadline(t time.Time) error { return c.below.SetWriteDeadline(t) }
 
-// read decrypts into p what has arrived. At n == 0 without an error there is nothing, and an event tells of what comes then.
-// With held only what has been read from the kernel is decrypted. The handshake has succeeded.
+// read decrypts into p what has arrived. At n == 0 without an error there is nothing, and an event tells of what comes
+// then. With held only what has been read from the kernel is decrypted. The handshake has succeeded.
 func (c *Secured) read(fd int, p []byte, held bool) (n int, err error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
@@ -121,8 +122,8 @@ func (c *Secured) read(fd int, p []byte, held bool) (n int, err error) {
 	return n, err
 }
 
-// decrypt has crypto/tls read until p is full or the kernel has nothing. A read that brings a part of a record and less than
-// it asked for may end at urgent data: where it comes to nothing else the kernel is asked again.
+// decrypt has crypto/tls read until p is full or the kernel has nothing. A read that brings a part of a record and less
+// than it asked for may end at urgent data: where it comes to nothing else the kernel is asked again.
 func (c *Secured) decrypt(p []byte) (n int, err error) {
 	in := &c.wire.in
 	for n < len(p) {
@@ -148,8 +149,8 @@ func (c *Secured) decrypt(p []byte) (n int, err error) {
 // recordSize is the largest payload of a TLS record (RFC 8446, 5.1).
 const recordSize = 16 << 10
 
-// write encrypts p and writes what the kernel takes at once, a record at a time. What is encrypted and not taken is kept for
-// the next write, whose p begins with what this one has not reported as written. The handshake has succeeded.
+// write encrypts p and writes what the kernel takes at once, a record at a time. What is encrypted and not taken is
+// kept for the next write, whose p begins with what this one has not reported as written. The handshake has succeeded.
 func (c *Secured) write(fd int, p []byte) (n int, err error) {
 	for {
 		taken, full, err := c.wire.send(fd)
@@ -230,8 +231,8 @@ func (c *Secured) flush(wait bool) (full bool, err error) {
 	return full, err
 }
 
-// Close closes the connection and does not wait. It sends close_notify if the peer has taken all that was encrypted before
-// and there is room: else the peer is to see that the stream was cut off.
+// Close closes the connection and does not wait. It sends close_notify if the peer has taken all that was encrypted
+// before and there is room: else the peer is to see that the stream was cut off.
 func (c *Secured) Close() error {
 	if ready, err := c.isReady(); !ready || err != nil {
 		return c.below.Close()

@@ -7,9 +7,9 @@ import (
 	"unsafe"
 )
 
-// receiveNow and sendNow are raw system calls, of which the scheduler is not told: they return in microseconds, and giving
-// the processor up and getting it back costs a tenth of a small message, and more with few connections (measured on the
-// ping-pong rows of bench/).
+// receiveNow and sendNow are raw system calls, of which the scheduler is not told: they return in microseconds, and
+// giving the processor up and getting it back costs a tenth of a small message, and more with few connections (measured
+// on the ping-pong rows of bench/).
 //
 // MSG_DONTWAIT is why they return. The descriptor's own non-blocking mode belongs to all its duplicates, and
 // os.File.Fd takes it away from all of them; a call that then waited would hold the processor, and with the next

@@ -6,7 +6,8 @@ import (
 	"unsafe"
 )
 
-// RTT is the kernel's smoothed round-trip time to raw's peer (TCP_INFO of tcp(7)); 0 where nobody can tell, as of what is no TCP.
+// RTT is the kernel's smoothed round-trip time to raw's peer (TCP_INFO of tcp(7)); 0 where nobody can tell, as of what
+// is no TCP.
 func RTT(raw syscall.RawConn) (rtt time.Duration) {
 	if raw == nil {
 		return 0

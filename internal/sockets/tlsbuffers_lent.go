@@ -10,9 +10,9 @@ import (
 	"unsafe"
 )
 
-// crypto/tls keeps the buffers of its input for the life of a connection: what the ClientHello took, and a record after a large
-// message. Built with the tag lendtlsbuffers, a Secured has one of a pool's for each read instead. The fields are none of
-// crypto/tls's API; where they are not found as they are known, it does without.
+// crypto/tls keeps the buffers of its input for the life of a connection: what the ClientHello took, and a record after
+// a large message. Built with the tag lendtlsbuffers, a Secured has one of a pool's for each read instead. The fields
+// are none of crypto/tls's API; where they are not found as they are known, it does without.
 
 // inputFields says where in a tls.Conn the fields of its input are.
 type inputFields struct {
@@ -68,8 +68,8 @@ const (
 
 var lentBuffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, lentSize)) }}
 
-// lendBuffer gives conn a buffer to read into, for who holds its reading lock. It returns what takeBuffer is to be given: nil if
-// conn has one still, from which it has not decrypted or handed over everything.
+// lendBuffer gives conn a buffer to read into, for who holds its reading lock. It returns what takeBuffer is to be
+// given: nil if conn has one still, from which it has not decrypted or handed over everything.
 func lendBuffer(conn *tls.Conn) *bytes.Buffer {
 	if !buffersAreLent {
 		return nil

@@ -85,7 +85,8 @@ func InputHeld(conn net.Conn) int {
 	return in.raw.Cap() + int(in.plain.Size()) + in.hand.Cap()
 }
 
-// Scribble overwrites a buffer that nobody is lent: what is still read from it is seen to be wrong, and by the race detector.
+// Scribble overwrites a buffer that nobody is lent: what is still read from it is seen to be wrong, and by the race
+// detector.
 func Scribble() {
 	b := lentBuffers.Get().(*bytes.Buffer)
 	p := b.AvailableBuffer()

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// A TLSListener accepts conns for an HTTP server. They secure themselves when they are first used, and can become those of a session:
-// see [FromHTTP].
+// A TLSListener accepts conns for an HTTP server. They secure themselves when they are first used, and can become those
+// of a session: see [FromHTTP].
 type TLSListener struct {
 	net.Listener
 	config *tls.Config
@@ -41,8 +41,8 @@ func (l *TLSListener) Accept() (net.Conn, error) {
 
 const http1, http2 = "http/1.1", "h2"
 
-// withoutHTTP2 returns a config that offers HTTP/1.1 alone, also where a connection has one of its own. A config that offers nothing
-// else stays as it is, and with it the keys of its session tickets.
+// withoutHTTP2 returns a config that offers HTTP/1.1 alone, also where a connection has one of its own. A config that
+// offers nothing else stays as it is, and with it the keys of its session tickets.
 func withoutHTTP2(config *tls.Config) *tls.Config {
 	if slices.Contains(config.NextProtos, http2) || !slices.Contains(config.NextProtos, http1) {
 		config = config.Clone()

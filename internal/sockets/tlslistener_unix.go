@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A httpConn is a Secured for an HTTP server, which does no handshake but that of crypto/tls's own conns: whoever first uses it
-// does it.
+// A httpConn is a Secured for an HTTP server, which does no handshake but that of crypto/tls's own conns: whoever first
+// uses it does it.
 type httpConn struct {
 	*Secured
 	once sync.Once

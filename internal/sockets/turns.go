@@ -5,9 +5,10 @@ import (
 	"net"
 )
 
-// A turnTaker is a TLS conn over one in memory. Its callers wait for each other on channels: crypto/tls has them wait for mutexes
-// while another waits for the peer, and with a goroutine that waits for a mutex the clock of a testing/synctest bubble stands
-// still, so that no deadline would end that wait. Of reads there is one at a time: a session sees to that.
+// A turnTaker is a TLS conn over one in memory. Its callers wait for each other on channels: crypto/tls has them wait
+// for mutexes while another waits for the peer, and with a goroutine that waits for a mutex the clock of a
+// testing/synctest bubble stands still, so that no deadline would end that wait. Of reads there is one at a time: a
+// session sees to that.
 type turnTaker struct {
 	*tls.Conn
 	shaking chan struct{} // of one place

@@ -119,8 +119,8 @@ const (
 )
 
 // lockDirectory keeps others who look for a stale socket in dir from it until unlock is called: of two that find the
-// same one, the second would remove what the first has just bound. It does not wait for ever, since a lock of a directory
-// may be held for other reasons.
+// same one, the second would remove what the first has just bound. It does not wait for ever, since a lock of a
+// directory may be held for other reasons.
 func lockDirectory(dir string) (unlock func(), locked bool) {
 	if !canLock {
 		return func() {}, false

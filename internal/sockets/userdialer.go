@@ -9,8 +9,9 @@ import (
 
 var errDialEnded = errors.New("libnet: a function of the NetDialer ended its goroutine")
 
-// GuardDialer returns a dialer whose functions, which are the user's, may do anything: package net, and net/http, call them on goroutines
-// of their own, where a panic ends the process. caught makes the error of one. A dialer that has none is returned as it is.
+// GuardDialer returns a dialer whose functions, which are the user's, may do anything: package net, and net/http, call
+// them on goroutines of their own, where a panic ends the process. caught makes the error of one. A dialer that has
+// none is returned as it is.
 func GuardDialer(d *net.Dialer, caught func(value any) error) *net.Dialer {
 	resolves := d.Resolver != nil && d.Resolver.Dial != nil
 	if d.Control == nil && d.ControlContext == nil && !resolves {

@@ -15,9 +15,9 @@ import (
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
-// A wire is the conn below crypto/tls. During the handshake its Read and Write are those of the conn below it. From then on Read
-// does not wait, and Write takes everything: crypto/tls can go on after a read that brought nothing, but not after a write that
-// failed. A read may write, too: alerts, and answers to KeyUpdate.
+// A wire is the conn below crypto/tls. During the handshake its Read and Write are those of the conn below it. From
+// then on Read does not wait, and Write takes everything: crypto/tls can go on after a read that brought nothing, but
+// not after a write that failed. A read may write, too: alerts, and answers to KeyUpdate.
 type wire struct {
 	// Immutable.
 	below net.Conn
@@ -42,7 +42,8 @@ type wire struct {
 // wireLock is the class of the lock in docs/locks.md.
 type wireLock struct{}
 
-// nothing is the error of a read that finds nothing. crypto/tls can go on after no error but a net.Error that is Temporary.
+// nothing is the error of a read that finds nothing. crypto/tls can go on after no error but a net.Error that is
+// Temporary.
 type nothing struct{}
 
 var errNothing error = nothing{}
@@ -110,7 +111,8 @@ func (w *wire) standsFor(k int) {
 	w.mark = w.kept.len()
 }
 
-// send gives the kernel what is kept. taken is how many bytes are to be reported as written; full says that something is left.
+// send gives the kernel what is kept. taken is how many bytes are to be reported as written; full says that something
+// is left.
 func (w *wire) send(fd int) (taken int, full bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -129,8 +131,8 @@ func (w *wire) send(fd int) (taken int, full bool, err error) {
 	return taken, full, err
 }
 
-// goneLocked is how many bytes that have not been reported are in records which the kernel has taken whole: its peer gets them, whatever
-// becomes of the others. It is 0 where something else was kept with them, such as an answer.
+// goneLocked is how many bytes that have not been reported are in records which the kernel has taken whole: its peer
+// gets them, whatever becomes of the others. It is 0 where something else was kept with them, such as an answer.
 func (w *wire) goneLocked() int {
 	if w.around == 0 || w.kept == nil {
 		return 0
@@ -150,7 +152,8 @@ func (w *wire) goneLocked() int {
 	return gone - w.kept.told
 }
 
-// maxKept bounds what is kept of a peer that does not read. No write adds to more than a record, so what goes beyond are answers.
+// maxKept bounds what is kept of a peer that does not read. No write adds to more than a record, so what goes beyond
+// are answers.
 const maxKept = 64 << 10
 
 var errUnreadAnswers = errors.New("libnet: the peer has TLS answer and does not read")

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Certificate is the one of ServerTLS. It is valid by every clock, since it may be made in a synctest bubble and used outside, or the
-// other way round.
+// Certificate is the one of ServerTLS. It is valid by every clock, since it may be made in a synctest bubble and used
+// outside, or the other way round.
 var Certificate = sync.OnceValue(func() tls.Certificate {
 	return Issue(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), "libnet.test")
 })

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Context returns the context that the user has passed to call, or one in its place whose methods do not panic: package context, and
-// net/http, ask it on goroutines of their own. What is derived from it ends with it in the same way. It panics where there is none.
+// Context returns the context that the user has passed to call, or one in its place whose methods do not panic: package
+// context, and net/http, ask it on goroutines of their own. What is derived from it ends with it in the same way. It
+// panics where there is none.
 func Context(ctx context.Context, call string) context.Context {
 	if ctx == nil {
 		panic("libnet: " + call + " with a nil context: context.Background() is one that does not end")
@@ -18,7 +19,8 @@ func Context(ctx context.Context, call string) context.Context {
 	return guarded{ctx, ctx.Done()}
 }
 
-// harmless are the types of package context that keep their error themselves, and ask their parent, guarded or not, only for values.
+// harmless are the types of package context that keep their error themselves, and ask their parent, guarded or not,
+// only for values.
 var harmless = func() map[reflect.Type]bool {
 	cancelled, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -1,5 +1,5 @@
-// Package usercode asks values of the user's something, and gets an answer, or none in time: their methods may panic, hang, or end
-// their goroutine, and what a panic is given may panic in its turn.
+// Package usercode asks values of the user's something, and gets an answer, or none in time: their methods may panic,
+// hang, or end their goroutine, and what a panic is given may panic in its turn.
 package usercode
 
 import (
@@ -12,8 +12,8 @@ import (
 // Patience bounds the wait for an answer.
 const Patience = time.Second
 
-// Answer asks a question on a goroutine of its own, which the user's code behind it may end, or keep; ok says that it was answered
-// within Patience.
+// Answer asks a question on a goroutine of its own, which the user's code behind it may end, or keep; ok says that it
+// was answered within Patience.
 func Answer[T any](question func() T) (answer T, ok bool) {
 	answers := make(chan T, 1)
 	go func() {
@@ -41,7 +41,8 @@ func IsNil(value any) bool {
 	return false
 }
 
-// IsMissing is IsNil for a protocol, a handler or a codec: it needs something behind it, unless that is a type without fields.
+// IsMissing is IsNil for a protocol, a handler or a codec: it needs something behind it, unless that is a type without
+// fields.
 func IsMissing(value any) bool {
 	if !IsNil(value) {
 		return false
@@ -62,8 +63,9 @@ func Cut(text string, limit int) string {
 	return text[:end]
 }
 
-// Text is what an error says, or what a panic was given, or its type where that says nothing. It may be long, and a part of it may come
-// from a peer. fmt would follow a value that contains itself for ever, and a panic of a panicking value's method ends the process.
+// Text is what an error says, or what a panic was given, or its type where that says nothing. It may be long, and a
+// part of it may come from a peer. fmt would follow a value that contains itself for ever, and a panic of a panicking
+// value's method ends the process.
 func Text(value any) string {
 	text, none := "", fmt.Sprintf("a %T", value)
 	switch v := value.(type) {

@@ -16,10 +16,11 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/units"
 )
 
-// No Grafana is to be had for a test, neither in Debian nor as a module. Its schema is, which Grafana makes its own types from.
+// No Grafana is to be had for a test, neither in Debian nor as a module. Its schema is, which Grafana makes its own
+// types from.
 
-// readDashboard decodes it by the schema, which takes no field that it does not know, misses none that it asks for, and wants each of
-// its type.
+// readDashboard decodes it by the schema, which takes no field that it does not know, misses none that it asks for, and
+// wants each of its type.
 func readDashboard(t *testing.T, text []byte) (d dashboard.Dashboard, err error) {
 	t.Helper()
 	known := cog.NewRuntime()
@@ -115,7 +116,8 @@ func TestEachPanelHasItsPlaceItsWordsAndBothVariables(t *testing.T) {
 	}
 }
 
-// checkTargets wants each expression to ask the data source that is chosen for what is chosen, over a window that fits the scrapes.
+// checkTargets wants each expression to ask the data source that is chosen for what is chosen, over a window that fits
+// the scrapes.
 func checkTargets(t *testing.T, title string, p *dashboard.Panel) {
 	t.Helper()
 	refs := make(map[string]bool)

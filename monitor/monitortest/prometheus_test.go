@@ -33,7 +33,8 @@ func program(t testing.TB, name string) string {
 	return path
 }
 
-// expressions are those of the dashboard's panels, by their titles, with Grafana's variables filled in, and the queries of its variables.
+// expressions are those of the dashboard's panels, by their titles, with Grafana's variables filled in, and the queries
+// of its variables.
 func expressions(t *testing.T) map[string]string {
 	t.Helper()
 	var dashboard struct {
@@ -230,7 +231,8 @@ func wantMetrics[T any](t *testing.T, where string, names []string, families map
 	}
 }
 
-// checkRules wants each rule to have been evaluated, without an error, and those to fire, or to be about to, that have a reason.
+// checkRules wants each rule to have been evaluated, without an error, and those to fire, or to be about to, that have
+// a reason.
 func checkRules(t *testing.T, address string, await func(string, func() bool), each func(rule, expression string)) {
 	t.Helper()
 	type rule struct{ Name, Query, Health, State, LastError string }

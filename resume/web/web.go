@@ -13,9 +13,10 @@
 //	session.send("hello"); // a string or a Uint8Array; goes out now, or with the next connection
 //	const end = await session.ended; // end.message is why, end.unacknowledged what that cost
 //
-// The server's end is a [resume.Server] behind ws.MessageHandler or ws.Handler, without the option Text. The page and it keep to what
-// docs/resume.md says: a message is acknowledged when onmessage has returned, what was not acknowledged is sent again over the next
-// connection, and when a session cannot be kept both ends are told how much was not. resume.d.ts types it; there is no build step.
+// The server's end is a [resume.Server] behind ws.MessageHandler or ws.Handler, without the option Text. The page and
+// it keep to what docs/resume.md says: a message is acknowledged when onmessage has returned, what was not acknowledged
+// is sent again over the next connection, and when a session cannot be kept both ends are told how much was not.
+// resume.d.ts types it; there is no build step.
 package web
 
 import (

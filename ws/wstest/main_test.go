@@ -139,8 +139,8 @@ func webSockets(t testing.TB, m mode) (text, binary string, servers []*libnet.Se
 	return scheme + servers[0].Listener().Addr().String() + "/", scheme + servers[1].Listener().Addr().String() + "/", servers
 }
 
-// wantEnds checks what the sessions of the scenario ended for, once all have, and whether what they sent and received was compressed: a
-// MiB of the same letter is among it.
+// wantEnds checks what the sessions of the scenario ended for, once all have, and whether what they sent and received
+// was compressed: a MiB of the same letter is among it.
 func wantEnds(t testing.TB, servers []*libnet.Server, m mode) {
 	t.Helper()
 	for _, srv := range servers {

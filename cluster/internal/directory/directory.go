@@ -11,7 +11,8 @@ type Bus interface {
 	Publish(node string, data []byte) error
 }
 
-// A Host is who runs a directory. It is called without locks of the directory, by goroutines of its own too, and must not wait.
+// A Host is who runs a directory. It is called without locks of the directory, by goroutines of its own too, and must
+// not wait.
 type Host interface {
 	// Replaced says that the session has lost the user to a greater login, of another node.
 	Replaced(token string, session uint64)
@@ -108,11 +109,12 @@ func (d *Directory) Close() {
 	}
 }
 
-// newEpoch is how far numbers go ahead when the view changes, so that logins of a part of the cluster that has lost another
-// one are greater than those before.
+// newEpoch is how far numbers go ahead when the view changes, so that logins of a part of the cluster that has lost
+// another one are greater than those before.
 const newEpoch = 1 << 32
 
-// SetView says which nodes are alive, this one included unless it holds nobody any more, and how many others may hold users.
+// SetView says which nodes are alive, this one included unless it holds nobody any more, and how many others may hold
+// users.
 func (d *Directory) SetView(members []string, silent int) {
 	v := newView(members)
 	d.mu.Lock()
@@ -229,7 +231,8 @@ func (d *Directory) Tick() {
 	d.sayHeard(heard)
 }
 
-// Resync is for a node that may have lost messages: it learns from the others whom they hold, and tells them whom it does.
+// Resync is for a node that may have lost messages: it learns from the others whom they hold, and tells them whom it
+// does.
 func (d *Directory) Resync() {
 	d.mu.Lock()
 	for node, m := range d.members {
@@ -251,8 +254,9 @@ func (d *Directory) Stats() (held, records int) {
 	return len(d.held), len(d.records)
 }
 
-// farAhead is how much a number of another node may be ahead of the machine's clock and still move this node's: 285 years, or 2,000,000
-// changes of the view. Without it one broken message would take all nodes to where there are no greater numbers.
+// farAhead is how much a number of another node may be ahead of the machine's clock and still move this node's: 285
+// years, or 2,000,000 changes of the view. Without it one broken message would take all nodes to where there are no
+// greater numbers.
 const farAhead = 1 << 53
 
 // observeLocked notes a number that another node has used.
@@ -260,7 +264,8 @@ func (d *Directory) observeLocked(number uint64) {
 	d.clock = max(d.clock, min(number, d.hint()+farAhead))
 }
 
-// send fills in who sends. Whoever waits for an answer sends again what is lost, and learns from the error that the bus is broken.
+// send fills in who sends. Whoever waits for an answer sends again what is lost, and learns from the error that the bus
+// is broken.
 func (d *Directory) send(to string, m message) error {
 	d.mu.Lock()
 	m.from, m.clock, m.digest = d.self, d.clock, d.view.digest

@@ -121,7 +121,8 @@ func TestLoginsAtOnceEndWithExactlyOneSession(t *testing.T) {
 	}
 }
 
-// Where answers are late because there is much to do, asking as often as before is more of that: of enough logins at once none would end.
+// Where answers are late because there is much to do, asking as often as before is more of that: of enough logins at
+// once none would end.
 func TestWhatIsLateForAllIsAskedLessAndLessOften(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, n *network) {
 		nodes := n.mesh(3)

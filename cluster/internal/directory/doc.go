@@ -1,13 +1,15 @@
-// Package directory knows which node of a cluster holds which user. It is a state machine over a [Bus], and knows nothing of NATS.
+// Package directory knows which node of a cluster holds which user. It is a state machine over a [Bus], and knows
+// nothing of NATS.
 //
-// Up to three nodes are a user's homes: those of the live ones whose hash with the user's name is greatest, so all nodes that see the same
-// others agree on them. A login is registered with a majority of them, and a question is answered by a majority, so each question meets
-// each login, though one of the three may be slow or stopped. A login has a number, greater than each that its node has heard of; a home
-// that knows of a greater one refuses it, and it tries again above that. No clock of the machine takes part. The greatest login is a user's,
-// on each home and on each holder, whatever the order in which they hear of it.
+// Up to three nodes are a user's homes: those of the live ones whose hash with the user's name is greatest, so all
+// nodes that see the same others agree on them. A login is registered with a majority of them, and a question is
+// answered by a majority, so each question meets each login, though one of the three may be slow or stopped. A login
+// has a number, greater than each that its node has heard of; a home that knows of a greater one refuses it, and it
+// tries again above that. No clock of the machine takes part. The greatest login is a user's, on each home and on each
+// holder, whatever the order in which they hear of it.
 //
-// When the nodes that are alive change, each node registers its users again with homes that are new to them. Until all have said that they
-// are done, "nobody holds the user" is not certain, and [Directory.Locate] says so.
+// When the nodes that are alive change, each node registers its users again with homes that are new to them. Until all
+// have said that they are done, "nobody holds the user" is not certain, and [Directory.Locate] says so.
 package directory
 
 import (

@@ -7,7 +7,8 @@ import (
 	"github.com/libnet-go/libnet/cluster/internal/directory"
 )
 
-// Another node may be of another version, or broken: what it sends is refused or understood, and a directory takes it all the same.
+// Another node may be of another version, or broken: what it sends is refused or understood, and a directory takes it
+// all the same.
 func FuzzMessage(f *testing.F) {
 	for _, seed := range []string{
 		"", "R", "R\x00\x02N1\x05\x01\x00\x00\x00\x07\x00\x00\x00\x00\x01\x01u\x01\x05", "U\x00\x02N1\x05\x00\x00\x00\x00\x07\x00\x00\x00\x00\x01\x01u\x00\x05",

@@ -10,7 +10,8 @@ import (
 // batchSize is how many logins go into one message: about 40 KB of them.
 const batchSize = 512
 
-// Run registers this node's logins again whenever the view changes, and answers homes that ask for them, until ctx or the directory ends.
+// Run registers this node's logins again whenever the view changes, and answers homes that ask for them, until ctx or
+// the directory ends.
 func (d *Directory) Run(ctx context.Context) {
 	var withdrawing sync.WaitGroup
 	defer withdrawing.Wait()

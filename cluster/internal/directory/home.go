@@ -31,7 +31,8 @@ func (d *Directory) handle(m message) {
 	}
 }
 
-// storeLocked notes a login unless a greater one is known. It returns the one that was known before, if that is another.
+// storeLocked notes a login unless a greater one is known. It returns the one that was known before, if that is
+// another.
 func (d *Directory) storeLocked(token string, l Login) (before Login, stored bool) {
 	before = d.records[token]
 	switch {
@@ -92,8 +93,8 @@ func (d *Directory) handleRegister(m message) {
 }
 
 const (
-	// strangerFor is how long a login stays whose node is not in the view. A new node is heard within a heartbeat. One that has left is not
-	// heard again, and what was under way when it left would stay for good: it takes back nothing.
+	// strangerFor is how long a login stays whose node is not in the view. A new node is heard within a heartbeat. One
+	// that has left is not heard again, and what was under way when it left would stay for good: it takes back nothing.
 	strangerFor = 2 * time.Second
 
 	maxStrangers = 1024 // more are not listened to

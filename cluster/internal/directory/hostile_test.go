@@ -26,7 +26,8 @@ func (s *subjects) Publish(node string, _ []byte) error {
 	return nil
 }
 
-// A node's name is part of a subject, which the NATS client writes as it is: a line end would begin a command of the sender's.
+// A node's name is part of a subject, which the NATS client writes as it is: a line end would begin a command of the
+// sender's.
 func TestNamesOfNodesThatCannotBePartOfASubjectAreRefused(t *testing.T) {
 	for _, name := range []string{"a b", "A\r\nPUB", "*", ">", "A.B", "\x00", "Ä"} {
 		for _, text := range []string{
@@ -86,7 +87,8 @@ func TestALoginOfANodeThatIsAboutToComeStays(t *testing.T) {
 	})
 }
 
-// The greatest number that a message may have leaves none for later logins: each would be refused for good, or be won by whose name is greater.
+// The greatest number that a message may have leaves none for later logins: each would be refused for good, or be won
+// by whose name is greater.
 func TestAMessageWithTheGreatestNumberTakesNoLaterLoginFromAnybody(t *testing.T) {
 	greatest := string(binary.AppendUvarint(nil, 1<<62))
 	for what, text := range map[string]string{

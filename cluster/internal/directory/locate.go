@@ -14,9 +14,9 @@ const (
 	lookAgain = 20 * time.Millisecond
 )
 
-// Locate returns the user's greatest login that a majority of the homes know, or that any does when a majority is late; or none, when a
-// majority is certain that nobody holds the user.
-// Errors: [ErrUnknown] when that is not certain; ctx's; the bus'; [ErrClosed].
+// Locate returns the user's greatest login that a majority of the homes know, or that any does when a majority is late;
+// or none, when a majority is certain that nobody holds the user. Errors: [ErrUnknown] when that is not certain; ctx's;
+// the bus'; [ErrClosed].
 func (d *Directory) Locate(ctx context.Context, token string) (Login, error) {
 	for begun := time.Now(); ; {
 		found, certain, err := d.look(ctx, token)

@@ -11,8 +11,9 @@ import (
 	"github.com/libnet-go/libnet/cluster/internal/directory"
 )
 
-// Users log in and out at random, nodes come, go slow and are cut off, and messages are lost: nobody who is logged in all the time is ever said
-// to be nowhere, and when all is over each user has one session at most, which all nodes know.
+// Users log in and out at random, nodes come, go slow and are cut off, and messages are lost: nobody who is logged in
+// all the time is ever said to be nowhere, and when all is over each user has one session at most, which all nodes
+// know.
 func TestWhateverHappensNobodyIsSaidToBeNowhereAndEachUserEndsWithOneSession(t *testing.T) {
 	seeds := []uint64{1003, 1004} // a login that ends before it has told whom it replaced, and one that is told on a route that breaks
 	for seed := range uint64(12) {

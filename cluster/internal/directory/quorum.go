@@ -8,13 +8,14 @@ import (
 )
 
 const (
-	// hedgeAfter is how long the best homes have before the others are asked, too. When all answer late, because there is much to do, they
-	// have as much longer, up to hedgeAtMost: more questions would make that worse.
+	// hedgeAfter is how long the best homes have before the others are asked, too. When all answer late, because there
+	// is much to do, they have as much longer, up to hedgeAtMost: more questions would make that worse.
 	hedgeAfter  = 15 * time.Millisecond
 	hedgeAtMost = 250 * time.Millisecond
 
-	// askAgain is when a question is repeated, in case it was lost: then after twice as long each time, up to askAgainAtMost, since an answer
-	// may also be late because there is more to do than all can, and questions are more of that. They may be asked any number of times.
+	// askAgain is when a question is repeated, in case it was lost: then after twice as long each time, up to
+	// askAgainAtMost, since an answer may also be late because there is more to do than all can, and questions are more
+	// of that. They may be asked any number of times.
 	askAgain       = 100 * time.Millisecond
 	askAgainAtMost = 4 * askAgain
 
@@ -102,7 +103,8 @@ func (d *Directory) slownessLocked(node string, now time.Time) int8 {
 
 func (q *quorum) end() { q.d.endCall(q.call) }
 
-// run asks until enough have answered as good finds it: it is true for an answer that counts. Other answers end it through err.
+// run asks until enough have answered as good finds it: it is true for an answer that counts. Other answers end it
+// through err.
 func (q *quorum) run(ctx context.Context, ask func(home string, first, late bool) error, good func(message) (bool, error)) error {
 	for q.asked < q.need {
 		q.asked++
@@ -186,7 +188,8 @@ func (q *quorum) askRest(ask func(string, bool, bool) error) error {
 	return nil
 }
 
-// noteTime notes how long a home took, and asks it after others if that was too long. The first answer of some homes is the typical one.
+// noteTime notes how long a home took, and asks it after others if that was too long. The first answer of some homes is
+// the typical one.
 func (d *Directory) noteTime(node string, took, bound time.Duration, first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

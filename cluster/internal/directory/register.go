@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// refusals is how often a login tries again above a greater one. The first may be of an earlier login with a number that this node had not
-// heard of; what is greater after some is a login at the same time, and may as well be the later one.
+// refusals is how often a login tries again above a greater one. The first may be of an earlier login with a number
+// that this node had not heard of; what is greater after some is a login at the same time, and may as well be the later
+// one.
 const refusals = 4
 
 // Hold begins a login: the session has the user on this node, in the place of any other. Register completes it.
@@ -18,16 +19,17 @@ func (d *Directory) Hold(token string, session uint64) {
 	d.held[token] = held{number: d.nextLocked(), session: session}
 }
 
-// nextLocked returns a number that is greater than all that were heard of. The machine's clock decides nothing: where it is right, a login
-// is seldom refused for one that its node has not heard of, and where it is wrong, more often.
+// nextLocked returns a number that is greater than all that were heard of. The machine's clock decides nothing: where
+// it is right, a login is seldom refused for one that its node has not heard of, and where it is wrong, more often.
 func (d *Directory) nextLocked() uint64 {
 	d.clock = min(max(d.clock+1, d.hint()), maxNumber)
 	return d.clock
 }
 
-// Register returns nil when a majority of the user's homes know the login, and those that it replaced have lost the user, as far as their
-// nodes answer. After an error the caller owes an Unhold. Errors: [ErrReplaced] by a greater login of another node; [ErrGone] when this node has given the session's user to another,
-// or Unhold was called; ctx's; the bus'; [ErrClosed].
+// Register returns nil when a majority of the user's homes know the login, and those that it replaced have lost the
+// user, as far as their nodes answer. After an error the caller owes an Unhold. Errors: [ErrReplaced] by a greater
+// login of another node; [ErrGone] when this node has given the session's user to another, or Unhold was called; ctx's;
+// the bus'; [ErrClosed].
 func (d *Directory) Register(ctx context.Context, token string, session uint64) error {
 	for refused := 0; refused < refusals; {
 		greater, err := d.propose(ctx, token, session)
@@ -121,8 +123,8 @@ func (d *Directory) propose(ctx context.Context, token string, session uint64) (
 // tellWithin is how long those who lose a user may take to hear of it when they have not answered by themselves.
 const tellWithin = 250 * time.Millisecond
 
-// tellRest tells those who do not know that they have lost the user, and waits for them: messages that begin after the login must not reach
-// the session that it replaces.
+// tellRest tells those who do not know that they have lost the user, and waits for them: messages that begin after the
+// login must not reach the session that it replaces.
 func (p *proposal) tellRest(ctx context.Context) error {
 	timer := time.NewTimer(tellWithin)
 	defer timer.Stop()
@@ -160,8 +162,8 @@ func (p *proposal) tellLater() {
 	}
 }
 
-// ask has the first home tell whom the login replaces, who then answers: a login that waits for it is true for all. When that takes too long,
-// homes answer for themselves.
+// ask has the first home tell whom the login replaces, who then answers: a login that waits for it is true for all.
+// When that takes too long, homes answer for themselves.
 func (p *proposal) ask(home string, first, _ bool) error {
 	m := message{call: p.call.number}
 	if first {
@@ -203,7 +205,8 @@ func (d *Directory) registerAs(home string, m message, token string, l Login) er
 	return d.send(home, m)
 }
 
-// Unhold ends a login, unless it has lost the user, or another session has taken its place: then the homes know already.
+// Unhold ends a login, unless it has lost the user, or another session has taken its place: then the homes know
+// already.
 func (d *Directory) Unhold(token string, session uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -224,7 +227,8 @@ func (d *Directory) UnholdAll() {
 	d.withdraw()
 }
 
-// Disown is for a node that was asked for a user and has none: a home must have missed its end. A token that no home takes is ignored.
+// Disown is for a node that was asked for a user and has none: a home must have missed its end. A token that no home
+// takes is ignored.
 func (d *Directory) Disown(token string) {
 	if len(token) > maxToken {
 		return

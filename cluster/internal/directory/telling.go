@@ -1,8 +1,8 @@
 package directory
 
-// A telling is a node that was told that it has lost a user, and has not said that it has heard so. It is told again: what is on a route that
-// breaks and is back before anybody notices is lost, and two sessions of the user would stay. Those who have heard it say so with the next
-// Tick, of all users at once.
+// A telling is a node that was told that it has lost a user, and has not said that it has heard so. It is told again:
+// what is on a route that breaks and is back before anybody notices is lost, and two sessions of the user would stay.
+// Those who have heard it say so with the next Tick, of all users at once.
 type telling struct {
 	token string
 	loser Login
@@ -18,7 +18,8 @@ const (
 	// quietFor is for how many Ticks a login may ask again.
 	quietFor = 20
 
-	// tellFor is for how many a node may be away, two minutes: its next run has no such session. maxTellings is how many wait.
+	// tellFor is for how many a node may be away, two minutes: its next run has no such session. maxTellings is how
+	// many wait.
 	tellFor     = 240
 	maxTellings = 1 << 16
 )
@@ -66,7 +67,8 @@ func (d *Directory) unheardLocked() (again []telling) {
 	return again
 }
 
-// heardLocked notes that a node knows of the end of a login, or registers it with a number of which it is seen anew who has lost.
+// heardLocked notes that a node knows of the end of a login, or registers it with a number of which it is seen anew who
+// has lost.
 func (d *Directory) heardLocked(node string, e entry) {
 	d.keepTellingsLocked(e.token, func(t *telling) bool { return t.loser.Node != node || t.loser.Session != e.session })
 }

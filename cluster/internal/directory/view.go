@@ -41,7 +41,8 @@ func (h *homes) list() []string { return h.nodes[:h.count] }
 
 func (h *homes) has(node string) bool { return slices.Contains(h.list(), node) }
 
-// homes returns the members with the greatest hashes together with the token: when one leaves, only users whose home it was get another.
+// homes returns the members with the greatest hashes together with the token: when one leaves, only users whose home it
+// was get another.
 func (v *view) homes(token string) (h homes) {
 	var best [maxHomes]uint64
 	t := hash(token)

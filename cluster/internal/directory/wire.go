@@ -154,8 +154,8 @@ func (r *reader) uint(most uint64) uint64 {
 
 func (r *reader) string(most uint64) string { return string(r.take(r.uint(most))) }
 
-// node is the name of a node, or empty. It becomes part of a subject, which nobody checks any more: with another character it would be a
-// wildcard, or end the line and begin a command.
+// node is the name of a node, or empty. It becomes part of a subject, which nobody checks any more: with another
+// character it would be a wildcard, or end the line and begin a command.
 func (r *reader) node() string {
 	name := r.string(maxNode)
 	for _, c := range []byte(name) {

@@ -51,7 +51,8 @@ func (r *untilRig) serve() error {
 	return r.srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) { _, _ = s.Receive() }))
 }
 
-// until is ServeUntil with a ctx that ends in a second, when what else happens has been done. It returns how long it took.
+// until is ServeUntil with a ctx that ends in a second, when what else happens has been done. It returns how long it
+// took.
 func (r *untilRig) until(t *testing.T, drain time.Duration, serve func() error, happens func()) (time.Duration, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -7,7 +7,8 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
-// What finds no room at a peer that does not read is noted with the time until there was some, and what found room with none.
+// What finds no room at a peer that does not read is noted with the time until there was some, and what found room with
+// none.
 func TestAMessageIsNotedWithTheTimeForWhichItsPeerTookNothing(t *testing.T) {
 	inBubbles(t, func(t *testing.T, w way) {
 		const silence = 5 * time.Second

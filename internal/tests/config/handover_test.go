@@ -29,7 +29,8 @@ func servedUntil(t *testing.T, n int64) {
 	})
 }
 
-// drained is the row of Server.Drain: a server with a session is drained, in the time that its context leaves at the most.
+// drained is the row of Server.Drain: a server with a session is drained, in the time that its context leaves at the
+// most.
 func drained(t *testing.T, n int64) {
 	srv, s, end := echoing(t, func(c *libnet.Config) { c.Linger = 50 * time.Millisecond })
 	defer end()

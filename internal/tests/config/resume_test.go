@@ -14,8 +14,8 @@ import (
 	"github.com/libnet-go/libnet/resume"
 )
 
-// resumable is a row for a field of both ends' Config. A message is echoed, on a connection and then on another; or the session ends
-// with its first connection where its window is that short.
+// resumable is a row for a field of both ends' Config. A message is echoed, on a connection and then on another; or the
+// session ends with its first connection where its window is that short.
 func resumable(set func(*resume.Config, int64)) func(*testing.T, int64) {
 	return func(t *testing.T, n int64) {
 		server, client := new(resume.Server), new(resume.Client)

@@ -25,7 +25,8 @@ const (
 	bigFrame  = 32 << 10 // of what is sent where output is to lie unwritten
 )
 
-// TestEveryEndIsWhatItsRowOfTheTableSays runs the table: each end over each transport, in each mode, with each thing on the way.
+// TestEveryEndIsWhatItsRowOfTheTableSays runs the table: each end over each transport, in each mode, with each thing on
+// the way.
 func TestEveryEndIsWhatItsRowOfTheTableSays(t *testing.T) {
 	testkit.Slow(t)
 	for _, e := range table {

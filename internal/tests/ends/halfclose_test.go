@@ -139,8 +139,8 @@ func TestAReplyThatSendTookAfterAHalfCloseIsDelivered(t *testing.T) {
 // wrappedConn is what a listener of a user's makes of a conn: it has no half-close of its own.
 type wrappedConn struct{ net.Conn }
 
-// A wrapper has the half-close of what it embeds: without one, what the peer has sent and nobody reads would have the kernel reset
-// the connection, and the peer lose what was on its way.
+// A wrapper has the half-close of what it embeds: without one, what the peer has sent and nobody reads would have the
+// kernel reset the connection, and the peer lose what was on its way.
 func TestAShutdownOverAWrappedConnDeliversToAPeerThatSends(t *testing.T) {
 	near, far := testkit.ConnectTCP(t)
 	srv := testkit.NewServer(t, testkit.Frames, 1000)

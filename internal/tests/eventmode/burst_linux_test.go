@@ -13,8 +13,8 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// segmentsIn is how many segments with data a TCP conn has received: on loopback, each small write of the other side is one.
-// Package syscall has no getsockopt on 386.
+// segmentsIn is how many segments with data a TCP conn has received: on loopback, each small write of the other side is
+// one. Package syscall has no getsockopt on 386.
 func segmentsIn(t *testing.T, conn net.Conn) int {
 	const dataSegmentsIn = 152 // in struct tcp_info of linux/tcp.h
 	var info [192]byte
@@ -34,8 +34,8 @@ func segmentsIn(t *testing.T, conn net.Conn) int {
 	return int(*(*uint32)(unsafe.Pointer(&info[dataSegmentsIn])))
 }
 
-// What a handler makes of messages that arrived together leaves together: on real sockets, where the processor may be another's for
-// a while, mostly.
+// What a handler makes of messages that arrived together leaves together: on real sockets, where the processor may be
+// another's for a while, mostly.
 func TestABurstOfBroadcastsTakesOneWriteAMember(t *testing.T) {
 	testkit.OverModes(t, testkit.Modes[:2], func(t *testing.T, mode testkit.Mode) {
 		const members, burst, rounds = 100, 32, 15
@@ -85,8 +85,8 @@ func TestABurstOfBroadcastsTakesOneWriteAMember(t *testing.T) {
 	})
 }
 
-// Nobody writes to a member whose flush waits for this side: what the kernel takes of it makes room for the next. Without that three of
-// four messages of a burst are refused, whether the members read or not.
+// Nobody writes to a member whose flush waits for this side: what the kernel takes of it makes room for the next.
+// Without that three of four messages of a burst are refused, whether the members read or not.
 func TestABroadcastWritesWhatTheKernelTakesBeforeItRefuses(t *testing.T) {
 	const burst, members, queue = 2000, 5, 16
 	for name, serve := range map[string]func(*libnet.Server, libnet.MessageHandler) error{

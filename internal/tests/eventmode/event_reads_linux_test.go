@@ -197,8 +197,8 @@ func TestASocketThatIsMadeBlockingKeepsItsTimeouts(t *testing.T) {
 	})
 }
 
-// A Close that comes while the handler works through what has arrived: what the handler was given counts as received, the rest
-// as dropped, and it gets no message after that.
+// A Close that comes while the handler works through what has arrived: what the handler was given counts as received,
+// the rest as dropped, and it gets no message after that.
 func TestACloseDuringAHandlerCountsWhatWasHandled(t *testing.T) {
 	const messages = 200
 	burst := bytes.Repeat(testkit.Frame("a message"), messages)

@@ -326,7 +326,8 @@ func TestEveryModeLetsAHandlerAppendToItsMessage(t *testing.T) {
 	})
 }
 
-// What has arrived when a shutdown begins is served, by pollers, too, and no shutdown waits for a receiver that has nothing to do.
+// What has arrived when a shutdown begins is served, by pollers, too, and no shutdown waits for a receiver that has
+// nothing to do.
 func TestServeArrivedServesWhatHasArrivedInEveryMode(t *testing.T) {
 	testkit.OverModes(t, append(testkit.Modes[:4:4], testkit.Modes[6]), func(t *testing.T, mode testkit.Mode) {
 		for range 20 {

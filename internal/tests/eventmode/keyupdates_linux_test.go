@@ -19,8 +19,8 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// A keyUpdater is a client of TLS 1.3 that asks for new keys when it likes, which crypto/tls's does not: it makes what it sends itself,
-// from the secret that crypto/tls tells a key log. What comes it reads through crypto/tls.
+// A keyUpdater is a client of TLS 1.3 that asks for new keys when it likes, which crypto/tls's does not: it makes what
+// it sends itself, from the secret that crypto/tls tells a key log. What comes it reads through crypto/tls.
 type keyUpdater struct {
 	*tls.Conn
 	below  net.Conn

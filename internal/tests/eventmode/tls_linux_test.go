@@ -381,8 +381,8 @@ func TestMessagesAreCountedExactlyWhenATLSSessionIsCut(t *testing.T) {
 	}
 }
 
-// Crypto/tls begins a connection with records of little more than a kilobyte, of which it makes many of one write. A peer gets each that
-// the kernel has taken whole.
+// Crypto/tls begins a connection with records of little more than a kilobyte, of which it makes many of one write. A
+// peer gets each that the kernel has taken whole.
 func TestMessagesAreCountedByTheRecordWhenATLSSessionIsCut(t *testing.T) {
 	for _, mode := range []testkit.Mode{testkit.LoopTLS, testkit.Modes[6]} {
 		mode.Network = "unix" // whose buffer is small

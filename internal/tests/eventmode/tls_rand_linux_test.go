@@ -27,7 +27,8 @@ func (r oddRand) Read(p []byte) (int, error) {
 // suites are those with CBC of TLS 1.2, which ask Config.Rand for each record.
 var suites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}
 
-// startWithOddRand starts a server whose records ask odd for random bytes, and returns the configuration of its clients.
+// startWithOddRand starts a server whose records ask odd for random bytes, and returns the configuration of its
+// clients.
 func startWithOddRand(t *testing.T, sendQueue int) (odd oddRand, r *testkit.Rig, clients *tls.Config) {
 	t.Helper()
 	odd = oddRand{make(chan func(), 1)}

@@ -15,8 +15,8 @@ import (
 	"github.com/libnet-go/libnet/ws"
 )
 
-// webModes are the ways to serve WebSockets on a server's own listener. What ws.Protocol's sessions have beyond other sessions is
-// tested in package ws: here it is what they share.
+// webModes are the ways to serve WebSockets on a server's own listener. What ws.Protocol's sessions have beyond other
+// sessions is tested in package ws: here it is what they share.
 var webModes = []testkit.Mode{
 	webMode("WebSocket and Serve", "tcp", testkit.ReceiveLoop),
 	webMode("WebSocket", "tcp", (*libnet.Server).ServeMessages),

@@ -12,8 +12,8 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// A peer with a small receive buffer has its window shut nearly whenever the kernel looks, though it reads without a pause:
-// TCP_USER_TIMEOUT would end it, whichever way it is written to.
+// A peer with a small receive buffer has its window shut nearly whenever the kernel looks, though it reads without a
+// pause: TCP_USER_TIMEOUT would end it, whichever way it is written to.
 func TestPeerTimeoutLeavesAPeerAloneThatReadsSlowly(t *testing.T) {
 	testkit.Slow(t)
 	t.Parallel() // it mostly waits

@@ -172,7 +172,8 @@ func TestAFrameTimeoutSaysWhatCame(t *testing.T) {
 	}
 }
 
-// measuring is a user's codec with a method of the same name as one of package codec's, that panics for a part of a header.
+// measuring is a user's codec with a method of the same name as one of package codec's, that panics for a part of a
+// header.
 type measuring struct{ libnet.Codec }
 
 func (c measuring) ParseFrame(src []byte) (payload []byte, n int, err error) {
@@ -351,8 +352,8 @@ func TestAHandshakeThatSomebodyAsksForHasABound(t *testing.T) {
 	})
 }
 
-// A silent client costs a TLS server 15 s where nothing was set; one that has done its part of the handshake may be silent. A client gives
-// a silent server as long.
+// A silent client costs a TLS server 15 s where nothing was set; one that has done its part of the handshake may be
+// silent. A client gives a silent server as long.
 func TestTheHandshakeOfTLSHasABoundByDefault(t *testing.T) {
 	testkit.Slow(t)
 	inModes(t, narrow, []string{"tls"}, nil, func(t *testing.T, r *testkit.Rig) {

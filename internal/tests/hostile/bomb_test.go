@@ -68,7 +68,8 @@ func (b *bomb) at(site string) behaviour {
 	return b.does
 }
 
-// byItself shows a behaviour that needs nothing but, to hang, what ends that. It reports whether it is one of these, where it returns.
+// byItself shows a behaviour that needs nothing but, to hang, what ends that. It reports whether it is one of these,
+// where it returns.
 func (does behaviour) byItself(freed <-chan struct{}) bool {
 	switch does {
 	case panics:

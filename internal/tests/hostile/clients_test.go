@@ -37,7 +37,8 @@ var clientSites = []site{
 	{name: "ws.HandlerOptions.Check", does: failures},
 }
 
-// TestHostileUserCodeOfClients is the same for packages reconnect and monitor, and for what package ws asks before there is a session.
+// TestHostileUserCodeOfClients is the same for packages reconnect and monitor, and for what package ws asks before
+// there is a session.
 func TestHostileUserCodeOfClients(t *testing.T) {
 	for i := range clientSites {
 		s := &clientSites[i]

@@ -58,8 +58,8 @@ func ofStandardLibrary() []string {
 	return names
 }
 
-// ofOwnPackages are the methods of exported interfaces, the types of functions, the exported fields of functions, and the functions that
-// take one.
+// ofOwnPackages are the methods of exported interfaces, the types of functions, the exported fields of functions, and
+// the functions that take one.
 func ofOwnPackages(t *testing.T) (names []string) {
 	for name, dir := range packages {
 		before := len(names)
@@ -105,8 +105,8 @@ func declarations(t *testing.T, dir string) (decls []ast.Decl) {
 	return decls
 }
 
-// functionTypes are the exported types that are functions, but for those with methods: these make an interface of a function, whose
-// methods are in the table.
+// functionTypes are the exported types that are functions, but for those with methods: these make an interface of a
+// function, whose methods are in the table.
 func functionTypes(pkg string, decls []ast.Decl) map[string]bool {
 	named := make(map[string]bool)
 	for _, decl := range decls {

@@ -17,11 +17,12 @@ const (
 	slack         = 4 * time.Second
 )
 
-// patience is how long a victim waits for an answer once the bomb has gone off, which may have cost it: longer than WriteTimeout.
+// patience is how long a victim waits for an answer once the bomb has gone off, which may have cost it: longer than
+// WriteTimeout.
 const patience = writeTimeout + 300*time.Millisecond
 
-// oneIn is how many of a row's modes are for one that a build with the race detector, or the check of locks, plays: which
-// takes the other rows of a site through others. The normal build plays all.
+// oneIn is how many of a row's modes are for one that a build with the race detector, or the check of locks, plays:
+// which takes the other rows of a site through others. The normal build plays all.
 const oneIn = 3
 
 // played are the modes of a row, by its number.
@@ -45,7 +46,8 @@ func (s *site) modesOf(does behaviour) (in []mode) {
 	return in
 }
 
-// TestUserCodeThatMisbehavesCostsWhatItsRowOfTheTableSays is the table: a subtest a row, interface.method/behaviour/mode.
+// TestUserCodeThatMisbehavesCostsWhatItsRowOfTheTableSays is the table: a subtest a row,
+// interface.method/behaviour/mode.
 func TestUserCodeThatMisbehavesCostsWhatItsRowOfTheTableSays(t *testing.T) {
 	for i := range table {
 		s := &table[i]

@@ -134,8 +134,8 @@ func playMux(t *testing.T, s *site, does behaviour, m mode) {
 	}
 }
 
-// account adds to the rig's messages those of the Mux's own. What was encoded as a session ended may not have been sent; where none
-// ends, all was.
+// account adds to the rig's messages those of the Mux's own. What was encoded as a session ended may not have been
+// sent; where none ends, all was.
 func (r *muxRig) account() {
 	sure := r.own.Load()
 	switch r.b.does {

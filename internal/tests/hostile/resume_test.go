@@ -21,8 +21,8 @@ var resumeSites = []site{
 	{name: "resume.Session.OnClose"},
 }
 
-// TestHostileUserCodeOfResumableSessions is the same for package resume: another session of the same server is answered, and all
-// end when they are told to.
+// TestHostileUserCodeOfResumableSessions is the same for package resume: another session of the same server is
+// answered, and all end when they are told to.
 func TestHostileUserCodeOfResumableSessions(t *testing.T) {
 	for _, s := range resumeSites {
 		for _, does := range []behaviour{panics, panicsNil, panicsBadly, blocks, hangs, exits, asks, sends, closes, shuts, stops} {

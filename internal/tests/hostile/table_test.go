@@ -23,8 +23,8 @@ func (s *site) of() string {
 	return s.name
 }
 
-// endsAccepting reports whether no connection is accepted any more: Serve and Accept return an error of the listener's that does
-// not pass, wait for a listener, and Accept waits for OnSession.
+// endsAccepting reports whether no connection is accepted any more: Serve and Accept return an error of the listener's
+// that does not pass, wait for a listener, and Accept waits for OnSession.
 func (s *site) endsAccepting(does behaviour, m mode) bool {
 	switch {
 	case s.of() == "net.Listener.Accept":

@@ -185,7 +185,8 @@ func (c userCache) Get(string) (*tls.ClientSessionState, bool) {
 
 func (c userCache) Put(string, *tls.ClientSessionState) { c.b.at("tls.Config.ClientSessionCache.Put") }
 
-// peerTLS is the config of a client that behaves: it has a certificate, and asks for a session again where that matters.
+// peerTLS is the config of a client that behaves: it has a certificate, and asks for a session again where that
+// matters.
 func (r *rig) peerTLS() *tls.Config {
 	c := &tls.Config{InsecureSkipVerify: true, ServerName: "libnet.test", Certificates: []tls.Certificate{testkit.Certificate()}}
 	c.CurvePreferences = []tls.CurveID{tls.X25519} // the cheapest, of thousands of handshakes

@@ -1,5 +1,5 @@
-// Package plaincodec tests codecs that know only Receive and Send on a stream, and so write what libnet cannot see as frames:
-// what they wrote stays whole and in its order, whoever else writes, drops or waits.
+// Package plaincodec tests codecs that know only Receive and Send on a stream, and so write what libnet cannot see as
+// frames: what they wrote stays whole and in its order, whoever else writes, drops or waits.
 package plaincodec
 
 import (

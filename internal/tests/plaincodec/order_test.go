@@ -17,7 +17,8 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-// numberingCodec is a codec that remembers something of the stream, as gob, ciphers and compression do: it numbers its frames.
+// numberingCodec is a codec that remembers something of the stream, as gob, ciphers and compression do: it numbers its
+// frames.
 type numberingCodec struct {
 	rw   io.ReadWriter
 	next uint32

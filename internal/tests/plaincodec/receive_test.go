@@ -52,8 +52,8 @@ func (c *ponger) Send(msg any) error {
 	return nil
 }
 
-// A pong that the receiver writes while a Send encodes is no part of that Send's message, and goes out though that is dropped, or
-// cannot be encoded after all.
+// A pong that the receiver writes while a Send encodes is no part of that Send's message, and goes out though that is
+// dropped, or cannot be encoded after all.
 func TestAPongThatMeetsASendIsNotDroppedWithItsMessage(t *testing.T) {
 	for _, how := range []string{"DropOldest", "ErrEncode"} {
 		t.Run(how, func(t *testing.T) {

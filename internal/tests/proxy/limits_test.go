@@ -75,7 +75,8 @@ func TestMaxSessionsPerIPCountsClientsAndNotTheirProxy(t *testing.T) {
 	})
 }
 
-// isAnswered reports whether a client was told why it is refused. On a busy machine a handshake may take longer than that is tried.
+// isAnswered reports whether a client was told why it is refused. On a busy machine a handshake may take longer than
+// that is tried.
 func isAnswered(err error) bool {
 	var answered *refused
 	return errors.As(err, &answered) && answered.status == http.StatusServiceUnavailable

@@ -1,5 +1,5 @@
-// Package proxy tests Server.ProxyProtocol: in every way to serve, and behind haproxy and nginx. What a header is, internal/proxyproto
-// tests.
+// Package proxy tests Server.ProxyProtocol: in every way to serve, and behind haproxy and nginx. What a header is,
+// internal/proxyproto tests.
 package proxy
 
 import (

@@ -16,8 +16,8 @@ import (
 // No test may leave a goroutine behind.
 func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 
-// A way is one to receive, over a pipe and so with a simulated clock. There event mode has a goroutine a session; that it pauses as exactly
-// on sockets, internal/tests/eventmode tests with real ones.
+// A way is one to receive, over a pipe and so with a simulated clock. There event mode has a goroutine a session; that
+// it pauses as exactly on sockets, internal/tests/eventmode tests with real ones.
 type way struct {
 	protocol libnet.Protocol
 	serve    func(*libnet.Server, libnet.MessageHandler) error

@@ -70,7 +70,8 @@ func TestSendRunsNoCloseCallbackThoughTheCodecClosesItsStream(t *testing.T) {
 	}
 }
 
-// What a plain codec has encoded cannot be taken back from a SendContext that gives up: so there must not be much of it.
+// What a plain codec has encoded cannot be taken back from a SendContext that gives up: so there must not be much of
+// it.
 func TestSendContextsThatGiveUpLeaveABoundedAmountBehind(t *testing.T) {
 	near, _ := libnettest.PipeSize(10)
 	s := testkit.Adopt(t, testkit.NewServer(t, closing, 0), near)

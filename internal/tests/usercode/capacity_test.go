@@ -13,8 +13,8 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-// sealing is a conn that seals what it is given: it appends a seal to that, which may lie behind it in memory, and looks at it once
-// the conn below has taken all.
+// sealing is a conn that seals what it is given: it appends a seal to that, which may lie behind it in memory, and
+// looks at it once the conn below has taken all.
 type sealing struct {
 	net.Conn
 	name string
@@ -34,7 +34,8 @@ type layered struct{ sealing }
 
 func (c layered) NetConn() net.Conn { return c.Conn }
 
-// What a Write may append to ends where its bytes do: behind them lie other frames, and of a broadcast's the memory of other sessions.
+// What a Write may append to ends where its bytes do: behind them lie other frames, and of a broadcast's the memory of
+// other sessions.
 func TestAConnThatAppendsToWhatItIsToWriteChangesNothingElse(t *testing.T) {
 	const sessions, messages = 3, 20
 	size := func(i int) int { return []int{100, 20_000, 40_000}[i%3] } // copied, and shared by a broadcast

@@ -18,7 +18,8 @@ import (
 	"github.com/libnet-go/libnet/ws"
 )
 
-// A badContext is done after a while, and then panics when it is asked why; it panics for a value or a deadline at any time.
+// A badContext is done after a while, and then panics when it is asked why; it panics for a value or a deadline at any
+// time.
 type badContext struct{ done chan struct{} }
 
 func newBadContext() badContext {

@@ -141,7 +141,8 @@ func TestABroadcastWaitsForOneSlowCodecNoLongerThanItSays(t *testing.T) {
 	})
 }
 
-// A busyProtocol's codecs neither wait nor call a user's code, as package codec's: what takes its time is to get a processor.
+// A busyProtocol's codecs neither wait nor call a user's code, as package codec's: what takes its time is to get a
+// processor.
 type busyProtocol struct{ libnet.Protocol }
 
 func (p busyProtocol) NewCodec(rw io.ReadWriter) libnet.Codec {

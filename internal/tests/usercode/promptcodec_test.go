@@ -13,8 +13,8 @@ import (
 	"github.com/libnet-go/libnet/libnettest"
 )
 
-// A codec of package codec's needs no goroutine to be made on, for which a busy machine may have no time within the 10 ms that a broadcast
-// waits.
+// A codec of package codec's needs no goroutine to be made on, for which a busy machine may have no time within the 10
+// ms that a broadcast waits.
 func TestABroadcastMakesACodecOfPackageCodecItself(t *testing.T) {
 	for name, protocol := range map[string]libnet.Protocol{
 		"a length": codec.New(codec.Uint32BE, codec.Bytes),
@@ -39,7 +39,8 @@ func TestABroadcastMakesACodecOfPackageCodecItself(t *testing.T) {
 	}
 }
 
-// broadcastCosts is how many goroutines a broadcast begins, with those that flush what it has sent, or log what it has not.
+// broadcastCosts is how many goroutines a broadcast begins, with those that flush what it has sent, or log what it has
+// not.
 func broadcastCosts(t *testing.T, srv *libnet.Server) int {
 	before := goroutinesCreated(t)
 	srv.Manager().Broadcast("a message")

@@ -123,8 +123,9 @@ func TestASendUnderALockThatACloseCallbackTakesReturns(t *testing.T) {
 	}
 }
 
-// Send: "runs the codec and the message's own methods, with no lock held, and no other code of the user's: a session that has to
-// end, ends on a goroutine of its own". The user's conn, codec and logger want a lock which the caller of Send holds.
+// Send: "runs the codec and the message's own methods, with no lock held, and no other code of the user's: a session
+// that has to end, ends on a goroutine of its own". The user's conn, codec and logger want a lock which the caller of
+// Send holds.
 func TestSendThatEndsItsSessionRunsNoOtherCodeOfTheUsers(t *testing.T) {
 	for _, what := range []string{"codec's Close", "conn's Close", "logger"} {
 		t.Run(what, func(t *testing.T) {

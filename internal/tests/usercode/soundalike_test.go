@@ -12,7 +12,8 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-// A soundalike has methods with the names of those by which packages of this module know each other, and means something else by them.
+// A soundalike has methods with the names of those by which packages of this module know each other, and means
+// something else by them.
 type soundalike struct{ t *testing.T }
 
 func (s soundalike) called(name string) { s.t.Errorf("libnet has called %s of a user's", name) }
@@ -74,8 +75,8 @@ func (c *soundalikeCodec) Moves() ([]byte, bool) {
 	return nil, true
 }
 
-// soundalikeConn is what a program makes of a conn that it has peeked at: the reader's Buffered is the conn's, then, and counts what lies in
-// the reader alone.
+// soundalikeConn is what a program makes of a conn that it has peeked at: the reader's Buffered is the conn's, then,
+// and counts what lies in the reader alone.
 type soundalikeConn struct {
 	soundalike
 	net.Conn

@@ -14,12 +14,13 @@
 //
 //   - A session is bound to a user after the token was checked, and to that user until it ends. Whatever user id a
 //     later request carries is ignored.
-//   - What a sender may store is bounded, so that nobody can take the place of others: see package quota. Who is refused
-//     is told so, with a code of its own; nothing that was acknowledged makes room.
+//   - What a sender may store is bounded, so that nobody can take the place of others: see package quota. Who is
+//     refused is told so, with a code of its own; nothing that was acknowledged makes room.
 //   - A message is acknowledged after it is stored. What is pushed to the receiver is only a notification; if
 //     it is lost the next sync finds the message.
-//   - Every request is answered within RequestTimeout, one after the other in a session. What cannot be decoded is answered
-//     with an Error, and a command that is not served with nothing. Before a login all that is asked for is refused.
+//   - Every request is answered within RequestTimeout, one after the other in a session. What cannot be decoded is
+//     answered with an Error, and a command that is not served with nothing. Before a login all that is asked for is
+//     refused.
 //   - Answers are those of the original server to the byte, but for what MOVING.md lists.
 //   - Groups are open: whoever asks joins, and who speaks in a group joins it.
 //

@@ -16,9 +16,9 @@ const (
 	awayTimeout = 10 * time.Second
 )
 
-// SetCut says that the server cannot serve anybody now, or that it can again. While it cannot, it takes no sessions, and
-// those that it has are told to ask the gateway for another server, get what is queued for them, and end: within 10 s, and
-// at once when ctx ends. It returns when they have.
+// SetCut says that the server cannot serve anybody now, or that it can again. While it cannot, it takes no sessions,
+// and those that it has are told to ask the gateway for another server, get what is queued for them, and end: within 10
+// s, and at once when ctx ends. It returns when they have.
 func (s *Server) SetCut(ctx context.Context, cut bool) {
 	s.cut.Store(cut)
 	if !cut {

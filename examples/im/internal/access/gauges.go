@@ -11,8 +11,8 @@ import (
 // Libnet is the server of the sessions, for a monitor.
 func (i *Instance) Libnet() *libnet.Server { return i.server.libnet }
 
-// Ready reports whether the gateway may send clients here: the server is in the registry, NATS answers, and the node in the
-// cluster is of use.
+// Ready reports whether the gateway may send clients here: the server is in the registry, NATS answers, and the node in
+// the cluster is of use.
 func (i *Instance) Ready() bool {
 	health, _ := i.Node.Health()
 	return i.registration.Err() == nil && !i.server.cut.Load() && health != cluster.Lost

@@ -102,8 +102,8 @@ type Instance struct {
 // defaultStartTimeout is long for a server that is starting, and short for who has mistyped an address.
 const defaultStartTimeout = 30 * time.Second
 
-// StartInstance returns when the gateway can know of the server. etcd and NATS may be starting still: it waits for them.
-// A second server of the same ID is refused with an error that wraps registry.ErrTaken.
+// StartInstance returns when the gateway can know of the server. etcd and NATS may be starting still: it waits for
+// them. A second server of the same ID is refused with an error that wraps registry.ErrTaken.
 func StartInstance(ctx context.Context, o InstanceOptions) (_ *Instance, err error) {
 	byDefault(&o.Logger, slog.Default())
 	byDefault(&o.StartTimeout, defaultStartTimeout)
@@ -293,8 +293,8 @@ func withoutSecrets(addresses []string) (hosts []string) {
 // Load is how many sessions are open.
 func (i *Instance) Load() int { return i.server.Load() }
 
-// Drain ends the server so that nobody loses anything: first the gateway sends nobody here any more, then its clients are
-// sent elsewhere, with everything that was acknowledged.
+// Drain ends the server so that nobody loses anything: first the gateway sends nobody here any more, then its clients
+// are sent elsewhere, with everything that was acknowledged.
 func (i *Instance) Drain(ctx context.Context) error {
 	var errs []error
 	i.end.Do(func() {

@@ -14,8 +14,8 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/token"
 )
 
-// TestALegacyClientsConversationIsTheSameToTheByte is what a client of the public FishChatServer2 code says and hears. User
-// 7's token is the MD5 of "7salt".
+// TestALegacyClientsConversationIsTheSameToTheByte is what a client of the public FishChatServer2 code says and hears.
+// User 7's token is the MD5 of "7salt".
 func TestALegacyClientsConversationIsTheSameToTheByte(t *testing.T) {
 	r := newRig(t)
 	s := r.start(func(o *access.Options) {

@@ -19,8 +19,8 @@ const (
 	probeTimeout = 750 * time.Millisecond
 )
 
-// ErrClosedForGood is wrapped by what [Instance.Failed] gives when the connection to NATS will not come back: the server
-// has no use any more, and whoever runs it has to start another.
+// ErrClosedForGood is wrapped by what [Instance.Failed] gives when the connection to NATS will not come back: the
+// server has no use any more, and whoever runs it has to start another.
 var ErrClosedForGood = errors.New("access: the connection to NATS is closed for good")
 
 // A lifeline is the instance's view of its connection to NATS: a server that has lost it keeps its users from everybody
@@ -65,8 +65,8 @@ func (l *lifeline) watch(ctx context.Context) error {
 
 func (l *lifeline) closed() error { return fmt.Errorf("%w: %v", ErrClosedForGood, l.conn.LastError()) }
 
-// ask returns for how long NATS has been given the chance to answer: not the time that the clock shows, which passes also
-// while the whole process is stopped.
+// ask returns for how long NATS has been given the chance to answer: not the time that the clock shows, which passes
+// also while the whole process is stopped.
 func (l *lifeline) ask(ctx context.Context) (waited time.Duration, err error) {
 	if !l.conn.IsConnected() {
 		return probeEvery, nats.ErrDisconnected

@@ -79,7 +79,8 @@ func noRoom(err error) string {
 // refused is what a client is told whose request is at fault.
 func refused(why string) *mux.Error { return &mux.Error{Code: wire.CodeRefused, Text: why} }
 
-// bounded gives a request its time. It outlives its session, because others wait for what is said, and ends with the server.
+// bounded gives a request its time. It outlives its session, because others wait for what is said, and ends with the
+// server.
 func (s *Server) bounded(next mux.Handler) mux.Handler {
 	return func(_ context.Context, r mux.Request) (any, error) {
 		ctx, cancel := context.WithTimeout(s.ctx, s.o.RequestTimeout)

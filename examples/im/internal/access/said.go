@@ -8,7 +8,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// What is logged of clients' requests: so many lines a second in the long run, and so many at once. The metrics count all.
+// What is logged of clients' requests: so many lines a second in the long run, and so many at once. The metrics count
+// all.
 const (
 	saidPerSecond = 10
 	saidAtOnce    = 100

@@ -15,7 +15,8 @@ import (
 	"github.com/libnet-go/libnet/mux"
 )
 
-// A client is what the server knows of a session, whose State it is. It belongs to whoever serves the session's message.
+// A client is what the server knows of a session, whose State it is. It belongs to whoever serves the session's
+// message.
 type client struct {
 	server  *Server
 	session *libnet.Session
@@ -84,7 +85,8 @@ func (c *client) dismiss(code uint32, text string) error {
 	return &mux.Error{Code: code, Text: text}
 }
 
-// logIn serves a client that has not logged in. One with a wrong token may try again, for as long as LoginTimeout allows.
+// logIn serves a client that has not logged in. One with a wrong token may try again, for as long as LoginTimeout
+// allows.
 func (c *client) logIn(ctx context.Context, req *wire.ReqLogin) (*wire.Error, error) {
 	if c.user != 0 {
 		return c.logInAgain(req)
@@ -212,8 +214,8 @@ func (c *client) openAccount() {
 // warning bounds what a login waits for the sake of another session.
 const warning = time.Second
 
-// warnOthers tells a session that the cluster is about to end for this one why, or its client would come back at once and
-// replace this one. What is queued for such a session is delivered, and this is queued when Send returns.
+// warnOthers tells a session that the cluster is about to end for this one why, or its client would come back at once
+// and replace this one. What is queued for such a session is delivered, and this is queued when Send returns.
 func (c *client) warnOthers(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, warning)
 	defer cancel()

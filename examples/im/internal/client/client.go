@@ -1,5 +1,5 @@
-// Package client is a client of the messenger: it asks the gateway for an access server, logs in, sends each message until
-// it is acknowledged, hands out what others say, in order and once, and when its access server dies it goes to
+// Package client is a client of the messenger: it asks the gateway for an access server, logs in, sends each message
+// until it is acknowledged, hands out what others say, in order and once, and when its access server dies it goes to
 // another.
 //
 //	c := client.Start(client.Options{

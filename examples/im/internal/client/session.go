@@ -172,8 +172,8 @@ const askAgain = time.Second
 
 func (c *Client) ping(*libnet.Session) any { return &wire.ReqPing{Cmd: wire.CmdPing, UID: c.o.User} }
 
-// deliver hands out a page, and says whether it brought Current forward. The page follows on from Current: there is only
-// one sync at a time.
+// deliver hands out a page, and says whether it brought Current forward. The page follows on from Current: there is
+// only one sync at a time.
 func (c *Client) deliver(page *wire.ResSyncMsg) bool {
 	for _, m := range page.Msgs {
 		if c.o.OnMessage == nil || m.GroupID != 0 && m.SourceUID == c.o.User {

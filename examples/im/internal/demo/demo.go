@@ -2,8 +2,8 @@
 //
 //	err := demo.Run(ctx, system.Options{Logger: log}, demo.Whole, os.Stdout, os.Stderr)
 //
-// Users keep records of what was acknowledged to them and of what they heard, which are compared after each fault: that is
-// package trial. The faults are in faults.go.
+// Users keep records of what was acknowledged to them and of what they heard, which are compared after each fault: that
+// is package trial. The faults are in faults.go.
 package demo
 
 import (
@@ -69,8 +69,8 @@ type demo struct {
 }
 
 // Run starts a messenger of its own, has users talk while parts of it fail, and writes to out one line for each promise
-// and one for all of them, and to progress what is going on. Its error says that some promise was not kept, or why there
-// is no result.
+// and one for all of them, and to progress what is going on. Its error says that some promise was not kept, or why
+// there is no result.
 func Run(ctx context.Context, s system.Options, o Options, out, progress io.Writer) error {
 	began := time.Now()
 	d := &demo{o: o, log: s.Logger, report: trial.NewReport(out, ctx.Done(), nameWidth)}

@@ -19,8 +19,8 @@ import (
 
 func TestMain(m *testing.M) { libnettest.VerifyMain(m) }
 
-// smallDemo is one whose outage outlasts the servers' leases, and no more. How quick things are it does not judge: other
-// tests run beside it.
+// smallDemo is one whose outage outlasts the servers' leases, and no more. How quick things are it does not judge:
+// other tests run beside it.
 var smallDemo = Options{
 	clients: 300, users: 40, twins: 10,
 	talking: 300 * time.Millisecond, outage: registry.TTL + time.Second, delivery: imtest.Patience,

@@ -82,8 +82,8 @@ func (d *demo) promiseMoved(name string, a trial.Audit, moved []*trial.User, bac
 	d.report.Promise(kept, name, "%v; %s", a, where)
 }
 
-// watchNotice sends the time at which the gateway no longer has a server among those that it chooses from, or the zero time
-// when that takes too long.
+// watchNotice sends the time at which the gateway no longer has a server among those that it chooses from, or the zero
+// time when that takes too long.
 func (d *demo) watchNotice(ctx context.Context, id string) <-chan time.Time {
 	noticed := make(chan time.Time, 1)
 	go func() {

@@ -13,7 +13,8 @@ import (
 const (
 	// newsPrefix is where a server registers that no gateway knows.
 	newsPrefix = "/im-demo/news/"
-	// newsTimes is how often its news are waited for. Of what a busy machine does now and then, one of them sees something.
+	// newsTimes is how often its news are waited for. Of what a busy machine does now and then, one of them sees
+	// something.
 	newsTimes = 20
 	// newsEvery is the pause between them.
 	newsEvery = 50 * time.Millisecond
@@ -21,9 +22,9 @@ const (
 
 var errNoNews = errors.New("etcd does not tell what a server has said")
 
-// slowestNews is how long it takes at the moment, at the most, until who watches the registry knows what a server there has said of itself: the
-// way that the news of a drain takes, too. All of it is in this process, with everything else, and on a machine that has other things to do
-// it takes longer.
+// slowestNews is how long it takes at the moment, at the most, until who watches the registry knows what a server there
+// has said of itself: the way that the news of a drain takes, too. All of it is in this process, with everything else,
+// and on a machine that has other things to do it takes longer.
 func (d *demo) slowestNews(ctx context.Context) (slowest time.Duration, err error) {
 	etcd, err := registry.Connect(d.s.EtcdEndpoints()...)
 	if err != nil {

@@ -33,7 +33,8 @@ func StartNATSCluster(ctx context.Context, dir string, size int) (members []*NAT
 	return nil, fmt.Errorf("embedded: NATS cluster: %w", err)
 }
 
-// clusterStart bounds one attempt: a port that somebody has taken since it was found free may look like a server that is slow.
+// clusterStart bounds one attempt: a port that somebody has taken since it was found free may look like a server that
+// is slow.
 const clusterStart = 20 * time.Second
 
 func startNATSCluster(ctx context.Context, dir string, size int) (members []*NATS, err error) {

@@ -108,8 +108,8 @@ func rollingAccess(ctx context.Context, p *programme, f *finding) error {
 	return nil
 }
 
-// crashLoop starts servers that crash when users have come. Each has a name of its own, or it would have to wait for the
-// end of its lease, and leaves an entry in the registry, to which the gateway sends whoever comes: it holds nobody.
+// crashLoop starts servers that crash when users have come. Each has a name of its own, or it would have to wait for
+// the end of its lease, and leaves an entry in the registry, to which the gateway sends whoever comes: it holds nobody.
 func crashLoop(ctx context.Context, p *programme, f *finding) error {
 	const crashes = 6
 	began := time.Now()
@@ -201,8 +201,8 @@ func clockAhead(ctx context.Context, p *programme, f *finding) error {
 // logins is how many users log in where logins are looked at.
 const logins = 30
 
-// logInEach has the same users log in as every time, at these servers in turn, and returns how long each took and how many
-// still were there a moment later.
+// logInEach has the same users log in as every time, at these servers in turn, and returns how long each took and how
+// many still were there a moment later.
 func (p *programme) logInEach(ctx context.Context, count int, at []*server) (took []time.Duration, held int) {
 	for i := range count {
 		began := time.Now()

@@ -7,8 +7,8 @@ const (
 	noticed = 2 * time.Second
 	// moved bounds how long a user waits whose access server has gone: until the client has found another one.
 	moved = 5 * time.Second
-	// elected bounds how long nothing is stored after the stream's leader has gone: NATS elects another one after 4 to 9 s, at
-	// random.
+	// elected bounds how long nothing is stored after the stream's leader has gone: NATS elects another one after 4 to
+	// 9 s, at random.
 	elected = 10 * time.Second
 )
 

@@ -62,8 +62,8 @@ func cutNATSOut(ctx context.Context, p *programme, f *finding) error {
 }
 func cutNATSIn(ctx context.Context, p *programme, f *finding) error { return p.cutFromNATS(ctx, f, in) }
 
-// cutFromNATS cuts an access server off in a direction. It can serve nobody and has to say so: to the gateway, over etcd,
-// and to its users.
+// cutFromNATS cuts an access server off in a direction. It can serve nobody and has to say so: to the gateway, over
+// etcd, and to its users.
 func (p *programme) cutFromNATS(ctx context.Context, f *finding, d direction, more ...*host) error {
 	s := p.busiest()
 	there := p.crowd.At(s.addr)

@@ -56,8 +56,8 @@ func killLeader(ctx context.Context, p *programme, f *finding) error {
 	return nil
 }
 
-// awaitStored waits until messages are acknowledged again after something that stops that: what was on its way may still
-// come.
+// awaitStored waits until messages are acknowledged again after something that stops that: what was on its way may
+// still come.
 func (p *programme) awaitStored(ctx context.Context) {
 	const late = 500 * time.Millisecond
 	since := time.Now().Add(late)

@@ -80,7 +80,8 @@ func (in *installation) observe() (*observer, error) {
 	return &observer{nc, js}, nil
 }
 
-// behind names a stream that has no leader, or of which not all replicas are there and have all of it; "" when none does.
+// behind names a stream that has no leader, or of which not all replicas are there and have all of it; "" when none
+// does.
 func (o *observer) behind(ctx context.Context) string {
 	for _, name := range []string{streamName, groupsName, sendersName} {
 		if _, _, whole := o.stream(ctx, name); !whole {

@@ -22,9 +22,9 @@ type options struct {
 	verbose bool
 }
 
-// Run is the command "faults": it tries all faults, or those of -only, and prints a line for each to out. Its error says that
-// a promise was not kept, or why there is no result. With a role as the first argument it is one of the programme's own
-// processes.
+// Run is the command "faults": it tries all faults, or those of -only, and prints a line for each to out. Its error
+// says that a promise was not kept, or why there is no result. With a role as the first argument it is one of the
+// programme's own processes.
 func Run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if len(args) > 0 {
 		if role, ok := roles[args[0]]; ok {

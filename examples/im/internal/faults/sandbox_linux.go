@@ -128,8 +128,9 @@ func inside(ctx context.Context, args []string, out, progress io.Writer) error {
 	return nil
 }
 
-// arrange gives the namespaces their files: what is mounted from now on is not seen outside, processes are seen by their
-// numbers in here, and the programme's folder is in memory. Each NATS server has a disk of its own, which can be filled.
+// arrange gives the namespaces their files: what is mounted from now on is not seen outside, processes are seen by
+// their numbers in here, and the programme's folder is in memory. Each NATS server has a disk of its own, which can be
+// filled.
 func arrange(dir string) error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("private mounts: %w", err)

@@ -28,8 +28,8 @@ const (
 	before = 500 * time.Millisecond
 	// delivery bounds how long what was acknowledged may be on its way; what has not come then is lost.
 	delivery = 15 * time.Second
-	// healing bounds how long everything may take to be whole again. NATS may take half a minute for a replica to follow where the
-	// processors have ten times as much to do.
+	// healing bounds how long everything may take to be whole again. NATS may take half a minute for a replica to
+	// follow where the processors have ten times as much to do.
 	healing = 60 * time.Second
 )
 
@@ -154,7 +154,8 @@ func (p *programme) startAnew(ctx context.Context) {
 	for _, s := range p.in.processes() {
 		s.Kill()
 	}
-	// An access server ends when the name that it had is still taken, as it is for longer after a restart of etcd: it is started again.
+	// An access server ends when the name that it had is still taken, as it is for longer after a restart of etcd: it
+	// is started again.
 	whole := func() bool { return p.in.start() == nil && p.missing(ctx) == "" }
 	wait.Until(ctx, healing/4, whole)
 	p.crowd.Revive()

@@ -25,8 +25,8 @@ func (in *installation) stranger4() (*server, error) {
 	return in.accessServer(in.spare, keyFile)
 }
 
-// flood fills the history of a user who is away, with five messages of another one in it, until that is refused or would
-// have been too much for the history.
+// flood fills the history of a user who is away, with five messages of another one in it, until that is refused or
+// would have been too much for the history.
 func flood(ctx context.Context, p *programme, f *finding) error {
 	const (
 		unread   = 5

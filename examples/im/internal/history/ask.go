@@ -73,8 +73,8 @@ func (a *asker) arrived(msg *nats.Msg) {
 // errIncomplete is an answer of which something got lost.
 var errIncomplete = errors.New("a part of the answer is missing")
 
-// A question is what direct get is asked: for the last messages of subjects from a sequence on, or for the next ones of a
-// subject; without a batch for one.
+// A question is what direct get is asked: for the last messages of subjects from a sequence on, or for the next ones of
+// a subject; without a batch for one.
 type question struct {
 	Seq       int64    `json:"seq,omitempty"`
 	MultiLast []string `json:"multi_last,omitempty"`

@@ -130,8 +130,8 @@ func BenchmarkSync(b *testing.B) {
 	})
 }
 
-// BenchmarkGroupOf100000 is the reading of one message by 100,000 members, who are all notified at once. An operation is
-// the message to all.
+// BenchmarkGroupOf100000 is the reading of one message by 100,000 members, who are all notified at once. An operation
+// is the message to all.
 func BenchmarkGroupOf100000(b *testing.B) {
 	const members, nodes = 100_000, 4
 	fleet := openFleet(b, history.Options{Timeout: time.Minute})

@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	// maxBatches is how many batches of lookups are on their way at once. While they are, what comes waits for the next: the
-	// more readers, the larger the batches.
+	// maxBatches is how many batches of lookups are on their way at once. While they are, what comes waits for the
+	// next: the more readers, the larger the batches.
 	maxBatches = 2
 
 	// maxFull is the same of batches to which nothing could be added.
 	maxFull = 16
 )
 
-// A frontier says which subjects have something newer, for many readers with one question to JetStream. Any goroutine may
-// use it.
+// A frontier says which subjects have something newer, for many readers with one question to JetStream. Any goroutine
+// may use it.
 type frontier struct {
 	// Immutable.
 	log     *log

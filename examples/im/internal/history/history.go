@@ -24,20 +24,20 @@
 //
 // Reading makes no consumer. Many readers share one question to JetStream, for the last message of each of their
 // subjects: most find that nothing is newer than what they have. Only subjects with something newer are read, each by a
-// direct get; of a group, whose members all read the same at once, what was said lately is kept in memory. In a cluster any
-// replica of the stream may answer, also one that lags behind. So the stream's leader is asked first how far the stream
-// is, and the answer of a replica that is not as far is asked for again. A page ends where some subject was not read
-// further: nothing can be missing before that.
+// direct get; of a group, whose members all read the same at once, what was said lately is kept in memory. In a cluster
+// any replica of the stream may answer, also one that lags behind. So the stream's leader is asked first how far the
+// stream is, and the answer of a replica that is not as far is asked for again. A page ends where some subject was not
+// read further: nothing can be missing before that.
 //
 // # What is promised
 //
 // A message is stored when Store returns nil; with one replica that means in the server's files, which outlive the
-// process, and a power cut only if the server is told to sync always. Storing the same message again (same source, target or group,
-// ClientID and text) within the duplicate window stores nothing and returns the first one's version.
+// process, and a power cut only if the server is told to sync always. Storing the same message again (same source,
+// target or group, ClientID and text) within the duplicate window stores nothing and returns the first one's version.
 //
-// A message that somebody may not have read goes only when it is older than MaxAge. A subject with MaxPerSubject messages, or a
-// stream with MaxBytes, takes no new ones until then: ErrFull and ErrStoreFull. Of the copies for senders the oldest go
-// instead.
+// A message that somebody may not have read goes only when it is older than MaxAge. A subject with MaxPerSubject
+// messages, or a stream with MaxBytes, takes no new ones until then: ErrFull and ErrStoreFull. Of the copies for
+// senders the oldest go instead.
 package history
 
 import (
@@ -75,8 +75,9 @@ var (
 	ErrTooManyGroups = errors.New("history: in too many groups")
 )
 
-// Options is what an installation can choose. What is zero gets its default in a new stream, and is left as it is in one
-// that exists; what is not zero makes an existing one larger, and never smaller. A negative age or number is no limit.
+// Options is what an installation can choose. What is zero gets its default in a new stream, and is left as it is in
+// one that exists; what is not zero makes an existing one larger, and never smaller. A negative age or number is no
+// limit.
 type Options struct {
 	Name          string        // of the stream, the subjects' first part and the buckets'; letters and digits; default "im"
 	Replicas      int           // servers that hold the stream and the buckets; default 1

@@ -11,8 +11,8 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/history"
 )
 
-// lag has every other direct get of a stream answered by a replica that has nothing but the stream's beginning: it joins
-// the queue group in which JetStream's own replicas answer.
+// lag has every other direct get of a stream answered by a replica that has nothing but the stream's beginning: it
+// joins the queue group in which JetStream's own replicas answer.
 func lag(t *testing.T, conn *nats.Conn, stream string) (answers *atomic.Int64) {
 	t.Helper()
 	answers = new(atomic.Int64)

@@ -102,8 +102,8 @@ const (
 	lastsBytes = 1 << 20
 )
 
-// lasts returns the last message of each subject, of those that are above after, and a sequence up to which that is all:
-// at is one that the leader had, and the answer is of a replica that is as far.
+// lasts returns the last message of each subject, of those that are above after, and a sequence up to which that is
+// all: at is one that the leader had, and the answer is of a replica that is as far.
 func (l *log) lasts(ctx context.Context, subjects []string, after int64, at position) (messages []*nats.Msg, upTo int64, err error) {
 	filters := subjects
 	if at.replicas > 0 {
@@ -147,8 +147,8 @@ func (l *log) lasts(ctx context.Context, subjects []string, after int64, at posi
 // lagPause is what a replica that lags is given to catch up.
 const lagPause = 2 * time.Millisecond
 
-// light stores something at the beacon's subject, which nobody reads. Who asks for the stream's position after that asks
-// for one behind all that was done before.
+// light stores something at the beacon's subject, which nobody reads. Who asks for the stream's position after that
+// asks for one behind all that was done before.
 func (l *log) light(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()

@@ -63,8 +63,8 @@ func startMember(t testing.TB, dir string) *exec.Cmd {
 	return command
 }
 
-// leaderBound is how long nobody may be acknowledged anything when the stream's leader is killed. NATS itself waits 4 to 9 s
-// for a silent leader, the less patient of two replicas decides.
+// leaderBound is how long nobody may be acknowledged anything when the stream's leader is killed. NATS itself waits 4
+// to 9 s for a silent leader, the less patient of two replicas decides.
 const leaderBound = 10 * time.Second
 
 func TestAKilledLeaderStopsTheAcknowledgementsForAMomentAndLosesNothing(t *testing.T) {

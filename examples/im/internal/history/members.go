@@ -15,8 +15,9 @@ import (
 //
 // The key u.<user>.<group> makes the membership, and has the version at which it began. The key g.<group>.<user> is for
 // the list of a group's members: it is made after the other and removed before it. A membership that ends leaves
-// nothing: its keys are purged from the stream, without the marker by which a bucket usually remembers what was deleted. Only
-// while there are memberships of the version before it leaves a mark, or who copies them would bring it back: see mark.
+// nothing: its keys are purged from the stream, without the marker by which a bucket usually remembers what was
+// deleted. Only while there are memberships of the version before it leaves a mark, or who copies them would bring it
+// back: see mark.
 type members struct {
 	log  *log
 	js   jetstream.JetStream

@@ -13,9 +13,9 @@ import (
 )
 
 // oldMembers is the bucket in which the version before kept memberships, by group and user alone: the keys of one user
-// are found there only by looking at all. Its memberships are copied to the new bucket at the start, and until that is done
-// each login reads both. The old ones stay for servers of the old version: what those add is copied at the next start. Once
-// there is none of them, the bucket can be deleted (nats kv del im-members).
+// are found there only by looking at all. Its memberships are copied to the new bucket at the start, and until that is
+// done each login reads both. The old ones stay for servers of the old version: what those add is copied at the next
+// start. Once there is none of them, the bucket can be deleted (nats kv del im-members).
 type oldMembers struct {
 	js     jetstream.JetStream
 	name   string
@@ -116,8 +116,8 @@ func (m *members) copyOld() (n int, err error) {
 	return n, err
 }
 
-// copy reports whether there was something to do. The key that makes the membership is created, or follows the mark of an earlier end,
-// so who leaves meanwhile stays away.
+// copy reports whether there was something to do. The key that makes the membership is created, or follows the mark of
+// an earlier end, so who leaves meanwhile stays away.
 func (m *members) copy(ctx context.Context, to jetstream.KeyValue, user, group, since int64) (bool, error) {
 	key, value := userKey(user, group), membership{since: since}.encode()
 	revision, err := to.Create(ctx, key, value)

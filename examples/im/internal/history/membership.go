@@ -29,6 +29,6 @@ func parseMembership(data []byte, revision uint64) (m membership, err error) {
 	return membership{since: since, ended: ended, revision: revision}, err
 }
 
-// overBefore reports whether it had ended when another one of the same user in the same group began: a server of the version before has
-// taken the user in again.
+// overBefore reports whether it had ended when another one of the same user in the same group began: a server of the
+// version before has taken the user in again.
 func (m membership) overBefore(since int64) bool { return m.ended && since > m.since }

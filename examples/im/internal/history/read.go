@@ -20,8 +20,8 @@ const (
 	// pageRecords bounds their number, and so the memory of a page of short ones.
 	pageRecords = 256
 
-	// fetchBytes is what is read for one page, of all subjects together: a page and a message that does not fit. A subject
-	// gives one message at least.
+	// fetchBytes is what is read for one page, of all subjects together: a page and a message that does not fit. A
+	// subject gives one message at least.
 	fetchBytes = 2 * wire.MaxMessage
 )
 
@@ -45,10 +45,10 @@ type Page struct {
 // another server of a cluster has it.
 var errLost = errors.New("what was read before is not there, and no majority of replicas to ask")
 
-// Read returns the next page: at least one record if there is one. What was acknowledged before Read was called is there.
-// Nothing is skipped and nothing comes twice as long as the Next of one page is the After of the next. After a version
-// that the stream does not have, because it was never given out or a power cut took it, Next is the stream's last: who
-// went on from there would miss what comes before it.
+// Read returns the next page: at least one record if there is one. What was acknowledged before Read was called is
+// there. Nothing is skipped and nothing comes twice as long as the Next of one page is the After of the next. After a
+// version that the stream does not have, because it was never given out or a power cut took it, Next is the stream's
+// last: who went on from there would miss what comes before it.
 func (h *History) Read(ctx context.Context, q Query) (Page, error) {
 	ctx, cancel := h.bounded(ctx)
 	defer cancel()

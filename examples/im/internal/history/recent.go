@@ -13,8 +13,8 @@ const (
 	recentGroups  = 512
 	recentLife    = time.Minute // since somebody asked
 
-	// recentReaders is how many read a group from JetStream at once. All others wait for what these bring; more than one,
-	// because some may be far behind.
+	// recentReaders is how many read a group from JetStream at once. All others wait for what these bring; more than
+	// one, because some may be far behind.
 	recentReaders = 8
 )
 

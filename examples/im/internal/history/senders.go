@@ -10,8 +10,8 @@ import (
 	"github.com/libnet-go/libnet/examples/im/internal/quota"
 )
 
-// senders keeps what each sender has taken, as quota.Records, in a key-value bucket with a key a user. A record that nobody
-// changes goes with the messages that it is about.
+// senders keeps what each sender has taken, as quota.Records, in a key-value bucket with a key a user. A record that
+// nobody changes goes with the messages that it is about.
 type senders struct {
 	js     jetstream.JetStream
 	bucket string

@@ -28,9 +28,9 @@ type span struct {
 	entries  []entry
 }
 
-// readSpan returns what a subject has from a version on, whose message is not a part of it, and up to last, which is the
-// version of a message of the subject. It may end earlier, when it has that many messages or bytes. With false the message
-// last was not there: the replica lags behind, or the message is gone.
+// readSpan returns what a subject has from a version on, whose message is not a part of it, and up to last, which is
+// the version of a message of the subject. It may end earlier, when it has that many messages or bytes. With false the
+// message last was not there: the replica lags behind, or the message is gone.
 func (l *log) readSpan(ctx context.Context, subject string, from, last int64, messages, bytes int) (s span, ok bool, err error) {
 	// Mostly it is that one message, which is found with less work for the server.
 	answer, end, err := l.ask(ctx, l.stream, question{Seq: from + 1, Next: subject})

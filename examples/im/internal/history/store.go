@@ -29,10 +29,10 @@ type Message struct {
 	Text     string // at most MaxText bytes
 }
 
-// Store stores a message, or finds that it is stored already, and returns its version. ErrTooLong is the message's fault;
-// ErrFull and ErrStoreFull say that there is no room for it. After any other error the message may be stored or not, and
-// the sender should repeat it. A version above 0 beside an error says that the receiver's copy is stored and the sender's
-// is not.
+// Store stores a message, or finds that it is stored already, and returns its version. ErrTooLong is the message's
+// fault; ErrFull and ErrStoreFull say that there is no room for it. After any other error the message may be stored or
+// not, and the sender should repeat it. A version above 0 beside an error says that the receiver's copy is stored and
+// the sender's is not.
 //
 // Until ctx or the timeout ends Store repeats what nobody answers, so that another server of a cluster can take over.
 func (h *History) Store(ctx context.Context, m Message) (version int64, err error) {
@@ -127,8 +127,8 @@ func (h *History) publishOnce(ctx context.Context, msg *nats.Msg) (*jetstream.Pu
 	return h.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 }
 
-// fullness is what an error of JetStream's says about room; nil if nothing. The server has one code for all that its files
-// do not take.
+// fullness is what an error of JetStream's says about room; nil if nothing. The server has one code for all that its
+// files do not take.
 func fullness(err error) error {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
@@ -145,7 +145,8 @@ func fullness(err error) error {
 }
 
 // Identity is what repetitions have in common. The text is a part of it, because there are clients that give all their
-// messages one id: to take those for repetitions would lose what users said. A message without an id has no repetitions: "".
+// messages one id: to take those for repetitions would lose what users said. A message without an id has no
+// repetitions: "".
 func (m Message) Identity() string {
 	if m.ClientID == "" {
 		return ""

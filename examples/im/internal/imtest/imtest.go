@@ -16,8 +16,9 @@ import (
 // Patience bounds waits for what must happen and is not measured, on a machine that has other things to do.
 const Patience = 60 * time.Second
 
-// ReturnLimit bounds how long servers may take to be registered again after an outage of etcd. im -demo measures it, and
-// holds it to 3 s; a test beside others only finds pauses that have grown with the outage: gRPC's own would be 20 s.
+// ReturnLimit bounds how long servers may take to be registered again after an outage of etcd. im -demo measures it,
+// and holds it to 3 s; a test beside others only finds pauses that have grown with the outage: gRPC's own would be 20
+// s.
 const ReturnLimit = 15 * time.Second
 
 // Quiet discards what is logged.
@@ -66,7 +67,8 @@ func StartNATS(t testing.TB, dir string) *embedded.NATS {
 	return nats
 }
 
-// StartNATSCluster starts a cluster of NATS servers that keep their files in dir, and stops them at the end of the test.
+// StartNATSCluster starts a cluster of NATS servers that keep their files in dir, and stops them at the end of the
+// test.
 func StartNATSCluster(t testing.TB, dir string, size int) []*embedded.NATS {
 	t.Helper()
 	members, err := embedded.StartNATSCluster(Bounded(t), dir, size)

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// HTTP returns an http.Server's ConnState that closes connections beyond so many in all, and from one address; 0 and less
-// mean no bound. A connection that was taken over, as a WebSocket's is, does not count any more.
+// HTTP returns an http.Server's ConnState that closes connections beyond so many in all, and from one address; 0 and
+// less mean no bound. A connection that was taken over, as a WebSocket's is, does not count any more.
 func HTTP(all, perAddress int) func(net.Conn, http.ConnState) {
 	c := &connections{all: all, perAddress: perAddress, from: make(map[netip.Addr]int), open: make(map[net.Conn]netip.Addr)}
 	return c.changed

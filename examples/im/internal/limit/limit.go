@@ -1,5 +1,5 @@
-// Package limit bounds what clients of one address can take from all others: connections of an HTTP server, and how often
-// they do something.
+// Package limit bounds what clients of one address can take from all others: connections of an HTTP server, and how
+// often they do something.
 //
 //	server.ConnState = limit.HTTP(10_000, 1_000)
 //

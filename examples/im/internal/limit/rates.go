@@ -12,8 +12,8 @@ import (
 const (
 	// burst is how many seconds' worth may come at once.
 	burst = 10
-	// maxAddresses bounds the memory for addresses that were seen lately. Room is made for one of spare parts of them at a
-	// time, because to look for it takes as long as there are addresses.
+	// maxAddresses bounds the memory for addresses that were seen lately. Room is made for one of spare parts of them
+	// at a time, because to look for it takes as long as there are addresses.
 	maxAddresses = 100_000
 	spare        = 10
 )

@@ -57,8 +57,8 @@ func hostname(host string) string {
 	return strings.Trim(host, "[]")
 }
 
-// fromHere reports whether a request came in from this machine, by the addresses of its connection: what its headers say,
-// anybody can write.
+// fromHere reports whether a request came in from this machine, by the addresses of its connection: what its headers
+// say, anybody can write.
 func fromHere(r *http.Request) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	return err == nil && peer.Addr().Unmap().IsLoopback()

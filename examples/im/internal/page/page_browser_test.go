@@ -14,8 +14,8 @@ import (
 
 const lobby = 1 // where the page has those meet who were let in by name
 
-// TestThePageInABrowser shares one browser, whose start takes longer than most of its parts; each of them has tabs with a
-// storage of their own, and a messenger of its own.
+// TestThePageInABrowser shares one browser, whose start takes longer than most of its parts; each of them has tabs with
+// a storage of their own, and a messenger of its own.
 func TestThePageInABrowser(t *testing.T) {
 	browser := startBrowser(t)
 	for name, part := range map[string]func(*testing.T, context.Context){

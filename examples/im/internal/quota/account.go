@@ -30,8 +30,9 @@ type Account struct {
 	closed   bool
 }
 
-// Check says whether the sender may store a message. Nil counts as a message, whether it is stored or not. A repetition of what was
-// stored a moment ago needs no room. An error other than ErrTooFast, ErrShare and ErrTooMuch is that of the records.
+// Check says whether the sender may store a message. Nil counts as a message, whether it is stored or not. A repetition
+// of what was stored a moment ago needs no room. An error other than ErrTooFast, ErrShare and ErrTooMuch is that of the
+// records.
 func (a *Account) Check(ctx context.Context, m Message) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -57,8 +58,8 @@ func (a *Account) Check(ctx context.Context, m Message) error {
 	return nil
 }
 
-// Stored says that the message is stored, under a version that a repetition has as well, and that is counted once. It records
-// what was taken, now and then; that it could not is no harm: it is recorded later.
+// Stored says that the message is stored, under a version that a repetition has as well, and that is counted once. It
+// records what was taken, now and then; that it could not is no harm: it is recorded later.
 func (a *Account) Stored(ctx context.Context, m Message, version int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -84,8 +85,8 @@ func (a *Account) Stored(ctx context.Context, m Message, version int64) {
 	a.countLocked(ctx)
 }
 
-// Write says whether the sender may have something else written that all share, such as a membership: ErrTooFast for who
-// has to wait a moment. It counts for the rate as a message does.
+// Write says whether the sender may have something else written that all share, such as a membership: ErrTooFast for
+// who has to wait a moment. It counts for the rate as a message does.
 func (a *Account) Write(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

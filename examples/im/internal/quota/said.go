@@ -2,8 +2,8 @@ package quota
 
 import "time"
 
-// said is a message that was stored when there was little room left. Its repetition, by a client that has not heard so, finds no room,
-// and must not be refused: it is stored already.
+// said is a message that was stored when there was little room left. Its repetition, by a client that has not heard so,
+// finds no room, and must not be refused: it is stored already.
 type said struct {
 	Once    string `json:"o"`
 	Version int64  `json:"v"`
@@ -14,7 +14,8 @@ const (
 	// maxSaid is how many a record keeps: those that a client may have under way when its connection breaks.
 	maxSaid = 16
 
-	// saidFor is how long a repetition is told apart. The store does so for ten minutes; what it stores anew is counted.
+	// saidFor is how long a repetition is told apart. The store does so for ten minutes; what it stores anew is
+	// counted.
 	saidFor = time.Minute
 )
 

@@ -57,9 +57,9 @@ func (r *Registration) put(ctx context.Context, value string) error {
 	return err
 }
 
-// Free waits until no server is registered under an id, as after a crash of the one before, whose lease goes on for TTL.
-// Somebody who is there after that is another, and the error is then ErrTaken. It also waits for etcd, and returns ctx's
-// error when that ends.
+// Free waits until no server is registered under an id, as after a crash of the one before, whose lease goes on for
+// TTL. Somebody who is there after that is another, and the error is then ErrTaken. It also waits for etcd, and returns
+// ctx's error when that ends.
 func Free(ctx context.Context, client *clientv3.Client, id string) error {
 	pauses := newBackOff()
 	var since time.Time // when somebody was seen first; zero: nobody was

@@ -14,8 +14,8 @@ const keyOfTokens = "/im/key"
 // ErrOtherKey is wrapped by what [AgreeOnKey] returns when the other servers of the installation have another key.
 var ErrOtherKey = errors.New("registry: the other access servers have another key")
 
-// AgreeOnKey compares the fingerprint of a server's key with that of the installation's other servers: the first one's is
-// theirs. A server with another key would refuse the tokens of all users who are sent to it. It waits for etcd, and
+// AgreeOnKey compares the fingerprint of a server's key with that of the installation's other servers: the first one's
+// is theirs. A server with another key would refuse the tokens of all users who are sent to it. It waits for etcd, and
 // returns ctx's error when that ends.
 func AgreeOnKey(ctx context.Context, client *clientv3.Client, fingerprint string) error {
 	return persist(ctx, func(ctx context.Context) error {

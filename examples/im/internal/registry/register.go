@@ -24,8 +24,8 @@ var ErrTaken = errors.New("registry: another server has this id")
 
 // Options say what to register.
 type Options struct {
-	// Server describes the server. Sessions, Draining and Cut are filled in. Two servers must not have the same ID; of those
-	// that do, one is registered, and the other gets its turn when the first has gone.
+	// Server describes the server. Sessions, Draining and Cut are filled in. Two servers must not have the same ID; of
+	// those that do, one is registered, and the other gets its turn when the first has gone.
 	Server Server
 
 	// Load returns how many sessions the server holds now. It is called by one goroutine; nil means
@@ -107,8 +107,8 @@ func Register(client *clientv3.Client, o Options) *Registration {
 // Registered is closed when the server is in the registry for the first time.
 func (r *Registration) Registered() <-chan struct{} { return r.registered }
 
-// Err is why the server is not in the registry, or might not be in it much longer: what failed last; nil when nothing has
-// since it was put there.
+// Err is why the server is not in the registry, or might not be in it much longer: what failed last; nil when nothing
+// has since it was put there.
 func (r *Registration) Err() error {
 	if err := r.err.Load(); err != nil {
 		return *err

@@ -130,8 +130,8 @@ func (s *System) startEngines(ctx context.Context) error {
 	return errors.Join(etcdErr, natsErr)
 }
 
-// startParts starts the gateway and the access servers. They wait for each other by themselves, as they do when each is a
-// process.
+// startParts starts the gateway and the access servers. They wait for each other by themselves, as they do when each is
+// a process.
 func (s *System) startParts(ctx context.Context) error {
 	var starting sync.WaitGroup
 	errs := make([]error, s.o.Servers+1)

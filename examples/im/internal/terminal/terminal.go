@@ -54,8 +54,8 @@ type terminal struct {
 	mu     sync.Mutex // one line at a time
 }
 
-// Run logs in and returns at the end of the input, of the client or of ctx. A goroutine of it ends with the input, at the
-// latest with the process.
+// Run logs in and returns at the end of the input, of the client or of ctx. A goroutine of it ends with the input, at
+// the latest with the process.
 func Run(ctx context.Context, o Options) error {
 	t := &terminal{in: o.In, out: o.Out}
 	t.client = client.Start(client.Options{

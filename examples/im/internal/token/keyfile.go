@@ -13,8 +13,8 @@ import (
 // TrialLife is how long a token is good that is handed out for trying.
 const TrialLife = 24 * time.Hour
 
-// ErrNoKeyFile is wrapped by what [ReadKeyFile] returns for a file that does not exist: no key is made by the way, because
-// one that nobody else has makes tokens that nobody accepts.
+// ErrNoKeyFile is wrapped by what [ReadKeyFile] returns for a file that does not exist: no key is made by the way,
+// because one that nobody else has makes tokens that nobody accepts.
 var ErrNoKeyFile = errors.New("there is no key file")
 
 // ReadKeyFile reads the key that all access servers of an installation share, in hex.

@@ -8,9 +8,9 @@
 // A token is a bearer's: it says nothing about who shows it, so it belongs on connections that nobody
 // listens to. There is no list of revoked ones; a new key ends all.
 //
-// When a token ends is told by the clocks of two machines, that which made it and that which checks it. They may differ by
-// [Skew]: a token is accepted for so long after its end. A server whose clock is further ahead refuses tokens too early,
-// and one whose clock is behind accepts them for longer, by as much as it is wrong.
+// When a token ends is told by the clocks of two machines, that which made it and that which checks it. They may differ
+// by [Skew]: a token is accepted for so long after its end. A server whose clock is further ahead refuses tokens too
+// early, and one whose clock is behind accepts them for longer, by as much as it is wrong.
 package token
 
 import (
@@ -42,7 +42,8 @@ const Forever time.Duration = math.MaxInt64
 const maxToken = 128
 
 var (
-	// ErrMissing is returned by [Tokens.Check] for an empty token, and for a user id that cannot be one: code 93001 on the wire.
+	// ErrMissing is returned by [Tokens.Check] for an empty token, and for a user id that cannot be one: code 93001 on
+	// the wire.
 	ErrMissing = errors.New("token: none given")
 
 	// ErrWrong is wrapped by what [Tokens.Check] returns for a token that is not, or no longer, this
@@ -86,9 +87,9 @@ func (t *Tokens) Issue(user int64, ttl time.Duration) string {
 	return t.sign(strconv.FormatInt(user, 10) + "." + strconv.FormatInt(ends, 10))
 }
 
-// Check returns for how long token is accepted as user's from now on, which is more than 0 and [Forever] at the most. Its
-// error is [ErrMissing] for a token of "" and for a user below 0, and else wraps [ErrWrong]. How long it takes does not
-// depend on how much of a wrong code is right.
+// Check returns for how long token is accepted as user's from now on, which is more than 0 and [Forever] at the most.
+// Its error is [ErrMissing] for a token of "" and for a user below 0, and else wraps [ErrWrong]. How long it takes does
+// not depend on how much of a wrong code is right.
 func (t *Tokens) Check(user int64, token string) (left time.Duration, err error) {
 	switch {
 	case token == "", user < 0:

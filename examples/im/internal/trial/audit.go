@@ -72,7 +72,8 @@ func lost(acked, heard []int) (n int) {
 	return n
 }
 
-// countUnruly counts, of the numbers of one sender, those that were heard before and those that are older than one before them.
+// countUnruly counts, of the numbers of one sender, those that were heard before and those that are older than one
+// before them.
 func countUnruly(heard []int) (twice, disordered int) {
 	known := make(map[int]bool, len(heard))
 	newest := -1

@@ -137,7 +137,8 @@ func (c *Crowd) At(server string) (there []*User) {
 	return there
 }
 
-// Away waits until those who were at a server are logged in at others, and says when the last was; 0: not within Patience.
+// Away waits until those who were at a server are logged in at others, and says when the last was; 0: not within
+// Patience.
 func (c *Crowd) Away(ctx context.Context, moved []*User, from string, began time.Time) (after time.Duration) {
 	elsewhere := func(u *User) bool {
 		l := u.Login()

@@ -1,5 +1,6 @@
-// Package trial is what the demonstration and the fault programme share: users who talk on a messenger that runs somewhere,
-// their records of what was acknowledged and of what they heard, the comparison of the two, and the lines of a result.
+// Package trial is what the demonstration and the fault programme share: users who talk on a messenger that runs
+// somewhere, their records of what was acknowledged and of what they heard, the comparison of the two, and the lines of
+// a result.
 //
 //	crowd := trial.NewCrowd(trial.CrowdOptions{Gateway: address, Token: token, Users: 100, Thinking: time.Second})
 //	err := crowd.LogIn(ctx)

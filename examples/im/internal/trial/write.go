@@ -49,8 +49,8 @@ func (c *Crowd) say(ctx context.Context, t *Talk, u *User, n int) (receivers []i
 	return []int64{other}, u.Client.Send(ctx, other, text(t, n))
 }
 
-// Finish stops the writers, waits until all that was acknowledged has been heard, for at most delivery, and says what was
-// not.
+// Finish stops the writers, waits until all that was acknowledged has been heard, for at most delivery, and says what
+// was not.
 func (c *Crowd) Finish(ctx context.Context, t *Talk, delivery time.Duration) (Audit, error) {
 	t.finish()
 	wait.Until(ctx, delivery, func() bool { return t.Audit().Lost == 0 })

@@ -11,10 +11,10 @@ import (
 // Kind is a command's name to a mux.
 func Kind(cmd uint32) mux.Kind { return mux.Number(uint64(cmd)) }
 
-// NewMux returns a mux without handlers that speaks this protocol. The middleware is put around all kinds. An answer may
-// leave out its command. A handler refuses with a *mux.Error, which is sent in the form of the command's answer. A command
-// without a handler is not answered, and a request that cannot be decoded is with an Error: so does the original server.
-// Messages are passed to [Serve].
+// NewMux returns a mux without handlers that speaks this protocol. The middleware is put around all kinds. An answer
+// may leave out its command. A handler refuses with a *mux.Error, which is sent in the form of the command's answer. A
+// command without a handler is not answered, and a request that cannot be decoded is with an Error: so does the
+// original server. Messages are passed to [Serve].
 func NewMux(around ...mux.Middleware) *mux.Mux {
 	formed := func(next mux.Handler) mux.Handler {
 		return func(ctx context.Context, r mux.Request) (any, error) {
@@ -40,8 +40,8 @@ func NewMux(around ...mux.Middleware) *mux.Mux {
 	return mux.New(mux.Proto(CmdError), append([]mux.Middleware{formed}, around...)...)
 }
 
-// Serve has m serve a message of a client. What is no protobuf message is answered with an Error, and what has no command
-// of a request with nothing, as by the original server; neither ends the session.
+// Serve has m serve a message of a client. What is no protobuf message is answered with an Error, and what has no
+// command of a request with nothing, as by the original server; neither ends the session.
 func Serve(m *mux.Mux, s *libnet.Session, payload []byte) {
 	switch cmd, ok := command(payload); {
 	case !ok:

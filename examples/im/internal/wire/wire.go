@@ -72,8 +72,8 @@ const (
 	TypeGroup = "group"
 )
 
-// ErrMalformed is wrapped by the errors of [Answer] for a payload that is no message with a command. Who sent it does not
-// speak this protocol.
+// ErrMalformed is wrapped by the errors of [Answer] for a payload that is no message with a command. Who sent it does
+// not speak this protocol.
 var ErrMalformed = errors.New("wire: malformed message")
 
 // ErrUnknown is wrapped by the errors of [Answer] for a command that it does not know.
@@ -96,8 +96,8 @@ var answers = map[uint32]func() proto.Message{
 	CmdError:        func() proto.Message { return new(Error) },
 }
 
-// Answer decodes what the gateway or an access server sends. The message keeps nothing of payload. With an error that wraps
-// [ErrUnknown] the command is returned as well.
+// Answer decodes what the gateway or an access server sends. The message keeps nothing of payload. With an error that
+// wraps [ErrUnknown] the command is returned as well.
 func Answer(payload []byte) (cmd uint32, msg proto.Message, err error) {
 	if cmd, err = Peek(payload); err != nil {
 		return 0, nil, err
@@ -151,8 +151,8 @@ func command(payload []byte) (cmd uint32, ok bool) {
 	return cmd, true
 }
 
-// Encode returns msg as a payload, to be sent on a session of [Protocol] or by the cluster. It panics for a
-// string that is not UTF-8, which only the program's own mistake could bring here: what is received with one is refused.
+// Encode returns msg as a payload, to be sent on a session of [Protocol] or by the cluster. It panics for a string that
+// is not UTF-8, which only the program's own mistake could bring here: what is received with one is refused.
 func Encode(msg proto.Message) []byte {
 	payload, err := proto.Marshal(msg)
 	if err != nil {

@@ -11,8 +11,9 @@ import (
 
 const deviceName = "wire0"
 
-// queued is how many packets of a host wait for this process to carry them. More are dropped, and the first packet of a connection is sent
-// again after a second: only the wires that are cut should do so, and not a machine that gives this process no time for a while.
+// queued is how many packets of a host wait for this process to carry them. More are dropped, and the first packet of a
+// connection is sent again after a second: only the wires that are cut should do so, and not a machine that gives this
+// process no time for a while.
 const queued = 1 << 13
 
 // openDevice makes a TUN device in the thread's namespace, with these addresses of a network, and brings it and the

@@ -7,7 +7,7 @@
 //	err = a.Start(exec.Command("server")) // it runs on host a
 //	n.Set(a, here, network.Wire{Cut: true}) // what a sends does not arrive; what is sent to it does
 //
-// Each host is a network namespace with one TUN device, and this process carries every packet from one device to another:
-// a packet that must not arrive is dropped, one that is late is kept. No rule of the kernel is involved, so the faults
-// need neither iptables nor netem, and a wire can be cut in one direction.
+// Each host is a network namespace with one TUN device, and this process carries every packet from one device to
+// another: a packet that must not arrive is dropped, one that is late is kept. No rule of the kernel is involved, so
+// the faults need neither iptables nor netem, and a wire can be cut in one direction.
 package network

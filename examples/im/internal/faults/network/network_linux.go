@@ -44,8 +44,8 @@ func New(prefix netip.Prefix) *Network {
 	return &Network{prefix: prefix, hosts: make(map[netip.Addr]*Host), wires: make(map[way]Wire)}
 }
 
-// Join makes this process's own network namespace a host, which should be one that was made for the purpose. It may have
-// further addresses.
+// Join makes this process's own network namespace a host, which should be one that was made for the purpose. It may
+// have further addresses.
 func (n *Network) Join(name string, addr netip.Addr, more ...netip.Addr) (*Host, error) {
 	device, err := openDevice(append([]netip.Addr{addr}, more...), n.prefix)
 	if err != nil {

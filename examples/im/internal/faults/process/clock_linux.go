@@ -17,9 +17,9 @@ import (
 // ErrNoClock is returned where the clock of one process cannot be changed.
 var ErrNoClock = errors.New("no way to change one process's clock here")
 
-// startAhead starts a command whose clock is wrong. A time namespace cannot do that, as it has no wall clock. The kernel
-// however maps the function that reads the clock into each process, and who traces a process may write there: the
-// command is held after exec, that function is replaced in its memory, and it is let go.
+// startAhead starts a command whose clock is wrong. A time namespace cannot do that, as it has no wall clock. The
+// kernel however maps the function that reads the clock into each process, and who traces a process may write there:
+// the command is held after exec, that function is replaced in its memory, and it is let go.
 func startAhead(host Host, cmd *exec.Cmd, ahead time.Duration) error {
 	code, err := clockCode(ahead)
 	if err != nil {

@@ -41,8 +41,8 @@ type running struct {
 // Start starts the process, unless it runs.
 func (p *Process) Start() error { return p.StartAhead(0) }
 
-// StartAhead is Start with a wall clock that is ahead of the others'. Only what asks the vDSO for the time is deceived, as
-// Go programs do.
+// StartAhead is Start with a wall clock that is ahead of the others'. Only what asks the vDSO for the time is deceived,
+// as Go programs do.
 func (p *Process) StartAhead(ahead time.Duration) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
