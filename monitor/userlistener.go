@@ -125,7 +125,7 @@ type acceptError struct {
 
 func asked(err error) error {
 	temporary, _ := usercode.Answer(func() bool {
-		e, ok := err.(net.Error)
+		e, ok := err.(interface{ Temporary() bool }) // what net/http asks a net.Error
 		return ok && e.Temporary()
 	})
 	return &acceptError{err, usercode.Text(err), temporary}

@@ -38,13 +38,16 @@ func TestACloseCallbackThatWaitsForAHandlerKeepsNoCallAndNoContextOfIts(t *testi
 					wait(ctx, m, s)
 					return n, nil
 				}, mux.Concurrent(1))
-				s, hand := raw(t, m)
+				var s *libnet.Session
 				if name == "a call that receives" { // which nobody else does then
 					x, y := libnettest.Pipe()
-					hand, s = session(t, codec.New(codec.Uint32BE, codec.Bytes), y), session(t, protocolOf(m), x)
+					session(t, codec.New(codec.Uint32BE, codec.Bytes), y)
+					s = session(t, protocolOf(m), x)
 					s.OnClose(func() { <-over })
 					m.ServeMessage(s, append(header(1, 7, mux.Ask), make([]byte, 8)...))
 				} else {
+					var hand *libnet.Session
+					s, hand = raw(t, m)
 					s.OnClose(func() { <-over })
 					if err := hand.Send(append(header(1, 7, mux.Ask), make([]byte, 8)...)); err != nil {
 						t.Fatal(err)

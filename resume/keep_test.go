@@ -313,7 +313,7 @@ func TestWithoutABoundOfBytesSessionsMayHoldMoreThanAnInt32(t *testing.T) {
 				t.Fatalf("%+v", sent)
 			}
 		}
-		if stats := r.server.Stats(); stats.Kept != sessions || stats.KeptBytes != sessions*messages*(size+100) || stats.Evicted != 0 {
+		if stats := r.server.Stats(); stats.Kept != sessions || int64(stats.KeptBytes) != sessions*messages*(size+100) || stats.Evicted != 0 {
 			t.Errorf("%+v", stats)
 		}
 	})
