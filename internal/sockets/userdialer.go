@@ -21,7 +21,9 @@ func GuardDialer(d *net.Dialer, caught func(value any) error) *net.Dialer {
 	if d.Control != nil || d.ControlContext != nil {
 		guarded.Control = nil
 		guarded.ControlContext = func(ctx context.Context, network, address string, c syscall.RawConn) error {
-			_, err := apart(ctx, caught, func() (struct{}, error) { return struct{}{}, control(ctx, d, network, address, c) })
+			_, err := apart(ctx, caught, func(struct{}) {}, func() (struct{}, error) {
+				return struct{}{}, control(ctx, d, network, address, c)
+			})
 			return err
 		}
 	}
@@ -29,7 +31,7 @@ func GuardDialer(d *net.Dialer, caught func(value any) error) *net.Dialer {
 		r := d.Resolver
 		guarded.Resolver = &net.Resolver{PreferGo: r.PreferGo, StrictErrors: r.StrictErrors}
 		guarded.Resolver.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			return apart(ctx, caught, func() (net.Conn, error) { return r.Dial(ctx, network, address) })
+			return apart(ctx, caught, closeLate, func() (net.Conn, error) { return r.Dial(ctx, network, address) })
 		}
 	}
 	return &guarded
@@ -43,20 +45,24 @@ func control(ctx context.Context, d *net.Dialer, network, address string, c sysc
 	return d.Control(network, address, c)
 }
 
-// apart calls f on a goroutine of its own, which it may end, or keep beyond ctx.
-func apart[T any](ctx context.Context, caught func(value any) error, f func() (T, error)) (T, error) {
+// apart calls f on a goroutine of its own, which it may end, or keep beyond ctx. What comes of it then is dropped.
+func apart[T any](ctx context.Context, caught func(value any) error, drop func(T), f func() (T, error)) (T, error) {
 	type outcome struct {
 		v   T
 		err error
 	}
-	result := make(chan outcome, 1)
+	result := make(chan outcome)
 	go func() {
 		o := outcome{err: errDialEnded}
 		defer func() {
 			if r := recover(); r != nil {
 				o.err = caught(r)
 			}
-			result <- o
+			select {
+			case result <- o:
+			case <-ctx.Done():
+				drop(o.v)
+			}
 		}()
 		o.v, o.err = f()
 	}()
@@ -66,5 +72,13 @@ func apart[T any](ctx context.Context, caught func(value any) error, f func() (T
 	case <-ctx.Done():
 		var none T
 		return none, ctx.Err()
+	}
+}
+
+// closeLate closes a conn that came too late.
+func closeLate(conn net.Conn) {
+	defer func() { _ = recover() }() // it is the user's
+	if conn != nil {
+		_ = conn.Close()
 	}
 }

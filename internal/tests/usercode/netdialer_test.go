@@ -99,3 +99,23 @@ func resolver(does func()) *net.Resolver {
 		return nil, errNowhere
 	}}
 }
+
+func TestAConnThatTheResolversDialMakesTooLateIsClosed(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	d := &libnet.Dialer{Protocol: testkit.Frames}
+	d.NetDialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		cancel()
+		time.Sleep(50 * time.Millisecond) // until who has asked is gone
+		return theirs, nil
+	}}
+	if _, err := d.Dial(ctx, "tcp", "a.libnet.test:1"); err == nil {
+		t.Fatal("it has connected")
+	}
+	testkit.Within(t, testkit.Patience, "the conn's end", func() {
+		for err := error(nil); err == nil; {
+			_, err = ours.Read(make([]byte, 512)) // first, perhaps, a question
+		}
+	})
+}
