@@ -121,8 +121,8 @@ type acceptError struct {
 
 func asked(err error) error {
 	temporary, _ := usercode.Answer(func() bool {
-		e, ok := err.(interface{ Temporary() bool }) // what net/http asks a net.Error
-		return ok && e.Temporary()
+		e, ok := err.(net.Error)
+		return ok && e.Temporary() //lint:ignore SA1019 net/http asks for it
 	})
 	return &acceptError{err, usercode.Text(err), temporary}
 }
