@@ -86,11 +86,8 @@ func (b *Buffer) Space(usual ReadSize) []byte {
 	case c.w == len(c.bytes):
 		b.makeSpace()
 	}
-	return b.Free()
+	return b.chunk.bytes[b.chunk.w:]
 }
-
-// Free returns what Space has found.
-func (b *Buffer) Free() []byte { return b.chunk.bytes[b.chunk.w:] }
 
 // makeSpace is for a full chunk.
 func (b *Buffer) makeSpace() {

@@ -53,14 +53,28 @@ func (d *Descriptor) Raw() syscall.RawConn { return d.raw }
 // Binding that function once and keeping both in a pool makes a read free of allocations. A receiver that
 // waits holds one, so there is no more in it than a read needs.
 type readCall struct {
-	in     *readbuf.Buffer // has space
-	n      int
-	err    error
-	wait   bool // let the poller wait when there is nothing to read
-	waited bool // it has, and now there may be something
+	in    *readbuf.Buffer
+	n     int
+	err   error
+	wait  bool // let the poller wait when there is nothing to read
+	phase readPhase
+	usual readbuf.ReadSize
 
 	try func(fd uintptr) bool
 }
+
+// A readPhase is how far a read that may wait has come. When it is called back for the second time it leaves package
+// net's calls once, so that storage for what has arrived is looked for above them: to make a chunk takes as much of a
+// stack as all that lies below, and what its stack has once grown to a session keeps. Only once, since a second call
+// need not mean that there is something: a [Detached] tries twice before it waits.
+type readPhase uint8
+
+const (
+	readBegins readPhase = iota
+	readWaits
+	readLeaves
+	readStays
+)
 
 var readCalls = sync.Pool{New: func() any {
 	c := new(readCall)
@@ -84,13 +98,12 @@ func (d *Descriptor) readOnce(in *readbuf.Buffer, usual readbuf.ReadSize, wait b
 		return d.layer.readInto(in, usual, wait)
 	}
 	c := readCalls.Get().(*readCall)
-	c.in, c.wait, c.waited, c.n = in, wait, true, 0
-	var err error
-	for c.waited && err == nil {
-		// Here, and not in tryRead: to make a chunk takes as much of a stack as all that lies below, and what its stack
-		// has once grown to a session keeps.
+	c.in, c.usual, c.wait, c.n, c.phase = in, usual, wait, 0, readBegins
+	in.Space(usual)
+	err := d.raw.Read(c.try)
+	if err == nil && c.phase == readLeaves {
 		in.Space(usual)
-		c.waited = false
+		c.phase = readStays
 		err = d.raw.Read(c.try)
 	}
 	n := c.n
@@ -104,10 +117,11 @@ func (d *Descriptor) readOnce(in *readbuf.Buffer, usual readbuf.ReadSize, wait b
 
 // tryRead is the body of Read: false says that the poller should wait.
 func (c *readCall) tryRead(fd uintptr) bool {
-	if c.waited {
+	if c.phase == readWaits {
+		c.phase = readLeaves
 		return true
 	}
-	p := c.in.Free()
+	p := c.in.Space(c.usual)
 	for {
 		n, err := receiveNow(int(fd), p)
 		switch {
@@ -118,7 +132,9 @@ func (c *readCall) tryRead(fd uintptr) bool {
 			continue
 		case err == syscall.EAGAIN:
 			c.in.Shrink()
-			c.waited = c.wait
+			if c.phase == readBegins && c.wait {
+				c.phase = readWaits
+			}
 			return !c.wait
 		case err != nil:
 			c.err = err
