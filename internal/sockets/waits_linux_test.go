@@ -10,7 +10,8 @@ import (
 	"github.com/libnet-go/libnet/internal/readbuf"
 )
 
-// A read of a silent peer waits for the system, whichever conn it is of and however often that calls back, and then brings what comes.
+// A read of a silent peer waits for the system, whichever conn it is of and however often that calls back, and then
+// brings what comes.
 func TestAReadThatFindsNothingWaits(t *testing.T) {
 	for name, detach := range map[string]bool{"of package net": false, "detached": true} {
 		t.Run(name, func(t *testing.T) {
