@@ -22,14 +22,9 @@ import (
 func TestALoggerThatDoesNotReturnKeepsNoConnection(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		l := libnettest.NewListener()
-		srv := libnet.NewServer(l, protocol, 8)
-		srv.OnFull = libnet.DropOldest
 		release := make(chan struct{})
 		defer close(release)
-		srv.Logger = slog.New(hangingLog{testkit.Quiet.Handler(), release})
-		go func() { _ = srv.Serve(r.server) }()
-		defer srv.Stop()
+		l := dropping(t, r, hangingLog{testkit.Quiet.Handler(), release})
 		for i := range 3 {
 			pipe, err := l.Dial()
 			if err != nil {
@@ -116,18 +111,21 @@ func TestACloseCallbackThatIsNilPanicsAtOnce(t *testing.T) {
 	})
 }
 
-// What of the user's a session runs over, and on, may panic or be of another kind.
+// dropping serves r's sessions on connections whose queues may lose messages.
+func dropping(t *testing.T, r *rig, log slog.Handler) *libnettest.Listener {
+	l := libnettest.NewListener()
+	srv := libnet.NewServer(l, protocol, 8)
+	srv.OnFull, srv.Logger = libnet.DropOldest, slog.New(log)
+	go func() { _ = srv.Serve(r.server) }()
+	t.Cleanup(func() { srv.Stop() })
+	return l
+}
 
 func TestAConnectionWhoseQueueLosesMessagesIsRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		l := libnettest.NewListener()
-		srv := libnet.NewServer(l, protocol, 8)
-		srv.OnFull = libnet.DropOldest
 		log := new(testkit.Log)
-		srv.Logger = slog.New(log)
-		go func() { _ = srv.Serve(r.server) }()
-		defer srv.Stop()
+		l := dropping(t, r, log)
 		for range 3 {
 			pipe, err := l.Dial()
 			if err != nil {
