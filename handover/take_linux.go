@@ -119,7 +119,7 @@ func (t *taking) makeServer(make func(net.Listener) (*libnet.Server, error)) (er
 	t.server, err = make(t.listener)
 	switch {
 	case err != nil:
-		return asked(err)
+		return usercode.Asked(err)
 	case t.server == nil:
 		return errors.New("handover: no server was made")
 	}

@@ -59,14 +59,3 @@ func recovering(f func() error) (err error) {
 	}()
 	return f()
 }
-
-// An askedError is one of the user's that has been asked for its text, once, where it may not answer.
-type askedError struct {
-	error
-	text string
-}
-
-func asked(err error) error { return &askedError{err, usercode.Text(err)} }
-
-func (e *askedError) Error() string { return e.text }
-func (e *askedError) Unwrap() error { return e.error }

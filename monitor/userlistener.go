@@ -115,7 +115,6 @@ func closeConn(conn net.Conn) { go usercode.Answer(conn.Close) }
 // An acceptError is an error of the program's that was asked, once, what net/http asks one.
 type acceptError struct {
 	error
-	text      string
 	temporary bool
 }
 
@@ -124,10 +123,9 @@ func asked(err error) error {
 		e, ok := err.(net.Error)
 		return ok && e.Temporary() //lint:ignore SA1019 net/http asks for it
 	})
-	return &acceptError{err, usercode.Text(err), temporary}
+	return &acceptError{usercode.Asked(err), temporary}
 }
 
-func (e *acceptError) Error() string   { return e.text }
 func (e *acceptError) Unwrap() error   { return e.error }
 func (e *acceptError) Timeout() bool   { return false }
 func (e *acceptError) Temporary() bool { return e.temporary }

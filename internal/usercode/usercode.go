@@ -89,3 +89,15 @@ func Text(value any) string {
 	}
 	return text
 }
+
+// An askedError is one of the user's that has been asked for its text.
+type askedError struct {
+	error
+	text string
+}
+
+// Asked returns an error that says what err says, and is err, for who will ask it where it may not answer.
+func Asked(err error) error { return &askedError{err, Text(err)} }
+
+func (e *askedError) Error() string { return e.text }
+func (e *askedError) Unwrap() error { return e.error }
