@@ -1,4 +1,5 @@
 // resume.js against servers that do as they please, and callers too. It prints what went wrong.
+fakeTime();
 const { connect } = await import(process.argv[2]);
 const problems = [];
 process.on("exit", () => console.log(JSON.stringify(problems)));
@@ -8,6 +9,26 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const bytes = (...b) => Uint8Array.from(b).buffer;
 const ACK = 16, END = 17, WELCOME = 19, REFUSAL = 20;
 const welcome = (arrived = 0, taken = arrived) => bytes(WELCOME, ...Array(16).fill(7), arrived, taken, 100, 100);
+
+// fakeTime has time go on only when nothing is left to do, so that a busy machine changes no order.
+function fakeTime() {
+	const timers = new Map();
+	let now = 0, last = 0;
+	Date.now = () => now;
+	globalThis.clearTimeout = (id) => void timers.delete(id);
+	globalThis.setTimeout = (f, ms = 0, ...args) => {
+		timers.set(++last, { at: now + Math.max(ms, 1), run: () => f(...args) });
+		return last;
+	};
+	const fireNext = () => {
+		setImmediate(fireNext);
+		const [id, next] = [...timers].reduce((a, b) => b[1].at < a[1].at ? b : a, [0, { at: Infinity }]);
+		if (!timers.delete(id)) return;
+		now = next.at;
+		next.run();
+	};
+	setImmediate(fireNext);
+}
 
 // serve returns a session whose server answers each frame by answer, and the frames that it was sent.
 function serve(answer, options = {}) {
