@@ -37,6 +37,10 @@ const (
 	// requestTimeout bounds every request to etcd.
 	requestTimeout = 2 * time.Second
 
+	// loginTimeout bounds the check of a password, which etcd makes costly by design: a second of a processor's time
+	// where a debug build does it.
+	loginTimeout = 10 * time.Second
+
 	// Pauses after failures grow from the first to the last, with jitter of half to one and a half
 	// times: many servers that lost etcd together do not come back together.
 	firstPause = 50 * time.Millisecond
@@ -49,14 +53,15 @@ const (
 // which may come up later. The caller closes it after what uses it.
 func Connect(endpoints ...string) (*clientv3.Client, error) { return ConnectAs(Access{}, endpoints...) }
 
-// ConnectAs is Connect for an etcd that asks who connects.
+// ConnectAs is Connect for an etcd that asks who connects: with a user it waits, 10 s at the most, until etcd has
+// checked the password.
 func ConnectAs(a Access, endpoints ...string) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
 		Endpoints:            endpoints,
 		TLS:                  a.TLS,
 		Username:             a.User,
 		Password:             a.Password,
-		DialTimeout:          requestTimeout,
+		DialTimeout:          loginTimeout,     // clientv3 waits for nothing else as it is made
 		DialKeepAliveTime:    10 * time.Second, // gRPC does not go below
 		DialKeepAliveTimeout: requestTimeout,
 		Logger:               zap.NewNop(), // what fails is returned, and logged by those who called
