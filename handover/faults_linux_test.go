@@ -42,11 +42,18 @@ func TestASessionThatHasSaidNothingHasTheHandshakeTimeoutForItsFirstMessageOnly(
 		conn := r.dial(t)
 		testkit.Eventually(t, "the session", func() bool { return r.srv.Manager().Len() == 1 })
 		time.Sleep(20 * time.Millisecond) // its receiver waits
-		result, err := r.give(t, settings{Mode: mode, Handshake: 150 * time.Millisecond}, handover.GiveOptions{})
+		result, err := r.give(t, settings{Mode: mode, Handshake: 150 * time.Millisecond}, handover.GiveOptions{
+			Freeze: func(s *libnet.Session) ([]byte, error) { // it stands still, so the other process has its first message
+				say(t, conn, numbered(0))
+				return freezeCounter(s)
+			},
+		})
 		if err != nil || result.Moved != 1 {
 			t.Fatal(result, err)
 		}
-		ask(t, conn, numbered(0))
+		if msg := hear(t, conn); msg != numbered(0) {
+			t.Fatalf("the answer is %q", msg)
+		}
 		time.Sleep(350 * time.Millisecond)
 		ask(t, conn, numbered(1))
 	})

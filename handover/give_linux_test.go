@@ -285,17 +285,18 @@ func TestAHandlerAtWorkEndsItsMessageOrItsSessionStays(t *testing.T) {
 		quick, slow := r.dial(t), r.dial(t)
 		ask(t, quick, numbered(0))
 		ask(t, slow, numbered(0))
+		before := waits.Load()
 		say(t, quick, "wait 50ms")
 		say(t, quick, "behind")
 		say(t, slow, "wait 1500ms")
-		time.Sleep(20 * time.Millisecond)
+		testkit.Eventually(t, "both handlers", func() bool { return waits.Load() == before+2 })
 		answers := make(chan string, 1)
 		go func() { // drained, with its answer
 			all, _ := io.ReadAll(slow)
 			_ = slow.Close()
 			answers <- string(all)
 		}()
-		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{HandlerTime: 200 * time.Millisecond})
+		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{HandlerTime: 750 * time.Millisecond})
 		if err != nil || result.Moved != 1 || result.Stayed["busy"] != 1 {
 			t.Fatal(result, err)
 		}

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -310,6 +311,9 @@ func factsOf(s *libnet.Session) []byte {
 
 var theServer *libnet.Server
 
+// waits counts the messages that a handler has begun to wait for.
+var waits atomic.Int64
+
 // answer echoes a numbered message, and says so where it is not the next one. An empty message asks for the session's
 // numbers.
 func answer(s *libnet.Session, msg []byte) {
@@ -320,6 +324,7 @@ func answer(s *libnet.Session, msg []byte) {
 		return
 	case strings.HasPrefix(string(msg), "wait "):
 		d, _ := time.ParseDuration(string(msg[5:]))
+		waits.Add(1)
 		time.Sleep(d)
 		_ = s.Send("waited")
 		return
