@@ -168,11 +168,16 @@ func TestABroadcastWaitsForACodecThatSomebodyIsAboutToHaveMade(t *testing.T) {
 func TestSendContextReturnsWithItsContextWhileTheCodecIsBeingMade(t *testing.T) {
 	for name, queue := range map[string]int{"queue": 8, "synchronous": 0} {
 		t.Run(name, func(t *testing.T) {
-			srv := testkit.NewServer(t, helloProtocol(testkit.Frames), queue)
+			making := make(chan struct{})
+			hello := helloProtocol(testkit.Frames)
+			srv := testkit.NewServer(t, libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+				close(making)
+				return hello.NewCodec(rw)
+			}), queue)
 			near, _ := testkit.ConnectPipe(t)
 			s := testkit.Adopt(t, srv, near)
 			go s.Codec()
-			time.Sleep(20 * time.Millisecond)
+			testkit.Await(t, testkit.Patience, "NewCodec", making)
 			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 			defer cancel()
 			done := make(chan error, 1)
@@ -232,13 +237,15 @@ func TestIdleTimeoutAfterAHandshakeOfTheCodec(t *testing.T) {
 
 // NewCodec may do anything but return: what waits for the codec it makes ends with its context, and with the session.
 func TestNobodyWaitsForACodecThatIsNeverMade(t *testing.T) {
-	release := make(chan struct{})
+	release, making := make(chan struct{}), make(chan struct{}, 2)
 	defer close(release)
 	hanging := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		making <- struct{}{}
 		<-release
 		return testkit.Frames.NewCodec(rw)
 	})
 	t.Run("Dial", func(t *testing.T) {
+		defer func() { <-making }()
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -258,7 +265,7 @@ func TestNobodyWaitsForACodecThatIsNeverMade(t *testing.T) {
 		near, _ := testkit.ConnectPipe(t)
 		s := testkit.Adopt(t, srv, near)
 		go func() { _ = s.Send("x") }() // makes the codec
-		time.Sleep(20 * time.Millisecond)
+		testkit.Await(t, testkit.Patience, "NewCodec", making)
 		received := make(chan error, 1)
 		go func() { _, err := s.Receive(); received <- err }()
 		time.Sleep(20 * time.Millisecond)
