@@ -402,7 +402,7 @@ func TestMessagesAreCountedByTheRecordWhenATLSSessionIsCut(t *testing.T) {
 				for range 1000 {
 					testkit.MustSend(t, s, make([]byte, 100))
 				}
-				time.Sleep(10 * time.Millisecond)
+				testkit.Eventually(t, "the first of them to be written", func() bool { return s.Stats().MessagesOut > 1 })
 				_ = s.Close()
 				got := uint64(1)
 				for _, err := testkit.ReadFrame(conn); err == nil; _, err = testkit.ReadFrame(conn) {

@@ -21,6 +21,7 @@ type ponger struct {
 	rw     io.ReadWriter
 	inSend func() // called within Send, before it writes
 	pong   []byte
+	ponged func()              // called within Receive, behind a pong
 	after  func(msg any) error // what Send returns
 }
 
@@ -36,6 +37,9 @@ func (c *ponger) Receive() ([]byte, error) {
 		}
 		if _, err := c.rw.Write(c.pong); err != nil && !errors.Is(err, libnet.ErrSessionBlocked) {
 			return nil, err
+		}
+		if c.ponged != nil {
+			c.ponged()
 		}
 	}
 }
@@ -57,10 +61,10 @@ func (c *ponger) Send(msg any) error {
 func TestAPongThatMeetsASendIsNotDroppedWithItsMessage(t *testing.T) {
 	for _, how := range []string{"DropOldest", "ErrEncode"} {
 		t.Run(how, func(t *testing.T) {
-			inSend, goOn := make(chan struct{}), make(chan struct{})
+			inSend, goOn, ponged := make(chan struct{}), make(chan struct{}), make(chan struct{})
 			var hold atomic.Bool
 			p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
-				return &ponger{rw: rw, pong: []byte("PONG;"), inSend: func() {
+				return &ponger{rw: rw, pong: []byte("PONG;"), ponged: func() { close(ponged) }, inSend: func() {
 					if hold.CompareAndSwap(true, false) {
 						close(inSend)
 						<-goOn
@@ -78,7 +82,7 @@ func TestAPongThatMeetsASendIsNotDroppedWithItsMessage(t *testing.T) {
 			s := testkit.Adopt(t, srv, near)
 			go s.Receive()
 			testkit.MustSend(t, s, "in flight, and too long for the pipe")
-			time.Sleep(50 * time.Millisecond)
+			testkit.Eventually(t, "a write", func() bool { return far.(interface{ Buffered() int }).Buffered() > 0 })
 			hold.Store(true)
 			msg := "dropped"
 			if how == "ErrEncode" {
@@ -88,7 +92,7 @@ func TestAPongThatMeetsASendIsNotDroppedWithItsMessage(t *testing.T) {
 			go func() { sent <- s.Send(msg) }()
 			<-inSend
 			testkit.MustWrite(t, far, []byte("p"))
-			time.Sleep(50 * time.Millisecond) // the receiver has written its pong
+			testkit.Await(t, testkit.Patience, "the pong", ponged)
 			close(goOn)
 			t.Log(<-sent)
 			for i := range 3 {
