@@ -59,7 +59,7 @@ func TestG97TLSHandshakesThatStallHoldUpNobody(t *testing.T) {
 	}
 	begin := time.Now()
 	testkit.Ask(t, r.Dial(), "a good client")
-	if took := time.Since(begin); took > 2*time.Second {
+	if took := time.Since(begin); took > time.Duration(n)*time.Second/4 { // four at a time would wait as long
 		t.Errorf("a good client took %v beside %d that stall", took, n)
 	}
 	testkit.Eventually(t, "the others to be closed", func() bool { return r.Stats().Closed["handshake_timeout"] == uint64(n) })

