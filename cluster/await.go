@@ -14,6 +14,7 @@ type question struct {
 	target  int    // tells its answers from those to earlier questions, of which only final ones count; the next number is taken, too
 	kind    byte
 	payload []byte
+	passed  func(answer) // nil, or is given the answers that do not end the waiting
 }
 
 // await asks, and waits for the answer while the node is heard. Errors: [ErrDegraded] when it is not, or when the
@@ -29,6 +30,9 @@ func (n *Node) await(ctx context.Context, q *question) (answer, error) {
 		case a := <-q.call.answers:
 			if n.answers(q, a) {
 				return n.settled(q, a)
+			}
+			if q.passed != nil {
+				q.passed(a)
 			}
 		case <-tick.C:
 			if q.node != n.instance && !n.peers.fresh(q.node) && !n.peers.holdsNoUsers(q.node) {

@@ -15,7 +15,7 @@ type pursuit struct {
 	kind    byte
 	payload []byte
 	choose  func(directory.Login) bool // nil, or whether the login is meant; sets the payload
-	last    byte                       // the last answer that was not final
+	last    byte                       // the last answer that was not final; answerNone: none has come yet
 	tried   int                        // nodes that were asked
 	target  int                        // of the last question
 }
@@ -50,11 +50,21 @@ func (p *pursuit) run(ctx context.Context) (answer, error) {
 // arrived returns a final answer that has come meanwhile.
 func (p *pursuit) arrived() (answer, bool) {
 	for len(p.call.answers) > 0 {
-		if a := <-p.call.answers; a.isFinal() || a.code == answerLost {
+		a := <-p.call.answers
+		if a.isFinal() || a.code == answerLost {
 			return a, true
 		}
+		p.passed(a)
 	}
 	return answer{}, false
+}
+
+// passed notes an answer that ends no wait. Where the processor is slow, the one to the user's subject comes when
+// already another is waited for, and says all the same that nothing was lost.
+func (p *pursuit) passed(a answer) {
+	if a.target == 0 && p.last == answerNone {
+		p.last = a.code
+	}
 }
 
 // at asks the node that is known to hold the user. Whoever had the question before and is not this node gave no answer
@@ -81,15 +91,10 @@ func (p *pursuit) at(ctx context.Context, l directory.Login) (answer, error) {
 // was lost, and sent again it might arrive twice.
 func (p *pursuit) lateAnswer(ctx context.Context) (answer, error) {
 	_, err := p.node.barrier(ctx)
-	answered := false
-	for len(p.call.answers) > 0 {
-		a := <-p.call.answers
-		if a.isFinal() || a.code == answerLost {
-			return a, a.lost()
-		}
-		answered = answered || a.target == 0
+	if a, ok := p.arrived(); ok {
+		return a, a.lost()
 	}
-	if err == nil && !answered {
+	if err == nil && p.last == answerNone {
 		err = ErrDegraded
 	}
 	return answer{}, err
@@ -98,7 +103,9 @@ func (p *pursuit) lateAnswer(ctx context.Context) (answer, error) {
 // await asks one node. Answers to earlier questions count only if they are final.
 func (p *pursuit) await(ctx context.Context, node, subject string, kind byte, payload []byte) (answer, error) {
 	p.target += 2
-	return p.node.await(ctx, &question{call: p.call, node: node, subject: subject, target: p.target, kind: kind, payload: payload})
+	return p.node.await(ctx, &question{
+		call: p.call, node: node, subject: subject, target: p.target, kind: kind, payload: payload, passed: p.passed,
+	})
 }
 
 // pursuitPause is how long a user who moves, or leaves, is waited for.
