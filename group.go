@@ -56,7 +56,7 @@ func (g *Group[K]) Swap(key K, s *Session) (old *Session) {
 
 func (g *Group[K]) swap(key K, s *Session) (old *Session, added bool) {
 	m := &member{session: s}
-	m.leave = callback{f: func() { g.remove(key, m) }, leave: true}
+	m.leave = callback{do: moduleEnd(func() { g.remove(key, m) })}
 	if !equal(key, key) || !s.register(&m.leave) { // equal panics for a key of a type that no map takes
 		return nil, false
 	}

@@ -207,13 +207,29 @@ func (s *Session) awaitFlush() {
 	}
 }
 
-// callback is a function to run when the session has closed, in the list of those.
+// callback is what to do when the session has closed, in the list of those.
 type callback struct {
-	f     func()
-	leave bool // is of this module, as one that removes the session from a group: these run before Done is closed
+	do inside.End
 
 	// Guarded by Session.mu.
 	older, newer *callback
+}
+
+type (
+	userEnd   func() // a function of the user's
+	moduleEnd func() // of this module's, as one that removes the session from a group: these run before Done is closed
+)
+
+func (f userEnd) Ended()   { f() }
+func (f moduleEnd) Ended() { f() }
+
+// isKept reports whether another package of this module looks for it: it stays the newest.
+func (c *callback) isKept() bool {
+	switch c.do.(type) {
+	case userEnd, moduleEnd:
+		return false
+	}
+	return true
 }
 
 // OnClose has f called once when the session has closed, after it left its manager and groups, with
@@ -225,7 +241,7 @@ func (s *Session) OnClose(f func()) (stop func() bool) {
 	if f == nil {
 		panic("libnet: OnClose with a nil function")
 	}
-	c := &callback{f: f}
+	c := &callback{do: userEnd(f)}
 	if !s.register(c) {
 		s.call(c)
 	}
@@ -234,15 +250,21 @@ func (s *Session) OnClose(f func()) (stop func() bool) {
 
 func init() {
 	inside.OnEnd = func(session any, f func()) (stop func() bool) {
-		s, c := session.(*Session), &callback{f: f, leave: true}
+		s, c := session.(*Session), &callback{do: moduleEnd(f)}
 		if !s.register(c) {
 			f()
 		}
 		return func() bool { return s.forget(c) }
 	}
+	inside.Keep = func(session any, e inside.End) {
+		if !session.(*Session).register(&callback{do: e}) {
+			e.Ended()
+		}
+	}
+	inside.Kept = func(session any) inside.End { return session.(*Session).kept() }
 }
 
-// register appends c to the callbacks; false if they have been taken to be run.
+// register puts c into the callbacks, as the newest that may be; false if they have been taken to be run.
 func (s *Session) register(c *callback) bool {
 	s.mustBeMade()
 	s.mu.Lock()
@@ -250,11 +272,25 @@ func (s *Session) register(c *callback) bool {
 	if s.ended {
 		return false
 	}
-	if c.older = s.callbacks; c.older != nil {
+	if first := s.callbacks; first != nil && first.isKept() && !c.isKept() {
+		c.newer, c.older, first.older = first, first.older, c
+	} else {
+		c.older, s.callbacks = first, c
+	}
+	if c.older != nil {
 		c.older.newer = c
 	}
-	s.callbacks = c
 	return true
+}
+
+// kept returns what another package keeps here, the newest; nil if there is nothing.
+func (s *Session) kept() inside.End {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.callbacks; c != nil && c.isKept() {
+		return c.do
+	}
+	return nil
 }
 
 // forget takes c out of the callbacks; false if it is in them no more.
@@ -279,7 +315,7 @@ func (s *Session) forget(c *callback) bool {
 func (s *Session) call(c *callback) {
 	var err error
 	defer s.recovered("close callback", &err)
-	c.f()
+	c.do.Ended()
 }
 
 // leaveGroups returns the callbacks that are the user's. No group takes the session from now on.
@@ -288,10 +324,10 @@ func (s *Session) leaveGroups() (users []*callback) {
 	callbacks := s.takeCallbacksLocked()
 	s.mu.Unlock()
 	for _, c := range callbacks {
-		if c.leave {
-			c.f()
-		} else {
+		if _, ok := c.do.(userEnd); ok {
 			users = append(users, c)
+		} else {
+			c.do.Ended()
 		}
 	}
 	return users

@@ -145,7 +145,6 @@ func (e *clientEnd) tell(change reconnect.Change) {
 func (e *clientEnd) handler() func(*Session, []byte) { return e.client.Handler }
 func (e *clientEnd) ownWindow() bool                 { return true }
 func (e *clientEnd) confirmed(*Session, uint64)      {}
-func (e *clientEnd) left(*libnet.Session)            {}
 func (e *clientEnd) grown(*Session, int)             {}
 
 func (e *clientEnd) detached(*Session, *libnet.Session) {}

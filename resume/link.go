@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
@@ -116,15 +117,15 @@ func (s *Session) opened(l *link) {
 	} else {
 		s.mu.Unlock()
 	}
-	l.conn.OnClose(l.closed)
+	inside.Keep(l.conn, l)
 	s.endIfDrained()
 }
 
-func (l *link) closed() { l.session.detach(l) }
+// Ended is for [inside.Keep]: the connection has.
+func (l *link) Ended() { l.session.detach(l) }
 
 // detach is what follows the end of a connection.
 func (s *Session) detach(l *link) {
-	s.end.left(l.conn)
 	s.mu.Lock()
 	if s.link != l {
 		s.mu.Unlock()

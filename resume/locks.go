@@ -5,5 +5,4 @@ type (
 	sessionLock struct{}
 	serverLock  struct{}
 	groupLock   struct{}
-	linksLock   struct{}
 )

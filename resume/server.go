@@ -44,7 +44,6 @@ type Server struct {
 	// libnet.Server's ProxyProtocol does not know.
 	MaxKept, MaxKeptPerIP, MaxKeptBytes int
 
-	links     linkTable
 	toldDrops atomic.Bool
 	log       usercode.Log
 
@@ -102,19 +101,25 @@ func (srv *Server) ServeSession(conn *libnet.Session) {
 
 // ServeMessage handles a frame: it makes the Server a [libnet.MessageHandler].
 func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
-	if l := srv.links.get(conn); l != nil {
+	if l := srv.linkOf(conn); l != nil {
 		l.ServeMessage(conn, frame)
 		return
 	}
-	if l := srv.welcome(conn, frame); l != nil {
-		srv.links.put(conn, l)
+	srv.welcome(conn, frame)
+}
+
+// linkOf returns what the connection has from its hello to its end; nil before, and where it is another Server's.
+func (srv *Server) linkOf(conn *libnet.Session) *link {
+	if l, ok := inside.Kept(conn).(*link); ok && l.session.end == end(srv) {
+		return l
 	}
+	return nil
 }
 
 // HandlerOf is for package libnet, which asks once for all messages that one read has brought. of is srv: a type that
 // embeds a Server has this method, too, and a ServeMessage of its own that is not to be passed by.
 func (srv *Server) HandlerOf(conn *libnet.Session, _ inside.Call) (h, of libnet.MessageHandler) {
-	if l := srv.links.get(conn); l != nil {
+	if l := srv.linkOf(conn); l != nil {
 		return l, srv
 	}
 	return srv, srv
@@ -287,8 +292,6 @@ func (srv *Server) Close() {
 
 func (srv *Server) handler() func(*Session, []byte) { return srv.MessageHandler }
 func (srv *Server) ownWindow() bool                 { return false }
-
-func (srv *Server) left(conn *libnet.Session) { srv.links.remove(conn) }
 
 func (srv *Server) confirmed(s *Session, link uint64) {
 	srv.mu.Lock()

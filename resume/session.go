@@ -78,7 +78,6 @@ type end interface {
 	handler() func(*Session, []byte)                      // nil: messages wait for Receive
 	ownWindow() bool                                      // the session itself ends when it is over
 	confirmed(s *Session, link uint64)                    // the peer has the token that came with this connection
-	left(conn *libnet.Session)                            // a connection has ended
 	detached(s *Session, was *libnet.Session)             // not called by a session with a window of its own
 	grown(s *Session, bytes int)                          // while there is no connection, the session keeps more
 	closed(s *Session, conn *libnet.Session, last ending) // conn: nil without one

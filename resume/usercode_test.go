@@ -273,6 +273,69 @@ func TestASessionOfAConnectionThatPanicsAtItsEndIsKept(t *testing.T) {
 	})
 }
 
+func TestASessionIsKeptThoughACloseCallbackOfItsConnectionDoesNotReturn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		l := libnettest.NewListener()
+		srv := libnet.NewServer(l, protocol, 8)
+		configure(&srv.Config)
+		release := make(chan struct{})
+		srv.OnSession = func(s *libnet.Session) error {
+			s.OnClose(func() { <-release })
+			return nil
+		}
+		go func() { _ = srv.Serve(r.server) }()
+		defer srv.Stop()
+		defer close(release)
+		near, far := libnettest.Pipe()
+		l.Push(far, nil)
+		conn := rawSession(t, near)
+		sendRaw(t, conn, newHello)
+		s := <-r.sessions
+		_ = conn.Close()
+		synctest.Wait()
+		if s.State() != resume.Detached || r.server.Stats().Kept != 1 {
+			t.Errorf("%v, %+v", s.State(), r.server.Stats())
+		}
+		time.Sleep(time.Hour)
+		wantEnd(t, s, resume.ErrWindow, 0)
+	})
+}
+
+func TestCallbacksOfAConnectionComeAndGoWhileItsSessionIsServed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var ran []string
+		var stop func() bool
+		r := newRig(t, func(h *resume.Server) {
+			h.MessageHandler = func(s *resume.Session, msg []byte) {
+				if name := string(msg); name == "none" {
+					stop()
+				} else {
+					stop = s.Conn().OnClose(func() { ran = append(ran, name) })
+				}
+			}
+		})
+		l := libnettest.NewListener()
+		srv := libnet.NewServer(l, protocol, 8)
+		configure(&srv.Config)
+		go func() { _ = srv.ServeMessages(r.server) }()
+		defer srv.Stop()
+		near, far := libnettest.Pipe()
+		l.Push(far, nil)
+		conn := rawSession(t, near)
+		sendRaw(t, conn, newHello)
+		for _, msg := range []string{"\x00a", "\x00b", "\x00none", "\x00c", "\x00d"} {
+			sendRaw(t, conn, []byte(msg))
+			synctest.Wait()
+		}
+		_ = conn.Close()
+		synctest.Wait()
+		if got := strings.Join(ran, " "); got != "a c d" || r.server.Stats().Kept != 1 {
+			t.Errorf("ran %q; %+v", got, r.server.Stats())
+		}
+	})
+}
+
 // An around is a marshaler of the user's that has Frames make each frame, as one that encrypts would.
 type around struct {
 	codec.Marshaler

@@ -10,3 +10,13 @@ type Call struct{}
 // run, of which one may not return; on one that has ended at once. f calls nothing of the user's, and does not wait.
 // stop takes it back, as that of libnet.Session.OnClose. Package libnet sets it when that is initialised.
 var OnEnd func(session any, f func()) (stop func() bool)
+
+// An End is told that a session has ended.
+type End interface{ Ended() }
+
+// Keep has e told as OnEnd has f called, and [Kept] find it until then, in the same time whatever else waits for the
+// end. A session needs no more for it than for a callback. Package libnet sets both.
+var Keep func(session any, e End)
+
+// Kept returns what Keep was given last; nil if that was nothing, or the session has ended.
+var Kept func(session any) End
