@@ -60,7 +60,7 @@ func (s *Session) drain() {
 func (s *Session) lost() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.err.Unacknowledged
+	return s.errLocked().Unacknowledged
 }
 
 // endIfDrained tells the peer that a Shutdown has all acknowledged. The peer's answer ends the session; where it gets
@@ -107,7 +107,7 @@ func (s *Session) finish(reason error) bool {
 		s.mu.Unlock()
 		return false
 	}
-	s.err = &Error{Unacknowledged: s.acceptedLocked() - s.peerAcked, Err: reason}
+	s.rareLocked().err = &Error{Unacknowledged: s.acceptedLocked() - s.peerAcked, Err: reason}
 	s.phase, s.acknowledged = ended, s.peerAcked
 	var conn *libnet.Session
 	if s.link != nil {
@@ -119,12 +119,9 @@ func (s *Session) finish(reason error) bool {
 	s.state.Store(int32(Closed))
 	s.stopWindowLocked()
 	s.changedLocked()
-	var leaves []func()
-	if r := s.rare; r != nil {
-		r.inbox = queue{}
-		leaves = r.takeLeaves()
-		r.arrived.Broadcast()
-	}
+	s.rare.inbox = queue{}
+	leaves := s.rare.takeLeaves()
+	s.rare.arrived.Broadcast()
 	s.mu.Unlock()
 	for _, leave := range leaves {
 		leave()

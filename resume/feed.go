@@ -122,7 +122,7 @@ func (s *Session) nextLocked() (f feed, ok bool) {
 	if s.link.encodesLate() {
 		f.frame = &sendqueue.Payload{Bytes: bytes.Clone(p.Bytes)} // in memory that is not used again
 	}
-	s.feeding.beginLocked(s.sent, int(s.sent-s.acknowledged) < int(s.unacknowledged.count))
+	s.feeding.beginLocked(s.sent, int(s.sent-s.acknowledged) < int(s.unacknowledged.count()))
 	return f, true
 }
 
@@ -165,10 +165,10 @@ func (s *Session) dropAcknowledgedLocked() {
 		upTo = place - 1
 	}
 	if upTo > s.acknowledged {
-		before := s.unacknowledged.size
+		before := s.unacknowledged.size()
 		s.unacknowledged.drop(int(upTo - s.acknowledged))
 		s.acknowledged = upTo
-		s.sentBytes -= before - s.unacknowledged.size
+		s.sentBytes -= before - s.unacknowledged.size()
 		s.changedLocked() // there is room now, which there was not while a message was in flight
 	}
 }

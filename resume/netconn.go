@@ -89,11 +89,11 @@ func (c *netConn) fillLocked() error {
 	r := s.rareLocked()
 	for len(c.in) == 0 {
 		switch {
-		case s.err != nil:
+		case s.phase >= ended:
 			return c.endLocked()
 		case isPast(c.readUntil):
 			return c.opError("read", os.ErrDeadlineExceeded)
-		case r.inbox.count > 0:
+		case r.inbox.count() > 0:
 			kind, msg := r.inbox.pop()
 			c.kind, c.size, c.lent = kind, len(msg), true
 			c.in = append(binary.BigEndian.AppendUint32(make([]byte, 0, lengthSize+len(msg)), uint32(len(msg))), msg...)
@@ -106,13 +106,14 @@ func (c *netConn) fillLocked() error {
 
 // endLocked is what Read answers in the end.
 func (c *netConn) endLocked() error {
+	err := c.s.errLocked()
 	switch {
-	case is(c.s.err, io.EOF), is(c.s.err, libnet.ErrSessionClosed) && c.halfClosed:
+	case is(err, io.EOF), is(err, libnet.ErrSessionClosed) && c.halfClosed:
 		return io.EOF
-	case is(c.s.err, libnet.ErrSessionClosed):
+	case is(err, libnet.ErrSessionClosed):
 		return c.opError("read", net.ErrClosed)
 	}
-	return c.s.err
+	return err
 }
 
 func (c *netConn) Write(p []byte) (n int, err error) {

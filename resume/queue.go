@@ -8,13 +8,17 @@ import (
 )
 
 // A queue holds encoded messages in order, as their frames: so a connection is given them as they lie. Small ones lie
-// in blocks that are pooled; a message stays where it is until it is dropped. The zero value is empty.
-type queue struct {
-	first, last *block
-	next        *block // of the next to send; nil: it must be looked for
-	nextIndex   int32
-	count       int32
-	size        int32 // bytes of the messages
+// in blocks that are pooled; a message stays where it is until it is dropped. The zero value is empty, and so is one of
+// which all was dropped: most sessions keep nothing, so what is known of a queue is in its first block.
+type queue struct{ first *block }
+
+// queued is what is known of a queue.
+type queued struct {
+	last      *block
+	next      *block // of the next to send; nil: it must be looked for
+	nextIndex int32
+	count     int32
+	size      int32 // bytes of the messages
 }
 
 const (
@@ -24,6 +28,7 @@ const (
 )
 
 type block struct {
+	queued // of the queue whose first block it is
 	after  *block
 	begin  int // messages before it were dropped
 	end    int
@@ -64,23 +69,38 @@ func (q *queue) add(frame []byte, used int) {
 	b.used += used
 	b.frames[b.end].Bytes = frame
 	b.end++
-	q.count++
-	q.size += int32(dataSize(frame))
+	q.first.count++
+	q.first.size += int32(dataSize(frame))
 }
 
 // room returns the block of the next frame, of which so many bytes are to lie there.
 func (q *queue) room(n int) *block {
-	b := q.last
-	if b == nil || b.end == blockMessages || b.used+n > blockBytes {
-		b = blocks.Get().(*block)
-		if q.last == nil {
-			q.first = b
-		} else {
-			q.last.after = b
-		}
-		q.last = b
+	if q.first == nil {
+		q.first = blocks.Get().(*block)
+		q.first.last = q.first
+	}
+	b := q.first.last
+	if b.end == blockMessages || b.used+n > blockBytes {
+		b.after = blocks.Get().(*block)
+		b = b.after
+		q.first.last = b
 	}
 	return b
+}
+
+func (q *queue) count() int32 {
+	if q.first == nil {
+		return 0
+	}
+	return q.first.count
+}
+
+// size is the bytes of the messages.
+func (q *queue) size() int32 {
+	if q.first == nil {
+		return 0
+	}
+	return q.first.size
 }
 
 // dataSize is the application's part of a message's frame, behind its kind.
@@ -90,46 +110,48 @@ func dataSize(frame []byte) int { return len(frame) - 1 }
 const messageCost = 100
 
 // held is what the messages cost.
-func (q *queue) held() int { return int(q.size) + int(q.count)*messageCost }
+func (q *queue) held() int { return int(q.size()) + int(q.count())*messageCost }
 
 // drop forgets the first messages.
 func (q *queue) drop(n int) {
 	for ; n > 0; n-- {
 		b := q.first
-		q.size -= int32(dataSize(b.frames[b.begin].Bytes))
+		b.size -= int32(dataSize(b.frames[b.begin].Bytes))
 		b.frames[b.begin].Bytes = nil
-		q.count--
-		if b.begin++; b.begin == b.end && (b.end == blockMessages || b.after != nil || q.count == 0) {
-			q.recycle(b)
+		b.count--
+		if b.begin++; b.begin == b.end && (b.end == blockMessages || b.after != nil || b.count == 0) {
+			q.recycleFirst()
 		}
 	}
 }
 
-func (q *queue) recycle(b *block) {
-	if q.first = b.after; q.first == nil {
-		q.last = nil
+func (q *queue) recycleFirst() {
+	b := q.first
+	if q.first = b.after; q.first != nil {
+		q.first.queued = b.queued
+		if b.next == b {
+			q.rewind()
+		}
 	}
-	if q.next == b {
-		q.next = nil
-	}
-	b.after, b.begin, b.end, b.used = nil, 0, 0, 0 // its frames were forgotten one by one
+	b.queued, b.after, b.begin, b.end, b.used = queued{}, nil, 0, 0, 0 // its frames were forgotten one by one
 	blocks.Put(b)
 }
 
 // get returns the frame with n before it, and the block it is in; nil if there is none. The next call must be for the
 // one behind it, or follow a rewind.
 func (q *queue) get(n int) (*sendqueue.Payload, *block) {
-	if n >= int(q.count) {
+	if n >= int(q.count()) {
 		return nil, nil
 	}
-	if q.next == nil {
+	if q.first.next == nil {
 		q.seek(n)
 	}
-	if int(q.nextIndex) == q.next.end {
-		q.next, q.nextIndex = q.next.after, int32(q.next.after.begin)
+	known := &q.first.queued
+	if int(known.nextIndex) == known.next.end {
+		known.next, known.nextIndex = known.next.after, int32(known.next.after.begin)
 	}
-	q.nextIndex++
-	return &q.next.frames[q.nextIndex-1], q.next
+	known.nextIndex++
+	return &known.next.frames[known.nextIndex-1], known.next
 }
 
 func (q *queue) seek(n int) {
@@ -137,7 +159,7 @@ func (q *queue) seek(n int) {
 	for ; n >= b.end-b.begin; b = b.after {
 		n -= b.end - b.begin
 	}
-	q.next, q.nextIndex = b, int32(b.begin+n)
+	q.first.next, q.first.nextIndex = b, int32(b.begin+n)
 }
 
 // look returns the size of the first n messages, and whether none behind them is longer than longest. It rewinds.
@@ -158,7 +180,11 @@ func (q *queue) look(n, longest int) (size int, fits bool) {
 }
 
 // rewind lets the next get be for any message.
-func (q *queue) rewind() { q.next = nil }
+func (q *queue) rewind() {
+	if q.first != nil {
+		q.first.next = nil
+	}
+}
 
 // pop returns the first message in memory of the caller's, and its kind.
 func (q *queue) pop() (kind byte, data []byte) {

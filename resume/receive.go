@@ -12,15 +12,15 @@ import (
 func (s *Session) Receive() (msg []byte, err error) {
 	s.mu.Lock()
 	r := s.rareLocked()
-	for r.inbox.count == 0 && s.err == nil {
+	for r.inbox.count() == 0 && s.phase < ended {
 		r.arrived.Wait()
 	}
-	if s.err != nil {
+	if err := s.errLocked(); err != nil {
 		defer s.mu.Unlock()
-		return nil, s.err
+		return nil, err
 	}
 	kind, msg := r.inbox.pop()
-	if r.inbox.count > 0 {
+	if r.inbox.count() > 0 {
 		r.arrived.Signal()
 	}
 	s.taken++
@@ -87,7 +87,7 @@ func (l *link) keep(m message) (ok bool) {
 		return true
 	}
 	r := s.rareLocked()
-	if r.inbox.count >= s.limits.messages || len(m.data) > int(s.limits.bytes-r.inbox.size) {
+	if r.inbox.count() >= s.limits.messages || len(m.data) > int(s.limits.bytes-r.inbox.size()) {
 		return false
 	}
 	s.received++

@@ -57,8 +57,8 @@ func (s *Session) SendAcked(ctx context.Context, msg any) error {
 		switch {
 		case s.peerAcked >= place:
 			return true, nil
-		case s.err != nil:
-			return true, s.err
+		case s.phase >= ended:
+			return true, s.errLocked()
 		}
 		return false, nil
 	})
@@ -170,12 +170,12 @@ func (s *Session) accept(kind byte, data, shared []byte) (place uint64, err erro
 func (s *Session) mayAcceptLocked(length int) error {
 	switch q := &s.unacknowledged; {
 	case s.phase >= ended:
-		return s.err
+		return s.errLocked()
 	case s.phase != open:
 		return &Error{Err: libnet.ErrSessionClosed}
 	case length > int(min(s.limits.bytes, s.maxLength)):
 		return libnet.ErrFrameTooLarge
-	case q.count >= s.limits.messages || length > int(s.limits.bytes-q.size):
+	case q.count() >= s.limits.messages || length > int(s.limits.bytes-q.size()):
 		return libnet.ErrSessionBlocked
 	}
 	return nil

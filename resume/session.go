@@ -50,7 +50,6 @@ type Session struct {
 	resumes    uint32
 	takenBytes int32 // by Receive, since ackSent
 
-	err  *Error
 	rare *rare
 
 	feeding  feeding
@@ -61,6 +60,7 @@ type Session struct {
 // rare is what not every session needs.
 type rare struct {
 	// Guarded by Session.mu.
+	err     *Error        // what the session ended for: errLocked
 	inbox   queue         // of a session without a handler: messages that nobody has received yet
 	arrived sync.Cond     // a message, an end of delivering, another connection, the session's end
 	busy    *link         // one that the session has left while the handler was at work on a message of it
@@ -162,20 +162,28 @@ func (s *Session) Stats() Stats {
 
 // acceptedLocked counts from what is kept: what was acknowledged and is in flight is in both, and counts once.
 func (s *Session) acceptedLocked() uint64 {
-	if s.err != nil {
-		return s.peerAcked + s.err.Unacknowledged
+	if err := s.errLocked(); err != nil {
+		return s.peerAcked + err.Unacknowledged
 	}
-	return s.acknowledged + uint64(s.unacknowledged.count)
+	return s.acknowledged + uint64(s.unacknowledged.count())
 }
 
 // Err returns nil until the session ends, then why it did: an [*Error].
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil {
+	if err := s.errLocked(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// errLocked returns what the session ended for; nil before.
+func (s *Session) errLocked() *Error {
+	if s.phase < ended {
 		return nil
 	}
-	return s.err
+	return s.rare.err
 }
 
 // Done returns a channel that is closed when the session has ended and left its groups.
