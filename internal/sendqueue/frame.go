@@ -65,8 +65,8 @@ func (f *frames) giveTurn() {
 	f.line.pop().answer(nil)
 }
 
-// BeginFrame has Write put what a plain codec's Send writes into c, a draft, if there is room for a message; a nil limit
-// does not ask. The caller then calls the codec, and EndFrame, DropFrame or PutFrame.
+// BeginFrame has Write put what a plain codec's Send writes into c, a draft, if there is room for a message, for which a
+// nil limit does not ask. The caller then calls the codec, and EndFrame, DropFrame or PutFrame.
 func (q *Queue) BeginFrame(limit *Limit, turn Turn) (c *Batch, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -128,7 +128,7 @@ func (q *Queue) EndFrame() error {
 	return q.rare.frames.end()
 }
 
-// DropFrame is EndFrame for a frame that is not to be sent.
+// DropFrame is EndFrame for a frame that is not to be sent. The draft is the caller's.
 func (q *Queue) DropFrame(turn Turn) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -139,7 +139,7 @@ func (q *Queue) DropFrame(turn Turn) {
 	}
 }
 
-// PutFrame is EndFrame, and then Put.
+// PutFrame is EndFrame, and then Put, within one hold of the lock.
 func (q *Queue) PutFrame(c *Batch, limit *Limit, turn Turn) (by By, err error) {
 	q.mu.Lock()
 	by, kept, err := q.putFrameLocked(c, limit)
