@@ -248,10 +248,10 @@ func (o slowOffer) await(d time.Duration) (r offerResult, known bool) {
 // offerWithTurn does not queue a message behind others that were encoded before and wait for a synchronous session.
 func (s *Session) offerWithTurn(msg any, limit sendqueue.Limit) error {
 	if s.owner.sendQueue() == 0 && s.q.HasLine() {
-		s.giveTurn()
+		s.q.GiveTurn()
 		return ErrSessionBlocked
 	}
-	return s.offerAndGiveTurn(msg, limit, limit)
+	return s.offerPlain(msg, &limit, &limit, sendqueue.GivesTurn)
 }
 
 // offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied.

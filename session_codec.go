@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/inside"
@@ -139,12 +140,15 @@ func (s *Session) makeCodecBy(newCodec func() (Codec, error)) {
 	}
 }
 
-// A framing is how a session's codec makes frames and cuts them. Immutable, once the session has its codec.
+// A framing is how a session's codec makes frames and cuts them. Immutable, once the session has its codec, but for
+// what is the receiver's.
 type framing struct {
 	parser   FrameParser          // nil for a plain codec
 	appender FrameAppender        // nil for a plain codec
-	turn     chan struct{}        // of one place, taken by the one who calls codec.Send; nil for a FrameAppender and a bare codec
+	isPlain  bool                 // whoever calls codec.Send takes the turn; not for a FrameAppender and a bare codec
 	prefix   *lengthprefix.Prefix // how frames are cut, and made of bytes, without a call of the codec; nil for codecs with another framing
+
+	receiving atomic.Bool // a plain codec was called to receive, and does not wait; the receiver's
 }
 
 // noFraming is that of a session without a codec that libnet would frame messages with.
@@ -177,9 +181,7 @@ func (s *Session) setCodec(codec Codec) {
 		f = new(framing)
 		f.parser, _ = codec.(FrameParser)
 		f.appender, _ = codec.(FrameAppender)
-		if f.appender == nil {
-			f.turn = make(chan struct{}, 1)
-		}
+		f.isPlain = f.appender == nil
 		f.prefix = s.owner.prefixOf(codec)
 	}
 	s.framed.Store(f)
@@ -273,12 +275,11 @@ func (s *Session) encodeFrame(msg any) (c *sendqueue.Batch, err error) {
 
 // encodePlain has a codec that knows only io.Writer write msg's frame. The caller has the turn.
 func (s *Session) encodePlain(msg any) (c *sendqueue.Batch, err error) {
-	c = sendqueue.NewDraft()
-	s.q.BeginFrame(c)
+	c, _ = s.q.BeginFrame(nil, sendqueue.KeepsTurn)
 	ended := false
 	defer func() {
 		if !ended { // the codec has ended its goroutine
-			_ = s.q.EndFrame()
+			s.q.DropFrame(sendqueue.KeepsTurn)
 		}
 	}()
 	err = s.codecSend(msg)
@@ -356,24 +357,21 @@ func (s *Session) takeTurn(ctx sendqueue.Context) error {
 }
 
 func (s *Session) takeTurnWithin(ctx sendqueue.Context, bound time.Duration) bool {
-	select {
-	case s.framing().turn <- struct{}{}:
+	w := s.q.TakeTurn()
+	if w == nil {
 		return true
-	default:
 	}
 	timer := time.NewTimer(bound)
 	defer timer.Stop()
 	select {
-	case s.framing().turn <- struct{}{}:
+	case <-w.Done():
 		return true
 	case <-s.doneChan():
 	case <-ctx.Done():
 	case <-timer.C:
 	}
-	return false
+	return s.q.LeaveTurn(w)
 }
-
-func (s *Session) giveTurn() { <-s.framing().turn }
 
 // stream is a session's connection as its codec sees it: reads come out of the input buffer, writes
 // go into the send queue.
@@ -406,7 +404,7 @@ func (st stream) Read(p []byte) (int, error) {
 	}
 	plain := s.plain()
 	if s.in.Empty() {
-		if err := s.fill(plain.midFrame); err != nil {
+		if err := s.fillPlain(plain.midFrame); err != nil {
 			plain.err = err
 			if err == io.ErrUnexpectedEOF {
 				err = io.EOF // only the codec can tell whether its frame is complete
@@ -418,6 +416,19 @@ func (st stream) Read(p []byte) (int, error) {
 	s.in.Advance(n)
 	plain.midFrame = true
 	return n, nil
+}
+
+// fillPlain is fill for a plain codec, which does not write meanwhile.
+func (s *Session) fillPlain(inFrame bool) error {
+	f := s.framing()
+	was := f.receiving.Load() // not in NewCodec, nor in a Read from elsewhere
+	if !was {
+		return s.fill(inFrame)
+	}
+	f.receiving.Store(false)
+	err := s.fill(inFrame)
+	f.receiving.Store(true)
+	return err
 }
 
 // plainInput is what a plain codec has read since its Receive was called.
@@ -447,13 +458,9 @@ func (st stream) Write(p []byte) (int, error) {
 }
 
 // isInReceive reports whether the caller, a codec, was called to receive. It may be called to send at the same time, so
-// only the caller's own stack tells: that is looked at where a receiver is at work and does not wait.
+// only the caller's own stack tells: that is looked at where the codec is at work to receive, and does not wait.
 func (s *Session) isInReceive() bool {
-	if s.q.Receiver() < sendqueue.ReceiverActive {
-		return false
-	}
-	if s.recvMu.TryLock() {
-		s.recvMu.Unlock()
+	if !s.framing().receiving.Load() {
 		return false
 	}
 	var pcs [64]uintptr

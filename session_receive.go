@@ -227,7 +227,7 @@ func (s *Session) nextPlain() ([]byte, error) {
 		}
 	}
 	*s.plain() = plainInput{}
-	payload, err := s.codec.Receive()
+	payload, err := s.receivePlain()
 	switch {
 	case err == io.EOF && s.rare.plain.midFrame:
 		return nil, io.ErrUnexpectedEOF
@@ -246,6 +246,18 @@ func (s *Session) nextPlain() ([]byte, error) {
 	}
 	s.handing(len(payload))
 	return payload, nil
+}
+
+// receivePlain has the codec receive, which may write meanwhile.
+func (s *Session) receivePlain() ([]byte, error) {
+	f := s.framing()
+	if !f.isPlain {
+		return s.codec.Receive()
+	}
+	f.receiving.Store(true)
+	payload, err := s.codec.Receive()
+	f.receiving.Store(false)
+	return payload, err
 }
 
 // countMessage counts a message of n bytes. Others learn of it when the receiver next reads, but of the first at once,

@@ -103,7 +103,7 @@ func (s *Session) sendContext(ctx sendqueue.Context, msg any) error {
 	switch {
 	case s.owner.sendQueue() == 0:
 		err = s.sendNow(ctx, msg)
-	case s.framing().turn != nil:
+	case s.framing().isPlain:
 		err = s.waitInTurn(ctx, msg)
 	default:
 		err = s.wait(ctx, msg)
@@ -154,7 +154,7 @@ func (s *Session) blocked() error {
 // offer encodes msg and queues it, if there is room or older messages may be dropped for it, and sees to it that it is
 // written. The depth of this call counts: it lies on the stack of a session's goroutine, which has to stay small.
 func (s *Session) offer(msg any, limit sendqueue.Limit) error {
-	if s.framing().turn != nil {
+	if s.framing().isPlain {
 		return s.offerInTurn(msg, limit)
 	}
 	if h, payload := s.headerOf(msg); h.Len > 0 {
@@ -187,11 +187,19 @@ func (s *Session) notEncoded(err error, limit sendqueue.Limit) error {
 
 // offerInTurn is offer with a plain codec, whose turn it waits for, but not behind those who wait for room.
 func (s *Session) offerInTurn(msg any, limit sendqueue.Limit) error {
+	err := s.offerPlain(msg, &limit, &limit, sendqueue.TakesTurn)
+	if err == sendqueue.ErrTurn {
+		return s.offerBehindAnother(msg, limit)
+	}
+	return err
+}
+
+func (s *Session) offerBehindAnother(msg any, limit sendqueue.Limit) error {
 	bound := s.owner.writeTimeout()
 	for began := time.Now(); !s.q.IsFull(limit); {
 		switch {
 		case s.takeTurnWithin(sendqueue.Background, codecPatience):
-			return s.offerAndGiveTurn(msg, limit, limit)
+			return s.offerPlain(msg, &limit, &limit, sendqueue.GivesTurn)
 		case s.IsClosed():
 			return s.closedErr()
 		case bound > 0 && time.Since(began) >= bound:
@@ -201,22 +209,27 @@ func (s *Session) offerInTurn(msg any, limit sendqueue.Limit) error {
 	return ErrSessionBlocked
 }
 
-func (s *Session) offerAndGiveTurn(msg any, before, then sendqueue.Limit) error {
-	defer s.giveTurn()
-	return s.offerPlain(msg, before, then)
-}
-
 // offerPlain is offer for the one who has the turn. It looks for room before the codec changes what it remembers of the
 // stream. What is encoded then needs room within the second limit.
-func (s *Session) offerPlain(msg any, before, then sendqueue.Limit) error {
-	if s.q.IsFull(before) {
-		return ErrSessionBlocked
-	}
-	c, err := s.encode(msg)
+func (s *Session) offerPlain(msg any, before, then *sendqueue.Limit, turn sendqueue.Turn) error {
+	c, err := s.q.BeginFrame(before, turn)
 	if err != nil {
+		return s.refused(err)
+	}
+	ended := true // the goroutine, by the codec
+	defer func() {
+		if ended {
+			s.q.DropFrame(turn)
+		}
+	}()
+	err = s.codecSend(msg)
+	ended = false
+	if err != nil {
+		s.q.DropFrame(turn)
+		c.Free()
 		return err
 	}
-	return s.put(s.q.Put(c, then))
+	return s.put(s.q.PutFrame(c, then, turn))
 }
 
 // refused is what the caller of a queue that answered with err is told.
@@ -270,9 +283,9 @@ func (s *Session) waitInTurn(ctx sendqueue.Context, msg any) error {
 }
 
 func (s *Session) waitWithTurn(ctx sendqueue.Context, msg any, limit sendqueue.Limit, wait bool) error {
-	defer s.giveTurn()
+	defer s.q.GiveTurn()
 	for {
-		err := s.offerPlain(msg, limit, sendqueue.NoLimit)
+		err := s.offerPlain(msg, &limit, &sendqueue.NoLimit, sendqueue.KeepsTurn)
 		if err != ErrSessionBlocked || !wait {
 			return err
 		}

@@ -20,7 +20,7 @@ func (s *Session) sendNow(ctx sendqueue.Context, msg any) error {
 	if w != nil && s.q.Begin() { // what a broadcast has queued, and a receiver was to write
 		go s.sendLoop()
 	}
-	if ctx.Done() != nil && s.framing().turn != nil {
+	if ctx.Done() != nil && s.framing().isPlain {
 		return s.within(ctx, func() error { return s.writeEncoded(c, w) })
 	}
 	if err := s.awaitTurn(ctx, w); err != nil {
@@ -41,7 +41,7 @@ func (s *Session) sendNow(ctx sendqueue.Context, msg any) error {
 func (s *Session) writeEncoded(c *sendqueue.Batch, w *sendqueue.Waiter) error {
 	err := s.awaitTurn(sendqueue.Background, w)
 	if w != nil {
-		s.giveTurn()
+		s.q.GiveTurn()
 	}
 	if err != nil {
 		return err
@@ -63,13 +63,13 @@ func (s *Session) awaitTurn(ctx sendqueue.Context, w *sendqueue.Waiter) error {
 // claim encodes msg and makes the caller the one who flushes it, or has it stand in line for that; it returns no c
 // where a queue that is held has taken it.
 func (s *Session) claim(ctx sendqueue.Context, msg any) (c *sendqueue.Batch, w *sendqueue.Waiter, err error) {
-	if s.framing().turn != nil {
+	if s.framing().isPlain {
 		if err := s.takeTurn(ctx); err != nil {
 			return nil, nil, err
 		}
 		defer func() {
 			if w == nil || ctx.Done() == nil { // else see writeEncoded
-				s.giveTurn()
+				s.q.GiveTurn()
 			}
 		}()
 	}
@@ -82,7 +82,7 @@ func (s *Session) claim(ctx sendqueue.Context, msg any) (c *sendqueue.Batch, w *
 	if err != nil {
 		return nil, nil, err
 	}
-	w, queued, err := s.q.Claim(c, s.framing().turn != nil)
+	w, queued, err := s.q.Claim(c, s.framing().isPlain)
 	switch {
 	case err != nil:
 		return nil, nil, s.refused(err)

@@ -158,6 +158,9 @@ func (q *Queue) endLocked() {
 	if q.state.isClosed() {
 		q.discardLocked()
 	}
+	if q.rare != nil && q.front == nil {
+		q.rare.frames.freeSpare()
+	}
 	q.grantTurnLocked()
 	q.idleLocked()
 }

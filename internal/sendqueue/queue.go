@@ -75,9 +75,7 @@ type rare struct {
 	lastIsOut bool // they are written
 	isCut     bool // a part of what was in flight was discarded: the stream ends within a frame
 
-	// A plain codec's Send writes its frame here.
-	frame    *Batch // nil while there is no such Send
-	frameErr error  // why one of its writes was refused
+	frames frames // of a plain codec
 }
 
 func (q *Queue) rareLocked() *rare {
@@ -129,7 +127,11 @@ func (q *Queue) fullLocked(n int, limit *Limit) bool {
 func (q *Queue) IsFull(limit Limit) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.state == open && !limit.Drop && (q.fullLocked(0, &limit) || !q.passesLocked())
+	return q.state == open && q.isFullLocked(&limit)
+}
+
+func (q *Queue) isFullLocked(limit *Limit) bool {
+	return !limit.Drop && (q.fullLocked(0, limit) || !q.passesLocked())
 }
 
 // Put queues the message of c, a draft, which it takes in any case, and says who has to flush it.
@@ -144,11 +146,15 @@ func (q *Queue) Put(c *Batch, limit Limit) (by By, err error) {
 func (q *Queue) putDraft(c *Batch, limit Limit) (by By, kept bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.mayTakeLocked(c.size, &limit); err != nil {
+	return q.putLocked(c, &limit)
+}
+
+func (q *Queue) putLocked(c *Batch, limit *Limit) (by By, kept bool, err error) {
+	if err := q.mayTakeLocked(c.size, limit); err != nil {
 		return ByNobody, false, err
 	}
 	kept = q.appendLocked(c)
-	return q.tookLocked(&limit), kept, nil
+	return q.tookLocked(limit), kept, nil
 }
 
 // A Header is what the frame of a message begins with whose payload is as its sender has it: up to 8 bytes, the first

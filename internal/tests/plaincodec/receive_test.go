@@ -253,3 +253,55 @@ func TestAnAnswerFromDeepWithinReceiveIsNoPartOfAMessage(t *testing.T) {
 	}
 	_ = s.Close()
 }
+
+// prompter is a plain codec that asks for each line before it reads one.
+type prompter struct {
+	rw       io.ReadWriter
+	inSend   func() // called between the two writes of Send
+	prompted func()
+}
+
+func (c *prompter) Close() error { return nil }
+func (c *prompter) Receive() ([]byte, error) {
+	if _, err := c.rw.Write([]byte(">")); err != nil {
+		return nil, err
+	}
+	c.prompted()
+	var b [1]byte
+	_, err := io.ReadFull(c.rw, b[:])
+	return b[:], err
+}
+func (c *prompter) Send(msg any) error {
+	if _, err := io.WriteString(c.rw, "first,"); err != nil {
+		return err
+	}
+	c.inSend()
+	_, err := io.WriteString(c.rw, "second;")
+	return err
+}
+
+// What a codec writes in Receive before it has read anything is no part of the message that a Send encodes.
+func TestAPromptThatMeetsASendIsNoPartOfItsMessage(t *testing.T) {
+	for _, queue := range []int{8, 0} {
+		t.Run(fmt.Sprint("SendQueue ", queue), func(t *testing.T) {
+			inSend, prompted := make(chan struct{}), make(chan struct{})
+			p := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+				return &prompter{rw, func() { close(inSend); <-prompted }, func() { close(prompted) }}
+			})
+			near, far := testkit.ConnectPipe(t)
+			s := testkit.Adopt(t, testkit.NewServer(t, p, queue), near)
+			sent := make(chan error, 1)
+			go func() { sent <- s.Send("a message") }()
+			<-inSend
+			go s.Receive()
+			if err := <-sent; err != nil {
+				t.Fatal(err)
+			}
+			go s.Shutdown(testkit.TimeoutContext(t, testkit.Patience))
+			got, _ := io.ReadAll(far)
+			if !bytes.Contains(got, []byte("first,second;")) || !bytes.Contains(got, []byte(">")) {
+				t.Errorf("the peer got %q", got)
+			}
+		})
+	}
+}
