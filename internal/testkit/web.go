@@ -62,13 +62,15 @@ func Upgrade(conn net.Conn) (net.Conn, error) {
 	return c, nil
 }
 
+// NoCode is what stands for the code of a close frame that has none (RFC 6455, 7.4.1).
+const NoCode = 1005
+
 const (
 	wholeBinary = 0x82
 	closeOpcode = 0x8
 	maskBit     = 0x80
 	lengthIn16  = 126
 	lengthIn64  = 127
-	noCode      = 1005 // RFC 6455, 7.4.1: none was sent
 )
 
 // Write masks with zeros, which change nothing. A frame that has begun here has begun there.
@@ -112,7 +114,7 @@ func appendLength(dst []byte, n int) []byte {
 // NetConn is the connection that carries the WebSocket.
 func (c *WebConn) NetConn() net.Conn { return c.Conn }
 
-// CloseCode is that of the close frame that Read has met: 0 for none, noCode for one without a code.
+// CloseCode is that of the close frame that Read has met: 0 for none, NoCode for one without a code.
 func (c *WebConn) CloseCode() uint16 { return c.code }
 
 // CloseWrite ends the output as WebSocket does, at the boundary of two frames.
@@ -190,7 +192,7 @@ func (c *WebConn) readClose(length int) error {
 	if _, err := io.ReadFull(c.in, payload); err != nil {
 		return io.ErrUnexpectedEOF
 	}
-	c.code = noCode
+	c.code = NoCode
 	if length >= 2 {
 		c.code = binary.BigEndian.Uint16(payload)
 	}

@@ -57,7 +57,7 @@ type end struct {
 }
 
 const (
-	soon = 3 * time.Second         // nothing is to take so long; the machine may be busy
+	soon = 5 * time.Second         // nothing is to take so long; the machine may be busy
 	idle = 1500 * time.Millisecond // in which a session gets so far that something is in transit, over TLS, beside many others
 )
 
@@ -74,7 +74,7 @@ var table = []end{
 		does: func(c *scenario) { testkit.Leave(c.peer) }, with: is(unwritten),
 	},
 	{
-		who: "the peer half-closes", reasons: "eof", received: allReceived, sent: delivered, peer: sees, code: 1005, within: soon,
+		who: "the peer half-closes", reasons: "eof", received: allReceived, sent: delivered, peer: sees, code: testkit.NoCode, within: soon,
 		does: func(c *scenario) { _ = c.peer.(interface{ CloseWrite() error }).CloseWrite() },
 	},
 	{
@@ -85,8 +85,13 @@ var table = []end{
 		}, on: overTCP,
 	},
 	{
-		who: "the peer falls silent (IdleTimeout)", reasons: "idle_timeout", received: allReceived, sent: counted, peer: seesReset, code: 1008, within: soon + idle,
-		set: func(srv *libnet.Server) { srv.IdleTimeout = idle },
+		who: "the peer of a WebSocket closes without a close frame", reasons: "unexpected_eof reset", received: allReceived, sent: counted,
+		peer: seesNone, within: soon,
+		does: func(c *scenario) { _ = c.peer.Close() }, on: testkit.IsWeb,
+	},
+	{
+		who: "the peer falls silent (IdleTimeout)", reasons: "idle_timeout", received: allReceived, sent: counted, peer: seesReset, code: 1008,
+		within: soon + idle, set: func(srv *libnet.Server) { srv.IdleTimeout = idle },
 	},
 	{
 		who: "the peer does not read (WriteTimeout)", reasons: "write_timeout", received: allReceived, sent: counted, peer: seesReset, code: 1008, within: soon,
