@@ -141,7 +141,7 @@ var mayImport = map[string][]string{
 	module + "/examples/start":   {module, module + "/"},
 
 	// What tests share.
-	module + "/internal/testkit": {module, module + "/codec", module + "/libnettest"},
+	module + "/internal/testkit": {module, module + "/codec", module + "/libnettest", module + "/ws"},
 }
 
 func TestImportArrowsPointToTheRootAndNeverBack(t *testing.T) {

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,10 +18,6 @@ type Mode struct {
 	Protocol libnet.Protocol
 	Serve    func(*libnet.Server, libnet.MessageHandler) error
 	Wrap     func(net.Listener) net.Listener // nil: not at all
-
-	// Where what the server speaks is not Protocol: that, and a client's connection on which it looks as Protocol does.
-	Served libnet.Protocol
-	Client func(net.Conn) (net.Conn, error)
 }
 
 var Modes = []Mode{
@@ -32,10 +29,14 @@ var Modes = []Mode{
 	{Name: "plain codec", Network: "tcp", Protocol: Plain, Serve: (*libnet.Server).ServeMessages},
 	{Name: "Serve with TLS", Network: "tls", Protocol: Frames, Serve: ReceiveLoop},
 	{Name: "Serve over Unix", Network: "unix", Protocol: Frames, Serve: ReceiveLoop},
+	{Name: "WebSocket and Serve", Network: "ws", Protocol: Frames, Serve: ReceiveLoop},
+	{Name: "WebSocket", Network: "ws", Protocol: Frames, Serve: (*libnet.Server).ServeMessages},
+	{Name: "WebSocket with TLS and Serve", Network: "wss", Protocol: Frames, Serve: ReceiveLoop},
+	{Name: "WebSocket with TLS", Network: "wss", Protocol: Frames, Serve: (*libnet.Server).ServeMessages},
 }
 
 // LoopModes are the modes that have no goroutine a session, where there is an event loop.
-var LoopModes = Modes[1:4]
+var LoopModes = append(slices.Clip(Modes[1:4]), Modes[9], Modes[11])
 
 // LoopTLS is that of them which has TLS.
 var LoopTLS = Modes[3]
@@ -83,12 +84,7 @@ func (mode Mode) Start(t testing.TB, configure func(*libnet.Server), h libnet.Me
 	if mode.Wrap != nil {
 		l = mode.Wrap(l)
 	}
-	served := mode.Protocol
-	if mode.Served != nil {
-		served = mode.Served
-	}
-	r := newRig(t, mode.Network, l, served, 64)
-	r.client = mode.Client
+	r := newRig(t, mode.Network, l, mode.Protocol, 64)
 	r.deadline = 2 * Patience // a test that hangs tells where
 	r.handshake = true
 	r.Logger = Quiet

@@ -26,8 +26,6 @@ type Rig struct {
 	deadline  time.Duration // for what a client does; 0: none
 	handshake bool          // Dial does the TLS handshake, too
 	served    chan error
-
-	client func(net.Conn) (net.Conn, error) // as in Mode
 }
 
 // Serve starts a server on "pipe" (at home in synctest bubbles), "tcp" or "tls". When the test ends
@@ -70,8 +68,8 @@ func startRig(t testing.TB, network string, p libnet.Protocol, queue int, config
 func newRig(t testing.TB, network string, l net.Listener, p libnet.Protocol, queue int) *Rig {
 	r := &Rig{TB: t, Network: network, Logs: &Log{}, Sessions: make(chan *libnet.Session, 1<<14), served: make(chan error, 1)}
 	r.Pipes, _ = l.(*libnettest.Listener)
-	r.Server = libnet.NewServer(l, p, queue)
-	if network == "tls" {
+	r.Server = libnet.NewServer(l, Spoken(network, p), queue)
+	if HasTLS(network) {
 		r.TLSConfig = ServerTLS()
 	}
 	return r
@@ -138,23 +136,13 @@ func (r *Rig) Connect() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Network == "tls" {
-		secured := tls.Client(conn, AnyTLS()) // the first use is the handshake, as on the other side
-		if r.handshake {
-			if err := secured.Handshake(); err != nil {
-				_ = conn.Close()
-				return nil, err
-			}
-		}
-		conn = secured
-	}
 	if r.deadline > 0 {
 		_ = conn.SetDeadline(time.Now().Add(r.deadline))
 	}
-	if r.client != nil {
-		return r.client(conn)
+	if r.Network == "tls" && !r.handshake { // the first use is the handshake, as on the other side
+		return tls.Client(conn, AnyTLS()), nil
 	}
-	return conn, nil
+	return begin(conn, r.Network)
 }
 
 // DialMany returns the connections of n clients.
@@ -173,11 +161,39 @@ func (r *Rig) connect() (net.Conn, error) {
 		r.Pipes.Push(r.Faults.Wrap(server), nil)
 		return client, nil
 	}
-	if l, ok := r.Listener().(*libnettest.Listener); ok {
-		return l.Dial()
+	return connect(r.Listener())
+}
+
+// Dial returns a client's connection to what listens on a network, which is the caller's to close.
+func Dial(l net.Listener, network string) (net.Conn, error) {
+	conn, err := connect(l)
+	if err != nil {
+		return nil, err
 	}
-	addr := r.Listener().Addr()
-	return net.Dial(addr.Network(), addr.String())
+	return begin(conn, network)
+}
+
+func connect(l net.Listener) (net.Conn, error) {
+	if pipes, ok := l.(*libnettest.Listener); ok {
+		return pipes.Dial()
+	}
+	return net.Dial(l.Addr().Network(), l.Addr().String())
+}
+
+// begin does a client's part of what comes before the first message. With an error it has closed conn.
+func begin(conn net.Conn, network string) (net.Conn, error) {
+	if HasTLS(network) {
+		secured := tls.Client(conn, AnyTLS())
+		if err := secured.Handshake(); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		conn = secured
+	}
+	if IsWeb(network) {
+		return Upgrade(conn)
+	}
+	return conn, nil
 }
 
 // Open dials and returns both ends.

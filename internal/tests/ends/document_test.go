@@ -4,8 +4,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write the table into docs/ends.md")
@@ -40,9 +43,19 @@ func TestTheDocumentHasTheTable(t *testing.T) {
 
 func markdown() string {
 	var b strings.Builder
-	b.WriteString("| who ends it | `CloseReason` | messages that had arrived | messages that `Send` had taken | the peer sees |\n|---|---|---|---|---|\n")
+	b.WriteString("| who ends it | `CloseReason` | messages that had arrived | messages that `Send` had taken | the peer sees | close code |\n|---|---|---|---|---|---|\n")
 	for _, e := range table {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", e.who, strings.ReplaceAll(e.reasons, " ", " or "), e.received, e.sent, e.peer)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", e.who, strings.ReplaceAll(e.reasons, " ", " or "), e.received, e.sent, e.peer, e.closeCode())
 	}
 	return b.String()
+}
+
+func (e *end) closeCode() string {
+	switch e.code {
+	case 0:
+		return "–"
+	case testkit.NoCode:
+		return "its own"
+	}
+	return strconv.Itoa(int(e.code))
 }

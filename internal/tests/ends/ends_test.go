@@ -1,7 +1,6 @@
 package ends
 
 import (
-	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -14,15 +13,13 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
-	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/testkit"
-	"github.com/libnet-go/libnet/libnettest"
 )
 
 const (
-	requests  = 5        // that the peer sends where input is to lie unread
-	frameSize = 4 + 8    // of a request
-	bigFrame  = 32 << 10 // of what is sent where output is to lie unwritten
+	requests    = 5        // that the peer sends where input is to lie unread
+	requestSize = 8        // without its header
+	bigFrame    = 32 << 10 // of what is sent where output is to lie unwritten
 )
 
 // TestEveryEndIsWhatItsRowOfTheTableSays runs the table: each end over each transport, in each mode, with each thing on
@@ -30,7 +27,7 @@ const (
 func TestEveryEndIsWhatItsRowOfTheTableSays(t *testing.T) {
 	testkit.Slow(t)
 	for _, e := range table {
-		for _, transport := range []string{"tcp", "unix", "tls", "pipe"} {
+		for _, transport := range []string{"tcp", "unix", "tls", "pipe", "ws", "wss"} {
 			for _, mode := range []string{"serve", "messages", "accept"} {
 				for _, queue := range []int{0, 64} {
 					for _, what := range []inTransit{nothing, unread, unwritten} {
@@ -74,10 +71,10 @@ func newScenario(t *testing.T, e *end, transport, mode string, queue int, what i
 	c := &scenario{t: t, end: e, what: what, transport: transport, made: make(chan *libnet.Session, 1),
 		working: make(chan struct{}), release: make(chan struct{})}
 	c.listener = testkit.Listen(t, transport)
-	c.server = libnet.NewServer(c.listener, codec.New(codec.Uint32BE, codec.Bytes), queue)
+	c.server = libnet.NewServer(c.listener, testkit.Spoken(transport, testkit.Frames), queue)
 	c.server.Logger = slog.New(slog.DiscardHandler)
 	c.server.Linger = 500 * time.Millisecond
-	if transport == "tls" {
+	if testkit.HasTLS(transport) {
 		c.server.TLSConfig = testkit.ServerTLS()
 	}
 	if e.set != nil {
@@ -149,7 +146,7 @@ func (c *scenario) run() {
 	defer released()
 	c.peer = c.dial()
 	c.session = c.awaitSession(c.made)
-	if c.transport == "tls" { // an end before the handshake is another matter
+	if testkit.HasTLS(c.transport) { // an end before the handshake is another matter
 		_, _ = c.session.TLS()
 	}
 	read := make(chan peerSaw, 1)
@@ -187,7 +184,7 @@ func (c *scenario) peerCloses() {
 func (c *scenario) sendRequests() {
 	var b []byte
 	for i := range requests {
-		b = binary.BigEndian.AppendUint32(b, frameSize-4)
+		b = binary.BigEndian.AppendUint32(b, requestSize)
 		b = binary.BigEndian.AppendUint64(b, uint64(i))
 	}
 	if _, err := c.peer.Write(b); err != nil {
@@ -216,6 +213,7 @@ func (c *scenario) fill() {
 type peerSaw struct {
 	messages int32
 	err      error
+	code     uint16 // of the close frame, where there are any
 }
 
 // readAll is the peer that reads to the end and closes then.
@@ -231,6 +229,9 @@ func (c *scenario) readAll() (saw peerSaw) {
 			break
 		}
 		saw.messages++
+	}
+	if web, ok := c.peer.(*testkit.WebConn); ok {
+		saw.code = web.CloseCode()
 	}
 	_ = c.peer.Close()
 	return saw
@@ -250,6 +251,9 @@ func (c *scenario) check(saw peerSaw) {
 	case c.end.peer == seesReset && saw.err == nil:
 		c.t.Error("the peer saw no end")
 	}
+	if testkit.IsWeb(c.transport) && c.end.peer != seesNone && saw.err == io.EOF && saw.code != c.end.code {
+		c.t.Errorf("the close frame has code %d, want %d", saw.code, c.end.code)
+	}
 }
 
 func (c *scenario) checkReceived(stats libnet.SessionStats) {
@@ -266,10 +270,18 @@ func (c *scenario) checkReceived(stats libnet.SessionStats) {
 		if got != 1 {
 			c.t.Errorf("received %d messages, want the one at work", got)
 		}
-		if hasDescriptor(c.transport) && stats.Dropped != (requests-1)*frameSize {
+		if frameSize := c.headerSize() + requestSize; hasDescriptor(c.transport) && stats.Dropped != uint64((requests-1)*frameSize) {
 			c.t.Errorf("%d bytes dropped, want those of %d messages: %+v", stats.Dropped, requests-1, stats)
 		}
 	}
+}
+
+// headerSize is that of a request.
+func (c *scenario) headerSize() int {
+	if testkit.IsWeb(c.transport) {
+		return 2 + 4 // with a mask
+	}
+	return testkit.HeaderSize
 }
 
 func (c *scenario) checkSent(stats libnet.SessionStats, saw peerSaw) {
@@ -311,19 +323,8 @@ func (c *scenario) awaitPeer(read <-chan peerSaw) peerSaw {
 	return testkit.Await(c.t, 2*testkit.Patience, "the peer's end", read)
 }
 
-func (c *scenario) dial() (conn net.Conn) {
-	var err error
-	switch c.transport {
-	case "pipe":
-		conn, err = c.listener.(*libnettest.Listener).Dial()
-	case "tls":
-		var secured *tls.Conn
-		if secured, err = tls.Dial("tcp", c.listener.Addr().String(), &tls.Config{InsecureSkipVerify: true}); err == nil {
-			conn = secured
-		}
-	default:
-		conn, err = net.Dial(c.transport, c.listener.Addr().String())
-	}
+func (c *scenario) dial() net.Conn {
+	conn, err := testkit.Dial(c.listener, c.transport)
 	if err != nil {
 		c.t.Fatal(err)
 	}

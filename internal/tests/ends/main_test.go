@@ -11,6 +11,6 @@ import (
 
 // No test may leave a goroutine behind.
 func TestMain(m *testing.M) {
-	testkit.AtATime(4)
+	testkit.AtATime(16)
 	libnettest.VerifyMain(m)
 }

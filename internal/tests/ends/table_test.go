@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // inTransit is what has arrived and is not received, or is sent and not written, when the end begins.
@@ -45,6 +46,7 @@ type end struct {
 	received string
 	sent     string
 	peer     string
+	code     uint16        // of the close frame over WebSocket; 0: none, or nobody looks
 	within   time.Duration // beyond what the scenario itself waits for
 
 	set  func(*libnet.Server)          // nil: nothing
@@ -55,7 +57,7 @@ type end struct {
 }
 
 const (
-	soon = 3 * time.Second         // nothing is to take so long; the machine may be busy
+	soon = 5 * time.Second         // nothing is to take so long; the machine may be busy
 	idle = 1500 * time.Millisecond // in which a session gets so far that something is in transit, over TLS, beside many others
 )
 
@@ -65,32 +67,40 @@ var errReason = errors.New("a reason of the user's")
 var table = []end{
 	{
 		who: "the peer closes, having read all", reasons: "eof", received: allReceived, sent: counted, peer: seesNone, within: soon,
-		does: func(c *scenario) { _ = c.peer.Close() }, with: isNot(unwritten),
+		does: func(c *scenario) { testkit.Leave(c.peer) }, with: isNot(unwritten),
 	},
 	{
 		who: "the peer closes, not having read", reasons: "eof reset", received: allReceived, sent: counted, peer: seesNone, within: soon,
-		does: func(c *scenario) { _ = c.peer.Close() }, with: is(unwritten),
+		does: func(c *scenario) { testkit.Leave(c.peer) }, with: is(unwritten),
 	},
 	{
-		who: "the peer half-closes", reasons: "eof", received: allReceived, sent: delivered, peer: sees, within: soon,
-		does: func(c *scenario) { _ = c.peer.(interface{ CloseWrite() error }).CloseWrite() }, on: canHalfClose,
+		who: "the peer half-closes", reasons: "eof", received: allReceived, sent: delivered, peer: sees, code: testkit.NoCode, within: soon,
+		does: func(c *scenario) { _ = c.peer.(interface{ CloseWrite() error }).CloseWrite() },
 	},
 	{
 		who: "the peer resets", reasons: "reset eof unexpected_eof", received: someReceived, sent: counted, peer: seesNone, within: soon,
-		does: func(c *scenario) { _ = c.peer.(*net.TCPConn).SetLinger(0); _ = c.peer.Close() }, on: isTransport("tcp"),
+		does: func(c *scenario) {
+			_ = testkit.Socket(c.peer).(*net.TCPConn).SetLinger(0)
+			_ = testkit.Socket(c.peer).Close()
+		}, on: overTCP,
 	},
 	{
-		who: "the peer falls silent (IdleTimeout)", reasons: "idle_timeout", received: allReceived, sent: counted, peer: seesReset, within: soon + idle,
-		set: func(srv *libnet.Server) { srv.IdleTimeout = idle },
+		who: "the peer of a WebSocket closes without a close frame", reasons: "unexpected_eof reset", received: allReceived, sent: counted,
+		peer: seesNone, within: soon,
+		does: func(c *scenario) { _ = c.peer.Close() }, on: testkit.IsWeb,
 	},
 	{
-		who: "the peer does not read (WriteTimeout)", reasons: "write_timeout", received: allReceived, sent: counted, peer: seesReset, within: soon,
+		who: "the peer falls silent (IdleTimeout)", reasons: "idle_timeout", received: allReceived, sent: counted, peer: seesReset, code: 1008,
+		within: soon + idle, set: func(srv *libnet.Server) { srv.IdleTimeout = idle },
+	},
+	{
+		who: "the peer does not read (WriteTimeout)", reasons: "write_timeout", received: allReceived, sent: counted, peer: seesReset, code: 1008, within: soon,
 		set: func(srv *libnet.Server) { srv.WriteTimeout = 500 * time.Millisecond }, with: is(unwritten),
 		does: func(c *scenario) { c.await(c.session.Done()) },
 	},
 	{
 		who: "the peer sends more than it may (RateLimit with End)", reasons: "rate_limit", received: atWorkReceived, sent: counted,
-		peer: seesReset, within: soon,
+		peer: seesReset, code: 1008, within: soon,
 		does: func(c *scenario) {
 			if c.what != unread { // else it has
 				c.sendRequests()
@@ -99,38 +109,38 @@ var table = []end{
 		set: func(srv *libnet.Server) { srv.RateLimit = libnet.RateLimit{Messages: 1, Per: time.Hour, End: true} },
 	},
 	{
-		who: "`Close`", reasons: "closed", received: atWorkReceived, sent: counted, peer: seesReset, within: soon,
+		who: "`Close`", reasons: "closed", received: atWorkReceived, sent: counted, peer: seesReset, code: 1000, within: soon,
 		does: func(c *scenario) { _ = c.session.Close() },
 	},
 	{
-		who: "`CloseWithError`", reasons: "error", received: atWorkReceived, sent: counted, peer: seesReset, within: soon,
+		who: "`CloseWithError`", reasons: "error", received: atWorkReceived, sent: counted, peer: seesReset, code: 1008, within: soon,
 		does: func(c *scenario) { _ = c.session.CloseWithError(errReason) },
 	},
 	{
-		who: "`Session.Shutdown`", reasons: "closed", received: atWorkReceived, sent: delivered, peer: sees, within: soon,
+		who: "`Session.Shutdown`", reasons: "closed", received: atWorkReceived, sent: delivered, peer: sees, code: 1000, within: soon,
 		does: func(c *scenario) { c.spawn(func() { _ = c.session.Shutdown(context.Background()) }) },
 	},
 	{
-		who: "`ShutdownWithError`", reasons: "error", received: atWorkReceived, sent: delivered, peer: sees, within: soon,
+		who: "`ShutdownWithError`", reasons: "error", received: atWorkReceived, sent: delivered, peer: sees, code: 1008, within: soon,
 		does: func(c *scenario) {
 			c.spawn(func() { _ = c.session.ShutdownWithError(context.Background(), errReason) })
 		},
 	},
 	{
-		who: "`Server.Shutdown`", reasons: "server_closed", received: atWorkReceived, sent: delivered, peer: sees, within: soon,
+		who: "`Server.Shutdown`", reasons: "server_closed", received: atWorkReceived, sent: delivered, peer: sees, code: 1001, within: soon,
 		does: shutdownServer,
 	},
 	{
-		who: "`Server.Shutdown` with `ServeArrived`", reasons: "server_closed", received: allReceived, sent: delivered, peer: sees, within: soon,
+		who: "`Server.Shutdown` with `ServeArrived`", reasons: "server_closed", received: allReceived, sent: delivered, peer: sees, code: 1001, within: soon,
 		set:  func(srv *libnet.Server) { srv.ServeArrived = true },
 		does: shutdownServer, on: hasDescriptor,
 	},
 	{
-		who: "`Server.Stop`", reasons: "server_closed", received: atWorkReceived, sent: counted, peer: seesReset, within: soon,
+		who: "`Server.Stop`", reasons: "server_closed", received: atWorkReceived, sent: counted, peer: seesReset, code: 1001, within: soon,
 		does: func(c *scenario) { c.server.Stop() },
 	},
 	{
-		who: "`OnSession` refuses, having sent", reasons: "error", received: someReceived, sent: delivered, peer: sees, within: soon,
+		who: "`OnSession` refuses, having sent", reasons: "error", received: someReceived, sent: delivered, peer: sees, code: 1008, within: soon,
 		set: func(srv *libnet.Server) {
 			srv.OnSession = func(s *libnet.Session) error { _ = s.Send([]byte("no")); return errReason }
 		},
@@ -138,7 +148,7 @@ var table = []end{
 	},
 	{
 		who: "a write fails, the peer being gone", reasons: "eof reset error", received: allReceived, sent: counted, peer: seesNone, within: soon,
-		does: func(c *scenario) { c.replies.Store(true); _ = c.peer.Close() }, with: is(unread),
+		does: func(c *scenario) { c.replies.Store(true); testkit.Leave(c.peer) }, with: is(unread),
 	},
 }
 
@@ -149,9 +159,10 @@ func shutdownServer(c *scenario) {
 
 func is(what inTransit) func(inTransit) bool    { return func(w inTransit) bool { return w == what } }
 func isNot(what inTransit) func(inTransit) bool { return func(w inTransit) bool { return w != what } }
-func isTransport(name string) func(string) bool { return func(n string) bool { return n == name } }
-func canHalfClose(transport string) bool        { return transport != "tls" }
-func hasDescriptor(transport string) bool       { return transport == "tcp" || transport == "unix" }
+func overTCP(transport string) bool             { return transport != "unix" && transport != "pipe" }
+func hasDescriptor(transport string) bool {
+	return transport == "tcp" || transport == "unix" || transport == "ws"
+}
 func (e *end) appliesTo(what inTransit, on string) bool {
 	return (e.with == nil || e.with(what)) && (e.on == nil || e.on(on))
 }

@@ -68,7 +68,7 @@ func TestEveryModeAsksOnSession(t *testing.T) {
 
 func TestEveryModeDeliversWhatOnSessionSentBeforeItRefused(t *testing.T) {
 	refused := errors.New("wrong password")
-	testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		sessions := make(chan *libnet.Session, 1)
 		r := mode.Start(t, func(srv *libnet.Server) {
 			srv.OnSession = func(s *libnet.Session) error {
@@ -104,7 +104,7 @@ func TestEveryModeDeliversWhatOnSessionSentBeforeItRefused(t *testing.T) {
 }
 
 func TestEveryModeServesWhatOnSessionLeftBehind(t *testing.T) {
-	testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		r := mode.Start(t, func(srv *libnet.Server) {
 			srv.OnSession = func(s *libnet.Session) error {
 				name, err := s.Receive()

@@ -157,7 +157,7 @@ func TestAHandlerThatBlocksDelaysOnlyItsOwnSession(t *testing.T) {
 }
 
 func TestHandlersThatBlockOftenGetGoroutinesOfTheirOwnUntilNoneDoes(t *testing.T) {
-	testkit.OverModesAtOnce(t, loopModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModesAtOnce(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 			switch string(msg) {
 			case "ping":
@@ -216,7 +216,7 @@ func TestAHandlerThatNeverReturnsDoesNotKeepTheServer(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			testkit.OverModesAtOnce(t, allModes, func(t *testing.T, mode testkit.Mode) {
+			testkit.OverModesAtOnce(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 				forEver := make(chan struct{})
 				defer close(forEver) // the test is not to leave goroutines
 				entered := make(chan struct{}, 3)
@@ -236,7 +236,7 @@ func TestAHandlerThatNeverReturnsDoesNotKeepTheServer(t *testing.T) {
 }
 
 func TestAPeerThatSendsWithoutPauseStarvesNobody(t *testing.T) {
-	testkit.OverModes(t, loopModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 		var floods atomic.Int64
 		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 			if string(msg) == "ping" {

@@ -237,7 +237,7 @@ func TestACloseDuringAHandlerCountsWhatWasHandled(t *testing.T) {
 // The same for a Close that meets the handler anywhere.
 func TestACloseBesideAHandlerCountsWhatWasHandled(t *testing.T) {
 	burst := bytes.Repeat(testkit.Frame("a message"), 200)
-	testkit.OverModes(t, loopModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 		begun := make(chan *libnet.Session, 1)
 		r := mode.Start(t, func(srv *libnet.Server) {
 			srv.OnSession = func(s *libnet.Session) error { s.State = new(atomic.Uint64); return nil }

@@ -16,7 +16,7 @@ import (
 )
 
 func TestEveryModeAccountsForEachAcceptedMessage(t *testing.T) {
-	testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		r := mode.Start(t, nil, testkit.EchoMessage)
 		for round := range 10 {
 			conn, s := r.Open()
@@ -43,7 +43,7 @@ func TestEveryModeAccountsForEachAcceptedMessage(t *testing.T) {
 }
 
 func TestEveryModeShutsDownWithoutLossWhilePeersGoOnSending(t *testing.T) {
-	testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		const clients = 4
 		var accepted, got atomic.Int64
 		r := mode.Start(t, func(srv *libnet.Server) { srv.SendQueue = 1 << 10 }, func(s *libnet.Session, msg []byte) {
@@ -108,7 +108,7 @@ func TestEveryModeHasTimeouts(t *testing.T) {
 		"idle behind a heartbeat": {beat(short, short), nil, libnet.ErrIdleTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
-			testkit.OverModesAtOnce(t, allModes, func(t *testing.T, mode testkit.Mode) {
+			testkit.OverModesAtOnce(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 				r := mode.Start(t, test.configure, testkit.EchoMessage)
 				conn, s := r.Open()
 				testkit.MustWrite(t, conn, test.sent)
@@ -126,7 +126,7 @@ func beat(interval, idle time.Duration) func(*libnet.Server) {
 }
 
 func TestEveryModeSendsHeartbeatsAndKeepsAPeerThatAnswersThem(t *testing.T) {
-	testkit.OverModesAtOnce(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModesAtOnce(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		r := mode.Start(t, beat(10*time.Millisecond, time.Second), func(*libnet.Session, []byte) {})
 		conn, s := r.Open()
 		for range 5 {
@@ -150,7 +150,7 @@ func TestEveryModeEndsTheSessionOfAHandlerThatDoesNotReturnAsItShould(t *testing
 		"shuts down":         {func(s *libnet.Session) { go s.Shutdown(context.Background()) }, libnet.ErrSessionClosed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+			testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 				r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 					if string(msg) == "end" {
 						test.handle(s)
@@ -204,7 +204,7 @@ func TestEveryModeEndsTheSessionOfACodecThatPanics(t *testing.T) {
 }
 
 func TestEveryModeBroadcastsFromTheHandler(t *testing.T) {
-	testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		var room libnet.Group[string]
 		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) {
 			if s.State == nil {
@@ -234,7 +234,7 @@ func TestEveryModeBroadcastsFromTheHandler(t *testing.T) {
 }
 
 func TestEveryModeServesOthersWhileAPeerDoesNotRead(t *testing.T) {
-	testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		const replies = 40
 		r := mode.Start(t, func(srv *libnet.Server) { srv.SendBuffer, srv.SendQueueBytes = 32<<10, 4<<20 }, func(s *libnet.Session, msg []byte) {
 			if string(msg) != "flood" {
@@ -270,7 +270,7 @@ func TestEveryModeServesOthersWhileAPeerDoesNotRead(t *testing.T) {
 }
 
 func TestEveryModeEndsASessionWhosePeerNeverReads(t *testing.T) {
-	testkit.OverModesAtOnce(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModesAtOnce(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		for name, queue := range map[string]int{"synchronous": -1, "queued": 200} {
 			t.Run(name, func(t *testing.T) {
 				r := mode.Start(t, func(srv *libnet.Server) {
@@ -291,7 +291,7 @@ func TestEveryModeEndsASessionWhosePeerNeverReads(t *testing.T) {
 }
 
 func TestEveryModeSendsSynchronously(t *testing.T) {
-	testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		for name, configure := range map[string]func(*libnet.Server){
 			"without a queue":       func(srv *libnet.Server) { srv.SendQueue = 0 },
 			"waiting for the queue": func(srv *libnet.Server) { srv.SendQueue = 1 },
@@ -316,7 +316,7 @@ func TestEveryModeSendsSynchronously(t *testing.T) {
 }
 
 func TestEveryModeLetsAHandlerAppendToItsMessage(t *testing.T) {
-	testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		r := mode.Start(t, nil, func(s *libnet.Session, msg []byte) { _ = s.Send(append(msg, " and more than a header"...)) })
 		conn := r.Dial()
 		testkit.MustWrite(t, conn, append(append(testkit.Frame("one"), testkit.Frame("two")...), testkit.Frame("three")...)) // which arrive together

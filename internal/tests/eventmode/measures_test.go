@@ -27,7 +27,7 @@ func TestHistogramsHaveEachMessageThatWasHandled(t *testing.T) {
 			for _, msg := range []string{"hello", "slow", strings.Repeat("x", 100)} {
 				testkit.Ask(t, far, msg)
 			}
-			_ = far.Close()
+			testkit.Leave(far)
 			testkit.Eventually(t, "the end", func() bool { return r.Stats().Closed["eof"] == 1 })
 			stats := r.Stats()
 			sizes, times := stats.MessageSize, stats.HandlerTime
@@ -72,11 +72,11 @@ func TestASessionSaysHowItIsConnected(t *testing.T) {
 		if want == "" {
 			want = mode.Network
 		}
-		secure := mode.Network == "tls"
+		secure := testkit.HasTLS(mode.Network)
 		if info.Transport != want || secure != (info.TLSVersion == tls.VersionTLS13) || secure != (info.CipherSuite != 0) {
 			t.Errorf("%+v", info)
 		}
-		overTCP := mode.Network == "tcp" || secure
+		overTCP := want == "tcp" || want == "ws" || secure
 		if known := info.RTT > 0 && info.RTT < time.Minute; known != (overTCP && runtime.GOOS == "linux") {
 			t.Errorf("the round-trip time is %v", info.RTT)
 		}

@@ -24,9 +24,9 @@ func intoLoop(srv *libnet.Server, h libnet.MessageHandler) error {
 	}))
 }
 
-// keptModes are allModes without those whose messages are the caller's own: Receive's.
+// keptModes are testkit.Modes without those whose messages are the caller's own: Receive's.
 func keptModes() (modes []testkit.Mode) {
-	for _, mode := range allModes {
+	for _, mode := range testkit.Modes {
 		if strings.Contains(mode.Name, "Serve") && mode.Name != "ServeMessages" {
 			mode.Name, mode.Serve = mode.Name+", ReceiveInto", intoLoop
 		}

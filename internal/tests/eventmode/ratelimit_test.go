@@ -18,7 +18,7 @@ type timed struct {
 
 // Nothing is lost that comes while a session pauses, though no event tells of it a second time, and nothing is early.
 func TestEveryModeKeepsToTheRateLimitAndLosesNothing(t *testing.T) {
-	testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		const messages, burst, each = 24, 4, 10 * time.Millisecond
 		got := make(chan timed, messages)
 		r := mode.Start(t, func(srv *libnet.Server) { srv.RateLimit = libnet.RateLimit{Messages: burst, Per: burst * each} },
@@ -47,7 +47,7 @@ func TestEveryModeKeepsToTheRateLimitAndLosesNothing(t *testing.T) {
 
 // What is read at once fills more than one chunk, and with it comes the end.
 func TestEveryModeReadsOnBehindAPause(t *testing.T) {
-	testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 		const messages, size = 40, 20_000
 		got := make(chan int, messages)
 		r := mode.Start(t, func(srv *libnet.Server) { srv.RateLimit = libnet.RateLimit{Bytes: 2 * size, Per: 2 * time.Millisecond} },
@@ -81,7 +81,7 @@ func TestEveryModeEndsASessionThatPausesAtOnce(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			testkit.OverModes(t, allModes, func(t *testing.T, mode testkit.Mode) {
+			testkit.OverModes(t, testkit.Modes, func(t *testing.T, mode testkit.Mode) {
 				r := mode.Start(t, func(srv *libnet.Server) {
 					srv.RateLimit = libnet.RateLimit{Messages: 1, Per: time.Hour}
 				}, testkit.EchoMessage)
@@ -109,7 +109,7 @@ func TestASessionOfTheLoopThatPausesHasNoGoroutine(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("there is no event loop")
 	}
-	testkit.OverModes(t, loopModes, func(t *testing.T, mode testkit.Mode) {
+	testkit.OverModes(t, testkit.LoopModes, func(t *testing.T, mode testkit.Mode) {
 		const sessions = 50
 		r := mode.Start(t, func(srv *libnet.Server) {
 			srv.RateLimit = libnet.RateLimit{Messages: 1, Per: time.Hour}

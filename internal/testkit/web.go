@@ -1,4 +1,4 @@
-package eventmode
+package testkit
 
 import (
 	"bufio"
@@ -7,38 +7,28 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 
 	"github.com/libnet-go/libnet"
-	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/ws"
 )
 
-// webModes are the ways to serve WebSockets on a server's own listener. What ws.Protocol's sessions have beyond other
-// sessions is tested in package ws: here it is what they share.
-var webModes = []testkit.Mode{
-	webMode("WebSocket and Serve", "tcp", testkit.ReceiveLoop),
-	webMode("WebSocket", "tcp", (*libnet.Server).ServeMessages),
-	webMode("WebSocket with TLS and Serve", "tls", testkit.ReceiveLoop),
-	webMode("WebSocket with TLS", "tls", (*libnet.Server).ServeMessages),
-}
+// IsWeb reports whether a network is one of "ws" and "wss", whose server speaks WebSocket on its own listener.
+func IsWeb(network string) bool { return network == "ws" || network == "wss" }
 
-// allModes are those of package testkit and these, loopModes those of them that have no goroutine a session.
-var (
-	allModes  = slices.Concat(testkit.Modes, webModes)
-	loopModes = append(slices.Clip(testkit.LoopModes), webModes[1], webModes[3])
-)
+// HasTLS reports whether a network has TLS.
+func HasTLS(network string) bool { return network == "tls" || network == "wss" }
 
-func webMode(name, network string, serve func(*libnet.Server, libnet.MessageHandler) error) testkit.Mode {
-	return testkit.Mode{
-		Name: name, Network: network, Protocol: testkit.Frames, Serve: serve,
-		Served: ws.Protocol(testkit.Frames, nil), Client: upgrade,
+// Spoken is what a server on a network speaks where its messages are p's.
+func Spoken(network string, p libnet.Protocol) libnet.Protocol {
+	if IsWeb(network) {
+		return ws.Protocol(p, nil)
 	}
+	return p
 }
 
-// A webConn is a client's connection on which each frame of testkit.Frames is a WebSocket message, however it is split.
-type webConn struct {
+// A WebConn is a client's connection on which each frame of Frames is a WebSocket message, however it is split.
+type WebConn struct {
 	net.Conn
 	in *bufio.Reader
 
@@ -49,13 +39,15 @@ type webConn struct {
 	}
 	unread  []byte // header of the frame that is being read
 	inFrame int    // bytes of its payload that are still to be read
+	code    uint16
 }
 
 const upgradeRequest = "GET / HTTP/1.1\r\nHost: libnet.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 
-func upgrade(conn net.Conn) (net.Conn, error) {
-	c := &webConn{Conn: conn, in: bufio.NewReader(conn)}
+// Upgrade does a client's part of the handshake. With an error it has closed conn.
+func Upgrade(conn net.Conn) (net.Conn, error) {
+	c := &WebConn{Conn: conn, in: bufio.NewReader(conn)}
 	_, err := io.WriteString(conn, upgradeRequest)
 	if err == nil {
 		var response *http.Response
@@ -70,6 +62,9 @@ func upgrade(conn net.Conn) (net.Conn, error) {
 	return c, nil
 }
 
+// NoCode is what stands for the code of a close frame that has none (RFC 6455, 7.4.1).
+const NoCode = 1005
+
 const (
 	wholeBinary = 0x82
 	closeOpcode = 0x8
@@ -79,7 +74,7 @@ const (
 )
 
 // Write masks with zeros, which change nothing. A frame that has begun here has begun there.
-func (c *webConn) Write(p []byte) (int, error) {
+func (c *WebConn) Write(p []byte) (int, error) {
 	c.out.Lock()
 	defer c.out.Unlock()
 	var frames []byte
@@ -94,7 +89,7 @@ func (c *webConn) Write(p []byte) (int, error) {
 			frames = append(frames, wholeBinary)
 		}
 		c.out.header, rest = append(c.out.header, rest[0]), rest[1:]
-		if len(c.out.header) == testkit.HeaderSize {
+		if len(c.out.header) == HeaderSize {
 			c.out.left = int(binary.BigEndian.Uint32(c.out.header))
 			c.out.header = c.out.header[:0]
 			frames = append(appendLength(frames, c.out.left), 0, 0, 0, 0)
@@ -116,8 +111,14 @@ func appendLength(dst []byte, n int) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, maskBit|lengthIn64), uint64(n))
 }
 
+// NetConn is the connection that carries the WebSocket.
+func (c *WebConn) NetConn() net.Conn { return c.Conn }
+
+// CloseCode is that of the close frame that Read has met: 0 for none, NoCode for one without a code.
+func (c *WebConn) CloseCode() uint16 { return c.code }
+
 // CloseWrite ends the output as WebSocket does, at the boundary of two frames.
-func (c *webConn) CloseWrite() error {
+func (c *WebConn) CloseWrite() error {
 	c.out.Lock()
 	defer c.out.Unlock()
 	if c.out.left == 0 && len(c.out.header) == 0 {
@@ -127,8 +128,27 @@ func (c *webConn) CloseWrite() error {
 	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
 }
 
-// Read returns io.EOF for a close frame.
-func (c *webConn) Read(p []byte) (n int, err error) {
+// Leave closes a client's connection, over WebSocket behind a close frame.
+func Leave(conn net.Conn) {
+	if web, ok := conn.(*WebConn); ok {
+		_ = web.CloseWrite()
+	}
+	_ = conn.Close()
+}
+
+// Socket is the connection of package net below TLS and WebSocket.
+func Socket(conn net.Conn) net.Conn {
+	for {
+		upper, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return conn
+		}
+		conn = upper.NetConn()
+	}
+}
+
+// Read returns io.EOF for a close frame, and no other end is one.
+func (c *WebConn) Read(p []byte) (n int, err error) {
 	for len(c.unread) == 0 && c.inFrame == 0 {
 		if err := c.readHeader(); err != nil {
 			return 0, err
@@ -144,13 +164,15 @@ func (c *webConn) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-func (c *webConn) readHeader() error {
+func (c *WebConn) readHeader() error {
 	var header [2]byte
-	if _, err := io.ReadFull(c.in, header[:]); err != nil {
+	if _, err := io.ReadFull(c.in, header[:]); err == io.EOF {
+		return io.ErrUnexpectedEOF
+	} else if err != nil {
 		return err
 	}
 	if header[0]&0xf == closeOpcode {
-		return io.EOF
+		return c.readClose(int(header[1]))
 	}
 	var length [8]byte
 	size := map[byte]int{lengthIn16: 2, lengthIn64: 8}[header[1]]
@@ -161,6 +183,18 @@ func (c *webConn) readHeader() error {
 		length[7] = header[1]
 	}
 	c.inFrame = int(binary.BigEndian.Uint64(length[:]))
-	c.unread = length[8-testkit.HeaderSize:]
+	c.unread = length[8-HeaderSize:]
 	return nil
+}
+
+func (c *WebConn) readClose(length int) error {
+	payload := make([]byte, length)
+	if _, err := io.ReadFull(c.in, payload); err != nil {
+		return io.ErrUnexpectedEOF
+	}
+	c.code = NoCode
+	if length >= 2 {
+		c.code = binary.BigEndian.Uint16(payload)
+	}
+	return io.EOF
 }
