@@ -65,8 +65,8 @@ func (f *frames) giveTurn() {
 	f.line.pop().answer(nil)
 }
 
-// BeginFrame has Write put what a plain codec's Send writes into c, a draft, if there is room for a message, for which a
-// nil limit does not ask. The caller then calls the codec, and EndFrame, DropFrame or PutFrame.
+// BeginFrame has Write put what a plain codec's Send writes into c, a draft, if there is room for a message, for which
+// a nil limit does not ask. The caller then calls the codec, and EndFrame, DropFrame or PutFrame.
 func (q *Queue) BeginFrame(limit *Limit, turn Turn) (c *Batch, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
