@@ -236,19 +236,40 @@ func (s *Session) closeLater() bool {
 	return true
 }
 
-// endBothOutputs half-closes the connection, and below TLS the one that it runs on.
+// endBothOutputs half-closes the connection, and below TLS the one that it runs on: that one also where close_notify
+// found no room, since it is the last frame that has told the peer.
 func (s *Session) endBothOutputs() (ended bool) {
 	var err error
 	defer s.recovered("connection", &err)
-	half, ok := s.conn.(sockets.CloseWriter)
-	if !ok || half.CloseWrite() != nil {
+	if !s.halfClose() {
 		return false
 	}
 	if !s.secure() {
 		return true
 	}
-	half, ok = sockets.Transport(s.conn).(sockets.CloseWriter)
+	half, ok := sockets.Transport(s.conn).(sockets.CloseWriter)
 	return ok && half.CloseWrite() == nil
+}
+
+// halfClose half-closes the connection and does not wait for a peer that does not read: see closeConn.
+func (s *Session) halfClose() (ended bool) {
+	half, ok := s.conn.(sockets.CloseWriter)
+	switch {
+	case !ok:
+		return false
+	case s.sock != nil && s.sock.Layered():
+		return s.sock.CloseNotify() == nil
+	case s.sock != nil:
+		return half.CloseWrite() == nil
+	}
+	var closed bool
+	returned := within(2*closeNotifyTimeout, func() {
+		var err error
+		defer s.recovered("connection", &err)
+		err = half.CloseWrite()
+		closed = err == nil
+	})
+	return returned && closed || !returned && s.secure()
 }
 
 // A lingering reads on, now and then and without waiting, for a session that has ended.

@@ -1,12 +1,15 @@
 package ws_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -207,4 +210,86 @@ func TestATLSListenersClientsThatSpeakSomethingElseAreClosed(t *testing.T) {
 		}
 		testkit.Eventually(t, "their end", func() bool { return r.Stats().Open == 0 })
 	})
+}
+
+// silentClient returns the session of a client on a Unix socket that reads no more once it has been upgraded.
+func silentClient(t *testing.T, r *rig) *libnet.Session {
+	t.Helper()
+	conn, err := net.Dial("unix", r.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	client := tls.Client(conn, testkit.AnyTLS())
+	write(t, client, upgradeRequest)
+	response, err := http.ReadResponse(bufio.NewReader(client), nil)
+	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(response, err)
+	}
+	return r.session(t)
+}
+
+// sendOneByOne sends up to n messages, each in a write of its own, until the kernel takes no more.
+func sendOneByOne(t *testing.T, s *libnet.Session, msg []byte, n int) (taken int) {
+	t.Helper()
+	for taken < n {
+		send(t, s, msg)
+		for begun := time.Now(); s.Stats().Queued > 0; time.Sleep(20 * time.Microsecond) {
+			if time.Since(begun) > 100*time.Millisecond {
+				return taken
+			}
+		}
+		taken++
+	}
+	return taken
+}
+
+// The close frame may be the last that the kernel takes for a peer that does not read: TLS's close_notify then finds
+// no room behind it, and crypto/tls would wait for five seconds. A Unix socket bounds writes rather than bytes, so of
+// some numbers of small messages one leaves just that room.
+func TestAnEndDoesNotWaitForRoomBehindItsCloseFrame(t *testing.T) {
+	eachProtocolMode(t, func(t *testing.T) {
+		for name, layered := range map[string]bool{"the server's TLS": false, "a listener's TLS": true} {
+			t.Run(name, func(t *testing.T) {
+				listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if layered {
+					listener = tls.NewListener(listener, testkit.ServerTLS())
+				}
+				endBehindCloseFrames(t, start(t, setup{listener: listener, handler: sink, queue: 8, config: func(srv *libnet.Server) {
+					srv.WriteTimeout, srv.Linger = 300*time.Millisecond, -1
+					if !layered {
+						srv.TLSConfig = testkit.ServerTLS()
+					}
+				}}))
+			})
+		}
+	})
+}
+
+func endBehindCloseFrames(t *testing.T, r *rig) {
+	large, small := make([]byte, 8<<10), []byte("x")
+	filled := max(sendOneByOne(t, silentClient(t, r), large, 1000)-1, 0)
+	filledClient := func() *libnet.Session {
+		s := silentClient(t, r)
+		sendOneByOne(t, s, large, filled)
+		return s
+	}
+	most := sendOneByOne(t, filledClient(), small, 10_000)
+	for n := most - 2; n <= most; n++ {
+		for how, end := range map[string]func(s *libnet.Session) error{
+			"Close":    (*libnet.Session).Close,
+			"Shutdown": func(s *libnet.Session) error { return s.Shutdown(t.Context()) },
+		} {
+			s := filledClient()
+			taken := sendOneByOne(t, s, small, n)
+			begun := time.Now()
+			err := end(s)
+			if took := time.Since(begun); took > 800*time.Millisecond || err != nil {
+				t.Errorf("%s behind %d small messages of %d took %v: %v", how, taken, most, took, err)
+			}
+		}
+	}
 }

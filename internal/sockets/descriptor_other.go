@@ -27,6 +27,7 @@ func (*Descriptor) Unblock()                          { panic("libnet: no descri
 func (*Descriptor) Broken() bool                      { panic("libnet: no descriptors on this system") }
 func (*Descriptor) CloseWaits() bool                  { panic("libnet: no descriptors on this system") }
 func (*Descriptor) Layered() bool                     { panic("libnet: no descriptors on this system") }
+func (*Descriptor) CloseNotify() error                { panic("libnet: no descriptors on this system") }
 func (*Descriptor) Handshake() error                  { panic("libnet: no descriptors on this system") }
 func (*Descriptor) PendingHandshake() <-chan struct{} { panic("libnet: no descriptors on this system") }
 func (*Descriptor) AwaitsUse() bool                   { panic("libnet: no descriptors on this system") }

@@ -104,6 +104,13 @@ func (w *securedWrite) tryWrite(fd uintptr) bool {
 // a peer is then counted in other bytes, may be held back in this process, and only Read and Write carry the session's.
 func (d *Descriptor) Layered() bool { return d.layer != nil }
 
+// CloseNotify ends the layer's output, and not that of what is below. It does not wait: what finds no room is sent when
+// something is written, or never.
+func (d *Descriptor) CloseNotify() error {
+	_, err := d.layer.closeNotify()
+	return err
+}
+
 // Handshake does the layer's handshake, which may wait for the peer and call what the layer was configured with.
 func (d *Descriptor) Handshake() error {
 	if d.layer == nil {

@@ -205,30 +205,40 @@ var errNotReady = errors.New("libnet: CloseWrite before the end of the TLS hands
 
 // CloseWrite sends close_notify behind what was written, waiting for room. What is below stays open.
 func (c *Secured) CloseWrite() error {
-	if ready, err := c.isReady(); !ready || err != nil {
-		return errNotReady
-	}
-	if err := c.tls.CloseWrite(); err != nil {
-		return err
-	}
-	full, err := c.flush(false)
+	full, err := c.closeNotify()
 	if full && err == nil {
 		_ = c.below.SetWriteDeadline(time.Now().Add(closeNotifyWait))
-		_, err = c.flush(true)
+		err = c.flush()
 	}
 	return err
 }
 
-// flush writes what is kept, and reports whether some of it still is.
-func (c *Secured) flush(wait bool) (full bool, err error) {
-	rawErr := c.sock.raw.Write(func(fd uintptr) bool {
-		_, full, err = c.wire.send(int(fd))
-		return !full || err != nil || !wait
-	})
+// closeNotify is CloseWrite that does not wait, also not for one that does; full says that there was no room.
+func (c *Secured) closeNotify() (full bool, err error) {
+	if ready, err := c.isReady(); !ready || err != nil {
+		return false, errNotReady
+	}
+	if err := c.tls.CloseWrite(); err != nil {
+		return false, err
+	}
+	rawErr := c.sock.raw.Control(func(fd uintptr) { _, full, err = c.wire.send(int(fd)) })
 	if err == nil {
 		err = rawErr
 	}
 	return full, err
+}
+
+// flush writes what is kept, waiting for room.
+func (c *Secured) flush() (err error) {
+	rawErr := c.sock.raw.Write(func(fd uintptr) bool {
+		var full bool
+		_, full, err = c.wire.send(int(fd))
+		return !full || err != nil
+	})
+	if err == nil {
+		err = rawErr
+	}
+	return err
 }
 
 // Close closes the connection and does not wait. It sends close_notify if the peer has taken all that was encrypted
