@@ -56,7 +56,7 @@ func (b *broadcast) end() BroadcastResult {
 		if s.hasCodec() {
 			b.offerTo(s)
 		} else {
-			b.count(s, errCodecBusy)
+			b.count(s, errBusy)
 		}
 	}
 	b.awaitSlow()
@@ -75,7 +75,7 @@ func (b *broadcast) count(s *Session, err error) {
 	switch {
 	case s.IsClosed(): // or is now for want of room
 		b.result.Closed++
-	case err == ErrSessionBlocked || err == errCodecBusy:
+	case err == ErrSessionBlocked || err == errBusy:
 		b.result.Blocked++
 	default:
 		b.failed = append(b.failed, notEncoded{s, err})
@@ -88,7 +88,7 @@ func (b *broadcast) notSent(s *Session, err error) {
 	case s.IsClosed():
 	case err == ErrSessionBlocked && s.owner.OnFull == CloseSession:
 		s.endSoon(ErrSlowConsumer)
-	case err == ErrSessionBlocked || err == errCodecBusy:
+	case err == ErrSessionBlocked || err == errBusy:
 		s.owner.countBlocked()
 	}
 }
@@ -141,7 +141,7 @@ func (b *broadcast) offerInTurn(s *Session, limit sendqueue.Limit) {
 	began := time.Now()
 	defer func() { b.waited += time.Since(began) }()
 	if !s.takeTurnWithin(sendqueue.Background, b.patience()) {
-		b.count(s, errCodecBusy)
+		b.count(s, errBusy)
 		return
 	}
 	o := s.startOffer(b.message(), limit)

@@ -26,7 +26,8 @@ var (
 	ErrServerClosed error = &closedError{"libnet: server closed"}
 
 	// ErrSessionBlocked is returned by Send when the queue is full and Config.OnFull is
-	// RejectNewest. Nothing was queued; the session is open.
+	// RejectNewest; or when the session can take nothing for a moment, because its codec is at work or another process
+	// is about to have it: see package handover. Nothing was queued; the session is open.
 	ErrSessionBlocked error = newError("libnet: send queue full")
 
 	// ErrFrameTooLarge is returned by Send for a message over the limit: nothing was queued, the

@@ -339,8 +339,9 @@ func (s *Session) endIfPanic(err error) error {
 	return err
 }
 
-// errCodecBusy says that a codec is being made, or works on another message, for too long. The queue may have room.
-var errCodecBusy = newError("libnet: the codec is busy")
+// errBusy says that a message was not queued though the queue may have room: a codec is being made, or works on another
+// message, for too long; or nobody knows yet whether the session is another process's. It is told as ErrSessionBlocked.
+var errBusy = newError("libnet: the session is busy")
 
 // takeTurn makes the caller the one who may call a plain codec's Send. It waits for another who does so, as long as
 // WriteTimeout, the session, and ctx last: a codec that calls its own session would wait for itself.
@@ -353,7 +354,7 @@ func (s *Session) takeTurn(ctx sendqueue.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return errCodecBusy
+	return errBusy
 }
 
 func (s *Session) takeTurnWithin(ctx sendqueue.Context, bound time.Duration) bool {

@@ -69,7 +69,7 @@ func (s *Session) notSent(err error) error {
 	switch {
 	case err == ErrSessionBlocked:
 		return s.blocked()
-	case err == errCodecBusy:
+	case err == errBusy:
 		s.owner.countBlocked()
 		return ErrSessionBlocked
 	}
@@ -108,7 +108,7 @@ func (s *Session) sendContext(ctx sendqueue.Context, msg any) error {
 	default:
 		err = s.wait(ctx, msg)
 	}
-	if err == errCodecBusy {
+	if err == errBusy {
 		return ErrSessionBlocked
 	}
 	if err != nil {
@@ -203,7 +203,7 @@ func (s *Session) offerBehindAnother(msg any, limit sendqueue.Limit) error {
 		case s.IsClosed():
 			return s.closedErr()
 		case bound > 0 && time.Since(began) >= bound:
-			return errCodecBusy
+			return errBusy
 		}
 	}
 	return ErrSessionBlocked
@@ -239,6 +239,8 @@ func (s *Session) refused(err error) error {
 		return s.closedErr()
 	case sendqueue.ErrFull:
 		return ErrSessionBlocked
+	case sendqueue.ErrSealed:
+		return errBusy
 	case sendqueue.ErrTooLarge:
 		return ErrFrameTooLarge
 	}
@@ -273,7 +275,7 @@ func (s *Session) waitInTurn(ctx sendqueue.Context, msg any) error {
 		}
 		err := s.waitWithTurn(ctx, msg, limit, !mayPass)
 		limit.Drop = true // once it has been its turn, it does not begin again where a Send was faster: it may be one too many
-		if err != ErrSessionBlocked || !mayPass {
+		if err != ErrSessionBlocked && err != errBusy || !mayPass {
 			return err
 		}
 		if err := s.q.AwaitRoom(ctx, room); err != nil {
@@ -286,7 +288,7 @@ func (s *Session) waitWithTurn(ctx sendqueue.Context, msg any, limit sendqueue.L
 	defer s.q.GiveTurn()
 	for {
 		err := s.offerPlain(msg, &limit, &sendqueue.NoLimit, sendqueue.KeepsTurn)
-		if err != ErrSessionBlocked || !wait {
+		if err != ErrSessionBlocked && err != errBusy || !wait {
 			return err
 		}
 		if err := s.q.AwaitRoom(ctx, limit); err != nil {
@@ -300,7 +302,7 @@ func (s *Session) waitWithTurn(ctx sendqueue.Context, msg any, limit sendqueue.L
 func (s *Session) takeTurnToWait(ctx sendqueue.Context, limit sendqueue.Limit) error {
 	for {
 		before := s.accepted()
-		if err := s.takeTurn(ctx); err != errCodecBusy || !s.q.IsFull(limit) && s.accepted() == before {
+		if err := s.takeTurn(ctx); err != errBusy || !s.q.IsFull(limit) && s.accepted() == before {
 			return err
 		}
 	}

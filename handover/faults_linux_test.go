@@ -233,6 +233,81 @@ func TestAShutdownInTheLastMomentLeavesTheInputToTheOtherProcess(t *testing.T) {
 	})
 }
 
+// Until the other process has all or this one goes on, nobody knows whose a message would be.
+func TestASendInTheLastMomentDoesNotTakeTheSessionForEnded(t *testing.T) {
+	for _, taken := range []bool{false, true} {
+		t.Run(map[bool]string{false: "kept", true: "taken"}[taken], func(t *testing.T) {
+			overModes(t, func(t *testing.T, mode string) {
+				for name, queue := range map[string]int{"queue": 256, "synchronous": 0} {
+					t.Run(name, func(t *testing.T) { sendInTheLastMoment(t, mode, queue, taken) })
+				}
+			})
+		})
+	}
+}
+
+func sendInTheLastMoment(t *testing.T, mode string, queue int, taken bool) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := serveOn(t, l, protocol, mode, func(srv *libnet.Server) { srv.SendQueue, srv.OnFull = queue, libnet.CloseSession })
+	conn := r.dial(t)
+	s := r.srv.Manager().GetSession(askFacts(t, conn).ID)
+	near, far := pair(t)
+	gave := make(chan error, 1)
+	go func() {
+		_, err := handover.Give(t.Context(), near, r.srv, handover.GiveOptions{Freeze: freezeCounter})
+		gave <- err
+	}()
+	k := newTaker(t, far)
+	takeUntil(k, 'G')
+	if queue > 0 {
+		if err := s.Send([]byte("not accepted")); err != libnet.ErrSessionBlocked {
+			t.Errorf("Send: %v", err)
+		}
+		if err := s.SendBytes([]byte("not accepted")); err != libnet.ErrSessionBlocked {
+			t.Errorf("SendBytes: %v", err)
+		}
+	}
+	if result := r.srv.Manager().Broadcast([]byte("not accepted")); result.Blocked != 1 {
+		t.Errorf("Broadcast: %+v", result)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := s.SendContext(soon, []byte("not accepted")); err != context.DeadlineExceeded {
+		t.Errorf("SendContext: %v", err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- s.SendContext(t.Context(), []byte("accepted")) }()
+	time.Sleep(20 * time.Millisecond)
+	if err := s.Err(); err != nil {
+		t.Errorf("the session has ended: %v", err)
+	}
+	if taken {
+		k.say('T')
+		if err := testkit.Await(t, testkit.Patience, "SendContext", waited); err != libnet.ErrHandedOver {
+			t.Errorf("SendContext of a session that another process has: %v", err)
+		}
+		if err := <-gave; err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	k.close()
+	_ = far.Close()
+	if err := <-gave; !errors.Is(err, handover.ErrKept) {
+		t.Fatal(err)
+	}
+	if err := testkit.Await(t, testkit.Patience, "SendContext", waited); err != nil {
+		t.Errorf("SendContext of a session that goes on: %v", err)
+	}
+	if msg := hear(t, conn); msg != "accepted" {
+		t.Errorf("the peer got %q", msg)
+	}
+	askFacts(t, conn)
+}
+
 func TestASessionThatEndsMeanwhileKeepsNobodyWaiting(t *testing.T) {
 	overModes(t, func(t *testing.T, mode string) {
 		r := newRig(t, mode, nil)

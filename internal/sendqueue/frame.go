@@ -115,6 +115,8 @@ func (q *Queue) mayBeginLocked(limit *Limit) error {
 	case limit == nil:
 	case q.state != open:
 		return ErrClosed
+	case q.sealedLocked():
+		return ErrSealed
 	case q.isFullLocked(limit):
 		return ErrFull
 	}
@@ -184,7 +186,7 @@ func (q *Queue) Write(p []byte, maxFrame, loose int, outside bool) (by By, err e
 	switch {
 	case q.state != open:
 		return ByNobody, ErrClosed
-	case q.bytes > 0 && len(p) > loose-q.bytes:
+	case q.sealedLocked(), q.bytes > 0 && len(p) > loose-q.bytes:
 		return ByNobody, ErrFull
 	}
 	q.backForLocked(len(p)).addLoose(p)

@@ -55,8 +55,9 @@ func (q *Queue) takesHeldLocked(msg *Batch) bool {
 func (q *Queue) Unhold() (begun bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.state == sealed {
-		q.state, q.rareLocked().isCut = open, false
+	if q.sealedLocked() && !q.state.isClosed() { // what was closed meanwhile may be another's: it takes no last frame
+		q.rare.sealed = false
+		q.admitLocked()
 	}
 	switch {
 	case q.flushing == flushYields:
@@ -83,14 +84,16 @@ type Contents struct {
 	MessagesOut, BytesOut, Discarded, Dropped uint64
 }
 
-// Seal refuses messages, and returns what a held queue has; not ok for one that is not held. Unhold takes it back.
+// Seal returns what a held queue has, and has it take nothing until Unhold takes that back: whoever would wait for room
+// does, and who would not is refused. Whoever closes it meanwhile has no last frame to write. Not ok says that it is not
+// held, or takes no messages any more.
 func (q *Queue) Seal() (c Contents, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.flushing != flushHeld || q.state != open {
+	if q.flushing != flushHeld || q.state != open || q.sealedLocked() {
 		return c, false
 	}
-	q.state, q.rareLocked().isCut = sealed, true // whoever closes it now has no last frame to write
+	q.rareLocked().sealed = true
 	c.MessagesOut, c.BytesOut = q.messagesOut, q.bytesOut
 	c.Discarded, c.Dropped = q.rare.discarded, q.rare.dropped
 	if q.bytes == 0 && q.messages == 0 {
@@ -106,6 +109,8 @@ func (q *Queue) Seal() (c Contents, ok bool) {
 	}
 	return c, true
 }
+
+func (q *Queue) sealedLocked() bool { return q.rare != nil && q.rare.sealed }
 
 // add appends what of b is to be written.
 func (c *Contents) add(b *Batch) {

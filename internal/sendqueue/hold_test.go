@@ -116,7 +116,12 @@ func TestASealedQueueRefusesMessagesUntilItIsUnheld(t *testing.T) {
 	}
 	mustHold(t, &q)
 	mustSeal(t, &q)
-	if _, err := q.PutCopy(Header{}, []byte("two"), &noLimit); err != ErrClosed {
+	for _, limit := range []Limit{noLimit, {Messages: 1, Drop: true}} {
+		if _, err := q.PutCopy(Header{}, []byte("two"), &limit); err != ErrSealed {
+			t.Errorf("a sealed queue takes a message: %v", err)
+		}
+	}
+	if _, err := q.Write([]byte("pong"), 0, 100, true); err != ErrFull {
 		t.Errorf("a sealed queue takes a message: %v", err)
 	}
 	if now, soon := q.TakesLast(true); now || soon {
@@ -140,6 +145,66 @@ func TestAShutdownThatComesWhileAQueueIsSealedEndsItAfterwards(t *testing.T) {
 	}
 	if _, err := q.PutCopy(Header{}, []byte("two"), &noLimit); err != ErrClosed {
 		t.Errorf("a message after the end: %v", err)
+	}
+}
+
+func TestAQueueThatWasSealedTakesItsLastFrameFromWhoClosesIt(t *testing.T) {
+	var q Queue
+	put(t, &q, "one")
+	mustHold(t, &q)
+	mustSeal(t, &q)
+	q.Drain(nil)
+	if !q.Unhold() {
+		t.Fatal("what was queued is not delivered")
+	}
+	b := q.Take()
+	if _, err := q.Wrote(b, len(b.Rest())); err != nil {
+		t.Fatal(err)
+	}
+	q.Close()
+	if now, _ := q.TakesLast(false); !now {
+		t.Error("a stream that ends with a whole frame takes no last one")
+	}
+}
+
+func TestWhoWaitsForASealedQueueIsServedOnceItIsUnheld(t *testing.T) {
+	for name, end := range map[string]func(*Queue){
+		"unheld":      func(q *Queue) { q.Unhold() },
+		"surrendered": func(q *Queue) { q.Surrender(); q.Close() },
+		"drained":     func(q *Queue) { q.Drain(nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var q Queue
+			mustHold(t, &q)
+			mustSeal(t, &q)
+			c := NewDraft()
+			c.SetFrame(append(c.Room(), "room"...))
+			room, by, err := q.LineUp(c, noLimit)
+			if room == nil || by != ByNobody || err != nil {
+				t.Fatal(room, by, err)
+			}
+			c = NewDraft()
+			c.SetFrame(append(c.Room(), "turn"...))
+			turn, queued, err := q.Claim(c, false)
+			if turn == nil || queued || err != nil {
+				t.Fatal(turn, queued, err)
+			}
+			end(&q)
+			want := ErrClosed
+			if name == "unheld" {
+				want = nil
+				if b := q.Take(); string(b.Rest()) != "room" {
+					t.Errorf("%q is written first", b.Rest())
+				} else if _, err := q.Wrote(b, len("room")); err != nil {
+					t.Error(err)
+				}
+			}
+			for _, w := range []*Waiter{room, turn} {
+				if err := q.Await(Background, w); err != want {
+					t.Errorf("%v; want %v", err, want)
+				}
+			}
+		})
 	}
 }
 

@@ -8,7 +8,7 @@ package sendqueue
 func (q *Queue) Drain(last []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.state <= sealed {
+	if q.state == open {
 		q.state = draining
 		if len(last) > 0 {
 			q.rareLocked().last = true
@@ -40,7 +40,7 @@ func (q *Queue) LastIsOut() bool {
 func (q *Queue) TakesLast(begun bool) (now, soon bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if r := q.rare; r != nil && (r.lastIsOut || r.isCut || r.failed != nil) || !q.state.isClosed() {
+	if r := q.rare; r != nil && (r.lastIsOut || r.isCut || r.sealed || r.failed != nil) || !q.state.isClosed() {
 		return false, false
 	}
 	if q.flushing != noFlush {

@@ -77,7 +77,7 @@ func (q *Queue) lineUpDraft(msg *Batch, limit Limit) (w *Waiter, by By, kept boo
 	if q.state != open {
 		return nil, ByNobody, false, ErrClosed
 	}
-	if !q.fullLocked(msg.size, &limit) && !q.hasLineLocked() {
+	if !q.fullLocked(msg.size, &limit) && !q.hasLineLocked() && !q.sealedLocked() {
 		kept = q.appendLocked(msg)
 		return nil, q.wakeLocked(&limit), kept, nil
 	}
@@ -142,7 +142,7 @@ func (q *Queue) Claim(msg *Batch, inOrder bool) (w *Waiter, queued bool, err err
 	case q.isIdleLocked() && !behindLine && q.mayPassLocked():
 		q.flushOwnLocked(msg)
 		return nil, false, nil
-	case q.flushing == flushHeld && !behindLine && q.takesHeldLocked(msg):
+	case q.flushing == flushHeld && !behindLine && !q.sealedLocked() && q.takesHeldLocked(msg):
 		msg.keep()
 		q.countLocked(msg.size)
 		q.linkLocked(msg)
@@ -236,7 +236,7 @@ func (q *Queue) admitLocked() {
 		case q.state != open:
 			line.pop().answer(ErrClosed)
 			continue
-		case w.turn || q.fullLocked(w.size(), &w.limit):
+		case w.turn || q.sealedLocked() || q.fullLocked(w.size(), &w.limit):
 			return
 		}
 		q.admitFirstLocked()

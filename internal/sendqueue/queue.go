@@ -53,7 +53,6 @@ type state uint8
 
 const (
 	open     state = iota
-	sealed         // held, and refuses messages until it is held no more; see Seal
 	draining       // refuses messages, delivers what it has
 	closed         // refuses messages, discards what it has
 	settled        // the same, and what was received is counted to the last
@@ -74,6 +73,7 @@ type rare struct {
 	last      bool // bytes that end the stream are queued, or written; see Drain
 	lastIsOut bool // they are written
 	isCut     bool // a part of what was in flight was discarded: the stream ends within a frame
+	sealed    bool // held, and takes nothing until it is held no more; see Seal
 
 	frames frames // of a plain codec
 }
@@ -103,6 +103,7 @@ var NoLimit = Limit{Messages: math.MaxInt}
 var (
 	ErrClosed   = errors.New("libnet: the queue is closed")
 	ErrFull     = errors.New("libnet: the queue is full")
+	ErrSealed   = errors.New("libnet: the queue is sealed")
 	ErrTooLarge = errors.New("libnet: the frame is too large")
 )
 
@@ -111,6 +112,8 @@ func (q *Queue) mayTakeLocked(n int, limit *Limit) error {
 	switch {
 	case q.state != open:
 		return ErrClosed
+	case q.sealedLocked():
+		return ErrSealed
 	case !limit.Drop && (q.fullLocked(n, limit) || q.hasLineLocked() && *limit != NoLimit && !q.passesLocked()):
 		return ErrFull
 	}
