@@ -76,6 +76,7 @@ const (
 	markCut       marks = 1 << iota // a shutdown whose time was up ended it
 	markAdmitting                   // OnSession is at work
 	markCounted                     // what it has received and dropped is counted to the last
+	markMute                        // the reason of its end, which is the user's, did not say what its close frame is to
 )
 
 type (

@@ -10,6 +10,7 @@ import (
 	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/ratelimit"
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // What the framing of package ws has beyond that of others: a handshake before the first frame, frames that are no
@@ -147,16 +148,28 @@ func (s *Session) closeFrame(reason error) (frame []byte) {
 	case !ok:
 	case isOwn(reason):
 		frame = c.CloseFrame(reason, inside.Call{})
-	default: // the reason's own methods may do anything
-		var made []byte
-		if within(cutPatience, func() {
-			defer func() { _ = recover() }()
-			made = c.CloseFrame(reason, inside.Call{})
-		}) {
-			frame = made
-		}
+	default:
+		frame = s.closeFrameOf(c, reason)
 	}
 	return frame
+}
+
+// closeFrameOf is closeFrame for a reason whose own methods may do anything. One that does not answer is told as an
+// internal error, as one that panics, and is not asked again: a shutdown asks as it begins, and perhaps when it ends.
+func (s *Session) closeFrameOf(c closingCodec, reason error) []byte {
+	s.mu.Lock()
+	mute := s.marks&markMute != 0
+	s.mu.Unlock()
+	if !mute {
+		frame, ok := usercode.AnswerWithin(cutPatience, func() []byte { return c.CloseFrame(reason, inside.Call{}) })
+		if ok {
+			return frame
+		}
+		s.mu.Lock()
+		s.marks |= markMute
+		s.mu.Unlock()
+	}
+	return c.CloseFrame(ErrPanic, inside.Call{})
 }
 
 const (

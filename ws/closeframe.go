@@ -66,6 +66,22 @@ func closeFrame(reason error, masked bool) (frame []byte) {
 	return nil
 }
 
+// boundedCloseFrame is closeFrame for who has to go on: a reason that does not answer is an internal error, too.
+func boundedCloseFrame(reason error, masked bool) []byte {
+	switch reason.(type) {
+	case nil, websocket.CloseError:
+		return closeFrame(reason, masked)
+	}
+	if reason == libnet.ErrSessionClosed || reason == io.EOF {
+		return closeFrame(reason, masked)
+	}
+	frame, ok := usercode.AnswerWithin(reasonPatience, func() []byte { return closeFrame(reason, masked) })
+	if !ok {
+		return closeFrame(libnet.ErrPanic, masked)
+	}
+	return frame
+}
+
 // appendClose appends a close frame. A code that may not be sent becomes 1000; of a text that is too long, or no
 // UTF-8, what fits and is.
 func appendClose(dst []byte, e websocket.CloseError, masked bool) []byte {

@@ -13,6 +13,10 @@ const (
 	// kernel.
 	closeFrameTimeout = 100 * time.Millisecond
 
+	// reasonPatience is how long Close waits for what the reason, an error of the user's, has to say: the session waits
+	// for 200 ms in all.
+	reasonPatience = 100 * time.Millisecond
+
 	// closeFrameWait is how long Close waits for a write that is under way, so that the Close frame can follow it.
 	closeFrameWait = 50 * time.Millisecond
 
@@ -41,6 +45,13 @@ func (l *link) close(frame []byte) error {
 		return nil
 	}
 	return l.closeSocket()
+}
+
+// isFinished reports whether a close frame is written, or about to be.
+func (l *link) isFinished() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.finished
 }
 
 // startLingering has the receive loop read on and close the connection; false if there is no loop, or nothing that

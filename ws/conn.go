@@ -225,8 +225,11 @@ func (c *conn) Refuse(reason error, _ inside.Call) {
 	}
 }
 
-// sessionCloseFrame tells the peer why the session ends.
+// sessionCloseFrame tells the peer why the session ends, unless it has been told.
 func (c *conn) sessionCloseFrame() []byte {
+	if c.link.isFinished() {
+		return nil
+	}
 	var reason error
 	if s := c.session.Load(); s != nil {
 		reason = s.Err()
@@ -234,7 +237,7 @@ func (c *conn) sessionCloseFrame() []byte {
 	return c.closeFrame(reason)
 }
 
-func (c *conn) closeFrame(reason error) []byte { return closeFrame(reason, c.link.client) }
+func (c *conn) closeFrame(reason error) []byte { return boundedCloseFrame(reason, c.link.client) }
 
 // SetDeadline sets both deadlines.
 func (c *conn) SetDeadline(t time.Time) error {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -513,4 +514,70 @@ func TestAReasonThatDoesNotAnswerHoldsNoShutdown(t *testing.T) {
 		go func() { down <- s.ShutdownWithError(ctx, reason) }()
 		testkit.Await(t, testkit.Patience, "ShutdownWithError", down)
 	})
+}
+
+// A countedHang is a hangingError that counts how often a close frame was asked of it.
+type countedHang struct {
+	hangingError
+	asked *atomic.Int32
+}
+
+func (e countedHang) As(target any) bool {
+	if _, ok := target.(*websocket.CloseError); ok {
+		e.asked.Add(1)
+	}
+	return e.hangingError.As(target)
+}
+
+func TestAReasonThatDoesNotAnswerIsAskedOnceAndToldAsAnInternalError(t *testing.T) {
+	ends := map[string]func(*libnet.Session, error){
+		"ShutdownWithError": func(s *libnet.Session, err error) { _ = s.ShutdownWithError(context.Background(), err) },
+		"CloseWithError":    func(s *libnet.Session, err error) { _ = s.CloseWithError(err) },
+	}
+	for name, end := range ends {
+		for _, m := range []mode{handlerMode, protocolEvents} {
+			inMode(t, m, func(t *testing.T) {
+				t.Run(name, func(t *testing.T) { endsForAHangingReason(t, end) })
+			})
+		}
+		t.Run("a client's "+name, func(t *testing.T) { clientEndsForAHangingReason(t, end) })
+	}
+}
+
+func newCountedHang(t *testing.T) countedHang {
+	reason := countedHang{make(hangingError), new(atomic.Int32)}
+	t.Cleanup(func() { close(reason.hangingError) })
+	return reason
+}
+
+func (e countedHang) wantOnce(t *testing.T) {
+	t.Helper()
+	if n := e.asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+func endsForAHangingReason(t *testing.T, end func(*libnet.Session, error)) {
+	r := start(t, setup{queue: 8})
+	client, s := r.browser(t), r.session(t)
+	reason := newCountedHang(t)
+	ended := make(chan struct{})
+	go func() { defer close(ended); end(s, reason) }()
+	wantCode(t, client, websocket.StatusInternalError)
+	testkit.Await(t, testkit.Patience, "the end", ended)
+	reason.wantOnce(t)
+}
+
+func clientEndsForAHangingReason(t *testing.T, end func(*libnet.Session, error)) {
+	r := start(t, setup{queue: 8, handler: sink})
+	s := r.dial(t, 8)
+	served := r.session(t)
+	reason := newCountedHang(t)
+	end(s, reason)
+	testkit.Eventually(t, "the server's session to end", served.IsClosed)
+	var told websocket.CloseError
+	if err := served.Err(); !errors.As(err, &told) || told.Code != websocket.StatusInternalError {
+		t.Errorf("the server is told %v", err)
+	}
+	reason.wantOnce(t)
 }

@@ -53,8 +53,9 @@ func (c *upgraded) Refuse(reason error, _ inside.Call) {
 		_ = recover()
 		_ = guard(c.Conn.Close)
 	}()
+	frame := boundedCloseFrame(reason, false)
 	_ = c.SetDeadline(time.Now().Add(refusalTimeout))
-	if _, err := c.Write(closeFrame(reason, false)); err != nil {
+	if _, err := c.Write(frame); err != nil {
 		return
 	}
 	half := sockets.HalfClose(sockets.Transport(c.Conn))

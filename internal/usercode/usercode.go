@@ -14,14 +14,17 @@ const Patience = time.Second
 
 // Answer asks a question on a goroutine of its own, which the user's code behind it may end, or keep; ok says that it
 // was answered within Patience.
-func Answer[T any](question func() T) (answer T, ok bool) {
+func Answer[T any](question func() T) (answer T, ok bool) { return AnswerWithin(Patience, question) }
+
+// AnswerWithin is Answer with a bound of the caller's.
+func AnswerWithin[T any](d time.Duration, question func() T) (answer T, ok bool) {
 	answers := make(chan T, 1)
 	go func() {
 		defer close(answers)
 		defer func() { _ = recover() }()
 		answers <- question()
 	}()
-	bound := time.NewTimer(Patience)
+	bound := time.NewTimer(d)
 	defer bound.Stop()
 	select {
 	case answer, ok = <-answers:
