@@ -32,8 +32,9 @@ const (
 //	closing        refuses  is written  the end                          Shutdown, refusal, peer's end   the queue's end, and the peer's or Linger
 //	closed         refuses  discards    the end                          all others, at once
 //
-// The first step away from open has the reason: it is what Err, Send and Receive answer from then on. A state changes
-// before the queue does, so nobody is refused without a reason. Done and the close callbacks tell of closed.
+// The first step away from open has the reason: it is what Err, Send and Receive answer from then on. Only of closing
+// may the end give a better one than ErrSessionClosed or ErrServerClosed, as that the rest was not written. A state
+// changes before the queue does, so nobody is refused without a reason. Done and the close callbacks tell of closed.
 type sessionState = int32
 
 const (
@@ -184,9 +185,10 @@ func (s *Session) endOfPeer(err error) {
 }
 
 // endOfInput is io.EOF, or what a flush found. The kernel tells of a reset once: when it tells the flush, the
-// receiver sees no more than an end, perhaps before the flush has said what it was.
+// receiver sees no more than an end, perhaps before the flush has said what it was. Over TLS that is io.EOF, too, where
+// it comes between two records.
 func (s *Session) endOfInput() error {
-	if s.sock != nil && s.q.Idle() != nil && s.sock.Broken() {
+	if s.q.Idle() != nil && sockets.Broken(s.descriptor()) {
 		s.wake()
 		s.awaitFlush()
 	}
@@ -266,13 +268,14 @@ func (s *Session) endSoon(reason error) {
 func (s *Session) endWith(reason error, cut, aside bool) (ended bool, err error) {
 	s.mustBeMade()
 	s.mu.Lock()
-	if s.state.Load() == sessionClosed {
+	was := s.state.Load()
+	if was == sessionClosed {
 		s.mu.Unlock()
 		return false, nil
 	}
 	s.state.Store(sessionClosed)
 	e := s.extrasLocked()
-	if e.ended == nil || e.ended == ErrSessionClosed || e.ended == ErrServerClosed {
+	if e.ended == nil || was == sessionClosing && (e.ended == ErrSessionClosed || e.ended == ErrServerClosed) {
 		e.ended = reason // else it has been told already
 	}
 	reason = e.ended

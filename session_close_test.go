@@ -226,6 +226,78 @@ func TestS7ClosingASessionThatIsEndingDoesNotChangeItsReason(t *testing.T) {
 	}
 }
 
+// Of a conn that is closed beneath its session, a write may learn first. Nothing that follows, as that Linger is over,
+// makes an end of the peer's of it: that would say that all had been received.
+func TestAConnClosedBeneathItsSessionIsNoEndOfThePeer(t *testing.T) {
+	for name, receives := range map[string]bool{"the receiver is at work": true, "nobody receives": false} {
+		t.Run(name, func(t *testing.T) {
+			testkit.OverTransports(t, func(t *testing.T, connect testkit.Connector) {
+				srv := testkit.NewServer(t, testkit.Frames, 0)
+				srv.Linger = 20 * time.Millisecond
+				near, far := connect(t)
+				s := testkit.Adopt(t, srv, near)
+				go io.Copy(io.Discard, far)
+				testkit.MustSend(t, s, []byte("the handshake, where there is one, is over"))
+				if receives {
+					go func() { _, _ = far.Write([]byte{0, 0, 0, 1, 'x'}) }()
+					if _, err := s.Receive(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				_ = near.Close()
+				refused := s.Send([]byte("x"))
+				if refused == nil || refused == io.EOF {
+					t.Fatalf("Send = %v", refused)
+				}
+				testkit.Await(t, testkit.Patience, "Done", s.Done())
+				testkit.WantErr(t, "Err", s.Err(), refused)
+				_, err := s.Receive()
+				testkit.WantErr(t, "Receive", err, refused)
+			})
+		})
+	}
+}
+
+// tardyConn has its reader see a reset as no more than an end, because its writer has been told, who keeps that to
+// himself until then.
+type tardyConn struct {
+	*net.TCPConn
+	told, seen chan struct{}
+}
+
+func (c *tardyConn) Write(p []byte) (n int, err error) {
+	for err == nil {
+		n, err = c.TCPConn.Write(p)
+	}
+	close(c.told)
+	<-c.seen
+	time.Sleep(20 * time.Millisecond)
+	return 0, err
+}
+
+func (c *tardyConn) Read(p []byte) (int, error) {
+	<-c.told
+	n, err := c.TCPConn.Read(p)
+	close(c.seen)
+	return n, err
+}
+
+func TestAResetThatAWriteHasLearnedOfIsNoEndInGoodOrder(t *testing.T) {
+	near, far := testkit.ConnectTCP(t)
+	tardy := &tardyConn{near.(*net.TCPConn), make(chan struct{}), make(chan struct{})}
+	s := testkit.Adopt(t, testkit.NewServer(t, testkit.Frames, 8), tardy)
+	testkit.MustSend(t, s, []byte("hello"))
+	_ = far.(*net.TCPConn).SetLinger(0)
+	_ = far.Close()
+	if _, err := s.Receive(); err == io.EOF || err == nil {
+		t.Errorf("Receive = %v", err)
+	}
+	testkit.Await(t, testkit.Patience, "Done", s.Done())
+	if err := s.Err(); err == io.EOF {
+		t.Errorf("Err = %v", err)
+	}
+}
+
 func TestS9ACallbackRegisteredWhileClosingStillRuns(t *testing.T) {
 	near, _ := testkit.ConnectPipe(t)
 	srv := testkit.NewServer(t, testkit.Frames, 0)

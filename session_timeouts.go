@@ -1,7 +1,6 @@
 package libnet
 
 import (
-	"io"
 	"math"
 	"runtime"
 	"sync/atomic"
@@ -236,7 +235,7 @@ func (s *Session) expired(c *clock, now int64) error {
 	handshake, frame, idle := s.dues(c)
 	switch {
 	case s.givenUp(c) <= now:
-		return io.EOF // or the reason that its output has
+		return s.closedErr() // why its output has ended
 	case handshake <= now:
 		return s.loginIsLate(c, now)
 	case s.proxyHeaderDue(c.proxied) <= now:

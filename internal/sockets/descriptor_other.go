@@ -24,7 +24,6 @@ func (*Descriptor) ReadReady(*readbuf.Buffer, readbuf.ReadSize) (int, error) {
 }
 func (*Descriptor) Write([]byte) (n int, err error)   { panic("libnet: no descriptors on this system") }
 func (*Descriptor) Unblock()                          { panic("libnet: no descriptors on this system") }
-func (*Descriptor) Broken() bool                      { panic("libnet: no descriptors on this system") }
 func (*Descriptor) CloseWaits() bool                  { panic("libnet: no descriptors on this system") }
 func (*Descriptor) Layered() bool                     { panic("libnet: no descriptors on this system") }
 func (*Descriptor) CloseNotify() error                { panic("libnet: no descriptors on this system") }
@@ -38,6 +37,9 @@ func (*Descriptor) WriteMayWait() bool { panic("libnet: no descriptors on this s
 func (*Descriptor) HoldsInput() bool   { panic("libnet: no descriptors on this system") }
 
 func HasInput(syscall.RawConn) bool { return false }
+
+// Broken is false: a read tells of a reset, whatever a write has told.
+func Broken(syscall.RawConn) bool { return false }
 
 func unblock(uintptr) {}
 

@@ -197,15 +197,6 @@ func (c *writeCall) tryWrite(fd uintptr) bool {
 	return true
 }
 
-// Broken reports whether nothing can be written any more: the peer has reset the connection.
-func (d *Descriptor) Broken() (is bool) {
-	_ = d.raw.Control(func(fd uintptr) {
-		_, err := syscall.SendmsgN(int(fd), nil, nil, nil, syscall.MSG_DONTWAIT)
-		is = err == syscall.EPIPE
-	})
-	return is
-}
-
 // CloseWaits reports whether closing the conn may wait: for its peer, because somebody has set SO_LINGER, or for a Rand
 // of the user's, which a last record asks.
 func (d *Descriptor) CloseWaits() bool {
@@ -226,6 +217,21 @@ func unblock(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) }
 
 // Unblock is for who is about to wait in a call of the conn's.
 func (d *Descriptor) Unblock() { _ = d.raw.Control(unblock) }
+
+// Broken reports whether nothing can be written any more: the peer has reset the connection. Only a stream is asked: an
+// empty write of anything else would send an empty message.
+func Broken(raw syscall.RawConn) (is bool) {
+	if raw == nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if kind, _ := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_TYPE); kind == syscall.SOCK_STREAM {
+			_, err := syscall.SendmsgN(int(fd), nil, nil, nil, syscall.MSG_DONTWAIT)
+			is = err == syscall.EPIPE
+		}
+	})
+	return is
+}
 
 // HasInput reports whether something lies in the receive buffer. It does not take it.
 func HasInput(raw syscall.RawConn) (pending bool) {

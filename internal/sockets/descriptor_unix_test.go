@@ -97,12 +97,35 @@ func TestADescriptorThatWasMadeBlockingIsReadAndWrittenWithoutWaiting(t *testing
 
 func TestADescriptorWhosePeerHasResetIsBroken(t *testing.T) {
 	d, _, peer := described(t)
-	if d.Broken() {
+	if sockets.Broken(d.Raw()) {
 		t.Error("it is broken at first")
 	}
 	_ = peer.(*net.TCPConn).SetLinger(0)
 	_ = peer.Close()
-	testkit.Eventually(t, "the reset", d.Broken)
+	testkit.Eventually(t, "the reset", func() bool { return sockets.Broken(d.Raw()) })
+}
+
+// A conn of the user's may have a descriptor of datagrams, of which an empty one counts.
+func TestAskingWhetherItIsBrokenSendsNoDatagram(t *testing.T) {
+	peer, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	conn, err := net.Dial("udp", peer.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if sockets.Broken(sockets.Raw(conn)) {
+		t.Error("it is broken")
+	}
+	if _, err := conn.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := peer.ReadFrom(make([]byte, 10)); n != 1 || err != nil {
+		t.Errorf("the first datagram has %d bytes, %v", n, err)
+	}
 }
 
 // embedded is a conn of the user's, who may mean something else by Read and Write.
