@@ -38,7 +38,8 @@ type end struct {
 	mu sync.Mutex
 	// mu guards the following.
 	sent     map[int]*account // by sender
-	received []note           // in order; the receiver's until all is over
+	received []note           // in order
+	handled  int              // how many of these the handler has returned from
 }
 
 type note struct{ sender, number int }
@@ -75,11 +76,19 @@ func (e *end) took(msg []byte) {
 	e.received = append(e.received, note{sender, number})
 }
 
+// handledOne is called when the handler has done all that it does with a message, as noting what it has answered.
+func (e *end) handledOne() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.handled++
+}
+
 // check balances the books of a session that has ended, when all who use it have returned. Broadcasts are beyond what
 // senders have noted: broadcast is the most that these may have been.
 func (e *end) check(broadcast uint64) {
 	s, peer := e.Stats(), e.peer.Stats()
-	e.awaitReceived(s.MessagesIn)
+	e.awaitHandled(s.MessagesIn)
+	e.peer.awaitHandled(peer.MessagesIn)
 	fates := s.MessagesOut + s.Discarded
 	if known := e.accepted.Load(); fates < known || fates > known+e.unsure.Load()+broadcast {
 		e.t.Errorf("%s: %d messages written and %d discarded; %d accepted, %d unsure, %d broadcast (%v)",
@@ -102,17 +111,17 @@ func (e *end) check(broadcast uint64) {
 	e.checkOrder()
 }
 
-// awaitReceived waits for a handler that has its last message, and has not noted it.
-func (e *end) awaitReceived(n uint64) {
-	for until := time.Now().Add(testkit.Patience); time.Now().Before(until) && !e.hasReceived(n); {
+// awaitHandled waits for a handler that has its last message: a session does not wait for it, and has ended before.
+func (e *end) awaitHandled(n uint64) {
+	for until := time.Now().Add(testkit.Patience); time.Now().Before(until) && !e.hasHandled(n); {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-func (e *end) hasReceived(n uint64) bool {
+func (e *end) hasHandled(n uint64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return uint64(len(e.received)) >= n
+	return uint64(len(e.received)) >= n && e.handled == len(e.received)
 }
 
 // endedByHandler reports whether the session's own handler has ended it: then Stats lacks what that has had since the

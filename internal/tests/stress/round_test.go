@@ -182,6 +182,7 @@ func (r *round) receiving(e *end) *receiving {
 
 func (rec *receiving) message(msg []byte) {
 	rec.took(msg)
+	defer rec.handledOne()
 	rec.n++
 	if rec.Slow > 0 && rec.n%16 == 0 {
 		time.Sleep(rec.Slow)
