@@ -85,8 +85,8 @@ type Contents struct {
 }
 
 // Seal returns what a held queue has, and has it take nothing until Unhold takes that back: whoever would wait for room
-// does, and who would not is refused. Whoever closes it meanwhile has no last frame to write. Not ok says that it is not
-// held, or takes no messages any more.
+// does, and who would not is refused. Whoever closes it meanwhile has no last frame to write. Not ok says that it is
+// not held, or takes no messages any more.
 func (q *Queue) Seal() (c Contents, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
