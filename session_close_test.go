@@ -265,9 +265,9 @@ type tardyConn struct {
 	told, seen chan struct{}
 }
 
-func (c *tardyConn) Write(p []byte) (n int, err error) {
+func (c *tardyConn) Write(p []byte) (_ int, err error) {
 	for err == nil {
-		n, err = c.TCPConn.Write(p)
+		_, err = c.TCPConn.Write(p)
 	}
 	close(c.told)
 	<-c.seen
