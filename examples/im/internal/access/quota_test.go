@@ -1,11 +1,15 @@
 package access_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/libnet-go/libnet/examples/im/internal/access"
 	"github.com/libnet-go/libnet/examples/im/internal/client"
@@ -207,4 +211,41 @@ func TestARepetitionOfWhatFilledTheShareIsAcknowledgedOnAnyServerAndCountedOnce(
 			}
 		})
 	}
+}
+
+// slowRecords take their time.
+type slowRecords struct {
+	quota.Records
+	saves, saved chan struct{}
+}
+
+func (r slowRecords) Save(ctx context.Context, user int64, record []byte, revision uint64) (uint64, error) {
+	r.saves <- struct{}{}
+	select {
+	case <-r.saved:
+		return r.Records.Save(ctx, user, record, revision)
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func TestAMessageIsAcknowledgedBeforeWhatItsSenderHasTakenIsRecorded(t *testing.T) {
+	records := slowRecords{saves: make(chan struct{}, 100), saved: make(chan struct{})}
+	r := newRig(t)
+	p := dialTCP(t, r.start(func(o *access.Options) {
+		records.Records = o.History.(interface{ Senders() quota.Records }).Senders()
+		o.Quotas = quota.New(&records, quota.Limits{PerSecond: -1})
+	})).login(r, 1)
+	for n := 0; len(records.saves) == 0; n++ {
+		answer := make(chan proto.Message, 1)
+		go func() {
+			answer <- p.ask(&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, TargetUID: 2, MsgID: fmt.Sprint(n), Msg: "hello"})
+		}()
+		select {
+		case <-answer:
+		case <-time.After(2 * time.Second): // less than Save is given
+			t.Fatalf("message %d waits for a record", n)
+		}
+	}
+	close(records.saved)
 }

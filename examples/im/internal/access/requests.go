@@ -75,7 +75,7 @@ func (c *client) store(ctx context.Context, m history.Message) (version int64, e
 		c.server.count.stored.Add(1)
 	}
 	if version > 0 && c.account != nil {
-		c.account.Stored(ctx, taking, version)
+		c.account.Stored(taking, version)
 	}
 	return version, err
 }

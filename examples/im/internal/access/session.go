@@ -77,6 +77,7 @@ func (s *Server) serve(session *libnet.Session, payload []byte) {
 		c.then = nil
 		then()
 	}
+	c.settle()
 }
 
 // dismiss is what a client is told that is not let in. Its session ends behind the answer, which it gets to read.
@@ -188,6 +189,16 @@ func (c *client) admit(ctx context.Context, user int64) error {
 
 // settleTimeout bounds the recording of what a session has stored.
 const settleTimeout = 3 * time.Second
+
+// settle records it, now and then.
+func (c *client) settle() {
+	if c.account == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.server.ctx, settleTimeout)
+	defer cancel()
+	_ = c.account.Settle(ctx) // or a later one, or the session's end
+}
 
 // openAccount has what the session stores counted, and recorded at its end.
 func (c *client) openAccount() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/libnet-go/libnet/examples/im/internal/wait"
 )
@@ -22,6 +23,33 @@ const (
 	// retryPause is between a question that nobody could answer and the next attempt.
 	retryPause = 20 * time.Millisecond
 )
+
+// repeated calls f, which asks one thing, again while no answer comes, until ctx ends. f may have been done already
+// when it is called again.
+func repeated(ctx context.Context, f func(context.Context) error) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		err := f(attempt)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func streamOf(ctx context.Context, js jetstream.JetStream, name string) (stream jetstream.Stream, err error) {
+	err = repeated(ctx, func(ctx context.Context) error {
+		stream, err = js.Stream(ctx, name)
+		return err
+	})
+	return stream, err
+}
+
+// purge removes a subject's messages.
+func purge(ctx context.Context, stream jetstream.Stream, subject string, o ...jetstream.StreamPurgeOpt) error {
+	o = append(o, jetstream.WithPurgeSubject(subject))
+	return repeated(ctx, func(ctx context.Context) error { return stream.Purge(ctx, o...) })
+}
 
 // An asker asks JetStream for messages by direct get, which makes no consumer. What comes as the answer are several
 // messages and one that says that they were all. They come to one subscription, which lives as long as the

@@ -64,22 +64,40 @@ func (h *History) Join(ctx context.Context, user, group int64, groups int) (sinc
 
 // add returns the version at which an earlier membership began, if there is one.
 func (m *members) add(ctx context.Context, user, group, since int64) (int64, error) {
-	kv, err := m.js.KeyValue(ctx, membersBucket(m.name))
-	if err != nil {
-		return 0, err
-	}
 	value := membership{since: since}.encode()
-	if _, err = kv.Create(ctx, userKey(user, group), value); errors.Is(err, jetstream.ErrKeyExists) {
-		since, err = m.addAgain(ctx, kv, user, group, since)
+	err := m.change(ctx, func(ctx context.Context, kv jetstream.KeyValue) error {
+		_, err := kv.Create(ctx, userKey(user, group), value)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		since, err = m.addAgain(ctx, user, group, since)
 	}
 	if err == nil {
-		_, err = kv.Put(ctx, groupKey(group, user), value)
+		err = m.put(ctx, groupKey(group, user), value)
 	}
 	return since, err
 }
 
+// change changes something in the bucket, perhaps twice.
+func (m *members) change(ctx context.Context, f func(context.Context, jetstream.KeyValue) error) error {
+	return repeated(ctx, func(ctx context.Context) error {
+		kv, err := m.js.KeyValue(ctx, membersBucket(m.name))
+		if err != nil {
+			return err
+		}
+		return f(ctx, kv)
+	})
+}
+
+func (m *members) put(ctx context.Context, key string, value []byte) error {
+	return m.change(ctx, func(ctx context.Context, kv jetstream.KeyValue) error {
+		_, err := kv.Put(ctx, key, value)
+		return err
+	})
+}
+
 // addAgain is add where there is something already: a membership, or the mark of one that has ended.
-func (m *members) addAgain(ctx context.Context, kv jetstream.KeyValue, user, group, since int64) (int64, error) {
+func (m *members) addAgain(ctx context.Context, user, group, since int64) (int64, error) {
 	all, err := m.all(ctx, user)
 	if err != nil {
 		return 0, err
@@ -88,8 +106,10 @@ func (m *members) addAgain(ctx context.Context, kv jetstream.KeyValue, user, gro
 	case !there.ended:
 		return there.since, nil
 	default:
-		_, err = kv.Update(ctx, userKey(user, group), membership{since: since}.encode(), there.revision)
-		return since, err
+		return since, m.change(ctx, func(ctx context.Context, kv jetstream.KeyValue) error {
+			_, err := kv.Update(ctx, userKey(user, group), membership{since: since}.encode(), there.revision)
+			return err
+		})
 	}
 }
 
@@ -117,7 +137,7 @@ func (m *members) remove(ctx context.Context, user, group, at int64) error {
 		if err := m.mark(ctx, user, group, at); err != nil {
 			return err
 		}
-		if err := old.Purge(ctx, jetstream.WithPurgeSubject(m.old.subject(group, user))); err != nil {
+		if err := purge(ctx, old, m.old.subject(group, user)); err != nil {
 			return err
 		}
 		return m.purge(ctx, groupKey(group, user))
@@ -127,20 +147,16 @@ func (m *members) remove(ctx context.Context, user, group, at int64) error {
 
 // mark has a membership's key say that it has ended: whoever copies what the version before stored finds it there.
 func (m *members) mark(ctx context.Context, user, group, at int64) error {
-	kv, err := m.js.KeyValue(ctx, membersBucket(m.name))
-	if err == nil {
-		_, err = kv.Put(ctx, userKey(user, group), membership{since: at, ended: true}.encode())
-	}
-	return err
+	return m.put(ctx, userKey(user, group), membership{since: at, ended: true}.encode())
 }
 
 func (m *members) purge(ctx context.Context, keys ...string) error {
-	stream, err := m.js.Stream(ctx, m.log.stream)
+	stream, err := streamOf(ctx, m.js, m.log.stream)
 	if err != nil {
 		return err
 	}
 	for _, key := range keys {
-		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(membersSubject(m.name, key))); err != nil {
+		if err := purge(ctx, stream, membersSubject(m.name, key)); err != nil {
 			return err
 		}
 	}

@@ -60,7 +60,7 @@ func parseOld(e jetstream.KeyValueEntry) (group, user, since int64, err error) {
 
 // exist returns the old bucket's stream, nil if there is none.
 func (m *oldMembers) exist(ctx context.Context) (jetstream.Stream, error) {
-	stream, err := m.js.Stream(ctx, "KV_"+m.name+"-members")
+	stream, err := streamOf(ctx, m.js, "KV_"+m.name+"-members")
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil
 	}

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -23,10 +24,18 @@ func sendersBucket(name string) string { return name + "-senders" }
 func (h *History) Senders() quota.Records { return &senders{js: h.js, bucket: sendersBucket(h.name)} }
 
 func (s *senders) Load(ctx context.Context, user int64) (record []byte, revision uint64, err error) {
-	kv, err := s.js.KeyValue(ctx, s.bucket)
-	if err != nil {
-		return nil, 0, err
-	}
+	err = repeated(ctx, func(ctx context.Context) error {
+		kv, err := s.js.KeyValue(ctx, s.bucket)
+		if err != nil {
+			return err
+		}
+		record, revision, err = load(ctx, kv, user)
+		return err
+	})
+	return record, revision, err
+}
+
+func load(ctx context.Context, kv jetstream.KeyValue, user int64) (record []byte, revision uint64, err error) {
 	entry, err := kv.Get(ctx, strconv.FormatInt(user, 10))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
@@ -38,13 +47,24 @@ func (s *senders) Load(ctx context.Context, user int64) (record []byte, revision
 }
 
 func (s *senders) Save(ctx context.Context, user int64, record []byte, revision uint64) (uint64, error) {
-	kv, err := s.js.KeyValue(ctx, s.bucket)
-	if err != nil {
-		return 0, err
-	}
-	revision, err = kv.Update(ctx, strconv.FormatInt(user, 10), record, revision)
+	saved, again := uint64(0), false
+	err := repeated(ctx, func(ctx context.Context) error {
+		kv, err := s.js.KeyValue(ctx, s.bucket)
+		if err != nil {
+			return err
+		}
+		saved, err = kv.Update(ctx, strconv.FormatInt(user, 10), record, revision)
+		if errors.Is(err, jetstream.ErrKeyExists) && again { // the attempt before may have done it, and its answer got lost
+			var there []byte
+			if there, saved, err = load(ctx, kv, user); err == nil && !bytes.Equal(there, record) {
+				err = quota.ErrChanged
+			}
+		}
+		again = true
+		return err
+	})
 	if errors.Is(err, jetstream.ErrKeyExists) {
-		return 0, quota.ErrChanged
+		err = quota.ErrChanged
 	}
-	return revision, err
+	return saved, err
 }

@@ -78,15 +78,15 @@ func (h *History) storeCopy(ctx context.Context, source int64, once string, reco
 
 // dropOldest removes a tenth of a subject's messages.
 func (h *History) dropOldest(ctx context.Context, subject string) error {
-	stream, err := h.js.Stream(ctx, h.name)
+	stream, err := streamOf(ctx, h.js, h.name)
 	if err != nil {
 		return fmt.Errorf("history: store: %w", err)
 	}
 	limit := uint64(max(stream.CachedInfo().Config.MaxMsgsPerSubject, 1))
 	if keep := limit - max(limit/10, 1); keep > 0 {
-		err = stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeKeep(keep))
+		err = purge(ctx, stream, subject, jetstream.WithPurgeKeep(keep))
 	} else {
-		err = stream.Purge(ctx, jetstream.WithPurgeSubject(subject))
+		err = purge(ctx, stream, subject)
 	}
 	if err != nil {
 		return fmt.Errorf("history: store: %w", err)

@@ -58,14 +58,11 @@ func (a *Account) Check(ctx context.Context, m Message) error {
 	return nil
 }
 
-// Stored says that the message is stored, under a version that a repetition has as well, and that is counted once. It
-// records what was taken, now and then; that it could not is no harm: it is recorded later.
-func (a *Account) Stored(ctx context.Context, m Message, version int64) {
+// Stored says that the message is stored, which Check has allowed, under a version that a repetition has as well, and
+// that is counted once.
+func (a *Account) Stored(m Message, version int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.loadLocked(ctx) != nil {
-		return
-	}
 	limits, now := a.quotas.limits, a.quotas.now().UnixMilli()
 	if a.all.find(m.Once, now) == version {
 		return
@@ -82,7 +79,7 @@ func (a *Account) Stored(ctx context.Context, m Message, version int64) {
 		a.all.note(said{m.Once, version, now})
 		a.taken.note(said{m.Once, version, now})
 	}
-	a.countLocked(ctx)
+	a.counted++
 }
 
 // Write says whether the sender may have something else written that all share, such as a membership: ErrTooFast for
@@ -100,18 +97,22 @@ func (a *Account) Write(ctx context.Context) error {
 	}
 	a.all.Rate.Level++
 	a.taken.Rate.Level++
-	a.countLocked(ctx)
+	a.counted++
 	return nil
 }
 
-// countLocked records what was taken, now and then.
-func (a *Account) countLocked(ctx context.Context) {
-	if a.counted++; a.counted >= settleEvery || a.closed {
-		_ = a.settleLocked(ctx)
+// Settle records what was taken, if that is enough to be worth it. It waits for the records, and so is called when the
+// sender has his answer. An error is no harm: the next Settle records it.
+func (a *Account) Settle(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.counted == 0 || a.counted < settleEvery && !a.closed {
+		return nil
 	}
+	return a.settleLocked(ctx)
 }
 
-// Close records what was taken. What is stored after it is recorded each time.
+// Close records what was taken. After it, Settle records each message.
 func (a *Account) Close(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

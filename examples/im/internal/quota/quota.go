@@ -4,8 +4,9 @@
 //	quotas := quota.New(records, quota.Limits{})
 //	account := quotas.Account(user)        // a session's, from its login on
 //	err := account.Check(ctx, message)     // before a message is stored: ErrTooFast, ErrShare or ErrTooMuch
-//	account.Stored(ctx, message, version)  // after it is
+//	account.Stored(message, version)       // after it is
 //	err := account.Write(ctx)              // before anything else is: ErrTooFast
+//	account.Settle(ctx)                    // when the sender has his answer
 //	account.Close(ctx)                     // at the session's end
 //
 // Each bound is a bucket that leaks: what was taken is given back evenly over a time, which for places and the store is

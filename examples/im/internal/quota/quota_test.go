@@ -56,7 +56,8 @@ func store(t *testing.T, a *quota.Account, box string, bytes, most int) (n int, 
 		if err := a.Check(t.Context(), quota.Message{Box: box, Bytes: bytes}); err != nil {
 			return n, err
 		}
-		a.Stored(t.Context(), quota.Message{Box: box, Bytes: bytes}, int64(n+1))
+		a.Stored(quota.Message{Box: box, Bytes: bytes}, int64(n+1))
+		_ = a.Settle(t.Context())
 	}
 	return n, nil
 }
@@ -270,7 +271,7 @@ func TestARepetitionThatTheStoreTakesForAnotherMessageIsCounted(t *testing.T) {
 		say := func(version int64) error {
 			err := a.Check(t.Context(), m)
 			if err == nil {
-				a.Stored(t.Context(), m, version)
+				a.Stored(m, version)
 			}
 			return err
 		}
