@@ -23,7 +23,7 @@ func (s *Session) dueLocked(manyBytes, atOnce bool) (*link, *ack) {
 
 // ackEveryLocked is after how much that was taken an acknowledgement goes by itself.
 func (s *Session) ackEveryLocked() limits {
-	if s.config.ackDelay() == 0 {
+	if s.common.config.ackDelay() == 0 {
 		return limits{1, 1}
 	}
 	return s.limits.ackEvery()
@@ -32,7 +32,7 @@ func (s *Session) ackEveryLocked() limits {
 func (s *Session) ackSoonLocked() {
 	if s.ackTimer == nil {
 		s.ackEager = true
-		s.ackTimer = time.AfterFunc(max(s.config.ackDelay(), time.Millisecond), s.ackDue)
+		s.ackTimer = time.AfterFunc(max(s.common.config.ackDelay(), time.Millisecond), s.ackDue)
 		s.ackWaits.Store(true)
 	}
 }
@@ -48,7 +48,7 @@ func (s *Session) ackDue() {
 		return
 	}
 	s.ackWaits.Store(true)
-	s.ackTimer.Reset(max(s.config.ackDelay(), time.Millisecond))
+	s.ackTimer.Reset(max(s.common.config.ackDelay(), time.Millisecond))
 	l, a := s.link, newAck(s.noteAckLocked())
 	s.mu.Unlock()
 	s.sendAck(l, a)
@@ -64,7 +64,9 @@ func (s *Session) ackTravelsLocked() bool {
 // noteAckLocked returns the count to acknowledge with.
 func (s *Session) noteAckLocked() uint64 {
 	_, s.ackSent = s.totalsLocked()
-	s.takenBytes = 0
+	if s.rare != nil {
+		s.rare.takenBytes = 0
+	}
 	s.ackEager, s.ackOwed = false, false
 	if s.link != nil {
 		s.link.due.Store(uint32(s.ackSent-s.taken) + uint32(s.ackEveryLocked().messages))

@@ -126,7 +126,7 @@ func (s *Session) finish(reason error) bool {
 	for _, leave := range leaves {
 		leave()
 	}
-	s.end.closed(s, conn, last)
+	s.common.end.closed(s, conn, last)
 	if callbacks := s.closeDone(); len(callbacks) > 0 {
 		go runAll(callbacks, loggerOf(conn))
 	}

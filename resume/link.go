@@ -25,8 +25,11 @@ func (s *Session) fence() counts {
 
 func (s *Session) countsLocked() counts {
 	received, taken := s.totalsLocked()
-	s.ackSent, s.takenBytes = taken, 0
-	return counts{received, taken, s.config.limits()}
+	s.ackSent = taken
+	if s.rare != nil {
+		s.rare.takenBytes = 0
+	}
+	return counts{received, taken, s.common.config.limits()}
 }
 
 // attach has the session go on over conn, where the peer has come as far as it says, and returns our counts. Until
@@ -46,11 +49,11 @@ func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *l
 	old := s.link
 	s.leaveLocked()
 	if s.links > 0 {
-		s.resumes++
+		s.rareLocked().resumes++
 	}
 	s.links = number
 	s.opening, s.failed, s.confirmed, s.ackOwed, s.told = true, false, false, false, 0
-	s.limits = s.config.limits().with(peer.limits)
+	s.limits = s.common.config.limits().with(peer.limits)
 	s.maxLength = int32(longest)
 	l = s.newLinkLocked(conn, late)
 	s.link = l
@@ -133,7 +136,7 @@ func (s *Session) detach(l *link) {
 	}
 	s.leaveLocked()
 	s.state.Store(int32(Detached))
-	keep, own := s.config.window() > 0, s.end.ownWindow()
+	keep, own := s.common.config.window() > 0, s.common.end.ownWindow()
 	if keep && own {
 		s.startWindowLocked()
 	}
@@ -145,13 +148,13 @@ func (s *Session) detach(l *link) {
 	case !keep:
 		s.finish(l.conn.Err())
 	case !own:
-		s.end.detached(s, l.conn)
+		s.common.end.detached(s, l.conn)
 	}
 }
 
 func (s *Session) startWindowLocked() {
 	number := s.links
-	s.rareLocked().window = time.AfterFunc(s.config.window(), func() { s.windowOver(number) })
+	s.rareLocked().window = time.AfterFunc(s.common.config.window(), func() { s.windowOver(number) })
 }
 
 func (s *Session) stopWindowLocked() {

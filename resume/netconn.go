@@ -79,8 +79,8 @@ func (c *netConn) tookLastLocked() (*link, *ack) {
 		return nil, nil
 	}
 	s.taken++
-	s.takenBytes += int32(c.size)
-	return s.dueLocked(s.takenBytes >= s.ackEveryLocked().bytes, c.kind&flagAtOnce != 0)
+	s.rare.takenBytes += int32(c.size)
+	return s.dueLocked(s.rare.takenBytes >= s.ackEveryLocked().bytes, c.kind&flagAtOnce != 0)
 }
 
 // fillLocked waits for a message.

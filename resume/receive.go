@@ -24,8 +24,8 @@ func (s *Session) Receive() (msg []byte, err error) {
 		r.arrived.Signal()
 	}
 	s.taken++
-	s.takenBytes += int32(len(msg))
-	l, a := s.dueLocked(s.takenBytes >= s.ackEveryLocked().bytes, kind&flagAtOnce != 0)
+	s.rare.takenBytes += int32(len(msg))
+	l, a := s.dueLocked(s.rare.takenBytes >= s.ackEveryLocked().bytes, kind&flagAtOnce != 0)
 	s.mu.Unlock()
 	s.sendAck(l, a)
 	return msg, nil
@@ -71,7 +71,7 @@ func (l *link) arrived(m message) (ok bool) {
 	if m.kind&flagAck != 0 && !l.acknowledgement(m.ack) {
 		return false
 	}
-	if handler := l.session.end.handler(); handler != nil {
+	if handler := l.session.common.handler; handler != nil {
 		l.deliver(handler, m)
 		return true
 	}
@@ -108,7 +108,7 @@ func (l *link) acknowledgement(n uint64) (ok bool) {
 	s.confirmed = true
 	s.feedAndUnlock()
 	if news {
-		s.end.confirmed(s, number)
+		s.common.end.confirmed(s, number)
 	}
 	if ok {
 		s.endIfDrained()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
@@ -16,9 +17,11 @@ import (
 type Session struct {
 	// Immutable.
 	id     uint64
-	config *Config
-	end    end
-	ticket *ticket // a server's; set once, before anybody knows the session
+	common *common
+
+	// Of a server's session, guarded by Server.mu.
+	hash   tokenHash // of the newest token
+	ticket *ticket   // nil until it has lost a connection
 
 	mu lock.Mutex[sessionLock]
 	// mu guards the following. No user code and no I/O runs under it.
@@ -47,9 +50,6 @@ type Session struct {
 	ackTimer *time.Timer // runs while acknowledgements wait; else nil
 	links    uint64      // the number of link, or of the last one
 
-	resumes    uint32
-	takenBytes int32 // by Receive, since ackSent
-
 	rare *rare
 
 	feeding  feeding
@@ -70,17 +70,31 @@ type rare struct {
 	leaves  list.List   // of func(): to leave groups, before done is closed
 	window  *time.Timer // ends a session with a window of its own
 
+	resumes    uint32
+	takenBytes int32 // by Receive, since ackSent
+
 	takesNoMore, peerTakesNoMore bool // the application, as a NetConn whose CloseWrite was called
 }
 
 // An end is what is different on a server and a client. Its methods are called with no lock held.
 type end interface {
-	handler() func(*Session, []byte)                      // nil: messages wait for Receive
 	ownWindow() bool                                      // the session itself ends when it is over
 	confirmed(s *Session, link uint64)                    // the peer has the token that came with this connection
 	detached(s *Session, was *libnet.Session)             // not called by a session with a window of its own
 	grown(s *Session, bytes int)                          // while there is no connection, the session keeps more
 	closed(s *Session, conn *libnet.Session, last ending) // conn: nil without one
+}
+
+// common is what the sessions of a Server, or a client's one, have in common. It is immutable.
+type common struct {
+	config     *Config
+	end        end
+	handler    func(*Session, []byte) // nil: messages wait for Receive
+	sendsBytes bool                   // the marshaler appends bytes as they are
+}
+
+func newCommon(config *Config, e end, handler func(*Session, []byte)) *common {
+	return &common{config, e, handler, config.marshaler() == codec.Marshaler(codec.Bytes)}
 }
 
 // A phase is how far a session has come to its end.
@@ -124,8 +138,8 @@ type Stats struct {
 
 var lastID atomic.Uint64
 
-func newSession(config *Config, e end) *Session {
-	return &Session{id: lastID.Add(1), config: config, end: e, limits: config.limits(), maxLength: noBound}
+func newSession(c *common) *Session {
+	return &Session{id: lastID.Add(1), common: c, limits: c.config.limits(), maxLength: noBound}
 }
 
 // ID returns the session's number, unique among the process's resumable sessions and never 0. It has nothing to do with
@@ -151,13 +165,16 @@ func (s *Session) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	received, taken := s.totalsLocked()
-	return Stats{
+	stats := Stats{
 		Accepted:     s.acceptedLocked(),
 		Acknowledged: s.peerAcked,
 		Received:     received,
 		Taken:        taken,
-		Resumes:      uint64(s.resumes),
 	}
+	if s.rare != nil {
+		stats.Resumes = uint64(s.rare.resumes)
+	}
+	return stats
 }
 
 // acceptedLocked counts from what is kept: what was acknowledged and is in flight is in both, and counts once.
