@@ -93,7 +93,7 @@ func (s *Session) inFlightLocked(f feed) feed {
 	if f.link.encodesLate() {
 		f.frame = &sendqueue.Payload{Bytes: bytes.Clone(f.frame.Bytes)} // in memory that is not used again
 	}
-	s.feeding.beginLocked(f.place, int(s.sent-s.acknowledged) < int(s.unacknowledged.count()))
+	s.feeding.beginLocked(f.place, int(s.ahead+s.held) < int(s.unacknowledged.count()))
 	return f
 }
 
@@ -130,21 +130,21 @@ func (s *Session) nextLocked() (f feed, ok bool) {
 	if s.link == nil || s.opening || s.failed {
 		return f, false
 	}
-	p, b := s.unacknowledged.get(int(s.sent - s.acknowledged))
+	p, b := s.unacknowledged.get(int(s.ahead + s.held))
 	if p == nil {
 		return f, false
 	}
 	size := dataSize(p.Bytes)
-	if s.sent-s.peerAcked >= uint64(s.limits.messages) || size > int(s.limits.bytes-s.sentBytes) {
+	if s.ahead >= uint32(s.limits.messages) || size > int(s.limits.bytes-s.sentBytes) {
 		s.unacknowledged.rewind() // what was accepted before the peer's bounds were known waits for acknowledgements
 		return f, false
 	}
-	s.sent++
+	s.ahead++
 	s.sentBytes += int32(size)
 	if len(p.Bytes) <= largeMessage && s.ackTravelsLocked() {
 		p = b.withAck(p.Bytes, s.noteAckLocked())
 	}
-	return feed{s.link, s.sent, p}, true
+	return feed{s.link, s.sentLocked(), p}, true
 }
 
 // lockFed locks, and notes that a message is in flight no more. False: the session has ended over it, and is not
@@ -170,10 +170,11 @@ func (s *Session) acknowledgeLocked(n uint64) (ok bool) {
 	if n <= s.peerAcked {
 		return true
 	}
-	if n > s.sent {
+	if n > s.sentLocked() {
 		return false
 	}
-	s.peerAcked = n
+	more := uint32(n - s.peerAcked)
+	s.peerAcked, s.ahead, s.held = n, s.ahead-more, s.held+more
 	s.dropAcknowledgedLocked()
 	s.changedLocked()
 	return true
@@ -185,10 +186,10 @@ func (s *Session) dropAcknowledgedLocked() {
 	if place, is := s.feeding.isAtLocked(upTo); is {
 		upTo = place - 1
 	}
-	if upTo > s.acknowledged {
+	if dropped := s.peerAcked - uint64(s.held); upTo > dropped {
 		before := s.unacknowledged.size()
-		s.unacknowledged.drop(int(upTo - s.acknowledged))
-		s.acknowledged = upTo
+		s.unacknowledged.drop(int(upTo - dropped))
+		s.held = uint32(s.peerAcked - upTo)
 		s.sentBytes -= before - s.unacknowledged.size()
 		s.changedLocked() // there is room now, which there was not while a message was in flight
 	}

@@ -102,7 +102,7 @@ func (s *Session) holds(p *place) (link uint64, unused bool) {
 	if s.rare != nil {
 		p.bytes += s.rare.inbox.held()
 	}
-	return s.links, s.taken == 0 && s.peerAcked == 0
+	return s.links, s.takenLocked() == 0 && s.peerAcked == 0
 }
 
 // grown counts what a session was sent while it is kept.

@@ -25,7 +25,7 @@ func (s *Session) fence() counts {
 
 func (s *Session) countsLocked() counts {
 	received, taken := s.totalsLocked()
-	s.ackSent = taken
+	s.ackSent = uint32(taken)
 	if s.rare != nil {
 		s.rare.takenBytes = 0
 	}
@@ -42,7 +42,7 @@ func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *l
 		s.mu.Unlock()
 		return nil, own, errLeft
 	}
-	if peer.received > s.sent || peer.received < s.peerAcked || peer.taken < s.peerAcked {
+	if peer.received > s.sentLocked() || peer.received < s.peerAcked || peer.taken < s.peerAcked {
 		s.mu.Unlock()
 		return nil, own, ErrProtocol
 	}
@@ -57,11 +57,11 @@ func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *l
 	s.maxLength = int32(longest)
 	l = s.newLinkLocked(conn, late)
 	s.link = l
-	s.sent = peer.received
+	s.ahead = uint32(peer.received - s.peerAcked)
 	s.acknowledgeLocked(peer.taken)
 	var fits bool
 	var size int
-	if size, fits = s.unacknowledged.look(int(s.sent-s.acknowledged), int(min(s.limits.bytes, s.maxLength))); !fits {
+	if size, fits = s.unacknowledged.look(int(s.ahead+s.held), int(min(s.limits.bytes, s.maxLength))); !fits {
 		err = libnet.ErrFrameTooLarge
 	}
 	s.sentBytes = int32(size)
@@ -113,7 +113,7 @@ func (s *Session) opened(l *link) {
 	s.mu.Lock()
 	if s.link == l {
 		s.opening = false
-		if _, taken := s.totalsLocked(); taken > s.ackSent {
+		if s.waitingLocked() > 0 {
 			s.ackSoonLocked()
 		}
 		s.feedAndUnlock()

@@ -78,7 +78,7 @@ func (c *netConn) tookLastLocked() (*link, *ack) {
 	if c.halfClosed || s.phase >= ended { // nobody has handled it, or the peer was told without it
 		return nil, nil
 	}
-	s.taken++
+	s.untaken--
 	s.rare.takenBytes += int32(c.size)
 	return s.dueLocked(s.rare.takenBytes >= s.ackEveryLocked().bytes, c.kind&flagAtOnce != 0)
 }

@@ -23,7 +23,7 @@ func (s *Session) Receive() (msg []byte, err error) {
 	if r.inbox.count() > 0 {
 		r.arrived.Signal()
 	}
-	s.taken++
+	s.untaken--
 	s.rare.takenBytes += int32(len(msg))
 	l, a := s.dueLocked(s.rare.takenBytes >= s.ackEveryLocked().bytes, kind&flagAtOnce != 0)
 	s.mu.Unlock()
@@ -91,6 +91,7 @@ func (l *link) keep(m message) (ok bool) {
 		return false
 	}
 	s.received++
+	s.untaken++
 	r.inbox.push(m.kind, m.data)
 	r.arrived.Broadcast()
 	return true

@@ -39,13 +39,13 @@ type Session struct {
 	sentBytes int32  // of our messages that were sent on link or before, what is not acknowledged
 
 	unacknowledged queue
-	acknowledged   uint64 // of our messages, and no longer in unacknowledged; peerAcked, but for one in flight
-	sent           uint64 // of our messages, on link or before
+	peerAcked      uint64 // of our messages, as the peer has said
+	ahead          uint32 // messages sent beyond those, on link or before
+	held           uint32 // of those, how many are in unacknowledged still: one is in flight
 
-	received  uint64 // of the peer's messages; on link a handler's are counted there: see totalsLocked
-	taken     uint64 // of those, by the application
-	ackSent   uint64 // taken, as the peer was told last
-	peerAcked uint64 // acknowledged, as the peer has said; what is in flight waits
+	received uint64 // of the peer's messages; on link a handler's are counted there: see totalsLocked
+	untaken  uint32 // of those, not yet by the application
+	ackSent  uint32 // the low bits of how many were taken when the peer was told last
 
 	ackTimer *time.Timer // runs while acknowledgements wait; else nil
 	links    uint64      // the number of link, or of the last one
@@ -177,12 +177,18 @@ func (s *Session) Stats() Stats {
 	return stats
 }
 
+// sentLocked is how many of our messages were sent.
+func (s *Session) sentLocked() uint64 { return s.peerAcked + uint64(s.ahead) }
+
+// takenLocked is how many of the peer's messages the application has taken, without those of link.
+func (s *Session) takenLocked() uint64 { return s.received - uint64(s.untaken) }
+
 // acceptedLocked counts from what is kept: what was acknowledged and is in flight is in both, and counts once.
 func (s *Session) acceptedLocked() uint64 {
 	if err := s.errLocked(); err != nil {
 		return s.peerAcked + err.Unacknowledged
 	}
-	return s.acknowledged + uint64(s.unacknowledged.count())
+	return s.peerAcked - uint64(s.held) + uint64(s.unacknowledged.count())
 }
 
 // Err returns nil until the session ends, then why it did: an [*Error].
