@@ -383,6 +383,18 @@ func (s *Session) payloadHeader(payload []byte) (h sendqueue.Header) {
 	return h
 }
 
+// putMarshalled is for [inside.Put].
+func (s *Session) putMarshalled(payload []byte) (by sendqueue.By, ok bool) {
+	p := s.framing().prefix
+	if p == nil || !p.Payloads || len(payload) > p.Max || s.conn == nil || s.owner.limit.Messages == 0 {
+		return sendqueue.ByNobody, false
+	}
+	var h sendqueue.Header
+	h.Bytes, h.Len = p.Header(len(payload))
+	by, err := s.q.PutCopy(h, payload, &s.owner.limit)
+	return by, err == nil
+}
+
 // boxes holds what is lent to a message that is bytes for one call, to go as an any.
 var boxes = sync.Pool{New: func() any { return new([]byte) }}
 

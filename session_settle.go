@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/inside"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 	"github.com/libnet-go/libnet/internal/sockets"
 )
 
@@ -262,6 +263,10 @@ func init() {
 		}
 	}
 	inside.Kept = func(session any) inside.End { return session.(*Session).kept() }
+	inside.Put = func(session any, payload []byte) (sendqueue.By, bool) {
+		return session.(*Session).putMarshalled(payload)
+	}
+	inside.Flush = func(session any, by sendqueue.By) { session.(*Session).flushBy(by) }
 }
 
 // register puts c into the callbacks, as the newest that may be; false if they have been taken to be run.

@@ -11,11 +11,11 @@ func (s *Session) dueLocked(manyBytes, atOnce bool) (*link, *ack) {
 	if s.link == nil || s.opening {
 		return nil, nil // the next hello or welcome says it, or what follows it
 	}
-	_, taken := s.totalsLocked()
-	if atOnce || manyBytes || taken-s.ackSent >= uint64(s.ackEveryLocked().messages) {
+	waiting := s.waitingLocked()
+	if atOnce || manyBytes || waiting >= uint32(s.ackEveryLocked().messages) {
 		return s.link, newAck(s.noteAckLocked())
 	}
-	if taken > s.ackSent {
+	if waiting > 0 {
 		s.ackSoonLocked()
 	}
 	return nil, nil
@@ -23,7 +23,7 @@ func (s *Session) dueLocked(manyBytes, atOnce bool) (*link, *ack) {
 
 // ackEveryLocked is after how much that was taken an acknowledgement goes by itself.
 func (s *Session) ackEveryLocked() limits {
-	if s.config.ackDelay() == 0 {
+	if s.common.config.ackDelay() == 0 {
 		return limits{1, 1}
 	}
 	return s.limits.ackEvery()
@@ -32,7 +32,7 @@ func (s *Session) ackEveryLocked() limits {
 func (s *Session) ackSoonLocked() {
 	if s.ackTimer == nil {
 		s.ackEager = true
-		s.ackTimer = time.AfterFunc(max(s.config.ackDelay(), time.Millisecond), s.ackDue)
+		s.ackTimer = time.AfterFunc(max(s.common.config.ackDelay(), time.Millisecond), s.ackDue)
 		s.ackWaits.Store(true)
 	}
 }
@@ -41,35 +41,42 @@ func (s *Session) ackSoonLocked() {
 func (s *Session) ackDue() {
 	s.mu.Lock()
 	s.ackWaits.Store(false) // before it is looked: what is taken from now on finds that
-	_, taken := s.totalsLocked()
-	if s.link == nil || s.opening || !s.ackOwed && taken == s.ackSent {
+	if s.link == nil || s.opening || !s.ackOwed && s.waitingLocked() == 0 {
 		s.ackTimer = nil
 		s.mu.Unlock()
 		return
 	}
 	s.ackWaits.Store(true)
-	s.ackTimer.Reset(max(s.config.ackDelay(), time.Millisecond))
+	s.ackTimer.Reset(max(s.common.config.ackDelay(), time.Millisecond))
 	l, a := s.link, newAck(s.noteAckLocked())
 	s.mu.Unlock()
 	s.sendAck(l, a)
 }
 
+// waitingLocked is how many messages were taken of which the peer was not told.
+func (s *Session) waitingLocked() uint32 {
+	_, taken := s.totalsLocked()
+	return uint32(taken) - s.ackSent
+}
+
 // ackTravelsLocked reports whether the next message is to take an acknowledgement along.
 func (s *Session) ackTravelsLocked() bool {
-	_, taken := s.totalsLocked()
-	waiting := taken - s.ackSent
-	return waiting > 0 && (s.ackEager || s.ackOwed || waiting >= uint64(s.limits.ackEvery().messages+1)/2)
+	waiting := s.waitingLocked()
+	return waiting > 0 && (s.ackEager || s.ackOwed || waiting >= uint32(s.limits.ackEvery().messages+1)/2)
 }
 
 // noteAckLocked returns the count to acknowledge with.
 func (s *Session) noteAckLocked() uint64 {
-	_, s.ackSent = s.totalsLocked()
-	s.takenBytes = 0
+	_, taken := s.totalsLocked()
+	s.ackSent = uint32(taken)
+	if s.rare != nil {
+		s.rare.takenBytes = 0
+	}
 	s.ackEager, s.ackOwed = false, false
 	if s.link != nil {
-		s.link.due.Store(uint32(s.ackSent-s.taken) + uint32(s.ackEveryLocked().messages))
+		s.link.due.Store(uint32(taken-s.takenLocked()) + uint32(s.ackEveryLocked().messages))
 	}
-	return s.ackSent
+	return taken
 }
 
 // sendAck sends what dueLocked returned. Where the queue has no room it goes with a later message, or after AckDelay.

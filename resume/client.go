@@ -28,8 +28,8 @@ func (c *Client) Start(over *reconnect.Client) *Session {
 	if over.Handler != nil {
 		panic("libnet: resume: the reconnect.Client has a Handler")
 	}
-	e := &clientEnd{client: c, over: over, onConnect: over.OnConnect, onState: over.OnState}
-	e.session = newSession(&c.Config, e)
+	e := &clientEnd{over: over, onConnect: over.OnConnect, onState: over.OnState}
+	e.session = newSession(newCommon(&c.Config, e, c.Handler))
 	over.OnConnect, over.OnState, over.Handler = e.connect, e.tell, e
 	over.Start()
 	return e.session
@@ -38,7 +38,6 @@ func (c *Client) Start(over *reconnect.Client) *Session {
 // A clientEnd is a session's client.
 type clientEnd struct {
 	// Immutable.
-	client    *Client
 	over      *reconnect.Client
 	session   *Session
 	onConnect func(context.Context, *libnet.Session) error
@@ -142,10 +141,9 @@ func (e *clientEnd) tell(change reconnect.Change) {
 	}
 }
 
-func (e *clientEnd) handler() func(*Session, []byte) { return e.client.Handler }
-func (e *clientEnd) ownWindow() bool                 { return true }
-func (e *clientEnd) confirmed(*Session, uint64)      {}
-func (e *clientEnd) grown(*Session, int)             {}
+func (e *clientEnd) ownWindow() bool            { return true }
+func (e *clientEnd) confirmed(*Session, uint64) {}
+func (e *clientEnd) grown(*Session, int)        {}
 
 func (e *clientEnd) detached(*Session, *libnet.Session) {}
 

@@ -108,13 +108,13 @@ func (s *Session) finish(reason error) bool {
 		return false
 	}
 	s.rareLocked().err = &Error{Unacknowledged: s.acceptedLocked() - s.peerAcked, Err: reason}
-	s.phase, s.acknowledged = ended, s.peerAcked
+	s.phase, s.held = ended, 0
 	var conn *libnet.Session
 	if s.link != nil {
 		conn = s.link.conn
 	}
 	s.leaveLocked()
-	last := ending{s.taken}
+	last := ending{s.takenLocked()}
 	s.unacknowledged = queue{} // a message may be in flight: no block goes back to the pool
 	s.state.Store(int32(Closed))
 	s.stopWindowLocked()
@@ -126,7 +126,7 @@ func (s *Session) finish(reason error) bool {
 	for _, leave := range leaves {
 		leave()
 	}
-	s.end.closed(s, conn, last)
+	s.common.end.closed(s, conn, last)
 	if callbacks := s.closeDone(); len(callbacks) > 0 {
 		go runAll(callbacks, loggerOf(conn))
 	}

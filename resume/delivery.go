@@ -51,16 +51,15 @@ func (s *Session) leaveLocked() {
 	s.link = nil
 	gate := l.gate.Or(gateLeft)
 	s.received += gate / gateOne
-	s.taken += gate / gateOne
 	if gate&gateBusy != 0 {
-		s.taken--
+		s.untaken++
 		s.rareLocked().busy = l
 	}
 }
 
 // totalsLocked returns how many messages have arrived, and how many of these the application has taken.
 func (s *Session) totalsLocked() (received, taken uint64) {
-	received, taken = s.received, s.taken
+	received, taken = s.received, s.takenLocked()
 	if s.link != nil {
 		gate := s.link.gate.Load()
 		received += gate / gateOne
@@ -142,7 +141,7 @@ func (l *link) handledLast(atOnce bool) {
 func (s *Session) doneLocked() {
 	s.rare.busy = nil
 	if s.phase < ended { // else the peer, and who asked for the counters, was told without it
-		s.taken++
+		s.untaken--
 	}
 	if s.link != nil {
 		s.link.gate.And(^gateHeld)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
@@ -55,29 +56,29 @@ type feed struct {
 // maxFed is how many messages a Send gives the connection before it leaves the rest, others' messages, to a goroutine.
 const maxFed = 256
 
-// feedAndUnlock gives the connection what was not sent on it, one message at a time and with no lock held. Who finds
-// another at it leaves its message to that one: so they keep their order.
+// feedAndUnlock gives the connection what was not sent on it. Most connections take it as it is, under the lock. Others
+// are given one message at a time with no lock held; who finds another at that leaves its message to that one: so they
+// keep their order.
 func (s *Session) feedAndUnlock() {
-	if s.feeding.isFedLocked() {
-		s.mu.Unlock()
-		return
-	}
 	for range maxFed {
+		if s.feeding.isFedLocked() {
+			s.mu.Unlock()
+			return
+		}
 		f, ok := s.nextLocked()
-		s.mu.Unlock()
 		if !ok {
+			s.mu.Unlock()
 			return
 		}
-		err := f.link.conn.Send(f.frame)
-		if err == nil && s.feeding.done(f.place) {
-			return
-		}
-		if err != nil && is(err, libnet.ErrSessionBlocked) && !f.link.conn.IsClosed() {
-			go s.feedWaiting(f)
-			return
-		}
-		if !s.lockFed(f, err) {
-			return
+		switch by, ok := inside.Put(f.link.conn, f.frame.Bytes); {
+		case !ok:
+			if !s.sendAndLock(s.inFlightLocked(f)) {
+				return
+			}
+		case by != sendqueue.ByNobody:
+			s.mu.Unlock()
+			inside.Flush(f.link.conn, by)
+			s.mu.Lock()
 		}
 	}
 	s.mu.Unlock()
@@ -87,6 +88,29 @@ func (s *Session) feedAndUnlock() {
 	}()
 }
 
+// inFlightLocked has f in flight: it is to be given to the connection with no lock held.
+func (s *Session) inFlightLocked(f feed) feed {
+	if f.link.encodesLate() {
+		f.frame = &sendqueue.Payload{Bytes: bytes.Clone(f.frame.Bytes)} // in memory that is not used again
+	}
+	s.feeding.beginLocked(f.place, int(s.ahead+s.held) < int(s.unacknowledged.count()))
+	return f
+}
+
+// sendAndLock unlocks, gives the connection f, and locks. False: nothing is left to do here, and it is not locked.
+func (s *Session) sendAndLock(f feed) (goOn bool) {
+	s.mu.Unlock()
+	err := f.link.conn.Send(f.frame)
+	if err == nil && s.feeding.done(f.place) {
+		return false
+	}
+	if err != nil && is(err, libnet.ErrSessionBlocked) && !f.link.conn.IsClosed() {
+		go s.feedWaiting(f)
+		return false
+	}
+	return s.lockFed(f, err)
+}
+
 // feedWaiting goes on with f, for which the connection's queue had no room, and what follows it.
 func (s *Session) feedWaiting(f feed) {
 	for ok := true; ok; {
@@ -94,36 +118,33 @@ func (s *Session) feedWaiting(f feed) {
 		if !s.lockFed(f, err) {
 			return
 		}
-		f, ok = s.nextLocked()
+		if f, ok = s.nextLocked(); ok {
+			f = s.inFlightLocked(f)
+		}
 		s.mu.Unlock()
 	}
 }
 
-// nextLocked returns the next message to send and puts it in flight; not ok if there is none.
+// nextLocked returns the next message to send, and counts it as sent; not ok if there is none.
 func (s *Session) nextLocked() (f feed, ok bool) {
 	if s.link == nil || s.opening || s.failed {
 		return f, false
 	}
-	p, b := s.unacknowledged.get(int(s.sent - s.acknowledged))
+	p, b := s.unacknowledged.get(int(s.ahead + s.held))
 	if p == nil {
 		return f, false
 	}
 	size := dataSize(p.Bytes)
-	if s.sent-s.peerAcked >= uint64(s.limits.messages) || size > int(s.limits.bytes-s.sentBytes) {
+	if s.ahead >= uint32(s.limits.messages) || size > int(s.limits.bytes-s.sentBytes) {
 		s.unacknowledged.rewind() // what was accepted before the peer's bounds were known waits for acknowledgements
 		return f, false
 	}
-	s.sent++
+	s.ahead++
 	s.sentBytes += int32(size)
 	if len(p.Bytes) <= largeMessage && s.ackTravelsLocked() {
 		p = b.withAck(p.Bytes, s.noteAckLocked())
 	}
-	f = feed{s.link, s.sent, p}
-	if s.link.encodesLate() {
-		f.frame = &sendqueue.Payload{Bytes: bytes.Clone(p.Bytes)} // in memory that is not used again
-	}
-	s.feeding.beginLocked(s.sent, int(s.sent-s.acknowledged) < int(s.unacknowledged.count()))
-	return f, true
+	return feed{s.link, s.sentLocked(), p}, true
 }
 
 // lockFed locks, and notes that a message is in flight no more. False: the session has ended over it, and is not
@@ -149,10 +170,11 @@ func (s *Session) acknowledgeLocked(n uint64) (ok bool) {
 	if n <= s.peerAcked {
 		return true
 	}
-	if n > s.sent {
+	if n > s.sentLocked() {
 		return false
 	}
-	s.peerAcked = n
+	more := uint32(n - s.peerAcked)
+	s.peerAcked, s.ahead, s.held = n, s.ahead-more, s.held+more
 	s.dropAcknowledgedLocked()
 	s.changedLocked()
 	return true
@@ -164,10 +186,10 @@ func (s *Session) dropAcknowledgedLocked() {
 	if place, is := s.feeding.isAtLocked(upTo); is {
 		upTo = place - 1
 	}
-	if upTo > s.acknowledged {
+	if dropped := s.peerAcked - uint64(s.held); upTo > dropped {
 		before := s.unacknowledged.size()
-		s.unacknowledged.drop(int(upTo - s.acknowledged))
-		s.acknowledged = upTo
+		s.unacknowledged.drop(int(upTo - dropped))
+		s.held = uint32(s.peerAcked - upTo)
 		s.sentBytes -= before - s.unacknowledged.size()
 		s.changedLocked() // there is room now, which there was not while a message was in flight
 	}

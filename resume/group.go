@@ -137,11 +137,11 @@ func (g *Group[K]) Broadcast(msg any, except *Session) (result libnet.BroadcastR
 		if s == except {
 			continue
 		}
-		i := slices.IndexFunc(encoded, func(e sharedMessage) bool { return e.config == s.config })
+		i := slices.IndexFunc(encoded, func(e sharedMessage) bool { return e.config == s.common.config })
 		if i < 0 {
-			data, err := encode(s.config.marshaler(), nil, msg)
+			data, err := encode(s.common.config.marshaler(), nil, msg)
 			frame := append([]byte{kindMessage}, data...) // a copy: data may be memory that the marshaler uses again
-			i, encoded = len(encoded), append(encoded, sharedMessage{s.config, frame, err})
+			i, encoded = len(encoded), append(encoded, sharedMessage{s.common.config, frame, err})
 		}
 		err := encoded[i].err
 		if err == nil {

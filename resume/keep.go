@@ -19,7 +19,7 @@ const (
 // A keeper knows the sessions that have no connection, in the order in which they lost it: so they expire. Server.mu
 // guards it.
 type keeper struct {
-	order  list.List // of *ticket
+	order  list.List // of *Session
 	unused list.List // of those that never brought or acknowledged a message: they are evicted first
 	byAddr map[netip.Addr]*list.List
 	bytes  int
@@ -36,27 +36,27 @@ type place struct {
 	bytes    int
 }
 
-func (k *keeper) add(t *ticket, p *place, unused bool) {
+func (k *keeper) add(s *Session, p *place, unused bool) {
 	if k.byAddr == nil {
 		k.byAddr = make(map[netip.Addr]*list.List)
 	}
 	if k.byAddr[p.addr] == nil {
 		k.byAddr[p.addr] = list.New()
 	}
-	t.place = p
-	p.inOrder, p.ofAddr = k.order.PushBack(t), k.byAddr[p.addr].PushBack(t)
+	s.toKnow().place = p
+	p.inOrder, p.ofAddr = k.order.PushBack(s), k.byAddr[p.addr].PushBack(s)
 	if unused {
-		p.inUnused = k.unused.PushBack(t)
+		p.inUnused = k.unused.PushBack(s)
 	}
 	k.bytes += p.bytes
 }
 
-func (k *keeper) remove(t *ticket) {
-	p := t.place
+func (k *keeper) remove(s *Session) {
+	p := s.known().place
 	if p == nil {
 		return
 	}
-	t.place = nil
+	s.ticket.place = nil
 	k.order.Remove(p.inOrder)
 	if p.inUnused != nil {
 		k.unused.Remove(p.inUnused)
@@ -69,9 +69,9 @@ func (k *keeper) remove(t *ticket) {
 	k.bytes -= p.bytes
 }
 
-func first(l *list.List) *ticket {
+func first(l *list.List) *Session {
 	if front := l.Front(); front != nil {
-		return front.Value.(*ticket)
+		return front.Value.(*Session)
 	}
 	return nil
 }
@@ -81,12 +81,11 @@ func (srv *Server) detached(s *Session, was *libnet.Session) {
 	p := &place{until: time.Now().Add(srv.window()), addr: network(was)}
 	link, unused := s.holds(p)
 	srv.mu.Lock()
-	t := s.ticket
-	if t.link() != link || t.place != nil || srv.tickets[t.hash] != t {
+	if s.newestLink() != link || s.known().place != nil || !srv.hasLocked(s) {
 		srv.mu.Unlock()
 		return // it goes on already, or has ended
 	}
-	srv.kept.add(t, p, unused)
+	srv.kept.add(s, p, unused)
 	if srv.kept.timer == nil {
 		srv.kept.timer = time.AfterFunc(srv.window(), srv.expire)
 	}
@@ -103,14 +102,14 @@ func (s *Session) holds(p *place) (link uint64, unused bool) {
 	if s.rare != nil {
 		p.bytes += s.rare.inbox.held()
 	}
-	return s.links, s.taken == 0 && s.peerAcked == 0
+	return s.links, s.takenLocked() == 0 && s.peerAcked == 0
 }
 
 // grown counts what a session was sent while it is kept.
 func (srv *Server) grown(s *Session, bytes int) {
 	srv.mu.Lock()
 	var evicted []*Session
-	if p := s.ticket.place; p != nil {
+	if p := s.known().place; p != nil {
 		p.bytes += bytes + messageCost
 		srv.kept.bytes += bytes + messageCost
 		evicted = srv.evictLocked(p.addr)
@@ -122,10 +121,10 @@ func (srv *Server) grown(s *Session, bytes int) {
 // evictLocked takes out of the kept sessions those that are too many, or hold too much.
 func (srv *Server) evictLocked(addr netip.Addr) (evicted []*Session) {
 	k := &srv.kept
-	evict := func(t *ticket) {
-		srv.forgetLocked(t)
+	evict := func(s *Session) {
+		srv.forgetLocked(s)
 		srv.stats.Evicted++
-		evicted = append(evicted, t.session)
+		evicted = append(evicted, s)
 	}
 	perIP := resolve(srv.MaxKeptPerIP, defaultMaxKeptPerIP, noBound)
 	for same := k.byAddr[addr]; same != nil && same.Len() > perIP; {
@@ -148,16 +147,16 @@ func (srv *Server) expire() {
 	var over []*Session
 	srv.mu.Lock()
 	k, now := &srv.kept, time.Now()
-	t := first(&k.order)
-	for ; t != nil && !t.place.until.After(now); t = first(&k.order) {
-		srv.forgetLocked(t)
+	s := first(&k.order)
+	for ; s != nil && !s.ticket.place.until.After(now); s = first(&k.order) {
+		srv.forgetLocked(s)
 		srv.stats.Expired++
-		over = append(over, t.session)
+		over = append(over, s)
 	}
-	if t == nil {
+	if s == nil {
 		k.timer = nil
 	} else {
-		k.timer.Reset(t.place.until.Sub(now))
+		k.timer.Reset(s.ticket.place.until.Sub(now))
 	}
 	srv.mu.Unlock()
 	finishAll(over, ErrWindow)

@@ -25,8 +25,11 @@ func (s *Session) fence() counts {
 
 func (s *Session) countsLocked() counts {
 	received, taken := s.totalsLocked()
-	s.ackSent, s.takenBytes = taken, 0
-	return counts{received, taken, s.config.limits()}
+	s.ackSent = uint32(taken)
+	if s.rare != nil {
+		s.rare.takenBytes = 0
+	}
+	return counts{received, taken, s.common.config.limits()}
 }
 
 // attach has the session go on over conn, where the peer has come as far as it says, and returns our counts. Until
@@ -39,26 +42,26 @@ func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *l
 		s.mu.Unlock()
 		return nil, own, errLeft
 	}
-	if peer.received > s.sent || peer.received < s.peerAcked || peer.taken < s.peerAcked {
+	if peer.received > s.sentLocked() || peer.received < s.peerAcked || peer.taken < s.peerAcked {
 		s.mu.Unlock()
 		return nil, own, ErrProtocol
 	}
 	old := s.link
 	s.leaveLocked()
 	if s.links > 0 {
-		s.resumes++
+		s.rareLocked().resumes++
 	}
 	s.links = number
 	s.opening, s.failed, s.confirmed, s.ackOwed, s.told = true, false, false, false, 0
-	s.limits = s.config.limits().with(peer.limits)
+	s.limits = s.common.config.limits().with(peer.limits)
 	s.maxLength = int32(longest)
 	l = s.newLinkLocked(conn, late)
 	s.link = l
-	s.sent = peer.received
+	s.ahead = uint32(peer.received - s.peerAcked)
 	s.acknowledgeLocked(peer.taken)
 	var fits bool
 	var size int
-	if size, fits = s.unacknowledged.look(int(s.sent-s.acknowledged), int(min(s.limits.bytes, s.maxLength))); !fits {
+	if size, fits = s.unacknowledged.look(int(s.ahead+s.held), int(min(s.limits.bytes, s.maxLength))); !fits {
 		err = libnet.ErrFrameTooLarge
 	}
 	s.sentBytes = int32(size)
@@ -110,7 +113,7 @@ func (s *Session) opened(l *link) {
 	s.mu.Lock()
 	if s.link == l {
 		s.opening = false
-		if _, taken := s.totalsLocked(); taken > s.ackSent {
+		if s.waitingLocked() > 0 {
 			s.ackSoonLocked()
 		}
 		s.feedAndUnlock()
@@ -133,7 +136,7 @@ func (s *Session) detach(l *link) {
 	}
 	s.leaveLocked()
 	s.state.Store(int32(Detached))
-	keep, own := s.config.window() > 0, s.end.ownWindow()
+	keep, own := s.common.config.window() > 0, s.common.end.ownWindow()
 	if keep && own {
 		s.startWindowLocked()
 	}
@@ -145,13 +148,13 @@ func (s *Session) detach(l *link) {
 	case !keep:
 		s.finish(l.conn.Err())
 	case !own:
-		s.end.detached(s, l.conn)
+		s.common.end.detached(s, l.conn)
 	}
 }
 
 func (s *Session) startWindowLocked() {
 	number := s.links
-	s.rareLocked().window = time.AfterFunc(s.config.window(), func() { s.windowOver(number) })
+	s.rareLocked().window = time.AfterFunc(s.common.config.window(), func() { s.windowOver(number) })
 }
 
 func (s *Session) stopWindowLocked() {

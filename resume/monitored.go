@@ -22,9 +22,9 @@ func (srv *Server) all() []*Session {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	all := make([]*Session, 0, srv.stats.Open)
-	for hash, t := range srv.tickets {
-		if hash == t.hash { // else it is the token before
-			all = append(all, t.session)
+	for key, s := range srv.sessions {
+		if key == s.hash.key() { // else it is that of the token before
+			all = append(all, s)
 		}
 	}
 	return all

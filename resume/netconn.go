@@ -78,9 +78,9 @@ func (c *netConn) tookLastLocked() (*link, *ack) {
 	if c.halfClosed || s.phase >= ended { // nobody has handled it, or the peer was told without it
 		return nil, nil
 	}
-	s.taken++
-	s.takenBytes += int32(c.size)
-	return s.dueLocked(s.takenBytes >= s.ackEveryLocked().bytes, c.kind&flagAtOnce != 0)
+	s.untaken--
+	s.rare.takenBytes += int32(c.size)
+	return s.dueLocked(s.rare.takenBytes >= s.ackEveryLocked().bytes, c.kind&flagAtOnce != 0)
 }
 
 // fillLocked waits for a message.

@@ -23,9 +23,9 @@ func (s *Session) Receive() (msg []byte, err error) {
 	if r.inbox.count() > 0 {
 		r.arrived.Signal()
 	}
-	s.taken++
-	s.takenBytes += int32(len(msg))
-	l, a := s.dueLocked(s.takenBytes >= s.ackEveryLocked().bytes, kind&flagAtOnce != 0)
+	s.untaken--
+	s.rare.takenBytes += int32(len(msg))
+	l, a := s.dueLocked(s.rare.takenBytes >= s.ackEveryLocked().bytes, kind&flagAtOnce != 0)
 	s.mu.Unlock()
 	s.sendAck(l, a)
 	return msg, nil
@@ -71,7 +71,7 @@ func (l *link) arrived(m message) (ok bool) {
 	if m.kind&flagAck != 0 && !l.acknowledgement(m.ack) {
 		return false
 	}
-	if handler := l.session.end.handler(); handler != nil {
+	if handler := l.session.common.handler; handler != nil {
 		l.deliver(handler, m)
 		return true
 	}
@@ -91,6 +91,7 @@ func (l *link) keep(m message) (ok bool) {
 		return false
 	}
 	s.received++
+	s.untaken++
 	r.inbox.push(m.kind, m.data)
 	r.arrived.Broadcast()
 	return true
@@ -108,7 +109,7 @@ func (l *link) acknowledgement(n uint64) (ok bool) {
 	s.confirmed = true
 	s.feedAndUnlock()
 	if news {
-		s.end.confirmed(s, number)
+		s.common.end.confirmed(s, number)
 	}
 	if ok {
 		s.endIfDrained()

@@ -25,7 +25,7 @@ func (s *Session) Send(msg any) error {
 // SendBytes is [Session.Send] of a []byte. It spares what Go allocates to put a slice into an any, where
 // Config.Marshaler is [codec.Bytes], and then allocates nothing.
 func (s *Session) SendBytes(msg []byte) error {
-	if !s.sendsBytes() {
+	if !s.common.sendsBytes {
 		return s.Send(msg)
 	}
 	_, err := s.accept(kindMessage, msg, nil)
@@ -106,11 +106,11 @@ func (s *Session) send(msg any, wait bool) (place uint64, err error) {
 	if wait {
 		kind = flagAtOnce
 	}
-	if data, ok := msg.([]byte); ok && s.sendsBytes() {
+	if data, ok := msg.([]byte); ok && s.common.sendsBytes {
 		return s.accept(kind, data, nil)
 	}
 	draft := drafts.Get().(*[]byte)
-	data, err := encode(s.config.marshaler(), (*draft)[:0], msg)
+	data, err := encode(s.common.config.marshaler(), (*draft)[:0], msg)
 	if err == nil {
 		place, err = s.accept(kind, data, nil)
 	}
@@ -120,9 +120,6 @@ func (s *Session) send(msg any, wait bool) (place uint64, err error) {
 	drafts.Put(draft)
 	return place, err
 }
-
-// sendsBytes reports whether the marshaler appends bytes as they are.
-func (s *Session) sendsBytes() bool { return s.config.marshaler() == codec.Marshaler(codec.Bytes) }
 
 // drafts are what messages are encoded into, with no lock held.
 var drafts = sync.Pool{New: func() any { return new([]byte) }}
@@ -160,7 +157,7 @@ func (s *Session) accept(kind byte, data, shared []byte) (place uint64, err erro
 	place = s.acceptedLocked()
 	if s.link == nil {
 		s.mu.Unlock()
-		s.end.grown(s, len(data))
+		s.common.end.grown(s, len(data))
 		return place, nil
 	}
 	s.feedAndUnlock()

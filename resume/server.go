@@ -49,10 +49,11 @@ type Server struct {
 
 	mu lock.Mutex[serverLock]
 	// mu guards the following.
-	tickets map[tokenHash]*ticket
-	kept    keeper
-	closing bool
-	stats   ServerStats
+	sessions map[uint64]*Session // by the keys of their tokens' hashes
+	common   *common             // nil before the first
+	kept     keeper
+	closing  bool
+	stats    ServerStats
 }
 
 // ServerStats is a snapshot of a server's counters.
@@ -66,17 +67,43 @@ type ServerStats struct {
 	Evicted   uint64 // sessions that ended with ErrEvicted
 }
 
-// A ticket is what a server knows a session by. Guarded by Server.mu.
+// A ticket is what a server knows of a session that has lost a connection. Guarded by Server.mu.
 type ticket struct {
-	session *Session
-	hash    tokenHash
-	before  *tokenHash // is valid until the client has acknowledged the welcome that brought the new one, and nil then
-	tried   uint64     // the number of the hello that brought the newest connection
-	place   *place     // among those that are kept; nil while there is a connection
+	before *tokenHash // is valid until the client has acknowledged the welcome that brought the new one, and nil then
+	tried  uint64     // the number of the hello that brought the newest connection
+	place  *place     // among those that are kept; nil while there is a connection
 }
 
-// link is the number of the newest connection, from firstLink on.
-func (t *ticket) link() uint64 { return t.tried + firstLink }
+// noTicket is that of sessions without one. Nobody writes to it.
+var noTicket ticket
+
+// known returns what is known of a session, to be read.
+func (s *Session) known() *ticket {
+	if s.ticket == nil {
+		return &noTicket
+	}
+	return s.ticket
+}
+
+// toKnow returns the same, to be written.
+func (s *Session) toKnow() *ticket {
+	if s.ticket == nil {
+		s.ticket = new(ticket)
+	}
+	return s.ticket
+}
+
+// newestLink is the number of the newest connection, from firstLink on.
+func (s *Session) newestLink() uint64 { return s.known().tried + firstLink }
+
+// find returns the session with this token, nil if there is none.
+func (srv *Server) findLocked(hash tokenHash) *Session {
+	s := srv.sessions[hash.key()]
+	if s == nil || s.hash != hash && (s.known().before == nil || *s.ticket.before != hash) {
+		return nil
+	}
+	return s
+}
 
 // Stats returns a snapshot.
 func (srv *Server) Stats() ServerStats {
@@ -110,7 +137,7 @@ func (srv *Server) ServeMessage(conn *libnet.Session, frame []byte) {
 
 // linkOf returns what the connection has from its hello to its end; nil before, and where it is another Server's.
 func (srv *Server) linkOf(conn *libnet.Session) *link {
-	if l, ok := inside.Kept(conn).(*link); ok && l.session.end == end(srv) {
+	if l, ok := inside.Kept(conn).(*link); ok && l.session.common.end == end(srv) {
 		return l
 	}
 	return nil
@@ -229,46 +256,61 @@ type claim struct {
 
 // claim finds or makes a hello's session. From then on it is not among those that are kept.
 func (srv *Server) claim(h hello) (claim, refusal) {
-	next := newToken()
-	nextHash, hash := next.hash(), h.token.hash()
+	hash := h.token.hash()
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if srv.closing {
 		return claim{}, refusedBusy
 	}
 	if !h.resumes {
-		t := &ticket{session: newSession(&srv.Config, srv), hash: nextHash}
-		if srv.tickets == nil {
-			srv.tickets = make(map[tokenHash]*ticket)
-		}
-		srv.tickets[nextHash] = t
-		t.session.ticket = t
-		srv.stats.Open++
-		return claim{t.session, next, firstLink}, 0
+		return srv.newLocked(), 0
 	}
-	t := srv.tickets[hash]
-	if t == nil {
+	s := srv.findLocked(hash)
+	if s == nil {
 		srv.stats.Refused++
 		return claim{}, refusedUnknown
 	}
-	if h.number <= t.tried {
+	if h.number <= s.known().tried {
 		return claim{}, refusedBusy // it was late: the client has gone on
 	}
-	t.tried = h.number
-	srv.kept.remove(t)
+	s.toKnow().tried = h.number
+	srv.kept.remove(s)
 	srv.stats.Resumed++
-	srv.replaceLocked(t, hash, nextHash)
-	return claim{t.session, next, t.link()}, 0
+	return claim{s, srv.replaceLocked(s, hash), s.newestLink()}, 0
+}
+
+// newLocked makes a session.
+func (srv *Server) newLocked() claim {
+	if srv.sessions == nil {
+		srv.sessions = make(map[uint64]*Session)
+		srv.common = newCommon(&srv.Config, srv, srv.MessageHandler)
+	}
+	s := newSession(srv.common)
+	srv.stats.Open++
+	return claim{s, srv.giveTokenLocked(s), firstLink}
+}
+
+// giveTokenLocked gives a session a new token.
+func (srv *Server) giveTokenLocked(s *Session) token {
+	for {
+		next := newToken()
+		hash := next.hash()
+		if key := hash.key(); srv.sessions[key] == nil { // else, once in a few thousand million years, another has it
+			s.hash, srv.sessions[key] = hash, s
+			return next
+		}
+	}
 }
 
 // replaceLocked gives a session a new token, beside the one that its client has used: it may not get the new one.
-func (srv *Server) replaceLocked(t *ticket, used, next tokenHash) {
-	srv.forgetBeforeLocked(t)
-	if t.hash != used {
-		delete(srv.tickets, t.hash)
+func (srv *Server) replaceLocked(s *Session, used tokenHash) token {
+	if s.hash != used {
+		delete(srv.sessions, s.hash.key())
+	} else {
+		srv.forgetBeforeLocked(s)
 	}
-	t.hash, t.before = next, &used
-	srv.tickets[used], srv.tickets[next] = t, t
+	s.ticket.before = &used
+	return srv.giveTokenLocked(s)
 }
 
 // Close ends all sessions with [libnet.ErrServerClosed], those with a connection on both ends, and takes no more. Call
@@ -290,27 +332,26 @@ func (srv *Server) Close() {
 
 // The following make the server an end of its sessions.
 
-func (srv *Server) handler() func(*Session, []byte) { return srv.MessageHandler }
-func (srv *Server) ownWindow() bool                 { return false }
+func (srv *Server) ownWindow() bool { return false }
 
 func (srv *Server) confirmed(s *Session, link uint64) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if t := s.ticket; t.link() == link { // else the client has used the token, and may not get its next one
-		srv.forgetBeforeLocked(t)
+	if s.newestLink() == link { // else the client has used the token, and may not get its next one
+		srv.forgetBeforeLocked(s)
 	}
 }
 
-func (srv *Server) forgetBeforeLocked(t *ticket) {
-	if t.before != nil {
-		delete(srv.tickets, *t.before)
-		t.before = nil
+func (srv *Server) forgetBeforeLocked(s *Session) {
+	if before := s.known().before; before != nil {
+		delete(srv.sessions, before.key())
+		s.ticket.before = nil
 	}
 }
 
 func (srv *Server) closed(s *Session, conn *libnet.Session, last ending) {
 	srv.mu.Lock()
-	srv.forgetLocked(s.ticket)
+	srv.forgetLocked(s)
 	srv.mu.Unlock()
 	if conn != nil {
 		go func() {
@@ -322,15 +363,18 @@ func (srv *Server) closed(s *Session, conn *libnet.Session, last ending) {
 	}
 }
 
-func (srv *Server) forgetLocked(t *ticket) {
-	if srv.tickets[t.hash] != t {
+func (srv *Server) forgetLocked(s *Session) {
+	if !srv.hasLocked(s) {
 		return
 	}
-	delete(srv.tickets, t.hash)
-	srv.forgetBeforeLocked(t)
-	srv.kept.remove(t)
+	delete(srv.sessions, s.hash.key())
+	srv.forgetBeforeLocked(s)
+	srv.kept.remove(s)
 	srv.stats.Open--
 }
+
+// hasLocked reports whether the session has not ended.
+func (srv *Server) hasLocked(s *Session) bool { return srv.sessions[s.hash.key()] == s }
 
 var (
 	_ libnet.Handler        = (*Server)(nil)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
 	"github.com/libnet-go/libnet/internal/lock"
 )
 
@@ -16,9 +17,11 @@ import (
 type Session struct {
 	// Immutable.
 	id     uint64
-	config *Config
-	end    end
-	ticket *ticket // a server's; set once, before anybody knows the session
+	common *common
+
+	// Of a server's session, guarded by Server.mu.
+	hash   tokenHash // of the newest token
+	ticket *ticket   // nil until it has lost a connection
 
 	mu lock.Mutex[sessionLock]
 	// mu guards the following. No user code and no I/O runs under it.
@@ -36,19 +39,16 @@ type Session struct {
 	sentBytes int32  // of our messages that were sent on link or before, what is not acknowledged
 
 	unacknowledged queue
-	acknowledged   uint64 // of our messages, and no longer in unacknowledged; peerAcked, but for one in flight
-	sent           uint64 // of our messages, on link or before
+	peerAcked      uint64 // of our messages, as the peer has said
+	ahead          uint32 // messages sent beyond those, on link or before
+	held           uint32 // of those, how many are in unacknowledged still: one is in flight
 
-	received  uint64 // of the peer's messages; on link a handler's are counted there: see totalsLocked
-	taken     uint64 // of those, by the application
-	ackSent   uint64 // taken, as the peer was told last
-	peerAcked uint64 // acknowledged, as the peer has said; what is in flight waits
+	received uint64 // of the peer's messages; on link a handler's are counted there: see totalsLocked
+	untaken  uint32 // of those, not yet by the application
+	ackSent  uint32 // the low bits of how many were taken when the peer was told last
 
 	ackTimer *time.Timer // runs while acknowledgements wait; else nil
 	links    uint64      // the number of link, or of the last one
-
-	resumes    uint32
-	takenBytes int32 // by Receive, since ackSent
 
 	rare *rare
 
@@ -70,17 +70,31 @@ type rare struct {
 	leaves  list.List   // of func(): to leave groups, before done is closed
 	window  *time.Timer // ends a session with a window of its own
 
+	resumes    uint32
+	takenBytes int32 // by Receive, since ackSent
+
 	takesNoMore, peerTakesNoMore bool // the application, as a NetConn whose CloseWrite was called
 }
 
 // An end is what is different on a server and a client. Its methods are called with no lock held.
 type end interface {
-	handler() func(*Session, []byte)                      // nil: messages wait for Receive
 	ownWindow() bool                                      // the session itself ends when it is over
 	confirmed(s *Session, link uint64)                    // the peer has the token that came with this connection
 	detached(s *Session, was *libnet.Session)             // not called by a session with a window of its own
 	grown(s *Session, bytes int)                          // while there is no connection, the session keeps more
 	closed(s *Session, conn *libnet.Session, last ending) // conn: nil without one
+}
+
+// common is what the sessions of a Server, or a client's one, have in common. It is immutable.
+type common struct {
+	config     *Config
+	end        end
+	handler    func(*Session, []byte) // nil: messages wait for Receive
+	sendsBytes bool                   // the marshaler appends bytes as they are
+}
+
+func newCommon(config *Config, e end, handler func(*Session, []byte)) *common {
+	return &common{config, e, handler, config.marshaler() == codec.Marshaler(codec.Bytes)}
 }
 
 // A phase is how far a session has come to its end.
@@ -124,8 +138,8 @@ type Stats struct {
 
 var lastID atomic.Uint64
 
-func newSession(config *Config, e end) *Session {
-	return &Session{id: lastID.Add(1), config: config, end: e, limits: config.limits(), maxLength: noBound}
+func newSession(c *common) *Session {
+	return &Session{id: lastID.Add(1), common: c, limits: c.config.limits(), maxLength: noBound}
 }
 
 // ID returns the session's number, unique among the process's resumable sessions and never 0. It has nothing to do with
@@ -151,21 +165,30 @@ func (s *Session) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	received, taken := s.totalsLocked()
-	return Stats{
+	stats := Stats{
 		Accepted:     s.acceptedLocked(),
 		Acknowledged: s.peerAcked,
 		Received:     received,
 		Taken:        taken,
-		Resumes:      uint64(s.resumes),
 	}
+	if s.rare != nil {
+		stats.Resumes = uint64(s.rare.resumes)
+	}
+	return stats
 }
+
+// sentLocked is how many of our messages were sent.
+func (s *Session) sentLocked() uint64 { return s.peerAcked + uint64(s.ahead) }
+
+// takenLocked is how many of the peer's messages the application has taken, without those of link.
+func (s *Session) takenLocked() uint64 { return s.received - uint64(s.untaken) }
 
 // acceptedLocked counts from what is kept: what was acknowledged and is in flight is in both, and counts once.
 func (s *Session) acceptedLocked() uint64 {
 	if err := s.errLocked(); err != nil {
 		return s.peerAcked + err.Unacknowledged
 	}
-	return s.acknowledged + uint64(s.unacknowledged.count())
+	return s.peerAcked - uint64(s.held) + uint64(s.unacknowledged.count())
 }
 
 // Err returns nil until the session ends, then why it did: an [*Error].

@@ -3,6 +3,8 @@
 // it. What a user's value may be asked is in docs/optional.md.
 package inside
 
+import "github.com/libnet-go/libnet/internal/sendqueue"
+
 // A Call is the last parameter of such a method. It has no size, and costs nothing to pass.
 type Call struct{}
 
@@ -20,3 +22,11 @@ var Keep func(session any, e End)
 
 // Kept returns what Keep was given last; nil if that was nothing, or the session has ended.
 var Kept func(session any) End
+
+// Put queues a message that is marshalled already, as Send does a *[sendqueue.Payload] of it, where nobody's code has
+// to be asked: so it may be called with a lock of the caller's held. Not ok: Send it. by is what Flush is to be told
+// then, with no lock held. Package libnet sets both.
+var Put func(session any, payload []byte) (by sendqueue.By, ok bool)
+
+// Flush has written what Put has queued.
+var Flush func(session any, by sendqueue.By)

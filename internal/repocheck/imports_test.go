@@ -119,7 +119,7 @@ var mayImport = map[string][]string{
 	proxy:                     {},
 	prefixes:                  {},
 	moving:                    {sendqueue},
-	insides:                   {},
+	insides:                   {sendqueue},
 	resumables:                {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, firsts, prefixes, insides, sendqueue, "google.golang.org/protobuf/"},
