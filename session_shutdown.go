@@ -213,13 +213,15 @@ func (s *Session) awaitPeersEnd(half sockets.CloseWriter, peerEnded chan struct{
 	}
 }
 
-// closeWrite is the half-close; from then on the peer may send until that time.
+// closeWrite is the half-close; from then on the peer may send until that time. A conn without deadlines is read all
+// the same: its close ends that.
 func (s *Session) closeWrite(half sockets.CloseWriter, until time.Time) (err error) {
 	defer s.recovered("connection", &err)
 	if err := half.CloseWrite(); err != nil {
 		return err
 	}
-	return s.conn.SetReadDeadline(until)
+	_ = s.conn.SetReadDeadline(until)
+	return nil
 }
 
 // dropInput reads until there is an end of any kind. A receiver that still waits shares the input with

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 // pace keeps the last messages under way for a while: what a close then destroys, it destroys.
@@ -265,6 +267,35 @@ func TestE83WhileItDrainsTheServerRefusesNewSessions(t *testing.T) {
 		t.Errorf("Shutdown = %v", err)
 	}
 	fleet.wantAll()
+}
+
+// A conn without deadlines ends its output and nothing else: its peer may still be sending, and would see a reset of
+// what it had not read.
+type withoutDeadlines struct{ net.Conn }
+
+func (withoutDeadlines) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
+func (withoutDeadlines) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
+func (withoutDeadlines) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }
+
+func TestAShutdownAwaitsThePeersEndOnAConnWithoutDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 16)
+		near, far := libnettest.Pipe()
+		s := testkit.Adopt(t, srv, withoutDeadlines{near})
+		testkit.MustSend(t, s, []byte("news"))
+		const work = 300 * time.Millisecond
+		go func() {
+			_, _ = io.ReadAll(far)
+			time.Sleep(work)
+			_, _ = far.Write(testkit.Frame("thanks"))
+			_ = far.Close()
+		}()
+		begun := time.Now()
+		testkit.CheckErr(t, "Shutdown", s.Shutdown(t.Context()), nil)
+		if took, dropped := time.Since(begun), s.Stats().Dropped; took != work || dropped == 0 {
+			t.Errorf("it took %v, and dropped %d bytes; the peer ended after %v", took, dropped, work)
+		}
+	})
 }
 
 // Behind the last message of a session over TLS comes close_notify, which finds no room where the peer reads nothing. A
