@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -185,25 +186,42 @@ func (s *Session) drain() {
 	if half == nil || s.q.IsClosed() {
 		return
 	}
-	within(s.owner.linger()+flushEnd, func() {
-		if s.closeWrite(half) != nil {
+	s.awaitPeersEnd(half, peerEnded)
+}
+
+// awaitPeersEnd half-closes and waits for the peer's EOF, of which peerEnded tells if somebody reads already. Linger
+// bounds both: a close_notify may find no room, and a conn not keep to its deadline, which only matters behind it.
+func (s *Session) awaitPeersEnd(half sockets.CloseWriter, peerEnded chan struct{}) {
+	linger := s.owner.linger()
+	until := time.Now().Add(linger)
+	var halfClosed atomic.Bool
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if s.closeWrite(half, until) != nil {
 			return
 		}
+		halfClosed.Store(true)
 		if peerEnded == nil {
 			peerEnded = make(chan struct{})
 			s.dropInput(peerEnded)
 		}
 		<-peerEnded
-	})
+	}()
+	if !closedWithin(ended, linger) && halfClosed.Load() {
+		closedWithin(ended, flushEnd)
+	}
 }
 
-// closeWrite is the half-close, from which on Linger runs.
-func (s *Session) closeWrite(half sockets.CloseWriter) (err error) {
+// closeWrite is the half-close; from then on the peer may send until that time. A conn without deadlines is read all
+// the same: its close ends that.
+func (s *Session) closeWrite(half sockets.CloseWriter, until time.Time) (err error) {
 	defer s.recovered("connection", &err)
 	if err := half.CloseWrite(); err != nil {
 		return err
 	}
-	return s.conn.SetReadDeadline(time.Now().Add(s.owner.linger()))
+	_ = s.conn.SetReadDeadline(until)
+	return nil
 }
 
 // dropInput reads until there is an end of any kind. A receiver that still waits shares the input with

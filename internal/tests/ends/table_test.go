@@ -132,7 +132,10 @@ var table = []end{
 	},
 	{
 		who: "`Server.Shutdown` with `ServeArrived`", reasons: "server_closed", received: allReceived, sent: delivered, peer: sees, code: 1001, within: soon,
-		set:  func(srv *libnet.Server) { srv.ServeArrived = true },
+		set: func(srv *libnet.Server) {
+			srv.ServeArrived = true
+			srv.Linger = soon // which handlers have, and this one is told when to go on by the clock
+		},
 		does: shutdownServer, on: hasDescriptor,
 	},
 	{

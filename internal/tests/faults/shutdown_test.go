@@ -2,9 +2,12 @@ package faults
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
+	"github.com/libnet-go/libnet/libnettest"
 )
 
 // pace keeps the last messages under way for a while: what a close then destroys, it destroys.
@@ -263,4 +267,110 @@ func TestE83WhileItDrainsTheServerRefusesNewSessions(t *testing.T) {
 		t.Errorf("Shutdown = %v", err)
 	}
 	fleet.wantAll()
+}
+
+// A conn without deadlines ends its output and nothing else: its peer may still be sending, and would see a reset of
+// what it had not read.
+type withoutDeadlines struct{ net.Conn }
+
+func (withoutDeadlines) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
+func (withoutDeadlines) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
+func (withoutDeadlines) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }
+
+func TestAShutdownAwaitsThePeersEndOnAConnWithoutDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := testkit.NewServer(t, testkit.Frames, 16)
+		near, far := libnettest.Pipe()
+		s := testkit.Adopt(t, srv, withoutDeadlines{near})
+		testkit.MustSend(t, s, []byte("news"))
+		const work = 300 * time.Millisecond
+		go func() {
+			_, _ = io.ReadAll(far)
+			time.Sleep(work)
+			_, _ = far.Write(testkit.Frame("thanks"))
+			_ = far.Close()
+		}()
+		begun := time.Now()
+		testkit.CheckErr(t, "Shutdown", s.Shutdown(t.Context()), nil)
+		if took, dropped := time.Since(begun), s.Stats().Dropped; took != work || dropped == 0 {
+			t.Errorf("it took %v, and dropped %d bytes; the peer ended after %v", took, dropped, work)
+		}
+	})
+}
+
+// Behind the last message of a session over TLS comes close_notify, which finds no room where the peer reads nothing. A
+// Unix socket bounds writes rather than bytes, so that as many messages as it takes of one peer fill it for the next.
+func TestAShutdownOverTLSTakesNoLongerThanLingerForItsCloseNotify(t *testing.T) {
+	testkit.Slow(t)
+	for name, layered := range map[string]bool{"the server's TLS": false, "a listener's TLS": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const linger = 100 * time.Millisecond
+			listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			config := testkit.ServerTLS()
+			made := make(chan *libnet.Session, 1)
+			accepting := listener
+			if layered {
+				accepting, config = tls.NewListener(listener, config), nil
+			}
+			srv := libnet.NewServer(accepting, testkit.Frames, 8)
+			srv.TLSConfig, srv.Linger = config, linger
+			t.Cleanup(srv.Stop)
+			go func() {
+				_ = srv.Serve(libnet.HandlerFunc(func(s *libnet.Session) {
+					_, _ = s.TLS() // which does the handshake
+					made <- s
+					<-s.Done()
+				}))
+			}()
+			fill := func(most int) (*libnet.Session, int) {
+				mutePeer(t, listener)
+				s := <-made
+				return s, sendUntilStuck(t, s, most)
+			}
+			_, most := fill(10_000)
+			s, taken := fill(most)
+			begun := time.Now()
+			err = s.Shutdown(t.Context())
+			if took := time.Since(begun); taken != most || err != nil || took > linger+800*time.Millisecond {
+				t.Errorf("behind %d messages of %d Shutdown took %v: %v", taken, most, took, err)
+			}
+		})
+	}
+}
+
+// mutePeer does the handshake of TLS, and reads nothing more.
+func mutePeer(t *testing.T, listener net.Listener) {
+	t.Helper()
+	conn, err := net.Dial("unix", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	client := tls.Client(conn, testkit.AnyTLS())
+	done := make(chan error, 1)
+	go func() { done <- client.Handshake() }()
+	if err := testkit.Await(t, testkit.Patience, "the handshake", done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sendUntilStuck sends up to n messages, each in a write of its own, until the kernel takes no more.
+func sendUntilStuck(t *testing.T, s *libnet.Session, n int) (taken int) {
+	t.Helper()
+	for taken < n {
+		if err := s.Send(make([]byte, 8<<10)); err != nil {
+			t.Fatal(err)
+		}
+		for begun := time.Now(); s.Stats().Queued > 0; time.Sleep(20 * time.Microsecond) {
+			if time.Since(begun) > 100*time.Millisecond {
+				return taken
+			}
+		}
+		taken++
+	}
+	return taken
 }
