@@ -25,8 +25,8 @@ const patience = writeTimeout + 300*time.Millisecond
 var all = flag.Bool("all", false, "play each row in all of its modes")
 
 // Of a row's modes those are played that come to its turn, so that the other rows of a site are taken through others:
-// one in raceTurns in a build with the race detector, or the check of locks, and one in webTurns of those over WebSocket
-// in the normal build, which plays all else.
+// one in raceTurns in a build with the race detector, or the check of locks, and one in webTurns of those over
+// WebSocket in the normal build, which plays all else.
 const raceTurns, webTurns = 3, 2
 
 // played are the modes of a row, by its number.

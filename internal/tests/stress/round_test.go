@@ -105,8 +105,8 @@ func (r *round) endRest() {
 	}
 }
 
-// letTake leaves a session time to take what has arrived: a client of package ws knows of an end in good order before it
-// has received what came ahead of that, and what a Close cuts off then Stats need not know.
+// letTake leaves a session time to take what has arrived: a client of package ws knows of an end in good order before
+// it has received what came ahead of that, and what a Close cuts off then Stats need not know.
 func (r *round) letTake(e *end) {
 	if !r.Dialled || !r.overWeb() {
 		return
