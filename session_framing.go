@@ -414,6 +414,9 @@ type (
 	readAheadConn interface {
 		// LastInput is when something last came: now, while something waits to be read.
 		LastInput(inside.Call) time.Time
+
+		// DropUnread discards what waits to be read, and returns how many bytes that were.
+		DropUnread(inside.Call) int
 	}
 )
 

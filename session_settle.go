@@ -85,6 +85,9 @@ func (r *settling) closeTransport() error {
 	if s.sock != nil && !s.sock.Layered() && !r.left {
 		s.noteDropped(sockets.Unread(s.descriptor()))
 	}
+	if c, ok := s.conn.(readAheadConn); ok {
+		s.noteDropped(c.DropUnread(inside.Call{}))
+	}
 	var err error
 	if r.cut || r.left || !s.writeCloseFrame(r.reason) {
 		err = s.closeConn(r.cut)

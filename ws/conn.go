@@ -83,6 +83,9 @@ func (c *conn) LastInput(inside.Call) time.Time {
 	return time.Time{}
 }
 
+// DropUnread is for a session that has ended.
+func (c *conn) DropUnread(inside.Call) int { return c.in.drop() }
+
 // NetConn is the socket below: the session sets its options. It also makes the session write at most
 // 16 KiB at a time, as to TLS, so that WriteTimeout bounds that much and not a whole batch.
 //

@@ -422,3 +422,19 @@ func (evenFraming) ParseFrame(src []byte) ([]byte, int, error) {
 }
 
 func (evenFraming) Max() int { return 510 }
+
+func TestWhatAClientHasReadAheadAndNotReceivedIsDroppedAndCounted(t *testing.T) {
+	r := start(t, setup{queue: 8, handler: libnet.HandlerFunc(func(s *libnet.Session) {
+		for _, text := range []string{"one", "two", "three"} {
+			if err := s.Send(text); err != nil {
+				t.Error(err)
+			}
+		}
+	})})
+	client := r.dial(t, 8)
+	<-r.session(t).Done() // the client has answered the close frame, which came behind the messages
+	client.Close()
+	if got, want := client.Stats().Dropped, uint64(3*5+len("onetwothree")); got != want {
+		t.Errorf("%d bytes dropped, want %d", got, want)
+	}
+}

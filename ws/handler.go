@@ -34,8 +34,9 @@ type HandlerOptions struct {
 
 	// Check is asked about each request that is right otherwise, before it is agreed to. An error refuses it: with the
 	// status, header and body of a [*HandshakeError] that it is or wraps, which are 300 to 599, and with 403 without.
-	// Check may wait, and may be called by several goroutines at a time. A browser's script does not get to see a
-	// status: what OnSession refuses, it does.
+	// Check may wait, and may be called by several goroutines at a time. Its panic is logged, by net/http where that has
+	// the request, and ends the connection. A browser's script does not get to see a status: what OnSession refuses, it
+	// does.
 	Check func(*http.Request) error
 }
 

@@ -124,6 +124,17 @@ func (in *inbox) ended() error {
 	return in.err
 }
 
+// drop discards what is unread, and returns how much that was.
+func (in *inbox) drop() (n int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.buf != nil {
+		n = len(in.buf.bytes) - in.read
+	}
+	in.buf, in.read = nil, 0
+	return n
+}
+
 // close discards what is unread; false if that has happened.
 func (in *inbox) close(err error) bool {
 	in.mu.Lock()

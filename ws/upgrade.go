@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/sockets"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // An upgrade is the ResponseWriter that the WebSocket library gets to see. The answer that agrees to the upgrade is
@@ -42,7 +43,7 @@ func (u *upgrade) Write(p []byte) (int, error) {
 // Hijack is called once the request is known to be right.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	u.answered = true
-	extensions, err := u.options.admit(u.request)
+	extensions, err := u.admit()
 	if err != nil {
 		u.refuse(refusalOf(err))
 		return nil, nil, err
@@ -73,6 +74,24 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	u.link = newLink(sockets.FromHTTP(conn), body, false)
 	unused := unclosed{conn}
 	return unused, bufio.NewReadWriter(bufio.NewReaderSize(unused, 16), bufio.NewWriterSize(unused, 16)), nil
+}
+
+// admit has the user's Check look at the request. Its panic is net/http's to log, as that of any handler: with a value
+// that has a text, since one whose own methods panic would end the process there.
+func (u *upgrade) admit() (extensions string, err error) {
+	defer func() {
+		switch v := recover().(type) {
+		case nil: // it has returned, or ended its goroutine
+		case error:
+			if v != http.ErrAbortHandler {
+				v = usercode.Asked(v)
+			}
+			panic(v)
+		default:
+			panic(usercode.Text(v))
+		}
+	}()
+	return u.options.admit(u.request)
 }
 
 // early returns what was read beyond the request.

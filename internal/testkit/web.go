@@ -2,12 +2,14 @@ package testkit
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/ws"
@@ -36,6 +38,7 @@ type WebConn struct {
 		sync.Mutex
 		header []byte // of the frame that is being written, as far as it has come
 		left   int    // of its payload
+		err    error  // nothing more is written: a write has failed, perhaps within a frame, or the close frame is out
 	}
 	unread  []byte // header of the frame that is being read
 	inFrame int    // bytes of its payload that are still to be read
@@ -74,15 +77,20 @@ const (
 )
 
 // Write masks with zeros, which change nothing. A frame that has begun here has begun there.
-func (c *WebConn) Write(p []byte) (int, error) {
+func (c *WebConn) Write(p []byte) (n int, err error) {
 	c.out.Lock()
 	defer c.out.Unlock()
+	if c.out.err != nil {
+		return 0, c.out.err
+	}
 	var frames []byte
+	var ends []reached
 	for rest := p; len(rest) > 0; {
 		if c.out.left > 0 {
 			n := min(c.out.left, len(rest))
 			frames, rest = append(frames, rest[:n]...), rest[n:]
 			c.out.left -= n
+			ends = append(ends, reached{len(frames), len(p) - len(rest)})
 			continue
 		}
 		if len(c.out.header) == 0 {
@@ -93,13 +101,24 @@ func (c *WebConn) Write(p []byte) (int, error) {
 			c.out.left = int(binary.BigEndian.Uint32(c.out.header))
 			c.out.header = c.out.header[:0]
 			frames = append(appendLength(frames, c.out.left), 0, 0, 0, 0)
+			ends = append(ends, reached{len(frames), len(p) - len(rest)})
 		}
 	}
-	if _, err := c.Conn.Write(frames); err != nil {
-		return 0, err
+	written, err := c.Conn.Write(frames)
+	if err == nil {
+		return len(p), nil
 	}
-	return len(p), nil
+	c.out.err = err
+	for _, end := range ends {
+		if end.wire <= written {
+			n = end.payload
+		}
+	}
+	return n, err
 }
+
+// reached is how much of what is written a part of p comes to.
+type reached struct{ wire, payload int }
 
 func appendLength(dst []byte, n int) []byte {
 	switch {
@@ -121,7 +140,9 @@ func (c *WebConn) CloseCode() uint16 { return c.code }
 func (c *WebConn) CloseWrite() error {
 	c.out.Lock()
 	defer c.out.Unlock()
-	if c.out.left == 0 && len(c.out.header) == 0 {
+	atBoundary := c.out.left == 0 && len(c.out.header) == 0 && c.out.err == nil
+	c.out.err = cmp.Or(c.out.err, error(syscall.EPIPE))
+	if atBoundary {
 		_, err := c.Conn.Write([]byte{wholeBinary&0xf0 | closeOpcode, maskBit, 0, 0, 0, 0})
 		return err
 	}

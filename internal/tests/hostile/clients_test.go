@@ -16,7 +16,6 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/monitor"
 	"github.com/libnet-go/libnet/reconnect"
-	"github.com/libnet-go/libnet/ws"
 )
 
 // clientSites are those of packages that use a server or a session from outside.
@@ -34,11 +33,9 @@ var clientSites = []site{
 	{name: "monitor.Gauge.Value", does: []behaviour{givesLess, givesMore}},
 	{name: "slog.Handler.Enabled", source: "monitor.Handler's server's Logger"},
 	{name: "slog.Handler.Handle", source: "monitor.Handler's server's Logger", does: failures},
-	{name: "ws.HandlerOptions.Check", does: failures},
 }
 
-// TestHostileUserCodeOfClients is the same for packages reconnect and monitor, and for what package ws asks before
-// there is a session.
+// TestHostileUserCodeOfClients is the same for packages reconnect and monitor.
 func TestHostileUserCodeOfClients(t *testing.T) {
 	for i := range clientSites {
 		s := &clientSites[i]
@@ -52,7 +49,7 @@ func TestHostileUserCodeOfClients(t *testing.T) {
 }
 
 func playClient(t *testing.T, s *site, does behaviour) {
-	r := prepareRig(t, modes[0], s, does)
+	r := prepareRig(t, modesNamed("Serve over TCP")[0], s, does)
 	of, _, _ := strings.Cut(s.of(), ".")
 	logger := s.source != ""
 	if r.b.source = ""; logger && of == "reconnect" {
@@ -64,8 +61,6 @@ func playClient(t *testing.T, s *site, does behaviour) {
 		r.leadClient(t, logger)
 	case "monitor":
 		r.leadMonitor(t, logger)
-	case "ws":
-		r.leadWebSocket(t)
 	}
 	r.wantStats(t)
 	r.wantShutdown(t)
@@ -222,44 +217,5 @@ func (r *rig) leadMonitor(t *testing.T, logger bool) {
 		if got := get(context.Background(), path); got != want {
 			t.Errorf("%s answers %s after that", path, got)
 		}
-	}
-}
-
-// leadWebSocket dials a server of WebSockets twice, in event mode: the first request meets the user's code.
-func (r *rig) leadWebSocket(t *testing.T) {
-	check := func(*http.Request) error { return r.b.failure(r.b.at("ws.HandlerOptions.Check")) }
-	inner := protocolOf("pure", new(bomb))
-	own, err := libnet.Serve("tcp", "127.0.0.1:0", ws.Protocol(inner, &ws.HandlerOptions{Check: check}), 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	own.Logger = slog.New(slog.DiscardHandler)
-	defer own.Stop()
-	r.conns.Go(func() {
-		_ = own.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.Send(msg) }))
-	})
-	echo := func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, inTime)
-		defer cancel()
-		d := &libnet.Dialer{Protocol: inner}
-		d.SendQueue = 8
-		s, err := ws.Dial(ctx, "ws://"+own.Listener().Addr().String(), d, nil)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		if err := s.Send([]byte("hello")); err != nil {
-			return err
-		}
-		_, err = s.Receive()
-		return err
-	}
-	r.b.armed.Store(true)
-	ctx, cancel := r.victimsContext()
-	defer cancel()
-	_ = echo(ctx)
-	r.wantCalled(t)
-	if err := echo(context.Background()); err != nil {
-		t.Errorf("the next WebSocket: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -21,16 +22,34 @@ const (
 // WriteTimeout.
 const patience = writeTimeout + 300*time.Millisecond
 
-// oneIn is how many of a row's modes are for one that a build with the race detector, or the check of locks, plays:
-// which takes the other rows of a site through others. The normal build plays all.
-const oneIn = 3
+var all = flag.Bool("all", false, "play each row in all of its modes")
+
+// Of a row's modes those are played that come to its turn, so that the other rows of a site are taken through others:
+// one in raceTurns in a build with the race detector, or the check of locks, and one in webTurns of those over
+// WebSocket in the normal build, which plays all else.
+const raceTurns, webTurns = 3, 2
 
 // played are the modes of a row, by its number.
-func played(row int, in []mode) (some []mode) {
-	if !testkit.Race {
+func played(row int, in []mode) []mode {
+	switch {
+	case *all:
 		return in
+	case testkit.Race:
+		return inTurn(row, raceTurns, in)
 	}
-	for i := row % min(oneIn, max(len(in), 1)); i < len(in); i += oneIn {
+	var web, others []mode
+	for _, m := range in {
+		if overWeb(m) {
+			web = append(web, m)
+		} else {
+			others = append(others, m)
+		}
+	}
+	return append(others, inTurn(row, webTurns, web)...)
+}
+
+func inTurn(row, turns int, in []mode) (some []mode) {
+	for i := row % min(turns, max(len(in), 1)); i < len(in); i += turns {
 		some = append(some, in[i])
 	}
 	return some

@@ -1,6 +1,9 @@
 // Package hostile tests libnet against user code that does what it can to take a server down: one table of every
 // callback, interface and conn method through which libnet calls a user, each made to misbehave in every way that
-// its signature allows, in every mode and over every transport where it is called.
+// its signature allows, in every mode and over every transport where it is called:
+//
+//	go test ./internal/tests/hostile          the modes over WebSocket take turns
+//	go test ./internal/tests/hostile -all     each row in all modes, which takes half as long again
 package hostile
 
 import (

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,9 +13,12 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/mux"
 	"github.com/libnet-go/libnet/ws"
 )
+
+var muxModes = modesNamed("Serve over TCP", "ServeMessages over TCP", "ServeMessages over WebSocket")
 
 // The kinds of messages of the server's Mux.
 var (
@@ -83,7 +85,7 @@ func TestHostileUserCodeOfMux(t *testing.T) {
 			name += " of " + s.source
 		}
 		for row, does := range append(append([]behaviour(nil), anywhere...), s.does...) {
-			for _, m := range played(i+row, []mode{modes[0], modes[8], modes[15]}) {
+			for _, m := range played(i+row, muxModes) {
 				t.Run(fmt.Sprintf("%s/%s/%s", name, does, m.name), func(t *testing.T) {
 					t.Parallel()
 					playMux(t, s, does, m)
@@ -157,7 +159,7 @@ func newMuxRig(t *testing.T, s *site, does behaviour, m mode) *muxRig {
 	if r.b.source == "mux.Mux.Logger" {
 		r.b.source = ""
 	}
-	r.srv = libnet.NewServer(r.listener, codec.New(codec.Uint32BE, muxMarshaler{r.rig}), m.queue)
+	r.srv = libnet.NewServer(r.listener, testkit.Spoken(m.transport, codec.New(codec.Uint32BE, muxMarshaler{r.rig})), m.queue)
 	r.srv.Logger = slog.New(slog.DiscardHandler)
 	r.srv.Linger, r.srv.WriteTimeout, r.srv.OnSession = 200*time.Millisecond, writeTimeout, r.admit
 	r.clients = mux.New(r.envelope(new(bomb), new(atomic.Uint64)))
@@ -175,13 +177,8 @@ func newMuxRig(t *testing.T, s *site, does behaviour, m mode) *muxRig {
 func (r *muxRig) serveMux(m *mux.Mux) {
 	r.end = func() {}
 	run := func() { _ = r.srv.ServeMessages(m) }
-	switch r.mode.serve {
-	case "Serve":
+	if r.mode.serve == "Serve" {
 		run = func() { _ = r.srv.Serve(m) }
-	case "ws":
-		h := &http.Server{Handler: ws.MessageHandler(r.srv, m, nil), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
-		r.end = func() { _ = h.Close() }
-		run = func() { _ = h.Serve(r.listener) }
 	}
 	r.conns.Go(run)
 }
@@ -282,7 +279,7 @@ func (r *muxRig) dialMux() (*libnet.Session, error) {
 	d.Logger = slog.New(slog.DiscardHandler)
 	addr := r.listener.Addr().String()
 	dial := func() (*libnet.Session, error) { return d.Dial(ctx, "tcp", addr) }
-	if r.mode.serve == "ws" {
+	if overWeb(r.mode) {
 		dial = func() (*libnet.Session, error) { return ws.Dial(ctx, "ws://"+addr, &d, nil) }
 	}
 	s, err := dial()

@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // A client is a peer that behaves.
@@ -20,7 +22,7 @@ type client interface {
 }
 
 func (r *rig) dial() (client, error) {
-	if r.mode.serve == "ws" {
+	if !ownListener(r.mode) {
 		return dialWebSocket(r.listener.Addr().String())
 	}
 	var conn net.Conn
@@ -30,10 +32,43 @@ func (r *rig) dial() (client, error) {
 	} else {
 		conn, err = net.Dial(r.listener.Addr().Network(), r.listener.Addr().String())
 	}
-	if err == nil && r.transport == "tls" {
+	if err == nil && overTLS(r.mode) {
 		conn = tls.Client(conn, r.peerTLS())
 	}
+	if err == nil && testkit.IsWeb(r.transport) {
+		conn = &upgradingConn{Conn: conn}
+	}
 	return frameClient{conn}, err
+}
+
+// An upgradingConn asks for a WebSocket with its first use, as a tls.Conn does its handshake: a server that does not
+// answer holds up no dial.
+type upgradingConn struct {
+	net.Conn
+	once sync.Once
+	web  net.Conn
+	err  error
+}
+
+func (c *upgradingConn) upgraded() (net.Conn, error) {
+	c.once.Do(func() { c.web, c.err = testkit.Upgrade(c.Conn) })
+	return c.web, c.err
+}
+
+func (c *upgradingConn) Write(p []byte) (int, error) {
+	web, err := c.upgraded()
+	if err != nil {
+		return 0, err
+	}
+	return web.Write(p)
+}
+
+func (c *upgradingConn) Read(p []byte) (int, error) {
+	web, err := c.upgraded()
+	if err != nil {
+		return 0, err
+	}
+	return web.Read(p)
 }
 
 type frameClient struct{ conn net.Conn }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,8 +26,8 @@ import (
 // A mode is one way to run a server.
 type mode struct {
 	name      string
-	serve     string // Serve, ServeMessages, Accept, ServeConn or ws
-	transport string // tcp, unix, pipe or tls
+	serve     string // Serve, ServeMessages, Accept, ServeConn, ws.Handler or ws.MessageHandler
+	transport string // tcp, unix, pipe, tls, or ws and wss: WebSocket on the server's own listener
 	codec     string // plain, pure, splitting, composed, whole or func
 	queue     int
 }
@@ -47,7 +48,21 @@ var modes = []mode{
 	{"Accept over Unix", "Accept", "unix", "pure", 8},
 	{"Accept over TCP with a plain codec", "Accept", "tcp", "plain", 0},
 	{"ServeConn over a pipe", "ServeConn", "pipe", "whole", 8},
-	{"WebSocket", "ws", "tcp", "pure", 8},
+	{"Serve over WebSocket", "Serve", "ws", "composed", 8},
+	{"synchronous over WebSocket with TLS", "Serve", "wss", "whole", 0},
+	{"ServeMessages over WebSocket", "ServeMessages", "ws", "pure", 8},
+	{"ServeMessages over WebSocket with TLS", "ServeMessages", "wss", "pure", 8},
+	{"Accept over WebSocket", "Accept", "ws", "func", 8},
+	{"ws.Handler", "ws.Handler", "tcp", "pure", 8},
+	{"ws.MessageHandler", "ws.MessageHandler", "tcp", "pure", 8},
+}
+
+func modesNamed(names ...string) (named []mode) {
+	for _, name := range names {
+		i := slices.IndexFunc(modes, func(m mode) bool { return m.name == name })
+		named = append(named, modes[i])
+	}
+	return named
 }
 
 // inTime bounds what takes no time on a machine that has it.
@@ -94,7 +109,7 @@ func prepareRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	if strings.HasPrefix(site.of(), "net.Listener.") {
 		l = &userListener{l, r.b}
 	}
-	r.srv = libnet.NewServer(l, protocolOf(m.codec, r.b), m.queue)
+	r.srv = libnet.NewServer(l, r.protocol(), m.queue)
 	r.srv.Logger = slog.New(logs{r.b})
 	r.srv.Linger = 200 * time.Millisecond
 	r.srv.WriteTimeout = writeTimeout
@@ -106,13 +121,25 @@ func prepareRig(t testing.TB, m mode, site *site, does behaviour) *rig {
 	if site.perIP {
 		r.srv.MaxSessionsPerIP = 100
 	}
-	if m.transport == "tls" {
+	if overTLS(m) {
 		r.srv.TLSConfig = testkit.ServerTLS()
 	}
 	if site.isOfTLS() {
 		r.srv.TLSConfig = serverTLS(r.b)
 	}
 	return r
+}
+
+func (r *rig) protocol() libnet.Protocol {
+	p := protocolOf(r.codec, r.b)
+	if testkit.IsWeb(r.transport) {
+		return ws.Protocol(p, r.options())
+	}
+	return p
+}
+
+func (r *rig) options() *ws.HandlerOptions {
+	return &ws.HandlerOptions{Check: func(*http.Request) error { return r.b.failure(r.b.at("ws.HandlerOptions.Check")) }}
 }
 
 func (r *rig) listen(t testing.TB) {
@@ -174,8 +201,8 @@ func (r *rig) serve() {
 		}
 	}
 	r.end = func() {}
-	if r.mode.serve == "ws" {
-		h := &http.Server{Handler: ws.Handler(r.srv, libnet.HandlerFunc(r.handle), nil), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	if !ownListener(r.mode) {
+		h := &http.Server{Handler: r.handler(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 		r.end = func() { _ = h.Close() }
 		run = func() { _ = h.Serve(r.srv.Listener()) }
 	}
@@ -184,6 +211,14 @@ func (r *rig) serve() {
 		go func() { defer close(done); run() }()
 		<-done
 	})
+}
+
+// handler is what a server of net/http's serves.
+func (r *rig) handler() http.Handler {
+	if r.mode.serve == "ws.MessageHandler" {
+		return ws.MessageHandler(r.srv, libnet.MessageHandlerFunc(r.handleMessage), r.options())
+	}
+	return ws.Handler(r.srv, libnet.HandlerFunc(r.handle), r.options())
 }
 
 func (r *rig) acceptEach() {

@@ -2,6 +2,9 @@ package hostile
 
 import (
 	"slices"
+	"strings"
+
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // A site is one method, or function, of the user's that libnet calls.
@@ -44,14 +47,22 @@ func (s *site) title() string {
 }
 
 func codecs(kinds ...string) func(mode) bool {
-	return func(m mode) bool { return m.serve != "ws" && slices.Contains(kinds, m.codec) }
+	return func(m mode) bool { return ownListener(m) && slices.Contains(kinds, m.codec) }
 }
 
 func serves(kinds ...string) func(mode) bool {
 	return func(m mode) bool { return slices.Contains(kinds, m.serve) }
 }
 
-func notWeb(m mode) bool { return m.serve != "ws" }
+// parsers are codecs that cut what a peer has sent: over WebSocket that is package ws's.
+func parsers(kinds ...string) func(mode) bool {
+	return func(m mode) bool { return !testkit.IsWeb(m.transport) && codecs(kinds...)(m) }
+}
+
+// ownListener is where net/http does not stand between the server and its conns.
+func ownListener(m mode) bool { return !strings.HasPrefix(m.serve, "ws.") }
+
+func overWeb(m mode) bool { return !ownListener(m) || testkit.IsWeb(m.transport) }
 
 var failures = []behaviour{givesError, givesHostile, givesOther}
 
@@ -72,7 +83,7 @@ var table = slices.Concat([]site{
 	{name: "libnet.FrameAppender.AppendFrame", does: with(givesNil, givesLess), in: codecs("pure", "func")},
 	{name: "libnet.FrameAppender.AppendFrame for a broadcast", does: with(givesNil, givesLess), in: codecs("pure", "func"), not: inBroadcast},
 	{name: "libnet.FrameParser.ParseFrame", does: with(givesNil, givesLess, givesMore), in: codecs("pure", "splitting", "func")},
-	{name: "libnet.FrameParser.ResumeFrame", does: with(givesNil, givesLess, givesMore), in: codecs("pure", "splitting")},
+	{name: "libnet.FrameParser.ResumeFrame", does: with(givesNil, givesLess, givesMore), in: parsers("pure", "splitting")},
 	{name: "libnet.FrameSplitter.SplitFrame", does: with(givesNil), in: codecs("splitting")},
 	{name: "codec.Framing.Max", does: []behaviour{givesLess, givesMore}, in: codecs("composed", "whole")},
 	{name: "codec.Framing.AppendFrame", does: with(givesNil, givesLess), in: codecs("composed")},
@@ -84,8 +95,9 @@ var table = slices.Concat([]site{
 
 	{name: "libnet.Server.OnSession", does: failures},
 	{name: "libnet.Session.OnClose"},
-	{name: "libnet.Handler.ServeSession", in: serves("Serve", "Accept", "ServeConn", "ws")},
-	{name: "libnet.MessageHandler.ServeMessage", in: serves("ServeMessages")},
+	{name: "libnet.Handler.ServeSession", in: serves("Serve", "Accept", "ServeConn", "ws.Handler")},
+	{name: "libnet.MessageHandler.ServeMessage", in: serves("ServeMessages", "ws.MessageHandler")},
+	{name: "ws.HandlerOptions.Check", does: failures, in: overWeb},
 	{name: "libnet.Heartbeat.Message", does: []behaviour{givesTyped}},
 	{name: "slog.Handler.Enabled"},
 	{name: "slog.Handler.Handle", does: failures},
@@ -94,20 +106,20 @@ var table = slices.Concat([]site{
 	{name: "net.Listener.Close", does: failures, in: serves("Serve", "ServeMessages", "Accept", "ServeConn")},
 	{name: "libnet.MessageConn.WrapProtocol", does: []behaviour{givesNil, givesTyped}, in: bare, cover: "MessageConn"},
 	{name: "net.Conn.NetConn", does: []behaviour{givesNil, givesTyped}, in: bare, cover: "NetConn"},
-	{name: "syscall.Conn.SyscallConn", does: failures, in: notWeb, cover: "SyscallConn"},
+	{name: "syscall.Conn.SyscallConn", does: failures, in: ownListener, cover: "SyscallConn"},
 	{name: "syscall.RawConn.Control", does: with(givesNil, givesMore), in: overSockets, cover: "SyscallConn"},
 	{name: "syscall.RawConn.Control while open", does: with(givesNil, givesMore), in: overSockets, cover: "SyscallConn"},
 	{name: "net.Conn.SetWriteBuffer", does: failures, in: bare, cover: "buffers"},
 	{name: "net.Conn.SetReadBuffer", does: failures, in: bare, cover: "buffers"},
-	{name: "net.Conn.Read", does: with(givesNil, givesLess, givesMore), in: notWeb, cover: "conn"},
-	{name: "net.Conn.Write", does: with(givesNil, givesLess, givesMore), in: notWeb, cover: "conn"},
-	{name: "net.Conn.Close", does: failures, in: notWeb, cover: "conn"},
+	{name: "net.Conn.Read", does: with(givesNil, givesLess, givesMore), in: ownListener, cover: "conn"},
+	{name: "net.Conn.Write", does: with(givesNil, givesLess, givesMore), in: ownListener, cover: "conn"},
+	{name: "net.Conn.Close", does: failures, in: ownListener, cover: "conn"},
 	{name: "net.Conn.CloseWrite", does: failures, in: bare, cover: "conn"},
-	{name: "net.Conn.LocalAddr", does: []behaviour{givesNil, givesTyped}, in: notWeb, cover: "conn"},
-	{name: "net.Conn.RemoteAddr", does: []behaviour{givesNil, givesTyped}, in: notWeb, cover: "conn", perIP: true},
-	{name: "net.Conn.SetReadDeadline", does: failures, in: notWeb, cover: "conn"},
-	{name: "net.Conn.SetWriteDeadline", does: failures, in: notWeb, cover: "conn"},
-	{name: "net.Addr.String", in: notWeb, cover: "conn"},
+	{name: "net.Conn.LocalAddr", does: []behaviour{givesNil, givesTyped}, in: ownListener, cover: "conn"},
+	{name: "net.Conn.RemoteAddr", does: []behaviour{givesNil, givesTyped}, in: ownListener, cover: "conn", perIP: true},
+	{name: "net.Conn.SetReadDeadline", does: failures, in: ownListener, cover: "conn"},
+	{name: "net.Conn.SetWriteDeadline", does: failures, in: ownListener, cover: "conn"},
+	{name: "net.Addr.String", in: ownListener, cover: "conn"},
 }, tlsSites, errorSites())
 
 // errorSites are the methods of an error, by the site that returned it.
@@ -120,8 +132,8 @@ func errorSites() (sites []site) {
 		{name: "libnet.FrameAppender.AppendFrame for a broadcast", in: codecs("pure")},
 		{name: "libnet.FrameParser.ParseFrame", in: codecs("pure")},
 		{name: "net.Listener.Accept", in: serves("Serve", "ServeMessages")},
-		{name: "net.Conn.Read", in: notWeb, cover: "conn"},
-		{name: "net.Conn.Write", in: notWeb, cover: "conn"},
+		{name: "net.Conn.Read", in: ownListener, cover: "conn"},
+		{name: "net.Conn.Write", in: ownListener, cover: "conn"},
 	}
 	for _, source := range sources {
 		for _, method := range []string{"error.Error", "error.Is", "error.Unwrap"} {
@@ -156,7 +168,7 @@ var uncalled = map[string]string{
 	"net.Error.Timeout":                  "errors.Is(err, os.ErrDeadlineExceeded) tells",
 }
 
-func overSockets(m mode) bool { return notWeb(m) && m.transport != "pipe" }
+func overSockets(m mode) bool { return ownListener(m) && m.transport != "pipe" }
 
 // bare is where the session has the user's conn itself.
-func bare(m mode) bool { return notWeb(m) && m.transport != "tls" }
+func bare(m mode) bool { return ownListener(m) && !overTLS(m) }

@@ -17,7 +17,7 @@ import (
 	"github.com/libnet-go/libnet/internal/testkit"
 )
 
-func overTLS(m mode) bool { return m.transport == "tls" }
+func overTLS(m mode) bool { return testkit.HasTLS(m.transport) }
 
 // tlsSites are what crypto/tls calls of a server's config, on libnet's goroutines.
 var tlsSites = []site{

@@ -3,7 +3,6 @@ package stress
 import (
 	"context"
 	"errors"
-	"net"
 
 	"github.com/libnet-go/libnet"
 )
@@ -25,7 +24,7 @@ func (r *round) end() {
 	}
 }
 
-func (r *round) endOne(server, client *end, conn net.Conn) {
+func (r *round) endOne(server, client *end, conn clientConn) {
 	switch r.End {
 	case "close":
 		_ = server.Close()
@@ -39,14 +38,9 @@ func (r *round) endOne(server, client *end, conn net.Conn) {
 		r.busy.Go(func() { r.shutdown(client) })
 		r.shutdown(server)
 	case "peer half-closes":
-		if half, ok := conn.(interface{ CloseWrite() error }); ok {
-			_ = half.CloseWrite()
-		}
+		conn.halfClose()
 	case "peer resets":
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0)
-		}
-		_ = conn.Close()
+		conn.reset()
 	}
 }
 

@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 // A plan is what a round is made of.
 type plan struct {
 	Transport, Mode, End                      string
-	Plain                                     bool // a codec with none of the optional interfaces, at both ends
+	Plain                                     bool // a codec with none of the optional interfaces, at both ends: not over WebSocket
+	Dialled                                   bool // over WebSocket: the client is one of ws.Dial, whose connection nobody else has
 	Queue, Bytes                              int
 	OnFull                                    libnet.FullPolicy
 	WriteTimeout, Linger                      time.Duration
@@ -21,10 +23,11 @@ type plan struct {
 	Slow                                      time.Duration // how long who receives takes for a message now and then
 	EndAfter, EndWithin                       time.Duration // when the end begins, and how long a Shutdown has
 	Seed                                      uint64        // of what senders draw
+	Hang                                      time.Duration // how long a call of a connection hangs that does
 }
 
 var (
-	transports = []string{"pipe", "small pipe", "net.Pipe", "short", "refusing", "tcp", "tcp", "unix", "tls", "tls"}
+	transports = []string{"pipe", "small pipe", "net.Pipe", "short", "refusing", "tcp", "tcp", "unix", "tls", "tls", "ws", "ws", "wss", "wss", "hanging"}
 	modes      = []string{"ServeMessages", "ServeMessages", "Serve", "Accept"}
 	ends       = []string{
 		"none", "none", "close", "shutdown", "handler closes", "handler panics", "server shutdown", "server stop",
@@ -36,7 +39,7 @@ func roundName(number int) string { return fmt.Sprintf("round_%d", number) }
 
 func draw(seed, number uint64) plan {
 	r := rand.New(rand.NewPCG(seed, number))
-	return plan{
+	p := plan{
 		Transport:    pick(r, transports...),
 		Mode:         pick(r, modes...),
 		End:          pick(r, ends...),
@@ -57,8 +60,14 @@ func draw(seed, number uint64) plan {
 		EndAfter:     time.Duration(r.IntN(int(pick(r, time.Millisecond, 20*time.Millisecond, 100*time.Millisecond)))),
 		EndWithin:    pick(r, 2*time.Second, 2*time.Second, 5*time.Millisecond),
 		Seed:         r.Uint64(),
+		Dialled:      r.IntN(2) == 0,
+		Hang:         pick(r, time.Millisecond, 30*time.Millisecond, 300*time.Millisecond),
 	}
+	p.Plain = p.Plain && !p.overWeb()
+	return p
 }
+
+func (p *plan) overWeb() bool { return testkit.IsWeb(p.Transport) }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
