@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/setting"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
@@ -168,13 +169,5 @@ func (c *Client) Done() <-chan struct{} {
 	return c.lifetimeLocked().done
 }
 
-// resolve is the rule of Client's numbers.
-func resolve[T int | time.Duration](set, byDefault T) T {
-	switch {
-	case set == 0:
-		return byDefault
-	case set < 0:
-		return 0
-	}
-	return set
-}
+// resolve is the rule of Client's numbers, where 0 is off.
+func resolve[T int | time.Duration](set, byDefault T) T { return setting.Resolve(set, byDefault, 0) }
