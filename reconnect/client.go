@@ -152,7 +152,7 @@ func (c *Client) Session() *libnet.Session {
 	return c.link.session
 }
 
-// Stats returns a snapshot.
+// Stats returns a snapshot. Any goroutine may call it, before Start and after the end, too.
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
