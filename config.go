@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/ratelimit"
+	"github.com/libnet-go/libnet/internal/setting"
 	"github.com/libnet-go/libnet/internal/sockets"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
@@ -191,16 +192,8 @@ const (
 	maxMessageSize = math.MaxInt - 1<<20
 )
 
-// resolve is the one rule of Config's numbers: zero is the default, negative is off (0).
-func resolve[T int | time.Duration](set, byDefault T) T {
-	switch {
-	case set == 0:
-		return byDefault
-	case set < 0:
-		return 0
-	}
-	return set
-}
+// resolve is the rule of Config's numbers, where 0 is off.
+func resolve[T int | time.Duration](set, byDefault T) T { return setting.Resolve(set, byDefault, 0) }
 
 // resolveTime is resolve for durations.
 func resolveTime(set, byDefault time.Duration) time.Duration {

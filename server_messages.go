@@ -358,7 +358,7 @@ func (s *Session) serve(h MessageHandler) (more bool) {
 func (s *Session) dispatch(h MessageHandler) (err error) {
 	returned := false
 	defer func() {
-		s.endHold()
+		s.endBurst()
 		if returned {
 			return
 		}

@@ -216,7 +216,7 @@ func TestAShutdownWithoutTimeHasClosedTheListener(t *testing.T) {
 	for range 50 {
 		l := testkit.Listen(t, "tcp")
 		srv := libnet.NewServer(l, testkit.Frames, 8)
-		go srv.Serve(libnet.HandlerFunc(testkit.Hold))
+		go srv.Serve(libnet.HandlerFunc(testkit.NeverReceive))
 		ctx, cancel := context.WithDeadline(t.Context(), time.Now())
 		_ = srv.Shutdown(ctx)
 		cancel()

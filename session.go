@@ -52,7 +52,7 @@ type Session struct {
 	received   atomic.Int64  // now() of the last read that brought something
 	frameStart atomic.Int64  // now() when an incomplete frame was first waited for; 0 when there is none
 	yieldAsked atomic.Bool   // the receiver is to begin the closing when it comes back
-	hold       hold          // the receiver's own, and fills a gap here
+	burst      burst         // the receiver's own, and fills a gap here
 
 	q sendqueue.Queue
 

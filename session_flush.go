@@ -21,8 +21,8 @@ func (s *Session) flushBy(by sendqueue.By) {
 		s.owner.flusher.flushLater(s)
 	case sendqueue.ByAnother:
 		s.flushSoon()
-	case sendqueue.ByHolder:
-		s.owner.flusher.hold(s)
+	case sendqueue.ByRelease:
+		s.owner.flusher.gather(s)
 	}
 }
 
@@ -109,22 +109,22 @@ const flushTurn = 16
 // flusher looks after receivers that do not come back within flushDelay.
 type flusher struct {
 	// busy is how many receivers have more messages in hand than the one that they have handed over: what these make
-	// them send is better written together. It may be too low, and too high until something was held for too long.
-	busy  atomic.Int32
-	holds atomic.Bool   // held is not empty
-	_     cacheLine     // all receivers change busy, and look at holdN for each message
-	holdN atomic.Uint32 // counts up when busy begins anew, because something was held for too long
-	_     cacheLine
+	// them send is better written together. It may be too low, and too high until something was gathered for too long.
+	busy      atomic.Int32
+	gathers   atomic.Bool   // gathered is not empty
+	_         cacheLine     // all receivers change busy, and look at busyEpoch for each message
+	busyEpoch atomic.Uint32 // counts up when busy begins anew, because something was gathered for too long
+	_         cacheLine
 
 	mu lock.Mutex[flusherLock]
 	// mu guards the following.
-	ready    []work // from taken on: to be carried out
-	taken    int    // how many of ready are with a worker
-	workers  int
-	held     []*Session // their flush begins when a busy receiver is done
-	heldLong bool       // a sweep has seen held
-	deferred []*Session // their receivers are looked after
-	sweeping bool
+	ready        []work // from taken on: to be carried out
+	taken        int    // how many of ready are with a worker
+	workers      int
+	gathered     []*Session // their flush begins when a busy receiver is done
+	gatheredLong bool       // a sweep has seen gathered
+	deferred     []*Session // their receivers are looked after
+	sweeping     bool
 }
 
 // A cacheLine keeps what many processors change from what they read: 64 bytes are a line on most, 128 on some.
@@ -140,7 +140,7 @@ type work struct {
 type progress uint8
 
 const (
-	held     progress = iota // it has not begun
+	gathered progress = iota // it has not begun
 	awaited                  // it has, and another may have come to it meanwhile
 	underWay                 // it has, and is the worker's
 )
@@ -148,7 +148,7 @@ const (
 // isMine reports whether the worker is to carry the flush out.
 func (w work) isMine() bool {
 	switch w.flush {
-	case held:
+	case gathered:
 		return w.q.Release()
 	case awaited:
 		return w.q.TakeOver()
@@ -209,48 +209,48 @@ func (f *flusher) startWorkers(n int) {
 	}
 }
 
-// A hold is a receiver's part in flusher.busy. It has more messages in hand than the one that it hands over, and what
+// A burst is a receiver's part in flusher.busy. It has more messages in hand than the one that it hands over, and what
 // these make it send to others leaves in one write when it has worked through them, or when that takes too long.
-type hold struct {
+type burst struct {
 	on    bool
-	quick uint8  // how many messages it has to hand over before it holds again
-	n     uint16 // flusher.holdN when it began; counted so far as it goes
+	quick uint8  // how many messages it has to hand over before it is busy again
+	epoch uint16 // flusher.busyEpoch when it began, its low bits
 }
 
-// quickMessages is how many messages a receiver hands over, after something was held for too long, before it holds
-// again: one whose handler waits for each message seldom gets there.
+// quickMessages is how many messages a receiver hands over, after something was gathered for too long, before it is
+// busy again: one whose handler waits for each message seldom gets there.
 const quickMessages = 4
 
 // lasts reports whether the receiver is one of busy.
-func (h *hold) lasts(f *flusher) bool { return h.on && h.n == uint16(f.holdN.Load()) }
+func (b *burst) lasts(f *flusher) bool { return b.on && b.epoch == uint16(f.busyEpoch.Load()) }
 
-// beginHold is called with a message that has others behind it.
-func (s *Session) beginHold() {
-	h, f := &s.hold, s.owner.flusher
+// beginBurst is called with a message that has others behind it.
+func (s *Session) beginBurst() {
+	b, f := &s.burst, s.owner.flusher
 	switch {
-	case h.on:
-		*h = hold{quick: quickMessages}
-	case h.quick > 0:
-		h.quick--
+	case b.on:
+		*b = burst{quick: quickMessages}
+	case b.quick > 0:
+		b.quick--
 	default:
-		h.on, h.n = true, uint16(f.holdN.Load())
+		b.on, b.epoch = true, uint16(f.busyEpoch.Load())
 		f.busy.Add(1)
 	}
 }
 
-// endHold is called by the receiver when it is about to wait, and when it has ended.
-func (s *Session) endHold() {
-	if s.hold.on && s.hold.lasts(s.owner.flusher) {
-		s.owner.flusher.endHold()
+// endBurst is called by the receiver when it is about to wait, and when it has ended.
+func (s *Session) endBurst() {
+	if s.burst.on && s.burst.lasts(s.owner.flusher) {
+		s.owner.flusher.endBurst()
 	}
-	s.hold = hold{}
+	s.burst = burst{}
 }
 
-// hold has s flushed when a busy receiver is done, or when that takes too long.
-func (f *flusher) hold(s *Session) {
+// gather has s flushed when a busy receiver is done, or when that takes too long.
+func (f *flusher) gather(s *Session) {
 	f.mu.Lock()
-	f.held = append(f.held, s)
-	f.holds.Store(true)
+	f.gathered = append(f.gathered, s)
+	f.gathers.Store(true)
 	start := !f.sweeping
 	f.sweeping = true
 	f.mu.Unlock()
@@ -262,31 +262,31 @@ func (f *flusher) hold(s *Session) {
 	}
 }
 
-// endHold is for a receiver that was busy.
-func (f *flusher) endHold() {
+// endBurst is for a receiver that was busy.
+func (f *flusher) endBurst() {
 	for {
 		n := f.busy.Load()
 		if n <= 0 || f.busy.CompareAndSwap(n, n-1) {
 			break
 		}
 	}
-	if f.holds.Load() {
+	if f.gathers.Load() {
 		f.release()
 	}
 }
 
-// release has what is held flushed.
+// release has what is gathered flushed.
 func (f *flusher) release() {
 	f.mu.Lock()
-	for _, s := range f.held {
-		f.ready = append(f.ready, work{s, held})
+	for _, s := range f.gathered {
+		f.ready = append(f.ready, work{s, gathered})
 	}
-	clear(f.held)
-	if f.held = f.held[:0]; cap(f.held) > keptReady {
-		f.held = nil
+	clear(f.gathered)
+	if f.gathered = f.gathered[:0]; cap(f.gathered) > keptReady {
+		f.gathered = nil
 	}
-	f.holds.Store(false)
-	f.heldLong = false
+	f.gathers.Store(false)
+	f.gatheredLong = false
 	start := f.missingLocked()
 	f.mu.Unlock()
 	f.startWorkers(start)
@@ -370,13 +370,14 @@ func (f *flusher) sweep() {
 	for _, s := range f.takeDeferred() {
 		f.checkDeferred(s)
 	}
-	if f.heldTooLong() {
-		f.holdN.Add(1) // a receiver that takes its time, or does not come back, is no reason to hold the next messages, too
+	if f.gatheredTooLong() {
+		// A receiver that takes its time, or does not come back, is no reason to gather the next messages, too.
+		f.busyEpoch.Add(1)
 		f.busy.Store(0)
 		f.release()
 	}
 	f.mu.Lock()
-	f.sweeping = len(f.deferred) > 0 || len(f.held) > 0
+	f.sweeping = len(f.deferred) > 0 || len(f.gathered) > 0
 	again := f.sweeping
 	f.mu.Unlock()
 	if again {
@@ -384,12 +385,12 @@ func (f *flusher) sweep() {
 	}
 }
 
-// heldTooLong reports whether what is held was so at the last sweep.
-func (f *flusher) heldTooLong() bool {
+// gatheredTooLong reports whether what is gathered was so at the last sweep.
+func (f *flusher) gatheredTooLong() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	long := f.heldLong
-	f.heldLong = len(f.held) > 0
+	long := f.gatheredLong
+	f.gatheredLong = len(f.gathered) > 0
 	return long
 }
 

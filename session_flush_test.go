@@ -265,9 +265,9 @@ func TestWhatACodecWritesWhileReceivingLeavesAtOnce(t *testing.T) {
 	})
 }
 
-// holdRig serves over pipes: what a client of it sends in one write is one chunk for the handler. Members join with
+// burstRig serves over pipes: what a client of it sends in one write is one chunk for the handler. Members join with
 // their first message.
-func holdRig(t *testing.T, queue int, handle func(r *testkit.Rig, s *libnet.Session, msg string)) *testkit.Rig {
+func burstRig(t *testing.T, queue int, handle func(r *testkit.Rig, s *libnet.Session, msg string)) *testkit.Rig {
 	var r *testkit.Rig
 	ready := make(chan struct{})
 	r = testkit.ServeWith(t, testkit.Frames, func(srv *libnet.Server) { srv.SendQueue = queue }, func(s *libnet.Session) {
@@ -294,7 +294,7 @@ func chunk(msgs ...string) (p []byte) {
 func TestABurstOfBroadcastsLeavesInOneWriteAMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const members, burst = 8, 32
-		r := holdRig(t, 2*burst+4, func(r *testkit.Rig, s *libnet.Session, msg string) {
+		r := burstRig(t, 2*burst+4, func(r *testkit.Rig, s *libnet.Session, msg string) {
 			r.Manager().BroadcastExcept([]byte(msg), s)
 			runtime.Gosched() // whoever writes has every chance to do so too early
 		})
@@ -328,7 +328,7 @@ func TestABurstOfBroadcastsLeavesInOneWriteAMember(t *testing.T) {
 func TestWhatWaitsForTheRestOfABurstLeavesWithinTwoMilliseconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		r := holdRig(t, 64, func(r *testkit.Rig, s *libnet.Session, msg string) {
+		r := burstRig(t, 64, func(r *testkit.Rig, s *libnet.Session, msg string) {
 			r.Manager().BroadcastExcept([]byte(msg), s)
 			<-release // as for a database
 		})
@@ -358,7 +358,7 @@ func TestABurstLongerThanAQueueIsNotHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const burst = 500
 		var to *libnet.Session
-		r := holdRig(t, 8, func(r *testkit.Rig, s *libnet.Session, msg string) {
+		r := burstRig(t, 8, func(r *testkit.Rig, s *libnet.Session, msg string) {
 			if err := to.SendContext(context.Background(), msg); err != nil {
 				t.Error(err)
 			}
@@ -386,7 +386,7 @@ func TestWhatIsHeldLeavesRoomForALargeMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		small, large := make([]byte, 20<<10), make([]byte, 50<<10)
 		var to *libnet.Session
-		r := holdRig(t, 64, func(r *testkit.Rig, s *libnet.Session, msg string) {
+		r := burstRig(t, 64, func(r *testkit.Rig, s *libnet.Session, msg string) {
 			for _, msg := range [][]byte{small, large} {
 				if err := to.Send(msg); err != nil {
 					t.Errorf("Send of %d bytes: %v", len(msg), err)

@@ -95,7 +95,7 @@ func (s *Session) beginReceive() bool {
 func (s *Session) endReceive(err *error) {
 	r := recover()
 	if *err != nil {
-		s.endHold()
+		s.endBurst()
 	}
 	s.recvMu.Unlock()
 	switch {
@@ -283,8 +283,8 @@ func (s *Session) countMessage(n int) bool {
 	case s.conn == nil:
 	case s.in.Empty():
 		s.q.ReceiverHasLast()
-	case !s.hold.lasts(s.owner.flusher):
-		s.beginHold()
+	case !s.burst.lasts(s.owner.flusher):
+		s.beginBurst()
 	}
 	return true
 }
@@ -400,7 +400,7 @@ func (s *Session) beforeWait(inFrame bool) {
 	if inFrame {
 		s.startFrame()
 	}
-	s.endHold()
+	s.endBurst()
 	if s.q.ReceiverWaits(s.parsed, s.read.Load()) {
 		s.flushNow()
 	}

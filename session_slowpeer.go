@@ -24,11 +24,11 @@ func (s *Session) slowAfter(timeout time.Duration) time.Duration {
 	return max(timeout, half)
 }
 
-// whileWriting has peerIsSlow called for a write of n bytes, held more being in the kernel, if that still waits after
-// half of PeerTimeout. Who knows that a write waits calls peerIsSlow at once.
-func (s *Session) whileWriting(n, held int) (end func()) {
+// whileWriting has peerIsSlow called for a write of n bytes, behind unsent ones in the kernel, if that still waits
+// after half of PeerTimeout. Who knows that a write waits calls peerIsSlow at once.
+func (s *Session) whileWriting(n, unsent int) (end func()) {
 	wait := s.slowAfter(0)
-	if wait == 0 || s.descriptor() == nil || n+held <= max(s.owner.sendBuffer(), leastSendBuffer) {
+	if wait == 0 || s.descriptor() == nil || n+unsent <= max(s.owner.sendBuffer(), leastSendBuffer) {
 		return func() {}
 	}
 	timer := time.AfterFunc(wait, s.peerIsSlow)
@@ -61,17 +61,17 @@ func (s *Session) isSlow() bool {
 	return s.clock != nil && s.clock.slow.Load() != 0
 }
 
-// taken is how many bytes the peer has taken, and how many the kernel holds for it. A session that always has something
+// taken is how many bytes the peer has taken, and how many the kernel has for it. A session that always has something
 // to write keeps the kernel's buffer full: that level alone says nothing. Through TLS, whose records are longer than
 // what they carry, the count is only good for seeing that it changes.
-func (s *Session) taken() (taken int64, held int) {
+func (s *Session) taken() (taken int64, unsent int) {
 	out := s.q.Counters().BytesOut
-	held = s.unsent()
-	return int64(out) - int64(held), held
+	unsent = s.unsent()
+	return int64(out) - int64(unsent), unsent
 }
 
-// unsent is what the kernel holds of what was written to the session's conn, or to what its TLS runs on, and the peer
-// has not taken; 0 where nobody can tell.
+// unsent is how many bytes the kernel has of what was written to the session's conn, or to what its TLS runs on, and
+// the peer has not taken; 0 where nobody can tell.
 func (s *Session) unsent() int { return sockets.Unsent(s.descriptor()) }
 
 // descriptor returns the handle of the session's descriptor, or of the one below its conn; nil if there is none.
@@ -90,8 +90,8 @@ func (s *Session) lookAtSlow(c *clock, now int64) error {
 	if at := c.slow.Load(); at == 0 || now < at {
 		return nil
 	}
-	switch taken, held := s.taken(); {
-	case held == 0:
+	switch taken, unsent := s.taken(); {
+	case unsent == 0:
 		s.endSlow(c)
 		return nil
 	case taken != c.taken.Load():
@@ -125,7 +125,7 @@ type writeGuard struct {
 	mu lock.Mutex[guardLock]
 	// mu guards the following.
 	session     *Session // nil once the write has returned
-	held        int      // unsent at the last look
+	unsent      int      // at the last look
 	due         time.Time
 	again       bool // the last look came late
 	interrupted bool // a deadline is set
@@ -136,11 +136,11 @@ type guardLock struct{}
 // writeGuarded is writeWaiting for conns that are not to be interrupted while they make progress.
 func (s *Session) writeGuarded(b *sendqueue.Batch) (next *sendqueue.Batch, err error) {
 	defer s.recovered("connection", &err)
-	held := s.unsent()
-	defer s.whileWriting(min(b.Unwritten(), tlsRecord), held)()
+	unsent := s.unsent()
+	defer s.whileWriting(min(b.Unwritten(), tlsRecord), unsent)()
 	var n int
 	if timeout := s.owner.writeTimeout(); timeout > 0 {
-		g := newWriteGuard(s, timeout, held)
+		g := newWriteGuard(s, timeout, unsent)
 		defer g.end() // also if the conn panics
 		n, err = s.writeSome(b)
 		g.end()
@@ -154,8 +154,8 @@ func (s *Session) writeGuarded(b *sendqueue.Batch) (next *sendqueue.Batch, err e
 	return b, err
 }
 
-func newWriteGuard(s *Session, timeout time.Duration, held int) *writeGuard {
-	g := &writeGuard{session: s, held: held, due: time.Now().Add(timeout)}
+func newWriteGuard(s *Session, timeout time.Duration, unsent int) *writeGuard {
+	g := &writeGuard{session: s, unsent: unsent, due: time.Now().Add(timeout)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.timer = time.AfterFunc(timeout, g.look)
@@ -213,7 +213,7 @@ func (g *writeGuard) isStuck(s *Session) bool {
 	case g.session == nil:
 	case g.interrupted:
 		return true
-	case s.kernelMoved(&g.held):
+	case s.kernelMoved(&g.unsent):
 		g.again = false
 		g.setLocked(timeout)
 	case !g.again && time.Since(g.due) > starvation:

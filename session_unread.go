@@ -61,7 +61,7 @@ func (s *Session) noteLastReceived() {
 	}
 	if s.recvMu.TryLock() { // else whoever receives gives the storage back, as an event loop does
 		if !s.serving.Started() {
-			s.endHold()
+			s.endBurst()
 			s.in.Release()
 		}
 		s.recvMu.Unlock()
@@ -150,7 +150,7 @@ func (s *Session) pause() error {
 
 // beforePause is beforeWait for a receiver that does not wait for the peer.
 func (s *Session) beforePause() {
-	s.endHold()
+	s.endBurst()
 	if s.q.ReceiverPauses(s.parsed, s.read.Load()) {
 		s.flushNow()
 	}

@@ -233,11 +233,11 @@ func (s *Session) awaitHandshake() error {
 func (s *Session) writeWithin(b *sendqueue.Batch, timeout time.Duration) (next *sendqueue.Batch, err error) {
 	defer s.recovered("connection", &err)
 	wait, again := timeout, false
-	held := s.unsent()
+	unsent := s.unsent()
 	mayWait := s.takesPieces(b) // else the kernel has just taken less
 	switch {
 	case s.sock == nil:
-		defer s.whileWriting(b.Unwritten(), held)()
+		defer s.whileWriting(b.Unwritten(), unsent)()
 	case mayWait:
 		wait = s.slowAfter(timeout)
 	default:
@@ -262,7 +262,7 @@ func (s *Session) writeWithin(b *sendqueue.Batch, timeout time.Duration) (next *
 		case mayWait: // and does
 			s.peerIsSlow()
 			wait, mayWait = timeout, false
-		case n > 0 || s.kernelMoved(&held):
+		case n > 0 || s.kernelMoved(&unsent):
 			wait, again = timeout, false
 		case !again && (s.sock != nil || time.Since(deadline) > starvation):
 			// The kernel has a socket wait for a third of its buffer and more, and this process may have been
@@ -306,12 +306,12 @@ func (s *Session) noWriteDeadline() (err error) {
 	return nil
 }
 
-// kernelMoved reports whether bytes have left the kernel's send buffer, or entered it, since held was noted: then the
+// kernelMoved reports whether bytes have left the kernel's send buffer, or entered it, since unsent was noted: then the
 // peer reads, however slowly.
-func (s *Session) kernelMoved(held *int) bool {
+func (s *Session) kernelMoved(unsent *int) bool {
 	now := s.unsent()
-	moved := now != *held
-	*held = now
+	moved := now != *unsent
+	*unsent = now
 	return moved
 }
 

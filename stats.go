@@ -24,8 +24,8 @@ type SessionStats struct {
 	// away. What is read at the very moment of a Close may be missing or be counted twice.
 	Dropped uint64
 
-	Queued, QueuedBytes int // messages and bytes accepted and not yet written
-	Opened              time.Time
+	Queued, QueuedBytes int       // messages and bytes accepted and not yet written
+	Opened              time.Time // when it was accepted, or dialled
 	LastReceived        time.Time // Opened while nothing has been received
 }
 
@@ -39,13 +39,13 @@ type ServerStats struct {
 	// sessions refused by OnSession, or behind a proxy by MaxSessionsPerIP, which were accepted before.
 	Rejected uint64
 
-	AcceptErrors            uint64 // errors of the listener that were waited out
-	Blocked                 uint64 // messages refused because a queue was full
-	Discarded               uint64
-	Dropped                 uint64
-	Panics                  uint64
-	MessagesIn, MessagesOut uint64
-	BytesIn, BytesOut       uint64
+	AcceptErrors            uint64            // errors of the listener that were waited out
+	Blocked                 uint64            // messages refused because a queue was full
+	Discarded               uint64            // as SessionStats has it
+	Dropped                 uint64            // as SessionStats has it
+	Panics                  uint64            // of the program's handlers, codecs and callbacks
+	MessagesIn, MessagesOut uint64            // as SessionStats has them
+	BytesIn, BytesOut       uint64            // as SessionStats has them
 	Closed                  map[string]uint64 // closed sessions by reason; CloseReason has the names
 
 	// With Server.Histograms only, and else without a bound. MessageSize has each message received, in bytes without
@@ -254,12 +254,12 @@ const keptClosed = 64
 
 // A ClosedSession is what a server remembers of a session that has ended.
 type ClosedSession struct {
-	ID         uint64
+	ID         uint64   // what Session.ID says
 	Name       string   // what Session.Name says; it may hold what a peer has chosen
 	RemoteAddr net.Addr // nil where the connection had none
 	Err        error    // what Session.Err says; CloseReason has its short name
 	Closed     time.Time
-	Stats      SessionStats
+	Stats      SessionStats // its last
 }
 
 // LastClosed returns the sessions that closed last, at most 64 of them, the newest first. They are those

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"math/big"
 	"net"
 	"sync"
-	"time"
+
+	"github.com/libnet-go/libnet/bench/internal/selfsigned"
 )
 
 // A wire is what a server's connections begin with. The messages are the same over all of them.
@@ -43,18 +39,7 @@ func (w wire) begin(conn net.Conn) (net.Conn, error) {
 }
 
 // serverTLS is all that the secure servers have in common.
-var serverTLS = sync.OnceValues(func() (*tls.Config, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, nil
-})
+var serverTLS = sync.OnceValues(selfsigned.Config)
 
 func listenTLS() (net.Listener, error) {
 	config, err := serverTLS()

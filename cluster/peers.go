@@ -325,8 +325,8 @@ func (ps *peers) briefs() []peerBrief {
 
 // NodeInfo is what a node knows of another one, or of itself.
 type NodeInfo struct {
-	ID       string
-	Self     bool
+	ID       string    // Options.NodeID
+	Self     bool      // it is the node that was asked
 	Alive    bool      // its last heartbeat is younger than 1.5 s, time in which this process stood still left out
 	Draining bool      // it takes no more users
 	Users    int       // as of its last whole heartbeat, two seconds ago at the most

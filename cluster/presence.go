@@ -21,7 +21,9 @@ type Presence struct {
 }
 
 // KickedError is the reason of a session that [Node.Kick] closed. errors.Is(err, ErrKicked) holds.
-type KickedError struct{ Reason string }
+type KickedError struct {
+	Reason string // what Kick was given, cut off at 1,024 bytes
+}
 
 func (e *KickedError) Error() string { return "cluster: kicked: " + e.Reason }
 

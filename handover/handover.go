@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/setting"
 )
 
 var (
@@ -56,20 +57,11 @@ const (
 )
 
 func (o *GiveOptions) handlerTime() time.Duration {
-	if o.HandlerTime == 0 {
-		return defaultHandlerTime
-	}
-	return max(o.HandlerTime, 0)
+	return setting.Resolve(o.HandlerTime, defaultHandlerTime, 0)
 }
 
 func (o *GiveOptions) pause() time.Duration {
-	switch {
-	case o.Pause == 0:
-		return defaultPause
-	case o.Pause < 0:
-		return 1<<63 - 1
-	}
-	return o.Pause
+	return setting.Resolve(o.Pause, defaultPause, 1<<63-1)
 }
 
 // TakeOptions are for who takes a server over.

@@ -140,9 +140,12 @@ func (k *kit) appendsBetween(tb testing.TB, appender libnet.FrameAppender) {
 	}
 }
 
+// appenders is how many goroutines append at a time.
+const appenders = 4
+
+// appendsConcurrently compares the frames that several goroutines make with those of one.
 func (k *kit) appendsConcurrently(tb testing.TB, appender libnet.FrameAppender) {
 	tb.Helper()
-	const goroutines, volume = 4, 2 << 20
 	samples := k.samples
 	if k.plain != nil {
 		for size := range 40 {
@@ -151,43 +154,51 @@ func (k *kit) appendsConcurrently(tb testing.TB, appender libnet.FrameAppender) 
 			}
 		}
 	}
+	alone := make([][]byte, len(samples))
+	for i, frame := range framesConcurrently(tb, appender, samples) {
+		at := i / appenders % len(samples)
+		if alone[at] == nil || !bytes.Equal(frame, alone[at]) {
+			k.arrives(tb, "AppendFrame by several goroutines", frame, samples[at])
+			alone[at] = frame
+		}
+	}
+}
+
+// framesConcurrently has appenders append samples in rounds: frame i is that of sample i / appenders, modulo their
+// number. Each appender's take 2 MiB at the most, or one round.
+func framesConcurrently(tb testing.TB, appender libnet.FrameAppender, samples []sample) [][]byte {
+	tb.Helper()
+	const volume = 2 << 20
 	total := 0
 	for _, s := range samples {
 		frame, _ := appendFrame(tb, appender, nil, s.msg)
 		total += len(frame)
 	}
 	rounds := min(200, 1+volume/max(total, 1))
-	frames := make([][]byte, goroutines*rounds*len(samples))
-	errs := make(chan error, goroutines)
+	frames := make([][]byte, appenders*rounds*len(samples))
+	errs := make(chan error, appenders)
 	var wg sync.WaitGroup
 	var ready atomic.Int32
-	for g := range goroutines {
+	for g := range appenders {
 		wg.Go(func() {
-			for ready.Add(1); ready.Load() < goroutines; { // so that they do meet
+			for ready.Add(1); ready.Load() < appenders; { // so that they do meet
 				runtime.Gosched()
 			}
 			errs <- guard("AppendFrame", func() (err error) {
-				for i := g; i < len(frames) && err == nil; i += goroutines {
-					frames[i], err = appender.AppendFrame(nil, samples[i/goroutines%len(samples)].msg)
+				for i := g; i < len(frames) && err == nil; i += appenders {
+					frames[i], err = appender.AppendFrame(nil, samples[i/appenders%len(samples)].msg)
 				}
 				return err
 			})
 		})
 	}
 	wg.Wait()
-	for range goroutines {
+	for range appenders {
 		if err := <-errs; err != nil {
 			tb.Fatalf("AppendFrame by several goroutines: %v", err)
 		}
 	}
-	alone := make([][]byte, len(samples))
-	for i, frame := range frames {
-		at := i / goroutines % len(samples)
-		if alone[at] == nil || !bytes.Equal(frame, alone[at]) {
-			k.arrives(tb, "AppendFrame by several goroutines", frame, samples[at])
-			alone[at] = frame
-		}
-	}
+	return frames
 }
 
 func checkSplitFrame(tb testing.TB, k *kit) {

@@ -115,31 +115,35 @@ func TestEveryAnswerTellsBrowsersWhatTheyMustNotDo(t *testing.T) {
 				request("GET", path, arrivedAt(outside)), request("GET", path, withHeader("Origin", "http://evil.example")),
 				request("GET", path, withHeader("Sec-Fetch-Site", "cross-site")),
 			} {
-				w := serve(h, r)
-				header := w.Header()
-				csp := header.Get("Content-Security-Policy")
-				for _, want := range []string{
-					"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'",
-				} {
-					if !strings.Contains(csp, want) {
-						t.Errorf("%s %s: the policy %q lacks %s", r.Method, path, csp, want)
-					}
-				}
-				if strings.Contains(csp, "unsafe") {
-					t.Errorf("the policy: %s", csp)
-				}
-				if header.Get("X-Content-Type-Options") != "nosniff" || header.Get("Referrer-Policy") != "same-origin" || header.Get("Cache-Control") != "no-store" {
-					t.Errorf("%s %s: %v", r.Method, path, header)
-				}
-				if r.Header.Get("Sec-Fetch-Site") != "" && header.Get("Cross-Origin-Opener-Policy") != "same-origin" {
-					t.Errorf("%s %s: %v", r.Method, path, header)
-				}
-				for name := range header {
-					if strings.HasPrefix(name, "Access-Control-") || name == "Set-Cookie" {
-						t.Errorf("%s %s has the header %s", r.Method, path, name)
-					}
-				}
+				forbids(t, r, serve(h, r).Header())
 			}
+		}
+	}
+}
+
+// forbids checks what the headers of r's answer forbid a browser.
+func forbids(t *testing.T, r *http.Request, header http.Header) {
+	t.Helper()
+	csp := header.Get("Content-Security-Policy")
+	for _, want := range []string{
+		"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'",
+	} {
+		if !strings.Contains(csp, want) {
+			t.Errorf("%s %s: the policy %q lacks %s", r.Method, r.URL, csp, want)
+		}
+	}
+	if strings.Contains(csp, "unsafe") {
+		t.Errorf("%s %s: the policy: %s", r.Method, r.URL, csp)
+	}
+	if header.Get("X-Content-Type-Options") != "nosniff" || header.Get("Referrer-Policy") != "same-origin" || header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%s %s: %v", r.Method, r.URL, header)
+	}
+	if r.Header.Get("Sec-Fetch-Site") != "" && header.Get("Cross-Origin-Opener-Policy") != "same-origin" {
+		t.Errorf("%s %s: %v", r.Method, r.URL, header)
+	}
+	for name := range header {
+		if strings.HasPrefix(name, "Access-Control-") || name == "Set-Cookie" {
+			t.Errorf("%s %s has the header %s", r.Method, r.URL, name)
 		}
 	}
 }

@@ -77,14 +77,7 @@ func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Serve
 		return err
 	}
 	m := newMonitor(server, o)
-	web := &http.Server{
-		Handler:           m,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-	}
+	web := boundedServer(m)
 	ctx, cancel := context.WithCancel(usercode.Context(ctx, "monitor.Serve"))
 	defer cancel()
 	looked := make(chan struct{})
@@ -105,6 +98,18 @@ func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Serve
 		return nil
 	}
 	return fmt.Errorf("libnet: monitor: %w", err)
+}
+
+// boundedServer is a server of h that waits for no client for ever.
+func boundedServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+	}
 }
 
 func (o Options) mayListen(addr net.Addr) error {

@@ -61,69 +61,15 @@ var (
 // tiles takes the past with v's sample as the newest.
 func tiles(v Varz, past []sample) []tile {
 	p := pointsOf(past)
-	bytes := func(n float64) string { return size(n) }
-	inOut := []string{"in", "out"}
-	closed := uint64(0)
-	for _, n := range v.Closed {
-		closed += n
-	}
 	all := []tile{
-		{
-			Title:  "Sessions",
-			Values: []value{{Text: count(v.Open), Name: limit(v.MaxSessions)}},
-			Chart:  p.chart("", whole, nil, open),
-			Notes:  []note{counted("open", "open", uint64(v.Open)), counted("peak", "peak", uint64(v.Peak)), counted("accepted", "accepted", v.Accepted)},
-		},
-		{
-			Title: "Messages", Per: "a second",
-			Values: []value{{"in", rate(lately(past, messagesIn)), "one"}, {"out", rate(lately(past, messagesOut)), "two"}},
-			Chart:  p.chart("", rate, inOut, messagesIn, messagesOut),
-			Notes:  []note{counted("in all: in", "messages_in", v.MessagesIn), counted("out", "messages_out", v.MessagesOut)},
-		},
-		{
-			Title: "Bytes", Per: "a second",
-			Values: []value{{"in", size(lately(past, bytesIn)), "one"}, {"out", size(lately(past, bytesOut)), "two"}},
-			Chart:  p.chart("B", bytes, inOut, bytesIn, bytesOut),
-			Notes:  []note{sized("in all: in", "bytes_in", v.BytesIn), sized("out", "bytes_out", v.BytesOut)},
-		},
-		{
-			Title:  "Queued",
-			Values: []value{{Text: size(v.QueuedBytes)}},
-			Chart:  p.chart("B", bytes, nil, queuedBytes),
-			Notes:  []note{sized("bytes", "queued_bytes", uint64(v.QueuedBytes)), counted("messages", "queued", uint64(v.Queued)), mostQueued(v)},
-		},
-		{
-			Title: "Closes", Per: "a second",
-			Values: []value{{Text: rate(lately(past, closes))}},
-			Chart:  p.chart("", rate, nil, closes),
-			Notes:  []note{counted("closed in all", "closed", closed), alarming("panics", "panics", v.Panics)},
-		},
-		{
-			Title: "Slow consumers", Per: "behind now",
-			Values: []value{{Text: count(v.Waiting)}},
-			Chart:  p.chart("", whole, nil, waiting),
-			Notes: []note{
-				alarming("ended for it", "slow", v.Slow),
-				alarming("messages refused", "blocked", v.Blocked),
-				alarming("discarded", "discarded", v.Discarded),
-			},
-		},
-		{
-			Title: "Accept errors", Per: "a second",
-			Values: []value{{"errors", rate(lately(past, acceptErrors)), "one"}, {"rejected", rate(lately(past, rejected)), "two"}},
-			Chart:  p.chart("", rate, []string{"errors", "rejected"}, acceptErrors, rejected),
-			Notes:  []note{alarming("errors in all", "accept_errors", v.AcceptErrors), alarming("rejected", "rejected", v.Rejected)},
-		},
-		{
-			Title: "Process", Per: "memory",
-			Values: []value{{Text: size(v.Memory)}},
-			Chart:  p.chart("B", bytes, nil, memory),
-			Notes: []note{
-				counted("goroutines", "goroutines", uint64(v.Goroutines)),
-				{Name: "up for", ID: "uptime", Value: strconv.FormatInt(max(int64(v.Now.Sub(v.Started).Seconds()), 0), 10), Text: span(v.Now, v.Started)},
-				{ID: "go", Value: v.GoVersion, Text: v.GoVersion},
-			},
-		},
+		sessionsTile(v, p),
+		messagesTile(v, past, p),
+		bytesTile(v, past, p),
+		queuedTile(v, p),
+		closesTile(v, past, p),
+		slowTile(v, p),
+		acceptTile(v, past, p),
+		processTile(v, p),
 	}
 	if h := v.HandlerTime; h != nil {
 		all = append(all, handlersTile(h, past, p))
@@ -132,6 +78,96 @@ func tiles(v Varz, past []sample) []tile {
 		all = append(all, queueWaitTile(h, past, p))
 	}
 	return all
+}
+
+var inOut = []string{"in", "out"}
+
+// sizeOf is size for a chart's axis.
+func sizeOf(n float64) string { return size(n) }
+
+func sessionsTile(v Varz, p *points) tile {
+	return tile{
+		Title:  "Sessions",
+		Values: []value{{Text: count(v.Open), Name: limit(v.MaxSessions)}},
+		Chart:  p.chart("", whole, nil, open),
+		Notes:  []note{counted("open", "open", uint64(v.Open)), counted("peak", "peak", uint64(v.Peak)), counted("accepted", "accepted", v.Accepted)},
+	}
+}
+
+func messagesTile(v Varz, past []sample, p *points) tile {
+	return tile{
+		Title: "Messages", Per: "a second",
+		Values: []value{{"in", rate(lately(past, messagesIn)), "one"}, {"out", rate(lately(past, messagesOut)), "two"}},
+		Chart:  p.chart("", rate, inOut, messagesIn, messagesOut),
+		Notes:  []note{counted("in all: in", "messages_in", v.MessagesIn), counted("out", "messages_out", v.MessagesOut)},
+	}
+}
+
+func bytesTile(v Varz, past []sample, p *points) tile {
+	return tile{
+		Title: "Bytes", Per: "a second",
+		Values: []value{{"in", size(lately(past, bytesIn)), "one"}, {"out", size(lately(past, bytesOut)), "two"}},
+		Chart:  p.chart("B", sizeOf, inOut, bytesIn, bytesOut),
+		Notes:  []note{sized("in all: in", "bytes_in", v.BytesIn), sized("out", "bytes_out", v.BytesOut)},
+	}
+}
+
+func queuedTile(v Varz, p *points) tile {
+	return tile{
+		Title:  "Queued",
+		Values: []value{{Text: size(v.QueuedBytes)}},
+		Chart:  p.chart("B", sizeOf, nil, queuedBytes),
+		Notes:  []note{sized("bytes", "queued_bytes", uint64(v.QueuedBytes)), counted("messages", "queued", uint64(v.Queued)), mostQueued(v)},
+	}
+}
+
+func closesTile(v Varz, past []sample, p *points) tile {
+	closed := uint64(0)
+	for _, n := range v.Closed {
+		closed += n
+	}
+	return tile{
+		Title: "Closes", Per: "a second",
+		Values: []value{{Text: rate(lately(past, closes))}},
+		Chart:  p.chart("", rate, nil, closes),
+		Notes:  []note{counted("closed in all", "closed", closed), alarming("panics", "panics", v.Panics)},
+	}
+}
+
+func slowTile(v Varz, p *points) tile {
+	return tile{
+		Title: "Slow consumers", Per: "behind now",
+		Values: []value{{Text: count(v.Waiting)}},
+		Chart:  p.chart("", whole, nil, waiting),
+		Notes: []note{
+			alarming("ended for it", "slow", v.Slow),
+			alarming("messages refused", "blocked", v.Blocked),
+			alarming("discarded", "discarded", v.Discarded),
+		},
+	}
+}
+
+func acceptTile(v Varz, past []sample, p *points) tile {
+	return tile{
+		Title: "Accept errors", Per: "a second",
+		Values: []value{{"errors", rate(lately(past, acceptErrors)), "one"}, {"rejected", rate(lately(past, rejected)), "two"}},
+		Chart:  p.chart("", rate, []string{"errors", "rejected"}, acceptErrors, rejected),
+		Notes:  []note{alarming("errors in all", "accept_errors", v.AcceptErrors), alarming("rejected", "rejected", v.Rejected)},
+	}
+}
+
+func processTile(v Varz, p *points) tile {
+	up := max(int64(v.Now.Sub(v.Started).Seconds()), 0)
+	return tile{
+		Title: "Process", Per: "memory",
+		Values: []value{{Text: size(v.Memory)}},
+		Chart:  p.chart("B", sizeOf, nil, memory),
+		Notes: []note{
+			counted("goroutines", "goroutines", uint64(v.Goroutines)),
+			{Name: "up for", ID: "uptime", Value: strconv.FormatInt(up, 10), Text: span(v.Now, v.Started)},
+			{ID: "go", Value: v.GoVersion, Text: v.GoVersion},
+		},
+	}
 }
 
 // handlersTile is there with Server.Histograms only.

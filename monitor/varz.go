@@ -63,7 +63,8 @@ type Varz struct {
 	Gauges map[string]float64 `json:"gauges,omitempty"`
 }
 
-// Histogram is a libnet.Histogram.
+// Histogram is a libnet.Histogram. Counts[i] is how many values were above Bounds[i-1] and not above Bounds[i]; the
+// last of Counts, which are one more than Bounds, has those above them all. Sum is the sum of all values.
 type Histogram struct {
 	Bounds []float64 `json:"bounds"`
 	Counts []uint64  `json:"counts"`

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/setting"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
@@ -15,23 +16,12 @@ const (
 	defaultCallTimeout = 30 * time.Second
 )
 
-func (m *Mux) maxCalls() int {
-	switch {
-	case m.MaxCalls == 0:
-		return defaultMaxCalls
-	case m.MaxCalls < 0:
-		return math.MaxInt
-	}
-	return m.MaxCalls
-}
+func (m *Mux) maxCalls() int { return setting.Resolve(m.MaxCalls, defaultMaxCalls, math.MaxInt) }
 
 // bounded is ctx, which ends after CallTimeout where it has no deadline.
 func (m *Mux) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	d := m.CallTimeout
-	if d == 0 {
-		d = defaultCallTimeout
-	}
-	if _, ok := ctx.Deadline(); ok || d < 0 {
+	d := setting.Resolve(m.CallTimeout, defaultCallTimeout, 0)
+	if _, ok := ctx.Deadline(); ok || d == 0 {
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, d)

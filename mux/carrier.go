@@ -63,10 +63,7 @@ func (m *Mux) Answer(ctx context.Context, request []byte) (reply []byte, err err
 	if !ok || h.Role != Ask {
 		return nil, ErrMalformed
 	}
-	r := Request{Kind: h.Kind, ID: h.ID, Body: body, to: m.unknown}
-	if to := kinds.route(&h); to != nil {
-		r.to, r.Kind = to, to.kind
-	}
+	r := m.request(nil, kinds, &h, body)
 	reply, failure, why := m.handleCarried(ctx, r)
 	if failure == nil {
 		return reply, why

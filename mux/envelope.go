@@ -38,8 +38,8 @@ const (
 
 // A Header is what an envelope says of a message besides its body.
 type Header struct {
-	Kind Kind // of a Reply that was received it may be empty, but for an [OrderedEnvelope]
-	ID   uint64
+	Kind Kind   // of a Reply that was received it may be empty, but for an [OrderedEnvelope]
+	ID   uint64 // of the call that asks, or is answered; 0 where there is none
 	Role Role
 
 	to *route // nil where Kinds has no handler

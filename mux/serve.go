@@ -84,15 +84,22 @@ func (m *Mux) ServeMessage(s *libnet.Session, msg []byte) {
 	case m.ordered && m.answeredInOrder(s, h, body):
 		return
 	}
-	r := Request{Session: s, Kind: h.Kind, ID: h.ID, Body: body, to: m.unknown}
-	if to := kinds.route(&h); to != nil {
-		r.to, r.Kind = to, to.kind
-	}
+	r := m.request(s, kinds, &h, body)
 	if r.to.places > 0 {
 		m.serveConcurrently(r)
 		return
 	}
 	m.serve(inOrder{s}, &r)
+}
+
+// request is what handlers are given of a message that came on s, nil for none. m.unknown serves it where kinds has no
+// route for it.
+func (m *Mux) request(s *libnet.Session, kinds *Kinds, h *Header, body []byte) Request {
+	r := Request{Session: s, Kind: h.Kind, ID: h.ID, Body: body, to: m.unknown}
+	if to := kinds.route(h); to != nil {
+		r.to, r.Kind = to, to.kind
+	}
+	return r
 }
 
 // serve calls the handler and sends what it returned.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/setting"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
@@ -151,7 +152,7 @@ func (c *Client) Session() *libnet.Session {
 	return c.link.session
 }
 
-// Stats returns a snapshot.
+// Stats returns a snapshot. Any goroutine may call it, before Start and after the end, too.
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,13 +169,5 @@ func (c *Client) Done() <-chan struct{} {
 	return c.lifetimeLocked().done
 }
 
-// resolve is the rule of Client's numbers.
-func resolve[T int | time.Duration](set, byDefault T) T {
-	switch {
-	case set == 0:
-		return byDefault
-	case set < 0:
-		return 0
-	}
-	return set
-}
+// resolve is the rule of Client's numbers, where 0 is off.
+func resolve[T int | time.Duration](set, byDefault T) T { return setting.Resolve(set, byDefault, 0) }

@@ -19,6 +19,7 @@ const (
 	Closed                  // for good
 )
 
+// String returns the name in lower case, as in "connecting".
 func (s State) String() string {
 	names := [...]string{"connecting", "connected", "waiting", "closed"}
 	if s < 0 || int(s) >= len(names) {

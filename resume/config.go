@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/setting"
 )
 
 // Config is what can be set on both ends. Zero means the default, a negative number none.
@@ -54,13 +55,7 @@ func (c *Config) marshaler() codec.Marshaler {
 }
 
 func resolve[T int | time.Duration](set, byDefault, none T) T {
-	switch {
-	case set == 0:
-		return byDefault
-	case set < 0:
-		return none
-	}
-	return set
+	return setting.Resolve(set, byDefault, none)
 }
 
 // limits bound what may be unacknowledged.

@@ -119,6 +119,7 @@ const (
 	Closed   // for good
 )
 
+// String returns the name in lower case, as in "connecting".
 func (s State) String() string {
 	names := [...]string{"connecting", "connected", "detached", "closed"}
 	if s < 0 || int(s) >= len(names) {

@@ -2,20 +2,15 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/big"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/bench/internal/selfsigned"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -31,7 +26,7 @@ type place struct {
 // start begins a life of each station and returns the addresses.
 func (p *place) start() (addresses map[string]string, err error) {
 	if p.secure == nil {
-		if p.secure, err = certificate(); err != nil {
+		if p.secure, err = selfsigned.Config(); err != nil {
 			return nil, err
 		}
 	}
@@ -138,18 +133,4 @@ func (l *life) awaitClosed() {
 	for end := time.Now().Add(cutTime); l.server.Stats().Open > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-}
-
-// certificate is one that nobody signed: the clients do not look.
-func certificate() (*tls.Config, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().AddDate(1, 0, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, nil
 }

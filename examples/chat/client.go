@@ -17,19 +17,7 @@ import (
 
 // converse is chat -as: what is typed is done, what happens is printed, and a connection that breaks is made anew.
 func converse(ctx context.Context, address string, login *Login, stdin io.Reader, stdout io.Writer) error {
-	m := mux.New(mux.JSON)
-	printed[Members](m, "members", stdout)
-	printed[Joined](m, "joined", stdout)
-	printed[Left](m, "left", stdout)
-	printed[Said](m, "said", stdout)
-	printed[Whispered](m, "whispered", stdout)
-	mux.On(m, "ping", func(_ context.Context, s *libnet.Session, _ *struct{}) error {
-		return s.Send(mux.Message{Kind: "pong"})
-	})
-	mux.On(m, "farewell", func(_ context.Context, s *libnet.Session, e *Farewell) error {
-		return s.CloseWithError(reconnect.Permanent(errors.New(e.Reason))) // and do not come back
-	})
-
+	m := clientRoutes(stdout)
 	dialer := &libnet.Dialer{Protocol: codec.New(codec.Uint32BE, m)}
 	dialer.SendQueue, dialer.IdleTimeout = 64, limits.IdleTimeout // the server pings more often
 	var room atomic.Value                                         // of a string: where to be, also after the connection broke
@@ -62,6 +50,23 @@ func converse(ctx context.Context, address string, login *Login, stdin io.Reader
 		return nil // by one of the above
 	}
 	return link.Err()
+}
+
+// clientRoutes handles what the server sends by itself.
+func clientRoutes(stdout io.Writer) *mux.Mux {
+	m := mux.New(mux.JSON)
+	printed[Members](m, "members", stdout)
+	printed[Joined](m, "joined", stdout)
+	printed[Left](m, "left", stdout)
+	printed[Said](m, "said", stdout)
+	printed[Whispered](m, "whispered", stdout)
+	mux.On(m, "ping", func(_ context.Context, s *libnet.Session, _ *struct{}) error {
+		return s.Send(mux.Message{Kind: "pong"})
+	})
+	mux.On(m, "farewell", func(_ context.Context, s *libnet.Session, e *Farewell) error {
+		return s.CloseWithError(reconnect.Permanent(errors.New(e.Reason))) // and do not come back
+	})
+	return m
 }
 
 // obey does what a line says. While there is no connection it waits for one.

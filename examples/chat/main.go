@@ -89,11 +89,7 @@ func serve(ctx context.Context, tcp, address, password string, hangups <-chan os
 	links.MaxMessage, links.HandshakeTimeout = limits.MaxMessage, limits.HandshakeTimeout
 	links.MaxSessions, links.MaxSessionsPerIP = server.MaxSessions, server.MaxSessionsPerIP
 
-	pages := http.NewServeMux()
-	pages.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })
-	pages.Handle("GET /resume.js", web.Handler())
-	pages.Handle("/ws", ws.MessageHandler(links, kept, nil))
-	site := &http.Server{Handler: pages, ReadHeaderTimeout: 10 * time.Second}
+	site := &http.Server{Handler: pageHandler(links, kept), ReadHeaderTimeout: 10 * time.Second}
 	defer site.Close()
 	fmt.Fprintf(stdout, "terminals at %v, browsers at http://%v/; Ctrl-C ends it\n", server.Listener().Addr(), listener.Addr())
 
@@ -118,6 +114,15 @@ func serve(ctx context.Context, tcp, address, password string, hangups <-chan os
 			return server.Shutdown(drain) // delivers what was said, and says what it could not
 		}
 	}
+}
+
+// pageHandler serves the page, its script, and its connections.
+func pageHandler(links *libnet.Server, kept *resume.Server) http.Handler {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })
+	m.Handle("GET /resume.js", web.Handler())
+	m.Handle("/ws", ws.MessageHandler(links, kept, nil))
+	return m
 }
 
 // limit says how much anybody may have of a server.

@@ -9,30 +9,11 @@ import (
 )
 
 func runGateway(ctx context.Context, args []string, std std) error {
-	flags := newFlags("gateway", std)
-	flags.withEtcd("")
-	flags.withServing("1000")
-	o := gateway.InstanceOptions{}
-	flags.StringVar(&o.Listen, "listen", "127.0.0.1:0", "`address` for clients")
-	flags.StringVar(&o.Page, "page", "", "serve the page for browsers at this `address`, too")
-	hosts := flags.String("page-hosts", "", "`names` under which browsers may ask for the page, with commas between them; default those of this machine alone")
-	connect := flags.String("page-connect", "", "`sources` to which the page may connect, such as wss://*.example.com; default those of this machine alone")
-	if err := flags.parse(args); err != nil {
+	o, serving, err := parseGateway(args, std)
+	if err != nil {
 		return err
 	}
-	if flags.etcdFlags.at == "" {
-		return errors.New("a gateway needs -etcd")
-	}
-	o.Etcd, o.PageHosts, o.PageConnect, o.Logger = flags.etcdFlags.endpoints(), list(*hosts), list(*connect), flags.logger()
-	o.MaxPerAddress = flags.serveFlags.maxPerAddress
-	var err error
-	if o.EtcdAccess, err = flags.etcdFlags.access(); err != nil {
-		return err
-	}
-	if o.TLS, err = flags.serveFlags.tls(); err != nil {
-		return err
-	}
-	ops, err := flags.serveFlags.listenOps()
+	ops, err := serving.listenOps()
 	if err != nil {
 		return err
 	}
@@ -54,4 +35,29 @@ func runGateway(ctx context.Context, args []string, std std) error {
 	defer cancel()
 	g.Stop(stopping)
 	return nil
+}
+
+func parseGateway(args []string, std std) (o gateway.InstanceOptions, serving serveFlags, err error) {
+	flags := newFlags("gateway", std)
+	flags.withEtcd("")
+	flags.withServing("1000")
+	flags.StringVar(&o.Listen, "listen", "127.0.0.1:0", "`address` for clients")
+	flags.StringVar(&o.Page, "page", "", "serve the page for browsers at this `address`, too")
+	hosts := flags.String("page-hosts", "", "`names` under which browsers may ask for the page, with commas between them; default those of this machine alone")
+	connect := flags.String("page-connect", "", "`sources` to which the page may connect, such as wss://*.example.com; default those of this machine alone")
+	if err := flags.parse(args); err != nil {
+		return o, serving, err
+	}
+	if flags.etcdFlags.at == "" {
+		return o, serving, errors.New("a gateway needs -etcd")
+	}
+	o.Etcd, o.PageHosts, o.PageConnect, o.Logger = flags.etcdFlags.endpoints(), list(*hosts), list(*connect), flags.logger()
+	o.MaxPerAddress = flags.serveFlags.maxPerAddress
+	if o.EtcdAccess, err = flags.etcdFlags.access(); err != nil {
+		return o, serving, err
+	}
+	if o.TLS, err = flags.serveFlags.tls(); err != nil {
+		return o, serving, err
+	}
+	return o, flags.serveFlags, nil
 }

@@ -84,11 +84,12 @@ const (
 	prefixes  = module + "/internal/lengthprefix"
 	moving    = module + "/internal/moving"
 	insides   = module + "/internal/inside"
+	settings  = module + "/internal/setting"
 
 	resumables = module + "/internal/resumable" // which the root does not need
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy, prefixes, moving, insides}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy, prefixes, moving, insides, settings}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -120,17 +121,18 @@ var mayImport = map[string][]string{
 	prefixes:                  {},
 	moving:                    {sendqueue},
 	insides:                   {sendqueue},
+	settings:                  {},
 	resumables:                {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, firsts, prefixes, insides, sendqueue, "google.golang.org/protobuf/"},
 	module + "/libnettest":    {module, locks, usercode, insides},
 	module + "/glogslog":      {"github.com/golang/glog"},
-	module + "/reconnect":     {module, locks, chains, usercode, "github.com/cenkalti/backoff/v5"},
+	module + "/reconnect":     {module, locks, chains, usercode, settings, "github.com/cenkalti/backoff/v5"},
 	module + "/ws":            {module, locks, chains, prefixes, usercode, sendqueue, sockets, ratelimit, insides, "github.com/coder/websocket"},
 	module + "/monitor":       {module, locks, usercode, resumables},
-	module + "/mux":           {module, locks, chains, usercode, insides, module + "/codec", "google.golang.org/protobuf/"},
-	module + "/handover":      {module, moving, sendqueue, chains, usercode},
-	module + "/resume":        {module, locks, chains, usercode, sendqueue, insides, resumables, module + "/codec", module + "/reconnect"},
+	module + "/mux":           {module, locks, chains, usercode, insides, settings, module + "/codec", "google.golang.org/protobuf/"},
+	module + "/handover":      {module, moving, sendqueue, chains, usercode, settings},
+	module + "/resume":        {module, locks, chains, usercode, sendqueue, insides, settings, resumables, module + "/codec", module + "/reconnect"},
 	module + "/resume/web":    {},
 	module + "/examples/echo": {module, module + "/"},
 	module + "/examples/chat": {module, module + "/"},

@@ -94,7 +94,7 @@ type Limit struct {
 	Busy            *atomic.Int32 // nil: nothing waits
 }
 
-func (l *Limit) holds() bool { return l.Busy != nil && l.Busy.Load() > 0 }
+func (l *Limit) gathers() bool { return l.Busy != nil && l.Busy.Load() > 0 }
 
 // NoLimit takes any message, also before those who wait for room.
 var NoLimit = Limit{Messages: math.MaxInt}

@@ -16,11 +16,11 @@ const (
 type deferral uint8
 
 const (
-	deferralNone    deferral = iota
-	deferralPending          // somebody looks after the receiver; nothing was written since the last look, or the beginning
-	deferralMoving           // the same, and something was written
-	deferralExpired          // the receiver did not come back in time: nothing is left to it until it does
-	deferralHeld             // nothing to do with the receiver: more is likely to follow, and somebody is to call Release
+	deferralNone     deferral = iota
+	deferralPending           // somebody looks after the receiver; nothing was written since the last look, or the beginning
+	deferralMoving            // the same, and something was written
+	deferralExpired           // the receiver did not come back in time: nothing is left to it until it does
+	deferralGathered          // nothing to do with the receiver: more is likely to follow, and somebody is to call Release
 )
 
 // By says who flushes what was queued.
@@ -31,7 +31,7 @@ const (
 	ByCaller             // the caller has begun the flush, and writes what can be written without waiting
 	ByReceiver           // the receiver, before it waits; somebody has to look after it: see Overdue
 	ByAnother            // the caller has begun the flush, for whoever takes it over first
-	ByHolder             // more is likely to follow: somebody begins the flush with Release
+	ByRelease            // more is likely to follow: somebody begins the flush with Release
 )
 
 // Wake says who flushes what is queued.
@@ -63,15 +63,15 @@ func (q *Queue) wakeLocked(limit *Limit) By {
 		q.deferral = deferralPending
 		return ByReceiver
 	}
-	if q.state == open && limit.holds() {
+	if q.state == open && limit.gathers() {
 		switch {
 		case q.pressesLocked(limit): // who goes on sending would be refused before somebody else comes to it
 			q.flushing = flushUnderWay
 			return ByCaller
 		case q.deferral == deferralNone:
-			q.deferral = deferralHeld
-			return ByHolder
-		case q.deferral == deferralHeld:
+			q.deferral = deferralGathered
+			return ByRelease
+		case q.deferral == deferralGathered:
 			return ByNobody
 		}
 	}
@@ -79,23 +79,23 @@ func (q *Queue) wakeLocked(limit *Limit) By {
 	return ByAnother
 }
 
-// heldBytes is from where it does not pay to wait for more: a write of so many costs what they do, and not what a write
-// does.
-const heldBytes = keptBatch / 2
+// gatheredBytes is from where it does not pay to wait for more: a write of so many costs what they do, and not what a
+// write does.
+const gatheredBytes = keptBatch / 2
 
-// heldShare is which part of the bytes that a queue may have may wait: a large message is to find room beside them.
-const heldShare = 16
+// gatheredShare is which part of the bytes that a queue may have may wait: a large message is to find room beside them.
+const gatheredShare = 16
 
-// pressesLocked reports whether the queue has too much for what it holds to wait: it is half full, or that is long.
+// pressesLocked reports whether the queue has too much for what is gathered to wait: it is half full, or that is long.
 func (q *Queue) pressesLocked(limit *Limit) bool {
-	return q.messages >= limit.Messages/2 || q.bytes >= heldBytes || limit.Bytes > 0 && q.bytes >= limit.Bytes/heldShare
+	return q.messages >= limit.Messages/2 || q.bytes >= gatheredBytes || limit.Bytes > 0 && q.bytes >= limit.Bytes/gatheredShare
 }
 
-// Release is for whoever the queue has named ByHolder. True says that the caller has begun a flush.
+// Release is for whoever the queue has answered with ByRelease. True says that the caller has begun a flush.
 func (q *Queue) Release() (begun bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.deferral == deferralHeld {
+	if q.deferral == deferralGathered {
 		q.deferral = deferralNone
 	}
 	return q.beginLocked()

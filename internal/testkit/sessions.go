@@ -99,5 +99,5 @@ func ReceiveToEnd(s *libnet.Session) {
 	}
 }
 
-// Hold is a handler that keeps a session without ever receiving.
-func Hold(s *libnet.Session) { <-s.Done() }
+// NeverReceive is a handler that keeps a session without ever receiving.
+func NeverReceive(s *libnet.Session) { <-s.Done() }

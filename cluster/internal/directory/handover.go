@@ -119,30 +119,29 @@ func (d *Directory) deliver(ctx context.Context, h *handover, home string, batch
 	late := time.NewTimer(again.next())
 	defer late.Stop()
 	changed := h.changed
-	for {
-		if !d.registerBatch(home, c.number, batch) {
+	for send := true; ; {
+		if send && !d.registerBatch(home, c.number, batch) {
 			return true
 		}
-		for wait := true; wait; {
-			select {
-			case <-c.answers:
-				return true
-			case <-late.C:
-				late.Reset(again.next())
-				wait = false
-			case <-changed:
-				d.mu.Lock()
-				changed = d.changed
-				moved := d.view != h.view
-				d.mu.Unlock()
-				if moved {
-					return false
-				}
-			case <-ctx.Done():
-				return false
-			case <-d.closed:
+		send = false
+		select {
+		case <-c.answers:
+			return true
+		case <-late.C:
+			late.Reset(again.next())
+			send = true
+		case <-changed:
+			d.mu.Lock()
+			changed = d.changed
+			moved := d.view != h.view
+			d.mu.Unlock()
+			if moved {
 				return false
 			}
+		case <-ctx.Done():
+			return false
+		case <-d.closed:
+			return false
 		}
 	}
 }

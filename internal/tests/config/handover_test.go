@@ -25,7 +25,7 @@ func servedUntil(t *testing.T, n int64) {
 	ctx, cancel := context.WithCancel(t.Context())
 	srv.OnSession = func(*libnet.Session) error { cancel(); return nil }
 	testkit.Within(t, testkit.Patience, "ServeUntil", func() {
-		_ = srv.ServeUntil(ctx, time.Duration(n), func() error { return srv.Serve(libnet.HandlerFunc(testkit.Hold)) })
+		_ = srv.ServeUntil(ctx, time.Duration(n), func() error { return srv.Serve(libnet.HandlerFunc(testkit.NeverReceive)) })
 	})
 }
 

@@ -84,6 +84,16 @@ func packages(t *testing.T) (dirs []string) {
 func numbersOf(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	files := parseAll(t, dir)
+	numeric := numericTypes(files)
+	for _, file := range files {
+		names = append(names, numericFields(file, numeric)...)
+		names = append(names, numericParams(file, numeric)...)
+	}
+	return names
+}
+
+// numericTypes has the names of Go's numeric types, and of those that files declare by one of these.
+func numericTypes(files []*ast.File) map[string]bool {
 	numeric := map[string]bool{"time.Duration": true, "uintptr": true, "byte": true, "rune": true}
 	for _, kind := range []string{"int", "uint"} {
 		for _, size := range []string{"", "8", "16", "32", "64"} {
@@ -98,23 +108,35 @@ func numbersOf(t *testing.T, dir string) (names []string) {
 			}
 		}
 	}
-	for _, file := range files {
-		pkg := file.Name.Name + "."
-		for _, spec := range typeSpecs(file) {
-			if s, ok := spec.Type.(*ast.StructType); ok && spec.Name.IsExported() && !outputs[pkg+spec.Name.Name] {
-				for _, field := range exported(numericNames(s.Fields, numeric)) {
-					names = append(names, pkg+spec.Name.Name+"."+field)
-				}
-			}
+	return numeric
+}
+
+func numericFields(file *ast.File, numeric map[string]bool) (names []string) {
+	pkg := file.Name.Name + "."
+	for _, spec := range typeSpecs(file) {
+		s, ok := spec.Type.(*ast.StructType)
+		if !ok || !spec.Name.IsExported() || outputs[pkg+spec.Name.Name] {
+			continue
 		}
-		for _, decl := range file.Decls {
-			if f, ok := decl.(*ast.FuncDecl); ok && f.Name.IsExported() {
-				for _, param := range numericNames(f.Type.Params, numeric) {
-					if name, ok := callable(f); ok {
-						names = append(names, pkg+name+"("+param+")")
-					}
-				}
-			}
+		for _, field := range exported(numericNames(s.Fields, numeric)) {
+			names = append(names, pkg+spec.Name.Name+"."+field)
+		}
+	}
+	return names
+}
+
+func numericParams(file *ast.File, numeric map[string]bool) (names []string) {
+	for _, decl := range file.Decls {
+		f, ok := decl.(*ast.FuncDecl)
+		if !ok || !f.Name.IsExported() {
+			continue
+		}
+		name, ok := callable(f)
+		if !ok {
+			continue
+		}
+		for _, param := range numericNames(f.Type.Params, numeric) {
+			names = append(names, file.Name.Name+"."+name+"("+param+")")
 		}
 	}
 	return names

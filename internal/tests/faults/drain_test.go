@@ -80,7 +80,7 @@ func TestE84AHandlerThatDoesNotComeBackIsWaitedForHalfTheTime(t *testing.T) {
 }
 
 func TestLingerBoundsTheWaitForAPeerThatDoesNotClose(t *testing.T) {
-	for name, hold := range map[string]libnet.HandlerFunc{"receiving": testkit.ReceiveToEnd, "holding": testkit.Hold} {
+	for name, hold := range map[string]libnet.HandlerFunc{"receiving": testkit.ReceiveToEnd, "holding": testkit.NeverReceive} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {

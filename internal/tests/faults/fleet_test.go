@@ -49,7 +49,7 @@ func fleetServer(tb testing.TB, network string, configure func(*libnet.Server)) 
 		}
 	}, func(s *libnet.Session) {
 		if s.ID()%2 == 0 {
-			testkit.Hold(s)
+			testkit.NeverReceive(s)
 		}
 		testkit.ReceiveToEnd(s)
 	})

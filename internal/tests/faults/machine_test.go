@@ -124,7 +124,7 @@ func TestC48AWriteErrorEndsTheSessionAndIsItsReason(t *testing.T) {
 	for _, cause := range []syscall.Errno{syscall.ENOBUFS, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ECONNRESET, syscall.EPIPE} {
 		for _, queue := range []int{0, 8} {
 			synctest.Test(t, func(t *testing.T) {
-				r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, testkit.Hold)
+				r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, testkit.NeverReceive)
 				r.Faults = &libnettest.Faults{}
 				r.Faults.Fail(libnettest.OpWrite, 2, libnettest.Fault{Err: &net.OpError{Op: "write", Err: cause}})
 				_, s := r.Open()
@@ -199,7 +199,7 @@ func TestC54ALoggerThatPanicsHarmsNothing(t *testing.T) {
 			if msg, _ := s.Receive(); string(msg) == "panic" {
 				panic("with nobody to tell")
 			}
-			testkit.Hold(s)
+			testkit.NeverReceive(s)
 		})
 		r.Pipes.Push(nil, syscall.EMFILE)
 		conn, s := r.Open()

@@ -148,7 +148,7 @@ func TestF95ASessionThatIsNeverReceivedFromStillEnds(t *testing.T) {
 				r := testkit.Serve(t, network, func(srv *libnet.Server) {
 					srv.IdleTimeout, srv.SendQueue = 50*time.Millisecond, 4
 					srv.Heartbeat = libnet.Heartbeat{Interval: 10 * time.Millisecond, Message: func(*libnet.Session) any { return "beat" }}
-				}, testkit.Hold)
+				}, testkit.NeverReceive)
 				conn, s := r.Open()
 				peer(conn)
 				r.WantClosed(s, libnet.ErrIdleTimeout)

@@ -114,7 +114,7 @@ func deep(n int) int {
 
 func TestD73ACloseCallbackThatPanicsKeepsNoneFromRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := testkit.Serve(t, "pipe", nil, testkit.Hold)
+		r := testkit.Serve(t, "pipe", nil, testkit.NeverReceive)
 		_, s := r.Open()
 		var group libnet.Group[int]
 		group.Put(1, s)

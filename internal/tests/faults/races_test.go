@@ -18,7 +18,7 @@ import (
 
 func TestD56OneOfManyClosesSucceedsAndTheCallbacksRunOnce(t *testing.T) {
 	for _, queue := range []int{0, 16} {
-		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, testkit.Hold)
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, testkit.NeverReceive)
 		for range testkit.Size(100, 20_000) {
 			conn, s := r.Open()
 			var closed, callbacks atomic.Int32
@@ -70,7 +70,7 @@ func TestD57AcceptedIsWrittenPlusReported(t *testing.T) {
 	} {
 		for _, network := range []string{"pipe", "tcp"} {
 			t.Run(name+" on "+network, func(t *testing.T) {
-				r := testkit.Serve(t, network, configure, testkit.Hold)
+				r := testkit.Serve(t, network, configure, testkit.NeverReceive)
 				for i := range testkit.Size(21, 3000) {
 					account(t, r, i)
 				}
@@ -136,7 +136,7 @@ func account(t *testing.T, r *testkit.Rig, i int) {
 }
 
 func TestD59ACloseCallbackThatComesLateRunsAtOnce(t *testing.T) {
-	r := testkit.Serve(t, "pipe", nil, testkit.Hold)
+	r := testkit.Serve(t, "pipe", nil, testkit.NeverReceive)
 	for range testkit.Size(2000, 180_000) {
 		conn, s := r.Open()
 		var ran atomic.Int32
@@ -152,7 +152,7 @@ func TestD59ACloseCallbackThatComesLateRunsAtOnce(t *testing.T) {
 }
 
 func TestD60PutCloseAndRemoveLeaveNoClosedSessionBehind(t *testing.T) {
-	r := testkit.Serve(t, "pipe", nil, testkit.Hold)
+	r := testkit.Serve(t, "pipe", nil, testkit.NeverReceive)
 	var group libnet.Group[int]
 	for range testkit.Size(2000, 100_000) {
 		conn, s := r.Open()
@@ -171,7 +171,7 @@ func TestD60PutCloseAndRemoveLeaveNoClosedSessionBehind(t *testing.T) {
 
 func TestD61CallbacksAndLoopsMayUseTheGroupTheyComeFrom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := testkit.Serve(t, "pipe", nil, testkit.Hold)
+		r := testkit.Serve(t, "pipe", nil, testkit.NeverReceive)
 		var group libnet.Group[int]
 		for key := range 20 {
 			_, s := r.Open()
@@ -282,7 +282,7 @@ func TestD67CloseReleasesASendThatWaitsForItsPeer(t *testing.T) {
 }
 
 func TestB36BothSidesCloseAtOnce(t *testing.T) {
-	r := testkit.Serve(t, "tcp", nil, testkit.Hold)
+	r := testkit.Serve(t, "tcp", nil, testkit.NeverReceive)
 	for range testkit.Size(200, 10_000) {
 		conn, s := r.Open()
 		var wg sync.WaitGroup

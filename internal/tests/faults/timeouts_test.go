@@ -295,7 +295,7 @@ func TestD71AHeartbeatAndACloseNeverMeetBadly(t *testing.T) {
 				}
 				return "beat"
 			}}
-		}, testkit.Hold)
+		}, testkit.NeverReceive)
 		for i := range testkit.Size(1000, 100_000) {
 			open = true
 			conn, s := r.Open()

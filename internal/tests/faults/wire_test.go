@@ -238,7 +238,7 @@ func TestA9OtherProtocolsAreClosedOnTheirFirstHeaderWithoutAnAnswer(t *testing.T
 
 func TestA14AnOverlongMessageIsTheSendersErrorAndWritesNothing(t *testing.T) {
 	for _, queue := range []int{0, 4} {
-		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, testkit.Hold)
+		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) { srv.SendQueue = queue }, testkit.NeverReceive)
 		conn, s := r.Open()
 		if err := s.Send(make([]byte, testkit.Max64K+1)); !errors.Is(err, libnet.ErrFrameTooLarge) {
 			t.Errorf("queue %d: Send = %v, want ErrFrameTooLarge", queue, err)
@@ -259,7 +259,7 @@ func TestA14AnOverlongMessageCostsNoOtherWhereTheOldestIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := testkit.Serve(t, "pipe", func(srv *libnet.Server) {
 			srv.SendQueue, srv.OnFull, srv.WriteTimeout = 2, libnet.DropOldest, -1
-		}, testkit.Hold)
+		}, testkit.NeverReceive)
 		_, s := r.Open()
 		for range 2 { // one is under way, the other queued
 			_ = s.Send(make([]byte, testkit.Max64K))

@@ -45,6 +45,23 @@ func (l *log) position(ctx context.Context) (p position, err error) {
 	}
 }
 
+// streamInfo is what a position needs of JetStream's answer about a stream.
+type streamInfo struct {
+	Error *struct {
+		Description string `json:"description"`
+	} `json:"error"`
+	State struct {
+		Last int64 `json:"last_seq"`
+	} `json:"state"`
+	Cluster *struct {
+		Leader   string `json:"leader"`
+		Replicas []struct {
+			Offline bool          `json:"offline"`
+			Active  time.Duration `json:"active"` // since it was last heard of
+		} `json:"replicas"`
+	} `json:"cluster"`
+}
+
 // errNoLeader is the answer of a replica that knows no leader.
 var errNoLeader = errors.New("the stream has no leader now")
 
@@ -55,21 +72,7 @@ func (l *log) positionOnce(ctx context.Context) (p position, err error) {
 	if err != nil {
 		return p, err
 	}
-	var info struct {
-		Error *struct {
-			Description string `json:"description"`
-		} `json:"error"`
-		State struct {
-			Last int64 `json:"last_seq"`
-		} `json:"state"`
-		Cluster *struct {
-			Leader   string `json:"leader"`
-			Replicas []struct {
-				Offline bool          `json:"offline"`
-				Active  time.Duration `json:"active"`
-			} `json:"replicas"`
-		} `json:"cluster"`
-	}
+	var info streamInfo
 	if err := json.Unmarshal(reply.Data, &info); err != nil {
 		return p, err
 	}

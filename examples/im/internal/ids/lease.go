@@ -81,7 +81,11 @@ func (s *Source) hold(ctx context.Context, succeeded func()) error {
 		close(s.ready)
 	}
 	succeeded()
+	return s.keep(ctx, alive, held, trusted)
+}
 
+// keep extends what is held until that is lost.
+func (s *Source) keep(ctx context.Context, alive <-chan *clientv3.LeaseKeepAliveResponse, held *number, trusted time.Duration) error {
 	ticker := time.NewTicker(trusted / renewals)
 	defer ticker.Stop()
 	for {

@@ -211,7 +211,12 @@ func (r *Registration) hold(ctx context.Context) error {
 		return err
 	}
 	r.logRegistered()
+	return r.keep(ctx, alive, reported)
+}
 
+// keep reports what changes, and something from time to time, until the lease has ended or a report fails. reported is
+// what etcd has of this server.
+func (r *Registration) keep(ctx context.Context, alive <-chan *clientv3.LeaseKeepAliveResponse, reported Server) (err error) {
 	ticker := time.NewTicker(r.o.ReportEvery)
 	defer ticker.Stop()
 	for reportedAt := time.Now(); ; {

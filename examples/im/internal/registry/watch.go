@@ -44,6 +44,7 @@ type Watcher struct {
 	// Owned by run.
 	known    map[string]entry // by key
 	revision int64            // up to which known is true
+	suspect  int64            // the revision at which a probe saw what the watch had not told; 0: none
 }
 
 // entry is one key.
@@ -130,7 +131,7 @@ func (w *Watcher) follow(ctx context.Context) error {
 	go w.watchLoop(ctx, w.revision+1, events)
 	probes := make(chan probe)
 	go w.probeLoop(ctx, probes)
-	var suspect int64 // the revision at which a probe saw what the watch had not told; 0: none
+	w.suspect = 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -144,24 +145,33 @@ func (w *Watcher) follow(ctx context.Context) error {
 			}
 			w.apply(response)
 		case p := <-probes:
-			switch {
-			case p.err != nil:
-				w.setAway(ctx, p.err)
-			case w.Away():
-				// The client's watch resumes by itself, but what it resumes on may be another history.
-				return nil
-			case p.revision < p.after:
-				return fmt.Errorf("etcd is at revision %d, and was at %d before", p.revision, p.after)
-			case w.agrees(p):
-				suspect = 0
-			case suspect != 0 && w.revision < suspect:
-				return fmt.Errorf("the watch is silent since revision %d, etcd is at %d", w.revision, p.revision)
-			default:
-				suspect = p.revision // what it saw may be on its way; the next probe tells
+			reliable, err := w.compare(ctx, p)
+			if !reliable {
+				return err
 			}
 			w.dropMissing()
 		}
 	}
+}
+
+// compare reports whether the watch can be relied upon after p. Where it cannot, the error is follow's.
+func (w *Watcher) compare(ctx context.Context, p probe) (reliable bool, err error) {
+	switch {
+	case p.err != nil:
+		w.setAway(ctx, p.err)
+	case w.Away():
+		// The client's watch resumes by itself, but what it resumes on may be another history.
+		return false, nil
+	case p.revision < p.after:
+		return false, fmt.Errorf("etcd is at revision %d, and was at %d before", p.revision, p.after)
+	case w.agrees(p):
+		w.suspect = 0
+	case w.suspect != 0 && w.revision < w.suspect:
+		return false, fmt.Errorf("the watch is silent since revision %d, etcd is at %d", w.revision, p.revision)
+	default:
+		w.suspect = p.revision // what it saw may be on its way; the next probe tells
+	}
+	return true, nil
 }
 
 // watchLoop passes on what the client's watch tells, and closes events at its end. It has a goroutine of its
