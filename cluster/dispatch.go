@@ -71,7 +71,7 @@ func (d *dispatcher) run() {
 		case m := <-d.incoming:
 			d.handle(m)
 		case <-d.late.due:
-			d.expire()
+			d.step()
 		case <-d.node.done:
 			return
 		}
@@ -153,7 +153,7 @@ func (d *dispatcher) handlePost(m *nats.Msg, b *binding, payload []byte, direct 
 	age := time.Since(b.seen)
 	if age < recentLogin {
 		id := d.node.subjects.postOf(m.Reply)
-		if d.late.known[id] {
+		if d.late.isLate(id, b.token, direct) {
 			return
 		}
 		d.late.know(id)

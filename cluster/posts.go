@@ -23,6 +23,7 @@ type posts struct {
 	kept    []post            // by number, modulo its length; made when there is one
 	latest  map[string]uint64 // by token: of what is kept
 	detours map[string]*detour
+	fates   map[fate]bool // that are being found out
 	ticks   uint64
 }
 
@@ -55,9 +56,10 @@ const (
 	maxWaiting = 1024
 )
 
-// inDoubt is how many ticks after it was sent a post may be refused, as far as order is concerned: 200 ms at least.
-// Ticks come late where this process gets no processor for a while, and then it reads the refusal late, too.
-const inDoubt = 2
+// inDoubt is how many ticks after it was sent a post may be refused, as far as order is concerned: a second at least.
+// Ticks come late where this process gets no processor for a while, and then it reads the refusal late, too; one that
+// gets a little of it again and again sees them in time, and handles little between them.
+const inDoubt = 10
 
 // tick is called each watchInterval.
 func (p *posts) tick() {
