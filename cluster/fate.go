@@ -65,25 +65,30 @@ func (n *Node) answerFate(f fate) {
 func (n *Node) findFate(f fate) {
 	ctx, cancel := n.bounded(n.life)
 	defer cancel()
-	detour, _ := n.posts.fate(f)
-	if detour == nil {
-		if _, err := n.pass(ctx, &n.hasty); err != nil {
+	for asked := false; ; {
+		detour, doubt := n.posts.fate(f)
+		switch {
+		case detour != nil:
+			asked = false // the detour's end may be refused, too
+			select {
+			case <-detour:
+			case <-ctx.Done():
+				return
+			}
+		case doubt && !asked:
+			asked = true
+			if _, err := n.pass(ctx, &n.hasty); err != nil {
+				return
+			}
+		default:
+			n.answerFate(f)
 			return
 		}
-		detour, _ = n.posts.fate(f)
 	}
-	if detour != nil {
-		select {
-		case <-detour:
-		case <-ctx.Done():
-			return
-		}
-	}
-	n.answerFate(f)
 }
 
-// fate returns what is closed when the posts to a user have ended their detour, nil if they are on none, and whether the
-// post may still be refused.
+// fate returns what is closed when the posts to a user have ended their detour, nil if they are on none, and whether
+// the post may still be refused.
 func (p *posts) fate(f fate) (detour <-chan struct{}, doubt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

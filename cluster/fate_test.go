@@ -107,3 +107,53 @@ func TestAPostThatOthersHavePassedIsDropped(t *testing.T) {
 	postAs(t, node, "NOBODY", "u", "fourth", 4)
 	read(t, client, "fourth\n")
 }
+
+// The homes are asked while a login moves: the first answer may name the node that the user leaves.
+func TestAPostThatIsRefusedOnItsDetourGoesOnAnotherOne(t *testing.T) {
+	nodes := mesh(t, 2)
+	_, client := newSessions(t, lines, nil).bound(nodes[1], "u")
+	if err := cluster.LoseInterest(nodes[1], "u"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "interest to be gone", func() bool { return cluster.Deaf(nodes[0], "u") })
+	refused := refusing(t, nodes[1], "u")
+	if err := nodes[0].Post("u", []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	<-refused
+	send(t, nodes[0], "u", "second")
+	read(t, client, "first\nsecond\n")
+}
+
+// refusing has a node say of the first message that the user has left it, and hear those after it. What it returns is
+// closed then.
+func refusing(t *testing.T, node *cluster.Node, user string) <-chan struct{} {
+	t.Helper()
+	refused := make(chan struct{})
+	hear, err := cluster.Deafen(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := nats.Connect(node.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	sub, err := conn.Subscribe(cluster.AtSubject(node, user), func(m *nats.Msg) {
+		if err := hear(); err != nil {
+			t.Error(err)
+		}
+		_ = m.Respond([]byte("g"))
+		close(refused)
+	})
+	if err == nil {
+		err = sub.AutoUnsubscribe(1)
+	}
+	if err == nil {
+		err = conn.FlushWithContext(patience(t))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return refused
+}

@@ -112,8 +112,8 @@ func (d *dispatcher) arrived(post *nats.Msg, token string) {
 	d.release(lane{d.node.subjects.asker(post.Reply), token})
 }
 
-// step looks at what is held: senders are asked, and what has waited long enough is delivered. First it handles what has
-// come: the post may be there.
+// step looks at what is held: senders are asked, and what has waited long enough is delivered. First it handles what
+// has come: the post may be there.
 func (d *dispatcher) step() {
 	l := &d.late
 	l.due = nil

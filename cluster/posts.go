@@ -35,6 +35,7 @@ type post struct {
 	after   uint64 // the post to the same user before it, 0 for none that was in doubt
 	refused bool
 	left    bool // by a node that the user had left: another one may have had it
+	again   bool // it has been on a detour
 	settled bool // it has arrived
 }
 
@@ -198,7 +199,7 @@ func (p *posts) refuse(number uint64, left bool) (token string, begins bool) {
 		return "", false
 	}
 	k := &p.kept[number%postsKept]
-	if k.number != number || k.refused || k.settled || left && !p.inDoubtLocked(k) {
+	if k.number != number || k.refused || k.settled || (left || k.again) && !p.inDoubtLocked(k) {
 		return "", false
 	}
 	k.refused = true
@@ -215,7 +216,7 @@ func (p *posts) refuse(number uint64, left bool) (token string, begins bool) {
 		begins = true
 	}
 	at, _ := slices.BinarySearchFunc(d.waiting, number, func(w post, n uint64) int { return int(int64(w.number - n)) })
-	d.waiting = slices.Insert(d.waiting, at, post{number: number, token: k.token, payload: slices.Clone(k.payload), left: left})
+	d.waiting = slices.Insert(d.waiting, at, post{number: number, token: k.token, payload: slices.Clone(k.payload), left: left, again: k.again})
 	return k.token, begins
 }
 
@@ -241,6 +242,15 @@ func (p *posts) lost(waiting []post) []post {
 		k := &p.kept[w.number%postsKept]
 		return w.left && (k.number != w.number || k.settled)
 	})
+}
+
+// goesAgain notes that a post ends its detour. Homes may name a node that the user has just left, which refuses it.
+func (p *posts) goesAgain(number uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if k := &p.kept[number%postsKept]; k.number == number {
+		k.refused, k.again = false, true
+	}
 }
 
 // wait waits for the posts that are on a detour, and is false when there is none.
@@ -271,7 +281,11 @@ func (n *Node) detour(token string) {
 		if err != nil || l.Node == "" {
 			continue
 		}
+		if slices.ContainsFunc(posts, func(p post) bool { return p.again }) {
+			pause(ctx, pursuitPause)
+		}
 		for _, p := range n.stillLost(ctx, posts) {
+			n.posts.goesAgain(p.number)
 			_ = n.publish(n.subjects.at(l.Node, token), n.postSubject(p.number), kindPost, 0, p.payload)
 		}
 	}
