@@ -109,25 +109,34 @@ func TestAPostThatOthersHavePassedIsDropped(t *testing.T) {
 }
 
 // The homes are asked while a login moves: the first answer may name the node that the user leaves.
-func TestAPostThatIsRefusedOnItsDetourGoesOnAnotherOne(t *testing.T) {
+func TestPostsThatAreRefusedOnTheirDetourGoOnAnotherOne(t *testing.T) {
 	nodes := mesh(t, 2)
 	_, client := newSessions(t, lines, nil).bound(nodes[1], "u")
 	if err := cluster.LoseInterest(nodes[1], "u"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "interest to be gone", func() bool { return cluster.Deaf(nodes[0], "u") })
-	refused := refusing(t, nodes[1], "u")
-	if err := nodes[0].Post("u", []byte("first")); err != nil {
+	mute(t, nodes[0].Conn(), 200*time.Millisecond)
+	eventually(t, "the mute node", func() bool { return alive(nodes[0]) == 3 })
+	left := somebody(t, nodes[0], "u", func(m *nats.Msg) { _ = m.Respond([]byte("g")) })
+	refused := refusing(t, nodes[1], "u", 2)
+	for _, text := range []string{"first", "second"} {
+		if err := nodes[0].Post("u", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond) // the first is refused, and the second waits behind it
+	}
+	if err := left.Unsubscribe(); err != nil {
 		t.Fatal(err)
 	}
 	<-refused
-	send(t, nodes[0], "u", "second")
-	read(t, client, "first\nsecond\n")
+	send(t, nodes[0], "u", "third")
+	read(t, client, "first\nsecond\nthird\n")
 }
 
-// refusing has a node say of the first message that the user has left it, and hear those after it. What it returns is
-// closed then.
-func refusing(t *testing.T, node *cluster.Node, user string) <-chan struct{} {
+// refusing has a node say of the first messages that the user has left it, and hear those after them. What it returns
+// is closed then.
+func refusing(t *testing.T, node *cluster.Node, user string, most int) <-chan struct{} {
 	t.Helper()
 	refused := make(chan struct{})
 	hear, err := cluster.Deafen(node)
@@ -139,16 +148,19 @@ func refusing(t *testing.T, node *cluster.Node, user string) <-chan struct{} {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	sub, err := conn.Subscribe(cluster.AtSubject(node, user), func(m *nats.Msg) {
+	var heard []*nats.Msg
+	_, err = conn.Subscribe(cluster.AtSubject(node, user), func(m *nats.Msg) {
+		if heard = append(heard, m); len(heard) != most {
+			return
+		}
 		if err := hear(); err != nil {
 			t.Error(err)
 		}
-		_ = m.Respond([]byte("g"))
+		for _, m := range heard {
+			_ = m.Respond([]byte("g"))
+		}
 		close(refused)
 	})
-	if err == nil {
-		err = sub.AutoUnsubscribe(1)
-	}
 	if err == nil {
 		err = conn.FlushWithContext(patience(t))
 	}
