@@ -81,7 +81,7 @@ func appendGroupPing(reply, token string) []byte {
 // handleGroupPing answers whether members here were asked, as all that came before has been handled.
 func (d *dispatcher) handleGroupPing(m *nats.Msg, body []byte) {
 	reply, token, _ := strings.Cut(string(body), " ")
-	if d.groupOf(token) != nil && !d.asked.known[reply] {
+	if d.groupOf(token) != nil && !d.asked.has(reply) {
 		d.answer(m, answerMissed)
 		return
 	}
@@ -108,7 +108,7 @@ func (d *dispatcher) handleGroup(m *nats.Msg, token string) {
 
 // handleGroupQuestion handles each question once, on whichever way it comes.
 func (d *dispatcher) handleGroupQuestion(m *nats.Msg, g *group, question []byte) {
-	if g == nil || len(question) == 0 || d.asked.known[m.Reply] {
+	if g == nil || len(question) == 0 || d.asked.has(m.Reply) {
 		return
 	}
 	d.asked.note(m.Reply)

@@ -71,7 +71,7 @@ func (d *dispatcher) run() {
 		case m := <-d.incoming:
 			d.handle(m)
 		case <-d.late.due:
-			d.expire()
+			d.step()
 		case <-d.node.done:
 			return
 		}
@@ -144,7 +144,8 @@ func (d *dispatcher) handleKind(m *nats.Msg, b *binding, kind byte, body []byte,
 	}
 }
 
-// handlePost answers only while another node may say that the user has left it: nobody waits for anything else.
+// handlePost answers only while another node may say that the user has left it, or has said so: nobody waits for
+// anything else.
 func (d *dispatcher) handlePost(m *nats.Msg, b *binding, payload []byte, direct bool) {
 	if b == nil {
 		d.answer(m, answerGone)
@@ -153,7 +154,7 @@ func (d *dispatcher) handlePost(m *nats.Msg, b *binding, payload []byte, direct 
 	age := time.Since(b.seen)
 	if age < recentLogin {
 		id := d.node.subjects.postOf(m.Reply)
-		if d.late.known[id] {
+		if d.late.isLate(id, b.token, direct) {
 			return
 		}
 		d.late.know(id)
@@ -161,7 +162,7 @@ func (d *dispatcher) handlePost(m *nats.Msg, b *binding, payload []byte, direct 
 		return // interest has known the user for long: this one would come out of order
 	}
 	d.node.stats.count(b.deliver(payload))
-	if age < confirmFor {
+	if age < confirmFor || direct {
 		d.answer(m, answerQueued)
 	}
 }

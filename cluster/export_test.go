@@ -21,6 +21,7 @@ var (
 		}
 		return appendGroupQuestion(nil, token, question[0], question[1:])[1:], nil
 	}
+	AppendFate      = func(src []byte) ([]byte, error) { f, err := parseFate(src); return f.append(kindFate)[1:], err }
 	AppendHeartbeat = func(src []byte) ([]byte, error) { h, err := parseHeartbeat(src); return h.append(nil), err }
 )
 

@@ -13,6 +13,7 @@ func FuzzWhatNodesSend(f *testing.F) {
 	for _, seed := range []string{
 		"", "\x00", "12345678", "\x00\x02", "\x02\x02", "12345678kicked", "h12345678knowdone\x05", "h12345678knowdone\x85\x00", "i12345678", "i1234567", "i123456789",
 		"\x00\x00\x00\x01", "\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03", "\xff\xff\xff\xff",
+		"12345678A1 dQ", "12345678 dQ", "12345678A1",
 		"\x00\x02Zwmhello", "\x00\x02Zw", "\x00\x00c",
 		"z.1", "1.", "1y2p0ij32e8e7.zik0zj", ".", "-1.-1",
 	} {
@@ -21,6 +22,7 @@ func FuzzWhatNodesSend(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for what, again := range map[string]func([]byte) ([]byte, error){
 			"kick": cluster.AppendKick, "heartbeat": cluster.AppendHeartbeat, "question to a group": cluster.AppendQuestion,
+			"fate": cluster.AppendFate,
 		} {
 			if out, err := again(data); err == nil && !bytes.Equal(out, data) {
 				t.Errorf("%q is the %s %q", data, what, out)

@@ -53,5 +53,13 @@ func (d *dispatcher) handleOwn(m *nats.Msg) {
 		if token, question, err := parseGroupQuestion(m.Data[1:]); err == nil {
 			d.handleGroupQuestion(m, d.groupOf(token), question)
 		}
+	case kindFate:
+		if f, err := parseFate(m.Data[1:]); err == nil {
+			d.node.tellFate(f)
+		}
+	case kindSettled:
+		if f, err := parseFate(m.Data[1:]); err == nil {
+			d.pass(lane{f.instance, f.token}, f.number)
+		}
 	}
 }

@@ -11,11 +11,11 @@ import (
 )
 
 // late puts posts that took a detour back into their order, for users who have just logged in: only of those does
-// interest know nothing yet. A message says which post it follows, and waits until that has come. The dispatcher's
-// goroutine alone uses it.
+// interest know nothing yet. A message says which post it follows, and waits until that has come, or its sender says
+// that it will not come any more (fate.go). The dispatcher's goroutine alone uses it.
 type late struct {
-	known   map[postID]bool // what users who have just logged in were delivered, or will do without
-	order   []postID
+	known   recent[postID, struct{}] // what users who have just logged in were delivered
+	passed  recent[lane, uint64]     // what they do without, and all posts before it: it would come out of order
 	held    list.List                // of *heldMessage and, where a ping came, of its *nats.Msg: in order of arrival
 	waiting map[lane][]*list.Element // the messages of held, in order
 	count   int                      // of them
@@ -37,6 +37,7 @@ type heldMessage struct {
 	lane   lane
 	after  uint64
 	step   uint64 // since which it waits
+	asked  uint64 // in which step its sender was asked, 0 for never
 	direct bool
 }
 
@@ -44,11 +45,19 @@ const (
 	// recentLogin is how long after a login interest may be behind, on a network that has very much to do.
 	recentLogin = 10 * time.Second
 
-	// holdSteps of holdStep are how long a message waits for a post that it follows, which may never come: the node
-	// that the user has left may have had it. A detour takes a few milliseconds. Where there is much to do it takes
-	// longer, and each step as well, for which this process has to be woken.
-	holdSteps = 10
-	holdStep  = 10 * time.Millisecond
+	// holdStep is how often what is held is looked at. Where there is much to do a step takes longer, as this process
+	// has to be woken for it.
+	holdStep = 10 * time.Millisecond
+
+	// A detour takes a few milliseconds. A message that has waited for askAfter has its sender asked what became of
+	// the post, which may never come: the node that the user has left may have had it.
+	askAfter = 2
+	askAgain = 25
+
+	// holdUnheard is how long a message of a node that is not heard waits, holdLongest of one that is: whoever waits
+	// for a barrier waits behind it.
+	holdUnheard = 10
+	holdLongest = 300
 
 	maxKnown = 12 << 10
 	maxHeld  = 4096 // messages, and as many pings
@@ -73,25 +82,29 @@ func (d *dispatcher) hold(m *nats.Msg, token string, after uint64, direct bool) 
 	return true
 }
 
-// mustWait reports whether the post that a message follows has not come.
+// mustWait reports whether the post that a message follows has not come, and is to be waited for.
 func (l *late) mustWait(h *heldMessage) bool {
-	return h.after != 0 && !l.known[postID{h.lane.instance, h.after}]
+	return h.after > l.passed.get(h.lane) && !l.known.has(postID{h.lane.instance, h.after})
 }
 
-// know notes a post that needs not to be waited for, and is not to be delivered any more.
-func (l *late) know(id postID) {
-	if l.known == nil {
-		l.known = make(map[postID]bool)
-	}
-	if l.known[id] {
+// isLate reports whether a post has come before, or on a detour that took too long: others passed it.
+func (l *late) isLate(id postID, token string, direct bool) bool {
+	return l.known.has(id) || direct && id.number <= l.passed.get(lane{id.instance, token})
+}
+
+// know notes a post that is delivered.
+func (l *late) know(id postID) { l.known.put(id, struct{}{}, maxKnown) }
+
+// pass has nothing on a lane wait for a post any more.
+func (d *dispatcher) pass(at lane, number uint64) {
+	l := &d.late
+	if len(l.waiting[at]) == 0 {
 		return
 	}
-	if len(l.order) >= maxKnown {
-		delete(l.known, l.order[0])
-		l.order = l.order[1:]
+	if number > l.passed.get(at) {
+		l.passed.put(at, number, maxKnown)
 	}
-	l.known[id] = true
-	l.order = append(l.order, id)
+	d.release(at)
 }
 
 // arrived delivers what has waited for a post that was delivered.
@@ -99,24 +112,50 @@ func (d *dispatcher) arrived(post *nats.Msg, token string) {
 	d.release(lane{d.node.subjects.asker(post.Reply), token})
 }
 
-// expire delivers what has waited long enough, and what follows that. First it handles what has come: the post may be
-// there.
-func (d *dispatcher) expire() {
+// step looks at what is held: senders are asked, and what has waited long enough is delivered. First it handles what
+// has come: the post may be there.
+func (d *dispatcher) step() {
 	l := &d.late
 	l.due = nil
 	for range len(d.incoming) {
 		d.handle(<-d.incoming)
 	}
 	l.steps++
-	for front := l.held.Front(); front != nil; front = l.held.Front() {
-		h := front.Value.(*heldMessage) // a ping that comes first has been answered
-		if l.steps-h.step <= holdSteps {
-			l.due = time.After(holdStep)
-			return
-		}
-		l.know(postID{h.lane.instance, h.after})
-		d.release(h.lane)
+	for _, h := range d.overdue() {
+		d.pass(h.lane, h.after)
 	}
+	if l.count > 0 {
+		l.due = time.After(holdStep)
+	}
+}
+
+// overdue returns the messages that have waited long enough for a post, in order of arrival, and asks the senders of
+// others.
+func (d *dispatcher) overdue() (over []*heldMessage) {
+	l := &d.late
+	heard := make(map[string]bool)
+	for e := l.held.Front(); e != nil; e = e.Next() {
+		h, ok := e.Value.(*heldMessage)
+		if !ok {
+			continue // a ping
+		}
+		waited := l.steps - h.step
+		if waited < askAfter {
+			return over
+		}
+		if _, looked := heard[h.lane.instance]; !looked {
+			heard[h.lane.instance] = d.node.hears(h.lane.instance)
+		}
+		switch {
+		case waited > holdLongest, waited > holdUnheard && !heard[h.lane.instance]:
+			over = append(over, h)
+		case l.waiting[h.lane][0] != e: // behind another one
+		case h.asked == 0 || l.steps-h.asked >= askAgain:
+			h.asked = l.steps
+			d.node.askFate(h.lane, h.after)
+		}
+	}
+	return over
 }
 
 // release delivers the messages of a lane that need to wait no longer, and answers the pings that came behind no other.

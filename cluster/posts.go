@@ -23,6 +23,7 @@ type posts struct {
 	kept    []post            // by number, modulo its length; made when there is one
 	latest  map[string]uint64 // by token: of what is kept
 	detours map[string]*detour
+	fates   map[fate]bool // that are being found out
 	ticks   uint64
 }
 
@@ -34,6 +35,7 @@ type post struct {
 	after   uint64 // the post to the same user before it, 0 for none that was in doubt
 	refused bool
 	left    bool // by a node that the user had left: another one may have had it
+	detours int  // on which it has been
 	settled bool // it has arrived
 }
 
@@ -53,11 +55,15 @@ const (
 	// maxDetours and maxWaiting bound what waits. More is lost.
 	maxDetours = 8192
 	maxWaiting = 1024
+
+	// mostDetours is how often a post goes where the homes say, at least pursuitPause apart.
+	mostDetours = 32
 )
 
-// inDoubt is how many ticks after it was sent a post may be refused, as far as order is concerned: 200 ms at least.
-// Ticks come late where this process gets no processor for a while, and then it reads the refusal late, too.
-const inDoubt = 2
+// inDoubt is how many ticks after it was sent a post may be refused, as far as order is concerned: a second at least.
+// Ticks come late where this process gets no processor for a while, and then it reads the refusal late, too; one that
+// gets a little of it again and again sees them in time, and handles little between them.
+const inDoubt = 10
 
 // tick is called each watchInterval.
 func (p *posts) tick() {
@@ -81,7 +87,7 @@ func (p *posts) note(token string, payload []byte) (number, after uint64, send b
 		return 0, 0, false
 	}
 	after = p.beforeLocked(token)
-	p.keepLocked(token, payload).after = after
+	p.keepLocked(p.last, token, payload).after = after
 	return p.last, after, true
 }
 
@@ -97,7 +103,7 @@ func (p *posts) beforeLocked(token string) uint64 {
 	return number
 }
 
-func (p *posts) keepLocked(token string, payload []byte) *post {
+func (p *posts) keepLocked(number uint64, token string, payload []byte) *post {
 	if p.kept == nil {
 		p.kept = make([]post, postsKept)
 		p.latest = make(map[string]uint64)
@@ -106,9 +112,9 @@ func (p *posts) keepLocked(token string, payload []byte) *post {
 	for p.oldest+postsKept <= p.last {
 		p.dropLocked()
 	}
-	k := &p.kept[p.last%postsKept]
-	*k = post{number: p.last, token: token, payload: append(k.payload[:0], payload...), tick: p.ticks}
-	p.latest[token] = p.last
+	k := &p.kept[number%postsKept]
+	*k = post{number: number, token: token, payload: append(k.payload[:0], payload...), tick: p.ticks}
+	p.latest[token] = max(p.latest[token], number)
 	for p.bytes += len(payload); p.bytes > postsBytes && p.oldest < p.last; {
 		p.dropLocked()
 	}
@@ -196,7 +202,7 @@ func (p *posts) refuse(number uint64, left bool) (token string, begins bool) {
 		return "", false
 	}
 	k := &p.kept[number%postsKept]
-	if k.number != number || k.refused || k.settled || left && !p.inDoubtLocked(k) {
+	if k.number != number || k.refused || k.settled || k.detours >= mostDetours || left && !p.inDoubtLocked(k) {
 		return "", false
 	}
 	k.refused = true
@@ -213,7 +219,7 @@ func (p *posts) refuse(number uint64, left bool) (token string, begins bool) {
 		begins = true
 	}
 	at, _ := slices.BinarySearchFunc(d.waiting, number, func(w post, n uint64) int { return int(int64(w.number - n)) })
-	d.waiting = slices.Insert(d.waiting, at, post{number: number, token: k.token, payload: slices.Clone(k.payload), left: left})
+	d.waiting = slices.Insert(d.waiting, at, post{number: number, token: k.token, payload: slices.Clone(k.payload), left: left, detours: k.detours})
 	return k.token, begins
 }
 
@@ -239,6 +245,19 @@ func (p *posts) lost(waiting []post) []post {
 		k := &p.kept[w.number%postsKept]
 		return w.left && (k.number != w.number || k.settled)
 	})
+}
+
+// leaves notes that a post ends its detour, or its wait behind others. Homes may name a node that the user has just
+// left, which refuses it.
+func (p *posts) leaves(w post) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch k := &p.kept[w.number%postsKept]; {
+	case k.number == w.number:
+		k.refused, k.tick, k.detours = false, p.ticks, k.detours+1
+	case w.number >= p.oldest:
+		p.keepLocked(w.number, w.token, w.payload)
+	}
 }
 
 // wait waits for the posts that are on a detour, and is false when there is none.
@@ -269,7 +288,11 @@ func (n *Node) detour(token string) {
 		if err != nil || l.Node == "" {
 			continue
 		}
+		if slices.ContainsFunc(posts, func(p post) bool { return p.detours > 0 }) {
+			pause(ctx, pursuitPause)
+		}
 		for _, p := range n.stillLost(ctx, posts) {
+			n.posts.leaves(p)
 			_ = n.publish(n.subjects.at(l.Node, token), n.postSubject(p.number), kindPost, 0, p.payload)
 		}
 	}

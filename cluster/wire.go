@@ -20,6 +20,8 @@ const (
 	kindCount   byte = 'c' // of a group
 	kindFence   byte = 'f' // asks whether all that was sent before was handled
 	kindGroup   byte = 'G' // then a group and a question to it, for the members at one node
+	kindFate    byte = 'w' // then a fate, of who asks: has the post gone where it goes?
+	kindSettled byte = 'W' // then a fate, of who sent the post: it has, or never will
 )
 
 // A ping is empty, or begins with one of these.
