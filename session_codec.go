@@ -149,11 +149,15 @@ type framing struct {
 
 // A framingKind is what sessions whose codecs frame messages share, so it knows no codec. It is comparable.
 type framingKind struct {
-	half    sharedHalf           // of a sharingCodec, which makes and cuts its frames; nil where the codec itself does
-	prefix  *lengthprefix.Prefix // how frames are cut, and made of bytes, without a call of the codec; nil for codecs with another framing
-	parses  bool                 // there is a FrameParser
-	appends bool                 // there is a FrameAppender
-	isPlain bool                 // whoever calls codec.Send takes the turn; not for a FrameAppender and a bare codec
+	prefix *lengthprefix.Prefix // how frames are cut, and made of bytes, without a call of the codec; nil for codecs with another framing
+
+	// The shared half of a sharingCodec; nil where the codec itself cuts and makes frames.
+	parser   FrameParser
+	appender FrameAppender
+
+	parses  bool // there is a FrameParser
+	appends bool // there is a FrameAppender
+	isPlain bool // whoever calls codec.Send takes the turn; not for a FrameAppender and a bare codec
 }
 
 // noFraming is that of a session without a codec that libnet would frame messages with.
@@ -162,12 +166,10 @@ var noFraming framing
 // A sharingCodec has its frames made and cut by a half that it shares with other sessions' codecs, and that knows none
 // of them.
 type sharingCodec interface {
-	SharedHalf(inside.Call) sharedHalf
-}
-
-type sharedHalf = interface {
-	FrameAppender
-	FrameParser
+	SharedHalf(inside.Call) interface {
+		FrameAppender
+		FrameParser
+	}
 }
 
 // framing returns the session's; noFraming while it has no codec.
@@ -203,7 +205,7 @@ func (o *owner) framingOf(codec Codec) *framing {
 func (o *owner) kindOf(codec Codec) framingKind {
 	if c, ok := codec.(sharingCodec); ok {
 		half := c.SharedHalf(inside.Call{})
-		return framingKind{half: half, prefix: o.prefixOf(half), parses: true, appends: true}
+		return framingKind{prefix: o.prefixOf(half), parser: half, appender: half, parses: true, appends: true}
 	}
 	_, parses := codec.(FrameParser)
 	_, appends := codec.(FrameAppender)
@@ -213,8 +215,8 @@ func (o *owner) kindOf(codec Codec) framingKind {
 // parser returns what cuts the session's frames, nil for a plain codec.
 func (s *Session) parser() FrameParser {
 	switch f := s.framing(); {
-	case f.half != nil:
-		return f.half
+	case f.parser != nil:
+		return f.parser
 	case f.parses:
 		return s.codec.(FrameParser)
 	}
@@ -223,8 +225,8 @@ func (s *Session) parser() FrameParser {
 
 // appender returns what makes the session's frames; there is one.
 func (s *Session) appender() FrameAppender {
-	if half := s.framing().half; half != nil {
-		return half
+	if shared := s.framing().appender; shared != nil {
+		return shared
 	}
 	return s.codec.(FrameAppender)
 }
