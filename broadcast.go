@@ -115,7 +115,7 @@ func (b *broadcast) offerTo(s *Session) {
 		b.count(s, s.closedErr())
 	case s.conn == nil:
 		b.count(s, s.offer(b.message(), limit))
-	case s.framing().appender == nil:
+	case !s.framing().appends:
 		b.offerInTurn(s, limit)
 	default:
 		frame, err := b.frameFor(s)

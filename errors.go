@@ -199,7 +199,7 @@ func (s *Session) beginning(src []byte, first, legal bool) string {
 
 // header returns what of src announces the frame's length; nil where it is not announced.
 func (s *Session) header(src []byte) []byte {
-	announcer, ok := s.framing().parser.(frameAnnouncer)
+	announcer, ok := s.parser().(frameAnnouncer)
 	for n := 0; ok && n <= min(len(src), firstbytes.Shown); n++ {
 		if _, told := announcer.FrameLength(src[:n]); told {
 			return src[:n:n]
@@ -259,7 +259,7 @@ func (s *Session) frameTimeout(c *clock) error {
 	if head.n == 0 || !s.hasCodec() { // NewCodec, which is still at work, may set the parser any moment
 		return ErrFrameTimeout
 	}
-	announcer, ok := s.framing().parser.(frameAnnouncer)
+	announcer, ok := s.parser().(frameAnnouncer)
 	if !ok {
 		return ErrFrameTimeout
 	}

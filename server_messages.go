@@ -173,7 +173,7 @@ func (m *messageServer) serveAdmitted(s *Session) {
 
 // canLoop reports whether an event loop can serve the session, which has its codec.
 func (m *messageServer) canLoop(s *Session) bool {
-	return m.loop != nil && s.sock != nil && s.framing().parser != nil
+	return m.loop != nil && s.sock != nil && s.framing().parses
 }
 
 // tlsHandshake does the handshake of TLS, if that is to be done before anything else; false if it failed, and the

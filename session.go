@@ -382,7 +382,7 @@ func (s *Session) isWebSocket() bool {
 	if !s.hasCodec() {
 		return false
 	}
-	_, ok := s.framing().parser.(partParser)
+	_, ok := s.parser().(partParser)
 	return ok
 }
 

@@ -143,12 +143,21 @@ func (s *Session) makeCodecBy(newCodec func() (Codec, error)) {
 // A framing is how a session's codec makes frames and cuts them. Immutable, once the session has its codec, but for
 // what is the receiver's.
 type framing struct {
-	parser   FrameParser          // nil for a plain codec
-	appender FrameAppender        // nil for a plain codec
-	isPlain  bool                 // whoever calls codec.Send takes the turn; not for a FrameAppender and a bare codec
-	prefix   *lengthprefix.Prefix // how frames are cut, and made of bytes, without a call of the codec; nil for codecs with another framing
-
+	framingKind
 	receiving atomic.Bool // a plain codec was called to receive, and does not wait; the receiver's
+}
+
+// A framingKind is what sessions whose codecs frame messages share, so it knows no codec. It is comparable.
+type framingKind struct {
+	prefix *lengthprefix.Prefix // how frames are cut, and made of bytes, without a call of the codec; nil for codecs with another framing
+
+	// The shared half of a sharingCodec; nil where the codec itself cuts and makes frames.
+	parser   FrameParser
+	appender FrameAppender
+
+	parses  bool // there is a FrameParser
+	appends bool // there is a FrameAppender
+	isPlain bool // whoever calls codec.Send takes the turn; not for a FrameAppender and a bare codec
 }
 
 // noFraming is that of a session without a codec that libnet would frame messages with.
@@ -176,31 +185,50 @@ func (s *Session) hasCodec() bool { return s.framed.Load() != nil }
 
 func (s *Session) setCodec(codec Codec) {
 	s.codec = codec
-	f := s.owner.sharedFraming(codec)
-	if f == nil {
-		f = new(framing)
-		f.parser, _ = codec.(FrameParser)
-		f.appender, _ = codec.(FrameAppender)
-		f.isPlain = f.appender == nil
-		f.prefix = s.owner.prefixOf(codec)
-	}
-	s.framed.Store(f)
+	s.framed.Store(s.owner.framingOf(codec))
 }
 
-// sharedFraming returns the framing of a codec of package codec's, which the owner's sessions share; nil for other
-// codecs.
-func (o *owner) sharedFraming(codec Codec) *framing {
-	c, ok := codec.(sharingCodec)
-	if !ok {
-		return nil
+// framingOf returns the framing of a codec, which the owner's sessions share where nothing of it changes.
+func (o *owner) framingOf(codec Codec) *framing {
+	kind := o.kindOf(codec)
+	if kind.isPlain {
+		return &framing{framingKind: kind}
 	}
-	half := c.SharedHalf(inside.Call{})
-	if last := o.framing.Load(); last != nil && last.parser == FrameParser(half) {
+	if last := o.framing.Load(); last != nil && last.framingKind == kind {
 		return last
 	}
-	f := &framing{parser: half, appender: half, prefix: o.prefixOf(half)}
+	f := &framing{framingKind: kind}
 	o.framing.Store(f)
 	return f
+}
+
+func (o *owner) kindOf(codec Codec) framingKind {
+	if c, ok := codec.(sharingCodec); ok {
+		half := c.SharedHalf(inside.Call{})
+		return framingKind{prefix: o.prefixOf(half), parser: half, appender: half, parses: true, appends: true}
+	}
+	_, parses := codec.(FrameParser)
+	_, appends := codec.(FrameAppender)
+	return framingKind{prefix: o.prefixOf(codec), parses: parses, appends: appends, isPlain: !appends}
+}
+
+// parser returns what cuts the session's frames, nil for a plain codec.
+func (s *Session) parser() FrameParser {
+	switch f := s.framing(); {
+	case f.parser != nil:
+		return f.parser
+	case f.parses:
+		return s.codec.(FrameParser)
+	}
+	return nil
+}
+
+// appender returns what makes the session's frames; there is one.
+func (s *Session) appender() FrameAppender {
+	if shared := s.framing().appender; shared != nil {
+		return shared
+	}
+	return s.codec.(FrameAppender)
 }
 
 // prefixOf returns the framing of frames that are a length and as many bytes. It is nil where a frame may be within the
@@ -247,7 +275,7 @@ func (s *Session) newCodec() (codec Codec, err error) {
 // of a panic the caller has the session end. The depth of this call counts, as offer's does.
 func (s *Session) encode(msg any) (c *sendqueue.Batch, err error) {
 	switch {
-	case s.framing().appender != nil:
+	case s.framing().appends:
 		return s.encodeFrame(msg)
 	case s.conn != nil:
 		return s.encodePlain(msg)
@@ -261,7 +289,7 @@ func (s *Session) encode(msg any) (c *sendqueue.Batch, err error) {
 func (s *Session) encodeFrame(msg any) (c *sendqueue.Batch, err error) {
 	defer s.recovered("codec", &err)
 	c = sendqueue.NewDraft()
-	frame, err := s.framing().appender.AppendFrame(c.Room(), msg)
+	frame, err := s.appender().AppendFrame(c.Room(), msg)
 	if err == nil && len(frame) > s.maxFrame() {
 		err = ErrFrameTooLarge
 	}
@@ -304,7 +332,7 @@ func (s *Session) codecSend(msg any) (err error) {
 func (s *Session) appendFrame(msg any) (frame []byte, err error) {
 	defer s.recovered("codec", &err)
 	room := broadcastRoom(msg)
-	frame, err = s.framing().appender.AppendFrame(room, msg)
+	frame, err = s.appender().AppendFrame(room, msg)
 	if err == nil && len(frame) >= shareAt && (cap(room) == 0 || &frame[0] != &room[:1][0] || cap(frame) > 2*len(frame)) {
 		frame = bytes.Clone(frame)
 	}
@@ -445,8 +473,8 @@ func (st stream) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	outside := s.hasCodec() && s.framing().appender != nil // whose Send writes nothing
-	if !outside && s.isInReceive() {                       // an answer to what has come whole
+	outside := s.hasCodec() && s.framing().appends // whose Send writes nothing
+	if !outside && s.isInReceive() {               // an answer to what has come whole
 		outside, s.rare.plain.midFrame = true, false
 		s.frameStart.Store(0)
 	}

@@ -94,7 +94,7 @@ func (s *Session) deliverInBackground(reason error) { go s.deliver(reason) }
 
 // skips reports whether a nil payload is no message.
 func (s *Session) skips() bool {
-	_, is := s.framing().parser.(partParser)
+	_, is := s.parser().(partParser)
 	return is
 }
 
@@ -126,13 +126,13 @@ func (s *Session) tookNoMessage(n int) bool {
 func (s *Session) inFrame() bool { return !s.in.Empty() || s.inMessage() }
 
 func (s *Session) inMessage() bool {
-	p, ok := s.framing().parser.(partParser)
+	p, ok := s.parser().(partParser)
 	return ok && p.InMessage(inside.Call{})
 }
 
 // mayEnd reports whether an end of the connection is an orderly one now.
 func (s *Session) mayEnd() bool {
-	if p, ok := s.framing().parser.(partParser); ok {
+	if p, ok := s.parser().(partParser); ok {
 		return p.PeerClosed(inside.Call{})
 	}
 	return s.in.Empty()

@@ -132,7 +132,7 @@ func (l *leaver) Stays() string {
 		return staysWebSocket
 	case s.sock == nil || s.owner != s.owner.server.sessionOwner():
 		return staysConn
-	case s.hasCodec() && s.framing().parser == nil:
+	case s.hasCodec() && !s.framing().parses:
 		return staysCodec
 	case s.state.Load() != sessionOpen:
 		return staysClosing
@@ -226,7 +226,7 @@ func (l *leaver) Record() (r moving.Record, err error) {
 	switch {
 	case s.state.Load() != sessionOpen:
 		return r, stays(staysClosing)
-	case !s.hasCodec() || s.framing().parser == nil:
+	case !s.hasCodec() || !s.framing().parses:
 		return r, stays(staysCodec)
 	}
 	r = moving.Record{
@@ -398,7 +398,7 @@ func (a *arrival) makeCodec(r *moving.Record) error {
 			s.makeCodecBy(func() (Codec, error) { return s.movedCodec(p, r.Codec) })
 		}
 	}
-	if s.initCodec() && s.framing().parser != nil && s.q.Counters().Bytes == 0 {
+	if s.initCodec() && s.framing().parses && s.q.Counters().Bytes == 0 {
 		s.parsed = r.Parsed
 		s.read.Store(r.Read)
 		for rest := r.Unread; len(rest) > 0; {

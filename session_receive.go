@@ -26,7 +26,7 @@ func (s *Session) Receive() (msg []byte, err error) {
 	err = errGoroutineEnded
 	defer s.endReceive(&err)
 	payload, err := s.next()
-	if err != nil || s.framing().parser == nil {
+	if err != nil || !s.framing().parses {
 		return payload, err
 	}
 	return s.in.Copy(payload), nil
@@ -117,7 +117,7 @@ func (s *Session) next() ([]byte, error) {
 	if !s.canReceive() || s.mustYield() {
 		return nil, s.closedErr()
 	}
-	if s.framing().parser == nil {
+	if !s.framing().parses {
 		return s.nextPlain()
 	}
 	for {
@@ -202,11 +202,11 @@ func (s *Session) parseAny() (payload []byte, ok bool, err error) {
 // long line that arrives in many pieces is then searched once.
 func (s *Session) parseFrame(src []byte) (payload []byte, n int, err error) {
 	if seen := s.in.Seen(); seen > 0 {
-		if r, ok := s.framing().parser.(frameResumer); ok {
+		if r, ok := s.parser().(frameResumer); ok {
 			return r.ResumeFrame(src, seen)
 		}
 	}
-	return s.framing().parser.ParseFrame(src)
+	return s.parser().ParseFrame(src)
 }
 
 // frameResumer is what package codec's codecs have: ParseFrame for a src of which the first seen bytes were no whole
@@ -297,7 +297,7 @@ const (
 )
 
 // maxFrame bounds a frame by what the user set.
-func (s *Session) maxFrame() int { return s.owner.maxFrame(s.framing().parser != nil) }
+func (s *Session) maxFrame() int { return s.owner.maxFrame(s.framing().parses) }
 
 func (o *owner) maxFrame(parses bool) int {
 	limit := o.maxMessage()

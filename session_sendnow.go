@@ -182,7 +182,7 @@ func payloadSize(msg any) int {
 // It returns nil for a message that must be encoded.
 func (s *Session) split(msg any) (c *sendqueue.Batch, err error) {
 	splitter, ok := s.codec.(FrameSplitter)
-	if !ok || s.framing().appender == nil {
+	if !ok || !s.framing().appends {
 		return nil, nil
 	}
 	c = sendqueue.NewDraft()

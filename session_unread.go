@@ -292,7 +292,7 @@ func (s *Session) lookAtPeer(c *clock, now int64) {
 	}
 	end := io.EOF
 	if !left && s.hasCodec() {
-		if p, ok := s.framing().parser.(partParser); ok && !p.PeerClosed(inside.Call{}) {
+		if p, ok := s.parser().(partParser); ok && !p.PeerClosed(inside.Call{}) {
 			end = io.ErrUnexpectedEOF
 		}
 	}

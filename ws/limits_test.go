@@ -117,6 +117,32 @@ func TestSubprotocolsAreAgreedOn(t *testing.T) {
 	}
 }
 
+func TestSessionsOfAServerKnowEachItsOwnAgreement(t *testing.T) {
+	r := start(t, setup{options: &ws.HandlerOptions{Subprotocols: []string{"chat.v2", "chat.v1"}, CompressFrom: 1}})
+	type opened struct {
+		session  *libnet.Session
+		speaking string
+	}
+	var all []opened
+	for i, offered := range [][]string{{"chat.v1"}, nil, {"chat.v2"}, {"chat.v1"}, nil} {
+		mode := websocket.CompressionDisabled
+		if i%2 == 0 {
+			mode = websocket.CompressionNoContextTakeover
+		}
+		c, _, err := websocket.Dial(t.Context(), r.url(), &websocket.DialOptions{Subprotocols: offered, CompressionMode: mode})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.CloseNow()
+		all = append(all, opened{r.session(t), c.Subprotocol()})
+	}
+	for i, o := range all {
+		if got := ws.Subprotocol(o.session); got != o.speaking {
+			t.Errorf("session %d speaks %q, and its client %q", i, got, o.speaking)
+		}
+	}
+}
+
 func TestMaxSessionsHoldsForWebSocketsToo(t *testing.T) {
 	r := start(t, setup{config: func(srv *libnet.Server) { srv.MaxSessionsPerIP = 1 }})
 	first := r.dial(t, 0)

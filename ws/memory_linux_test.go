@@ -32,7 +32,7 @@ func wantSilentCost(t *testing.T, compressFrom int, request, message string) {
 	if testkit.Race {
 		t.Skip("the race detector keeps more")
 	}
-	const sessions, heapBound, stackBound = 500, 1000, 500 // a goroutine has 2,048 of the latter
+	const sessions, heapBound, stackBound = 500, 680, 500 // a goroutine has 2,048 of the latter
 	protocol := ws.Protocol(codec.New(codec.Uint16BE, codec.Bytes), withCompressFrom(nil, compressFrom))
 	srv, err := libnet.Serve("tcp", "127.0.0.1:0", protocol, 1024)
 	if err != nil {

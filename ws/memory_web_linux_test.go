@@ -30,7 +30,7 @@ func TestASilentWebSocketOfNetHTTPKeepsLittleAndNoGoroutine(t *testing.T) {
 				_ = syscall.Close(fd)
 			}
 		}()
-		wantLittle(t, 500, 1126, 500, false, func(addr *net.TCPAddr) {
+		wantLittle(t, 500, 920, 500, false, func(addr *net.TCPAddr) {
 			clients = append(clients, upgradeAndEcho(t, addr, upgradeRequest, masked(fin|binaryFrame, "x")))
 		})
 	})
@@ -41,7 +41,7 @@ func TestASilentWebSocketOfNetHTTPKeepsLittleAndNoGoroutine(t *testing.T) {
 				_ = c.Close()
 			}
 		}()
-		wantLittle(t, 200, 18_000, 500, true, func(addr *net.TCPAddr) {
+		wantLittle(t, 200, 15_400, 500, true, func(addr *net.TCPAddr) {
 			c, err := tls.Dial("tcp", addr.String(), testkit.ClientTLS())
 			if err != nil {
 				t.Fatal(err)

@@ -185,6 +185,7 @@ var suite = []func(*testing.T){
 	TestForeignOriginsAreRefusedUnlessAllowed,
 	TestARequestThatIsNoWebSocketIsAnswered,
 	TestSubprotocolsAreAgreedOn,
+	TestSessionsOfAServerKnowEachItsOwnAgreement,
 	TestOnSessionAdmitsWebSocketsAndMayReceive,
 	TestARefusalsMessageAndCodeArrive,
 	TestACloseTellsItsReason,

@@ -19,12 +19,10 @@ import (
 // small: what it can ask of the inner codec it asks each time.
 type serverCodec struct {
 	libnet.Codec // the inner one, an innerCodec
-	protocol     *serverProtocol
-	stream       sessionStream
-	request      string  // as it was read
-	beyond       *beyond // what net/http and middleware have added to it; nil without
-	agreement
-	wire *lengthprefix.Prefix // of a message in one frame; shared
+	*terms
+	stream  sessionStream
+	request string  // as it was read
+	beyond  *beyond // what net/http and middleware have added to it; nil without
 
 	message *message               // one whose fragments arrive; nil between two
 	answer  atomic.Pointer[[]byte] // the payload of the peer's close frame, which is answered with the same; nil before

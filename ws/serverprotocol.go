@@ -3,6 +3,7 @@ package ws
 import (
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/libnet-go/libnet"
@@ -44,6 +45,14 @@ type serverProtocol struct {
 	inner   libnet.Protocol
 	options options
 	wires   [2]atomic.Pointer[lengthprefix.Prefix] // the last session's framing, without and with compression
+	terms   sync.Map                               // of the last session with an agreement, by that
+}
+
+// terms are what the sessions of a protocol share that have agreed on the same. Immutable.
+type terms struct {
+	agreement
+	protocol *serverProtocol
+	wire     *lengthprefix.Prefix // of a message in one frame
 }
 
 // NewCodec is asked for no session of a server: that calls Handshake.
@@ -89,8 +98,18 @@ func (p *serverProtocol) newCodec(stream sessionStream, agreed agreement) (*serv
 	if err != nil {
 		return nil, err
 	}
-	wire := p.wire(inner, maxMessage(inner, stream), agreed.deflates)
-	return &serverCodec{Codec: inner, protocol: p, stream: stream, agreement: agreed, wire: wire}, nil
+	terms := p.termsOf(agreed, p.wire(inner, maxMessage(inner, stream), agreed.deflates))
+	return &serverCodec{Codec: inner, stream: stream, terms: terms}, nil
+}
+
+// termsOf keeps as many as there are agreements: the subprotocols are the user's.
+func (p *serverProtocol) termsOf(agreed agreement, wire *lengthprefix.Prefix) *terms {
+	if known, ok := p.terms.Load(agreed); ok && known.(*terms).wire == wire {
+		return known.(*terms)
+	}
+	t := &terms{agreed, p, wire}
+	p.terms.Store(agreed, t)
+	return t
 }
 
 // wire returns the framing that sessions with this bound share: usually all of a protocol.
