@@ -89,7 +89,7 @@ func TestStorageThatWasLentIsNoBatchsOwnAfterwards(t *testing.T) {
 		if _, err := q.Wrote(b, b.Unwritten()); err != nil {
 			t.Fatal(err)
 		}
-		put(t, q, "another message")
+		put(t, q, "own") // would fit where "lent" lies
 	}
 	l.mustBeUnchanged(t)
 }
