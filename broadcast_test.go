@@ -115,8 +115,8 @@ func TestABroadcastReachesMembersWithACodecThatKnowsOnlyReadAndWrite(t *testing.
 	}
 }
 
-// Frames from 8 KiB on are shared by the queues, and over TCP shorter ones that follow each other. None is torn or mixed
-// with what a member is sent besides, and the caller may change the message when Broadcast has returned.
+// Frames from 8 KiB on are shared by the queues, and over TCP shorter ones that follow each other. None is torn or
+// mixed with what a member is sent besides, and the caller may change the message when Broadcast has returned.
 func TestFramesThatAreSharedArriveWhole(t *testing.T) {
 	for name, connect := range map[string]testkit.Connector{"pipe": testkit.ConnectPipe, "TCP": testkit.ConnectTCP} {
 		t.Run(name, func(t *testing.T) {

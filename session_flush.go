@@ -350,12 +350,12 @@ func (f *flusher) takeReady(share *[readyPerWorker]work) int {
 	return n
 }
 
-// lentRun is for how many bytes of broadcasts' frames lie one behind the other. A member that is not written to keeps two
-// such runs from being freed at the most: one in flight, one at the end of its queue.
+// lentRun is for how many bytes of broadcasts' frames lie one behind the other. A member that is not written to keeps
+// two such runs from being freed at the most: one in flight, one at the end of its queue.
 const lentRun = 32 << 10
 
-// lend returns a copy of a broadcast's frame that lies behind the one of the broadcast before, and has the rest of their
-// run for its capacity.
+// lend returns a copy of a broadcast's frame that lies behind the one of the broadcast before, and has the rest of
+// their run for its capacity.
 func (f *flusher) lend(frame []byte) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
