@@ -254,7 +254,8 @@ func (s *Session) offerWithTurn(msg any, limit sendqueue.Limit) error {
 	return s.offerPlain(msg, &limit, &limit, sendqueue.GivesTurn)
 }
 
-// offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied.
+// offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied; shorter ones are not,
+// either, while a member has no other messages and nothing of the user's sees where they lie.
 func (s *Session) offerFrame(frame []byte, limit sendqueue.Limit) error {
 	by, err := s.putFrame(frame, limit)
 	if err == sendqueue.ErrFull && s.makeRoom() {
@@ -265,8 +266,11 @@ func (s *Session) offerFrame(frame []byte, limit sendqueue.Limit) error {
 }
 
 func (s *Session) putFrame(frame []byte, limit sendqueue.Limit) (by sendqueue.By, err error) {
-	if len(frame) >= shareAt {
+	switch {
+	case len(frame) >= shareAt:
 		return s.q.PutShared(frame, limit)
+	case s.sock != nil:
+		return s.q.PutLent(frame, &limit)
 	}
 	return s.q.PutCopy(sendqueue.Header{}, frame, &limit)
 }
@@ -308,6 +312,9 @@ func (b *broadcast) frameFor(s *Session) ([]byte, error) {
 	bytes, err := b.encode(s)
 	if err == nil && len(bytes) > s.maxFrame() {
 		bytes, err = nil, ErrFrameTooLarge
+	}
+	if len(b.frames) == 0 && len(bytes) < shareAt { // other protocols' would lie between those of two messages
+		bytes = s.owner.flusher.lend(bytes)
 	}
 	b.frames = append(b.frames, encodedFrame{s.owner.encoding, variant, bytes, err})
 	return bytes, s.endIfPanic(err)

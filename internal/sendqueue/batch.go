@@ -26,9 +26,13 @@ var batches = sync.Pool{New: func() any { return new(Batch) }}
 // it is Put into the queue or freed.
 //
 // A Batch in flight is read by whoever flushes, with no lock held, and changed under the queue's lock only.
+//
+// While all its frames lie behind one another in memory that others read, too, that is its buf: see lend.
 type Batch struct {
 	next   *Batch
 	buf    []byte
+	lent   []byte // what buf is then, but that its capacity reaches as far as frames may follow; else nil
+	idle   []byte // storage of b's own, which has nothing in it while something is lent
 	parts  []part
 	shared []extent // frames that are not in buf, in order
 	msgs   []any
@@ -98,12 +102,16 @@ func (c *Batch) SetMessage(msg any) { c.msgs = append(c.msgs, msg) }
 
 // Free gives b back: a draft that does not go into the queue, or a Batch that is written.
 func (b *Batch) Free() {
-	if cap(b.buf) > keptBatch {
+	buf := b.buf
+	if b.lent != nil {
+		buf = b.idle
+	}
+	if cap(buf) > keptBatch {
 		return
 	}
 	clear(b.shared)
 	clear(b.msgs)
-	*b = Batch{buf: b.buf[:0], parts: b.parts[:0], shared: b.shared[:0], msgs: b.msgs[:0]}
+	*b = Batch{buf: buf[:0], parts: b.parts[:0], shared: b.shared[:0], msgs: b.msgs[:0]}
 	batches.Put(b)
 }
 
@@ -139,6 +147,25 @@ func (b *Batch) addFrame(head Header, payload []byte) {
 	b.commit(n)
 }
 
+// lend makes frame b's next message where it lies, if it is the first, or lies behind the last one there. Behind it,
+// as far as its capacity reaches, others of its like may follow.
+func (b *Batch) lend(frame []byte) (lent bool) {
+	n := len(b.lent)
+	switch {
+	case len(frame) == 0:
+		return false
+	case b.size == 0:
+		b.idle, b.lent = b.buf, frame
+	case n > 0 && n < cap(b.lent) && &b.lent[:n+1][n] == &frame[0]:
+		b.lent = b.lent[:n+len(frame)]
+	default:
+		return false
+	}
+	b.buf = slices.Clip(b.lent) // so that what adds to it comes to grow
+	b.commit(len(frame))
+	return true
+}
+
 func (b *Batch) addShared(frame []byte) {
 	b.shared = append(b.shared, extent{b.size, frame})
 	b.commit(len(frame))
@@ -155,15 +182,18 @@ func (b *Batch) addLoose(p []byte) {
 	b.parts = append(b.parts, part(^b.size))
 }
 
-// grow makes room for n bytes more.
+// grow makes room for n bytes more, in storage of b's own.
 func (b *Batch) grow(n int) {
 	need := len(b.buf) + n
 	if need <= cap(b.buf) {
 		return
 	}
-	grown := make([]byte, len(b.buf), max(need, min(2*cap(b.buf), keptBatch)))
-	copy(grown, b.buf)
-	b.buf = grown
+	grown := b.idle
+	if need > cap(grown) {
+		grown = make([]byte, 0, max(need, min(2*cap(b.buf), keptBatch)))
+	}
+	b.buf = append(grown[:0], b.buf...)
+	b.lent, b.idle = nil, nil
 }
 
 // hasRoom reports whether n bytes more belong into b.

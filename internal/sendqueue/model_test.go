@@ -74,6 +74,7 @@ func runQueue(t *testing.T, random *rand.Rand) {
 		sizes := []int{1, 10, 1000, 8 << 10, 40_000, keptBatch + 1}
 		return bytes.Repeat([]byte{next}, 1+random.IntN(sizes[random.IntN(len(sizes))]))
 	}
+	var lender testLender
 	discarded := 0
 	for range 300 {
 		drop, inflight, inflightBytes := random.IntN(2) == 0, 0, 0
@@ -81,7 +82,7 @@ func runQueue(t *testing.T, random *rand.Rand) {
 		if b := q.inflight; b != nil {
 			inflight, inflightBytes = b.messages, b.size-b.written
 		}
-		switch random.IntN(6) {
+		switch random.IntN(7) {
 		case 0, 1:
 			c := NewDraft()
 			c.SetFrame(append(c.Room(), made()...))
@@ -118,6 +119,17 @@ func runQueue(t *testing.T, random *rand.Rand) {
 			}
 		case 5:
 			flushSome(t, q, m, random)
+		case 6:
+			for range random.IntN(4) {
+				frame := lender.lend(made())
+				_, err := q.PutLent(frame, &limit)
+				if err == nil {
+					m.pending = append(m.pending, modelPart{bytes.Clone(frame), true})
+				}
+				if drop {
+					discarded += m.dropDownTo(limit, inflight, inflightBytes)
+				}
+			}
 		}
 		if queued := m.messages() + len0(q.inflight); q.messages != queued {
 			t.Fatalf("%d messages are queued; want %d", q.messages, queued)
@@ -132,6 +144,7 @@ func runQueue(t *testing.T, random *rand.Rand) {
 	for q.front != nil || q.inflight != nil {
 		flushSome(t, q, m, random)
 	}
+	lender.mustBeUnchanged(t)
 	if q.bytes != 0 || q.messages != 0 || len(m.inflight) != 0 || len(m.rest()) != 0 {
 		t.Fatalf("%d bytes and %d messages are left; the model has %d and %d", q.bytes, q.messages, len(m.inflight), len(m.rest()))
 	}

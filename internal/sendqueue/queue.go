@@ -215,6 +215,21 @@ func (q *Queue) PutShared(frame []byte, limit Limit) (by By, err error) {
 	return q.tookLocked(&limit), nil
 }
 
+// PutLent is PutShared for short frames, each of which lies behind the one before: as long as a batch has only such, it
+// is a piece of what all queues write, in one write. Among other messages it is copied.
+func (q *Queue) PutLent(frame []byte, limit *Limit) (by By, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.mayTakeLocked(len(frame), limit); err != nil {
+		return ByNobody, err
+	}
+	if b := q.backForLocked(len(frame)); b != q.front || !b.lend(frame) {
+		b.addFrame(Header{}, frame)
+	}
+	q.countLocked(len(frame))
+	return q.tookLocked(limit), nil
+}
+
 // countLocked is called with each message that is queued, but for PutCopy's.
 func (q *Queue) countLocked(n int) {
 	q.enterLocked(n)
