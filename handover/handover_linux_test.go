@@ -103,10 +103,13 @@ func TestAProcessThatIsKilledAtARandomTimeLeavesTheOldOneServing(t *testing.T) {
 	}
 }
 
+// randomDeaths has one in each of n equal parts of killWithin, so that the soonest comes before anything is taken over.
 func randomDeaths(random *rand.Rand, n int) (deaths []string) {
-	for range n {
-		deaths = append(deaths, "after "+time.Duration(random.Int64N(int64(killWithin))).String())
+	part := killWithin / time.Duration(n)
+	for i := range n {
+		deaths = append(deaths, "after "+(time.Duration(i)*part+time.Duration(random.Int64N(int64(part)))).String())
 	}
+	random.Shuffle(n, func(i, j int) { deaths[i], deaths[j] = deaths[j], deaths[i] })
 	return deaths
 }
 

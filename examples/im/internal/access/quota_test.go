@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/libnet-go/libnet/examples/im/internal/access"
 	"github.com/libnet-go/libnet/examples/im/internal/client"
+	"github.com/libnet-go/libnet/examples/im/internal/history"
 	"github.com/libnet-go/libnet/examples/im/internal/imtest"
 	"github.com/libnet-go/libnet/examples/im/internal/quota"
 	"github.com/libnet-go/libnet/examples/im/internal/wire"
@@ -213,7 +212,7 @@ func TestARepetitionOfWhatFilledTheShareIsAcknowledgedOnAnyServerAndCountedOnce(
 	}
 }
 
-// slowRecords take their time.
+// slowRecords save nothing until saved is closed.
 type slowRecords struct {
 	quota.Records
 	saves, saved chan struct{}
@@ -221,31 +220,39 @@ type slowRecords struct {
 
 func (r slowRecords) Save(ctx context.Context, user int64, record []byte, revision uint64) (uint64, error) {
 	r.saves <- struct{}{}
-	select {
-	case <-r.saved:
-		return r.Records.Save(ctx, user, record, revision)
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
+	<-r.saved
+	return r.Records.Save(ctx, user, record, revision)
 }
 
 func TestAMessageIsAcknowledgedBeforeWhatItsSenderHasTakenIsRecorded(t *testing.T) {
 	records := slowRecords{saves: make(chan struct{}, 100), saved: make(chan struct{})}
+	var stored, answered atomic.Int64
 	r := newRig(t)
 	p := dialTCP(t, r.start(func(o *access.Options) {
-		records.Records = o.History.(interface{ Senders() quota.Records }).Senders()
+		whole := o.History
+		records.Records = whole.(interface{ Senders() quota.Records }).Senders()
 		o.Quotas = quota.New(&records, quota.Limits{PerSecond: -1})
+		o.History = brokenHistory{History: whole, store: func(ctx context.Context, m history.Message) (int64, error) {
+			defer stored.Add(1)
+			return whole.Store(ctx, m)
+		}}
 	})).login(r, 1)
-	for n := 0; len(records.saves) == 0; n++ {
-		answer := make(chan proto.Message, 1)
-		go func() {
-			answer <- p.ask(&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, TargetUID: 2, MsgID: fmt.Sprint(n), Msg: "hello"})
-		}()
-		select {
-		case <-answer:
-		case <-time.After(2 * time.Second): // less than Save is given
-			t.Fatalf("message %d waits for a record", n)
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; ; n++ {
+			select {
+			case <-over:
+				return
+			default:
+				p.ask(&wire.ReqSendP2PMsg{Cmd: wire.CmdSendP2P, TargetUID: 2, MsgID: fmt.Sprint(n), Msg: "hello"})
+				answered.Add(1)
+			}
 		}
-	}
+	}()
+	<-records.saves
+	imtest.Eventually(t, "all that is stored is acknowledged", func() bool { return answered.Load() == stored.Load() })
+	close(over)
 	close(records.saved)
+	<-done
 }
