@@ -238,6 +238,11 @@ func TestAMessageIsAcknowledgedBeforeWhatItsSenderHasTakenIsRecorded(t *testing.
 		}}
 	})).login(r, 1)
 	over, done := make(chan struct{}), make(chan struct{})
+	defer func() {
+		close(over)
+		close(records.saved)
+		<-done
+	}()
 	go func() {
 		defer close(done)
 		for n := 0; ; n++ {
@@ -252,7 +257,4 @@ func TestAMessageIsAcknowledgedBeforeWhatItsSenderHasTakenIsRecorded(t *testing.
 	}()
 	<-records.saves
 	imtest.Eventually(t, "all that is stored is acknowledged", func() bool { return answered.Load() == stored.Load() })
-	close(over)
-	close(records.saved)
-	<-done
 }
