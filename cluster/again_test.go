@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"errors"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -11,11 +12,22 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// losing has a node lose the first message of a kind to the user, and hear those after it. It returns how many were
-// sent before.
-func losing(t *testing.T, node *cluster.Node, user string, kind byte) {
+// unknownToInterest has a user at the second of two nodes, of whom interest knows nothing.
+func unknownToInterest(t *testing.T) (nodes []*cluster.Node, client net.Conn) {
 	t.Helper()
-	hear, err := cluster.Deafen(node)
+	nodes = mesh(t, 2)
+	_, client = newSessions(t, lines, nil).bound(nodes[1], "u")
+	if err := cluster.LoseInterest(nodes[1], "u"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "interest to be gone", func() bool { return cluster.Deaf(nodes[0], "u") })
+	return nodes, client
+}
+
+// inPlaceOf has f called with what comes for a user, in the place of the user's node, until f has that hear again.
+func inPlaceOf(t *testing.T, node *cluster.Node, user string, f func(m *nats.Msg, hear func())) {
+	t.Helper()
+	again, err := cluster.Deafen(node)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,21 +36,30 @@ func losing(t *testing.T, node *cluster.Node, user string, kind byte) {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	lost := false
-	_, err = conn.Subscribe(cluster.AtSubject(node, user), func(m *nats.Msg) {
-		if !lost && len(m.Data) > 0 && m.Data[0] == kind {
-			lost = true
-			if err := hear(); err != nil {
-				t.Error(err)
-			}
+	hear := func() {
+		if err := again(); err != nil {
+			t.Error(err)
 		}
-	})
+	}
+	_, err = conn.Subscribe(cluster.AtSubject(node, user), func(m *nats.Msg) { f(m, hear) })
 	if err == nil {
 		err = conn.FlushWithContext(patience(t))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// losing has a node lose the first message of a kind to the user, and all before it, and hear those after it.
+func losing(t *testing.T, node *cluster.Node, user string, kind byte) {
+	t.Helper()
+	lost := false
+	inPlaceOf(t, node, user, func(m *nats.Msg, hear func()) {
+		if !lost && len(m.Data) > 0 && m.Data[0] == kind {
+			lost = true
+			hear()
+		}
+	})
 }
 
 // A route that breaks and is back before anybody notices takes what was on it along.
@@ -58,12 +79,7 @@ func TestAKickThatIsLostOnTheWayIsAskedAgain(t *testing.T) {
 
 // Interest finds nobody here, so the homes are asked: the message goes to the node itself, and is lost there.
 func TestAMessageThatIsLostOnTheWayToItsNodeIsUnknownAtOnceAndNotSentAgain(t *testing.T) {
-	nodes := mesh(t, 2)
-	_, client := newSessions(t, lines, nil).bound(nodes[1], "u")
-	if err := cluster.LoseInterest(nodes[1], "u"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "interest to be gone", func() bool { return cluster.Deaf(nodes[0], "u") })
+	nodes, client := unknownToInterest(t)
 	losing(t, nodes[1], "u", 'm')
 	begun := time.Now()
 	if err := nodes[0].Send(patience(t), "u", []byte("lost")); !errors.Is(err, cluster.ErrDegraded) {

@@ -57,12 +57,7 @@ func instanceOf(node *cluster.Node) string {
 
 // A post was refused, and until all nodes have said that they have not had it, it goes nowhere: one of them is silent.
 func TestAMessageWaitsForThePostThatItFollowsHoweverLongThatTakes(t *testing.T) {
-	nodes := mesh(t, 2)
-	_, client := newSessions(t, lines, nil).bound(nodes[1], "u")
-	if err := cluster.LoseInterest(nodes[1], "u"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "interest to be gone", func() bool { return cluster.Deaf(nodes[0], "u") })
+	nodes, client := unknownToInterest(t)
 	mute(t, nodes[0].Conn(), 500*time.Millisecond)
 	eventually(t, "the mute node", func() bool { return alive(nodes[0]) == 3 })
 	somebody(t, nodes[0], "u", func(m *nats.Msg) { // whom the user has left
@@ -77,12 +72,7 @@ func TestAMessageWaitsForThePostThatItFollowsHoweverLongThatTakes(t *testing.T) 
 
 // Who took the post has not said so, and never will.
 func TestAMessageDoesNotWaitForAPostThatWentElsewhere(t *testing.T) {
-	nodes := mesh(t, 2)
-	_, client := newSessions(t, lines, nil).bound(nodes[1], "u")
-	if err := cluster.LoseInterest(nodes[1], "u"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "interest to be gone", func() bool { return cluster.Deaf(nodes[0], "u") })
+	nodes, client := unknownToInterest(t)
 	taken := make(chan struct{})
 	somebody(t, nodes[0], "u", func(*nats.Msg) { close(taken) })
 	if err := nodes[0].Post("u", []byte("taken")); err != nil {
@@ -110,12 +100,7 @@ func TestAPostThatOthersHavePassedIsDropped(t *testing.T) {
 
 // The homes are asked while a login moves: the first answer may name the node that the user leaves.
 func TestPostsThatAreRefusedOnTheirDetourGoOnAnotherOne(t *testing.T) {
-	nodes := mesh(t, 2)
-	_, client := newSessions(t, lines, nil).bound(nodes[1], "u")
-	if err := cluster.LoseInterest(nodes[1], "u"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "interest to be gone", func() bool { return cluster.Deaf(nodes[0], "u") })
+	nodes, client := unknownToInterest(t)
 	mute(t, nodes[0].Conn(), 200*time.Millisecond)
 	eventually(t, "the mute node", func() bool { return alive(nodes[0]) == 3 })
 	left := somebody(t, nodes[0], "u", func(m *nats.Msg) { _ = m.Respond([]byte("g")) })
@@ -139,33 +124,16 @@ func TestPostsThatAreRefusedOnTheirDetourGoOnAnotherOne(t *testing.T) {
 func refusing(t *testing.T, node *cluster.Node, user string, most int) <-chan struct{} {
 	t.Helper()
 	refused := make(chan struct{})
-	hear, err := cluster.Deafen(node)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := nats.Connect(node.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
 	var heard []*nats.Msg
-	_, err = conn.Subscribe(cluster.AtSubject(node, user), func(m *nats.Msg) {
+	inPlaceOf(t, node, user, func(m *nats.Msg, hear func()) {
 		if heard = append(heard, m); len(heard) != most {
 			return
 		}
-		if err := hear(); err != nil {
-			t.Error(err)
-		}
+		hear()
 		for _, m := range heard {
 			_ = m.Respond([]byte("g"))
 		}
 		close(refused)
 	})
-	if err == nil {
-		err = conn.FlushWithContext(patience(t))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	return refused
 }

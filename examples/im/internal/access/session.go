@@ -192,7 +192,7 @@ const settleTimeout = 3 * time.Second
 
 // settle records it, now and then.
 func (c *client) settle() {
-	if c.account == nil {
+	if c.account == nil || !c.account.Due() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.server.ctx, settleTimeout)

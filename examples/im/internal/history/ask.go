@@ -37,6 +37,17 @@ func repeated(ctx context.Context, f func(context.Context) error) error {
 	}
 }
 
+// inBucket calls f with a bucket, again while no answer comes.
+func inBucket(ctx context.Context, js jetstream.JetStream, name string, f func(context.Context, jetstream.KeyValue) error) error {
+	return repeated(ctx, func(ctx context.Context) error {
+		kv, err := js.KeyValue(ctx, name)
+		if err != nil {
+			return err
+		}
+		return f(ctx, kv)
+	})
+}
+
 func streamOf(ctx context.Context, js jetstream.JetStream, name string) (stream jetstream.Stream, err error) {
 	err = repeated(ctx, func(ctx context.Context) error {
 		stream, err = js.Stream(ctx, name)

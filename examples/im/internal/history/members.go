@@ -80,13 +80,7 @@ func (m *members) add(ctx context.Context, user, group, since int64) (int64, err
 
 // change changes something in the bucket, perhaps twice.
 func (m *members) change(ctx context.Context, f func(context.Context, jetstream.KeyValue) error) error {
-	return repeated(ctx, func(ctx context.Context) error {
-		kv, err := m.js.KeyValue(ctx, membersBucket(m.name))
-		if err != nil {
-			return err
-		}
-		return f(ctx, kv)
-	})
+	return inBucket(ctx, m.js, membersBucket(m.name), f)
 }
 
 func (m *members) put(ctx context.Context, key string, value []byte) error {

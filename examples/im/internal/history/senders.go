@@ -24,11 +24,7 @@ func sendersBucket(name string) string { return name + "-senders" }
 func (h *History) Senders() quota.Records { return &senders{js: h.js, bucket: sendersBucket(h.name)} }
 
 func (s *senders) Load(ctx context.Context, user int64) (record []byte, revision uint64, err error) {
-	err = repeated(ctx, func(ctx context.Context) error {
-		kv, err := s.js.KeyValue(ctx, s.bucket)
-		if err != nil {
-			return err
-		}
+	err = inBucket(ctx, s.js, s.bucket, func(ctx context.Context, kv jetstream.KeyValue) (err error) {
 		record, revision, err = load(ctx, kv, user)
 		return err
 	})
@@ -48,11 +44,7 @@ func load(ctx context.Context, kv jetstream.KeyValue, user int64) (record []byte
 
 func (s *senders) Save(ctx context.Context, user int64, record []byte, revision uint64) (uint64, error) {
 	saved, again := uint64(0), false
-	err := repeated(ctx, func(ctx context.Context) error {
-		kv, err := s.js.KeyValue(ctx, s.bucket)
-		if err != nil {
-			return err
-		}
+	err := inBucket(ctx, s.js, s.bucket, func(ctx context.Context, kv jetstream.KeyValue) (err error) {
 		saved, err = kv.Update(ctx, strconv.FormatInt(user, 10), record, revision)
 		if errors.Is(err, jetstream.ErrKeyExists) && again { // the attempt before may have done it, and its answer got lost
 			var there []byte

@@ -101,16 +101,25 @@ func (a *Account) Write(ctx context.Context) error {
 	return nil
 }
 
-// Settle records what was taken, if that is enough to be worth it. It waits for the records, and so is called when the
-// sender has his answer. An error is no harm: the next Settle records it.
+// Settle records what was taken, if that is due. It waits for the records, and so is called when the sender has his
+// answer. An error is no harm: the next Settle records it.
 func (a *Account) Settle(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.counted == 0 || a.counted < settleEvery && !a.closed {
+	if !a.dueLocked() {
 		return nil
 	}
 	return a.settleLocked(ctx)
 }
+
+// Due reports whether so much was taken since it was recorded that Settle would record it.
+func (a *Account) Due() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.dueLocked()
+}
+
+func (a *Account) dueLocked() bool { return a.counted >= settleEvery || a.closed && a.counted > 0 }
 
 // Close records what was taken. After it, Settle records each message.
 func (a *Account) Close(ctx context.Context) error {
