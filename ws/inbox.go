@@ -125,9 +125,13 @@ func (in *inbox) ended() error {
 }
 
 // drop discards what is unread, and returns how much that was.
-func (in *inbox) drop() (n int) {
+func (in *inbox) drop() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	return in.dropLocked()
+}
+
+func (in *inbox) dropLocked() (n int) {
 	if in.buf != nil {
 		n = len(in.buf.bytes) - in.read
 	}
@@ -143,7 +147,7 @@ func (in *inbox) close(err error) bool {
 		return false
 	}
 	in.shut, in.err = true, err
-	in.buf, in.read = nil, 0
+	in.dropLocked()
 	close(in.closed)
 	return true
 }
