@@ -7,6 +7,9 @@ import (
 	"github.com/libnet-go/libnet"
 )
 
+// Poll is how checks wait for what is still ending.
+var Poll = poll
+
 // RunCheck is those subtests of TestProtocol whose names begin so, on any testing.TB: a test can have them fail.
 func RunCheck(tb testing.TB, name string, p libnet.Protocol, messages ...any) {
 	for _, check := range checks {

@@ -14,10 +14,14 @@ type goroutine struct {
 	stack   string // the whole paragraph
 }
 
+// usualStack is about what one goroutine takes in a dump. All stand still for as long as one is made, also for one that
+// finds no room.
+const usualStack = 1 << 10
+
 // goroutines lists all but those that the runtime hides and the one that calls, which is returned
 // beside them.
 func goroutines() (self goroutine, others []goroutine) {
-	dump := make([]byte, 64<<10)
+	dump := make([]byte, 64<<10+runtime.NumGoroutine()*usualStack)
 	n := runtime.Stack(dump, true)
 	for n == len(dump) { // it was cut off
 		dump = make([]byte, 2*len(dump))

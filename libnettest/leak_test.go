@@ -60,6 +60,26 @@ func TestVerifyNoneWaitsForWhatIsStillEnding(t *testing.T) {
 	}
 }
 
+func TestALeakCheckWaitsThoughItsLookTakesLong(t *testing.T) {
+	for _, ends := range []time.Duration{4 * time.Second, time.Hour} {
+		looks := 0
+		inBubble(t, func(t *testing.T) {
+			began := time.Now()
+			left := libnettest.Poll(func() []string {
+				ended := time.Since(began) >= ends
+				time.Sleep(3 * time.Second) // as with 40,000 goroutines, which stand still meanwhile
+				if looks++; ended {
+					return nil
+				}
+				return []string{"a goroutine"}
+			})
+			if leaks := ends > time.Minute; leaks != (len(left) > 0) || looks != 2 {
+				t.Errorf("what ends after %v: %d looks, left %v", ends, looks, left)
+			}
+		})
+	}
+}
+
 func TestVerifyNoneDoesNotCountWhatWasThereBefore(t *testing.T) {
 	stop := make(chan struct{})
 	defer close(stop)
