@@ -131,15 +131,19 @@ func TestClientsOfABenchmark(t *testing.T) {
 }
 
 func shakeHands(b testing.TB, conn net.Conn) {
-	hello := []byte{0x12, 1, 0, 0, 0}
-	hello = binary.AppendUvarint(binary.AppendUvarint(hello, 1024), 1<<20)
-	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(hello))), hello...)
-	if _, err := conn.Write(frame); err != nil {
+	if _, err := conn.Write(helloFrame()); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := readFrame(conn, nil); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// helloFrame begins a session with the default bounds.
+func helloFrame() []byte {
+	hello := []byte{0x12, 1, 0, 0, 0}
+	hello = binary.AppendUvarint(binary.AppendUvarint(hello, 1024), 1<<20)
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(hello))), hello...)
 }
 
 // bursts exchanges n bursts.
@@ -193,12 +197,17 @@ func (b *burster) burst() error {
 		}
 		b.left = copy(b.in, rest)
 	}
-	if b.resumes { // with the next burst
-		b.taken += uint64(b.window)
-		b.out = binary.AppendUvarint(append(b.out[:b.size], 0, 0, 0, 0, 0x10), b.taken)
-		b.out[b.size+3] = byte(len(b.out) - b.size - 4)
+	if b.resumes {
+		b.acknowledge(b.taken + uint64(b.window))
 	}
 	return nil
+}
+
+// acknowledge has the next burst say how many replies were taken.
+func (b *burster) acknowledge(taken uint64) {
+	b.taken = taken
+	b.out = binary.AppendUvarint(append(b.out[:b.size], 0, 0, 0, 0, 0x10), b.taken)
+	b.out[b.size+3] = byte(len(b.out) - b.size - 4)
 }
 
 // cpu is the processor time of the process.
