@@ -99,14 +99,7 @@ func (k *kit) sendInside(tb testing.TB, position int) {
 			return
 		}
 		sent = true
-		aside(tb, "Send while a Receive waits: the two may overlap: it", func() error {
-			for _, s := range k.samples {
-				if err := codec.Send(s.msg); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		aside(tb, "Send while a Receive waits: the two may overlap: it", func() error { return k.sendAll(codec) })
 	}
 	codec = k.newCodec(tb, w)
 	received := k.receiveRest(tb, codec, w)
@@ -119,6 +112,15 @@ func (k *kit) sendInside(tb testing.TB, position int) {
 	if err := k.allArrived(k.receiveAll(tb, &wire{in: w.written()})); err != nil {
 		tb.Fatalf("Send while a Receive waits after %d bytes: what is sent: %v: Send and Receive may overlap", position, err)
 	}
+}
+
+func (k *kit) sendAll(codec libnet.Codec) error {
+	for _, s := range k.samples {
+		if err := codec.Send(s.msg); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (k *kit) receiveRest(tb testing.TB, codec libnet.Codec, w *wire) (payloads [][]byte) {
@@ -149,15 +151,9 @@ func (k *kit) receiveInside(tb testing.TB, call int) bool {
 			return
 		}
 		reached = true
-		aside(tb, "Receive while a Send writes: the two may overlap: it", func() error {
-			for range k.samples {
-				payload, err := codec.Receive()
-				if err != nil {
-					return err
-				}
-				received = append(received, payload)
-			}
-			return nil
+		aside(tb, "Receive while a Send writes: the two may overlap: it", func() (err error) {
+			received, err = k.receiveEach(codec)
+			return err
 		})
 	}
 	codec = k.newCodec(tb, w)
@@ -175,6 +171,18 @@ func (k *kit) receiveInside(tb testing.TB, call int) bool {
 		}
 	}
 	return true
+}
+
+// receiveEach receives as many messages as there are.
+func (k *kit) receiveEach(codec libnet.Codec) (payloads [][]byte, err error) {
+	for range k.samples {
+		payload, err := codec.Receive()
+		if err != nil {
+			return payloads, err
+		}
+		payloads = append(payloads, payload)
+	}
+	return payloads, nil
 }
 
 // aside runs f on another goroutine, as a session does, and waits for it.

@@ -38,13 +38,9 @@ func (s *Session) countsLocked() counts {
 func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *link, own counts, err error) {
 	longest, late := maxLength(conn), encodesLate(conn) // which call the user's code
 	s.mu.Lock()
-	if s.phase >= ended || number <= s.links {
+	if err := s.mayAttachLocked(number, peer); err != nil {
 		s.mu.Unlock()
-		return nil, own, errLeft
-	}
-	if peer.received > s.sentLocked() || peer.received < s.peerAcked || peer.taken < s.peerAcked {
-		s.mu.Unlock()
-		return nil, own, ErrProtocol
+		return nil, own, err
 	}
 	old := s.link
 	s.leaveLocked()
@@ -57,14 +53,7 @@ func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *l
 	s.maxLength = int32(longest)
 	l = s.newLinkLocked(conn, late)
 	s.link = l
-	s.ahead = uint32(peer.received - s.peerAcked)
-	s.acknowledgeLocked(peer.taken)
-	var fits bool
-	var size int
-	if size, fits = s.unacknowledged.look(int(s.ahead+s.held), int(min(s.limits.bytes, s.maxLength))); !fits {
-		err = libnet.ErrFrameTooLarge
-	}
-	s.sentBytes = int32(size)
+	err = s.goOnFromLocked(peer)
 	own = s.countsLocked()
 	s.stopWindowLocked()
 	s.state.Store(int32(Connected))
@@ -76,6 +65,30 @@ func (s *Session) attach(conn *libnet.Session, number uint64, peer counts) (l *l
 		go func() { _ = old.conn.CloseWithError(ErrTakenOver) }()
 	}
 	return l, own, err
+}
+
+// mayAttachLocked refuses a connection that is late, and counts that cannot be.
+func (s *Session) mayAttachLocked(number uint64, peer counts) error {
+	switch {
+	case s.phase >= ended || number <= s.links:
+		return errLeft
+	case peer.received > s.sentLocked() || peer.received < s.peerAcked || peer.taken < s.peerAcked:
+		return ErrProtocol
+	}
+	return nil
+}
+
+// goOnFromLocked has the message next that the peer has not received. The error says that one which is to be sent is
+// too long for the connection.
+func (s *Session) goOnFromLocked(peer counts) error {
+	s.ahead = uint32(peer.received - s.peerAcked)
+	s.acknowledgeLocked(peer.taken)
+	size, fits := s.unacknowledged.look(int(s.ahead+s.held), int(min(s.limits.bytes, s.maxLength)))
+	s.sentBytes = int32(size)
+	if !fits {
+		return libnet.ErrFrameTooLarge
+	}
+	return nil
 }
 
 // keepsAll says why conn cannot carry a session, if it cannot.
