@@ -31,7 +31,11 @@ func GuardDialer(d *net.Dialer, caught func(value any) error) *net.Dialer {
 		r := d.Resolver
 		guarded.Resolver = &net.Resolver{PreferGo: r.PreferGo, StrictErrors: r.StrictErrors}
 		guarded.Resolver.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			return apart(ctx, caught, closeLate, func() (net.Conn, error) { return r.Dial(ctx, network, address) })
+			conn, err := apart(ctx, caught, closeLate, func() (net.Conn, error) { return r.Dial(ctx, network, address) })
+			if err != nil {
+				return nil, lookupErr(err)
+			}
+			return guardLookup(conn, caught)
 		}
 	}
 	return &guarded
