@@ -193,3 +193,45 @@ func (c *hostilePacketDNS) SetReadDeadline(at time.Time) error { return c.hostil
 func (c *hostilePacketDNS) SetWriteDeadline(at time.Time) error {
 	return c.hostileDNS.SetDeadline(at)
 }
+
+func TestAnErrorOfTheNetDialersControlHarmsItsDialOnly(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	address := hole(t)
+	for what, does := range map[string]func() string{
+		"panics":             func() string { panic(hostileValue{}) },
+		"ends its goroutine": func() string { runtime.Goexit(); return "" },
+		"hangs":              func() string { <-release; return "" },
+	} {
+		for name, dial := range map[string]func(context.Context, *libnet.Dialer) error{
+			"Dial": func(ctx context.Context, d *libnet.Dialer) error {
+				_, err := d.Dial(ctx, "tcp", address)
+				return err
+			},
+			"ws.Dial": func(ctx context.Context, d *libnet.Dialer) error {
+				_, err := ws.Dial(ctx, "ws://"+address, d, nil)
+				return err
+			},
+			"ws.Dial over TLS": func(ctx context.Context, d *libnet.Dialer) error {
+				_, err := ws.Dial(ctx, "wss://"+address, d, nil)
+				return err
+			},
+		} {
+			t.Run(what+"/"+name, func(t *testing.T) {
+				d := &libnet.Dialer{Protocol: testkit.Frames}
+				d.NetDialer.Control = func(string, string, syscall.RawConn) error { return hostileNetError{does} }
+				returned := make(chan bool, 1)
+				go func() {
+					whole := false
+					defer func() { _ = recover(); returned <- whole }()
+					ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+					defer cancel()
+					whole = dial(ctx, d) != nil
+				}()
+				if !testkit.Await(t, testkit.Patience, "its return", returned) {
+					t.Error("it did not return with an error")
+				}
+			})
+		}
+	}
+}
