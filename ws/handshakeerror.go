@@ -39,8 +39,12 @@ func isEOF(err error) bool {
 
 // dialError is Dial's for what the WebSocket library answered: the cause of ctx's end, if that has ended it.
 func dialError(ctx context.Context, response *http.Response, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
+	switch cause := context.Cause(ctx); cause {
+	case nil:
+	case context.Canceled, context.DeadlineExceeded:
 		return cause
+	default:
+		return usercode.Asked(cause) // it may be the user's, and the caller has its text
 	}
 	if response == nil && isEOF(err) {
 		return fmt.Errorf("the server ended the connection without an HTTP answer, as one does that is no WebSocket server: %w", err)
