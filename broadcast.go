@@ -2,6 +2,7 @@ package libnet
 
 import (
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -313,8 +314,12 @@ func (b *broadcast) frameFor(s *Session) ([]byte, error) {
 	if err == nil && len(bytes) > s.maxFrame() {
 		bytes, err = nil, ErrFrameTooLarge
 	}
-	if len(b.frames) == 0 && len(bytes) < shareAt { // other protocols' would lie between those of two messages
+	switch {
+	case len(bytes) >= shareAt: // appendFrame has seen to it that it is nobody's own
+	case len(b.frames) == 0:
 		bytes = s.owner.flusher.lend(bytes)
+	default: // it would lie between those of two messages
+		bytes = slices.Clone(bytes)
 	}
 	b.frames = append(b.frames, encodedFrame{s.owner.encoding, variant, bytes, err})
 	return bytes, s.endIfPanic(err)

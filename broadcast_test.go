@@ -347,3 +347,50 @@ func TestACodecThatPanicsInABroadcastEndsNoOtherMember(t *testing.T) {
 		}
 	}
 }
+
+// A codec may make each frame in memory of its own. To members with different protocols a message is encoded more than
+// once, and one who does not read has the frames in its queue while the next ones are made.
+func TestFramesThatCodecsMakeInMemoryOfTheirOwnAreNotChangedInAQueue(t *testing.T) {
+	const rounds, full = 20, 16 << 20 // more than the kernel takes
+	var group libnet.Group[int]
+	var peers []net.Conn
+	for i := range 3 {
+		p := &grpReusing{Protocol: testkit.Frames}
+		srv := testkit.NewServer(t, p, 10*rounds)
+		srv.MaxMessage, srv.SendQueueBytes = full, -1
+		peers = append(peers, grpJoin(t, &group, srv, i, 1, testkit.ConnectTCP)...)
+	}
+	for _, s := range group.All() {
+		testkit.MustSend(t, s, make([]byte, full))
+	}
+	for _, peer := range peers { // once something is being written, other frames go into a batch of their own
+		if _, err := io.ReadFull(peer, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range rounds {
+		group.Broadcast(fmt.Sprintf("message %2d", i))
+	}
+	for _, peer := range peers {
+		if _, err := io.CopyN(io.Discard, peer, full+3); err != nil {
+			t.Fatal(err)
+		}
+		for i := range rounds {
+			testkit.WantFrame(t, peer, fmt.Sprintf("message %2d", i))
+		}
+	}
+}
+
+// grpReusing is a protocol whose codecs make all frames in the same memory.
+type grpReusing struct {
+	libnet.Protocol
+	memory []byte
+}
+
+func (p *grpReusing) NewCodec(rw io.ReadWriter) libnet.Codec {
+	inner := p.Protocol.NewCodec(rw)
+	return testkit.FramingCodec{Codec: inner, OnAppend: func(_ []byte, msg any) (frame []byte, err error) {
+		p.memory, err = inner.(libnet.FrameAppender).AppendFrame(p.memory[:0], msg)
+		return p.memory, err
+	}}
+}

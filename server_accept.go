@@ -423,15 +423,7 @@ func (s *Session) awaitProxyHeader() bool {
 
 // isAwaited reports whether the header has not come.
 func (p *proxied) isAwaited() bool {
-	if p == nil {
-		return false
-	}
-	select {
-	case <-p.over:
-		return false
-	default:
-		return true
-	}
+	return p != nil && !isClosed(p.over)
 }
 
 // isBeingRead reports whether somebody waits for the header.

@@ -140,14 +140,7 @@ func (srv *Server) stop(patience time.Duration) {
 	srv.manager.dispose()
 }
 
-func (srv *Server) stopped() bool {
-	select {
-	case <-srv.stopping:
-		return true
-	default:
-		return false
-	}
-}
+func (srv *Server) stopped() bool { return isClosed(srv.stopping) }
 
 // awaitNone waits until no session is open and all close callbacks have run, or until ctx ends: then it returns of how
 // many sessions user code is at work. Without a deadline Linger is the bound: called from a callback it waits for

@@ -131,15 +131,7 @@ func (s *Session) conclude(rest *settling, callbacks []*callback) {
 
 // isClosed reports whether the transport is.
 func (r *settling) isClosed() bool {
-	if r.closed == nil {
-		return true
-	}
-	select {
-	case <-r.closed:
-		return true
-	default:
-		return false
-	}
+	return r.closed == nil || isClosed(r.closed)
 }
 
 // gone has nobody count the session any more.

@@ -91,14 +91,18 @@ func (s *Session) shutdown(ctx context.Context, reason error) (r shutdownResult,
 
 // shutdownSince counts what is lost beyond before.
 func (s *Session) shutdownSince(ctx context.Context, reason error, before uint64) (r shutdownResult, ended <-chan struct{}) {
+	began, patience := time.Now(), cutPatience
 	if s.beginClosing(reason) {
 		ended = s.startDelivery(reason)
+	}
+	if ctx.Err() != nil { // the reason, which is the user's, may have been asked for a close frame
+		patience -= time.Since(began)
 	}
 	select {
 	case <-s.doneChan():
 	case <-ctx.Done():
 		go s.cut(s.closedErr())
-		closedWithin(s.doneChan(), cutPatience)
+		closedWithin(s.doneChan(), patience)
 	}
 	return s.result(before), ended
 }

@@ -39,6 +39,15 @@ func closedWithin(c <-chan struct{}, d time.Duration) bool {
 	}
 }
 
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // errorIs is errors.Is where err may be the user's, whose methods may panic, hang, end their goroutine or lead round in
 // a circle: then it is not. Call it with no lock held.
 func errorIs(err, target error) bool {

@@ -77,10 +77,7 @@ func (c *conn) LastInput(inside.Call) time.Time {
 	if c.in.waits() || c.rate.Load().keepsWaiting() {
 		return time.Now()
 	}
-	if last := c.link.lastInput.Load(); last != 0 {
-		return time.Unix(0, last)
-	}
-	return time.Time{}
+	return c.link.inputAt()
 }
 
 // DropUnread is for a session that has ended.

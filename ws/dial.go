@@ -53,7 +53,7 @@ func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*l
 	transport := newTransport(d)
 	defer transport.CloseIdleConnections() // of a server that did not agree to upgrade
 	up := &clientUpgrade{transport: transport}
-	ws, response, err := websocket.Dial(ctx, url, &websocket.DialOptions{
+	ws, response, err := websocket.Dial(causeless{ctx}, url, &websocket.DialOptions{
 		HTTPClient:      &http.Client{Transport: up},
 		HTTPHeader:      o.Header,
 		Subprotocols:    o.Subprotocols,
@@ -76,6 +76,19 @@ func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*l
 	}
 	c.begin()
 	return s, nil
+}
+
+// A causeless context says of its end no more than that: a cause, which may be the user's, would go into the texts of
+// others' errors. dialError has it.
+type causeless struct{ context.Context }
+
+// Value does not find what package context has a cause in.
+func (c causeless) Value(key any) any {
+	value := c.Context.Value(key)
+	if _, is := value.(context.Context); is {
+		return nil
+	}
+	return value
 }
 
 // offer is the compression of which the WebSocket library is to speak in the request.

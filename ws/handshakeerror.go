@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // A HandshakeError is wrapped by the error of a [Dial] whose server has answered, and not agreed to a WebSocket: find
@@ -30,12 +31,22 @@ func (e *HandshakeError) Error() string {
 // Unwrap returns e.Err.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
+// isEOF reports whether io.EOF is in the chain of an error that may be the NetDialer's.
+func isEOF(err error) bool {
+	is, _ := usercode.Answer(func() bool { return errchain.Is(err, io.EOF) })
+	return is
+}
+
 // dialError is Dial's for what the WebSocket library answered: the cause of ctx's end, if that has ended it.
 func dialError(ctx context.Context, response *http.Response, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
+	switch cause := context.Cause(ctx); cause {
+	case nil:
+	case context.Canceled, context.DeadlineExceeded:
 		return cause
+	default:
+		return usercode.Asked(cause) // it may be the user's, and the caller has its text
 	}
-	if response == nil && errchain.Is(err, io.EOF) {
+	if response == nil && isEOF(err) {
 		return fmt.Errorf("the server ended the connection without an HTTP answer, as one does that is no WebSocket server: %w", err)
 	}
 	if response == nil {

@@ -37,10 +37,11 @@ type link struct {
 	conn   net.Conn  // the TCP or TLS connection
 	body   io.Reader // where input comes from: net/http may have buffered some
 	client bool      // masks what it sends
+	made   time.Time // of which the clock of the wall has no part
 
 	answerWithin atomic.Int64 // the session's WriteTimeout, in nanoseconds; 0: no bound
 
-	lastInput atomic.Int64 // when something last came, in Unix nanoseconds; 0 before
+	lastInput atomic.Int64 // how long behind made something last came; 0 before
 
 	closed          chan struct{} // closed by close, when it is settled who closes the connection
 	closeSocketOnce sync.Once
@@ -74,7 +75,8 @@ func putOutbuf(b *outbuf) {
 }
 
 func newLink(conn net.Conn, body io.Reader, client bool) *link {
-	l := &link{conn: conn, body: body, client: client, closed: make(chan struct{}), flushing: make(chan struct{}, 1)}
+	l := &link{conn: conn, body: body, client: client, made: time.Now()}
+	l.closed, l.flushing = make(chan struct{}), make(chan struct{}, 1)
 	l.answerWithin.Store(int64(answerTimeout))
 	return l
 }
@@ -90,7 +92,7 @@ func (l *link) Read(p []byte) (int, error) {
 		case n < 0 || n > len(p):
 			return 0, errReadCount
 		case n > 0:
-			l.lastInput.Store(time.Now().UnixNano())
+			l.noteInput()
 			return n, nil // an error comes again
 		case err == io.EOF:
 			return 0, io.ErrUnexpectedEOF
@@ -99,6 +101,17 @@ func (l *link) Read(p []byte) (int, error) {
 		}
 	}
 	return 0, io.ErrNoProgress
+}
+
+func (l *link) noteInput() { l.lastInput.Store(int64(time.Since(l.made)) + 1) }
+
+// inputAt is when something last came; the zero time before anything has.
+func (l *link) inputAt() time.Time {
+	last := l.lastInput.Load()
+	if last == 0 {
+		return time.Time{}
+	}
+	return l.made.Add(time.Duration(last - 1))
 }
 
 // add appends a frame to what is to be sent; false if it may not be, behind the close frame or a failed write.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -172,6 +173,9 @@ func (c *messageCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	}
 	if err != nil {
 		return dst, err
+	}
+	if start+len(payload) > len(framed) { // behind it there may be what is the codec's
+		framed = slices.Clip(framed)
 	}
 	framed = append(framed[:start], payload...)
 	binary.BigEndian.PutUint32(framed[start-headerSize+lengthAt:], uint32(len(payload)))

@@ -516,6 +516,36 @@ func TestAReasonThatDoesNotAnswerHoldsNoShutdown(t *testing.T) {
 	})
 }
 
+// A slowClose is a conn that takes its time to close.
+type slowClose struct{ net.Conn }
+
+func (c slowClose) Close() error { time.Sleep(10 * time.Second); return c.Conn.Close() }
+
+func TestAReasonThatDoesNotAnswerDoesNotHaveAShutdownOutliveItsContextForLongerThanACut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // for those that take their time
+		near, far := libnettest.Pipe()
+		defer far.Close()
+		server := libnet.NewServer(libnettest.NewListener(), ws.Protocol(frames, nil), 8)
+		s, err := server.NewSession(slowClose{near})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Stop()
+		if _, err := io.WriteString(far, upgradeRequest); err != nil || s.Codec() == nil {
+			t.Fatal(err, s.Err())
+		}
+		reason := make(hangingError)
+		defer close(reason)
+		const within = 100 * time.Millisecond
+		began := time.Now()
+		_ = s.ShutdownWithError(testkit.TimeoutContext(t, within), reason)
+		if took := time.Since(began); took > within+300*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
 // A countedHang is a hangingError that counts how often a close frame was asked of it.
 type countedHang struct {
 	hangingError

@@ -78,7 +78,7 @@ func (r *receiver) await(f *frameRate, wait time.Duration) {
 	r.link.flushAnswers()
 	f.waits.Store(true)
 	defer func() {
-		r.link.lastInput.Store(time.Now().UnixNano()) // from now on the peer can be silent
+		r.link.noteInput() // from now on the peer can be silent
 		f.waits.Store(false)
 	}()
 	bound := time.NewTimer(wait)

@@ -226,7 +226,16 @@ func (c *serverCodec) AppendFrame(dst []byte, msg any) ([]byte, error) {
 	}
 	var room [10]byte
 	header := appendHeader(room[:0], finBit|opcodeOf(c.protocol.options.text), len(payload), 0)
-	return replaceHeader(framed, len(dst), header, payload), nil
+	return replaceHeader(dst, framed, header, payload, isAppended(inner, dst, framed)), nil
+}
+
+// isAppended reports whether framed lies in dst's memory, or in new one. A codec of the user's may have it in memory of
+// its own, of which nothing may be changed.
+func isAppended(inner libnet.Codec, dst, framed []byte) bool {
+	_, own := inner.(interface {
+		BytesHeader(payload []byte) (sendqueue.Header, bool)
+	})
+	return own || cap(dst) > 0 && cap(framed) > 0 && &dst[:1][0] == &framed[:1][0]
 }
 
 // appendDeflating is AppendFrame where compression is agreed on.
@@ -250,17 +259,17 @@ func (c *serverCodec) compresses(n int) bool {
 // Variant tells package libnet which sessions of a protocol share what a broadcast encodes.
 func (c *serverCodec) Variant() sendqueue.Variant { return variant(c.deflates) }
 
-// replaceHeader returns framed[:at], the header and the payload, which may lie within framed.
-func replaceHeader(framed []byte, at int, header, payload []byte) []byte {
-	start := at + len(header)
-	whole := framed[:at]
-	if start+len(payload) <= cap(framed) {
+// replaceHeader returns dst, the header and the payload, which may lie within framed: there, if it may be changed.
+func replaceHeader(dst, framed, header, payload []byte, inPlace bool) []byte {
+	start := len(dst) + len(header)
+	var whole []byte
+	if inPlace && start+len(payload) <= cap(framed) {
 		whole = framed[:start+len(payload)]
 	} else {
-		whole = append(make([]byte, 0, start+len(payload)), whole...)[:start+len(payload)]
+		whole = append(make([]byte, 0, start+len(payload)), dst...)[:start+len(payload)]
 	}
 	copy(whole[start:], payload) // before the header, which may be longer than the inner one was
-	copy(whole[at:], header)
+	copy(whole[len(dst):], header)
 	return whole
 }
 

@@ -32,10 +32,10 @@ const (
 // A watch takes the events of a poller whose handler blocks to another goroutine.
 type watch struct {
 	running   atomic.Bool
-	tick      *tick                   // what the watch's goroutine waits for
-	blockedAt atomic.Int64            // when handlers were last seen to block often, in Unix nanoseconds; 0: never
-	detached  atomic.Uint64           // sources served on goroutines of their own since a handler there last blocked
-	handOvers [manyHandOvers]handOver // the last ones, oldest first; owned by the watch's goroutine
+	tick      *tick                     // what the watch's goroutine waits for
+	blockedAt atomic.Pointer[time.Time] // when handlers were last seen to block often; nil: never
+	detached  atomic.Uint64             // sources served on goroutines of their own since a handler there last blocked
+	handOvers [manyHandOvers]handOver   // the last ones, oldest first; owned by the watch's goroutine
 }
 
 // A handOver says when it was, and how many sources and waits the pollers had begun by then.
@@ -47,10 +47,13 @@ type handOver struct {
 // handlersBlock reports whether handlers are to get goroutines of their own.
 func (w *watch) handlersBlock() bool {
 	at := w.blockedAt.Load()
-	return at != 0 && time.Now().UnixNano() < at+int64(detachFor)
+	return at != nil && time.Since(*at) < detachFor
 }
 
-func (w *watch) noteBlocking() { w.blockedAt.Store(time.Now().UnixNano()) }
+func (w *watch) noteBlocking() {
+	now := time.Now()
+	w.blockedAt.Store(&now)
+}
 
 // noteDetached notes that a source was served on a goroutine of its own, and whether its handler blocked.
 func (w *watch) noteDetached(blocked bool) {

@@ -109,7 +109,7 @@ func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 var mayImport = map[string][]string{
 	locks:                     {},
 	readbuf:                   {locks},
-	sockets:                   {locks, readbuf, firsts},
+	sockets:                   {locks, readbuf, firsts, chains, usercode},
 	sendqueue:                 {locks, usercode, histogram},
 	eventloop:                 {locks},
 	chains:                    {},

@@ -272,22 +272,31 @@ func (b *Batch) dropFirst() int {
 		i++
 	}
 	n := b.parts[i].end() - from
-	switch {
-	case len(b.msgs) > 0:
+	if len(b.msgs) > 0 {
 		b.msgs[i] = nil
-	case len(b.shared) > 0 && b.shared[0].at == from && n > 0:
-		b.shared[0].bytes = nil
-		b.shared = b.shared[1:]
-		b.gone += n
-	default:
-		at := b.written - b.gone
-		loose := b.buf[at : at+from-b.written]
-		copy(b.buf[at+n:], loose)
+	} else {
+		b.dropBytes(from, n)
 	}
 	b.keepLoose(i)
 	b.written += n
 	b.messages--
 	return n
+}
+
+// dropBytes forgets n bytes from that place on, of which some may be shared. What is to be written before them moves to
+// their end.
+func (b *Batch) dropBytes(from, n int) {
+	at := b.written - b.gone
+	loose := b.buf[at : at+from-b.written]
+	own := n
+	for len(b.shared) > 0 && b.shared[0].at < from+n {
+		e := b.shared[0]
+		b.shared[0].bytes = nil
+		b.shared = b.shared[1:]
+		b.gone += len(e.bytes)
+		own -= len(e.bytes)
+	}
+	copy(b.buf[at+own:], loose)
 }
 
 // keepLoose removes part i, the first message: the bytes of no message before it, if there are any, end where it did.

@@ -332,3 +332,29 @@ func TestAHeldQueueTakesMessagesOfSynchronousSendsUpToABound(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A synchronous Send that is held leaves a header and, apart from it, a payload.
+func TestAMessageInPiecesMakesRoomAsAnyOther(t *testing.T) {
+	var q Queue
+	mustHold(t, &q)
+	for range 2 {
+		msg := NewDraft()
+		msg.SetSplit([]byte("head "), []byte("payload"))
+		if _, queued, err := q.Claim(msg, false); !queued || err != nil {
+			t.Fatalf("queued: %v, %v", queued, err)
+		}
+	}
+	if _, err := q.Write([]byte("loose"), 0, 100, true); err != nil {
+		t.Fatal(err)
+	}
+	limit := Limit{Messages: 2, Drop: true}
+	for range 2 {
+		if _, err := q.PutCopy(Header{}, []byte("new"), &limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := Contents{Sizes: []int{^5, 3, 3}, Bytes: []byte("loosenewnew"), Dropped: 2, Discarded: 2}
+	if c := mustSeal(t, &q); !reflect.DeepEqual(c, want) {
+		t.Errorf("%+v, %q", c, c.Bytes)
+	}
+}

@@ -24,9 +24,9 @@ const lateHandshake = 300 * time.Millisecond
 
 var errHandshakeEnded = errors.New("libnet: a function of the TLS config ended the goroutine of the handshake")
 
-// Handshake does conn's handshake on a goroutine of its own: functions of its config may panic, end it, or keep it
-// beyond ctx. caught makes the error of a panic. An error that a server which speaks no TLS brings about says so. After
-// an error the caller closes what conn runs on.
+// Handshake does conn's handshake on a goroutine of its own: functions of its config, and errors that they return, may
+// panic, end it, or keep it beyond ctx. caught makes the error of a panic. An error that a server which speaks no TLS
+// brings about says so. After an error the caller closes what conn runs on.
 func Handshake(ctx context.Context, conn *tls.Conn, caught func(value any) error) error {
 	result := make(chan error, 1)
 	go func() {
@@ -37,7 +37,11 @@ func Handshake(ctx context.Context, conn *tls.Conn, caught func(value any) error
 			}
 			result <- err
 		}()
-		err = explained(conn.HandshakeContext(ctx))
+		failed := explained(conn.HandshakeContext(ctx))
+		if failed != nil {
+			_ = failed.Error() // perhaps of a function of the config: one that does not answer is found out here
+		}
+		err = failed
 	}()
 	select {
 	case err := <-result:

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"syscall"
+
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 var errDialEnded = errors.New("libnet: a function of the NetDialer ended its goroutine")
@@ -31,18 +33,28 @@ func GuardDialer(d *net.Dialer, caught func(value any) error) *net.Dialer {
 		r := d.Resolver
 		guarded.Resolver = &net.Resolver{PreferGo: r.PreferGo, StrictErrors: r.StrictErrors}
 		guarded.Resolver.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			return apart(ctx, caught, closeLate, func() (net.Conn, error) { return r.Dial(ctx, network, address) })
+			conn, err := apart(ctx, caught, closeLate, func() (net.Conn, error) { return r.Dial(ctx, network, address) })
+			if err != nil {
+				return nil, lookupErr(err)
+			}
+			return guardLookup(conn, caught)
 		}
 	}
 	return &guarded
 }
 
-// control calls the one of the two that package net would.
-func control(ctx context.Context, d *net.Dialer, network, address string, c syscall.RawConn) error {
+// control calls the one of the two that package net would. What its error says is asked here, where ctx bounds that: it
+// goes into the texts of others' errors.
+func control(ctx context.Context, d *net.Dialer, network, address string, c syscall.RawConn) (err error) {
 	if d.ControlContext != nil {
-		return d.ControlContext(ctx, network, address, c)
+		err = d.ControlContext(ctx, network, address, c)
+	} else {
+		err = d.Control(network, address, c)
 	}
-	return d.Control(network, address, c)
+	if err != nil {
+		err = usercode.Asked(err)
+	}
+	return err
 }
 
 // apart calls f on a goroutine of its own, which it may end, or keep beyond ctx. What comes of it then is dropped.

@@ -162,7 +162,10 @@ func (c *scenario) run() {
 		c.end.does(c)
 	}
 	if c.what == unread {
-		time.AfterFunc(200*time.Millisecond, released) // nothing announces that a handler at work has been asked
+		c.wg.Go(func() {
+			awaitOthers()
+			released()
+		})
 	}
 	c.wg.Go(func() { read <- c.readAll() })
 	c.await(c.session.Done())
@@ -306,6 +309,14 @@ func (c *scenario) spawn(f func()) {
 		f()
 	})
 	<-begins
+}
+
+// awaitOthers returns when those who were about to do something have most likely done it, after the longer the busier
+// the machine is: nothing announces that a handler at work has been asked to stop.
+func awaitOthers() {
+	for range 20 {
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func (c *scenario) await(done <-chan struct{}) {

@@ -154,7 +154,7 @@ func TestAShutdownOverAWrappedConnDeliversToAPeerThatSends(t *testing.T) {
 	}
 	shut := make(chan error, 1)
 	go func() { shut <- s.Shutdown(t.Context()) }()
-	time.Sleep(20 * time.Millisecond)
+	testkit.Eventually(t, "a session that refuses sends", s.IsClosed)
 	n, err := io.Copy(io.Discard, far)
 	_ = far.Close()
 	if want := int64(messages * (size + len(testkit.Frame("")))); n != want || err != nil {

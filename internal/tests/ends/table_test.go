@@ -118,12 +118,12 @@ var table = []end{
 	},
 	{
 		who: "`Session.Shutdown`", reasons: "closed", received: atWorkReceived, sent: delivered, peer: sees, code: 1000, within: soon,
-		does: func(c *scenario) { c.spawn(func() { _ = c.session.Shutdown(context.Background()) }) },
+		does: func(c *scenario) { shutdownSession(c, c.session.Shutdown) },
 	},
 	{
 		who: "`ShutdownWithError`", reasons: "error", received: atWorkReceived, sent: delivered, peer: sees, code: 1008, within: soon,
 		does: func(c *scenario) {
-			c.spawn(func() { _ = c.session.ShutdownWithError(context.Background(), errReason) })
+			shutdownSession(c, func(ctx context.Context) error { return c.session.ShutdownWithError(ctx, errReason) })
 		},
 	},
 	{
@@ -153,6 +153,11 @@ var table = []end{
 		who: "a write fails, the peer being gone", reasons: "eof reset error", received: allReceived, sent: counted, peer: seesNone, within: soon,
 		does: func(c *scenario) { c.replies.Store(true); testkit.Leave(c.peer) }, with: is(unread),
 	},
+}
+
+func shutdownSession(c *scenario, shutdown func(context.Context) error) {
+	c.spawn(func() { _ = shutdown(context.Background()) })
+	testkit.Eventually(c.t, "a session that refuses sends", c.session.IsClosed)
 }
 
 func shutdownServer(c *scenario) {
