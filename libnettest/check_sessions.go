@@ -181,7 +181,7 @@ func (k *kit) receiveInside(tb testing.TB, call int) bool {
 func aside(tb testing.TB, what string, f func() error) {
 	tb.Helper()
 	done := make(chan error, 1)
-	go func() { done <- guard("a call", f) }()
+	start("a call", done, f)
 	if err := inTime(tb, what, done); err != nil {
 		tb.Fatalf("%s failed: %v", what, err)
 	}
