@@ -2,7 +2,6 @@ package libnettest
 
 import (
 	"bytes"
-	"errors"
 	"testing"
 
 	"github.com/libnet-go/libnet"
@@ -46,7 +45,7 @@ func (k *kit) tellsBound(tb testing.TB, codec libnet.Codec) {
 		return
 	}
 	limit, refused := k.limit(tb)
-	bounded := errors.Is(refused, libnet.ErrFrameTooLarge)
+	bounded := is(refused, libnet.ErrFrameTooLarge)
 	if teller, ok := codec.(boundTeller); ok {
 		told, _ := guarded(tb, "MaxMessage", func() (int, error) { return teller.MaxMessage(), nil })
 		switch {
@@ -74,7 +73,7 @@ func (k *kit) carriesContents(tb testing.TB, checker payloadChecker, kind *sourc
 		s := kind.of([]byte(text))
 		if _, refused := k.sendOrRefuse(tb, s); refused == nil {
 			k.carries(tb, checker, s.name, []byte(text))
-		} else if errors.Is(refused, libnet.ErrFrameTooLarge) && check(tb, checker, []byte(text)) == nil {
+		} else if is(refused, libnet.ErrFrameTooLarge) && check(tb, checker, []byte(text)) == nil {
 			tb.Fatalf("CheckPayload finds nothing wrong with %.64q, and Send refuses it (%v): they must agree", text, refused)
 		}
 	}

@@ -81,7 +81,7 @@ func (k *kit) receiveUntil(tb testing.TB, how string, w *wire, want error) {
 		}
 	}
 	k.compare(tb, how, got, k.complete(len(w.in)))
-	if !errors.Is(err, want) || want != io.EOF && errors.Is(err, io.EOF) || want == io.EOF && err != io.EOF {
+	if !is(err, want) || want != io.EOF && is(err, io.EOF) || want == io.EOF && err != io.EOF {
 		tb.Fatalf("%s: Receive returned %v, want %v", how, err, want)
 	}
 	for range 3 {
