@@ -63,8 +63,10 @@ func checkTruncated(tb testing.TB, k *kit) {
 func checkReadError(tb testing.TB, k *kit) {
 	for _, position := range k.positions() {
 		how := fmt.Sprintf("the reader fails after %d of %d bytes", position, len(k.stream))
-		w := &wire{tb: tb, in: k.stream[:position], end: errBroken}
-		k.receiveUntil(tb, how, w, errBroken)
+		for _, withEnd := range []bool{false, true} {
+			w := &wire{tb: tb, in: k.stream[:position], end: errBroken, withEnd: withEnd}
+			k.receiveUntil(tb, how, w, errBroken)
+		}
 	}
 }
 
