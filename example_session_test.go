@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"time"
 
@@ -349,4 +350,21 @@ func ExampleSession_SetName() {
 	// Output:
 	// ann over tcp
 	// the last that closed: ann
+}
+
+// A user's own reason counts as error, one that wraps libnet's by its name.
+func ExampleCloseReason() {
+	for _, err := range []error{
+		io.EOF,
+		libnet.ErrIdleTimeout,
+		fmt.Errorf("banned: %w", libnet.ErrSessionClosed),
+		errors.New("banned"),
+	} {
+		fmt.Println(libnet.CloseReason(err))
+	}
+	// Output:
+	// eof
+	// idle_timeout
+	// closed
+	// error
 }

@@ -25,7 +25,8 @@ type protoMarshaler struct{}
 // of XXX_Marshal (with XXX_Size), Marshal and MarshalVT, as golang/protobuf 1.3 did. One without any is
 // encoded by protobuf-go, from its struct tags, if all of it has the form that Google's generator gives to a
 // message; protobuf-go would leave out or confuse what has not, such as gogo's fields by value, so
-// this is an error. A struct that has its methods from a message that it embeds is encoded as that message.
+// this is an error. A struct that has its methods from a message that it embeds is encoded as that message, and is an
+// error where it has fields of its own beside that.
 //
 // A nil message, a nil pointer, and a message that cannot be marshalled, such as one without a field that its
 // descriptor requires, are errors.

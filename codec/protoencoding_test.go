@@ -105,6 +105,50 @@ type (
 	}
 )
 
+// Each of these has its method to encode itself from a message that it embeds, and another field beside that.
+type (
+	besideMarshal struct {
+		*whole `protobuf:"bytes,1,opt,name=inner,embedded=inner"`
+		Text   string `protobuf:"bytes,2,opt,name=text"`
+	}
+	besideMarshalVT struct {
+		vt
+		Text string `protobuf:"bytes,2,opt,name=text"`
+	}
+	besideSized struct {
+		*sized
+		Text string `protobuf:"bytes,2,opt,name=text"`
+	}
+	besideSizedByValue struct {
+		sized
+		Choice any `protobuf_oneof:"choice"`
+	}
+	besideAnything struct {
+		bare
+		oldMarshaler
+		Text string `protobuf:"bytes,2,opt,name=text"`
+	}
+	oldMarshaler interface{ Marshal() ([]byte, error) }
+)
+
+func (*besideMarshal) Reset()         {}
+func (*besideMarshal) String() string { return "" }
+func (*besideMarshal) ProtoMessage()  {}
+
+// Each of these embeds a message and encodes itself.
+type (
+	aroundWhole struct {
+		*whole `protobuf:"bytes,1,opt,name=inner,embedded=inner"`
+	}
+	aroundVT struct {
+		vt
+		Text string `protobuf:"bytes,2,opt,name=text"`
+	}
+)
+
+func (*aroundWhole) Marshal() ([]byte, error) { return []byte("own"), nil }
+func (aroundVT) MarshalVT() ([]byte, error)   { return []byte("own"), nil }
+
 // inside has another message in every place where one can be.
 type (
 	insideOne[T any] struct {
@@ -173,6 +217,11 @@ func TestProtoLosesNoFieldThatProtobufGoDoesNotSee(t *testing.T) {
 		everywhereInside(&arrayOfBytes{ID: [16]byte{1}}),
 		everywhereInside(&noWireType{N: 1}),
 		everywhereInside(&goInt{N: 1}),
+		everywhereInside(&besideMarshal{&whole{}, "text"}),
+		everywhereInside(&besideSized{&sized{body: "by itself"}, "text"}),
+		everywhereInside(&besideSizedByValue{sized{body: "by itself"}, "text"}),
+		everywhereInside(&besideAnything{oldMarshaler: &whole{}, Text: "text"}),
+		[]any{&besideMarshalVT{vt{}, "text"}, besideMarshalVT{vt{}, "text"}},
 	) {
 		for range 2 { // the second time from memory
 			out, err := codec.Proto.AppendMarshal([]byte("before"), msg)
@@ -250,6 +299,8 @@ func TestAMessagesOwnMethodsEncodeIt(t *testing.T) {
 			"":          &sized{},
 			"Marshal":   &whole{},
 			"vt":        vt{[]byte("vt")},
+			"own":       &aroundWhole{},
+			"embedded":  &struct{ *sized }{&sized{body: "embedded"}},
 		} {
 			dst := append(make([]byte, 0, len("before")+room), "before"...)
 			out, err := codec.Proto.AppendMarshal(dst, msg)
@@ -257,6 +308,9 @@ func TestAMessagesOwnMethodsEncodeIt(t *testing.T) {
 				t.Errorf("%T with room for %d: %q, %v", msg, room, out, err)
 			}
 		}
+	}
+	if out, err := codec.Proto.AppendMarshal(nil, &aroundVT{}); string(out) != "own" || err != nil {
+		t.Errorf("around another message, by value: %q, %v", out, err)
 	}
 	part := &whole{Text: customType{ID: ownBytes("id")}}
 	out, err := codec.Proto.AppendMarshal(nil, &insideOne[whole]{Inner: part})

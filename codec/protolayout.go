@@ -73,7 +73,7 @@ func (l *protoLayout) walkFields(t, generated reflect.Type) bool {
 		f := fields.Field(i)
 		_, tagged := f.Tag.Lookup("protobuf")
 		if tagged && generated != nil && generated != t {
-			return l.refuse(t, "has a field beside the message that it embeds: "+f.Name)
+			return l.refuse(t, besideEmbedded(f.Name))
 		}
 		if m := messageOf(f.Type); m != nil && !l.walkPart(m) {
 			return false
@@ -104,7 +104,8 @@ func isMessage(t reflect.Type) bool {
 func (l *protoLayout) walkPart(t reflect.Type) bool {
 	if !implements[proto.Message](t) && implements[oldMarshaler](t) {
 		l.foreign = true
-		return true
+		field, lost := lostBeside(t, byMarshal.method())
+		return !lost || l.refuse(t, besideEmbedded(field))
 	}
 	return l.walk(t)
 }

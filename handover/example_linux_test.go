@@ -7,6 +7,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -82,6 +85,34 @@ func ExampleUpgrade() {
 	// 1 session moved, <nil>
 	// libnet: server closed
 	// Ada says hello again to the second process <nil>
+}
+
+// What systemd does with a service of Type=notify is done here by hand.
+func ExampleNotify() {
+	folder, err := os.MkdirTemp("", "notify")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	name := filepath.Join(folder, "socket")
+	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer systemd.Close()
+	os.Setenv("NOTIFY_SOCKET", name)
+	defer os.Unsetenv("NOTIFY_SOCKET")
+
+	// After a Take, which has made this the service's process.
+	err = handover.Notify("READY=1", fmt.Sprintf("MAINPID=%d", os.Getpid()))
+
+	state := make([]byte, 100)
+	n, _ := systemd.Read(state)
+	fmt.Println(err, strings.Contains(string(state[:n]), strconv.Itoa(os.Getpid())))
+	fmt.Println(strings.Split(string(state[:n]), "\n")[0])
+	// Output:
+	// <nil> true
+	// READY=1
 }
 
 // runExample is the second process.

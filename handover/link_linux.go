@@ -114,7 +114,7 @@ func (l *link) flush() error {
 	}
 	for len(out) > 0 {
 		n, _, err := l.conn.WriteMsgUnix(out, oob, nil)
-		if errors.Is(err, syscall.ETOOMANYREFS) { // more descriptors are under way than the process may have: the other end takes them
+		if errchain.Is(err, syscall.ETOOMANYREFS) { // more descriptors are under way than the process may have: the other end takes them
 			time.Sleep(time.Millisecond)
 			continue
 		}

@@ -1,10 +1,14 @@
 package handover
 
 import (
+	"errors"
 	"net"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/moving"
+	"github.com/libnet-go/libnet/internal/sendqueue"
 )
 
 func linked(t *testing.T) (l *link, far *net.UnixConn) {
@@ -55,4 +59,49 @@ func TestTheWordThatDecidesIsSeenWhateverContextsEnd(t *testing.T) {
 	}
 	close(done)
 	<-stopped
+}
+
+// An arrival is a session that only has a number.
+type arrival struct {
+	moving.Arrival
+	id uint64
+}
+
+func (a arrival) ID() uint64 { return a.id }
+func (arrival) Discard()     {}
+
+func TestASessionWhoseOutputDoesNotComeOnceIsNotTaken(t *testing.T) {
+	output := func(id uint64) []byte { return appendOutput(nil, id, new(sendqueue.Contents)) }
+	for name, c := range map[string]struct {
+		outputs [][]byte
+		gone    []uint64
+		ok      bool
+	}{
+		"each":          {[][]byte{output(1), output(2)}, nil, true},
+		"one has ended": {[][]byte{output(2)}, []uint64{1}, true},
+		"one is absent": {[][]byte{output(2)}, nil, false},
+		"one twice":     {[][]byte{output(1), output(1)}, nil, false},
+		"another's":     {[][]byte{output(1), output(3)}, nil, false},
+	} {
+		near, far := linked(t)
+		giver := newLink(far)
+		for _, out := range c.outputs {
+			_ = giver.send(kindOutput, out)
+		}
+		_ = giver.send(kindGone, appendIDs(nil, c.gone))
+		_ = giver.send(kindGo, []byte{0})
+		if err := giver.flush(); err != nil {
+			t.Fatal(err)
+		}
+		taker := &taking{link: near, arrived: map[uint64]*arrived{}}
+		for id := uint64(1); id <= 2; id++ {
+			a := &arrived{Arrival: arrival{id: id}, whole: true}
+			taker.arrived[id], taker.order = a, append(taker.order, a)
+		}
+		err := taker.receiveOutputs()
+		if errors.Is(err, ErrMalformed) == c.ok || (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		_, _ = near.conn.Close(), far.Close()
+	}
 }

@@ -55,6 +55,7 @@ type taking struct {
 type arrived struct {
 	moving.Arrival        // nil once it is another's
 	whole          bool   // its record has come, too
+	sealed         bool   // and what is to be written
 	state          []byte // the user's
 	out            sendqueue.Contents
 }
@@ -298,9 +299,7 @@ func (t *taking) receiveOutputs() error {
 		case kindGone:
 			err = t.forget(p)
 		case kindGo:
-			in := &reader{rest: p}
-			t.raiseLastID(in.number())
-			return in.end()
+			return t.endOutputs(p)
 		default:
 			err = fmt.Errorf("%w: %q among the outputs", ErrMalformed, byte(k))
 		}
@@ -319,10 +318,25 @@ func (t *taking) takeOutput(p []byte) error {
 	if a == nil || a.Arrival == nil {
 		return fmt.Errorf("%w: output of session %d, which there is not", ErrMalformed, id)
 	}
+	if a.sealed {
+		return fmt.Errorf("%w: output of session %d comes twice", ErrMalformed, id)
+	}
 	out.Bytes = bytes.Clone(out.Bytes)
-	a.out = *out
+	a.out, a.sealed = *out, true
 	step("output", 0)
 	return nil
+}
+
+// endOutputs says that all have come. A session without its output would lose what was accepted, and nobody would know.
+func (t *taking) endOutputs(p []byte) error {
+	in := &reader{rest: p}
+	t.raiseLastID(in.number())
+	for _, a := range t.order {
+		if a.Arrival != nil && !a.sealed {
+			in.fail(fmt.Sprintf("no output of session %d", a.ID()))
+		}
+	}
+	return in.end()
 }
 
 func (t *taking) forget(p []byte) error {

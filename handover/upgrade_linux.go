@@ -2,7 +2,6 @@ package handover
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -32,7 +31,7 @@ func Upgrade(ctx context.Context, cmd *exec.Cmd, srv *libnet.Server, o GiveOptio
 	}
 	defer conn.Close()
 	result, err := Give(ctx, conn, srv, o)
-	if errors.Is(err, ErrKept) {
+	if is(err, ErrKept) {
 		kill(cmd)
 	}
 	return result, err

@@ -2,7 +2,6 @@ package libnettest
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"math"
 	"net"
@@ -239,7 +238,7 @@ func checkReceiveBound(tb testing.TB, k *kit) {
 	if err != nil || !has || header > 16 || k.ends[0] != 0 {
 		return
 	}
-	if !errors.Is(refused, libnet.ErrFrameTooLarge) || limit < usual {
+	if !is(refused, libnet.ErrFrameTooLarge) || limit < usual {
 		limit = math.MaxInt
 	}
 	in := make([]byte, much)
@@ -267,7 +266,7 @@ func (k *kit) claims(tb testing.TB, in []byte, header, limit int) {
 	_, n, alone := parseFrame(tb, parser, in[:header:header])
 	payload, err := guarded(tb, "ParseFrame", func() ([]byte, error) { payload, _, err := parser.ParseFrame(in); return payload, err })
 	switch {
-	case n == 0 && alone == nil && errors.Is(err, libnet.ErrFrameTooLarge):
+	case n == 0 && alone == nil && is(err, libnet.ErrFrameTooLarge):
 		tb.Fatalf("ParseFrame waits after the header %x, and says %v when the rest has come: a frame that is too large must be told from its header alone", in[:header], err)
 	case err == nil && len(payload) > limit:
 		tb.Fatalf("after the header %x ParseFrame makes %d bytes, and Send refuses more than %d: a bound holds in both directions", in[:header], len(payload), limit)

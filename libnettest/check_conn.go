@@ -28,18 +28,18 @@ func checkConcurrent(tb testing.TB, k *kit) {
 
 	results := make(chan error, 4)
 	for i := range codecs {
-		go func() { results <- guard("Receive", func() error { return k.receiveRounds(codecs[i], rounds) }) }()
+		start("Receive", results, func() error { return k.receiveRounds(codecs[i], rounds) })
 	}
 	for i := range codecs {
 		select { // so that both sends begin while a Receive waits
 		case <-conns[i].began:
 		case <-time.After(checkPatience):
 		}
-		go func() { results <- guard("Send", func() error { return k.sendRounds(codecs[i], rounds) }) }()
+		start("Send", results, func() error { return k.sendRounds(codecs[i], rounds) })
 	}
 	var errs []error
 	for range cap(results) {
-		if err := <-results; err != nil {
+		if err := awaited(tb, "Send and Receive, at the same time,", 2*checkPatience, results); err != nil {
 			errs = append(errs, err)
 			a.Close()
 			b.Close()
@@ -97,6 +97,15 @@ func (k *kit) receiveRounds(codec libnet.Codec, rounds int) error {
 	return nil
 }
 
+// start runs f on a goroutine of its own, and says what came of it, also where f panics or ends the goroutine.
+func start(what string, result chan<- error, f func() error) {
+	go func() {
+		err := fmt.Errorf("%s ended its goroutine", what)
+		defer func() { result <- err }()
+		err = guard(what, f)
+	}()
+}
+
 // guard turns a panic of f, on a goroutine that must not call FailNow, into an error.
 func guard(what string, f func() error) (err error) {
 	defer func() {
@@ -146,21 +155,17 @@ func (k *kit) closeEnds(tb testing.TB, what string, pipe func() (a, b net.Conn),
 	conn := &firstUse{Conn: a, began: make(chan struct{})}
 	codec := k.newCodec(tb, conn)
 	ended := make(chan error, 1)
-	go func() {
-		ended <- guard(what, func() error {
-			if err := call(codec); err == nil {
-				return fmt.Errorf("no error from %s after Close", what)
-			}
-			return nil
-		})
-	}()
+	start(what, ended, func() error {
+		if err := call(codec); err == nil {
+			return fmt.Errorf("no error from %s after Close", what)
+		}
+		return nil
+	})
 	inTime(tb, what+" uses the connection", conn.began)
 	const closers = 3
 	closed := make(chan error, closers)
 	for range closers {
-		go func() {
-			closed <- guard("Close", func() error { _ = codec.Close(); return nil }) // all but the first may fail
-		}()
+		start("Close", closed, func() error { _ = codec.Close(); return nil }) // all but the first may fail
 	}
 	for range closers {
 		if err := inTime(tb, "Close, by several goroutines while "+what+" waits,", closed); err != nil {
@@ -181,12 +186,17 @@ func (k *kit) closeEnds(tb testing.TB, what string, pipe func() (a, b net.Conn),
 // inTime returns what c says.
 func inTime[T any](tb testing.TB, what string, c <-chan T) (v T) {
 	tb.Helper()
-	timer := time.NewTimer(checkPatience)
+	return awaited(tb, what, checkPatience, c)
+}
+
+func awaited[T any](tb testing.TB, what string, patience time.Duration, c <-chan T) (v T) {
+	tb.Helper()
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case v = <-c:
 	case <-timer.C:
-		tb.Fatalf("%s did not end within %v", what, checkPatience)
+		tb.Fatalf("%s did not end within %v", what, patience)
 	}
 	return v
 }

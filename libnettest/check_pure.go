@@ -5,7 +5,6 @@ import (
 	"io"
 	"reflect"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -177,24 +176,20 @@ func framesConcurrently(tb testing.TB, appender libnet.FrameAppender, samples []
 	rounds := min(200, 1+volume/max(total, 1))
 	frames := make([][]byte, appenders*rounds*len(samples))
 	errs := make(chan error, appenders)
-	var wg sync.WaitGroup
 	var ready atomic.Int32
 	for g := range appenders {
-		wg.Go(func() {
+		start("AppendFrame", errs, func() (err error) {
 			for ready.Add(1); ready.Load() < appenders; { // so that they do meet
 				runtime.Gosched()
 			}
-			errs <- guard("AppendFrame", func() (err error) {
-				for i := g; i < len(frames) && err == nil; i += appenders {
-					frames[i], err = appender.AppendFrame(nil, samples[i/appenders%len(samples)].msg)
-				}
-				return err
-			})
+			for i := g; i < len(frames) && err == nil; i += appenders {
+				frames[i], err = appender.AppendFrame(nil, samples[i/appenders%len(samples)].msg)
+			}
+			return err
 		})
 	}
-	wg.Wait()
 	for range appenders {
-		if err := <-errs; err != nil {
+		if err := inTime(tb, "AppendFrame by several goroutines", errs); err != nil {
 			tb.Fatalf("AppendFrame by several goroutines: %v", err)
 		}
 	}

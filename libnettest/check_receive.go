@@ -63,8 +63,10 @@ func checkTruncated(tb testing.TB, k *kit) {
 func checkReadError(tb testing.TB, k *kit) {
 	for _, position := range k.positions() {
 		how := fmt.Sprintf("the reader fails after %d of %d bytes", position, len(k.stream))
-		w := &wire{tb: tb, in: k.stream[:position], end: errBroken}
-		k.receiveUntil(tb, how, w, errBroken)
+		for _, withEnd := range []bool{false, true} {
+			w := &wire{tb: tb, in: k.stream[:position], end: errBroken, withEnd: withEnd}
+			k.receiveUntil(tb, how, w, errBroken)
+		}
 	}
 }
 
@@ -81,7 +83,7 @@ func (k *kit) receiveUntil(tb testing.TB, how string, w *wire, want error) {
 		}
 	}
 	k.compare(tb, how, got, k.complete(len(w.in)))
-	if !errors.Is(err, want) || want != io.EOF && errors.Is(err, io.EOF) || want == io.EOF && err != io.EOF {
+	if !is(err, want) || want != io.EOF && is(err, io.EOF) || want == io.EOF && err != io.EOF {
 		tb.Fatalf("%s: Receive returned %v, want %v", how, err, want)
 	}
 	for range 3 {

@@ -81,9 +81,9 @@ func (k *kit) breakWrite(tb testing.TB, call int, how string, fault func(size in
 		case err == nil && want == nil && k.holds(tb, w.written(), i+1): // it wrote the rest
 		case err == nil:
 			tb.Fatalf("%s: Send reported no error", where)
-		case want != nil && !errors.Is(err, want):
+		case want != nil && !is(err, want):
 			tb.Fatalf("%s: Send reported %v, which does not wrap the writer's error", where, err)
-		case errors.Is(err, libnet.ErrEncode) || errors.Is(err, libnet.ErrFrameTooLarge):
+		case is(err, libnet.ErrEncode) || is(err, libnet.ErrFrameTooLarge):
 			tb.Fatalf("%s: Send reported %v, which says that nothing was written", where, err)
 		}
 		return true

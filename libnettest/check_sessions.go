@@ -189,7 +189,7 @@ func (k *kit) receiveEach(codec libnet.Codec) (payloads [][]byte, err error) {
 func aside(tb testing.TB, what string, f func() error) {
 	tb.Helper()
 	done := make(chan error, 1)
-	go func() { done <- guard("a call", f) }()
+	start("a call", done, f)
 	if err := inTime(tb, what, done); err != nil {
 		tb.Fatalf("%s failed: %v", what, err)
 	}

@@ -1,7 +1,10 @@
 package libnettest_test
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,4 +61,36 @@ func ExampleServeMessages() {
 	// Output:
 	// the server: libnet: handshake timeout
 	// its client: EOF
+}
+
+// A session that must survive its connection is tested through a proxy that ends connections.
+func ExampleNewProxy() {
+	run(func(t testing.TB) {
+		server, err := libnet.Serve("tcp", "127.0.0.1:0", codec.New(codec.Lines, codec.Bytes), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Stop()
+		server.Logger = slog.New(slog.DiscardHandler)
+		go server.ServeMessages(libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) { _ = s.Send(msg) }))
+
+		quiet := libnettest.Chaos{Every: -1} // none but what the test asks for
+		proxy := libnettest.NewProxy(t, "tcp", server.Listener().Addr().String(), quiet)
+		client, err := libnet.Connect("tcp", proxy.Addr().String(), server.Protocol(), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		_ = client.Send("hello")
+		msg, err := client.Receive()
+		fmt.Println(string(msg), err)
+
+		fmt.Println(proxy.CutAll(), "connection cut")
+		_, err = client.Receive()
+		fmt.Println(errors.Is(err, syscall.ECONNRESET))
+	})
+	// Output:
+	// hello <nil>
+	// 1 connection cut
+	// true
 }

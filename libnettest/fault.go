@@ -68,8 +68,11 @@ func (f Fault) String() string {
 // addressable is an error's text as a part of a test's name that stays the same, and that go test -run takes as it
 // is: without the addresses that errors of package net begin with, and without what means something in a pattern.
 func addressable(err error) string {
-	for cause := err; cause != nil; cause = errors.Unwrap(err) {
-		err = cause
+	const most = 100 // of an error that wraps itself, too
+	for range most {
+		if cause := errors.Unwrap(err); cause != nil {
+			err = cause
+		}
 	}
 	return strings.Map(func(r rune) rune {
 		if r == ' ' || r == ',' || r == ':' || r == '-' || unicode.IsLetter(r) || unicode.IsDigit(r) {

@@ -14,6 +14,9 @@ import (
 	"time"
 	"weak"
 
+	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -229,4 +232,33 @@ func TestFaultConnMayBeClosedBySeveralGoroutines(t *testing.T) {
 			t.Error(fmt.Sprint(n, " calls of Close"))
 		}
 	})
+}
+
+// A roundError wraps itself.
+type roundError struct{}
+
+func (roundError) Error() string   { return "test: round" }
+func (e roundError) Unwrap() error { return e }
+
+func TestAnErrorThatWrapsItselfHoldsNothingUp(t *testing.T) {
+	if name := (libnettest.Fault{Err: fmt.Errorf("wrapped: %w", roundError{})}).String(); name != "test: round" {
+		t.Errorf("a fault's name is %q", name)
+	}
+	r := recordInBubble(t, func(tb testing.TB) {
+		srv := libnet.NewServer(libnettest.NewListener(), codec.New(codec.Lines, codec.Bytes), 4)
+		srv.Logger = testkit.Quiet
+		client := libnettest.Serve(tb, srv, libnet.HandlerFunc(func(s *libnet.Session) { _ = s.CloseWithError(roundError{}) })).Dial()
+		_, _ = client.Receive()
+	})
+	if r.failed {
+		t.Error(r.output.String())
+	}
+	wantCaught(t, "a write that fails", "does not wrap the writer's error", mutated(func(c *parts) {
+		c.send = func(msg any) error {
+			if err := c.soundSend(msg); err != nil {
+				return roundError{}
+			}
+			return nil
+		}
+	}), mutantMessages()...)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // kit is what the checks share, which come one after the other. It is immutable after newKit, but for found.
@@ -291,6 +292,12 @@ func receive(tb testing.TB, codec libnet.Codec, w *wire) ([]byte, error) {
 	defer failOnPanic(tb, "Receive")
 	w.beginReceive()
 	return codec.Receive()
+}
+
+// is reports errors.Is of errors that may be a codec's own, and no where their methods panic.
+func is(err, target error) bool {
+	defer func() { _ = recover() }()
+	return errchain.Is(err, target)
 }
 
 func failOnPanic(tb testing.TB, what string) {

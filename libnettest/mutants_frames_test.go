@@ -120,6 +120,14 @@ var appendMutants = []mutant{
 			return append(dst, c.keep...), nil
 		}
 	}},
+	{"has an AppendFrame that ends its goroutine", "AppendFrame", "AppendFrame ended its goroutine", func(c *parts) {
+		c.encode = func(dst []byte, msg any) ([]byte, error) {
+			if c.shared.n.Add(1) == 2000 { // by when several append
+				runtime.Goexit()
+			}
+			return c.soundEncode(dst, msg)
+		}
+	}},
 	{"has an AppendFrame that writes", "AppendFrame", "used the connection", func(c *parts) {
 		c.encode = func(dst []byte, msg any) ([]byte, error) {
 			if c.shared.n.Add(1)%3 == 0 {

@@ -149,6 +149,16 @@ var endMutants = []mutant{
 			return err
 		}
 	}},
+	{"loses what comes together with an error", "a stream that breaks anywhere", "want", func(c *parts) {
+		c.read = func() error {
+			before := len(c.buf)
+			err := c.soundRead()
+			if err != nil && err != io.EOF {
+				c.buf = c.buf[:before]
+			}
+			return err
+		}
+	}},
 	{"loses what comes together with the end", "a stream cut into any reads", "together with EOF", func(c *parts) {
 		c.read = func() error {
 			before := len(c.buf)

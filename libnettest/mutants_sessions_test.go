@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"runtime"
 	"time"
 )
 
@@ -63,6 +64,24 @@ var messageMutants = []mutant{
 			p, err := c.soundReceive()
 			p, _, _ = bytes.Cut(p, []byte{0})
 			return p, err
+		}
+	}},
+	{"sends a delimiter within a message", "a message of any bytes", wholeOrNot, func(c *parts) {
+		const end = "--END--"
+		c.encode = func(dst []byte, msg any) ([]byte, error) {
+			p, err := payloadOf(msg)
+			if err != nil {
+				return dst, err
+			}
+			return append(append(dst, p...), end...), nil
+		}
+		c.split = func(dst []byte, _ any) (header, payload []byte, err error) { return dst, nil, nil }
+		c.parse = func(src []byte) (payload []byte, n int, err error) {
+			i := bytes.Index(src, []byte(end))
+			if i < 0 {
+				return nil, 0, nil
+			}
+			return src[:i:i], i + len(end), nil
 		}
 	}},
 	{"takes bytes for UTF-8", "a message of any bytes", wholeOrNot, func(c *parts) {
@@ -126,6 +145,14 @@ var sessionMutants = []mutant{
 	{"forgets a part of a frame when it sends", "Send inside Receive", mayOverlap, func(c *parts) {
 		c.send = func(msg any) error {
 			c.buf = nil
+			return c.soundSend(msg)
+		}
+	}},
+	{"ends its goroutine in the 50th Send", "Send and Receive at the same time", "Send ended its goroutine", func(c *parts) {
+		c.send = func(msg any) error {
+			if c.n++; c.n == 50 {
+				runtime.Goexit()
+			}
 			return c.soundSend(msg)
 		}
 	}},

@@ -18,7 +18,7 @@ import (
 //     given is the caller's again, unchanged;
 //   - Send reports an error of the writer, and a short write, wherever in the frame it happens;
 //   - a message of a wrong type, or too long, is an error before a byte was written, and not a panic;
-//     whatever bytes a message has, it arrives or is refused;
+//     whatever bytes a message has, those of the codec's own frames among them, it arrives or is refused;
 //     the longest message that Send takes arrives, and so does one of each length at which a length field of one,
 //     two or three bytes ends, or is refused;
 //   - a bound holds in both directions, and so does the stream's MaxMessage for a codec that looks at it; a
@@ -29,7 +29,8 @@ import (
 //   - AppendFrame, ParseFrame and SplitFrame, of a codec that has them, agree with Send and Receive, depend on
 //     nothing but their arguments, keep none of them and change none; with an error, AppendFrame and SplitFrame
 //     leave dst as it was; a payload's capacity ends with it;
-//   - ResumeFrame, of a codec that has it as those of package codec do, finds what ParseFrame finds.
+//   - ResumeFrame, of a codec that has it as those of package codec do, finds what ParseFrame finds; MaxMessage and
+//     CheckPayload, which packages ws and resume ask, say what Send and Receive do.
 //
 // Messages are compared by what arrives, so a frame may differ each time, by a time stamp or a nonce. A message
 // that is a []byte or string must arrive as these bytes, or as their JSON; from one of them the checks also make
@@ -80,4 +81,5 @@ var checks = []struct {
 	{"ParseFrame", checkParseFrame},
 	{"ResumeFrame", checkResumeFrame},
 	{"SplitFrame", checkSplitFrame},
+	{"MaxMessage and CheckPayload", checkTold},
 }

@@ -2,7 +2,6 @@ package libnettest
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"syscall"
@@ -37,7 +36,7 @@ func (c *Clients) end(served <-chan error) {
 	if !c.mayLose.Load() {
 		c.checkLost(err)
 	}
-	if err := <-served; !errors.Is(err, libnet.ErrServerClosed) {
+	if err := <-served; !is(err, libnet.ErrServerClosed) {
 		c.t.Errorf("libnettest: serving ended with: %v", err)
 	}
 	c.checkHandlers()
@@ -106,7 +105,7 @@ func (c *Clients) checkSessions(side string, sessions []*libnet.Session) {
 // isPeers reports whether a session's peer has ended it.
 func isPeers(reason error) bool {
 	for _, of := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
-		if errors.Is(reason, of) {
+		if is(reason, of) {
 			return true
 		}
 	}

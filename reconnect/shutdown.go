@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/errchain"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
@@ -116,8 +117,7 @@ func shutDown(ctx context.Context, s *libnet.Session) (forced int, err error) {
 			return 1, ctx.Err()
 		}
 	}
-	var undelivered *libnet.ShutdownError
-	if errors.As(err, &undelivered) {
+	if undelivered, ok := errchain.As[*libnet.ShutdownError](err); ok {
 		return undelivered.Forced, undelivered.Err
 	}
 	return 0, nil

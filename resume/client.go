@@ -32,6 +32,9 @@ func (c *Client) Start(over *reconnect.Client) *Session {
 	e.session = newSession(newCommon(&c.Config, e, c.Handler))
 	over.OnConnect, over.OnState, over.Handler = e.connect, e.tell, e
 	over.Start()
+	if err := over.Err(); err != nil { // it had ended before, and tells of that no more
+		e.session.finish(err)
+	}
 	return e.session
 }
 

@@ -2,6 +2,7 @@ package resume_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -79,6 +80,19 @@ func TestAClientsSessionEndsThoughItsOnStateDoesNotReturn(t *testing.T) {
 		close(release)
 		<-over.Done()
 	})
+}
+
+func TestASessionOverAClientThatHasEndedHasEnded(t *testing.T) {
+	over := site{dial: dialTCP}.over("127.0.0.1:1")
+	over.Close()
+	near := new(resume.Client).Start(over)
+	wantEnd(t, near, libnet.ErrSessionClosed, 0)
+	if err := near.Send([]byte("x")); !errors.Is(err, libnet.ErrSessionClosed) {
+		t.Errorf("Send answers %v", err)
+	}
+	if _, err := near.Receive(); !errors.Is(err, libnet.ErrSessionClosed) {
+		t.Errorf("Receive answers %v", err)
+	}
 }
 
 func TestAPanicOfACloseCallbackIsInTheLog(t *testing.T) {

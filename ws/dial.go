@@ -37,6 +37,8 @@ type DialOptions struct {
 // (http.ProxyFromEnvironment), and returns a session. d's NetDialer, TLSConfig and Config apply; o may
 // be nil. ctx, and d's HandshakeTimeout, bound the whole of it; neither has a bearing on the session that Dial
 // returns. On an error nothing is left open; it wraps a [*HandshakeError] if the server has answered.
+//
+// Ten redirects are followed at the most, and none from TLS to a connection without: such a one is the HandshakeError.
 func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*libnet.Session, error) {
 	ctx = usercode.Context(ctx, "ws.Dial")
 	if d == nil || usercode.IsMissing(d.Protocol) {
@@ -54,7 +56,7 @@ func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*l
 	defer transport.CloseIdleConnections() // of a server that did not agree to upgrade
 	up := &clientUpgrade{transport: transport}
 	ws, response, err := websocket.Dial(causeless{ctx}, url, &websocket.DialOptions{
-		HTTPClient:      &http.Client{Transport: up},
+		HTTPClient:      &http.Client{Transport: up, CheckRedirect: followRedirect},
 		HTTPHeader:      o.Header,
 		Subprotocols:    o.Subprotocols,
 		CompressionMode: o.offer(),
@@ -89,6 +91,17 @@ func (c causeless) Value(key any) any {
 		return nil
 	}
 	return value
+}
+
+// maxRedirects is net/http's own number, which it does not keep to where it is asked about each.
+const maxRedirects = 10
+
+// followRedirect makes a redirect the answer that is not to be followed: what was to go over TLS does not go without.
+func followRedirect(next *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects || via[len(via)-1].URL.Scheme == "https" && next.URL.Scheme != "https" {
+		return http.ErrUseLastResponse
+	}
+	return nil
 }
 
 // offer is the compression of which the WebSocket library is to speak in the request.

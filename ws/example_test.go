@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -238,4 +239,35 @@ func ExampleMessageHandler() {
 	client.Close()
 	server.Shutdown(context.Background())
 	// Output: you said hello
+}
+
+// An HTTP server with TLS whose sessions the event loop serves.
+func ExampleTLSListener() {
+	web := httptest.NewUnstartedServer(nil)
+	web.StartTLS() // for its certificate
+	defer web.Close()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	protocol := codec.New(codec.Uint16BE, codec.Bytes)
+	server := libnet.NewServer(listener, protocol, 64)
+	handler := ws.MessageHandler(server, libnet.MessageHandlerFunc(func(s *libnet.Session, msg []byte) {
+		_, secure := s.TLS()
+		s.Send(fmt.Sprintf("%s, secure: %v", msg, secure))
+	}), nil)
+	go http.Serve(ws.TLSListener(listener, &tls.Config{Certificates: web.TLS.Certificates}), handler)
+	defer server.Stop()
+
+	d := &libnet.Dialer{Protocol: protocol, TLSConfig: web.Client().Transport.(*http.Transport).TLSClientConfig}
+	session, err := ws.Dial(context.Background(), "wss://"+listener.Addr().String(), d, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer session.Close()
+	session.Send("hello")
+	msg, err := session.Receive()
+	fmt.Printf("%s %v\n", msg, err)
+	// Output:
+	// hello, secure: true <nil>
 }

@@ -125,7 +125,7 @@ var mayImport = map[string][]string{
 	resumables:                {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, firsts, prefixes, insides, sendqueue, "google.golang.org/protobuf/"},
-	module + "/libnettest":    {module, locks, usercode, insides},
+	module + "/libnettest":    {module, locks, chains, usercode, insides},
 	module + "/glogslog":      {"github.com/golang/glog"},
 	module + "/reconnect":     {module, locks, chains, usercode, settings, "github.com/cenkalti/backoff/v5"},
 	module + "/ws":            {module, locks, chains, prefixes, usercode, sendqueue, sockets, ratelimit, insides, "github.com/coder/websocket"},

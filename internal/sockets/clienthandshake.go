@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/libnet-go/libnet/internal/errchain"
 	"github.com/libnet-go/libnet/internal/firstbytes"
 )
 
@@ -63,7 +64,7 @@ func explained(err error) error {
 	if notTLS, ok := err.(tls.RecordHeaderError); ok {
 		return fmt.Errorf("%w: %s", err, NotTLS(notTLS))
 	}
-	if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
+	if err == io.EOF || errchain.Is(err, syscall.ECONNRESET) {
 		return fmt.Errorf("libnet: the server ended the connection within the TLS handshake, as one does that speaks no TLS on this port: %w", err)
 	}
 	return err

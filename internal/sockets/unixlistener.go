@@ -1,13 +1,14 @@
 package sockets
 
 import (
-	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/libnet-go/libnet/internal/errchain"
 )
 
 // A UnixListener looks after the file of a Unix socket. Package net removes the path when the listener is closed, also
@@ -43,7 +44,7 @@ func listenUnix(address string) (net.Listener, error) {
 	unlock, locked := lockDirectory(filepath.Dir(address))
 	defer unlock()
 	l, err := net.Listen("unix", address)
-	if errors.Is(err, syscall.EADDRINUSE) && locked && isStale(address) && os.Remove(address) == nil {
+	if errchain.Is(err, syscall.EADDRINUSE) && locked && isStale(address) && os.Remove(address) == nil {
 		l, err = net.Listen("unix", address)
 	}
 	if err != nil {
@@ -64,7 +65,7 @@ func isStale(path string) bool {
 		return false
 	}
 	now, statErr := os.Lstat(path)
-	return errors.Is(err, syscall.ECONNREFUSED) && statErr == nil && os.SameFile(before, now)
+	return errchain.Is(err, syscall.ECONNREFUSED) && statErr == nil && os.SameFile(before, now)
 }
 
 // Leave closes the listener and leaves its path to another process, which has it, too.

@@ -1,6 +1,7 @@
 /** What a session is doing. "detached": it has no connection, and is kept for `window`. */
 export type State = "connecting" | "connected" | "detached" | "closed";
 
+/** Times are in ms; one of more than 24.8 days, which is as long as a timer can run, counts as that. */
 export interface Options {
 	/**
 	 * Is called with each of the server's messages, once and in order; the message is acknowledged when it has returned. One that
@@ -9,23 +10,23 @@ export interface Options {
 	onmessage: (message: Uint8Array) => void;
 	/** Is called when the state has changed. One that throws ends the session. */
 	onstate?: (state: State) => void;
-	/** How long a session without a connection is kept, in ms; default 2 minutes. The server has a window of its own. */
+	/** How long a session without a connection is kept; default 2 minutes, 0: not at all. The server has a window of its own. */
 	window?: number;
-	/** How many messages may be unacknowledged; default 1,024. Negative: no bound but the other. The smaller of both ends' counts. */
+	/** How many messages may be unacknowledged; default (and 0) 1,024. Negative: no bound but the other. The smaller of both ends' counts. */
 	maxMessages?: number;
 	/** And how many bytes of them; default 1 MiB. */
 	maxBytes?: number;
-	/** How long an acknowledgement may wait for a message to go with, in ms; default 50. */
+	/** How long an acknowledgement may wait for a message to go with; default 50. */
 	ackDelay?: number;
 	/**
-	 * The pause before the second attempt to connect is half to all of it, in ms; default 250. It doubles with each, until a connection
-	 * has lasted for maxBackoff.
+	 * The pause before the second attempt to connect is half to all of it; default 250, and 1 at least. It doubles with each, until a
+	 * connection has lasted for maxBackoff.
 	 */
 	minBackoff?: number;
-	/** The longest such pause, in ms; default 15,000. */
+	/** The longest such pause; default (and 0) 15,000, and 10 at least. */
 	maxBackoff?: number;
 	/**
-	 * After how long without a frame a connection is given up, in ms; default 0: never. The server then has to send oftener than that,
+	 * After how long without a frame a connection is given up; default 0: never. The server then has to send oftener than that,
 	 * as with a libnet.Config.Heartbeat over Session.NetConn.
 	 */
 	silence?: number;

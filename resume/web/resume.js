@@ -1,31 +1,24 @@
-// resume.d.ts has the API.
 const ACK = 16, END = 17, HELLO = 18, WELCOME = 19, REFUSAL = 20, LAST = 21;
-const after = setTimeout, stop = clearTimeout;
-const BROKEN = "broken protocol";
+const MOST = 2 ** 31 - 1, stop = clearTimeout; // resume.d.ts has the API
+const after = (f, ms, x) => setTimeout(f, Math.min(ms, MOST), x); // longer ones fire at once
 
 export function connect(url, {
-	onmessage, onstate, window = 120_000, maxMessages = 1024, maxBytes = 1 << 20, ackDelay = 50,
-	minBackoff = 250, maxBackoff = 15_000, silence, WebSocket = globalThis.WebSocket,
+	onmessage, onstate, window = 12e4, maxMessages, maxBytes, ackDelay = 50,
+	minBackoff = 250, maxBackoff, silence, WebSocket = globalThis.WebSocket,
 }) {
-	if (typeof onmessage !== "function") throw new TypeError("onmessage is no function");
-	const most = [maxMessages, maxBytes].map((n) => n < 0 ? 2 ** 31 - 1 : n);
-	[maxMessages, maxBytes] = most;
-	let state = "connecting", draining, socket, token, tries = 0, failures = 0, upAt;
-	let kept = [], acked = 0, sent = 0, bytes = 0, gone = 0; // ours; kept are those not acknowledged
+	if (typeof onmessage !== "function") throw new TypeError("no onmessage");
+	const most = [maxMessages, maxBytes] = [maxMessages || 1024, maxBytes || 1 << 20].map((n) => n < 0 ? MOST : Math.ceil(Math.min(n, MOST)));
+	maxBackoff = Math.max(10, maxBackoff || 15e3);
+	let state = "connecting", draining, socket, token, tries = 0, fails = 0, upAt;
+	let kept = [], acked = 0, sent = 0, bytes = 0, gone = 0; // ours
 	let taken = 0, ackSent = 0, took = 0; // the server's
 	let ackTimer, retry, silent, expiry, resolve;
-	const ended = new Promise((f) => resolve = f);
-
-	const isUp = () => state === "connected", isOver = () => state === "closed",
+	const ended = new Promise((f) => resolve = f), isUp = () => state === "connected", isOver = () => state === "closed",
 		isDrained = () => draining && !kept.length;
 
 	function become(next) {
 		state = next;
-		try {
-			onstate?.(next);
-		} catch (error) {
-			finish("onstate has thrown", error);
-		}
+		try { onstate?.(next); } catch (error) { finish("onstate has thrown", error); }
 	}
 
 	function dial() {
@@ -39,18 +32,18 @@ export function connect(url, {
 		s.onmessage = (e) => s === socket && receive(new Uint8Array(e.data.byteLength ? e.data : 0)); // no text
 		s.onclose = () => s === socket && lose();
 		s.onerror = () => 0; // npm's ws throws without
-		watch(10_000);
+		watch(1e4);
 	}
 
-	// The next connection comes after a random pause, which grows until one has lasted.
+	// Pauses are random, and grow until a connection lasts.
 	function lose() {
 		leave();
 		if (isUp()) {
-			if (Date.now() - upAt >= maxBackoff) failures = 0;
+			if (Date.now() - upAt >= maxBackoff) fails = 0;
 			expiry = after(finish, window, "the window is over");
 			become("detached");
 		}
-		const pause = Math.min(maxBackoff, minBackoff * 2 ** failures++);
+		const pause = Math.min(maxBackoff, (Math.max(1, minBackoff) || 1) * 2 ** fails++);
 		if (!isOver()) retry = after(dial, pause * (1 + Math.random()) / 2);
 	}
 
@@ -61,9 +54,9 @@ export function connect(url, {
 		s?.close();
 	}
 
-	function watch(pause) {
+	function watch(ms) {
 		stop(silent);
-		if (pause) silent = after(lose, pause);
+		if (ms) silent = after(lose, ms);
 	}
 
 	function online() {
@@ -78,10 +71,10 @@ export function connect(url, {
 			if (kind === WELCOME) return welcome(frame);
 			const why = kind === REFUSAL && frame[1];
 			if (why === 2) return lose(); // not now
-			return finish(why !== 1 ? BROKEN : isDrained() ? "closed" : "the server has not kept it");
+			return finish(why !== 1 ? void 0 : isDrained() ? "closed" : "the server has not kept it");
 		}
 		const [count, at] = kind & 1 || kind === ACK ? cut(frame, 1) : [0, 1];
-		if (!(count <= sent && (kind < 4 || [ACK, END, LAST].includes(kind)))) return finish(BROKEN);
+		if (!(count <= sent && (kind < 4 || [ACK, END, LAST].includes(kind)))) return finish();
 		drop(count);
 		if (kind === END) return finish(isDrained() ? "closed" : "the server has ended it");
 		if (kind < 4) deliver(frame.subarray(at), kind & 2);
@@ -92,7 +85,7 @@ export function connect(url, {
 		const counts = [];
 		for (let i = 0, at = 17; i < 4; i++) [counts[i], at] = cut(frame, at);
 		const [arrived, done, ...theirs] = counts;
-		if (!(arrived <= sent && done >= acked && done <= arrived && theirs.every((n) => n > 0))) return finish(BROKEN);
+		if (!(arrived <= sent && done >= acked && done <= arrived && theirs.every((n) => n > 0))) return finish();
 		token = frame.slice(1, 17);
 		[maxMessages, maxBytes] = most.map((n, i) => Math.min(n, theirs[i]));
 		drop(done);
@@ -120,11 +113,7 @@ export function connect(url, {
 	}
 
 	function deliver(message, atOnce) {
-		try {
-			onmessage(message);
-		} catch (error) {
-			finish("onmessage has thrown", error);
-		}
+		try { onmessage(message); } catch (error) { finish("onmessage has thrown", error); }
 		if (isOver()) return;
 		taken++;
 		took += message.length;
@@ -140,7 +129,7 @@ export function connect(url, {
 		return [kind, ...varint(ackSent = taken)];
 	}
 
-	function finish(reason, cause) {
+	function finish(reason = "broken protocol", cause) {
 		if (isOver()) return;
 		tell(END);
 		leave();
@@ -180,7 +169,7 @@ function copy(message) {
 
 const varint = (n) => n > 127 ? [n % 128 + 128, ...varint(Math.floor(n / 128))] : [n];
 
-// cut returns a number and where it ends; NaN if the frame ends before.
+// cut returns a number and where it ends; NaN for half a one.
 function cut(bytes, at) {
 	let n = 0, scale = 1;
 	do {

@@ -17,7 +17,7 @@ function fakeTime() {
 	Date.now = () => now;
 	globalThis.clearTimeout = (id) => void timers.delete(id);
 	globalThis.setTimeout = (f, ms = 0, ...args) => {
-		timers.set(++last, { at: now + Math.max(ms, 1), run: () => f(...args) });
+		timers.set(++last, { at: now + (ms >= 1 && ms < 2 ** 31 ? ms : 1), run: () => f(...args) }); // as browsers and Node have it
 		return last;
 	};
 	const fireNext = () => {
@@ -188,6 +188,42 @@ for (const count of [[0x80], Array(20).fill(0xff), [...Array(60).fill(0x80), 0xf
 	await sleep(1500);
 	check(dials() > 2 && dials() < 12, `${dials()} connections in 1.5 s`);
 	session.close();
+}
+
+// No number makes a client dial without a pause, or takes the longest times for the shortest.
+const odd = [0, -1, 1e-9, NaN, 2 ** 31, Number.MAX_VALUE, Infinity];
+for (const [minBackoff, maxBackoff] of [...odd.map((n) => [n]), ...odd.map((n) => [1, n]), ...odd.map((n) => [n, n]), [2 ** 30, 2 ** 40]]) {
+	const { session, dials } = serve((_, { end }) => end(), { minBackoff, maxBackoff });
+	await sleep(1000);
+	check(dials() < 200, `${dials()} attempts in 1 s, of back-offs from ${minBackoff} to ${maxBackoff}`);
+	session.close();
+}
+for (const long of [2 ** 31 - 1, 2 ** 31, 2 ** 32 + 1, Infinity]) {
+	const { session, dials } = serve((kind, { say, end, dial }) => {
+		if (kind === HELLO && dial === 1) say(welcome());
+		if (kind === ACK) end();
+	}, { window: long, minBackoff: 100, maxBackoff: 100 });
+	await sleep(1000);
+	check(session.state === "detached" && dials() > 1, `after 1 s of a window of ${long} it is ${session.state}`);
+	session.close();
+	const silent = serve(friendly, { silence: long });
+	await sleep(1000);
+	check(silent.session.state === "connected" && silent.dials() === 1, `a silence of ${long} took ${silent.dials()} connections`);
+	silent.session.close();
+}
+for (const many of [0, -1, -Infinity, NaN, 0.5, 1.5, 2 ** 31, 2 ** 40, Number.MAX_VALUE, Infinity]) {
+	for (const name of ["maxMessages", "maxBytes"]) {
+		const { session, frames } = serve((kind, { say }) => {
+			if (kind === HELLO) say(welcome());
+			if (kind === 0) say(bytes(ACK, 1));
+		}, { [name]: many });
+		try { session.send("x"); } catch (error) { check(false, `${name} ${many}: ${error}`); }
+		await sleep(50);
+		const counts = frames[0]?.slice(5) ?? []; // behind kind, version, no token, and two counts that are 0
+		check(counts.length > 1 && counts.length <= 10 && counts.every((b, i) => b > 127 || b > 0 || i === 0), `${name} ${many} is told as ${counts}`);
+		check(session.state === "connected" && session.unacknowledged === 0, `${name} ${many}: ${session.state}, ${session.unacknowledged} unacknowledged`);
+		session.close();
+	}
 }
 
 process.exit();
