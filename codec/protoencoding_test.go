@@ -309,7 +309,7 @@ func TestAMessagesOwnMethodsEncodeIt(t *testing.T) {
 			}
 		}
 	}
-	if out, err := codec.Proto.AppendMarshal(nil, &aroundVT{}); string(out) != "own" || err != nil {
+	if out, err := codec.Proto.AppendMarshal(nil, &aroundVT{vt{}, ""}); string(out) != "own" || err != nil {
 		t.Errorf("around another message, by value: %q, %v", out, err)
 	}
 	part := &whole{Text: customType{ID: ownBytes("id")}}
