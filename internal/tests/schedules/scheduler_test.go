@@ -122,7 +122,7 @@ func rootFunction() string {
 		return "?"
 	}
 	f, _ := runtime.CallersFrames(pcs[n-2 : n-1]).Next() // below it is only runtime.goexit
-	return f.Function[strings.LastIndexByte(f.Function, '.')+1:]
+	return f.Function[strings.LastIndexByte(f.Function, '/')+1:]
 }
 
 // run lets goroutines go on until done returns true when none can, or until nothing has happened for the
@@ -163,7 +163,8 @@ func (s *scheduler) step() bool {
 	return true
 }
 
-// options lists who can go on: first who went on last, if it can, then by name.
+// options lists who can go on: first who went on last, if it can, then by name and point. The order of arrivals is the
+// runtime's, which takes the turn from a goroutine where the machine is busy: it decides only between equals.
 func (s *scheduler) options() (options []*thread, running bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +181,7 @@ func (s *scheduler) options() (options []*thread, running bool) {
 		case b.id == s.last:
 			return 1
 		}
-		return cmp.Or(strings.Compare(a.name, b.name), a.arrival-b.arrival)
+		return cmp.Or(strings.Compare(a.String(), b.String()), a.arrival-b.arrival)
 	})
 	return options, running
 }
