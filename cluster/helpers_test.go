@@ -21,7 +21,7 @@ import (
 )
 
 // soon is how long tests wait for what takes milliseconds when the machine has nothing else to do.
-const soon = 20 * time.Second
+const soon = time.Minute
 
 var quiet = slog.New(slog.DiscardHandler)
 

@@ -144,6 +144,7 @@ func TestTheSuites(t *testing.T) {
 
 // What holds for sessions holds for those whose messages are compressed.
 func TestTheSuitesWithCompression(t *testing.T) {
+	testkit.Slow(t)
 	compressing = true
 	defer func() { compressing = false }()
 	modes := allModes

@@ -23,6 +23,7 @@ func init() {
 
 // What holds for WebSockets holds over TLS: behind net/http on a ws.TLSListener, and on the server's own listener.
 func TestTheSuitesOverTLS(t *testing.T) {
+	testkit.Slow(t)
 	layer = testkit.ServerTLS()
 	defer func() { layer = nil }()
 	inModes(t, allModes, suite)

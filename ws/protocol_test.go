@@ -560,6 +560,7 @@ func (e countedHang) As(target any) bool {
 }
 
 func TestAReasonThatDoesNotAnswerIsAskedOnceAndToldAsAnInternalError(t *testing.T) {
+	testkit.Slow(t)
 	ends := map[string]func(*libnet.Session, error){
 		"ShutdownWithError": func(s *libnet.Session, err error) { _ = s.ShutdownWithError(context.Background(), err) },
 		"CloseWithError":    func(s *libnet.Session, err error) { _ = s.CloseWithError(err) },

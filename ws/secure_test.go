@@ -248,6 +248,7 @@ func sendOneByOne(t *testing.T, s *libnet.Session, msg []byte, n int) (taken int
 // no room behind it, and crypto/tls would wait for five seconds. A Unix socket bounds writes rather than bytes, so of
 // some numbers of small messages one leaves just that room.
 func TestAnEndDoesNotWaitForRoomBehindItsCloseFrame(t *testing.T) {
+	testkit.Slow(t)
 	eachProtocolMode(t, func(t *testing.T) {
 		for name, layered := range map[string]bool{"the server's TLS": false, "a listener's TLS": true} {
 			t.Run(name, func(t *testing.T) {
