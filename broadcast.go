@@ -121,7 +121,7 @@ func (b *broadcast) offerTo(s *Session) {
 	default:
 		frame, err := b.frameFor(s)
 		if err == nil {
-			err = s.offerFrame(frame, limit)
+			err = s.offerFrame(frame, &limit)
 		}
 		b.count(s, err)
 	}
@@ -257,8 +257,11 @@ func (s *Session) offerWithTurn(msg any, limit sendqueue.Limit) error {
 
 // offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied; shorter ones are not,
 // either, while a member has no other messages and nothing of the user's sees where they lie.
-func (s *Session) offerFrame(frame []byte, limit sendqueue.Limit) error {
+func (s *Session) offerFrame(frame []byte, limit *sendqueue.Limit) error {
 	by, err := s.putFrame(frame, limit)
+	if by == sendqueue.ByNobody && err == nil { // the most usual in a burst
+		return nil
+	}
 	if err == sendqueue.ErrFull && s.makeRoom() {
 		by, err = s.putFrame(frame, limit)
 	}
@@ -266,14 +269,14 @@ func (s *Session) offerFrame(frame []byte, limit sendqueue.Limit) error {
 	return s.refused(err)
 }
 
-func (s *Session) putFrame(frame []byte, limit sendqueue.Limit) (by sendqueue.By, err error) {
+func (s *Session) putFrame(frame []byte, limit *sendqueue.Limit) (by sendqueue.By, err error) {
 	switch {
 	case len(frame) >= shareAt:
-		return s.q.PutShared(frame, limit)
+		return s.q.PutShared(frame, *limit)
 	case s.sock != nil:
-		return s.q.PutLent(frame, &limit)
+		return s.q.PutLent(frame, limit)
 	}
-	return s.q.PutCopy(sendqueue.Header{}, frame, &limit)
+	return s.q.PutCopy(sendqueue.Header{}, frame, limit)
 }
 
 // makeRoom writes what the kernel takes of a queue that nobody is writing: its flush waits for the receiver, for more,
@@ -289,10 +292,16 @@ func (s *Session) makeRoom() bool {
 
 // encodedFrame is the message in one protocol's encoding.
 type encodedFrame struct {
-	encoding any // see owner.encoding
-	variant  sendqueue.Variant
-	bytes    []byte
-	err      error
+	owner   *owner // of the session that was the first
+	variant sendqueue.Variant
+	bytes   []byte
+	err     error
+}
+
+// isFor reports whether o's sessions of that variant encode the message so. That o is the same is asked first: to
+// compare the encodings takes longer than all else that is done for a member here.
+func (f *encodedFrame) isFor(o *owner, variant sendqueue.Variant) bool {
+	return (f.owner == o || f.owner.encoding == o.encoding) && f.variant == variant
 }
 
 func (s *Session) variant() sendqueue.Variant {
@@ -306,7 +315,7 @@ func (s *Session) variant() sendqueue.Variant {
 func (b *broadcast) frameFor(s *Session) ([]byte, error) {
 	variant := s.variant()
 	for i := range b.frames {
-		if f := &b.frames[i]; f.encoding == s.owner.encoding && f.variant == variant {
+		if f := &b.frames[i]; f.isFor(s.owner, variant) {
 			return f.bytes, f.err
 		}
 	}
@@ -321,7 +330,7 @@ func (b *broadcast) frameFor(s *Session) ([]byte, error) {
 	default: // it would lie between those of two messages
 		bytes = slices.Clone(bytes)
 	}
-	b.frames = append(b.frames, encodedFrame{s.owner.encoding, variant, bytes, err})
+	b.frames = append(b.frames, encodedFrame{s.owner, variant, bytes, err})
 	return bytes, s.endIfPanic(err)
 }
 

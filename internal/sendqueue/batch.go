@@ -150,18 +150,26 @@ func (b *Batch) addFrame(head Header, payload []byte) {
 // lend makes frame b's next message where it lies, if it is the first, or lies behind the last one there. Behind it,
 // as far as its capacity reaches, others of its like may follow.
 func (b *Batch) lend(frame []byte) (lent bool) {
-	n := len(b.lent)
-	switch {
-	case len(frame) == 0:
-		return false
-	case b.size == 0:
-		b.idle, b.lent = b.buf, frame
-	case n > 0 && n < cap(b.lent) && &b.lent[:n+1][n] == &frame[0]:
-		b.lent = b.lent[:n+len(frame)]
-	default:
+	if len(frame) == 0 {
 		return false
 	}
-	b.buf = slices.Clip(b.lent) // so that what adds to it comes to grow
+	if b.size > 0 {
+		return b.follow(frame)
+	}
+	b.idle, b.lent = b.buf, frame
+	b.buf = slices.Clip(frame) // so that what adds to it comes to grow
+	b.commit(len(frame))
+	return true
+}
+
+// follow is lend for a frame that lies behind those that are lent already; of any other it does nothing.
+func (b *Batch) follow(frame []byte) bool {
+	n := len(b.lent)
+	if n == 0 || len(frame) == 0 || n == cap(b.lent) || &b.lent[:n+1][n] != &frame[0] {
+		return false
+	}
+	b.lent = b.lent[:n+len(frame)]
+	b.buf = slices.Clip(b.lent)
 	b.commit(len(frame))
 	return true
 }

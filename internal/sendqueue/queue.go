@@ -217,9 +217,24 @@ func (q *Queue) PutShared(frame []byte, limit Limit) (by By, err error) {
 
 // PutLent is PutShared for short frames, each of which lies behind the one before: as long as a batch has only such, it
 // is a piece of what all queues write, in one write. Among other messages it is copied.
+//
+// Each message of a burst goes through this for each member: as PutCopy, it tells here what is true of most of them,
+// that the frame follows those of the only batch, and that nothing is rare.
 func (q *Queue) PutLent(frame []byte, limit *Limit) (by By, err error) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	n, b := len(frame), q.front
+	if b != nil && b == q.back && q.rare == nil && q.state == open && !limit.Drop &&
+		!q.fullLocked(n, limit) && b.hasRoom(n) && b.follow(frame) {
+		q.enterLocked(n)
+		by = q.wakeLocked(limit)
+	} else {
+		by, err = q.putLentLocked(frame, limit)
+	}
+	q.mu.Unlock() // not deferred, as in PutCopy
+	return by, err
+}
+
+func (q *Queue) putLentLocked(frame []byte, limit *Limit) (by By, err error) {
 	if err := q.mayTakeLocked(len(frame), limit); err != nil {
 		return ByNobody, err
 	}
