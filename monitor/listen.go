@@ -76,7 +76,7 @@ func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Serve
 		_, _ = usercode.Answer(l.Close)
 		return err
 	}
-	m := newMonitor(server, o)
+	m := newMonitorFor(l, server, o)
 	web := boundedServer(m)
 	ctx, cancel := context.WithCancel(usercode.Context(ctx, "monitor.Serve"))
 	defer cancel()
@@ -98,6 +98,16 @@ func (o Options) Serve(ctx context.Context, l net.Listener, server *libnet.Serve
 		return nil
 	}
 	return fmt.Errorf("libnet: monitor: %w", err)
+}
+
+// newMonitorFor is newMonitor that closes l where there is no monitor: a server that is none makes it panic.
+func newMonitorFor(l net.Listener, server *libnet.Server, o Options) (m *monitor) {
+	defer func() {
+		if m == nil {
+			_, _ = usercode.Answer(l.Close)
+		}
+	}()
+	return newMonitor(server, o)
 }
 
 // boundedServer is a server of h that waits for no client for ever.

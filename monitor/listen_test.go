@@ -3,6 +3,7 @@ package monitor_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -80,6 +81,24 @@ func TestAListenerThatBreaksIsAnError(t *testing.T) {
 	l.Push(nil, io.ErrUnexpectedEOF)
 	if err := o.Serve(t.Context(), l, newServer(t)); err == nil || !strings.Contains(err.Error(), "unexpected EOF") {
 		t.Errorf("Serve: %v", err)
+	}
+}
+
+func TestAServerThatIsNoneLeavesNoListenerOpen(t *testing.T) {
+	for name, server := range map[string]*libnet.Server{"nil": nil, "zero": {}} {
+		l := libnettest.NewListener()
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: Serve did not panic", name)
+				}
+			}()
+			_ = monitor.Options{Authorize: anybody}.Serve(t.Context(), l, server)
+		}()
+		l.Push(nil, io.ErrUnexpectedEOF) // of one that is open, Accept would wait
+		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s: the listener is open: %v", name, err)
+		}
 	}
 }
 
