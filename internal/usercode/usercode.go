@@ -84,7 +84,7 @@ func Text(value any) string {
 		text, _ = Answer(v.String)
 	default:
 		if k := reflect.ValueOf(value).Kind(); k < reflect.Array || k == reflect.String {
-			text = fmt.Sprint(value)
+			text, _ = Answer(func() string { return fmt.Sprint(value) }) // it may have a Format
 		}
 	}
 	if text == "" {

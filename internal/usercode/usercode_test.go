@@ -2,6 +2,7 @@ package usercode_test
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -23,6 +24,28 @@ type spells func() string
 func (s spells) String() string { return s() }
 
 type number int
+
+// A formats has a method that package fmt asks before all others.
+type formats int
+
+const (
+	panicsWithItself formats = iota
+	panicsWithANumber
+	hangs
+	endsItsGoroutine
+)
+
+func (f formats) Format(fmt.State, rune) {
+	switch f {
+	case panicsWithItself:
+		panic(f)
+	case panicsWithANumber:
+		panic(7)
+	case hangs:
+		time.Sleep(time.Hour)
+	}
+	runtime.Goexit()
+}
 
 type circle struct{ self any }
 
@@ -47,6 +70,10 @@ func TestAPanicsValueHasATextWhateverItsMethodsDo(t *testing.T) {
 			"one that panics with itself": {itself, "a usercode_test.speaks without a text"},
 			"one that hangs":              {speaks(func() string { time.Sleep(time.Hour); return "" }), "a usercode_test.speaks without a text"},
 			"one that ends its goroutine": {speaks(func() string { runtime.Goexit(); return "" }), "a usercode_test.speaks without a text"},
+			"a Format that panics":        {panicsWithANumber, "%!v(PANIC=Format method: 7)"},
+			"one that does with itself":   {panicsWithItself, "a usercode_test.formats"},
+			"a Format that hangs":         {hangs, "a usercode_test.formats"},
+			"one that ends the goroutine": {endsItsGoroutine, "a usercode_test.formats"},
 			"a Stringer that panics":      {spells(func() string { panic("oh") }), "a usercode_test.spells"},
 		} {
 			begun := time.Now()
