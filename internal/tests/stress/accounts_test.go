@@ -34,7 +34,7 @@ type end struct {
 	peer *end
 	web  bool // one of the two sees less of the wire than the other
 
-	accepted, unsure atomic.Uint64
+	accepted, unsure, refused atomic.Uint64
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -66,7 +66,15 @@ func (e *end) enter(a *account, what fate) {
 		e.accepted.Add(1)
 	case unsure:
 		e.unsure.Add(1)
+	case refused:
+		e.refused.Add(1)
 	}
+}
+
+// moved counts what has become of messages, both ways.
+func (e *end) moved() uint64 {
+	s := e.Stats()
+	return e.accepted.Load() + e.unsure.Load() + e.refused.Load() + s.MessagesIn + s.MessagesOut
 }
 
 // took is called by the one receiver.

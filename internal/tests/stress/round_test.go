@@ -117,10 +117,36 @@ func (r *round) letTake(e *end) {
 	}
 }
 
-// await has f return within a bound which has room for all that is bounded, several times.
+// await has f return within a bound that has room for all that is bounded, several times. A round has up to 200 MB to
+// send, which takes a busy machine with the race detector longer: the bound is for how long nothing moves.
 func (r *round) await(what string, f func()) {
 	r.t.Helper()
-	testkit.Within(r.t, 3*testkit.Patience, what, f)
+	const bound = 3 * testkit.Patience
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	still := time.NewTicker(bound)
+	defer still.Stop()
+	for moved := r.moved(); ; {
+		select {
+		case <-done:
+			return
+		case <-still.C:
+		}
+		before := moved
+		if moved = r.moved(); moved == before {
+			r.t.Fatalf("%s: nothing has moved for %v", what, bound)
+		}
+	}
+}
+
+func (r *round) moved() (n uint64) {
+	for i := range r.servers {
+		n += r.servers[i].moved() + r.clients[i].moved()
+	}
+	return n + r.broadcast.Load()
 }
 
 // startSender has somebody send, in one of the ways there are.
