@@ -69,7 +69,8 @@ func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*l
 		_ = ws.CloseNow()
 		return nil, fmt.Errorf("libnet: ws: %w", dialError(ctx, response, err))
 	}
-	c := newConn(up.take(), nil, &protocols{text: o.Text, compressFrom: o.CompressFrom}, agreement{ws.Subprotocol(), deflates})
+	agreed := agreement{spelledAs(o.Subprotocols, ws.Subprotocol()), deflates}
+	c := newConn(up.take(), nil, &protocols{text: o.Text, compressFrom: o.CompressFrom}, agreed)
 	_ = ws.CloseNow() // its part was the handshake
 	s, err := d.NewSession(c)
 	if err != nil {

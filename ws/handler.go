@@ -78,7 +78,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // and the request has been answered
 	}
 	_ = ws.CloseNow() // its part was the handshake
-	c := newConn(up.link, up.reader, &h.protocols, agreement{ws.Subprotocol(), up.deflates})
+	c := newConn(up.link, up.reader, &h.protocols, h.options.agreement(ws.Subprotocol(), up.deflates))
 	c.request = r
 	err = libnet.ErrPanic // stays if the connection's own methods end the goroutine
 	defer func() {

@@ -59,8 +59,11 @@ func parseRequest(raw string, s *libnet.Session) (*http.Request, error) {
 	if err != nil {
 		return nil, badRequest("a malformed HTTP request")
 	}
-	if hostLines(raw) > 1 { // RFC 9112, 3.2
+	switch {
+	case hostLines(raw) > 1: // RFC 9112, 3.2
 		return nil, badRequest("a request with several Hosts")
+	case hasSpacedName(r.Header): // RFC 9112, 5.1: others may have taken it for the field without the space
+		return nil, badRequest("a request with a space in a field's name")
 	}
 	r.Body = http.NoBody
 	r.RemoteAddr = addrText(s.RemoteAddr())
@@ -79,6 +82,15 @@ func hostLines(raw string) (n int) {
 	return n
 }
 
+func hasSpacedName(h http.Header) bool {
+	for name := range h {
+		if strings.Contains(name, " ") {
+			return true
+		}
+	}
+	return false
+}
+
 // addrText is empty for the address of a user's conn that has none.
 func addrText(addr net.Addr) string {
 	if usercode.IsNil(addr) {
@@ -87,17 +99,23 @@ func addrText(addr net.Addr) string {
 	return addr.String()
 }
 
-// checkRequest refuses what net/http's server would refuse, too, and what has a body, which would be taken for frames.
+// checkRequest refuses what net/http's server would refuse, too.
 func checkRequest(r *http.Request) error {
 	switch {
 	case r.ProtoMajor != 1:
 		return refuse(http.StatusHTTPVersionNotSupported, "a request of another version of HTTP than 1")
 	case r.ProtoAtLeast(1, 1) && r.Host == "":
 		return badRequest("a request without a Host")
-	case r.ContentLength > 0 || len(r.TransferEncoding) > 0:
-		return badRequest("a request with a body")
+	case strings.ContainsFunc(r.Host, isNoneOfHost):
+		return badRequest("a malformed Host")
 	}
 	return nil
+}
+
+// isNoneOfHost holds for what neither a name, an address nor a port has in it (RFC 3986, 3.2.2 and 2).
+func isNoneOfHost(c rune) bool {
+	letterOrDigit := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+	return !letterOrDigit && !strings.ContainsRune("-._~%!$&'()*+,;=:@[]", c)
 }
 
 // sessionContext ends with its session.
@@ -168,6 +186,22 @@ type agreement struct {
 	deflates    bool   // messages may be compressed
 }
 
+// agreement is what was agreed on, with the subprotocol as the user spells it: that in the answer is as the client has
+// spelled it, perhaps in other letters, and within a header of any length. Sessions share what they have by it.
+func (o *options) agreement(subprotocol string, deflates bool) agreement {
+	return agreement{spelledAs(o.accept.Subprotocols, subprotocol), deflates}
+}
+
+// spelledAs returns the first of names that the library takes for the same as name. Without one name is middleware's.
+func spelledAs(names []string, name string) string {
+	for _, known := range names {
+		if strings.EqualFold(known, name) {
+			return known
+		}
+	}
+	return strings.Clone(name)
+}
+
 // agree has the library check a request, and then the user. It returns what to answer, and what is agreed on; with an
 // error the answer refuses.
 func (o *options) agree(r *http.Request) (agreed agreement, reply []byte, err error) {
@@ -178,7 +212,7 @@ func (o *options) agree(r *http.Request) (agreed agreement, reply []byte, err er
 	_, err = websocket.Accept(a, r, &o.accept)
 	switch {
 	case a.agreed:
-		return agreement{a.header.Get("Sec-WebSocket-Protocol"), a.deflates}, a.bytes, nil
+		return o.agreement(a.header.Get("Sec-WebSocket-Protocol"), a.deflates), a.bytes, nil
 	case a.asked:
 		return agreed, refusalOf(a.err).bytes(), fmt.Errorf("libnet: ws: refused: %w", a.err)
 	}
@@ -203,14 +237,25 @@ func (e *HandshakeError) text() []byte {
 	return []byte(http.StatusText(e.StatusCode) + "\n")
 }
 
+// ofBody are the fields that say how a body is sent.
+var ofBody = map[string]bool{"Content-Length": true, "Transfer-Encoding": true, "Trailer": true}
+
+// fields is a copy of the answer's header, without what it says of the body: that may be of another server's.
+func (e *HandshakeError) fields() http.Header {
+	h := make(http.Header)
+	for name, values := range e.Header {
+		if !ofBody[http.CanonicalHeaderKey(name)] {
+			h[name] = values
+		}
+	}
+	return h
+}
+
 // bytes is the whole answer.
 func (e *HandshakeError) bytes() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 %03d %s\r\n", e.StatusCode, http.StatusText(e.StatusCode))
-	h := e.Header.Clone()
-	if h == nil {
-		h = make(http.Header)
-	}
+	h := e.fields()
 	if h.Get("Content-Type") == "" {
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 	}

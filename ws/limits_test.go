@@ -1,6 +1,7 @@
 package ws_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 	"github.com/libnet-go/libnet/ws"
 )
@@ -115,6 +117,51 @@ func TestSubprotocolsAreAgreedOn(t *testing.T) {
 	if c.Subprotocol() != "chat.v2" {
 		t.Fatalf("agreed on %q", c.Subprotocol())
 	}
+}
+
+// The library takes names for the same that differ in their letters' case. The client is answered with its own
+// spelling, as it will look for that, and who serves it with his.
+func TestASubprotocolIsSpelledAsWhoAsksHasSpelledIt(t *testing.T) {
+	r := start(t, setup{options: &ws.HandlerOptions{Subprotocols: []string{"chat.v2", "chat.v1"}}})
+	client, err := ws.Dial(t.Context(), r.url(), &libnet.Dialer{Protocol: frames}, &ws.DialOptions{Subprotocols: []string{"Chat.V1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if ours, theirs := ws.Subprotocol(r.session(t)), ws.Subprotocol(client); ours != "chat.v1" || theirs != "Chat.V1" {
+		t.Errorf("the server speaks %q, and the client %q", ours, theirs)
+	}
+}
+
+// What sessions share lives as long as their server: no peer can make more of it than the user has subprotocols, nor
+// have it keep what its header says beside one.
+func TestWhatPeersOfferIsNotKeptBehindThem(t *testing.T) {
+	const bound, peers = 1 << 20, 300
+	name := "abcdefghij"
+	eachMode(t, func(t *testing.T) {
+		r := start(t, setup{options: &ws.HandlerOptions{Subprotocols: []string{name}}})
+		peer := func(i int) {
+			spelled := []byte(name)
+			for bit := range spelled {
+				spelled[bit] -= byte(i>>bit&1) * ('a' - 'A')
+			}
+			conn := r.connect(t)
+			defer conn.Close()
+			write(t, conn, request("Sec-WebSocket-Protocol: "+string(spelled)+", "+strings.Repeat("x", 14<<10)))
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil || response.Header.Get("Sec-Websocket-Protocol") != string(spelled) {
+				t.Fatal(response, err)
+			}
+		}
+		peer(0)
+		<-r.session(t).Done()
+		before, _ := testkit.InUse()
+		for i := range peers {
+			peer(i)
+			<-r.session(t).Done()
+		}
+		testkit.Eventually(t, "so little in use", func() bool { after, _ := testkit.InUse(); return after-before < bound })
+	})
 }
 
 func TestSessionsOfAServerKnowEachItsOwnAgreement(t *testing.T) {

@@ -62,7 +62,7 @@ func (h *messagesHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		handler:   h,
 		request:   requestText(r),
 		beyond:    beyondText(r, up.link.conn),
-		agreement: agreement{ws.Subprotocol(), up.deflates},
+		agreement: h.options.agreement(ws.Subprotocol(), up.deflates),
 	}
 	handed = true // it closes what it does not serve
 	_ = h.server.ServeConn(conn, h.serves)

@@ -186,6 +186,7 @@ var suite = []func(*testing.T){
 	TestForeignOriginsAreRefusedUnlessAllowed,
 	TestARequestThatIsNoWebSocketIsAnswered,
 	TestSubprotocolsAreAgreedOn,
+	TestASubprotocolIsSpelledAsWhoAsksHasSpelledIt,
 	TestSessionsOfAServerKnowEachItsOwnAgreement,
 	TestOnSessionAdmitsWebSocketsAndMayReceive,
 	TestARefusalsMessageAndCodeArrive,

@@ -36,6 +36,9 @@ func copyOptions(o *HandlerOptions) options {
 // admit returns the answer to what a request offers, "" for none, and refuses one whose offers cannot be read (RFC
 // 6455, 9.1). It asks the user about a request that is right otherwise.
 func (o *options) admit(r *http.Request) (extensions string, err error) {
+	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+		return "", badRequest("a request with a body") // which would be taken for frames
+	}
 	if o.compressFrom > 0 {
 		if extensions, err = acceptDeflate(r.Header[extensionsField]); err != nil {
 			return "", err

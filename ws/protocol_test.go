@@ -155,6 +155,9 @@ func TestARequestThatIsWrongIsAnsweredAndClosed(t *testing.T) {
 		"CONNECT":             {strings.Replace(upgradeRequest, "GET /", "CONNECT libnet.test:443", 1), 405},
 		"a lower-case method": {strings.Replace(upgradeRequest, "GET", "get", 1), 400},
 		"two hosts":           {request("Host: other.test"), 400},
+		"a Host in words":     {strings.Replace(upgradeRequest, "libnet.test", "<b>libnet test</b>", 1), 400},
+		"a Host in two lines": {strings.Replace(upgradeRequest, "libnet.test", "libnet\r\n .test", 1), 400},
+		"a spaced name":       {request("Content-Length : 5") + "hello", 400},
 		"16 KiB of header":    {request("X: " + strings.Repeat("x", 16<<10)), 431},
 		"an endless line":     {"GET /" + strings.Repeat("x", 17<<10), 431},
 	} {
@@ -187,6 +190,43 @@ func TestARequestThatIsWrongIsAnsweredAndClosed(t *testing.T) {
 					t.Errorf("closed: %v", last)
 				}
 			})
+		})
+	}
+}
+
+// What a body holds would be taken for frames.
+func TestARequestWithABodyIsNoUpgrade(t *testing.T) {
+	eachMode(t, func(t *testing.T) {
+		r := start(t, setup{})
+		for _, body := range []string{"Content-Length: 7\r\n\r\n" + frame(fin|binaryFrame, "x"), "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"} {
+			conn := r.connect(t)
+			write(t, conn, strings.TrimSuffix(upgradeRequest, "\r\n")+body)
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil || response.StatusCode != http.StatusBadRequest {
+				t.Errorf("%q: %v, %v", body, response, err)
+			}
+		}
+	})
+}
+
+// A server that asks another one passes on what that has said: a header about another body, of which it has a part.
+func TestCheckMayRefuseWithWhatAnotherServerAnswered(t *testing.T) {
+	answered := &ws.HandshakeError{StatusCode: 503, Body: []byte("later"), Header: http.Header{
+		"Content-Length": {"5000"}, "transfer-encoding": {"chunked"}, "Trailer": {"X"}, "Retry-After": {"7"},
+	}}
+	for _, m := range []mode{handlerMode, protocolServe, protocolEvents, messageHandlerMode} {
+		inMode(t, m, func(t *testing.T) {
+			r := start(t, setup{options: &ws.HandlerOptions{Check: func(*http.Request) error { return answered }}})
+			conn := r.connect(t)
+			write(t, conn, upgradeRequest)
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			if err != nil || string(body) != "later" || response.StatusCode != 503 || response.Header.Get("Retry-After") != "7" {
+				t.Errorf("%v, %q, %v", response, body, err)
+			}
 		})
 	}
 }

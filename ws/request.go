@@ -26,8 +26,8 @@ func Request(s *libnet.Session) *http.Request {
 }
 
 // Subprotocol returns the WebSocket subprotocol that the two sides of a session of [Handler], [MessageHandler],
-// [Protocol] or [Dial] have agreed on, "" if there is none, as for any other session. It may be called by any
-// goroutine, in OnSession too.
+// [Protocol] or [Dial] have agreed on, as this side's options spell it, "" if there is none, as for any other session.
+// It may be called by any goroutine, in OnSession too.
 func Subprotocol(s *libnet.Session) string {
 	switch c := codecOf(s).(type) {
 	case *messageCodec:

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -107,9 +108,7 @@ func (u *upgrade) early() []byte {
 func (u *upgrade) refuse(e *HandshakeError) {
 	u.withdraw()
 	h := u.Header()
-	for key, values := range e.Header {
-		h[key] = values
-	}
+	maps.Copy(h, e.fields())
 	if h.Get("Content-Type") == "" {
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 	}
@@ -146,7 +145,7 @@ func switchProtocols(conn net.Conn, h http.Header) error {
 func switching(h http.Header) []byte {
 	var answer bytes.Buffer
 	answer.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
-	_ = h.WriteSubset(&answer, map[string]bool{"Content-Length": true, "Transfer-Encoding": true, "Trailer": true})
+	_ = h.WriteSubset(&answer, ofBody)
 	answer.WriteString("\r\n")
 	return answer.Bytes()
 }
