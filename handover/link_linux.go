@@ -62,10 +62,15 @@ func newLink(conn *net.UnixConn) *link {
 
 // close gives back what was read and nobody took.
 func (l *link) close() {
-	for _, fd := range append(l.fds, l.outFDs...) {
+	closeAll(l.fds)
+	closeAll(l.outFDs)
+	l.fds, l.outFDs = nil, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
 		_ = syscall.Close(fd)
 	}
-	l.fds, l.outFDs = nil, nil
 }
 
 // send puts a message behind those that are to be written.
@@ -103,11 +108,7 @@ func (l *link) attach(control func(func(fd uintptr)) error) error {
 func (l *link) flush() error {
 	out, fds := l.out, l.outFDs
 	l.out, l.outFDs = l.out[:0], l.outFDs[:0]
-	defer func() {
-		for _, fd := range fds {
-			_ = syscall.Close(fd)
-		}
-	}()
+	defer closeAll(fds)
 	var oob []byte
 	if len(fds) > 0 {
 		oob = syscall.UnixRights(fds...)
@@ -248,6 +249,7 @@ func (l *link) takeFD() (int, error) {
 // quit tells the other end why, if there is room for it.
 func (l *link) quit(why error) {
 	text := usercode.Text(why)
+	closeAll(l.outFDs)
 	l.out, l.outFDs = l.out[:0], l.outFDs[:0]
 	_ = l.conn.SetWriteDeadline(time.Now().Add(quitTime))
 	_ = l.send(kindQuit, []byte(text[:min(len(text), 200)]))

@@ -2,13 +2,16 @@ package handover
 
 import (
 	"errors"
+	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/moving"
 	"github.com/libnet-go/libnet/internal/sendqueue"
+	"github.com/libnet-go/libnet/internal/testkit"
 )
 
 func linked(t *testing.T) (l *link, far *net.UnixConn) {
@@ -59,6 +62,32 @@ func TestTheWordThatDecidesIsSeenWhateverContextsEnd(t *testing.T) {
 	}
 	close(done)
 	<-stopped
+}
+
+// A duplicate that stays open keeps a session's peer from hearing of its end, for as long as the process runs.
+func TestWhoGivesUpKeepsNoDescriptorThatWasToGo(t *testing.T) {
+	l, far := linked(t)
+	defer far.Close()
+	defer l.conn.Close()
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	raw, err := out.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.attach(raw.Control); err != nil {
+		t.Fatal(err)
+	}
+	l.quit(errors.New("descriptors are short"))
+	l.close()
+	_ = out.Close()
+	_ = in.SetReadDeadline(time.Now().Add(testkit.Patience))
+	if _, err := in.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("it is open still: %v", err)
+	}
 }
 
 // An arrival is a session that only has a number.

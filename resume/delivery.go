@@ -72,13 +72,13 @@ func (s *Session) totalsLocked() (received, taken uint64) {
 }
 
 // deliver gives the handler a message.
-func (l *link) deliver(handler func(*Session, []byte), m message) {
+func (l *link) deliver(handler func(*Session, []byte), kind byte, data []byte) {
 	if !l.enter() {
 		return
 	}
 	returned := false
-	defer func() { l.handled(len(m.data), m.kind&flagAtOnce != 0, returned) }()
-	handler(l.session, m.data)
+	defer func() { l.handled(len(data), kind&flagAtOnce != 0, returned) }()
+	handler(l.session, data)
 	returned = true
 }
 

@@ -61,7 +61,7 @@ const maxFed = 256
 // keep their order.
 func (s *Session) feedAndUnlock() {
 	for range maxFed {
-		if s.feeding.isFedLocked() {
+		if s.allSentLocked() || s.feeding.isFedLocked() {
 			s.mu.Unlock()
 			return
 		}
@@ -146,6 +146,9 @@ func (s *Session) nextLocked() (f feed, ok bool) {
 	}
 	return feed{s.link, s.sentLocked(), p}, true
 }
+
+// allSentLocked reports whether there is nothing to feed a connection with.
+func (s *Session) allSentLocked() bool { return int32(s.ahead+s.held) == s.unacknowledged.count() }
 
 // lockFed locks, and notes that a message is in flight no more. False: the session has ended over it, and is not
 // locked.

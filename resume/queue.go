@@ -45,12 +45,13 @@ func (q *queue) push(kind byte, data []byte) {
 	n := 1 + len(data)
 	if n > largeMessage {
 		frame := append(make([]byte, 0, n), kind)
-		q.add(append(frame, data...), 0)
+		q.pushShared(append(frame, data...))
 		return
 	}
 	b := q.room(n)
 	frame := append(b.bytes[b.used:b.used:b.used+n], kind)
-	q.add(append(frame, data...), n)
+	b.used += n
+	q.add(b, append(frame, data...))
 }
 
 // withAck returns the frame, which is a small one, with an acknowledgement.
@@ -61,12 +62,10 @@ func (b *block) withAck(frame []byte, count uint64) *sendqueue.Payload {
 }
 
 // pushShared appends a frame that must not change.
-func (q *queue) pushShared(frame []byte) { q.add(frame, 0) }
+func (q *queue) pushShared(frame []byte) { q.add(q.room(0), frame) }
 
-// add appends a frame, which may lie in the memory of its block.
-func (q *queue) add(frame []byte, used int) {
-	b := q.room(0)
-	b.used += used
+// add appends a frame to the last block, where room has found some.
+func (q *queue) add(b *block, frame []byte) {
 	b.frames[b.end].Bytes = frame
 	b.end++
 	q.first.count++

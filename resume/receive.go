@@ -45,8 +45,8 @@ func (l *link) serve(frame []byte) (ok bool) {
 	case len(frame) == 0:
 		return false
 	case frame[0] < kindAck:
-		m, ok := parseMessage(frame)
-		return ok && l.arrived(m)
+		data, ok := l.unwrap(frame)
+		return ok && l.arrived(frame[0], data)
 	case frame[0] == kindAck:
 		n, ok := parseCount(frame)
 		return ok && l.acknowledgement(n)
@@ -66,20 +66,29 @@ func (l *link) isCurrent() bool {
 	return l.session.link == l
 }
 
-// arrived hands a message over: to the handler, or to Receive.
-func (l *link) arrived(m message) (ok bool) {
-	if m.kind&flagAck != 0 && !l.acknowledgement(m.ack) {
-		return false
+// unwrap returns the message in a frame. It notes the acknowledgement that travels with it, if one does.
+func (l *link) unwrap(frame []byte) (data []byte, ok bool) {
+	switch kind := frame[0]; {
+	case kind&^(flagAck|flagAtOnce) != 0:
+		return nil, false
+	case kind&flagAck == 0:
+		return frame[1:], true
 	}
+	n, data, ok := cutCount(frame[1:])
+	return data, ok && l.acknowledgement(n)
+}
+
+// arrived hands a message over: to the handler, or to Receive.
+func (l *link) arrived(kind byte, data []byte) (ok bool) {
 	if handler := l.session.common.handler; handler != nil {
-		l.deliver(handler, m)
+		l.deliver(handler, kind, data)
 		return true
 	}
-	return l.keep(m)
+	return l.keep(kind, data)
 }
 
 // keep keeps a message for Receive. What arrives is bounded by what the peer may have unacknowledged.
-func (l *link) keep(m message) (ok bool) {
+func (l *link) keep(kind byte, data []byte) (ok bool) {
 	s := l.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,12 +96,12 @@ func (l *link) keep(m message) (ok bool) {
 		return true
 	}
 	r := s.rareLocked()
-	if r.inbox.count() >= s.limits.messages || len(m.data) > int(s.limits.bytes-r.inbox.size()) {
+	if r.inbox.count() >= s.limits.messages || len(data) > int(s.limits.bytes-r.inbox.size()) {
 		return false
 	}
 	s.received++
 	s.untaken++
-	r.inbox.push(m.kind, m.data)
+	r.inbox.push(kind, data)
 	r.arrived.Broadcast()
 	return true
 }

@@ -62,13 +62,6 @@ const version = 1
 // maxOverhead is the most that is put before a message.
 const maxOverhead = 1 + binary.MaxVarintLen64
 
-// A message is one of the application's, encoded, with what its kind says.
-type message struct {
-	data []byte
-	ack  uint64
-	kind byte
-}
-
 // An ack is the frame of an acknowledgement.
 type ack struct {
 	sendqueue.Payload
@@ -81,19 +74,6 @@ func newAck(count uint64) *ack {
 	a := acks.Get().(*ack)
 	a.Bytes = binary.AppendUvarint(append(a.room[:0], kindAck), count)
 	return a
-}
-
-// parseMessage is for the kinds below kindAck.
-func parseMessage(frame []byte) (m message, ok bool) {
-	m.kind, m.data = frame[0], frame[1:]
-	if m.kind&^(flagAck|flagAtOnce) != 0 {
-		return m, false
-	}
-	if m.kind&flagAck != 0 {
-		m.ack, m.data, ok = cutCount(m.data)
-		return m, ok
-	}
-	return m, true
 }
 
 // cutCount is strict: a number has one encoding.
