@@ -14,7 +14,7 @@ import (
 const (
 	kindMessage byte = 'm' // then the payload
 	kindPost    byte = 'n' // a message that is answered only when the user has left
-	kindAfter   byte = 'A' // then the number of a post that has to come first, and one of the two above
+	kindAfter   byte = 'A' // then the number of a post that has to come first, and one of the others to a user
 	kindQuery   byte = 'q'
 	kindKick    byte = 'k' // then the session, 0 for any, and the reason
 	kindCount   byte = 'c' // of a group
