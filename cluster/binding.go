@@ -22,8 +22,9 @@ type binding struct {
 	one libnet.Group[struct{}]
 
 	// The dispatcher's mu guards the following.
-	data map[string]string // BindOptions.Data; never changed, but replaced
-	lost error             // why the user is no longer bound to the session here
+	data   map[string]string // BindOptions.Data; never changed, but replaced
+	lost   error             // why the user is no longer bound to the session here
+	behind uint64            // what comes by sub before the mark of this number is of before the login; 0: it has come
 }
 
 func newBinding(token string, s *libnet.Session) *binding {
@@ -68,6 +69,7 @@ func (d *dispatcher) insert(b *binding) (current *binding, err error) {
 			}
 		}
 		current, old, err := d.put(b, spare)
+		d.mark(b)
 		if spare != nil && b.sub != spare {
 			d.unsubscribe(spare)
 		}
@@ -108,7 +110,7 @@ func (d *dispatcher) put(b *binding, sub *nats.Subscription) (current, old *bind
 	case old.session == b.session:
 		return old, nil, nil
 	default:
-		b.sub, b.seen = old.sub, old.seen
+		b.sub, b.seen, b.behind = old.sub, old.seen, old.behind
 		old.lost = ErrReplaced
 		d.detachUserLocked(old)
 	}

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -32,5 +33,24 @@ func TestASendBehindAPostThatWasRefusedEndsWithItsTimeout(t *testing.T) {
 	err := node.Send(context.Background(), "u", []byte("y"))
 	if took := time.Since(begun); err == nil || took > timeout*3/2 {
 		t.Errorf("Send returned %v after %v", err, took)
+	}
+}
+
+// Interest knows nothing of the user, so posts go to the user's node on a detour; a kick is sent there at once.
+func TestAKickWaitsForPostsThatAreOnADetour(t *testing.T) {
+	const posts = 30
+	for range 5 {
+		nodes, client := unknownToInterest(t)
+		for i := range posts {
+			if err := nodes[0].Post("u", fmt.Append(nil, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err := nodes[0].Kick(patience(t), "u", "enough"); n != 1 || err != nil {
+			t.Fatalf("Kick: %d, %v", n, err)
+		}
+		for i := range posts {
+			read(t, client, fmt.Sprintln(i))
+		}
 	}
 }

@@ -34,6 +34,7 @@ type dispatcher struct {
 	slow     map[*nats.Subscription]struct{} // that have lost messages
 
 	lingering map[string]lingering // by token
+	marks     uint64               // that were sent
 }
 
 func newDispatcher(n *Node) *dispatcher {
@@ -172,9 +173,10 @@ func (d *dispatcher) handlePost(m *nats.Msg, b *binding, payload []byte, direct 
 func (d *dispatcher) holder(token string, sub *nats.Subscription) *binding {
 	d.mu.Lock()
 	b := d.users[token]
+	before := b != nil && b.behind != 0 && sub != nil && time.Since(b.since) < confirmFor // or the mark is lost
 	d.mu.Unlock()
 	switch {
-	case b == nil || sub != nil && b.sub != sub: // a login that has just ended and begun again has two subscriptions for a moment
+	case b == nil, before, sub != nil && b.sub != sub: // one that has just ended and begun again has two for a moment
 		return nil
 	case b.session.IsClosed():
 		d.remove(b, sessionClosed(b.session)) // its close callback may be waiting for one of the user's

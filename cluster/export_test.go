@@ -42,6 +42,9 @@ func Deafen(n *Node) (hear func() error, err error) {
 // AtSubject is where messages to a user go directly.
 func AtSubject(n *Node, user string) string { return n.subjects.at(n.instance, token(user)) }
 
+// UserSubject is where messages to a user go, wherever the user is.
+func UserSubject(n *Node, user string) string { return n.subjects.user(token(user)) }
+
 // LoseInterest has NATS know nothing of a user who is here.
 func LoseInterest(n *Node, user string) error {
 	return errors.Join(n.dispatcher.bound(token(user)).sub.Unsubscribe(), n.conn.Flush())

@@ -57,6 +57,8 @@ func (d *dispatcher) handleOwn(m *nats.Msg) {
 		if f, err := parseFate(m.Data[1:]); err == nil {
 			d.node.tellFate(f)
 		}
+	case kindMark:
+		d.marked(m.Data[1:])
 	case kindSettled:
 		if f, err := parseFate(m.Data[1:]); err == nil {
 			d.pass(lane{f.instance, f.token}, f.number)

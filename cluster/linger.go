@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,8 +33,36 @@ func (d *dispatcher) returnLocked(b *binding) bool {
 	if ok {
 		b.sub, b.seen = l.sub, l.seen
 		delete(d.lingering, b.token)
+		d.marks++
+		b.behind = d.marks
 	}
 	return ok
+}
+
+// mark has this node told where the messages begin that are the session's. Interest that has lingered brings others
+// before them, of senders who have had their answer from elsewhere: that nobody has the user, or that another session
+// has taken it. What is sent after Bind comes behind the mark, as the homes are told of the login behind it.
+func (d *dispatcher) mark(b *binding) {
+	d.mu.Lock()
+	behind := b.behind
+	d.mu.Unlock()
+	if behind != 0 {
+		data := binary.BigEndian.AppendUint64([]byte{kindMark}, behind)
+		_ = d.node.conn.Publish(d.node.subjects.nodeOf(d.node.instance), append(data, b.token...)) // or confirmFor ends it
+	}
+}
+
+// marked takes what follows the kind of a mark.
+func (d *dispatcher) marked(body []byte) {
+	number, token, err := parseAfter(body)
+	if err != nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if b := d.users[string(token)]; b != nil && b.behind == number {
+		b.behind = 0
+	}
 }
 
 // endLinger ends what has lingered for as long as that. heartbeatLoop calls it.

@@ -69,10 +69,14 @@ func (n *Node) Kick(ctx context.Context, user, reason string) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	reason = clipReason(reason)
+	after, err := n.behindDetours(ctx, token)
+	if err != nil {
+		return 0, err
+	}
 	k := n.calls.begin(callAnswers)
 	defer n.calls.end(k)
-	a, err := n.kick(ctx, k, token, reason)
+	k.after = after
+	a, err := n.kick(ctx, k, token, clipReason(reason))
 	switch {
 	case err == ErrOffline:
 		return 0, nil

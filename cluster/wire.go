@@ -14,7 +14,7 @@ import (
 const (
 	kindMessage byte = 'm' // then the payload
 	kindPost    byte = 'n' // a message that is answered only when the user has left
-	kindAfter   byte = 'A' // then the number of a post that has to come first, and one of the two above
+	kindAfter   byte = 'A' // then the number of a post that has to come first, and one of the others to a user
 	kindQuery   byte = 'q'
 	kindKick    byte = 'k' // then the session, 0 for any, and the reason
 	kindCount   byte = 'c' // of a group
@@ -22,6 +22,7 @@ const (
 	kindGroup   byte = 'G' // then a group and a question to it, for the members at one node
 	kindFate    byte = 'w' // then a fate, of who asks: has the post gone where it goes?
 	kindSettled byte = 'W' // then a fate, of who sent the post: it has, or never will
+	kindMark    byte = 'M' // of a node to itself; then a number and a user: what is sent to the login begins here
 )
 
 // A ping is empty, or begins with one of these.
