@@ -18,6 +18,7 @@ import (
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
+	"github.com/libnet-go/libnet/ws"
 )
 
 // A stoppedConn is a client's conn below crypto/tls that writes so many bytes and no more, and says that it has.
@@ -292,5 +293,31 @@ func endBehindCloseFrames(t *testing.T, r *rig) {
 				t.Errorf("%s behind %d small messages of %d took %v: %v", how, taken, most, took, err)
 			}
 		}
+	}
+}
+
+// Whoever sees a connection before net/http uses it, as ConnContext does, may ask for its handshake.
+func TestATLSListenersConnDoesTheHandshakeThatItIsAskedFor(t *testing.T) {
+	plain := testkit.Listen(t, "tcp")
+	listener := ws.TLSListener(plain, testkit.ServerTLS())
+	defer listener.Close()
+	client, err := net.Dial("tcp", plain.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	asked := make(chan error, 1)
+	go func() { asked <- conn.(interface{ Handshake() error }).Handshake() }()
+	_ = client.SetDeadline(time.Now().Add(soon))
+	if err := tls.Client(client, testkit.ClientTLS()).Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-asked; err != nil {
+		t.Error(err)
 	}
 }

@@ -54,6 +54,13 @@ func (c *httpConn) Write(p []byte) (int, error) {
 	return c.Secured.Write(p)
 }
 
+// Handshake is for who asks for it before net/http does, as ConnContext may: that of the Secured would wait for one that
+// nobody does.
+func (c *httpConn) Handshake() error {
+	c.secure()
+	return c.Secured.Handshake()
+}
+
 // ConnectionState is what net/http asks first, for its requests.
 func (c *httpConn) ConnectionState() tls.ConnectionState {
 	c.secure()
