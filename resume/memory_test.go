@@ -3,6 +3,7 @@ package resume_test
 import (
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/testkit"
-	"github.com/libnet-go/libnet/reconnect"
 	"github.com/libnet-go/libnet/resume"
 )
 
@@ -69,6 +69,8 @@ func TestAllClientsResumeAfterTheirListenerWasRestarted(t *testing.T) {
 	if set := os.Getenv("LIBNET_RESUME_CLIENTS"); set != "" {
 		clients, _ = strconv.Atoi(set)
 	}
+	enough := testkit.Patience + time.Duration(clients)*20*time.Millisecond // others may use the machine as well
+	before := runtime.NumGoroutine()
 	var taken atomic.Int64
 	h := &resume.Server{MessageHandler: func(s *resume.Session, msg []byte) { taken.Add(1) }}
 	h.MaxKeptPerIP = -1
@@ -86,32 +88,34 @@ func TestAllClientsResumeAfterTheirListenerWasRestarted(t *testing.T) {
 	addr := srv.Listener().Addr().String()
 	all := make([]*resume.Session, clients)
 	for i := range all {
-		all[i] = new(resume.Client).Start(&reconnect.Client{
-			Dial:       site{dial: dialTCP}.over(addr).Dial,
-			MinBackoff: 500 * time.Millisecond, MaxBackoff: time.Second, Logger: testkit.Quiet,
-		})
+		over := site{dial: dialTCP}.over(addr)
+		over.MinBackoff, over.MaxBackoff, over.AttemptTimeout = 500*time.Millisecond, time.Second, enough
+		all[i] = new(resume.Client).Start(over)
 	}
-	eachAcked := func() {
+	each := func(what string, f func(*resume.Session) error) {
 		var running sync.WaitGroup
 		for _, s := range all {
-			running.Go(func() { testkit.CheckErr(t, "SendAcked", s.SendAcked(patient, "x"), nil) })
+			running.Go(func() { testkit.CheckErr(t, what, f(s), nil) })
 		}
 		running.Wait()
+	}
+	eachAcked := func() {
+		each("SendAcked", func(s *resume.Session) error { return s.SendAcked(patient, "x") })
 	}
 	eachAcked()
 	srv.Stop()
 	srv = listen(addr)
 	defer srv.Stop()
 	begin := time.Now()
-	testkit.Eventually(t, "all are back", func() bool { return h.Stats().Resumed >= uint64(clients) })
+	testkit.EventuallyWithin(t, enough, "all are back", func() bool { return h.Stats().Resumed >= uint64(clients) })
 	took := time.Since(begin)
 	eachAcked()
 	t.Logf("%d clients resumed in %v, and had another message acknowledged by %v", clients, took, time.Since(begin))
 	if n := taken.Load(); n != int64(2*clients) || h.Stats().Kept != 0 {
 		t.Errorf("%d messages taken; %+v", n, h.Stats())
 	}
-	for _, s := range all {
-		_ = s.Close()
-	}
-	testkit.Eventually(t, "all have ended", func() bool { return h.Stats().Open == 0 })
+	each("Shutdown", func(s *resume.Session) error { return s.Shutdown(patient) })
+	testkit.EventuallyWithin(t, enough, "all have ended", func() bool { return h.Stats().Open == 0 })
+	srv.Stop()
+	testkit.EventuallyWithin(t, enough, "nobody is at work", func() bool { return runtime.NumGoroutine() <= before })
 }

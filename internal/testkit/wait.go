@@ -38,9 +38,15 @@ func Await[T any](t testing.TB, d time.Duration, what string, c <-chan T) T {
 // Eventually polls a condition that nothing announces.
 func Eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(Patience); !condition(); time.Sleep(time.Millisecond) {
+	EventuallyWithin(t, Patience, what, condition)
+}
+
+// EventuallyWithin is Eventually for what takes its time.
+func EventuallyWithin(t testing.TB, d time.Duration, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(d); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, Patience)
+			t.Fatalf("%s: not within %v", what, d)
 		}
 	}
 }
