@@ -21,6 +21,7 @@ const (
 type frontier struct {
 	// Immutable.
 	log     *log
+	ask     func(context.Context) (position, error) // the leader
 	timeout time.Duration
 	shrunk  func() // is called when the stream is not as far as it was: it is another one, or a power cut took its end
 
@@ -39,8 +40,8 @@ type lookup struct {
 	after    int64
 
 	// Set before done is closed.
-	newer map[string]int64 // the last versions of the subjects that have one above after
-	upTo  int64            // newer is all there is up to this version, which is what the stream had when asked, or more
+	newer map[string]int64 // the last versions of the subjects that have one above after; some may be above upTo
+	upTo  int64            // what the stream's leader had when asked: newer is all there is up to it
 	known bool             // upTo is the end of what is acknowledged, even if it is less than after
 	err   error
 	done  chan struct{}
@@ -124,7 +125,7 @@ func (f *frontier) answer(ctx context.Context, batch []*lookup) error {
 		return nil // all have read the stream's end
 	}
 	slices.Sort(subjects)
-	messages, upTo, err := f.log.lasts(ctx, slices.Compact(subjects), after, at)
+	messages, err := f.log.lasts(ctx, slices.Compact(subjects), after, at)
 	if err != nil {
 		return err
 	}
@@ -134,7 +135,6 @@ func (f *frontier) answer(ctx context.Context, batch []*lookup) error {
 	}
 	for _, l := range batch {
 		if l.after < at.last {
-			l.upTo = upTo
 			l.pick(newest)
 		}
 	}
@@ -146,7 +146,7 @@ func (f *frontier) position(ctx context.Context) (position, error) {
 	f.mu.Lock()
 	before := f.reached
 	f.mu.Unlock()
-	at, err := f.log.position(ctx)
+	at, err := f.ask(ctx)
 	if err != nil {
 		return at, err
 	}

@@ -26,8 +26,9 @@
 // subjects: most find that nothing is newer than what they have. Only subjects with something newer are read, each by a
 // direct get; of a group, whose members all read the same at once, what was said lately is kept in memory. In a cluster
 // any replica of the stream may answer, also one that lags behind. So the stream's leader is asked first how far the
-// stream is, and the answer of a replica that is not as far is asked for again. A page ends where some subject was not
-// read further: nothing can be missing before that.
+// stream is, and the answer of a replica that is not as far is asked for again. A replica may also be further, and what
+// it has beyond the leader's end is left for the next page: the end would lie before what was read. A page ends where
+// some subject was not read further: nothing can be missing before that.
 //
 // # What is promised
 //
@@ -122,7 +123,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*History, error) {
 	h := &History{nc: nc, js: js, name: o.Name, timeout: o.Timeout, log: o.Logger}
 	h.messages = &log{asker: asker, stream: o.Name, beacon: h.subject("g", 0)}
 	h.recent = newRecent(h.messages)
-	h.frontier = &frontier{log: h.messages, timeout: o.Timeout, shrunk: h.recent.forget}
+	h.frontier = &frontier{log: h.messages, ask: h.messages.position, timeout: o.Timeout, shrunk: h.recent.forget}
 	h.members = newMembers(asker, js, o.Name)
 	h.setup = &setup{js: js, o: o}
 	changes := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)

@@ -54,8 +54,9 @@ type streamInfo struct {
 		Last int64 `json:"last_seq"`
 	} `json:"state"`
 	Cluster *struct {
-		Leader   string `json:"leader"`
-		Replicas []struct {
+		Leader   string     `json:"leader"`
+		Replicas []struct { // all but the one that answers
+			Name    string        `json:"name"`
 			Offline bool          `json:"offline"`
 			Active  time.Duration `json:"active"` // since it was last heard of
 		} `json:"replicas"`
@@ -88,6 +89,9 @@ func (l *log) positionOnce(ctx context.Context) (p position, err error) {
 	}
 	following := 1
 	for _, replica := range info.Cluster.Replicas {
+		if replica.Name == info.Cluster.Leader { // who answers knew of none when it was asked
+			return p, errNoLeader
+		}
 		if !replica.Offline && replica.Active < followed {
 			following++
 		}
@@ -105,9 +109,9 @@ const (
 	lastsBytes = 1 << 20
 )
 
-// lasts returns the last message of each subject, of those that are above after, and a sequence up to which that is
-// all: at is one that the leader had, and the answer is of a replica that is as far.
-func (l *log) lasts(ctx context.Context, subjects []string, after int64, at position) (messages []*nats.Msg, upTo int64, err error) {
+// lasts returns the last message of each subject, of those that are above after: all that there are up to at, where the
+// leader was. The answer is of a replica that is as far, or further.
+func (l *log) lasts(ctx context.Context, subjects []string, after int64, at position) (messages []*nats.Msg, err error) {
 	filters := subjects
 	if at.replicas > 0 {
 		// Only who finds something says how far it is, so that it is asked for something that is there as well.
@@ -116,24 +120,20 @@ func (l *log) lasts(ctx context.Context, subjects []string, after int64, at posi
 	for from := after + 1; ; {
 		part, end, err := l.ask(ctx, l.stream, question{MultiLast: filters, Seq: from, MaxBytes: lastsBytes})
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		reached := number(end, "Nats-UpTo-Sequence")
 		switch {
-		case end.Header.Get("Status") == statusEnd && reached >= max(at.last, upTo):
+		case end.Header.Get("Status") == statusEnd && number(end, "Nats-UpTo-Sequence") >= at.last:
 		case end.Header.Get("Status") == statusNone && at.replicas == 0:
-			return messages, max(at.last, upTo), nil
+			return messages, nil
 		default: // it lags, or has no beacon yet
 			if end.Header.Get("Status") == statusNone {
 				_ = l.light(ctx) // or another attempt does
 			}
 			if !wait.Pause(ctx, lagPause) {
-				return nil, 0, fmt.Errorf("no replica has what was stored: %w", ctx.Err())
+				return nil, fmt.Errorf("no replica has what was stored: %w", ctx.Err())
 			}
 			continue
-		}
-		if upTo == 0 {
-			upTo = reached // what the first part says nothing of is in those to come
 		}
 		for _, msg := range part {
 			if msg.Header.Get("Nats-Subject") != l.beacon {
@@ -141,7 +141,7 @@ func (l *log) lasts(ctx context.Context, subjects []string, after int64, at posi
 			}
 		}
 		if number(end, "Nats-Num-Pending") == 0 || len(part) == 0 {
-			return messages, upTo, nil
+			return messages, nil
 		}
 		from = sequence(part[len(part)-1]) + 1
 	}

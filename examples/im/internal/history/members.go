@@ -190,7 +190,7 @@ func (m *members) all(ctx context.Context, user int64) (map[int64]membership, er
 		return all, nil
 	}
 	filter := membersSubject(m.name, fmt.Sprintf("u.%d.*", user))
-	messages, _, err := m.log.lasts(ctx, []string{filter}, 0, at)
+	messages, err := m.log.lasts(ctx, []string{filter}, 0, at)
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func (h *History) readPage(ctx context.Context, q Query) (page Page, ok bool, er
 	for _, version := range look.newer {
 		newest = max(newest, version)
 	}
-	return q.page(entries, upTo, newest), true, nil
+	return q.page(entries, upTo, min(newest, look.upTo)), true, nil
 }
 
 func (h *History) subjectsOf(q Query) []string {
@@ -138,7 +138,8 @@ func (h *History) collect(ctx context.Context, q Query, look *lookup) (entries [
 	return entries, upTo, true, nil
 }
 
-// page takes of the entries, which are complete up to a version, as many as fit. newest is the last that there is.
+// page takes of the entries, which are complete up to a version, as many as fit. newest is the last that there is, as
+// far as the leader has said: a replica may have more, and who was given that would seem to know more than the stream.
 func (q *Query) page(entries []entry, upTo, newest int64) (page Page) {
 	size := 0
 	page.Next = q.After
