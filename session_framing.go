@@ -146,7 +146,7 @@ func (s *Session) closeFrame(reason error) (frame []byte) {
 	c, ok := s.codec.(closingCodec)
 	switch {
 	case !ok:
-	case isOwn(reason):
+	case ownershipOf(reason) == ownText:
 		frame = c.CloseFrame(reason, inside.Call{})
 	default:
 		frame = s.closeFrameOf(c, reason)

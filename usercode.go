@@ -71,36 +71,69 @@ func errorText(err error) string {
 	case *explainedError:
 		return errorText(e.err) + ": " + e.text
 	}
-	if isOwn(err) {
+	switch ownershipOf(err) {
+	case ownText:
 		return printable(err.Error())
+	case ownCircle:
+		return fmt.Sprintf("a %T without a text", err)
 	}
 	return printable(usercode.Text(err))
 }
 
 // isOwn reports whether all that errors.Is and errors.As call of err is the standard library's or this package's.
-func isOwn(err error) bool {
-	for {
+func isOwn(err error) bool { return ownershipOf(err) != notOwn }
+
+// ownership says what of an error is the standard library's or this package's.
+type ownership uint8
+
+const (
+	notOwn    ownership = iota
+	ownCircle           // all, but it has no text: the user has had it wrap itself
+	ownChain            // what it wraps, and not what its text calls
+	ownText             // all
+)
+
+// mostOwn is how many errors of the standard library's lie in one another at the most. More are a circle.
+const mostOwn = 16
+
+func ownershipOf(err error) ownership {
+	is := ownText
+	for range mostOwn {
 		switch e := err.(type) {
-		case nil, syscall.Errno, *plainError, *closedError, *timeoutError, *headerError, *panicError:
-			return true
+		case nil, syscall.Errno, *plainError, *closedError, *timeoutError, *headerError, *panicError, tls.RecordHeaderError:
+			return is
 		case *net.OpError:
-			if e == nil {
-				return false
+			if e == nil || e.Err == nil { // it has no text then
+				return notOwn
+			}
+			if !isOwnAddr(e.Source) || !isOwnAddr(e.Addr) {
+				is = ownChain
 			}
 			err = e.Err
 		case *os.SyscallError:
-			if e == nil {
-				return false
+			if e == nil || e.Err == nil {
+				return notOwn
 			}
 			err = e.Err
 		case *explainedError:
 			err = e.err
-		case tls.RecordHeaderError:
-			return true
 		default:
-			return err == io.EOF || err == io.ErrUnexpectedEOF || err == net.ErrClosed || err == os.ErrDeadlineExceeded
+			if err == io.EOF || err == io.ErrUnexpectedEOF || err == net.ErrClosed || err == os.ErrDeadlineExceeded {
+				return is
+			}
+			return notOwn
 		}
 	}
+	return ownCircle
+}
+
+// isOwnAddr is asked about the addresses that the text of a net.OpError has.
+func isOwnAddr(addr net.Addr) bool {
+	switch addr.(type) {
+	case nil, *net.TCPAddr, *net.UnixAddr:
+		return true
+	}
+	return false
 }
 
 // isNil reports whether a value of the user's is nil, or a nil of some type within an interface: such a conn has

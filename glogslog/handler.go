@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"log/slog"
+	"math"
 
 	"github.com/golang/glog"
 )
@@ -38,7 +39,7 @@ func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
 		return true
 	}
 	// -v of the levels -1 to -4 is 1, of -5 to -8 it is 2.
-	verbosity := glog.Level((int(slog.LevelInfo-level) + 3) / 4)
+	verbosity := glog.Level((3 - int(max(level, -math.MaxInt32/2))) / 4)
 	if h.vmodule == nil || h.vmodule.Value.String() == "" {
 		return bool(glog.V(verbosity)) // without -vmodule glog looks at no caller
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -106,6 +107,8 @@ func TestDebugIsEnabledByVerbosity(t *testing.T) {
 		{"1", slog.LevelDebug - 1, false},
 		{"2", slog.LevelDebug - 4, true},
 		{"2", slog.LevelDebug - 5, false},
+		{"2", math.MinInt, false},
+		{"2", math.MinInt / 2, false},
 	} {
 		setFlag(t, "v", test.v)
 		if got := logger().Enabled(context.Background(), test.level); got != test.enabled {

@@ -24,6 +24,31 @@ type plan struct {
 	EndAfter, EndWithin                       time.Duration // when the end begins, and how long a Shutdown has
 	Seed                                      uint64        // of what senders draw
 	Hang                                      time.Duration // how long a call of a connection hangs that does
+	Seldom                                    seldom
+}
+
+// seldom are settings that most servers do without: a round has one of them on average.
+type seldom struct {
+	Rate               libnet.RateLimit
+	Beat               time.Duration
+	Histograms, Poison bool
+	SendBuffer         int
+}
+
+func drawSeldom(r *rand.Rand) (s seldom) {
+	on := func() bool { return r.IntN(4) == 0 }
+	if on() {
+		s.Rate = libnet.RateLimit{Messages: pick(r, 0, 2, 100), Bytes: pick(r, 0, 100_000, 1<<20)}
+		s.Rate.Per, s.Rate.End = time.Millisecond, on()
+	}
+	if on() {
+		s.Beat = pick(r, time.Nanosecond, 5*time.Millisecond)
+	}
+	if on() {
+		s.SendBuffer = pick(r, 1, 10_000)
+	}
+	s.Histograms, s.Poison = on(), on()
+	return s
 }
 
 var (
@@ -64,6 +89,7 @@ func draw(seed, number uint64) plan {
 		Hang:         pick(r, time.Millisecond, 30*time.Millisecond, 300*time.Millisecond),
 	}
 	p.Plain = p.Plain && !p.overWeb()
+	p.Seldom = drawSeldom(r)
 	return p
 }
 
@@ -74,4 +100,6 @@ func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 // configure sets what both ends have.
 func (p *plan) configure(c *libnet.Config) {
 	c.SendQueueBytes, c.OnFull, c.WriteTimeout, c.Linger = p.Bytes, p.OnFull, p.WriteTimeout, p.Linger
+	few := p.Seldom
+	c.RateLimit, c.PoisonMessages, c.SendBuffer = few.Rate, few.Poison, few.SendBuffer
 }

@@ -18,6 +18,7 @@ import (
 const (
 	firstReplier     = 1000
 	firstBroadcaster = 2000
+	heart            = 3000
 )
 
 var errByHandler = errors.New("the handler has had enough")
@@ -38,6 +39,7 @@ type round struct {
 	senders          atomic.Int64  // numbers given away
 	sending          sync.WaitGroup
 	busy             sync.WaitGroup // all else that uses sessions
+	beating          sync.Map       // of *receiving, by their *libnet.Session
 }
 
 func newRound(t testing.TB, p plan) *round {
@@ -47,6 +49,10 @@ func newRound(t testing.TB, p plan) *round {
 	r.srv.Logger = testkit.Quiet
 	r.srv.ServeArrived = p.Arrived
 	p.configure(&r.srv.Config)
+	r.srv.Histograms = p.Seldom.Histograms
+	if p.Seldom.Beat > 0 {
+		r.srv.Heartbeat = libnet.Heartbeat{Interval: p.Seldom.Beat, Message: r.beat}
+	}
 	if testkit.HasTLS(p.Transport) {
 		r.srv.TLSConfig = testkit.ServerTLS()
 	}
@@ -203,12 +209,25 @@ func (r *round) broadcastAll(sender int) {
 	}
 }
 
+// beat is a session's heartbeat, of whom each is sent before the next is asked for.
+func (r *round) beat(s *libnet.Session) any {
+	known, ok := r.beating.Load(s)
+	if !ok {
+		return nil
+	}
+	rec := known.(*receiving)
+	rec.beats++
+	rec.unsure.Add(1)
+	return testkit.Message(heart, rec.beats, rec.beats%rec.Max)
+}
+
 // receiving is what an end does with a message: it notes it, and may answer it, or end the session.
 type receiving struct {
 	*round
 	*end
 	replies *account // nil: none
 	n       int
+	beats   int // belongs to beat
 }
 
 func (r *round) receiving(e *end) *receiving {

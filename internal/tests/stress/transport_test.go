@@ -52,7 +52,9 @@ func (r *round) connectAll() {
 func (r *round) startServing(known <-chan *receiving) {
 	admit := func(s *libnet.Session) error {
 		r.sessions <- s
-		s.State = <-known
+		rec := <-known
+		s.State = rec
+		r.beating.Store(s, rec)
 		return nil
 	}
 	switch r.Mode {
