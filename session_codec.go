@@ -408,9 +408,13 @@ type stream struct{ s *Session }
 
 var _ Stream = stream{}
 
-// Session and Unwritten, how many bytes wait to be written, are for package ws.
+// Session, and how many bytes are written and wait to be, are for package ws.
 func (st stream) Session(inside.Call) *Session { return st.s }
-func (st stream) Unwritten(inside.Call) int    { return st.s.q.Counters().Bytes }
+
+func (st stream) Output(inside.Call) (written uint64, queued int) {
+	c := st.s.q.Counters()
+	return c.BytesOut, c.Bytes
+}
 
 func (st stream) MaxMessage() int      { return st.s.owner.MaxMessage }
 func (st stream) LocalAddr() net.Addr  { return st.s.conn.LocalAddr() }

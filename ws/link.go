@@ -19,8 +19,8 @@ const (
 	// session's WriteTimeout is known. It is the default of that.
 	answerTimeout = 10 * time.Second
 
-	// maxWaitingPongs is how many bytes of output may wait before further pings go unanswered (RFC 6455,
-	// 5.5.3 allows that).
+	// maxWaitingPongs is how many bytes of answers may wait before further pings go unanswered (RFC 6455, 5.5.3 allows
+	// that). What else waits does not count: a peer that is behind with reading is still there.
 	maxWaitingPongs = 4 << 10
 
 	// keptOutput is the largest output buffer whose storage is kept for another.
@@ -56,20 +56,23 @@ type link struct {
 	mu lock.Mutex[linkLock]
 	// mu guards the following.
 	pending   *outbuf     // not yet written to the connection; nil when empty
-	waiting   int         // bytes of pending and of what is just being written
+	answers   int         // bytes of pongs in pending and in what is just being written
 	finished  bool        // a close frame is in pending or out: nothing may follow
 	err       error       // what the connection's write failed with; nothing more is written
 	reading   bool        // the receive loop is at work
 	lingering *time.Timer // closes the connection if the receive loop, which lingers after close, has not; else nil
 }
 
-type outbuf struct{ bytes []byte }
+type outbuf struct {
+	bytes   []byte
+	answers int // of these, those of pongs
+}
 
 var outbufs = sync.Pool{New: func() any { return new(outbuf) }}
 
 func putOutbuf(b *outbuf) {
 	if cap(b.bytes) <= keptOutput {
-		b.bytes = b.bytes[:0]
+		b.bytes, b.answers = b.bytes[:0], 0
 		outbufs.Put(b)
 	}
 }
@@ -124,7 +127,10 @@ func (l *link) add(first byte, payload []byte) bool {
 	out := l.outLocked()
 	before := len(out.bytes)
 	out.bytes = appendFrame(out.bytes, first, payload, l.client)
-	l.waiting += len(out.bytes) - before
+	if first&opcodeBits == opPong {
+		out.answers += len(out.bytes) - before
+		l.answers += len(out.bytes) - before
+	}
 	return true
 }
 
@@ -146,7 +152,6 @@ func (l *link) finish(frame []byte) {
 	if l.err == nil {
 		out := l.outLocked()
 		out.bytes = append(out.bytes, frame...)
-		l.waiting += len(frame)
 	}
 }
 
@@ -154,7 +159,7 @@ func (l *link) finish(frame []byte) {
 func (l *link) answersPing() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.waiting < maxWaitingPongs
+	return l.answers < maxWaitingPongs
 }
 
 // flush writes what is pending, within the deadline of Write.
@@ -293,7 +298,7 @@ func (l *link) takePending() (*outbuf, error) {
 func (l *link) wrote(out *outbuf, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting -= len(out.bytes)
+	l.answers -= out.answers
 	if err != nil {
 		l.err = err
 	}

@@ -15,6 +15,9 @@ import (
 // call: keep what you need more than once, not the request. Of what net/http and middleware have made of it, it has the
 // header, URL, RemoteAddr, pattern and path values, and what its context holds. For one of Protocol it is nil, too, if
 // the handshake has failed; a session that Accept has returned is to do it first.
+//
+// A session keeps its request for as long as it lives, which may be as long as 16 KiB, or behind net/http as the
+// http.Server's MaxHeaderBytes allows.
 func Request(s *libnet.Session) *http.Request {
 	switch c := codecOf(s).(type) {
 	case *messageCodec:

@@ -24,8 +24,18 @@ type serverCodec struct {
 	request string  // as it was read
 	beyond  *beyond // what net/http and middleware have added to it; nil without
 
-	message *message               // one whose fragments arrive; nil between two
-	answer  atomic.Pointer[[]byte] // the payload of the peer's close frame, which is answered with the same; nil before
+	message *message                 // one whose fragments arrive; nil between two
+	control atomic.Pointer[controls] // nil before the first control frame that is to be answered
+}
+
+// controls is what a peer's control frames have left behind.
+type controls struct {
+	closed bool   // its close frame has come
+	answer []byte // the payload of that, which is answered with the same
+
+	// The receiver's.
+	pongs    int    // bytes of those that may wait to be written
+	pongsEnd uint64 // where the last of them ends, in bytes of output
 }
 
 // A message is one that comes in fragments.
@@ -124,24 +134,46 @@ func (c *serverCodec) InMessage(inside.Call) bool { return c.message != nil }
 // PeerClosed reports whether the peer's close frame has come.
 func (c *serverCodec) PeerClosed(inside.Call) bool { return c.peerClosed() }
 
-func (c *serverCodec) peerClosed() bool { return c.answer.Load() != nil }
+func (c *serverCodec) peerClosed() bool {
+	left := c.control.Load()
+	return left != nil && left.closed
+}
 
 func (c *serverCodec) receiveControl(h header, payload []byte) error {
-	switch {
-	case h.opcode() == opClose:
+	switch h.opcode() {
+	case opClose:
 		return c.receiveClose(payload)
-	case h.opcode() == opPing && c.stream.Unwritten(inside.Call{}) < maxWaitingPongs:
-		c.pong(payload)
+	case opPing:
+		c.receivePing(payload)
 	}
 	return nil
 }
 
-// pong answers a ping, behind what is queued. A session that does not write any more answers none.
-func (c *serverCodec) pong(payload []byte) {
+// receivePing answers a ping, unless too many answers wait.
+func (c *serverCodec) receivePing(payload []byte) {
+	left := c.control.Load()
+	if left == nil {
+		left = new(controls)
+		c.control.Store(left)
+	}
+	if written, queued := c.stream.Output(inside.Call{}); queued == 0 || written >= left.pongsEnd {
+		left.pongs = 0
+	}
+	if left.pongs >= maxWaitingPongs {
+		return
+	}
+	left.pongs += c.pong(payload)
+	written, queued := c.stream.Output(inside.Call{})
+	left.pongsEnd = written + uint64(queued)
+}
+
+// pong queues the answer to a ping, and returns its length: 0 for a session that does not write any more.
+func (c *serverCodec) pong(payload []byte) (n int) {
 	out := outbufs.Get().(*outbuf)
 	out.bytes = appendFrame(out.bytes[:0], finBit|opPong, payload, false)
-	_, _ = c.stream.Write(out.bytes)
+	n, _ = c.stream.Write(out.bytes)
 	putOutbuf(out)
+	return n
 }
 
 // receiveClose returns what a close frame means. The session's end answers it.
@@ -150,15 +182,14 @@ func (c *serverCodec) receiveClose(payload []byte) error {
 	if err != nil {
 		return err.(*fault).error
 	}
-	answer := bytes.Clone(payload)
-	c.answer.Store(&answer)
+	c.control.Store(&controls{closed: true, answer: bytes.Clone(payload)})
 	return endByPeer(e, c.message != nil)
 }
 
 // CloseFrame tells the peer why the session ends, or answers its own close frame.
 func (c *serverCodec) CloseFrame(reason error, _ inside.Call) []byte {
-	if answer := c.answer.Load(); answer != nil {
-		return appendFrame(nil, finBit|opClose, *answer, false)
+	if left := c.control.Load(); left != nil && left.closed {
+		return appendFrame(nil, finBit|opClose, left.answer, false)
 	}
 	return closeFrame(reason, false)
 }

@@ -64,7 +64,7 @@ func (p *serverProtocol) NewCodec(io.ReadWriter) libnet.Codec {
 type sessionStream interface {
 	libnet.Stream
 	Session(inside.Call) *libnet.Session
-	Unwritten(inside.Call) int
+	Output(inside.Call) (written uint64, queued int)
 }
 
 // Handshake implements what package libnet calls before the first frame.

@@ -1,6 +1,7 @@
 package ws_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/testkit"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -265,6 +267,59 @@ func TestPingsAreAnsweredWhileTheHandlerIsBusy(t *testing.T) {
 }
 
 // A message that waits behind the answer to a ping has its own timeout.
+// A peer that has much to read yet is not one that reads no pongs (RFC 6455, 5.5.2): it may take their absence for the
+// server's end.
+func TestAPingIsAnsweredHoweverMuchIsQueuedBeforeIt(t *testing.T) {
+	const messages, pings = 4, 3
+	eachMode(t, func(t *testing.T) {
+		r := start(t, setup{queue: messages, handler: sink, config: func(srv *libnet.Server) { srv.SendBuffer = 4 << 10 }})
+		conn, in := r.raw(t)
+		_ = conn.SetDeadline(time.Now().Add(soon))
+		below(conn).SetReadBuffer(4 << 10)
+		s := r.session(t)
+		for range messages {
+			send(t, s, strings.Repeat("x", 16_000))
+		}
+		for range pings {
+			write(t, conn, frame(ping, "are you there")+frame(fin|binaryFrame, "go on"))
+		}
+		testkit.Eventually(t, "the pings to be received", func() bool { return s.Stats().MessagesIn == pings })
+		go s.ShutdownWithError(t.Context(), websocket.CloseError{Code: 4000})
+		pongs := 0
+		for first := byte(0); first != 0x88; {
+			var payload string
+			var err error
+			if first, payload, err = serverFrame(in); err != nil {
+				t.Fatalf("%v behind %d pongs", err, pongs)
+			}
+			if first == fin|0xa && payload == "are you there" {
+				pongs++
+			}
+		}
+		if pongs != pings {
+			t.Errorf("%d pongs for %d pings", pongs, pings)
+		}
+	})
+}
+
+// serverFrame reads a frame of a server's, of less than 64 KiB.
+func serverFrame(in *bufio.Reader) (first byte, payload string, err error) {
+	header := make([]byte, 4)
+	if _, err := io.ReadFull(in, header[:2]); err != nil {
+		return 0, "", err
+	}
+	n := int(header[1])
+	if n == 126 {
+		_, err = io.ReadFull(in, header[2:])
+		n = int(header[2])<<8 | int(header[3])
+	}
+	b := make([]byte, n)
+	if err == nil {
+		_, err = io.ReadFull(in, b)
+	}
+	return header[0], string(b), err
+}
+
 func TestWriteTimeoutBoundsAMessageBehindAPong(t *testing.T) {
 	inBubble(t, func(t *testing.T, pipes *libnettest.Listener) {
 		r := start(t, setup{listener: pipes, handler: sink, config: func(srv *libnet.Server) { srv.WriteTimeout = time.Second }})

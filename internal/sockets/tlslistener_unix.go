@@ -54,8 +54,8 @@ func (c *httpConn) Write(p []byte) (int, error) {
 	return c.Secured.Write(p)
 }
 
-// Handshake is for who asks for it before net/http does, as ConnContext may: that of the Secured would wait for one that
-// nobody does.
+// Handshake is for who asks for it before net/http does, as ConnContext may: that of the Secured would wait for one
+// that nobody does.
 func (c *httpConn) Handshake() error {
 	c.secure()
 	return c.Secured.Handshake()
