@@ -201,6 +201,11 @@ func (l *leaver) Stopped() bool {
 	return l.own
 }
 
+func (l *leaver) Wakes() bool {
+	state := l.s.q.Receiver()
+	return l.f != nil && l.s.isAdmitted() && (state == sendqueue.ReceiverWaiting || state == sendqueue.ReceiverPaused)
+}
+
 func (l *leaver) Held() bool {
 	s := l.s
 	switch {

@@ -318,6 +318,22 @@ func TestAHandlerAtWorkEndsItsMessageOrItsSessionStays(t *testing.T) {
 	})
 }
 
+// A goroutine that waits for messages takes a moment to stop, and no handler is at work in it.
+func TestSessionsThatOnlyWaitMoveWhateverTheTimeOfHandlers(t *testing.T) {
+	overModes(t, func(t *testing.T, mode string) {
+		r := newRig(t, mode, nil)
+		conns := make([]net.Conn, 50)
+		for i := range conns {
+			conns[i] = r.dial(t)
+			ask(t, conns[i], numbered(1))
+		}
+		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{HandlerTime: -1})
+		if err != nil || result.Moved != len(conns) {
+			t.Errorf("%+v, %v", result, err)
+		}
+	})
+}
+
 func TestWhatCannotMoveIsDrainedAndCounted(t *testing.T) {
 	libnettest.VerifyNone(t)
 	r := newRig(t, "event", nil)
