@@ -50,6 +50,13 @@ func (s *Session) freezing() *freezing {
 	return s.extras.freezing
 }
 
+// isArriving reports whether the session is being put together. Nothing is received until it is this process's: who
+// tried would end it.
+func (s *Session) isArriving() bool {
+	f := s.freezing()
+	return f != nil && f.arriving && !s.IsClosed()
+}
+
 // freeze is the receiver's part. True says that the session has ended meanwhile. An event loop is stopped by who asks,
 // and a session that is not admitted yet does not stop.
 func (s *Session) freeze(f *freezing) (ended bool) {
@@ -199,6 +206,11 @@ func (l *leaver) Stopped() bool {
 		}
 	}
 	return l.own
+}
+
+func (l *leaver) Wakes() bool {
+	state := l.s.q.Receiver()
+	return l.f != nil && l.s.isAdmitted() && (state == sendqueue.ReceiverWaiting || state == sendqueue.ReceiverPaused)
 }
 
 func (l *leaver) Held() bool {

@@ -83,6 +83,9 @@ func (s *Session) beginReceive() bool {
 	if s.serving.Started() {
 		panic("libnet: Receive on a session of ServeMessages")
 	}
+	if s.yieldAsked.Load() && s.isArriving() {
+		panic("libnet: Receive on a session that another process still has")
+	}
 	if !s.initCodec() {
 		s.receivedLate()
 		return false

@@ -318,19 +318,35 @@ func TestAHandlerAtWorkEndsItsMessageOrItsSessionStays(t *testing.T) {
 	})
 }
 
+// A goroutine that waits for messages takes a moment to stop, and no handler is at work in it.
+func TestSessionsThatOnlyWaitMoveWhateverTheTimeOfHandlers(t *testing.T) {
+	overModes(t, func(t *testing.T, mode string) {
+		r := newRig(t, mode, nil)
+		conns := make([]net.Conn, 50)
+		for i := range conns {
+			conns[i] = r.dial(t)
+			ask(t, conns[i], numbered(1))
+		}
+		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{HandlerTime: -1})
+		if err != nil || result.Moved != len(conns) {
+			t.Errorf("%+v, %v", result, err)
+		}
+	})
+}
+
 func TestWhatCannotMoveIsDrainedAndCounted(t *testing.T) {
 	libnettest.VerifyNone(t)
 	r := newRig(t, "event", nil)
 	stays, moves := r.dial(t), r.dial(t)
 	ask(t, moves, numbered(0))
-	for _, name := range []string{"refused", "panics", "not frozen"} {
+	for _, name := range []string{"refused", "panics", "receives", "not frozen"} {
 		r.srv.Manager().GetSession(askFacts(t, r.dial(t)).ID).SetName(name)
 	}
 	near, far := net.Pipe()
 	go func() { _ = r.srv.ServeConn(near, libnet.HandlerFunc(func(s *libnet.Session) { _, _ = s.Receive() })) }()
 	defer far.Close()
 	r.srv.Manager().GetSession(askFacts(t, stays).ID).SetName("not frozen")
-	testkit.Eventually(t, "all sessions", func() bool { return r.srv.Manager().Len() == 6 })
+	testkit.Eventually(t, "all sessions", func() bool { return r.srv.Manager().Len() == 7 })
 	result, err := r.give(t, settings{Mode: "event", Refuses: "refused"}, handover.GiveOptions{
 		Freeze: func(s *libnet.Session) ([]byte, error) {
 			if s.Name() == "not frozen" {
@@ -339,7 +355,7 @@ func TestWhatCannotMoveIsDrainedAndCounted(t *testing.T) {
 			return freezeCounter(s)
 		},
 	})
-	if err != nil || result.Moved != 1 || result.Stayed["refused"] != 4 || result.Stayed["connection"] != 1 {
+	if err != nil || result.Moved != 1 || result.Stayed["refused"] != 5 || result.Stayed["connection"] != 1 {
 		t.Fatal(result, err)
 	}
 	if rest, err := io.ReadAll(stays); err != nil || len(rest) > 0 {

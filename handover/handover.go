@@ -67,9 +67,9 @@ func (o *GiveOptions) pause() time.Duration {
 // TakeOptions are for who takes a server over.
 type TakeOptions struct {
 	// Thaw gives a session what Freeze returned for it, nil without one: State, groups, callbacks. It is called by one
-	// goroutine, before anything of the session is received, or written, here. What it sends goes behind what the old
-	// process has accepted. With an error, a panic, or the end of its goroutine, the session stays in the old process,
-	// which drains it.
+	// goroutine, before anything of the session is received, or written, here: Receive panics. What it sends goes
+	// behind what the old process has accepted. With an error, a panic, or the end of its goroutine, the session stays
+	// in the old process, which drains it.
 	Thaw func(*libnet.Session, []byte) error
 }
 

@@ -225,6 +225,8 @@ func take(conn *net.UnixConn, set settings, fails bool) (*libnet.Server, error) 
 			return errors.New("refused")
 		case name == "panics":
 			panic("in Thaw")
+		case name == "receives":
+			_, _ = s.Receive()
 		case name == "closes":
 			return s.Close()
 		case name == "shuts down":

@@ -19,7 +19,7 @@ func (g *giving) stop(ctx context.Context) {
 			all = append(all, l)
 		}
 	}
-	late := g.until(ctx, all, moving.Leaver.Stopped)
+	late := g.until(ctx, all, moving.Leaver.Stopped, moving.Leaver.Wakes)
 	stopped := all[:0]
 	for _, l := range all {
 		if late[l] {
@@ -29,7 +29,7 @@ func (g *giving) stop(ctx context.Context) {
 		}
 	}
 	g.goOn(func(l *leaving) bool { return late[l] })
-	late = g.until(ctx, stopped, moving.Leaver.Held)
+	late = g.until(ctx, stopped, moving.Leaver.Held, func(moving.Leaver) bool { return false })
 	for l := range late {
 		l.stays = staysBusy
 	}
@@ -39,37 +39,36 @@ func (g *giving) stop(ctx context.Context) {
 // staysBusy says that a handler was at work, or a write under way, for longer than HandlerTime.
 const staysBusy = "busy"
 
-// until asks each until it says yes, and returns those that have not within HandlerTime. Each is asked once in any
-// case.
-func (g *giving) until(ctx context.Context, all []*leaving, ask func(moving.Leaver) bool) (late map[*leaving]bool) {
-	ctx, cancel := context.WithTimeout(ctx, g.options.handlerTime())
-	defer cancel()
-	waits := all
-	for {
+// until asks each until it says yes, and returns those that have not within HandlerTime: they are at work. Each is
+// asked once in any case; one of which soon says that it is not at work has wakeTime.
+func (g *giving) until(ctx context.Context, all []*leaving, ask, soon func(moving.Leaver) bool) (late map[*leaving]bool) {
+	late = make(map[*leaving]bool)
+	began := time.Now()
+	for waits := all; ; time.Sleep(lookPeriod) {
+		waited := time.Since(began)
 		var still []*leaving
 		for _, l := range waits {
-			if !ask(l.Leaver) {
+			switch {
+			case ask(l.Leaver):
+			case ctx.Err() == nil && (waited < g.options.handlerTime() || waited < wakeTime && soon(l.Leaver)):
 				still = append(still, l)
+			default:
+				late[l] = true
 			}
 		}
 		if waits = still; len(waits) == 0 {
-			return nil
+			return late
 		}
-		select {
-		case <-time.After(lookPeriod):
-			continue
-		case <-ctx.Done():
-		}
-		late = make(map[*leaving]bool, len(waits))
-		for _, l := range waits {
-			late[l] = true
-		}
-		return late
 	}
 }
 
-// lookPeriod is how often sessions are asked whether they have stopped.
-const lookPeriod = 500 * time.Microsecond
+const (
+	// lookPeriod is how often sessions are asked whether they have stopped.
+	lookPeriod = 500 * time.Microsecond
+
+	// wakeTime is how long a goroutine that waits for messages may take until the system lets it run.
+	wakeTime = time.Second
+)
 
 // goOn has sessions be served here.
 func (g *giving) goOn(which func(*leaving) bool) {

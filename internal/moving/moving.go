@@ -76,6 +76,9 @@ type Leaver interface {
 	// Stopped reports whether it has; it is asked until it says so.
 	Stopped() bool
 
+	// Wakes reports whether the receiver was asked while it waited for messages: it stops as soon as it runs.
+	Wakes() bool
+
 	// Held has nobody write any more, and reports whether that is so; it is asked until then. Sends go into the queue.
 	Held() bool
 

@@ -41,6 +41,9 @@ func documents(t testing.TB) (docs []document) {
 
 func eachFile(t testing.TB, f func(file string)) {
 	t.Helper()
+	if err := os.Chdir(directory); err != nil { // we are there: go test, which keeps results, learns of it only now
+		t.Fatal(err)
+	}
 	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
