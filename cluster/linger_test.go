@@ -33,8 +33,8 @@ func TestWhoComesBackIsNotGivenWhatWasSentBeforeTheLogin(t *testing.T) {
 	}
 }
 
-// Of several logins at a time one wins, and it may be the one that has begun first. One that a later login has told that
-// it is replaced, and that wins all the same, has its client go away, and both are gone.
+// Of several logins at a time one wins, and it may be the one that has begun first. If a later one has told it that it
+// is replaced, its client goes away, and both are gone.
 func TestALoginThatIsUnderWayIsNotSentToBeforeItIsDecided(t *testing.T) {
 	node := startNode(t, cluster.Options{})
 	heard := besideAMuteNode(t, node) // a home that the login waits for
