@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/libnet-go/libnet"
@@ -20,6 +21,10 @@ type binding struct {
 	// one holds the session alone. A broadcast to it never waits, whatever the session's queue is, and never
 	// runs the session's close callbacks on the dispatcher: Session.Send may do both.
 	one libnet.Group[struct{}]
+
+	// decided says that the login has become the user's: Register has returned, or it has replaced one here. Before that
+	// another one may win, and a Send must not reach who loses, nor tell one that it is replaced who is not.
+	decided atomic.Bool
 
 	// The dispatcher's mu guards the following.
 	data   map[string]string // BindOptions.Data; never changed, but replaced
@@ -111,6 +116,7 @@ func (d *dispatcher) put(b *binding, sub *nats.Subscription) (current, old *bind
 		return old, nil, nil
 	default:
 		b.sub, b.seen, b.behind = old.sub, old.seen, old.behind
+		b.decided.Store(old.decided.Load())
 		old.lost = ErrReplaced
 		d.detachUserLocked(old)
 	}

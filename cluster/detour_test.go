@@ -9,11 +9,9 @@ import (
 	"github.com/libnet-go/libnet/cluster"
 )
 
-// A node that announces itself and answers nothing has all questions to homes wait; a post that was refused asks them,
-// and a Send to the same user waits for that. Options.Timeout bounds both waits together.
-func TestASendBehindAPostThatWasRefusedEndsWithItsTimeout(t *testing.T) {
-	const timeout = 3 * time.Second
-	node := startNode(t, cluster.Options{Timeout: timeout})
+// besideAMuteNode has a node hear another one, which answers nothing, until end is called.
+func besideAMuteNode(t *testing.T, node *cluster.Node) (end func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	announced := make(chan struct{})
 	go func() {
@@ -23,8 +21,16 @@ func TestASendBehindAPostThatWasRefusedEndsWithItsTimeout(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 	}()
-	defer func() { cancel(); <-announced }()
 	eventually(t, "the mute node", func() bool { return alive(node) == 2 })
+	return func() { cancel(); <-announced }
+}
+
+// A node that announces itself and answers nothing has all questions to homes wait; a post that was refused asks them,
+// and a Send to the same user waits for that. Options.Timeout bounds both waits together.
+func TestASendBehindAPostThatWasRefusedEndsWithItsTimeout(t *testing.T) {
+	const timeout = 3 * time.Second
+	node := startNode(t, cluster.Options{Timeout: timeout})
+	defer besideAMuteNode(t, node)()
 	if err := node.Post("u", []byte("x")); err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,10 @@ func (n *Node) register(ctx context.Context, d *dispatcher, b *binding) error {
 	err := n.directory.Register(ctx, b.token, b.session.ID())
 	lost := d.holds(b)
 	switch {
-	case err == nil || lost != nil:
+	case err == nil && lost == nil:
+		b.decided.Store(true)
+		return nil
+	case lost != nil:
 		return lost
 	case errors.Is(err, directory.ErrReplaced):
 		err = ErrReplaced

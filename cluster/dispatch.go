@@ -125,7 +125,7 @@ func (d *dispatcher) handleKind(m *nats.Msg, b *binding, kind byte, body []byte,
 	switch kind {
 	case kindMessage:
 		code := answerGone
-		if b != nil {
+		if b != nil && b.decided.Load() {
 			code = b.deliver(body)
 		}
 		d.node.stats.count(code)

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 	"testing"
 
@@ -50,6 +51,7 @@ func FuzzAnnouncement(f *testing.F) {
 	for _, seed := range []string{
 		`{"id":"a","instance":"A1","started":1,"clock":2,"state":1,"users":3,"peers":[{"id":"b","instance":"B","age_ms":4}]}`,
 		`{"id":"a","instance":">"}`, `{"id":"a","instance":"A","state":9}`, `{"id":"a","instance":"A","peers":[{"id":"b","instance":"B","age_ms":-1}]}`,
+		`{"id":"a","instance":"A","users":-1}`, `{"id":"a","instance":"A","users":9223372036854775807}`,
 		`{"node":"a","session":1,"since":"2026-01-02T03:04:05Z","addr":"x"}`, `[]`, ``, `[{"node":"a","run":"A","session":1,"users":["u"]}]`, `[null]`,
 	} {
 		f.Add([]byte(seed))
@@ -62,6 +64,9 @@ func FuzzAnnouncement(f *testing.F) {
 			return
 		}
 		checkNode(t, a.ID, a.Instance)
+		if a.Users < 0 || a.Users > math.MaxInt32 {
+			t.Errorf("a node with %d users was accepted", a.Users)
+		}
 		for _, p := range a.Peers {
 			checkNode(t, p.ID, p.Instance)
 		}

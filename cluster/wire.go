@@ -99,6 +99,9 @@ type heartbeat struct {
 	users    int
 }
 
+// maxUsers is how many a node may say it has: whoever adds up those of all must not get less than nothing.
+const maxUsers = math.MaxInt32
+
 const (
 	beatBegins  byte = 'h'
 	briefBegins byte = 'i'
@@ -124,7 +127,7 @@ func parseHeartbeat(src []byte) (heartbeat, error) {
 		return heartbeat{}, errMalformed
 	}
 	users, size := binary.Uvarint(src[fixed:])
-	if size <= 0 || size != len(src)-fixed || size > 1 && src[len(src)-1] == 0 || users > math.MaxInt32 {
+	if size <= 0 || size != len(src)-fixed || size > 1 && src[len(src)-1] == 0 || users > maxUsers {
 		return heartbeat{}, errMalformed
 	}
 	return heartbeat{
@@ -163,6 +166,9 @@ func parseAnnouncement(src []byte) (a announcement, err error) {
 		return announcement{}, errMalformed
 	}
 	if !validInstance(a.Instance) || a.ID == "" || len(a.ID) > MaxName || a.State < 0 || a.State > stateClosed {
+		return announcement{}, errMalformed
+	}
+	if a.Users < 0 || a.Users > maxUsers {
 		return announcement{}, errMalformed
 	}
 	for _, p := range a.Peers {
