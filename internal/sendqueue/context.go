@@ -2,6 +2,7 @@ package sendqueue
 
 import (
 	"context"
+	"time"
 
 	"github.com/libnet-go/libnet/internal/usercode"
 )
@@ -30,6 +31,12 @@ func (c Context) Done() <-chan struct{} { return c.done }
 
 // Err is nil until Done is closed, and never from then on.
 func (c Context) Err() error { return usercode.ContextErr(c.Context, c.done) }
+
+// Deadline is that of ctx, and none where the user's panics.
+func (c Context) Deadline() (deadline time.Time, ok bool) {
+	defer func() { _ = recover() }()
+	return c.Context.Deadline()
+}
 
 // Value is that of a context without any.
 func (Context) Value(any) any { return nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,5 +157,33 @@ func TestAContextWhoseMethodsPanicEndsItsCallAndNotTheProcess(t *testing.T) {
 			}()
 			testkit.Await(t, testkit.Patience, "its return", returned)
 		})
+	}
+}
+
+// A moodyContext has a deadline twice, and then panics when it is asked for that.
+type moodyContext struct {
+	context.Context
+	asked atomic.Int32
+}
+
+func (c *moodyContext) Deadline() (time.Time, bool) {
+	if c.asked.Add(1) > 2 {
+		panic("Deadline")
+	}
+	return c.Context.Deadline()
+}
+
+// A server's sessions are shut down on goroutines of its own, which ask how long they have.
+func TestAContextWhoseDeadlinePanicsShutsAServerDown(t *testing.T) {
+	bounded, cancel := context.WithTimeout(t.Context(), testkit.Patience)
+	defer cancel()
+	for name, ctx := range map[string]context.Context{"always": newBadContext(), "the third time": &moodyContext{Context: bounded}} {
+		srv := testkit.NewServer(t, testkit.Frames, 4)
+		near, _ := testkit.ConnectPipe(t)
+		s := testkit.Adopt(t, srv, near)
+		_ = srv.Shutdown(ctx)
+		if srv.Stats().Open != 0 || s.Err() != libnet.ErrServerClosed {
+			t.Errorf("%s: %d sessions are open, one ended with %v", name, srv.Stats().Open, s.Err())
+		}
 	}
 }
