@@ -95,8 +95,8 @@ func (l *lifeline) ask(ctx context.Context) (waited time.Duration, err error) {
 	}
 }
 
-// question asks once. The client may hold its lock for as long as it waits for a server that has taken a new connection,
-// and everything that it is asked waits for that.
+// question asks once. The client holds its lock while it waits for a server that has taken a new connection, and all
+// that it is asked waits for that.
 func (l *lifeline) question(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
