@@ -17,11 +17,17 @@ const (
 	// probeEvery is the pause between two questions to NATS, probeTimeout bounds the answer.
 	probeEvery   = 250 * time.Millisecond
 	probeTimeout = 750 * time.Millisecond
+
+	// probeLate is how long a question may take altogether before it counts as unanswered while it goes on.
+	probeLate = probeEvery + probeTimeout
 )
 
 // ErrClosedForGood is wrapped by what [Instance.Failed] gives when the connection to NATS will not come back: the
 // server has no use any more, and whoever runs it has to start another.
 var ErrClosedForGood = errors.New("access: the connection to NATS is closed for good")
+
+// errStuck is of a question that ends neither with an answer nor with its time.
+var errStuck = errors.New("access: the connection to NATS is being made")
 
 // A lifeline is the instance's view of its connection to NATS: a server that has lost it keeps its users from everybody
 // else, and being the least loaded would be given more.
@@ -33,6 +39,7 @@ type lifeline struct {
 	log    *slog.Logger
 
 	// Owned by watch.
+	asked  chan error    // takes the answer to a question that is under way; nil: there is none
 	silent time.Duration // for how long the questions have been without an answer
 	cut    bool
 }
@@ -53,7 +60,7 @@ func (l *lifeline) watch(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case l.conn.IsClosed():
+		case errors.Is(err, ErrClosedForGood):
 			return l.closed()
 		case err == nil:
 			l.answered()
@@ -68,12 +75,39 @@ func (l *lifeline) closed() error { return fmt.Errorf("%w: %v", ErrClosedForGood
 // ask returns for how long NATS has been given the chance to answer: not the time that the clock shows, which passes
 // also while the whole process is stopped.
 func (l *lifeline) ask(ctx context.Context) (waited time.Duration, err error) {
-	if !l.conn.IsConnected() {
-		return probeEvery, nats.ErrDisconnected
+	if l.asked == nil {
+		l.asked = make(chan error, 1)
+		go func(asked chan<- error) { asked <- l.question(ctx) }(l.asked)
 	}
+	late := time.NewTimer(probeLate)
+	defer late.Stop()
+	select {
+	case err := <-l.asked:
+		l.asked = nil
+		if errors.Is(err, nats.ErrDisconnected) {
+			return probeEvery, err
+		}
+		return probeEvery + probeTimeout, err
+	case <-late.C:
+		return probeLate, errStuck
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// question asks once. The client holds its lock while it waits for a server that has taken a new connection, and all
+// that it is asked waits for that.
+func (l *lifeline) question(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	return probeEvery + probeTimeout, l.conn.FlushWithContext(ctx)
+	err := nats.ErrDisconnected
+	if l.conn.IsConnected() {
+		err = l.conn.FlushWithContext(ctx)
+	}
+	if l.conn.IsClosed() {
+		return ErrClosedForGood
+	}
+	return err
 }
 
 func (l *lifeline) answered() {
