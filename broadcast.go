@@ -25,6 +25,7 @@ type broadcast struct {
 	msg     any    // read with message
 	bytes   []byte // of one of bytes, which is put into msg when a codec needs it there
 	isBytes bool
+	repeats func() bool // whether some are to get it twice; nil where none are
 
 	frames []encodedFrame
 	waited time.Duration // for plain codecs; see patience
@@ -39,6 +40,71 @@ func (b *broadcast) message() any {
 		b.msg = b.bytes
 	}
 	return b.msg
+}
+
+// send sends the message to all but one.
+func (b *broadcast) send(to []*Session, except *Session) BroadcastResult {
+	if !b.extendRun(to, except) {
+		for _, s := range to {
+			if s != except {
+				b.sendTo(s)
+			}
+		}
+	}
+	return b.end()
+}
+
+// extendRun sends a message of a burst at once to all who have the one before it still before them, and to the others
+// one by one: see sendqueue.Lender. False says that it has gone to nobody.
+func (b *broadcast) extendRun(to []*Session, except *Session) (sent bool) {
+	first := firstFollower(to)
+	if first == nil || b.repeats != nil && b.repeats() {
+		return false
+	}
+	lender := &first.owner.flusher.lender
+	var others []*Session
+	_ = b.encodeFor(first, first.variant(), func(frame []byte) (lent sendqueue.Lent) {
+		followers := 0
+		lent, sent = lender.Extend(frame, func(run sendqueue.Followed) int {
+			followers, others = countFollowers(run, to, except)
+			return followers
+		})
+		if !sent {
+			return lender.Lend(frame)
+		}
+		b.result.Sent += followers
+		return lent
+	})
+	if !sent {
+		return false
+	}
+	for _, s := range others {
+		b.sendTo(s)
+	}
+	return true
+}
+
+func firstFollower(of []*Session) *Session {
+	for _, s := range of {
+		if s.q.Follows() {
+			return s
+		}
+	}
+	return nil
+}
+
+// countFollowers counts those who follow the run, and returns the others.
+func countFollowers(run sendqueue.Followed, to []*Session, except *Session) (followers int, others []*Session) {
+	for _, s := range to {
+		switch {
+		case s == except:
+		case run.By(&s.q) && !s.IsClosed():
+			followers++
+		default:
+			others = append(others, s)
+		}
+	}
+	return followers, others
 }
 
 // sendTo sends the message to s, if s has a codec.
@@ -257,7 +323,7 @@ func (s *Session) offerWithTurn(msg any, limit sendqueue.Limit) error {
 
 // offerFrame queues a frame that was encoded for many. From shareAt bytes on it is not copied; shorter ones are not,
 // either, while a member has no other messages and nothing of the user's sees where they lie.
-func (s *Session) offerFrame(frame []byte, limit *sendqueue.Limit) error {
+func (s *Session) offerFrame(frame *sendqueue.Lent, limit *sendqueue.Limit) error {
 	by, err := s.putFrame(frame, limit)
 	if by == sendqueue.ByNobody && err == nil { // the most usual in a burst
 		return nil
@@ -269,14 +335,14 @@ func (s *Session) offerFrame(frame []byte, limit *sendqueue.Limit) error {
 	return s.refused(err)
 }
 
-func (s *Session) putFrame(frame []byte, limit *sendqueue.Limit) (by sendqueue.By, err error) {
+func (s *Session) putFrame(frame *sendqueue.Lent, limit *sendqueue.Limit) (by sendqueue.By, err error) {
 	switch {
-	case len(frame) >= shareAt:
-		return s.q.PutShared(frame, *limit)
+	case len(frame.Bytes) >= shareAt:
+		return s.q.PutShared(frame.Bytes, *limit)
 	case s.sock != nil:
 		return s.q.PutLent(frame, limit)
 	}
-	return s.q.PutCopy(sendqueue.Header{}, frame, limit)
+	return s.q.PutCopy(sendqueue.Header{}, frame.Bytes, limit)
 }
 
 // makeRoom writes what the kernel takes of a queue that nobody is writing: its flush waits for the receiver, for more,
@@ -294,7 +360,7 @@ func (s *Session) makeRoom() bool {
 type encodedFrame struct {
 	owner   *owner // of the session that was the first
 	variant sendqueue.Variant
-	bytes   []byte
+	lent    sendqueue.Lent // of a run where the bytes are few and the encoding is the first; nobody's own in any case
 	err     error
 }
 
@@ -312,26 +378,34 @@ func (s *Session) variant() sendqueue.Variant {
 }
 
 // frameFor returns the message as s encodes it, encoding it if s is the first of its protocol.
-func (b *broadcast) frameFor(s *Session) ([]byte, error) {
+func (b *broadcast) frameFor(s *Session) (*sendqueue.Lent, error) {
 	variant := s.variant()
 	for i := range b.frames {
 		if f := &b.frames[i]; f.isFor(s.owner, variant) {
-			return f.bytes, f.err
+			return &f.lent, f.err
 		}
 	}
+	lend := s.owner.flusher.lender.Lend
+	if len(b.frames) > 0 { // it would lie between those of two messages
+		lend = func(frame []byte) sendqueue.Lent { return sendqueue.Lent{Bytes: slices.Clone(frame)} }
+	}
+	err := b.encodeFor(s, variant, lend)
+	return &b.frames[len(b.frames)-1].lent, err
+}
+
+// encodeFor adds the message as s encodes it to the frames. A short one is what lend makes of it: appendFrame has seen
+// to it that a long one is nobody's own.
+func (b *broadcast) encodeFor(s *Session, variant sendqueue.Variant, lend func([]byte) sendqueue.Lent) error {
 	bytes, err := b.encode(s)
 	if err == nil && len(bytes) > s.maxFrame() {
 		bytes, err = nil, ErrFrameTooLarge
 	}
-	switch {
-	case len(bytes) >= shareAt: // appendFrame has seen to it that it is nobody's own
-	case len(b.frames) == 0:
-		bytes = s.owner.flusher.lend(bytes)
-	default: // it would lie between those of two messages
-		bytes = slices.Clone(bytes)
+	lent := sendqueue.Lent{Bytes: bytes}
+	if err == nil && len(bytes) < shareAt {
+		lent = lend(bytes)
 	}
-	b.frames = append(b.frames, encodedFrame{s.owner, variant, bytes, err})
-	return bytes, s.endIfPanic(err)
+	b.frames = append(b.frames, encodedFrame{s.owner, variant, lent, err})
+	return s.endIfPanic(err)
 }
 
 func (b *broadcast) encode(s *Session) ([]byte, error) {

@@ -1,6 +1,7 @@
 package libnet_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -168,6 +169,104 @@ func grpReadNumbered(t testing.TB, peer net.Conn, n int, leisure time.Duration) 
 		}
 		next[sender]++
 		time.Sleep(leisure / 10)
+	}
+}
+
+// A handler that has more messages in hand broadcasts to members who come, go, are in the group twice, and are sent
+// something else: each gets what was sent while it was a member, in order, and nothing else.
+func TestInABurstEachMemberGetsWhatWasSentWhileItWasOne(t *testing.T) {
+	for seed := range uint64(10) {
+		srv := testkit.NewServer(t, testkit.Frames, 10_000)
+		b := grpBurst{random: rand.New(rand.NewPCG(seed, 3))}
+		for i, peer := range grpJoin(t, &b.group, srv, 0, 6, testkit.ConnectTCP) {
+			b.members = append(b.members, grpBurstMember{session: b.group.Get(i), peer: peer, keys: 1})
+		}
+		near, far := testkit.ConnectTCP(t)
+		sender := testkit.Adopt(t, srv, near)
+		const bursts, steps = 10, 60
+		for range bursts {
+			if _, err := far.Write(bytes.Repeat(testkit.Frame("step"), steps)); err != nil {
+				t.Fatal(err)
+			}
+			for range steps {
+				if _, err := sender.Receive(); err != nil {
+					t.Fatal(err)
+				}
+				b.step(t)
+			}
+		}
+		go sender.Receive() // which has the last burst written
+		for i, m := range b.members {
+			got := make([]byte, len(m.want))
+			_ = m.peer.SetReadDeadline(time.Now().Add(testkit.Patience))
+			if _, err := io.ReadFull(m.peer, got); err != nil || !bytes.Equal(got, m.want) {
+				t.Errorf("seed %d: member %d got other messages: %v", seed, i, err)
+			}
+			if c := m.session.Stats(); c.MessagesOut+uint64(c.Queued) != m.sent || c.Discarded > 0 {
+				t.Errorf("seed %d: member %d was sent %d messages: %+v", seed, i, m.sent, c)
+			}
+		}
+	}
+}
+
+// grpBurst is a group, and what its members are to get.
+type grpBurst struct {
+	random  *rand.Rand
+	group   libnet.Group[int]
+	members []grpBurstMember
+	steps   int
+}
+
+type grpBurstMember struct {
+	session *libnet.Session
+	peer    net.Conn
+	keys    int // under how many it is in the group
+	want    []byte
+	sent    uint64
+}
+
+func (m *grpBurstMember) gets(msg string) {
+	m.want = append(m.want, testkit.Frame(msg)...)
+	m.sent++
+}
+
+func (b *grpBurst) step(t *testing.T) {
+	t.Helper()
+	b.steps++
+	msg := fmt.Sprint("message ", b.steps)
+	i := b.random.IntN(len(b.members))
+	one := &b.members[i]
+	switch n := b.random.IntN(50); {
+	case n < 35:
+		b.broadcast(t, msg, nil)
+	case n < 43:
+		b.broadcast(t, msg, one.session)
+	case n < 45:
+		_ = one.session.Send(msg)
+		one.gets(msg)
+	case n < 46:
+		_ = one.session.Stats()
+	case n < 48 && one.keys > 0:
+		one.keys--
+		b.group.Remove(i+100*one.keys, one.session)
+	case one.keys < 2:
+		b.group.Put(i+100*one.keys, one.session)
+		one.keys++
+	}
+}
+
+func (b *grpBurst) broadcast(t *testing.T, msg string, except *libnet.Session) {
+	sent := 0
+	for i := range b.members {
+		if m := &b.members[i]; m.session != except {
+			for range m.keys {
+				m.gets(msg)
+				sent++
+			}
+		}
+	}
+	if result := b.group.BroadcastExcept(msg, except); result != (libnet.BroadcastResult{Sent: sent}) {
+		t.Fatalf("%+v, want %d", result, sent)
 	}
 }
 

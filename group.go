@@ -3,6 +3,7 @@ package libnet
 import (
 	"iter"
 	"maps"
+	"sync"
 
 	"github.com/libnet-go/libnet/internal/lock"
 )
@@ -18,7 +19,7 @@ type Group[K comparable] struct {
 	// mu guards the following.
 	members  map[K]*member
 	closed   bool
-	snapshot []*Session // the members' sessions; nil when it must be made anew; never changed
+	snapshot *snapshot // nil when it must be made anew
 
 	closes func() // called when it has been closed; of a group of [Groups], which closes with its last member; else nil
 }
@@ -196,15 +197,6 @@ func (g *Group[K]) BroadcastExcept(msg any, except *Session) BroadcastResult {
 	return g.broadcast(&b, except)
 }
 
-func (g *Group[K]) broadcast(b *broadcast, except *Session) BroadcastResult {
-	for _, s := range g.sessions() {
-		if s != except {
-			b.sendTo(s)
-		}
-	}
-	return b.end()
-}
-
 // BroadcastBytes is [Group.Broadcast] of a []byte, which it puts into an any only for codecs that do not send bytes as
 // they are: see [Session.SendBytes].
 func (g *Group[K]) BroadcastBytes(msg []byte) BroadcastResult {
@@ -217,8 +209,36 @@ func (g *Group[K]) BroadcastBytesExcept(msg []byte, except *Session) BroadcastRe
 	return g.broadcast(&b, except)
 }
 
-// sessions returns the members' sessions as a slice that nobody changes.
-func (g *Group[K]) sessions() []*Session {
+func (g *Group[K]) broadcast(b *broadcast, except *Session) BroadcastResult {
+	all := g.sessions()
+	b.repeats = all.repeats
+	return b.send(all.sessions, except)
+}
+
+// A snapshot is the sessions of a group's members, in no order. Immutable.
+type snapshot struct {
+	sessions []*Session
+	repeats  func() bool // whether there is one under several keys
+}
+
+func newSnapshot[K comparable](members map[K]*member) *snapshot {
+	all := make([]*Session, 0, len(members))
+	for _, m := range members {
+		all = append(all, m.session)
+	}
+	return &snapshot{all, sync.OnceValue(func() bool { return repeats(all) })}
+}
+
+func repeats(all []*Session) bool {
+	seen := make(map[*Session]struct{}, len(all))
+	for _, s := range all {
+		seen[s] = struct{}{}
+	}
+	return len(seen) < len(all)
+}
+
+// sessions returns the members' sessions of now.
+func (g *Group[K]) sessions() *snapshot {
 	g.mu.RLock()
 	snapshot := g.snapshot
 	g.mu.RUnlock()
@@ -228,10 +248,7 @@ func (g *Group[K]) sessions() []*Session {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.snapshot == nil {
-		g.snapshot = make([]*Session, 0, len(g.members))
-		for _, m := range g.members {
-			g.snapshot = append(g.snapshot, m.session)
-		}
+		g.snapshot = newSnapshot(g.members)
 	}
 	return g.snapshot
 }

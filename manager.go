@@ -3,6 +3,7 @@ package libnet
 import (
 	"iter"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -99,13 +100,15 @@ func (m *Manager) BroadcastBytesExcept(msg []byte, except *Session) BroadcastRes
 }
 
 func (m *Manager) broadcast(b *broadcast, except *Session) BroadcastResult {
-	for s := range m.All() {
-		if s != except {
-			b.sendTo(s)
-		}
-	}
-	return b.end()
+	list := sessionLists.Get().(*[]*Session)
+	*list = slices.AppendSeq((*list)[:0], m.All())
+	result := b.send(*list, except)
+	clear(*list)
+	sessionLists.Put(list)
+	return result
 }
+
+var sessionLists = sync.Pool{New: func() any { return new([]*Session) }}
 
 // Dispose closes all sessions with the reason [ErrServerClosed] and takes no new ones. When it returns,
 // their close callbacks have run, but for those of sessions that somebody else was closing.

@@ -125,7 +125,8 @@ type flusher struct {
 	gatheredLong bool       // a sweep has seen gathered
 	deferred     []*Session // their receivers are looked after
 	sweeping     bool
-	lent         []byte // frames of broadcasts: what has been put here is never changed
+
+	lender sendqueue.Lender // of broadcasts' frames
 }
 
 // A cacheLine keeps what many processors change from what they read: 64 bytes are a line on most, 128 on some.
@@ -348,23 +349,6 @@ func (f *flusher) takeReady(share *[readyPerWorker]work) int {
 		f.ready, f.taken = f.ready[:rest], 0
 	}
 	return n
-}
-
-// lentRun is for how many bytes of broadcasts' frames lie one behind the other. A member that is not written to keeps
-// two such runs from being freed at the most: one in flight, one at the end of its queue.
-const lentRun = 32 << 10
-
-// lend returns a copy of a broadcast's frame that lies behind the one of the broadcast before, and has the rest of
-// their run for its capacity.
-func (f *flusher) lend(frame []byte) []byte {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(frame) > cap(f.lent)-len(f.lent) {
-		f.lent = make([]byte, 0, lentRun)
-	}
-	at := len(f.lent)
-	f.lent = append(f.lent, frame...)
-	return f.lent[at:]
 }
 
 // flushLater looks after s's receiver, until the queue is empty or that is late.

@@ -44,6 +44,9 @@ type Batch struct {
 	gone     int // of these, the shared ones that were dropped
 
 	own bool // a synchronous Send waits for its only message and reports what became of it
+
+	run *run // what b's queue follows, and how many of its frames b has
+	ran int
 }
 
 // A part is where a message's frame ends in its Batch; or the complement of that, for bytes that a codec wrote
@@ -111,7 +114,9 @@ func (b *Batch) Free() {
 	}
 	clear(b.shared)
 	clear(b.msgs)
-	*b = Batch{buf: buf[:0], parts: b.parts[:0], shared: b.shared[:0], msgs: b.msgs[:0]}
+	parts, shared, msgs := b.parts[:0], b.shared[:0], b.msgs[:0]
+	*b = Batch{} // and then its storage: a literal with that would be made on the stack, which has little room
+	b.buf, b.parts, b.shared, b.msgs = buf[:0], parts, shared, msgs
 	batches.Put(b)
 }
 

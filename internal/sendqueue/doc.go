@@ -16,5 +16,5 @@
 //
 // All methods of a Queue may be called by any goroutine, but for those of the receiver, which belong to one. A Batch
 // belongs to who made it until it is put, and then to the queue; one that was taken may be read by the flush that took
-// it. No code of a user's runs under the queue's lock, and no other lock is taken.
+// it. No code of a user's runs under the queue's lock, and no other lock is taken but a Lender's.
 package sendqueue

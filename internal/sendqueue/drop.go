@@ -3,8 +3,8 @@ package sendqueue
 // dropDownToLocked discards the oldest messages that no flush has taken until the queue is within its limit or only the
 // newest of them is left.
 func (q *Queue) dropDownToLocked(limit *Limit) {
-	pending := q.messages - q.inflightLocked()
-	for ; pending > 1 && (q.messages > limit.Messages || limit.Bytes > 0 && q.bytes > limit.Bytes); pending-- {
+	pending := int(q.messages) - q.inflightLocked()
+	for ; pending > 1 && (int(q.messages) > limit.Messages || limit.Bytes > 0 && q.bytes > limit.Bytes); pending-- {
 		q.dropOldestLocked()
 	}
 }

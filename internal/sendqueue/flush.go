@@ -2,7 +2,7 @@ package sendqueue
 
 // Begin makes the caller the one who flushes; false when there is nothing to flush or somebody does.
 func (q *Queue) Begin() bool {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	return q.beginLocked()
 }
@@ -18,7 +18,7 @@ func (q *Queue) beginLocked() bool {
 // TakeOver is for whoever comes to a flush that was begun ByAnother, or would rather have it carried out now. False
 // says that somebody else does so, or has: the caller leaves the queue alone.
 func (q *Queue) TakeOver() bool {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	mine := q.flushing == flushAwaited
 	if mine {
@@ -34,7 +34,7 @@ func (q *Queue) flushableLocked() bool {
 
 // Take returns what a flush that has begun is to write next. At nil it has ended.
 func (q *Queue) Take() *Batch {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	return q.takeLocked()
 }
@@ -58,13 +58,13 @@ func (q *Queue) takeLocked() *Batch {
 // Wrote counts n bytes of b, the Batch in flight, as written. It returns what to write next: b itself
 // until it is written whole; at nil the flush has ended. The error says that b was given up meanwhile.
 func (q *Queue) Wrote(b *Batch, n int) (next *Batch, err error) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if b != q.inflight {
 		return nil, ErrClosed
 	}
 	messages := b.wrote(n)
-	q.messages -= messages
+	q.messages -= int32(messages)
 	q.bytes -= n
 	q.messagesOut += uint64(messages)
 	q.bytesOut += uint64(n)
@@ -87,7 +87,7 @@ func (q *Queue) Wrote(b *Batch, n int) (next *Batch, err error) {
 
 // Gave counts the first message of a bare session's Batch in flight, which was given to its codec, as sent or as not.
 func (q *Queue) Gave(b *Batch, sent bool) (next *Batch, err error) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if b != q.inflight {
 		return nil, ErrClosed
@@ -116,7 +116,7 @@ func (q *Queue) Gave(b *Batch, sent bool) (next *Batch, err error) {
 
 // Fail ends a flush that could not go on, and closes the queue.
 func (q *Queue) Fail(err error) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	q.rareLocked().failed = err
 	q.state = max(q.state, closed)
@@ -126,7 +126,7 @@ func (q *Queue) Fail(err error) {
 
 // Failure returns what ended a flush, or the other reason if none failed.
 func (q *Queue) Failure(other error) error {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if q.rare != nil && q.rare.failed != nil {
 		return q.rare.failed
@@ -137,7 +137,7 @@ func (q *Queue) Failure(other error) error {
 // Abandon gives a flush up that does not come back though its conn was closed: what it has in flight counts as
 // discarded.
 func (q *Queue) Abandon() {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	q.state = max(q.state, closed)
 	if q.flushing != noFlush {
@@ -147,7 +147,7 @@ func (q *Queue) Abandon() {
 }
 
 func (q *Queue) IsClosed() bool {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	return q.state.isClosed()
 }
@@ -182,7 +182,7 @@ func (q *Queue) isIdleLocked() bool {
 // Close refuses further messages and discards what no flush has taken. What a flush has in flight is
 // counted when it ends.
 func (q *Queue) Close() {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	q.state = max(q.state, closed)
 	if q.flushing == noFlush || q.flushing == flushHeld {
@@ -194,7 +194,7 @@ func (q *Queue) Close() {
 // discardLocked counts as discarded, and drops, what is left. A message whose Send waits is not discarded: its Send
 // says so.
 func (q *Queue) discardLocked() {
-	discarded := q.messages
+	discarded := int(q.messages)
 	if b := q.inflight; b != nil {
 		if b.written > 0 {
 			q.rareLocked().isCut = true
@@ -220,7 +220,7 @@ func (q *Queue) emptyLocked() {
 
 // Idle returns a channel that is closed when nothing is queued, or nil when that is so already.
 func (q *Queue) Idle() <-chan struct{} {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if q.isIdleLocked() {
 		return nil

@@ -28,7 +28,7 @@ var ErrTurn = errors.New("libnet: the codec's turn is another's")
 
 // TakeTurn gives the caller the turn, or has it stand in line for that: it then returns what to wait for.
 func (q *Queue) TakeTurn() (w *Waiter) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	f := &q.rareLocked().frames
 	if !f.isTaken {
@@ -45,14 +45,14 @@ func (w *Waiter) Done() <-chan error { return w.done }
 
 // LeaveTurn is for who waits no longer. Got says that it was given the turn meanwhile.
 func (q *Queue) LeaveTurn(w *Waiter) (got bool) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	return !q.rare.frames.line.remove(w)
 }
 
 // GiveTurn gives the turn to who has waited longest.
 func (q *Queue) GiveTurn() {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	q.rare.frames.giveTurn()
 }
@@ -68,7 +68,7 @@ func (f *frames) giveTurn() {
 // BeginFrame has Write put what a plain codec's Send writes into c, a draft, if there is room for a message, for which
 // a nil limit does not ask. The caller then calls the codec, and EndFrame, DropFrame or PutFrame.
 func (q *Queue) BeginFrame(limit *Limit, turn Turn) (c *Batch, err error) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	f := &q.rareLocked().frames
 	err = q.mayBeginLocked(limit)
@@ -125,14 +125,14 @@ func (q *Queue) mayBeginLocked(limit *Limit) error {
 
 // EndFrame makes a message of what was written, or returns what a write was refused for. The caller keeps the turn.
 func (q *Queue) EndFrame() error {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	return q.rare.frames.end()
 }
 
 // DropFrame is EndFrame for a frame that is not to be sent. The draft is the caller's.
 func (q *Queue) DropFrame(turn Turn) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	f := &q.rare.frames
 	_ = f.end()
@@ -143,7 +143,7 @@ func (q *Queue) DropFrame(turn Turn) {
 
 // PutFrame is EndFrame, and then Put, within one hold of the lock.
 func (q *Queue) PutFrame(c *Batch, limit *Limit, turn Turn) (by By, err error) {
-	q.mu.Lock()
+	q.lock()
 	by, kept, err := q.putFrameLocked(c, limit)
 	f := &q.rare.frames
 	if !kept && q.back != nil && f.spare == nil {
@@ -178,7 +178,7 @@ func (f *frames) end() (err error) {
 // that belong to no message, for which loose is the limit and which somebody has to flush. With outside they are that
 // though a frame is made.
 func (q *Queue) Write(p []byte, maxFrame, loose int, outside bool) (by By, err error) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if q.rare != nil && q.rare.frames.frame != nil && !outside {
 		return ByNobody, q.rare.frames.write(p, maxFrame, q.state.isClosed())

@@ -8,7 +8,7 @@ import "bytes"
 // Hold has nobody write from the queue until Unhold. False says that somebody writes still: he stops when his write
 // returns, and the caller asks again; or that the queue takes no messages any more.
 func (q *Queue) Hold() (held bool) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	switch {
 	case q.state != open:
@@ -53,7 +53,7 @@ func (q *Queue) takesHeldLocked(msg *Batch) bool {
 // Unhold takes a Hold back, also one that was not granted yet. True says that something is queued, and that the caller
 // has begun a flush.
 func (q *Queue) Unhold() (begun bool) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if q.sealedLocked() && !q.state.isClosed() { // what was closed meanwhile may be another's: it takes no last frame
 		q.rare.sealed = false
@@ -88,7 +88,7 @@ type Contents struct {
 // does, and who would not is refused. Whoever closes it meanwhile has no last frame to write. Not ok says that it is
 // not held, or takes no messages any more.
 func (q *Queue) Seal() (c Contents, ok bool) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if q.flushing != flushHeld || q.state != open || q.sealedLocked() {
 		return c, false
@@ -132,7 +132,7 @@ func (c *Contents) add(b *Batch) {
 
 // Surrender empties a sealed queue, whose contents another has: they are neither written nor discarded.
 func (q *Queue) Surrender() {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	q.emptyLocked()
 	q.state = max(q.state, draining)
@@ -155,7 +155,7 @@ func (c *Contents) Valid() bool {
 // Restore puts what another queue had before what this one, which is held, has. c is valid. A queue that was closed
 // meanwhile takes nothing: not ok says so.
 func (q *Queue) Restore(c Contents) (ok bool) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if q.state.isClosed() {
 		return false
@@ -167,7 +167,7 @@ func (q *Queue) Restore(c Contents) (ok bool) {
 
 // Lose counts what Restore did not take: as discarded where it was to be written, which lost says.
 func (q *Queue) Lose(c Contents) (lost uint64) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	for _, size := range c.Sizes {
 		if size >= 0 {

@@ -6,7 +6,7 @@ package sendqueue
 // Drain refuses further messages, and has last written behind those that are queued: bytes that belong to no message,
 // perhaps none. It does nothing twice.
 func (q *Queue) Drain(last []byte) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if q.state == open {
 		q.state = draining
@@ -29,7 +29,7 @@ func (q *Queue) lastWrittenLocked() {
 
 // LastIsOut reports whether the bytes that end the stream are written.
 func (q *Queue) LastIsOut() bool {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	return q.rare != nil && q.rare.lastIsOut
 }
@@ -38,7 +38,7 @@ func (q *Queue) LastIsOut() bool {
 // flight, what was written ends with a whole frame, and these are not among it. Where it may not yet, soon says that a
 // flush is under way that may end so. begun says that the stream began with bytes that were not the queue's.
 func (q *Queue) TakesLast(begun bool) (now, soon bool) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if r := q.rare; r != nil && (r.lastIsOut || r.isCut || r.sealed || r.failed != nil) || !q.state.isClosed() {
 		return false, false

@@ -5,29 +5,27 @@ import (
 	"testing"
 )
 
-// A testLender makes frames for PutLent, as the root package's flusher does.
+// A testLender looks after what it has lent, which several queues read.
 type testLender struct {
-	run         []byte
-	runs, wants [][]byte
+	Lender
+	lent, wants [][]byte
 }
 
-func (l *testLender) lend(frame []byte) []byte {
-	if len(frame) > cap(l.run)-len(l.run) {
-		l.run = make([]byte, 0, max(len(frame), 4<<10))
-		l.runs, l.wants = append(l.runs, l.run), append(l.wants, nil)
-	}
-	at, last := len(l.run), len(l.wants)-1
-	l.run = append(l.run, frame...)
-	l.wants[last] = append(l.wants[last], frame...)
-	return l.run[at:]
+func (l *testLender) lend(frame []byte) *Lent {
+	lent := l.Lend(frame)
+	l.note(lent)
+	return &lent
 }
 
-// mustBeUnchanged looks at what was lent, which several queues read.
+func (l *testLender) note(lent Lent) {
+	l.lent, l.wants = append(l.lent, lent.Bytes), append(l.wants, bytes.Clone(lent.Bytes))
+}
+
 func (l *testLender) mustBeUnchanged(t *testing.T) {
 	t.Helper()
 	for i, want := range l.wants {
-		if !bytes.Equal(l.runs[i][:len(want)], want) {
-			t.Fatalf("run %d of lent frames was written to", i)
+		if !bytes.Equal(l.lent[i], want) {
+			t.Fatalf("frame %d was written to after it was lent", i)
 		}
 	}
 }
@@ -50,7 +48,7 @@ func TestLentFramesThatFollowEachOtherAreWrittenFromWhereTheyLie(t *testing.T) {
 	}
 	for _, q := range []*Queue{one, two} {
 		rest := take(t, q).Rest()
-		if string(rest) != "abcdef" || &rest[0] != &l.run[0] {
+		if string(rest) != "abcdef" || &rest[0] != &l.lent[0][0] {
 			t.Errorf("%q is to be written, which was copied or is another", rest)
 		}
 	}

@@ -72,7 +72,7 @@ func (q *Queue) LineUp(msg *Batch, limit Limit) (w *Waiter, by By, err error) {
 }
 
 func (q *Queue) lineUpDraft(msg *Batch, limit Limit) (w *Waiter, by By, kept bool, err error) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if q.state != open {
 		return nil, ByNobody, false, ErrClosed
@@ -88,7 +88,7 @@ func (q *Queue) lineUpDraft(msg *Batch, limit Limit) (w *Waiter, by By, kept boo
 
 // AwaitRoom waits until there is room for a message, which the caller does not have yet; another may take it.
 func (q *Queue) AwaitRoom(ctx Context, limit Limit) error {
-	q.mu.Lock()
+	q.lock()
 	w := newWaiter(nil, limit)
 	q.rareLocked().line.add(w)
 	q.admitLocked()
@@ -131,7 +131,7 @@ var errYourTurn = errors.New("libnet: the queue is idle")
 // others with inOrder, for messages that must be written as they were encoded. Of a queue that is held nobody knows for
 // how long: queued says that it has taken msg, if it has not taken many.
 func (q *Queue) Claim(msg *Batch, inOrder bool) (w *Waiter, queued bool, err error) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	msg.seal()
 	msg.own = true
@@ -171,7 +171,7 @@ func (q *Queue) passesLocked() bool {
 
 // HasLine reports whether somebody waits.
 func (q *Queue) HasLine() bool {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	return q.hasLineLocked()
 }
@@ -215,7 +215,7 @@ func (w *Waiter) answer(err error) {
 
 // takeTurn is for w when it was woken: true says that its message is in flight, false that it has to wait on.
 func (q *Queue) takeTurn(w *Waiter) bool {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if q.state != open || !q.isIdleLocked() || !q.rare.line.remove(w) {
 		return false
@@ -261,7 +261,7 @@ func (w *Waiter) size() int {
 // withdraw takes w out of the line and reports whether it was still there: else done has got what it waited for. Those
 // behind it may find room that was too small for it.
 func (q *Queue) withdraw(w *Waiter) bool {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	left := q.rare.line.remove(w)
 	if left {

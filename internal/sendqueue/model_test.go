@@ -121,17 +121,17 @@ func runQueue(t *testing.T, random *rand.Rand) {
 			flushSome(t, q, m, random)
 		case 6:
 			for range random.IntN(4) {
-				frame := lender.lend(made())
-				_, err := q.PutLent(frame, &limit)
+				lent := lender.lend(made())
+				_, err := q.PutLent(lent, &limit)
 				if err == nil {
-					m.pending = append(m.pending, modelPart{bytes.Clone(frame), true})
+					m.pending = append(m.pending, modelPart{bytes.Clone(lent.Bytes), true})
 				}
 				if drop {
 					discarded += m.dropDownTo(limit, inflight, inflightBytes)
 				}
 			}
 		}
-		if queued := m.messages() + len0(q.inflight); q.messages != queued {
+		if queued := m.messages() + len0(q.inflight); int(q.messages) != queued {
 			t.Fatalf("%d messages are queued; want %d", q.messages, queued)
 		}
 		if q.Counters().Discarded != uint64(discarded) {

@@ -30,12 +30,21 @@ type Queue struct {
 	receiver    atomic.Int32 // ReceiverState
 
 	// mu guards the following.
-	messages         int // accepted and not yet written
-	bytes            int
+	bytes            int // accepted and not yet written
 	messagesOut      uint64
 	bytesOut         uint64
 	messagesReceived uint64 // when the receiver last said so: it takes mu then anyway
 	bytesReceived    uint64
+	messages         int32         // accepted and not yet written
+	follows          atomic.Uint32 // the run that back goes on with, 0 for none; changes under mu and its Lender's
+}
+
+// lock takes mu, and whatever was lent to the queue meanwhile: see run.
+func (q *Queue) lock() {
+	q.mu.Lock()
+	if q.follows.Load() != 0 {
+		q.leaveRunLocked()
+	}
 }
 
 // flushing says how far a flush is.
@@ -122,13 +131,13 @@ func (q *Queue) mayTakeLocked(n int, limit *Limit) error {
 
 // fullLocked reports whether a message of n bytes is one too many. An empty queue takes any message.
 func (q *Queue) fullLocked(n int, limit *Limit) bool {
-	return q.messages > 0 && (q.messages >= limit.Messages || limit.Bytes > 0 && n > limit.Bytes-q.bytes)
+	return q.messages > 0 && (int(q.messages) >= limit.Messages || limit.Bytes > 0 && n > limit.Bytes-q.bytes)
 }
 
 // IsFull reports whether not even an empty message would be accepted: for want of room, or because the queue is kept
 // for those who wait for it.
 func (q *Queue) IsFull(limit Limit) bool {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	return q.state == open && q.isFullLocked(&limit)
 }
@@ -147,7 +156,7 @@ func (q *Queue) Put(c *Batch, limit Limit) (by By, err error) {
 }
 
 func (q *Queue) putDraft(c *Batch, limit Limit) (by By, kept bool, err error) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	return q.putLocked(c, &limit)
 }
@@ -180,7 +189,7 @@ type Variant uint8
 // message is left to the receiver.
 func (q *Queue) PutCopy(head Header, payload []byte, limit *Limit) (by By, err error) {
 	n := head.Len + len(payload)
-	q.mu.Lock()
+	q.lock()
 	if q.rare != nil || q.state != open || q.fullLocked(n, limit) {
 		if err = q.mayTakeLocked(n, limit); err != nil {
 			q.mu.Unlock()
@@ -205,7 +214,7 @@ func (q *Queue) PutCopy(head Header, payload []byte, limit *Limit) (by By, err e
 
 // PutShared queues a frame that others send, too, and that nobody changes any more. It is not copied.
 func (q *Queue) PutShared(frame []byte, limit Limit) (by By, err error) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if err := q.mayTakeLocked(len(frame), &limit); err != nil {
 		return ByNobody, err
@@ -216,19 +225,23 @@ func (q *Queue) PutShared(frame []byte, limit Limit) (by By, err error) {
 }
 
 // PutLent is PutShared for short frames, each of which lies behind the one before: as long as a batch has only such, it
-// is a piece of what all queues write, in one write. Among other messages it is copied.
+// is a piece of what all queues write, in one write. Among other messages it is copied. Where more of its like are
+// likely, the queue follows its run.
 //
-// Each message of a burst goes through this for each member: as PutCopy, it tells here what is true of most of them,
-// that the frame follows those of the only batch, and that nothing is rare.
-func (q *Queue) PutLent(frame []byte, limit *Limit) (by By, err error) {
-	q.mu.Lock()
-	n, b := len(frame), q.front
+// The first messages of a burst go through this for each member: as PutCopy, it tells here what is true of most of
+// them, that the frame follows those of the only batch, and that nothing is rare.
+func (q *Queue) PutLent(l *Lent, limit *Limit) (by By, err error) {
+	q.lock()
+	n, b := len(l.Bytes), q.front
 	if b != nil && b == q.back && q.rare == nil && q.state == open && !limit.Drop &&
-		!q.fullLocked(n, limit) && b.hasRoom(n) && b.follow(frame) {
+		!q.fullLocked(n, limit) && b.hasRoom(n) && b.follow(l.Bytes) {
 		q.enterLocked(n)
 		by = q.wakeLocked(limit)
 	} else {
-		by, err = q.putLentLocked(frame, limit)
+		by, err = q.putLentLocked(l.Bytes, limit)
+	}
+	if l.run != nil && by != ByCaller && err == nil {
+		q.followLocked(l, limit)
 	}
 	q.mu.Unlock() // not deferred, as in PutCopy
 	return by, err
@@ -329,10 +342,10 @@ func (c Counters) Lost() uint64 { return c.Discarded - c.Dropped }
 
 // Counters returns a snapshot.
 func (q *Queue) Counters() Counters {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	c := Counters{
-		Messages: q.messages, Bytes: q.bytes,
+		Messages: int(q.messages), Bytes: q.bytes,
 		MessagesOut: q.messagesOut, BytesOut: q.bytesOut,
 		MessagesReceived: q.messagesReceived, BytesReceived: q.bytesReceived,
 	}

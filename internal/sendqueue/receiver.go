@@ -36,7 +36,7 @@ const (
 
 // Wake says who flushes what is queued.
 func (q *Queue) Wake() By {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	return q.wakeLocked(&NoLimit)
 }
@@ -88,12 +88,12 @@ const gatheredShare = 16
 
 // pressesLocked reports whether the queue has too much for what is gathered to wait: it is half full, or that is long.
 func (q *Queue) pressesLocked(limit *Limit) bool {
-	return q.messages >= limit.Messages/2 || q.bytes >= gatheredBytes || limit.Bytes > 0 && q.bytes >= limit.Bytes/gatheredShare
+	return int(q.messages) >= limit.Messages/2 || q.bytes >= gatheredBytes || limit.Bytes > 0 && q.bytes >= limit.Bytes/gatheredShare
 }
 
 // Release is for whoever the queue has answered with ByRelease. True says that the caller has begun a flush.
 func (q *Queue) Release() (begun bool) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	if q.deferral == deferralGathered {
 		q.deferral = deferralNone
@@ -105,7 +105,7 @@ func (q *Queue) Release() (begun bool) {
 // the receiver did not come; again, that it is to look again: the receiver is left alone for as long as there are
 // flushes.
 func (q *Queue) Overdue() (begun, again bool) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	switch {
 	case !q.flushableLocked():
@@ -156,7 +156,7 @@ func (q *Queue) ReceiverPauses(messages, bytes uint64) (begun bool) {
 }
 
 func (q *Queue) receiverRests(state ReceiverState, messages, bytes uint64) (begun bool) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	replied := !q.manyReplies && q.receiver.Load() == ReceiverActive
 	q.receiver.Store(state) // under mu: who still finds it active has queued what this flush sees
@@ -174,7 +174,7 @@ func (q *Queue) receiverRests(state ReceiverState, messages, bytes uint64) (begu
 
 // NoteReceived is ReceiverWaits for a receiver that goes on, or has gone: it begins no flush.
 func (q *Queue) NoteReceived(messages, bytes uint64) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	q.noteReceivedLocked(messages, bytes)
 }
@@ -188,7 +188,7 @@ func (q *Queue) noteReceivedLocked(messages, bytes uint64) {
 // NoteLastReceived is NoteReceived for an end, behind which nothing more is counted. Of messages only the lowest bits
 // are given, those of mask; fewer than half as many have come since the last note.
 func (q *Queue) NoteLastReceived(messages, mask, bytes uint64) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	more := (messages - q.messagesReceived) & mask
 	if more > mask/2 { // the note is the newer of the two

@@ -24,7 +24,7 @@ const keptWaits = 256
 // MeasureWaits has each message that is written noted in h with key, in nanoseconds: from when the queue took it to
 // when the write that it was the end of has returned. It is called before anything is queued.
 func (q *Queue) MeasureWaits(h *histogram.Histogram, key uint64) {
-	q.mu.Lock()
+	q.lock()
 	defer q.mu.Unlock()
 	q.rareLocked().waits = &waits{into: h, key: key, from: time.Now()}
 }

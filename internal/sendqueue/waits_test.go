@@ -89,7 +89,7 @@ func runWaits(t *testing.T, random *rand.Rand) {
 		} else {
 			put()
 		}
-		if n, sum := noted(h); n != written || sum != seconds || len(waiting) != q.messages {
+		if n, sum := noted(h); n != written || sum != seconds || len(waiting) != int(q.messages) {
 			t.Fatalf("%d waits of %d s in all were noted, and %d messages wait; want %d of %d s, and %d", n, sum, q.messages, written, seconds, len(waiting))
 		}
 	}
