@@ -66,6 +66,9 @@ func (b *broadcast) extendRun(to []*Session, except *Session) (sent bool) {
 	_ = b.encodeFor(first, first.variant(), func(frame []byte) (lent sendqueue.Lent) {
 		followers := 0
 		lent, sent = lender.Extend(frame, func(run sendqueue.Followed) int {
+			if !run.By(&first.q) { // but another one, whose followers may have agreed on something else
+				return none
+			}
 			followers, others = countFollowers(run, to, except)
 			return followers
 		})
@@ -83,6 +86,9 @@ func (b *broadcast) extendRun(to []*Session, except *Session) (sent bool) {
 	}
 	return true
 }
+
+// none is no number of followers.
+const none = -1
 
 func firstFollower(of []*Session) *Session {
 	for _, s := range of {

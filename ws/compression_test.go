@@ -267,6 +267,53 @@ func TestABroadcastIsCompressedOnce(t *testing.T) {
 	})
 }
 
+// What a burst broadcasts to those who wait for the rest of it goes into their queues at once; yet never into that of one
+// who has agreed on something else than the one it was encoded for.
+func TestABurstReachesEachAsItHasAgreed(t *testing.T) {
+	inMode(t, protocolServe, func(t *testing.T) {
+		const each, bursts = 4, 20
+		r := start(t, setup{queue: 10_000, options: withCompressFrom(nil, 100), handler: libnet.HandlerFunc(func(s *libnet.Session) { <-s.Done() })})
+		var plain, compressed, all libnet.Group[int]
+		var ins []io.Reader
+		for i := range 2 * each {
+			of, connect := &plain, r.raw
+			if i%2 == 0 {
+				of, connect = &compressed, r.rawDeflate
+			}
+			_, in := connect(t)
+			s := r.session(t)
+			ins = append(ins, in)
+			of.Put(i, s)
+			all.Put(i, s)
+		}
+		conn, _ := r.raw(t)
+		sender := r.session(t)
+		for n := range bursts {
+			write(t, conn, strings.Repeat(frame(fin|binaryFrame, "step"), 6))
+			for i, group := range []*libnet.Group[int]{&plain, &plain, &compressed, &compressed, &all, &all} {
+				if _, err := sender.Receive(); err != nil {
+					t.Fatal(err)
+				}
+				group.Broadcast(compressible(200 + 6*n + i))
+			}
+		}
+		go sender.Receive() // which has the last burst written
+		for j, in := range ins {
+			for n := range bursts {
+				of := []int{0, 1, 4, 5}
+				if j%2 == 0 {
+					of = []int{2, 3, 4, 5}
+				}
+				for _, i := range of {
+					if m := receiveRaw(t, in); m.isCompressed() != (j%2 == 0) || m.message(t) != compressible(200+6*n+i) {
+						t.Fatalf("session %d, burst %d, message %d: %x, %q", j, n, i, m.firsts, m.payload)
+					}
+				}
+			}
+		}
+	})
+}
+
 // A frame that waits for its peer takes its own size, and not that of the message.
 func TestABroadcastThatWaitsKeepsItsCompressedFormOnly(t *testing.T) {
 	if testkit.Race {
