@@ -1,7 +1,8 @@
 // Package eventloop promises that a source which waits costs no goroutine and no storage; that each source is
 // served by one goroutine at a time, and again for whatever arrived meanwhile; that a source which always has more
 // does not keep the others of its poller from their turn; and that a handler which blocks holds up those others for
-// two periods of the watch (6 ms) at most.
+// two periods of the watch (6 ms) at most, or, if it computes and no processor is left, for as long as package sysmon
+// says.
 //
 //	loop, err := eventloop.New(host)   // errors.ErrUnsupported where the system has no readiness queue
 //	state.Start(readAll)               // the caller serves the source

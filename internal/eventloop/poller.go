@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/sysmon"
 )
 
 // A poller waits for many sources at a time, on a queue of its own, and serves them one behind the other.
@@ -81,6 +82,7 @@ func (p *poller) next(generation uint64) (src Source, detach, ok bool) {
 			return nil, false, false
 		}
 		p.progress.Add(1)
+		sysmon.AfterWait()
 		p.loop.startWatch()
 	}
 }

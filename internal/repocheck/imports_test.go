@@ -85,11 +85,12 @@ const (
 	moving    = module + "/internal/moving"
 	insides   = module + "/internal/inside"
 	settings  = module + "/internal/setting"
+	sysmon    = module + "/internal/sysmon"
 
 	resumables = module + "/internal/resumable" // which the root does not need
 )
 
-var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy, prefixes, moving, insides, settings}
+var leaves = []string{locks, readbuf, sockets, sendqueue, eventloop, chains, usercode, ratelimit, histogram, firsts, proxy, prefixes, moving, insides, settings, sysmon}
 
 func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 	all := imports(t)
@@ -109,9 +110,9 @@ func TestTheRootImportsTheStandardLibraryOnly(t *testing.T) {
 var mayImport = map[string][]string{
 	locks:                     {},
 	readbuf:                   {locks},
-	sockets:                   {locks, readbuf, firsts, chains, usercode},
+	sockets:                   {locks, readbuf, firsts, chains, usercode, sysmon},
 	sendqueue:                 {locks, usercode, histogram},
-	eventloop:                 {locks},
+	eventloop:                 {locks, sysmon},
 	chains:                    {},
 	usercode:                  {},
 	ratelimit:                 {},
@@ -122,6 +123,7 @@ var mayImport = map[string][]string{
 	moving:                    {sendqueue},
 	insides:                   {sendqueue},
 	settings:                  {},
+	sysmon:                    {},
 	resumables:                {},
 	module:                    leaves,
 	module + "/codec":         {module, chains, firsts, prefixes, insides, sendqueue, "google.golang.org/protobuf/"},

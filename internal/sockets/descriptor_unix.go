@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/libnet-go/libnet/internal/readbuf"
+	"github.com/libnet-go/libnet/internal/sysmon"
 )
 
 // A Descriptor is the descriptor of a TCP or Unix conn. Reading and writing it without the conn's own
@@ -85,7 +86,9 @@ var readCalls = sync.Pool{New: func() any {
 // Read waits until there is something to read and reads once. It shrinks in while it waits. usual is
 // that of Space.
 func (d *Descriptor) Read(in *readbuf.Buffer, usual readbuf.ReadSize) (int, error) {
-	return d.readOnce(in, usual, true)
+	n, err := d.readOnce(in, usual, true)
+	sysmon.AfterWait()
+	return n, err
 }
 
 // ReadReady reads once if there is something to read; n == 0 without an error says that there is not.

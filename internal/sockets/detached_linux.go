@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/lock"
+	"github.com/libnet-go/libnet/internal/sysmon"
 )
 
 // A Detached is a TCP connection whose descriptor the runtime's poller does not know, so that a message wakes one
@@ -237,7 +238,9 @@ func (c *Detached) wait(f func(fd uintptr) (done bool), whenReady func(syscall.R
 	if err != nil {
 		return err
 	}
-	return c.closedOr(whenReady(w.raw, f))
+	err = whenReady(w.raw, f)
+	sysmon.AfterWait()
+	return c.closedOr(err)
 }
 
 // closedOr gives an owner that was closed the error that a conn has.
