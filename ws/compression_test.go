@@ -267,8 +267,8 @@ func TestABroadcastIsCompressedOnce(t *testing.T) {
 	})
 }
 
-// What a burst broadcasts to those who wait for the rest of it goes into their queues at once; yet never into that of one
-// who has agreed on something else than the one it was encoded for.
+// What a burst broadcasts to those who wait for the rest of it goes into their queues at once; yet never into that of
+// one who has agreed on something else than the one it was encoded for.
 func TestABurstReachesEachAsItHasAgreed(t *testing.T) {
 	inMode(t, protocolServe, func(t *testing.T) {
 		const each, bursts = 4, 20
