@@ -151,13 +151,12 @@ func TestANodeThatWasToldOfOthersAndMetNoneDoesNotSayOffline(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
-	node := startNode(t, cluster.Options{
-		Listen: "127.0.0.1:0", Routes: []string{closed.Addr().String()}, ForgetAfter: 2 * time.Second,
-	})
-	if err := node.Send(patience(t), "u", nil); !errors.Is(err, cluster.ErrDegraded) {
+	o := cluster.Options{Listen: "127.0.0.1:0", Routes: []string{closed.Addr().String()}}
+	if err := startNode(t, o).Send(patience(t), "u", nil); !errors.Is(err, cluster.ErrDegraded) {
 		t.Fatalf("Send: %v", err)
 	}
-	wantOffline(t, node, "u") // once it may forget them
+	o.ForgetAfter = time.Second
+	wantOffline(t, startNode(t, o), "u") // once it may forget them
 }
 
 // external returns two nodes that share a server, the second through a proxy.

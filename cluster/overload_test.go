@@ -43,11 +43,16 @@ func TestMessagesThatANodeHasNoRoomForAreCountedAndNeverAcknowledged(t *testing.
 	nodes := mesh(t, 2)
 	protocol := stallProtocol{lines, make(chan struct{}, 1), make(chan struct{})}
 	server := newSessions(t, protocol, func(s *libnet.Server) { s.SendQueue, s.SendQueueBytes = 1<<20, 1<<30 })
+	release := sync.OnceFunc(func() { close(protocol.release) })
+	t.Cleanup(release) // or a node would not close, when the test fails
 	session, err := server.NewSession(newSink(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	bind(t, nodes[1], session, "u")
+	if err := nodes[1].Sync(patience(t)); err != nil { // or the first post takes a detour, and the others wait behind it
+		t.Fatal(err)
+	}
 
 	const posts = 64<<10 + 5000 // more than a dispatcher's channel holds
 	if err := nodes[0].Post("u", []byte("x")); err != nil {
@@ -74,7 +79,7 @@ func TestMessagesThatANodeHasNoRoomForAreCountedAndNeverAcknowledged(t *testing.
 		})
 	}
 	wg.Wait()
-	close(protocol.release)
+	release()
 	if err := nodes[0].Sync(patience(t)); err != nil {
 		t.Fatal(err)
 	}
