@@ -3,7 +3,6 @@ package libnet
 import (
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"runtime/debug"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
@@ -77,31 +77,33 @@ func errorText(err error) string {
 	return printable(usercode.Text(err))
 }
 
-// isOwn reports whether all that errors.Is and errors.As call of err is the standard library's or this package's.
-func isOwn(err error) bool {
-	for {
-		switch e := err.(type) {
-		case nil, syscall.Errno, *plainError, *closedError, *timeoutError, *headerError, *panicError:
-			return true
-		case *net.OpError:
-			if e == nil {
-				return false
-			}
-			err = e.Err
-		case *os.SyscallError:
-			if e == nil {
-				return false
-			}
-			err = e.Err
-		case *explainedError:
-			err = e.err
-		case tls.RecordHeaderError:
-			return true
-		default:
-			return err == io.EOF || err == io.ErrUnexpectedEOF || err == net.ErrClosed || err == os.ErrDeadlineExceeded
-		}
-	}
+// isOwn reports whether all that errors.Is and errors.As call of err is the standard library's or this module's: it is
+// asked where it is. On a goroutine of its own its answer could be late, on a machine with much to do, and would count
+// as none.
+func isOwn(err error) bool { return isOwnWithin(err, ownDepth) }
+
+// ownDepth is how many errors of packages net and os may lie in one another: one that a user has made may hold itself.
+const ownDepth = 16
+
+func isOwnWithin(err error, depth int) bool {
+	return depth > 0 && errchain.Answers(err, func(e error) bool { return isKnown(e, depth-1) })
 }
+
+func isKnown(err error, depth int) bool {
+	switch e := err.(type) {
+	case syscall.Errno, *plainError, *closedError, *timeoutError, *headerError, *panicError, tls.RecordHeaderError:
+		return true
+	case *net.OpError:
+		return e != nil && isOwnWithin(e.Err, depth)
+	case *os.SyscallError:
+		return e != nil && isOwnWithin(e.Err, depth)
+	case *explainedError:
+		return isOwnWithin(e.err, depth)
+	}
+	return err == net.ErrClosed || err == os.ErrDeadlineExceeded || inside.IsCloseError != nil && inside.IsCloseError(err)
+}
+
+func init() { inside.IsOwn = isOwn }
 
 // isNil reports whether a value of the user's is nil, or a nil of some type within an interface: such a conn has
 // nothing to read.
