@@ -3,7 +3,6 @@ package libnet
 import (
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"runtime/debug"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
@@ -80,51 +80,64 @@ func errorText(err error) string {
 	return printable(usercode.Text(err))
 }
 
-// isOwn reports whether all that errors.Is and errors.As call of err is the standard library's or this package's.
-func isOwn(err error) bool { return ownershipOf(err) != notOwn }
+// isOwn reports whether all that errors.Is and errors.As call of err is the standard library's or this module's: it is
+// asked where it is. On a goroutine of its own its answer could be late, on a machine with much to do, and would count
+// as none.
+func isOwn(err error) bool { return ownershipOf(err) >= ownChain }
 
-// ownership says what of an error is the standard library's or this package's.
+// ownership says what of an error is the standard library's or this module's.
 type ownership uint8
 
 const (
 	notOwn    ownership = iota
-	ownCircle           // all, but it has no text: the user has had it wrap itself
+	ownCircle           // it has no text: the user has had it wrap itself
 	ownChain            // what it wraps, and not what its text calls
 	ownText             // all
 )
 
-// mostOwn is how many errors of the standard library's lie in one another at the most. More are a circle.
-const mostOwn = 16
-
 func ownershipOf(err error) ownership {
-	is := ownText
-	for range mostOwn {
-		switch e := err.(type) {
-		case nil, syscall.Errno, *plainError, *closedError, *timeoutError, *headerError, *panicError, tls.RecordHeaderError:
-			return is
-		case *net.OpError:
-			if e == nil || e.Err == nil { // it has no text then
-				return notOwn
-			}
-			if !isOwnAddr(e.Source) || !isOwnAddr(e.Addr) {
-				is = ownChain
-			}
-			err = e.Err
-		case *os.SyscallError:
-			if e == nil || e.Err == nil {
-				return notOwn
-			}
-			err = e.Err
-		case *explainedError:
-			err = e.err
-		default:
-			if err == io.EOF || err == io.ErrUnexpectedEOF || err == net.ErrClosed || err == os.ErrDeadlineExceeded {
-				return is
-			}
-			return notOwn
-		}
+	l := look{left: mostOwn, found: ownText}
+	if !l.through(err) && l.found != ownCircle {
+		return notOwn
 	}
-	return ownCircle
+	return l.found
+}
+
+// A look is one through all that an error wraps.
+type look struct {
+	left  int // how many errors of packages net and os are followed
+	found ownership
+}
+
+// mostOwn is how many of them are looked at. More are a circle.
+const mostOwn = 100
+
+func (l *look) through(err error) bool {
+	if l.left--; l.left < 0 {
+		l.found = ownCircle
+		return false
+	}
+	return errchain.Answers(err, l.knows)
+}
+
+func (l *look) knows(err error) bool {
+	switch e := err.(type) {
+	case syscall.Errno, *plainError, *closedError, *timeoutError, *headerError, *panicError, tls.RecordHeaderError:
+		return true
+	case *net.OpError:
+		if e == nil || e.Err == nil { // it has no text then
+			return false
+		}
+		if !isOwnAddr(e.Source) || !isOwnAddr(e.Addr) {
+			l.found = ownChain
+		}
+		return l.through(e.Err)
+	case *os.SyscallError:
+		return e != nil && e.Err != nil && l.through(e.Err)
+	case *explainedError:
+		return l.through(e.err)
+	}
+	return err == net.ErrClosed || err == os.ErrDeadlineExceeded || inside.IsCloseError != nil && inside.IsCloseError(err)
 }
 
 // isOwnAddr is asked about the addresses that the text of a net.OpError has.
@@ -135,6 +148,8 @@ func isOwnAddr(addr net.Addr) bool {
 	}
 	return false
 }
+
+func init() { inside.IsOwn = func(err error) bool { return ownershipOf(err) == ownText } }
 
 // isNil reports whether a value of the user's is nil, or a nil of some type within an interface: such a conn has
 // nothing to read.

@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/internal/usercode"
 )
 
@@ -66,13 +67,13 @@ func closeFrame(reason error, masked bool) (frame []byte) {
 	return nil
 }
 
+func init() {
+	inside.IsCloseError = func(err error) bool { _, is := err.(websocket.CloseError); return is }
+}
+
 // boundedCloseFrame is closeFrame for who has to go on: a reason that does not answer is an internal error, too.
 func boundedCloseFrame(reason error, masked bool) []byte {
-	switch reason.(type) {
-	case nil, websocket.CloseError:
-		return closeFrame(reason, masked)
-	}
-	if reason == libnet.ErrSessionClosed || reason == io.EOF {
+	if inside.IsOwn(reason) {
 		return closeFrame(reason, masked)
 	}
 	frame, ok := usercode.AnswerWithin(reasonPatience, func() []byte { return closeFrame(reason, masked) })

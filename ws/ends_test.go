@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -12,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/codec"
+	"github.com/libnet-go/libnet/internal/inside"
 	"github.com/libnet-go/libnet/libnettest"
 )
 
@@ -436,5 +439,28 @@ func TestWhatAClientHasReadAheadAndNotReceivedIsDroppedAndCounted(t *testing.T) 
 	client.Close()
 	if got, want := client.Stats().Dropped, uint64(3*5+len("onetwothree")); got != want {
 		t.Errorf("%d bytes dropped, want %d", got, want)
+	}
+}
+
+// A reason of this module's, or one that packages errors and fmt have made of such, is told at once: on a goroutine of
+// its own its answer could be late, on a machine with much to do, and its peer would be told of an internal error.
+func TestReasonsThatAreNoUsersAreAskedWhereTheyAre(t *testing.T) {
+	kicked := websocket.CloseError{Code: 4001, Reason: "logged in elsewhere"}
+	itself := &net.OpError{Op: "read"}
+	itself.Err = itself
+	for _, reason := range []error{
+		libnet.ErrServerClosed, libnet.ErrIdleTimeout, libnet.ErrRateLimit, kicked, fmt.Errorf("out: %w", kicked),
+		fmt.Errorf("%w: a frame with a reserved bit", libnet.ErrMalformedFrame), errors.New("banned"),
+		&net.OpError{Op: "read", Err: fmt.Errorf("as ever: %w", syscall.ECONNRESET)},
+	} {
+		if !inside.IsOwn(reason) {
+			t.Errorf("%v is taken for one that may not answer", reason)
+		}
+	}
+	users := struct{ error }{io.EOF}
+	for _, reason := range []error{users, fmt.Errorf("out: %w", users), errors.Join(io.EOF, users), itself} {
+		if inside.IsOwn(reason) {
+			t.Errorf("a %T is taken for one that answers", reason)
+		}
 	}
 }

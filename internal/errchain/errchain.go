@@ -3,6 +3,12 @@
 // nothing more.
 package errchain
 
+import (
+	"errors"
+	"fmt"
+	"reflect"
+)
+
 // most is how many errors of a chain, or of a tree, are looked at.
 const most = 100
 
@@ -56,4 +62,44 @@ func findIn(err error, is func(error) bool, left *int) bool {
 		}
 	}
 	return false
+}
+
+// plain are the types of errors that packages errors and fmt make. Their methods do no more than call those of what
+// they wrap.
+var plain = func() map[reflect.Type]bool {
+	e := errors.New("")
+	types := make(map[reflect.Type]bool)
+	for _, e := range []error{e, fmt.Errorf("%w", e), fmt.Errorf("%w%w", e, e), errors.Join(e)} {
+		types[reflect.TypeOf(e)] = true
+	}
+	return types
+}()
+
+// Answers reports whether all errors of err's chain are known, or made by packages errors and fmt: then whatever is
+// asked of err is answered at once. What a known one wraps is not looked at.
+func Answers(err error, known func(error) bool) bool {
+	left := most
+	return answers(err, known, &left)
+}
+
+func answers(err error, known func(error) bool, left *int) bool {
+	for err != nil && !known(err) {
+		if *left--; *left < 0 || !plain[reflect.TypeOf(err)] {
+			return false
+		}
+		switch x := err.(type) {
+		case interface{ Unwrap() error }:
+			err = x.Unwrap()
+		case interface{ Unwrap() []error }:
+			for _, e := range x.Unwrap() {
+				if !answers(e, known, left) {
+					return false
+				}
+			}
+			return true
+		default:
+			return true
+		}
+	}
+	return true
 }

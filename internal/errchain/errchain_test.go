@@ -57,3 +57,23 @@ func TestIsAndAsAnswerAsPackageErrorsDoes(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyWhatIsKnownAndWhatPackagesErrorsAndFmtMakeAnswers(t *testing.T) {
+	known := func(err error) bool { return err == syscall.ECONNRESET }
+	for want, list := range map[bool][]error{
+		true: {
+			nil, io.EOF, syscall.ECONNRESET, fmt.Errorf("a: %w", fmt.Errorf("b: %w", io.EOF)),
+			fmt.Errorf("%w and %w", io.EOF, syscall.ECONNRESET), errors.Join(io.EOF, errors.Join(syscall.ECONNRESET)),
+		},
+		false: {
+			circle{}, bush{}, uncomparable{}, syscall.EPIPE, fmt.Errorf("a: %w", circle{}),
+			fmt.Errorf("%w and %w", io.EOF, bush{}), errors.Join(syscall.ECONNRESET, uncomparable{}),
+		},
+	} {
+		for _, err := range list {
+			if got := errchain.Answers(err, known); got != want {
+				t.Errorf("%T answers: %v", err, got)
+			}
+		}
+	}
+}

@@ -30,3 +30,11 @@ var Put func(session any, payload []byte) (by sendqueue.By, ok bool)
 
 // Flush has written what Put has queued.
 var Flush func(session any, by sendqueue.By)
+
+// IsOwn reports whether an error's methods are the standard library's or this module's: they return, and at once.
+// Package libnet sets it.
+var IsOwn func(err error) bool
+
+// IsCloseError reports whether an error is one of package ws's library, for IsOwn. Package ws sets it, where that is
+// used.
+var IsCloseError func(err error) bool
