@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -145,6 +146,56 @@ func TestFramesThatAreSharedArriveWhole(t *testing.T) {
 			}
 			running.Wait()
 		})
+	}
+}
+
+// Some broadcast in bursts, to all and to a few, others send to one member, and somebody asks for counters: each member
+// has all that was sent to it, and what came of one in order.
+func TestWhatSeveralBroadcastAtOnceArrivesWholeAndInOrder(t *testing.T) {
+	const members, bursts, burst = 6, 40, 25
+	srv := testkit.NewServer(t, testkit.Frames, 10_000)
+	srv.SendQueueBytes = -1
+	var all, few libnet.Group[int]
+	var reading, sending sync.WaitGroup
+	for k, peer := range grpJoin(t, &all, srv, 0, members, testkit.ConnectTCP) {
+		broadcasts := 2
+		if k < members/2 {
+			few.Put(k, all.Get(k))
+			broadcasts = 3
+		}
+		reading.Go(func() { grpReadNumbered(t, peer, (broadcasts*burst+1)*bursts, time.Duration(k)*time.Microsecond) })
+	}
+	for sender, group := range []*libnet.Group[int]{&all, &all, &few} {
+		sending.Go(func() {
+			for i := range bursts * burst {
+				if result := group.Broadcast(testkit.Message(sender, i, i%50)); result.Sent != group.Len() {
+					t.Errorf("%+v", result)
+				}
+				if i%burst == 0 {
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	sending.Go(func() {
+		for i := range bursts {
+			for _, s := range all.All() {
+				testkit.CheckErr(t, "Send", s.Send(testkit.Message(3, i, 30)), nil)
+				_ = s.Stats()
+			}
+		}
+	})
+	sending.Wait()
+	reading.Wait()
+	for k, s := range all.All() {
+		testkit.Eventually(t, "all to be counted", func() bool { return s.Stats().Queued == 0 })
+		want := uint64(bursts * (2*burst + 1))
+		if k < members/2 {
+			want += bursts * burst
+		}
+		if c := s.Stats(); c.MessagesOut != want || c.Discarded > 0 {
+			t.Errorf("member %d: %+v, want %d messages", k, c, want)
+		}
 	}
 }
 
