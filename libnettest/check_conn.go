@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libnet-go/libnet"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // checkPatience bounds what takes microseconds with a codec that works.
@@ -110,7 +111,7 @@ func start(what string, result chan<- error, f func() error) {
 func guard(what string, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%s panicked: %v", what, r)
+			err = fmt.Errorf("%s panicked: %s", what, usercode.Text(r))
 		}
 	}()
 	return f()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libnet-go/libnet"
 	"github.com/libnet-go/libnet/internal/errchain"
+	"github.com/libnet-go/libnet/internal/usercode"
 )
 
 // kit is what the checks share, which come one after the other. It is immutable after newKit, but for found.
@@ -303,6 +304,6 @@ func is(err, target error) bool {
 func failOnPanic(tb testing.TB, what string) {
 	if r := recover(); r != nil {
 		tb.Helper()
-		tb.Fatalf("%s panicked: %v\n%s", what, r, debug.Stack())
+		tb.Fatalf("%s panicked: %s\n%s", what, usercode.Text(r), debug.Stack())
 	}
 }

@@ -1,6 +1,7 @@
 package libnettest_test
 
 import (
+	"fmt"
 	"io"
 	"math"
 	"testing"
@@ -43,10 +44,13 @@ func TestTheKitCatchesMutantsThatTellWhatTheyTake(t *testing.T) {
 		promise string
 		spoil   func(c *telling)
 	}{
-		"tells one byte more":     {agreeing, func(c *telling) { c.max = func() int { return math.MaxUint16 + 1 } }},
-		"tells one byte less":     {agreeing, func(c *telling) { c.max = func() int { return math.MaxUint16 - 1 } }},
-		"tells of no bound":       {agreeing, func(c *telling) { c.max = func() int { return -1 } }},
-		"panics":                  {"MaxMessage panicked", func(c *telling) { c.max = func() int { panic("test: no") } }},
+		"tells one byte more": {agreeing, func(c *telling) { c.max = func() int { return math.MaxUint16 + 1 } }},
+		"tells one byte less": {agreeing, func(c *telling) { c.max = func() int { return math.MaxUint16 - 1 } }},
+		"tells of no bound":   {agreeing, func(c *telling) { c.max = func() int { return -1 } }},
+		"panics":              {"MaxMessage panicked: test: no", func(c *telling) { c.max = func() int { panic("test: no") } }},
+		"panics with the unspeakable": {"MaxMessage panicked", func(c *telling) {
+			c.max = func() int { panic(unspeakable(0)) }
+		}},
 		"finds nothing wrong":     {agreeing, func(c *telling) { c.check = func([]byte) error { return nil } }},
 		"refuses the empty one":   {"CheckPayload refuses", func(c *telling) { c.check = refusing(func(p []byte) bool { return len(p) == 0 }) }},
 		"refuses what is no text": {"CheckPayload refuses", func(c *telling) { c.check = refusing(func(p []byte) bool { return len(p) > 0 && p[0] > 0x7f }) }},
@@ -64,6 +68,11 @@ func TestTheKitCatchesMutantsThatTellWhatTheyTake(t *testing.T) {
 		})
 	}
 }
+
+// An unspeakable is a value that panics with itself when it is printed.
+type unspeakable int
+
+func (u unspeakable) Format(fmt.State, rune) { panic(u) }
 
 func refusing(bad func(payload []byte) bool) func([]byte) error {
 	return func(payload []byte) error {
