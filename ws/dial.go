@@ -64,12 +64,11 @@ func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*l
 	if err != nil {
 		return nil, fmt.Errorf("libnet: ws: %w", dialError(ctx, response, err))
 	}
-	deflates, err := agreesToDeflate(response.Header[extensionsField])
+	agreed, err := o.agreement(response, ws.Subprotocol())
 	if err != nil {
 		_ = ws.CloseNow()
 		return nil, fmt.Errorf("libnet: ws: %w", dialError(ctx, response, err))
 	}
-	agreed := agreement{spelledAs(o.Subprotocols, ws.Subprotocol()), deflates}
 	c := newConn(up.take(), nil, &protocols{text: o.Text, compressFrom: o.CompressFrom}, agreed)
 	_ = ws.CloseNow() // its part was the handshake
 	s, err := d.NewSession(c)
@@ -79,6 +78,12 @@ func Dial(ctx context.Context, url string, d *libnet.Dialer, o *DialOptions) (*l
 	}
 	c.begin()
 	return s, nil
+}
+
+// agreement is what a server has agreed on, which may be what was not offered.
+func (o *DialOptions) agreement(response *http.Response, subprotocol string) (agreement, error) {
+	deflates, err := agreesToDeflate(response.Header[extensionsField])
+	return agreement{spelledAs(o.Subprotocols, subprotocol), deflates}, err
 }
 
 // A causeless context says of its end no more than that: a cause, which may be the user's, would go into the texts of
