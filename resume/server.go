@@ -41,7 +41,8 @@ type Server struct {
 	// bytes. Beyond, the one that has been without a connection for longest, of that address or of all, ends with
 	// [ErrEvicted]; of all, those go first that never brought or acknowledged a message. Default 16,384, 1,024 and 64
 	// MiB; negative: no bound. What is not IP counts as one address, as do all clients behind a proxy that the
-	// libnet.Server's ProxyProtocol does not know.
+	// libnet.Server's ProxyProtocol does not know. Short messages lie in blocks of 6 KB, one each way at the least where
+	// there are any: sessions that hold a message or two are bounded by MaxKept, at 100 to 200 MB by default.
 	MaxKept, MaxKeptPerIP, MaxKeptBytes int
 
 	toldDrops atomic.Bool
