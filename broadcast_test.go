@@ -531,7 +531,7 @@ func TestFramesThatCodecsMakeInMemoryOfTheirOwnAreNotChangedInAQueue(t *testing.
 	}
 }
 
-// grpReusing is a protocol whose codecs make all frames in the same memory.
+// grpReusing is a protocol whose codecs make the frames of texts in the same memory.
 type grpReusing struct {
 	libnet.Protocol
 	memory []byte
@@ -539,7 +539,10 @@ type grpReusing struct {
 
 func (p *grpReusing) NewCodec(rw io.ReadWriter) libnet.Codec {
 	inner := p.Protocol.NewCodec(rw)
-	return testkit.FramingCodec{Codec: inner, OnAppend: func(_ []byte, msg any) (frame []byte, err error) {
+	return testkit.FramingCodec{Codec: inner, OnAppend: func(dst []byte, msg any) (frame []byte, err error) {
+		if _, text := msg.(string); !text {
+			return inner.(libnet.FrameAppender).AppendFrame(dst, msg)
+		}
 		p.memory, err = inner.(libnet.FrameAppender).AppendFrame(p.memory[:0], msg)
 		return p.memory, err
 	}}

@@ -229,7 +229,7 @@ func TestAPeerThatReadsSlowlyIsNotTakenForOneThatDoesNot(t *testing.T) {
 			for range 16 {
 				testkit.MustSend(t, s, make([]byte, 256<<10))
 			}
-			sip := make([]byte, 12<<10) // 150 KB in a WriteTimeout: a receiver's window opens by 64 KB on a loopback interface
+			sip := make([]byte, 24<<10) // 300 KB in a WriteTimeout: a receiver's window opens by 64 KB on a loopback interface
 			for begun := time.Now(); time.Since(begun) < 3600*time.Millisecond; time.Sleep(100 * time.Millisecond) {
 				if _, err := io.ReadFull(conn, sip); err != nil {
 					t.Fatalf("after %v: %v, %v", time.Since(begun), err, s.Err())
