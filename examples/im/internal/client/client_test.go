@@ -99,6 +99,10 @@ func TestThereIsOneSyncAtATimeAndEachMessageComesOnce(t *testing.T) {
 		t.Errorf("sync %v", sync)
 	}
 	session.say(page(16, "d"))
+	session.say(wire.Notify(17))
+	if sync := expect[*wire.ReqSyncMsg](session); sync.CurrentID != 16 { // what came before has been handed out
+		t.Errorf("sync %v", sync)
+	}
 	wantMessages(t, got, "a", "b", "c", "d")
 	if len(got) != 0 || c.Current() != 16 {
 		t.Errorf("%d more, at %d", len(got), c.Current())
