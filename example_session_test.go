@@ -215,6 +215,8 @@ func ExampleSession_Shutdown() {
 func ExampleSession_Done() {
 	server := startEcho()
 	session := connect(server)
+	session.Send("hello")
+	session.Receive()
 	go server.Stop()
 	go session.Receive() // who does not receive does not learn of the peer's end
 	<-session.Done()

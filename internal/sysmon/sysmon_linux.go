@@ -1,6 +1,7 @@
 package sysmon
 
 import (
+	"math"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,9 +22,10 @@ var (
 	timer *time.Timer
 )
 
-// The timer has a function to run: one with a channel is none to the runtime until somebody waits for that.
+// The timer has a function to run: one with a channel is none to the runtime until somebody waits for that. It is set
+// so late that it cannot run before it is there to be set again.
 func init() {
-	timer = time.AfterFunc(period, due)
+	timer = time.AfterFunc(math.MaxInt64, due)
 	timer.Stop()
 }
 
