@@ -306,3 +306,26 @@ func TestSubprotocolsOfPeersAreNotKept(t *testing.T) {
 		return srv.Stats().Open == 0 && after-before < clients*length/2
 	})
 }
+
+func TestARequestWhoseHeaderMiddlewareHasAddedToIsFound(t *testing.T) {
+	srv := newServer(t)
+	found := make(chan *http.Request, 1)
+	srv.OnSession = func(s *libnet.Session) error {
+		found <- ws.Request(s)
+		return nil
+	}
+	messages := ws.MessageHandler(srv, echoMessages, nil)
+	addr := serveWeb(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Host", "elsewhere")
+		r.Header.Set("X-User", "me")
+		messages.ServeHTTP(w, r)
+	}), false)
+	client, err := ws.Dial(t.Context(), "ws://"+addr.String(), &libnet.Dialer{Protocol: frames}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if r := <-found; r == nil || r.Host != addr.String() || r.Header.Get("X-User") != "me" {
+		t.Errorf("%+v", r)
+	}
+}

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -30,13 +31,21 @@ var ofHandshake = map[string]bool{
 	"Connection": true, "Upgrade": true, "Sec-Websocket-Version": true, "Sec-Websocket-Key": true, "Sec-Websocket-Extensions": true,
 }
 
+// written are the fields that requestText does not take from the header: Host is no part of that, unless middleware has
+// put it there.
+var written = func() map[string]bool {
+	fields := maps.Clone(ofHandshake)
+	fields["Host"] = true
+	return fields
+}()
+
 // requestText is keptRequest of a request that net/http has read.
 func requestText(r *http.Request) string {
 	var kept strings.Builder
 	for _, part := range []string{r.Method, " ", requestURI(r), " ", r.Proto, "\r\nHost: ", r.Host, "\r\n"} {
 		kept.WriteString(part)
 	}
-	_ = r.Header.WriteSubset(&kept, ofHandshake)
+	_ = r.Header.WriteSubset(&kept, written)
 	kept.WriteString("\r\n")
 	return strings.Clone(kept.String())
 }
