@@ -72,7 +72,6 @@ type Server struct {
 	ownerOnce sync.Once
 	owner     *owner // what the sessions share; made with the first of them
 	flusher   flusher
-	entrances sync.Map // of *entrance, by their Handler
 	keyLogged atomic.Pointer[guardedTLS]
 	log       eventLog
 	blocked   atomic.Uint64
@@ -80,6 +79,9 @@ type Server struct {
 	measures  atomic.Pointer[measures] // nil until the first session, and without Histograms
 	refusals  atomic.Int32             // connections that are answered why they are refused
 	running   atomic.Int32             // sessions of which ShutdownError.Running tells
+
+	upgradedOnce sync.Once
+	upgraded     *messageServer // of package ws's sessions behind net/http; made with the first of them
 
 	lateAccepts atomic.Int32 // calls of Accept after the end, as far as they are counted
 
@@ -101,6 +103,7 @@ type Server struct {
 	adopted      []*Session        // they came from another process, and nobody serves them yet
 	paused       *acceptPause      // nil while nobody keeps connections from being accepted
 	accepting    bool              // Accept, Serve or ServeMessages was called
+	messages     int               // calls of ServeMessages with an event loop
 	loops        []*eventloop.Loop // closed when the server has stopped and no session is open
 }
 

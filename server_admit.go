@@ -224,7 +224,7 @@ func isRefusal(err error) bool {
 // ownerFor is sessionOwner, but for a connection that has a framing of its own.
 func (srv *Server) ownerFor(conn net.Conn) (*owner, error) {
 	if e, ok := conn.(*entrant); ok {
-		return e.through.owner, nil
+		return e.owner, nil
 	}
 	o := srv.sessionOwner()
 	m, ok := conn.(MessageConn)

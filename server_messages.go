@@ -73,7 +73,7 @@ func (m *messageServer) startLoop() error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("libnet: event loop: %w", err)
-	case !m.server.addLoop(loop):
+	case !m.server.addLoop(loop, m.handler):
 		loop.Close()
 		return ErrServerClosed
 	}

@@ -94,14 +94,17 @@ func withinHalf(ctx context.Context, d time.Duration) time.Duration {
 	return d
 }
 
-// addLoop has loop closed when no session can need it any more; false if that is so already.
-func (srv *Server) addLoop(loop *eventloop.Loop) bool {
+// addLoop has loop, of h, closed when no session can need it any more; false if that is so already.
+func (srv *Server) addLoop(loop *eventloop.Loop, h MessageHandler) bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if srv.isStopped {
 		return false
 	}
 	srv.loops = append(srv.loops, loop)
+	if h != MessageHandler(ownersHandler{}) {
+		srv.messages++
+	}
 	return true
 }
 
@@ -240,7 +243,7 @@ func (srv *Server) beginPause(p *acceptPause) error {
 		return ErrServerClosed
 	case srv.paused != nil:
 		return errGiving
-	case len(srv.loops) > 1:
+	case srv.messages > 1:
 		return errHandlers
 	}
 	srv.paused = p

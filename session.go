@@ -98,6 +98,8 @@ type owner struct {
 	server   *Server  // nil for a dialled session
 	flusher  *flusher // nil for sessions made from a bare codec, which have no receiver to leave a message to
 
+	handler MessageHandler // of package ws's sessions behind net/http; nil for others
+
 	framing atomic.Pointer[framing] // what a codec that shares its had last; nil before the first
 }
 

@@ -4,7 +4,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/libnet-go/libnet/internal/inside"
@@ -307,7 +306,7 @@ func (l *lingering) look() {
 // answered it. What is left for the server is a conn, some input that was read from it, and who makes the codec.
 
 // An upgradedConn is one that becomes such a session, by [Server.ServeConn]. It belongs to no session before:
-// [MessageConn]'s method is asked once for all conns that come with the same handler.
+// [MessageConn]'s method is asked once for all conns of the same handler.
 type upgradedConn interface {
 	MessageConn
 	handshakeProtocol // which is over: it makes the codec
@@ -315,33 +314,30 @@ type upgradedConn interface {
 
 	// Upgraded returns the conn to go on with, and what was read from it beyond the handshake.
 	Upgraded(inside.Call) (conn net.Conn, input []byte)
-}
 
-// An entrance is what the sessions of one handler of package ws share.
-type entrance struct {
-	once sync.Once // makes the rest
-
-	owner    *owner
-	messages *messageServer // nil where a Handler runs each session
+	// Shared returns what make has made for the first conn of the same handler. The handler keeps it: a program may
+	// have one for each request, of which nothing is to be left.
+	Shared(make func() any, _ inside.Call) any
 }
 
 // An entrant is an upgradedConn on its way in.
 type entrant struct {
 	upgradedConn
-	through *entrance
+	owner    *owner
+	messages *messageServer
 }
 
 // serveUpgraded begins a session and returns. The goroutine of whoever calls it, and what that has on its stack, is not
-// the session's. The handler is package ws's own, so it can be compared. One that is a MessageHandler, too, is called a
-// message.
+// the session's. The handler is package ws's own, and a MessageHandler.
 func (srv *Server) serveUpgraded(up upgradedConn, h Handler) error {
-	through := srv.entrance(up, h)
-	s, err := srv.enter(&entrant{up, through}, nil)
+	o := up.Shared(func() any { return srv.upgradedOwner(up, h.(MessageHandler)) }, inside.Call{}).(*owner)
+	m := srv.upgradedServer()
+	s, err := srv.enter(&entrant{up, o, m}, nil)
 	if err != nil {
 		return err
 	}
 	// Before anybody knows the session: whatever ends it then tells the peer why.
-	s.makeCodecBy(func() (Codec, error) { return s.upgradedCodec(up, through.messages) })
+	s.makeCodecBy(func() (Codec, error) { return s.upgradedCodec(up, m) })
 	if s.IsClosed() {
 		return s.closedErr()
 	}
@@ -350,35 +346,42 @@ func (srv *Server) serveUpgraded(up upgradedConn, h Handler) error {
 		return ErrServerClosed
 	}
 	s.startClock()
-	if through.messages != nil {
-		go through.messages.serve(s)
-	} else {
-		go srv.run(s, h)
-	}
+	go m.serve(s)
 	return nil
 }
 
-// entrance returns that of h, which the first connection makes.
-func (srv *Server) entrance(up upgradedConn, h Handler) *entrance {
-	known, _ := srv.entrances.LoadOrStore(h, new(entrance))
-	e := known.(*entrance)
-	e.once.Do(func() {
-		o := srv.sessionOwner()
-		e.owner = newOwner(o.Config, up.WrapProtocol(srv.protocol), srv, &srv.flusher)
-		e.owner.begun = true
-		if messages, ok := h.(MessageHandler); ok {
-			e.messages = srv.newMessageServer(messages)
-			_ = e.messages.startLoop() // descriptors may be short: each session has a goroutine then
-		}
+// upgradedOwner makes what the sessions of h share.
+func (srv *Server) upgradedOwner(up upgradedConn, h MessageHandler) *owner {
+	o := newOwner(srv.sessionOwner().Config, up.WrapProtocol(srv.protocol), srv, &srv.flusher)
+	o.begun, o.handler = true, h
+	return o
+}
+
+// upgradedServer returns that of all such sessions, whatever their handlers: an event loop has descriptors and
+// goroutines.
+func (srv *Server) upgradedServer() *messageServer {
+	srv.upgradedOnce.Do(func() {
+		srv.upgraded = srv.newMessageServer(ownersHandler{})
+		_ = srv.upgraded.startLoop() // descriptors may be short: each session has a goroutine then
 	})
-	return e
+	return srv.upgraded
+}
+
+// An ownersHandler is in the place of that which a session's owner has.
+type ownersHandler struct{}
+
+func (ownersHandler) ServeMessage(s *Session, msg []byte) { s.owner.handler.ServeMessage(s, msg) }
+
+// HandlerOf makes it one of sessionHandlers.
+func (ownersHandler) HandlerOf(s *Session, _ inside.Call) (h, of MessageHandler) {
+	return s.owner.handler, ownersHandler{}
 }
 
 // conn returns the conn to go on with: for an event loop, as one that can be taken over from package net.
 func (e *entrant) conn() net.Conn {
 	conn, _ := e.Upgraded(inside.Call{})
-	if m := e.through.messages; m != nil && m.loop != nil {
-		return sockets.Attach(conn, m.listenAddr)
+	if e.messages.loop != nil {
+		return sockets.Attach(conn, e.messages.listenAddr)
 	}
 	return conn
 }
@@ -398,7 +401,7 @@ func (s *Session) upgradedCodec(up upgradedConn, m *messageServer) (codec Codec,
 		s.took(n)
 		input = input[n:]
 	}
-	if codec, _, err = up.Handshake(stream{s}, inside.Call{}); err == nil && m != nil && m.loop != nil {
+	if codec, _, err = up.Handshake(stream{s}, inside.Call{}); err == nil && m.loop != nil {
 		sockets.LetGo(s.conn) // nobody else waits in it yet
 	}
 	return codec, err

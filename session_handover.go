@@ -135,7 +135,7 @@ func (l *leaver) Stays() string {
 		return staysBare
 	case s.sock == nil && s.secure() || s.sock != nil && s.sock.Layered():
 		return staysTLS
-	case s.isWebSocket() && !s.hasMovingCodec():
+	case s.owner.handler != nil, s.isWebSocket() && !s.hasMovingCodec(): // the first came through net/http
 		return staysWebSocket
 	case s.sock == nil || s.owner != s.owner.server.sessionOwner():
 		return staysConn

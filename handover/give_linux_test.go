@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -524,4 +525,30 @@ func pair(t *testing.T) (near, far *net.UnixConn) {
 		conns[i] = conn.(*net.UnixConn)
 	}
 	return conns[0], conns[1]
+}
+
+// Such as a server for terminals on its own listener, and for pages on net/http's.
+func TestAServerThatAlsoHasWebSocketsOfNetHTTPIsGiven(t *testing.T) {
+	libnettest.VerifyNone(t)
+	r := newRig(t, "event", nil)
+	web := httptest.NewServer(ws.MessageHandler(r.srv, libnet.MessageHandlerFunc(answer), nil))
+	defer web.Close()
+	page, err := ws.Dial(t.Context(), web.URL, &libnet.Dialer{Protocol: protocol}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer page.Close()
+	moves := r.dial(t)
+	ask(t, moves, numbered(0))
+	testkit.Eventually(t, "both sessions", func() bool { return r.srv.Manager().Len() == 2 })
+	result, err := r.give(t, settings{Mode: "event"}, handover.GiveOptions{})
+	if err != nil || result.Moved != 1 || result.Stayed["websocket"] != 1 {
+		t.Fatal(result, err)
+	}
+	if _, err := page.Receive(); err != io.EOF {
+		t.Errorf("a session that stays is ended with %v", err)
+	}
+	if f := askFacts(t, moves); f.PID == os.Getpid() {
+		t.Errorf("%+v", f)
+	}
 }

@@ -50,6 +50,8 @@ type HandlerOptions struct {
 // OnSession refuses is told by close code and text, which is also all that a browser's script gets to see.
 // [Request] tells both what was asked for.
 //
+// One Handler is for all requests. One for each works, too, but a broadcast is encoded once for each Handler.
+//
 // The HTTP server's own timeouts apply until the upgrade and the session's from then on; srv's Shutdown ends the
 // sessions, the HTTP server's does not. A request that comes when srv is stopped or has too many sessions is upgraded
 // and closed with 1001 or 1013. srv.TLSConfig has no effect here: TLS is the HTTP server's, or that of a [TLSListener].

@@ -5,7 +5,10 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
+	"os"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -78,4 +81,69 @@ func wantLittle(t *testing.T, sessions, heapBound, stackBound int, secure bool, 
 		heap, stack = (heapAfter-heapBefore)/sessions, (stackAfter-stackBefore)/sessions
 		return heap <= heapBound && stack <= stackBound && runtime.NumGoroutine() < goroutines+sessions/10
 	})
+}
+
+// A program may make a handler for each request, which knows that: of such a handler nothing is left.
+func TestOfAHandlerForOneRequestNothingIsLeft(t *testing.T) {
+	for name, handle := range map[string]func(*libnet.Server, http.ResponseWriter, *http.Request){
+		"MessageHandler": func(srv *libnet.Server, w http.ResponseWriter, r *http.Request) {
+			ws.MessageHandler(srv, libnet.MessageHandlerFunc(func(s *libnet.Session, _ []byte) { _ = s.Send(r.URL.Path) }), nil).ServeHTTP(w, r)
+		},
+		"Handler": func(srv *libnet.Server, w http.ResponseWriter, r *http.Request) {
+			ws.Handler(srv, libnet.HandlerFunc(func(s *libnet.Session) {
+				for range s.Messages() {
+					_ = s.Send(r.URL.Path)
+				}
+			}), nil).ServeHTTP(w, r)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const rounds, clients = 50, 10
+			srv := newServer(t)
+			addr := serveWeb(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(srv, w, r) }), false)
+			round := func() {
+				var all [clients]*libnet.Session
+				for i := range all {
+					all[i] = dialPath(t, addr, strconv.Itoa(i))
+				}
+				for i, s := range all {
+					send(t, s, "which?")
+					want(t, s, "/"+strconv.Itoa(i))
+					_ = s.Close()
+				}
+				testkit.Eventually(t, "no session to be open", func() bool { return srv.Stats().Open == 0 })
+			}
+			round()
+			heapBefore, _ := testkit.InUse()
+			goroutines, descriptors := runtime.NumGoroutine(), openDescriptors(t)
+			for range rounds {
+				round()
+			}
+			testkit.Eventually(t, "nothing to be left", func() bool {
+				heap, _ := testkit.InUse()
+				return heap-heapBefore < rounds*clients*200 && runtime.NumGoroutine() < goroutines+clients &&
+					openDescriptors(t) < descriptors+clients
+			})
+		})
+	}
+}
+
+func dialPath(t *testing.T, addr *net.TCPAddr, path string) *libnet.Session {
+	t.Helper()
+	d := &libnet.Dialer{Protocol: frames}
+	d.Logger = testkit.Quiet
+	s, err := ws.Dial(t.Context(), "ws://"+addr.String()+"/"+path, d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func openDescriptors(t *testing.T) int {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(open)
 }

@@ -34,10 +34,12 @@ type messagesHandler struct {
 
 	once     sync.Once       // makes the following
 	protocol *serverProtocol // of all sessions, so that a broadcast encodes once for them
+
+	sharedOnce sync.Once // makes the following
+	shared     any       // what all sessions share, as the server has it
 }
 
-// A passedHandler is the user's, as the server is given it: one that can be compared. It is a Handler only to be let
-// through ServeConn.
+// A passedHandler is the user's, as the server is given it. It is a Handler only to be let through ServeConn.
 type passedHandler struct {
 	libnet.MessageHandler
 	libnet.Handler // nil

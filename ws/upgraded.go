@@ -28,6 +28,12 @@ func (c *upgraded) WrapProtocol(p libnet.Protocol) libnet.Protocol { return c.ha
 // Upgraded returns what the session runs on, and what comes before what that reads.
 func (c *upgraded) Upgraded(inside.Call) (conn net.Conn, input []byte) { return c.Conn, c.input }
 
+// Shared has the handler keep what its sessions share on the server's side.
+func (c *upgraded) Shared(make func() any, _ inside.Call) any {
+	c.handler.sharedOnce.Do(func() { c.handler.shared = make() })
+	return c.handler.shared
+}
+
 // Handshake makes the codec of the session whose stream rw is. There is nothing left to say.
 func (c *upgraded) Handshake(rw io.ReadWriter, _ inside.Call) (codec libnet.Codec, answer []byte, err error) {
 	made, err := c.handler.protocol.newCodec(rw.(sessionStream), c.agreement)
