@@ -518,7 +518,8 @@ func TestInABurstTheMemberThatIsLeftOutEncodesNothing(t *testing.T) {
 	for range 3 {
 		alone.Broadcast([]byte("hello"))
 	}
-	if result := group.BroadcastExcept("hello", sender); result != (libnet.BroadcastResult{Sent: 1}) || sender.Err() != nil {
+	result := group.BroadcastExcept("hello", sender)
+	if result != (libnet.BroadcastResult{Sent: 1}) || sender.Err() != nil {
 		t.Errorf("%+v, and the sender has ended with %v", result, sender.Err())
 	}
 }
