@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -251,4 +252,57 @@ func TestASilentClientBehindHTTPSMayWait(t *testing.T) {
 	}
 	_ = s.Close()
 	srv.Stop()
+}
+
+// Routers that have regular expressions in their patterns set path values as http.ServeMux does.
+func TestPathValuesOfPatternsWithExpressionsAreKept(t *testing.T) {
+	srv := newServer(t)
+	messages := ws.MessageHandler(srv, libnet.MessageHandlerFunc(func(s *libnet.Session, _ []byte) {
+		r := ws.Request(s)
+		_ = s.Send(r.PathValue("year") + " " + r.PathValue("room") + " " + r.Pattern)
+	}), nil)
+	addr := serveWeb(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Pattern = "/{year:[0-9]{4}}/{room:[a-z]+}"
+		r.SetPathValue("year", "2026")
+		r.SetPathValue("room", "lobby")
+		messages.ServeHTTP(w, r)
+	}), false)
+	client, err := ws.Dial(t.Context(), "ws://"+addr.String()+"/2026/lobby", &libnet.Dialer{Protocol: frames}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	send(t, client, "which?")
+	want(t, client, "2026 lobby /{year:[0-9]{4}}/{room:[a-z]+}")
+}
+
+// Pages send tokens as subprotocols, having no other header, and middleware agrees to them.
+func TestSubprotocolsOfPeersAreNotKept(t *testing.T) {
+	const clients, length, header = 200, 16 << 10, "Sec-WebSocket-Protocol"
+	srv := newServer(t)
+	messages := ws.MessageHandler(srv, echoMessages, nil)
+	addr := serveWeb(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(header, r.Header.Get(header))
+		messages.ServeHTTP(w, r)
+	}), false)
+	connect := func(token string) {
+		o := &ws.DialOptions{Subprotocols: []string{token}}
+		client, err := ws.Dial(t.Context(), "ws://"+addr.String(), &libnet.Dialer{Protocol: frames}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if agreed := ws.Subprotocol(client); agreed != token {
+			t.Errorf("agreed on %.20q", agreed)
+		}
+		_ = client.Close()
+	}
+	connect("first")
+	before, _ := testkit.InUse()
+	for i := range clients {
+		connect(strings.Repeat("x", length) + strconv.Itoa(i))
+	}
+	testkit.Eventually(t, "the tokens to be gone", func() bool {
+		after, _ := testkit.InUse()
+		return srv.Stats().Open == 0 && after-before < clients*length/2
+	})
 }

@@ -13,8 +13,10 @@ import (
 //
 // For a session of MessageHandler or Protocol the context ends with the session, and the request is made anew by each
 // call: keep what you need more than once, not the request. Of what net/http and middleware have made of it, it has the
-// header, URL, RemoteAddr, pattern and path values, and what its context holds. For one of Protocol it is nil, too, if
-// the handshake has failed; a session that Accept has returned is to do it first.
+// header, URL, RemoteAddr, pattern and path values, and what its context holds. That outlives net/http's request: what
+// a router takes back when its handler has returned, to use it again, would be another request's here. So does chi
+// with what its URLParam reads: behind a MessageHandler PathValue has the parameters. For a session of Protocol Request
+// returns nil, too, if the handshake has failed; one that Accept has returned is to do it first.
 //
 // A session keeps its request for as long as it lives, which may be as long as 16 KiB, or behind net/http as the
 // http.Server's MaxHeaderBytes allows.

@@ -95,12 +95,14 @@ var cancelType = func() reflect.Type {
 	return reflect.TypeOf(ctx)
 }()
 
-// wildcards yields the names in a pattern of http.ServeMux.
+// wildcards yields the names in a pattern of http.ServeMux, or of another router that writes them as it does: with a
+// regular expression, braces in it perhaps, behind a colon.
 func wildcards(pattern string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		for {
 			_, rest, found := strings.Cut(pattern, "{")
 			name, behind, closed := strings.Cut(rest, "}")
+			name, _, _ = strings.Cut(name, ":")
 			if !found || !closed || !yield(strings.TrimSuffix(name, "...")) {
 				return
 			}

@@ -3,6 +3,7 @@ package ws
 import (
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -45,7 +46,7 @@ type serverProtocol struct {
 	inner   libnet.Protocol
 	options options
 	wires   [2]atomic.Pointer[lengthprefix.Prefix] // the last session's framing, without and with compression
-	terms   sync.Map                               // of the last session with an agreement, by that
+	terms   sync.Map                               // of the last session with an agreement of the options', by that
 }
 
 // terms are what the sessions of a protocol share that have agreed on the same. Immutable.
@@ -102,8 +103,12 @@ func (p *serverProtocol) newCodec(stream sessionStream, agreed agreement) (*serv
 	return &serverCodec{Codec: inner, stream: stream, terms: terms}, nil
 }
 
-// termsOf keeps as many as there are agreements: the subprotocols are the user's.
+// termsOf keeps as many as the options have agreements. A subprotocol that is none of theirs is middleware's, which may
+// have it from the peer, and would be kept for ever.
 func (p *serverProtocol) termsOf(agreed agreement, wire *lengthprefix.Prefix) *terms {
+	if agreed.subprotocol != "" && !slices.Contains(p.options.accept.Subprotocols, agreed.subprotocol) {
+		return &terms{agreed, p, wire}
+	}
 	if known, ok := p.terms.Load(agreed); ok && known.(*terms).wire == wire {
 		return known.(*terms)
 	}
