@@ -57,7 +57,7 @@ func (b *broadcast) send(to []*Session, except *Session) BroadcastResult {
 // extendRun sends a message of a burst at once to all who have the one before it still before them, and to the others
 // one by one: see sendqueue.Lender. False says that it has gone to nobody.
 func (b *broadcast) extendRun(to []*Session, except *Session) (sent bool) {
-	first := firstFollower(to)
+	first := firstFollower(to, except)
 	if first == nil || b.repeats != nil && b.repeats() {
 		return false
 	}
@@ -90,9 +90,9 @@ func (b *broadcast) extendRun(to []*Session, except *Session) (sent bool) {
 // none is no number of followers.
 const none = -1
 
-func firstFollower(of []*Session) *Session {
+func firstFollower(of []*Session, except *Session) *Session {
 	for _, s := range of {
-		if s.q.Follows() {
+		if s != except && s.q.Follows() {
 			return s
 		}
 	}

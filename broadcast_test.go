@@ -498,6 +498,32 @@ func TestACodecThatPanicsInABroadcastEndsNoOtherMember(t *testing.T) {
 	}
 }
 
+// A member whose messages wait for its receiver broadcasts to all others what its own codec cannot encode.
+func TestInABurstTheMemberThatIsLeftOutEncodesNothing(t *testing.T) {
+	picky := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		return testkit.FramingCodec{Codec: testkit.Frames.NewCodec(rw), OnAppend: func(dst []byte, msg any) ([]byte, error) {
+			return append(dst, msg.([]byte)...), nil
+		}}
+	})
+	var group, alone libnet.Group[int]
+	far := grpJoin(t, &group, testkit.NewServer(t, picky, 64), 0, 1, testkit.ConnectTCP)[0]
+	grpJoin(t, &group, testkit.NewServer(t, testkit.Frames, 64), 1, 1, testkit.ConnectTCP)
+	sender := group.Get(0)
+	alone.Put(0, sender)
+	if _, err := far.Write(bytes.Repeat(testkit.Frame("step"), 3)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := sender.Receive()
+	testkit.CheckErr(t, "Receive", err, nil)
+	for range 3 {
+		alone.Broadcast([]byte("hello"))
+	}
+	result := group.BroadcastExcept("hello", sender)
+	if result != (libnet.BroadcastResult{Sent: 1}) || sender.Err() != nil {
+		t.Errorf("%+v, and the sender has ended with %v", result, sender.Err())
+	}
+}
+
 // A codec may make each frame in memory of its own. To members with different protocols a message is encoded more than
 // once, and one who does not read has the frames in its queue while the next ones are made.
 func TestFramesThatCodecsMakeInMemoryOfTheirOwnAreNotChangedInAQueue(t *testing.T) {

@@ -296,7 +296,7 @@ func TestAHandlerAtWorkEndsItsMessageOrItsSessionStays(t *testing.T) {
 		before := waits.Load()
 		say(t, quick, "wait 50ms")
 		say(t, quick, "behind")
-		say(t, slow, "wait 1500ms")
+		say(t, slow, "hold")
 		testkit.Eventually(t, "both handlers", func() bool { return waits.Load() == before+2 })
 		answers := make(chan string, 1)
 		go func() { // drained, with its answer
@@ -304,7 +304,13 @@ func TestAHandlerAtWorkEndsItsMessageOrItsSessionStays(t *testing.T) {
 			_ = slow.Close()
 			answers <- string(all)
 		}()
-		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{HandlerTime: 750 * time.Millisecond})
+		result, err := r.give(t, settings{Mode: mode}, handover.GiveOptions{
+			HandlerTime: 750 * time.Millisecond,
+			Freeze: func(s *libnet.Session) ([]byte, error) { // of the quick one: the new process is ready
+				held <- struct{}{}
+				return freezeCounter(s)
+			},
+		})
 		if err != nil || result.Moved != 1 || result.Stayed["busy"] != 1 {
 			t.Fatal(result, err)
 		}

@@ -313,8 +313,11 @@ func factsOf(s *libnet.Session) []byte {
 
 var theServer *libnet.Server
 
-// waits counts the messages that a handler has begun to wait for.
-var waits atomic.Int64
+// waits counts the messages that a handler has begun to wait for, and held says that one may go on.
+var (
+	waits atomic.Int64
+	held  = make(chan struct{}, 1)
+)
 
 // answer echoes a numbered message, and says so where it is not the next one. An empty message asks for the session's
 // numbers.
@@ -328,6 +331,12 @@ func answer(s *libnet.Session, msg []byte) {
 		d, _ := time.ParseDuration(string(msg[5:]))
 		waits.Add(1)
 		time.Sleep(d)
+		_ = s.Send("waited")
+		return
+	case string(msg) == "hold":
+		waits.Add(1)
+		<-held
+		time.Sleep(1500 * time.Millisecond)
 		_ = s.Send("waited")
 		return
 	case string(msg) == "behind", strings.HasPrefix(string(msg), "say "):

@@ -190,14 +190,18 @@ func (c *client) admit(ctx context.Context, user int64) error {
 // settleTimeout bounds the recording of what a session has stored.
 const settleTimeout = 3 * time.Second
 
-// settle records it, now and then.
+// settle has it recorded, now and then. The user's next message does not wait for that.
 func (c *client) settle() {
-	if c.account == nil || !c.account.Due() {
+	if c.account == nil || !c.account.Due() || !c.server.begin() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.server.ctx, settleTimeout)
-	defer cancel()
-	_ = c.account.Settle(ctx) // or a later one, or the session's end
+	account := c.account
+	go func() {
+		defer c.server.requests.Done()
+		ctx, cancel := context.WithTimeout(c.server.ctx, settleTimeout)
+		defer cancel()
+		_ = account.Settle(ctx) // or a later one, or the session's end
+	}()
 }
 
 // openAccount has what the session stores counted, and recorded at its end.

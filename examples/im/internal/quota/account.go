@@ -10,6 +10,10 @@ const (
 	// settleEvery is after how many messages what was taken is recorded.
 	settleEvery = 32
 
+	// mostAhead is from how many messages that are not recorded on the next waits for a recording that is under way.
+	// Without this bound a user could take a whole burst in each of many sessions while nothing can be recorded.
+	mostAhead = 4 * settleEvery
+
 	// settleTries bounds the attempts to record what a session of the same user records as well.
 	settleTries = 5
 )
@@ -25,9 +29,12 @@ type Account struct {
 	loaded   bool
 	revision uint64
 	all      record // what was taken, by this session and before
-	taken    record // of that, what is not recorded yet
-	counted  int    // messages and other writes since it was recorded
+	taken    record // of that, what is neither recorded nor being recorded
+	counted  int    // messages and other writes that are not recorded
 	closed   bool
+
+	// recording is there while a goroutine records, without the lock, and is closed when it has.
+	recording chan struct{}
 }
 
 // Check says whether the sender may store a message. Nil counts as a message, whether it is stored or not. A repetition
@@ -36,7 +43,7 @@ type Account struct {
 func (a *Account) Check(ctx context.Context, m Message) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.loadLocked(ctx); err != nil {
+	if err := a.readyLocked(ctx); err != nil {
 		return err
 	}
 	limits := a.quotas.limits
@@ -87,7 +94,7 @@ func (a *Account) Stored(m Message, version int64) {
 func (a *Account) Write(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.loadLocked(ctx); err != nil {
+	if err := a.readyLocked(ctx); err != nil {
 		return err
 	}
 	limits := a.quotas.limits
@@ -101,14 +108,11 @@ func (a *Account) Write(ctx context.Context) error {
 	return nil
 }
 
-// Settle records what was taken, if that is due. It waits for the records, and so is called when the sender has his
-// answer. An error is no harm: the next Settle records it.
+// Settle records what was taken, if that is due and nobody does. It waits for the records, and no message waits for it
+// (but for mostAhead), so it may have a goroutine of its own. An error is no harm: the next Settle records it.
 func (a *Account) Settle(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.dueLocked() {
-		return nil
-	}
 	return a.settleLocked(ctx)
 }
 
@@ -119,17 +123,46 @@ func (a *Account) Due() bool {
 	return a.dueLocked()
 }
 
-func (a *Account) dueLocked() bool { return a.counted >= settleEvery || a.closed && a.counted > 0 }
+func (a *Account) dueLocked() bool {
+	return a.recording == nil && (a.counted >= settleEvery || a.closed && a.counted > 0)
+}
 
 // Close records what was taken. After it, Settle records each message.
 func (a *Account) Close(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
-	if a.counted == 0 {
-		return nil
+	if err := a.awaitLocked(ctx); err != nil {
+		return err
 	}
 	return a.settleLocked(ctx)
+}
+
+// readyLocked returns when another message may be counted.
+func (a *Account) readyLocked(ctx context.Context) error {
+	if a.counted >= mostAhead {
+		if err := a.awaitLocked(ctx); err != nil {
+			return err
+		}
+	}
+	return a.loadLocked(ctx)
+}
+
+// awaitLocked returns when nobody records.
+func (a *Account) awaitLocked(ctx context.Context) error {
+	for a.recording != nil {
+		recorded := a.recording
+		a.mu.Unlock()
+		select {
+		case <-recorded:
+		case <-ctx.Done():
+		}
+		a.mu.Lock()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *Account) loadLocked(ctx context.Context) error {
@@ -145,26 +178,64 @@ func (a *Account) loadLocked(ctx context.Context) error {
 	return nil
 }
 
-// settleLocked adds what was taken to the record, which another session of the user may have changed.
-func (a *Account) settleLocked(ctx context.Context) (err error) {
-	for range settleTries {
-		a.all.leak(a.quotas.limits, a.quotas.now().UnixMilli())
-		var revision uint64
-		revision, err = a.quotas.records.Save(ctx, a.user, a.all.encode(), a.revision)
-		if err == nil {
-			a.revision, a.taken, a.counted = revision, read(nil), 0
-			return nil
-		}
-		if !errors.Is(err, ErrChanged) {
-			return err
-		}
-		data, revision, err := a.quotas.records.Load(ctx, a.user)
+// settleLocked records until nothing more is due. It gives the lock away while it waits for the records.
+func (a *Account) settleLocked(ctx context.Context) error {
+	for a.dueLocked() {
+		a.recording = make(chan struct{})
+		err := a.recordLocked(ctx)
+		close(a.recording)
+		a.recording = nil
 		if err != nil {
 			return err
 		}
-		a.revision, a.all = revision, read(data)
+	}
+	return nil
+}
+
+// recordLocked adds what was taken to the record, which another session of the user may have changed.
+func (a *Account) recordLocked(ctx context.Context) (err error) {
+	for range settleTries {
 		a.all.leak(a.quotas.limits, a.quotas.now().UnixMilli())
-		a.all.add(&a.taken)
+		being, counted := a.taken, a.counted
+		a.taken = read(nil)
+		if err = a.saveLocked(ctx); err == nil {
+			a.counted -= counted
+			return nil
+		}
+		being.add(&a.taken)
+		a.taken = being
+		if !errors.Is(err, ErrChanged) {
+			return err
+		}
+		if err := a.reloadLocked(ctx); err != nil {
+			return err
+		}
 	}
 	return err
+}
+
+// saveLocked saves all that was taken so far. What is taken meanwhile is the next one's.
+func (a *Account) saveLocked(ctx context.Context) error {
+	data, before := a.all.encode(), a.revision
+	a.mu.Unlock()
+	revision, err := a.quotas.records.Save(ctx, a.user, data, before)
+	a.mu.Lock()
+	if err == nil {
+		a.revision = revision
+	}
+	return err
+}
+
+// reloadLocked has what was taken come on top of what another session has recorded.
+func (a *Account) reloadLocked(ctx context.Context) error {
+	a.mu.Unlock()
+	data, revision, err := a.quotas.records.Load(ctx, a.user)
+	a.mu.Lock()
+	if err != nil {
+		return err
+	}
+	a.revision, a.all = revision, read(data)
+	a.all.leak(a.quotas.limits, a.quotas.now().UnixMilli())
+	a.all.add(&a.taken)
+	return nil
 }

@@ -118,7 +118,7 @@ func (r *record) add(taken *record) {
 	for name, box := range taken.Boxes {
 		sum := r.Boxes[name]
 		sum.Level += box.Level
-		sum.At = max(sum.At, r.Rate.At)
+		sum.At = max(sum.At, box.At, r.Rate.At)
 		r.Boxes[name] = sum
 	}
 	for _, s := range taken.Said {

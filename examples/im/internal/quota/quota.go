@@ -13,7 +13,9 @@
 // the time after which messages go by their age. A bucket lets pass at once what it holds, and twice that in its time.
 //
 // What was taken is recorded, so that a new login begins with no empty buckets: after every settleEvery messages and at
-// the end of a session. A server that is killed forgets what came after the last of these.
+// the end of a session. Messages that come while this is done do not wait for it, unless mostAhead are not recorded. A
+// server that is killed forgets what is not recorded: at most mostAhead messages a session, and more only while records
+// are refused at once.
 package quota
 
 import (

@@ -22,6 +22,7 @@ type memory struct {
 	revisions map[int64]uint64
 	saves     int
 	broken    error
+	held      chan struct{} // a Save waits for its end; nil: it does not
 }
 
 func newMemory() *memory {
@@ -34,7 +35,14 @@ func (m *memory) Load(_ context.Context, user int64) ([]byte, uint64, error) {
 	return m.records[user], m.revisions[user], m.broken
 }
 
-func (m *memory) Save(_ context.Context, user int64, record []byte, revision uint64) (uint64, error) {
+func (m *memory) Save(ctx context.Context, user int64, record []byte, revision uint64) (uint64, error) {
+	if m.held != nil {
+		select {
+		case <-m.held:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.broken != nil {
@@ -206,6 +214,50 @@ func TestRecordsThatCannotBeReadAreAnErrorAndThoseThatCannotBeSavedAreSavedLater
 		n, err = store(t, q.Account(2), "u2", 1, 3)
 		want(t, "with a record that is none", n, err, 3, nil)
 	})
+}
+
+// A bucket without a leader answers nothing for seconds. Nothing that was taken meanwhile is forgotten.
+func TestAMessageDoesNotWaitForTheRecordingOfTheOneBefore(t *testing.T) {
+	for _, held := range []time.Duration{2 * time.Second, time.Hour} { // it is recorded late; it fails, and is the next one's
+		synctest.Test(t, func(t *testing.T) {
+			m := newMemory()
+			m.held = make(chan struct{})
+			q := quota.New(m, quota.Limits{PerSecond: -1, Share: 1000, Span: 1e6 * time.Hour})
+			a, began := q.Account(1), time.Now()
+			take := func(n int) {
+				for range n {
+					if err := a.Check(t.Context(), quota.Message{Box: "u2", Bytes: 1}); err != nil {
+						t.Fatal(err)
+					}
+					a.Stored(quota.Message{Box: "u2", Bytes: 1}, 1)
+				}
+			}
+			take(32)
+			time.AfterFunc(held, func() { close(m.held) })
+			recorded := make(chan struct{})
+			go func() {
+				defer close(recorded)
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				_ = a.Settle(ctx)
+			}()
+			synctest.Wait()
+			take(96)
+			if took := time.Since(began); took != 0 || a.Due() {
+				t.Errorf("96 messages waited %v for a recording; another is due: %v", took, a.Due())
+			}
+			take(1)
+			if took, want := time.Since(began), min(held, 3*time.Second); took != want {
+				t.Errorf("one more waited %v, want %v: nobody takes without a bound what is not recorded", took, want)
+			}
+			<-recorded
+			if err := a.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			n, err := store(t, q.Account(1), "u2", 1, 2000)
+			want(t, "after it", n, err, 1000-129, quota.ErrShare)
+		})
+	}
 }
 
 // Their clocks differ by less than a minute: who goes from one to the other and back gains nothing.
