@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/libnet-go/libnet"
 )
 
 // A loop is what the client's goroutine knows from one attempt to the next.
@@ -82,13 +83,18 @@ func (c *Client) hasNoMoreToSend() bool {
 	return c.closing && len(c.held) == 0
 }
 
+// hasShutDown reports whether reason is that of a session that a Shutdown of the client's has ended.
+func (c *Client) hasShutDown(reason error) bool {
+	return c.hasNoMoreToSend() && is(reason, libnet.ErrSessionClosed)
+}
+
 // report draws the delay, counts, and tells of the attempt.
 func (c *Client) report(r *loop) {
 	if r.last.lasted >= c.maxBackoff() {
 		r.delays.Reset()
 	}
 	r.delay = r.delays.NextBackOff()
-	failed := !r.last.received && r.last.lasted < c.maxBackoff()
+	failed := !r.last.received && r.last.lasted < c.maxBackoff() && !c.hasShutDown(r.last.err)
 	if failed {
 		c.mu.Lock()
 		c.stats.Failures++
