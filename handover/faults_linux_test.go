@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -365,8 +366,16 @@ func TestFreezeThatEndsItsGoroutineHarmsItsSessionOnly(t *testing.T) {
 	}
 }
 
-// A slowCodec takes its time to close.
-type slowCodec struct{ wholeCodec }
+// A slowCodec takes its time to close: until all of them are closing.
+type slowCodec struct {
+	wholeCodec
+	all *closingTogether
+}
+
+type closingTogether struct {
+	missing atomic.Int32
+	there   chan struct{}
+}
 
 type wholeCodec interface {
 	libnet.Codec
@@ -374,8 +383,11 @@ type wholeCodec interface {
 	libnet.FrameAppender
 }
 
-func (slowCodec) Close() error {
-	time.Sleep(400 * time.Millisecond)
+func (c slowCodec) Close() error {
+	if c.all.missing.Add(-1) == 0 {
+		close(c.all.there)
+	}
+	<-c.all.there
 	return nil
 }
 
@@ -384,14 +396,19 @@ func TestACodecThatTakesItsTimeToCloseKeepsNoOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slow := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec { return slowCodec{protocol.NewCodec(rw).(wholeCodec)} })
+	const sessions = 10
+	all := &closingTogether{there: make(chan struct{})}
+	all.missing.Store(sessions)
+	slow := libnet.ProtocolFunc(func(rw io.ReadWriter) libnet.Codec {
+		return slowCodec{protocol.NewCodec(rw).(wholeCodec), all}
+	})
 	r := serveOn(t, l, slow, "event", nil)
-	for range 10 {
+	for range sessions {
 		askFacts(t, r.dial(t))
 	}
-	began := time.Now()
 	result, err := r.give(t, settings{Mode: "event"}, handover.GiveOptions{})
-	if took := time.Since(began); err != nil || result.Moved != 10 || took > 2*time.Second {
-		t.Error(result, err, took)
+	if err != nil || result.Moved != sessions {
+		t.Error(result, err)
 	}
+	testkit.Await(t, testkit.Patience, "all codecs to be closing", all.there)
 }

@@ -128,19 +128,21 @@ func ExampleSession_SendAcked() {
 
 // When a session ends, Err says what that cost.
 func ExampleError() {
+	sent := make(chan struct{})
 	h := &resume.Server{Handler: func(s *resume.Session) {
 		s.Receive()
-		time.Sleep(200 * time.Millisecond) // for the acknowledgement
-		s.Close()                          // the rest is not taken
+		<-sent
+		s.Close() // the rest is not taken
 	}}
 	server := serveExample(h)
 	defer server.Stop()
 	defer h.Close()
 
 	s := new(resume.Client).Start(overExample(server))
-	for _, msg := range []string{"a", "b", "c"} {
-		s.Send(msg)
-	}
+	s.SendAcked(context.Background(), "a")
+	s.Send("b")
+	s.Send("c")
+	close(sent)
 	<-s.Done()
 	var end *resume.Error
 	fmt.Println(errors.As(s.Err(), &end), end.Unacknowledged, errors.Is(end, io.EOF))

@@ -96,7 +96,7 @@ func shutdownWithin(t *testing.T, r *testkit.Rig, fleet *fleet, d time.Duration,
 	t.Helper()
 	slack := 100 * time.Millisecond
 	if !testkit.Full() {
-		slack = time.Second // CI's machine does other things as well
+		slack = 4 * time.Second // CI's machine does other things as well
 	}
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -335,7 +335,7 @@ func TestAShutdownOverTLSTakesNoLongerThanLingerForItsCloseNotify(t *testing.T) 
 			s, taken := fill(most)
 			begun := time.Now()
 			err = s.Shutdown(t.Context())
-			if took := time.Since(begun); taken != most || err != nil || took > linger+800*time.Millisecond {
+			if took := time.Since(begun); taken != most || err != nil || took > linger+4*time.Second { // it was five
 				t.Errorf("behind %d messages of %d Shutdown took %v: %v", taken, most, took, err)
 			}
 		})
@@ -366,7 +366,7 @@ func sendUntilStuck(t *testing.T, s *libnet.Session, n int) (taken int) {
 			t.Fatal(err)
 		}
 		for begun := time.Now(); s.Stats().Queued > 0; time.Sleep(20 * time.Microsecond) {
-			if time.Since(begun) > 100*time.Millisecond {
+			if time.Since(begun) > time.Second { // not only a machine that is busy
 				return taken
 			}
 		}
