@@ -39,7 +39,7 @@ func startFleet(t *testing.T, set settings) *fleet {
 	if set.Network == "unix" {
 		set.Address = filepath.Join(t.TempDir(), "socket")
 	} else {
-		set.Address = freeAddress(t)
+		set.Address = "127.0.0.1:0"
 	}
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -51,7 +51,7 @@ func startFleet(t *testing.T, set settings) *fleet {
 		t.Fatal(err)
 	}
 	_ = write.Close()
-	f := &fleet{t: t, set: set, reports: make(chan report, 64)}
+	f := &fleet{t: t, set: set, reports: make(chan report, 64), current: cmd.Process.Pid}
 	go f.readReports(read)
 	t.Cleanup(func() {
 		_ = syscall.Kill(f.current, syscall.SIGKILL)
@@ -61,17 +61,8 @@ func startFleet(t *testing.T, set settings) *fleet {
 		for range f.reports { // until the last process has ended
 		}
 	})
-	f.current = f.await("ready").PID
+	f.set.Address = f.await("ready").Address
 	return f
-}
-
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (f *fleet) readReports(from io.Reader) {

@@ -67,14 +67,15 @@ var protocol = codec.New(codec.Uint16BE, codec.Bytes)
 
 // A report is a line that a server process writes.
 type report struct {
-	PID    int
-	What   string // ready, gave, kept, dies, resident
-	At     string // the step that came last
-	Error  string
-	Result handover.Result
-	Found  int // bytes of resident memory
-	RSS    int // without garbage
-	Took   time.Duration
+	PID     int
+	What    string // ready, gave, kept, dies, resident
+	At      string // the step that came last
+	Error   string
+	Address string // of the one that is ready
+	Result  handover.Result
+	Found   int // bytes of resident memory
+	RSS     int // without garbage
+	Took    time.Duration
 }
 
 func (r report) write() {
@@ -99,7 +100,7 @@ func runServer(set settings) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- serve(srv, set.Mode) }()
-	report{What: "ready"}.write()
+	report{What: "ready", Address: srv.Listener().Addr().String()}.write()
 	for sig := range hup {
 		switch sig {
 		case syscall.SIGUSR1:
